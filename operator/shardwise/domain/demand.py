@@ -1,0 +1,62 @@
+"""What one object asks for, as the planner sees it."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from shardwise.domain.engine import EngineName
+from shardwise.domain.model import ModelFacts
+
+
+class Objective(StrEnum):
+    """What to prefer among the layouts that fit."""
+
+    FEWEST_GPUS = "fewest-gpus"
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """Parts of the layout the user fixed. ``None`` leaves the part to the planner."""
+
+    tensor: int | None = None
+    pipeline: int | None = None
+    expert: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Toleration:
+    """A toleration, with Kubernetes' meaning: empty key with Exists matches all, empty effect matches every effect."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+    seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A model to serve, and what it may take.
+
+    ``key`` is ``namespace/name``. ``context_length`` is tokens per sequence, ``concurrency`` the sequences of that
+    length the KV cache must hold at once. ``gpu_budget`` bounds the GPUs of all replicas together. ``kv_bytes`` is
+    the size of one KV element. ``products`` empty means any. ``within`` is a label key that must be equal on all
+    nodes of a group. ``reserve`` overrides the runtime reserve per GPU, in bytes.
+    """
+
+    key: str
+    model: ModelFacts
+    gpu_budget: int
+    context_length: int
+    engine: EngineName = EngineName.VLLM
+    concurrency: int = 1
+    kv_bytes: int = 2
+    products: tuple[str, ...] = ()
+    replicas: int = 1
+    objective: Objective = Objective.FEWEST_GPUS
+    pins: Pins = field(default_factory=Pins)
+    node_selector: tuple[tuple[str, str], ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    within: str | None = None
+    reserve: int | None = None

@@ -1,0 +1,53 @@
+"""The cluster as the planner sees it: nodes with free GPUs, in NVLink domains."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Exclusion(StrEnum):
+    """Why a node's GPUs cannot be used, whoever asks."""
+
+    NO_GPUS = "has no GPUs"
+    NO_PRODUCT = "lacks the label nvidia.com/gpu.product"
+    NO_MEMORY = "lacks the label nvidia.com/gpu.memory"
+    SHARED = "shares its GPUs (time-slicing or MPS)"
+    PARTITIONED = "has its GPUs in MIG partitions"
+    NOT_READY = "is not Ready"
+    CORDONED = "is cordoned"
+    FAULTY = "reports a GPU fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """A taint of a node. ``effect`` is NoSchedule, PreferNoSchedule or NoExecute."""
+
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as a place for ranks.
+
+    ``gpus`` are its usable GPUs, ``free`` those nobody holds, ``memory`` the bytes of one GPU, as its label reports.
+    ``domain`` names its NVLink domain: the clique it belongs to, else the node itself. ``labels`` are all its labels.
+    """
+
+    name: str
+    product: str
+    gpus: int
+    free: int
+    memory: int
+    domain: str
+    labels: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    taints: tuple[Taint, ...] = ()
+    exclusion: Exclusion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A snapshot of all nodes, in name order. ``levels`` are label keys above the NVLink domain, nearest first."""
+
+    nodes: tuple[Node, ...]
+    levels: tuple[str, ...] = ()

@@ -1,0 +1,119 @@
+"""A plan: how a model is split, where each rank runs, and why."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shardwise.domain.engine import EngineName
+from shardwise.domain.layout import Layout
+from shardwise.domain.refusal import Cause
+
+
+class Rule(StrEnum):
+    """The rule of the sharding guide that decided (docs/rules.md), or the user's pin."""
+
+    ONE_GPU = "fits-one-gpu"
+    ONE_NODE = "fits-one-node"
+    PIPELINE_ON_PCIE = "pipeline-on-pcie"
+    TENSOR_IN_NODE_PIPELINE_ACROSS = "tensor-in-domain-pipeline-across"
+    MULTI_NODE_NVLINK = "multi-node-nvlink"
+    PINNED = "pinned"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """Bytes on the fullest GPU of a group. ``budget`` is what the engine may use of the GPU's memory."""
+
+    weights: int
+    kv_cache: int
+    activations: int
+    reserve: int
+    budget: int
+
+    @property
+    def needed(self) -> int:
+        """All that must fit."""
+        return self.weights + self.kv_cache + self.activations + self.reserve
+
+    @property
+    def slack(self) -> int:
+        """What is left of the budget; negative where it does not fit."""
+        return self.budget - self.needed
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A roofline estimate, to rank layouts: never a promise. Seconds per output token of one sequence, at batch 1."""
+
+    seconds_per_token: float
+    tokens_per_second_per_gpu: float
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlacement:
+    """One pod of a group: its node, that node's NVLink domain, its GPU count and the ranks it runs."""
+
+    index: int
+    node: str
+    domain: str
+    gpus: int
+    ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPlacement:
+    """One replica: its pods in rank order; pod 0 leads."""
+
+    replica: int
+    pods: tuple[PodPlacement, ...]
+
+
+class Verdict(StrEnum):
+    """What became of a layout."""
+
+    CHOSEN = "chosen"
+    FITS = "fits"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A layout on one product that was tried, and why it lost. ``cause`` holds the numbers; explain makes the words."""
+
+    layout: Layout
+    product: str
+    verdict: Verdict
+    cause: Cause
+    memory: MemoryUse | None = None
+    estimate: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The decision for one demand.
+
+    Invariant: the GPUs of each group's pods sum to ``layout.world_size``, and their ranks are 0..world_size-1, once
+    each. ``considered`` counts all layouts tried; ``alternatives`` holds all that lost, best first.
+    """
+
+    layout: Layout
+    product: str
+    engine: EngineName
+    context_length: int
+    concurrency: int
+    groups: tuple[GroupPlacement, ...]
+    memory: MemoryUse
+    rule: Rule
+    tight: bool
+    estimate: Estimate
+    alternatives: tuple[Alternative, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def replicas(self) -> int:
+        """Groups in the plan."""
+        return len(self.groups)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs over all replicas."""
+        return self.layout.world_size * self.replicas

@@ -1,0 +1,51 @@
+"""Quantities and how they are read and printed: the one place for units."""
+
+import re
+from typing import Final, NewType
+
+Bytes = NewType("Bytes", int)
+"""A count of bytes."""
+
+KIB: Final = 1024
+MIB: Final = 1024**2
+GIB: Final = 1024**3
+
+_SUFFIXES: Final = {
+    "": 1,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "P": 10**15,
+    "E": 10**18,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+    "Pi": 2**50,
+    "Ei": 2**60,
+}
+QUANTITY_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+"""The byte quantities the object accepts: a plain subset of Kubernetes' resource quantities."""
+
+
+def parse_quantity(text: str | int) -> Bytes:
+    """Read a Kubernetes quantity of bytes, such as ``810Gi`` or ``1.5T``.
+
+    Raises ``ValueError`` naming the text when it is none.
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)", str(text).strip())
+    if match is None or match.group(2) not in _SUFFIXES:
+        message = f"`{text}` is not a quantity of bytes such as 810Gi or 1.5T"
+        raise ValueError(message)
+    return Bytes(int(float(match.group(1)) * _SUFFIXES[match.group(2)]))
+
+
+def gib(count: float) -> str:
+    """Say bytes for people, in GiB with one decimal: ``75.6 GiB``."""
+    return f"{count / GIB:.1f} GiB"
+
+
+def plural(count: int, noun: str, many: str | None = None) -> str:
+    """Count a noun: ``1 GPU``, ``2 GPUs``."""
+    return f"{count} {noun if count == 1 else many or noun + 's'}"
