@@ -1,0 +1,8 @@
+"""Model facts from outside: the object's own config, the catalog, or the Hugging Face Hub; the only user of the latter.
+
+Only small files are fetched: ``config.json`` and the safetensors index. No weights.
+"""
+
+from shardwise.hub.fetch import HubError, HubFacts, fetch_config
+
+__all__ = ["HubError", "HubFacts", "fetch_config"]

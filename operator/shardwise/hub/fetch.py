@@ -1,0 +1,95 @@
+"""Fetching the small files of a checkpoint from the Hugging Face Hub."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from httpx2 import HTTPError
+from huggingface_hub import hf_hub_url
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils._http import get_session, hf_raise_for_status
+
+_CONFIG: Final = "config.json"
+_INDEX: Final = "model.safetensors.index.json"
+_SECONDS: Final = 10.0
+
+
+class HubError(Exception):
+    """The Hub gave no config. ``retryable`` tells a network that may come back from an answer that will not change."""
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+@dataclass(frozen=True, slots=True)
+class HubFacts:
+    """What the Hub says of a checkpoint: its config, and the bytes of its weights where an index tells."""
+
+    config: Mapping[str, object]
+    weight_bytes: int | None
+
+
+def fetch_config(repo: str, revision: str | None = None, token: str | None = None) -> HubFacts:
+    """Fetch a model's config and the size of its weights. Blocks on the network.
+
+    Raises :class:`HubError` saying what is missing: the network, the repository, the permission or the file.
+    """
+    return HubFacts(_config(repo, revision, token), _weight_bytes(repo, revision, token))
+
+
+def _config(repo: str, revision: str | None, token: str | None) -> Mapping[str, object]:
+    document = _fetch(repo, _CONFIG, revision, token)
+    if not isinstance(document, Mapping):
+        raise HubError(f"`{_CONFIG}` of `{repo}` on the Hub is no JSON object", retryable=False)
+    return document
+
+
+def _weight_bytes(repo: str, revision: str | None, token: str | None) -> int | None:
+    """Read the size off the index; a checkpoint in one file has none, and its size follows from the config."""
+    try:
+        index = _fetch(repo, _INDEX, revision, token)
+    except HubError as error:
+        if error.retryable:
+            raise
+        return None
+    metadata = index.get("metadata") if isinstance(index, Mapping) else None
+    size = metadata.get("total_size") if isinstance(metadata, Mapping) else None
+    return int(size) if isinstance(size, int | float) else None
+
+
+def _fetch(repo: str, file: str, revision: str | None, token: str | None) -> object:
+    """Read one small file without a cache on disk, so that a read-only file system will do, and without retries."""
+    try:
+        url = hf_hub_url(repo, file, revision=revision)
+        response = get_session().get(url, headers=build_hf_headers(token=token or False), timeout=_SECONDS)
+        hf_raise_for_status(response)
+        return json.loads(response.content)
+    except ValueError as error:
+        raise _unreadable(repo, file, error) from error
+    except GatedRepoError as error:
+        raise HubError(
+            f"`{repo}` on the Hub is gated: its config needs a token with access", retryable=False
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise HubError(f"`{repo}` is not a model on the Hub, or is private", retryable=False) from error
+    except RevisionNotFoundError as error:
+        raise HubError(f"`{repo}` on the Hub has no revision `{revision}`", retryable=False) from error
+    except EntryNotFoundError as error:
+        raise HubError(f"`{repo}` on the Hub has no `{file}`", retryable=False) from error
+    except (HTTPError, OSError) as error:
+        raise HubError(f"the Hub cannot be reached for `{file}` of `{repo}`: {error}", retryable=True) from error
+
+
+def _unreadable(repo: str, file: str, error: ValueError) -> HubError:
+    if isinstance(error, HFValidationError):
+        return HubError(f"`{repo}` is not a model id of the Hub such as `organisation/model`", retryable=False)
+    return HubError(f"`{file}` of `{repo}` on the Hub is no JSON: {error}", retryable=False)

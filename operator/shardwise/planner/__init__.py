@@ -1,0 +1,37 @@
+"""The planner: ``plan(demand, fleet)`` gives a plan or a refusal, the same for the same inputs, byte for byte.
+
+Pure: no I/O, no clock, no chance. Legality, memory and cost are functions of the demand; placement of the fleet; the
+order of preference is one sort key; every layout that was tried is recorded with its fate.
+"""
+
+from dataclasses import replace
+
+from shardwise.domain.demand import Demand
+from shardwise.domain.fleet import Fleet
+from shardwise.domain.plan import Plan
+from shardwise.domain.refusal import Refusal
+from shardwise.planner.pools import eligible
+from shardwise.planner.refuse import refuse
+from shardwise.planner.solve import solve
+
+__all__ = ["plan", "take"]
+
+
+def plan(demand: Demand, fleet: Fleet) -> Plan | Refusal:
+    """Plan one demand on a fleet.
+
+    O(nodes) to sort the fleet, then O(layouts) to judge and O(domains · log domains) to place the chosen one.
+    """
+    pools = eligible(demand, fleet)
+    solution = solve(demand, pools)
+    return solution.plan if solution.plan is not None else refuse(demand, fleet, pools, solution.refused)
+
+
+def take(fleet: Fleet, taken: Plan) -> Fleet:
+    """Give the fleet with a plan's GPUs no longer free."""
+    held: dict[str, int] = {}
+    for group in taken.groups:
+        for pod in group.pods:
+            held[pod.node] = held.get(pod.node, 0) + pod.gpus
+    nodes = tuple(replace(node, free=max(0, node.free - held.get(node.name, 0))) for node in fleet.nodes)
+    return Fleet(nodes, fleet.levels)

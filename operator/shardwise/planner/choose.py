@@ -1,0 +1,104 @@
+"""The order of preference among layouts that fit: the sharding guide's rules, then the objective, as one sort key.
+
+The rules (docs/rules.md): 1 what fits one GPU is not sharded; 2 what fits one node is tensor-parallel over its links;
+3 what needs several nodes is tensor-parallel inside the NVLink domain and pipeline-parallel across; 4 inside a
+multi-node NVLink domain tensor parallelism may cross nodes; 5 tensor × pipeline is the number of GPUs.
+"""
+
+from dataclasses import dataclass
+
+from shardwise.domain.demand import Demand, Objective
+from shardwise.domain.layout import Layout
+from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Rule
+from shardwise.domain.refusal import Cause, MoreGpus, Preferred, Slower, Tight
+from shardwise.planner.memory import is_tight, wanted_slack
+from shardwise.planner.pools import Pool
+
+SortKey = tuple[float | int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A legal layout on one product whose memory fits and for which the free GPUs have room."""
+
+    layout: Layout
+    pool: Pool
+    memory: MemoryUse
+    estimate: Estimate
+
+    @property
+    def tight(self) -> bool:
+        """Whether its slack is under the wanted share."""
+        return is_tight(self.memory)
+
+
+def preference(demand: Demand, candidate: Candidate) -> SortKey:
+    """Give the sort key of a candidate; the smallest is chosen. Total: no two candidates share a key."""
+    layout, estimate = candidate.layout, candidate.estimate
+    expert = layout.expert and demand.pins.expert is not True
+    last = (candidate.pool.memory, candidate.pool.product, layout.pipeline, layout.tensor, expert)
+    match demand.objective:
+        case Objective.FEWEST_GPUS:
+            by_links = -layout.tensor if candidate.pool.kind.nvlink is not None else estimate.seconds_per_token
+            first: SortKey = (is_uneven(candidate), layout.world_size, expert, candidate.pool.memory, by_links)
+        case Objective.LATENCY:
+            first = (estimate.seconds_per_token, layout.world_size)
+        case Objective.THROUGHPUT:
+            first = (-estimate.tokens_per_second_per_gpu, layout.world_size)
+    return (candidate.tight, *first, *last)
+
+
+def is_uneven(candidate: Candidate) -> bool:
+    """Tell whether stages would leave nodes in odd parts.
+
+    A power of two divides nodes evenly; any number of stages does when each is a whole node. Other counts strand GPUs
+    that no tensor group can use, so they wait until nothing even fits.
+    """
+    layout = candidate.layout
+    whole_nodes = any(node.gpus == layout.tensor for node in candidate.pool.nodes)
+    return not (_power_of_two(layout.pipeline) or whole_nodes) or not (_power_of_two(layout.tensor) or whole_nodes)
+
+
+def _power_of_two(number: int) -> bool:
+    return number & (number - 1) == 0
+
+
+def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
+    """Say why a candidate that fits was not taken: the first part of the preference in which it is worse."""
+    if loser.tight and not chosen.tight:
+        return Tight(loser.memory.slack, wanted_slack(loser.memory))
+    if demand.objective is Objective.LATENCY:
+        return Slower("time per token", loser.estimate.seconds_per_token / chosen.estimate.seconds_per_token)
+    if demand.objective is Objective.THROUGHPUT:
+        mine, theirs = chosen.estimate.tokens_per_second_per_gpu, loser.estimate.tokens_per_second_per_gpu
+        return Slower("GPU time per token", mine / theirs)
+    return _lost_by_rules(chosen, loser)
+
+
+def _lost_by_rules(chosen: Candidate, loser: Candidate) -> Cause:
+    if is_uneven(loser) and not is_uneven(chosen):
+        return Preferred("it would leave nodes in parts that no tensor group can use")
+    if loser.layout.world_size > chosen.layout.world_size:
+        return MoreGpus(loser.layout.world_size, chosen.layout.world_size)
+    if loser.layout.expert and not chosen.layout.expert:
+        return Preferred("splitting each expert keeps all GPUs equally busy")
+    if loser.pool.product != chosen.pool.product:
+        return Preferred(f"{chosen.pool.product} is enough and leaves the larger GPUs free")
+    if chosen.pool.kind.nvlink is None:
+        return Slower("time per token", loser.estimate.seconds_per_token / chosen.estimate.seconds_per_token)
+    return Preferred("tensor parallelism inside the NVLink domain comes before pipeline stages")
+
+
+def rule_of(demand: Demand, pool: Pool, layout: Layout, groups: tuple[GroupPlacement, ...]) -> Rule:
+    """Name the rule that decided: the pins, where there are any, else what the placement shows."""
+    if demand.pins.tensor is not None or demand.pins.pipeline is not None:
+        return Rule.PINNED
+    if layout.world_size == 1:
+        return Rule.ONE_GPU
+    if any(pod.gpus < layout.tensor for group in groups for pod in group.pods):
+        return Rule.MULTI_NODE_NVLINK
+    if any(len({pod.node for pod in group.pods}) > 1 for group in groups):
+        return Rule.TENSOR_IN_NODE_PIPELINE_ACROSS
+    if layout.pipeline > 1 and pool.kind.nvlink is None:
+        return Rule.PIPELINE_ON_PCIE
+    return Rule.ONE_NODE

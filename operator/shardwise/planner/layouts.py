@@ -1,0 +1,43 @@
+"""Which layouts to try on a pool: every tensor degree the model allows, every pipeline depth there are GPUs for."""
+
+from collections.abc import Iterator
+
+from shardwise.domain.demand import Demand
+from shardwise.domain.layout import Layout
+from shardwise.planner.legality import has_experts, heads, legal_tensors
+from shardwise.planner.pools import Pool
+
+MOST_GPUS = 576
+"""The largest group considered: eight NVL72 racks."""
+
+
+def layouts(demand: Demand, pool: Pool) -> Iterator[Layout]:
+    """Enumerate layouts for a pool, in a fixed order, each once. Pins narrow the enumeration to what they allow.
+
+    Degrees that no dimension of the model allows are left out, unless pinned: then they are refused with the number.
+    """
+    gpus = min(MOST_GPUS, max(1, sum(node.gpus for node in pool.nodes)))
+    for expert in _expert_choices(demand):
+        for tensor in _tensors(demand, gpus, expert=expert):
+            for pipeline in _pipelines(demand, gpus // tensor):
+                yield Layout(tensor, pipeline, expert)
+
+
+def _expert_choices(demand: Demand) -> tuple[bool, ...]:
+    if not has_experts(demand.model):
+        return (demand.pins.expert is True,)
+    return (False, True) if demand.pins.expert is None else (demand.pins.expert,)
+
+
+def _tensors(demand: Demand, gpus: int, *, expert: bool) -> tuple[int, ...]:
+    if demand.pins.tensor is not None:
+        return (demand.pins.tensor,)
+    legal = legal_tensors(demand.model, expert=expert, most=min(gpus, heads(demand.model)))
+    return tuple(tensor for tensor in legal if tensor > 1 or not expert)
+
+
+def _pipelines(demand: Demand, most: int) -> Iterator[int]:
+    if demand.pins.pipeline is not None:
+        yield demand.pins.pipeline
+        return
+    yield from range(1, max(1, min(most, len(demand.model.layers))) + 1)

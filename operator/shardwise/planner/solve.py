@@ -1,0 +1,139 @@
+"""Enumerate, refuse, place, choose: the search for one demand, with every layout's fate recorded."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from shardwise.domain.demand import Demand
+from shardwise.domain.layout import Layout
+from shardwise.domain.plan import Alternative, MemoryUse, Plan, Verdict
+from shardwise.domain.refusal import Attempt, Cause, DomainTooSmall, MemoryShort, NoRoom, OverBudget
+from shardwise.planner.choose import Candidate, lost_because, preference, rule_of
+from shardwise.planner.cost import Links, estimate
+from shardwise.planner.layouts import layouts
+from shardwise.planner.legality import illegal
+from shardwise.planner.memory import memory_use
+from shardwise.planner.placement import largest_domain, place, shapes, stage_slots
+from shardwise.planner.pools import Eligible, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What the search found: a plan, or every layout with the cause it was refused for."""
+
+    plan: Plan | None
+    refused: tuple[Attempt, ...]
+
+
+def solve(demand: Demand, pools: Eligible) -> Solution:
+    """Search all pools. The plan is the most preferred candidate that can be placed."""
+    candidates: list[Candidate] = []
+    refused: list[Attempt] = []
+    for pool in pools.pools:
+        facts = _PoolFacts(pool)
+        for layout in layouts(demand, pool):
+            judged = _judge(demand, facts, layout)
+            if isinstance(judged, Candidate):
+                candidates.append(judged)
+            else:
+                refused.append(Attempt(layout, pool.product, judged))
+    return _choose(demand, candidates, refused)
+
+
+def _choose(demand: Demand, candidates: list[Candidate], refused: list[Attempt]) -> Solution:
+    candidates.sort(key=lambda candidate: preference(demand, candidate))
+    for position, candidate in enumerate(candidates):
+        groups = place(demand, candidate.pool, candidate.layout)
+        if groups is None:
+            refused.append(Attempt(candidate.layout, candidate.pool.product, _no_room(demand, candidate)))
+            continue
+        plan = Plan(
+            layout=candidate.layout,
+            product=candidate.pool.product,
+            engine=demand.engine,
+            context_length=demand.context_length,
+            concurrency=demand.concurrency,
+            groups=groups,
+            memory=candidate.memory,
+            rule=rule_of(demand, candidate.pool, candidate.layout, groups),
+            tight=candidate.tight,
+            estimate=candidate.estimate,
+            alternatives=(*_losers(demand, candidate, candidates[position + 1 :]), *_refusals(refused)),
+            notes=_notes(demand, candidate),
+        )
+        return Solution(plan, tuple(refused))
+    return Solution(None, tuple(refused))
+
+
+def _losers(demand: Demand, chosen: Candidate, losers: list[Candidate]) -> Iterator[Alternative]:
+    for one in losers:
+        cause = lost_because(demand, chosen, one)
+        yield Alternative(one.layout, one.pool.product, Verdict.FITS, cause, one.memory, one.estimate)
+
+
+def _refusals(refused: list[Attempt]) -> Iterator[Alternative]:
+    for one in sorted(refused, key=lambda attempt: (attempt.layout.world_size, attempt.layout.pipeline)):
+        yield Alternative(one.layout, one.product, Verdict.REFUSED, one.cause)
+
+
+def _notes(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
+    kind = candidate.pool.kind
+    unproven = f"{candidate.pool.product} is not a product Shardwise knows: no NVLink is assumed"
+    return demand.model.notes + (() if kind.proven else (unproven,))
+
+
+class _PoolFacts:
+    """A pool with what the search asks of it again and again, worked out once."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.free = sum(node.free for node in pool.nodes)
+        self.largest_domain = largest_domain(pool)
+        self.node_gpus = max(node.gpus for node in pool.nodes)
+        counted = shapes(pool)
+        self.slots = cache(lambda tensor: stage_slots(counted, tensor))
+
+
+def _judge(demand: Demand, facts: _PoolFacts, layout: Layout) -> Candidate | Cause:
+    """Give a candidate, or the one cause that rules the layout out: by law, by budget, by memory, then by room."""
+    broken = illegal(demand.model, demand.engine, layout)
+    if broken is not None:
+        return broken
+    if layout.world_size * demand.replicas > demand.gpu_budget:
+        return OverBudget(layout.world_size * demand.replicas, demand.gpu_budget, demand.replicas)
+    use = memory_use(demand, layout, facts.pool.memory)
+    if use.slack < 0:
+        return _memory_short(facts.pool, use)
+    crowded = _crowded(demand, facts, layout)
+    if crowded is not None:
+        return crowded
+    return Candidate(layout, facts.pool, use, estimate(demand, layout, _links(facts, layout)))
+
+
+def _memory_short(pool: Pool, use: MemoryUse) -> MemoryShort:
+    other = use.activations + use.reserve
+    return MemoryShort(pool.product, use.needed, use.budget, use.weights, use.kv_cache, other)
+
+
+def _crowded(demand: Demand, facts: _PoolFacts, layout: Layout) -> Cause | None:
+    """Count before placing: cheap, and enough to rule out most layouts."""
+    if layout.tensor > facts.largest_domain:
+        return DomainTooSmall(facts.pool.product, layout.tensor, facts.largest_domain)
+    wanted = layout.pipeline * demand.replicas
+    slots = facts.slots(layout.tensor)
+    if slots < wanted:
+        return NoRoom(facts.pool.product, wanted, slots, layout.tensor, facts.free, demand.within)
+    return None
+
+
+def _no_room(demand: Demand, candidate: Candidate) -> NoRoom:
+    pool, layout = candidate.pool, candidate.layout
+    free = sum(node.free for node in pool.nodes)
+    slots = stage_slots(shapes(pool), layout.tensor)
+    return NoRoom(pool.product, layout.pipeline * demand.replicas, slots, layout.tensor, free, demand.within)
+
+
+def _links(facts: _PoolFacts, layout: Layout) -> Links:
+    kind = facts.pool.kind
+    on_nvlink = kind.nvlink is not None and (kind.rack or layout.tensor <= facts.node_gpus)
+    return Links(kind, on_nvlink, stages_in_node=layout.world_size <= facts.node_gpus)
