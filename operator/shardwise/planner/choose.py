@@ -55,8 +55,9 @@ def is_uneven(candidate: Candidate) -> bool:
     that no tensor group can use, so they wait until nothing even fits.
     """
     layout = candidate.layout
-    whole_nodes = any(node.gpus == layout.tensor for node in candidate.pool.nodes)
-    return not (_power_of_two(layout.pipeline) or whole_nodes) or not (_power_of_two(layout.tensor) or whole_nodes)
+    if layout.tensor in candidate.pool.node_sizes:
+        return False
+    return not (_power_of_two(layout.pipeline) and _power_of_two(layout.tensor))
 
 
 def _power_of_two(number: int) -> bool:

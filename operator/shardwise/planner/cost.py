@@ -13,7 +13,8 @@ from shardwise.domain.hardware import GB, GpuKind
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import ExpertFfn, Layer, ModelFacts
 from shardwise.domain.plan import Estimate
-from shardwise.planner.memory import kv_bytes, stages_of
+from shardwise.planner.memory import kv_bytes
+from shardwise.planner.stages import stages_of
 from shardwise.planner.weights import layer_bytes, vocabulary_bytes
 
 HBM_SHARE: Final = 0.7
@@ -62,12 +63,10 @@ def estimate(demand: Demand, layout: Layout, links: Links) -> Estimate:
 
 def _stage_seconds(demand: Demand, layout: Layout, links: Links, *, batch: int) -> list[float]:
     model = demand.model
-    seconds = []
-    for layers in stages_of(model, layout.pipeline):
-        counts = {layer: layers.count(layer) for layer in dict.fromkeys(layers)}
-        seconds.append(
-            sum(count * _layer_seconds(demand, layer, layout, links, batch) for layer, count in counts.items())
-        )
+    seconds = [
+        sum(count * _layer_seconds(demand, layer, layout, links, batch) for layer, count in counts.items())
+        for counts in stages_of(model, layout.pipeline)
+    ]
     seconds[-1] += vocabulary_bytes(model, layout.tensor) / (HBM_SHARE * links.kind.hbm)
     return seconds
 

@@ -5,9 +5,10 @@ from functools import lru_cache
 
 from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import Attention, DenseFfn, ExpertFfn, Ffn, GroupedAttention, Layer, ModelFacts, Precision
+from shardwise.domain.model import Attention, DenseFfn, ExpertFfn, Ffn, GroupedAttention, ModelFacts, Precision
 from shardwise.domain.refusal import BlockSplit, Cause, NotDivisible, PipelineUnsupported, TooManyStages
 from shardwise.planner.pipeline_support import NO_PIPELINE
+from shardwise.planner.stages import kinds
 from shardwise.planner.weights import padded_vocabulary
 
 
@@ -35,18 +36,13 @@ def _legal_tensors(model: ModelFacts, expert: bool, most: int) -> tuple[int, ...
 
 def heads(model: ModelFacts) -> int:
     """Give the attention heads of the layer that has the fewest."""
-    return min(layer.attention.heads for layer in _kinds(model))
+    return min(layer.attention.heads for layer in kinds(model))
 
 
 @lru_cache(maxsize=1024)
 def has_experts(model: ModelFacts) -> bool:
     """Tell whether any layer is a mixture of experts."""
-    return any(isinstance(layer.ffn, ExpertFfn) for layer in _kinds(model))
-
-
-@lru_cache(maxsize=1024)
-def _kinds(model: ModelFacts) -> tuple[Layer, ...]:
-    return tuple(dict.fromkeys(model.layers))
+    return any(isinstance(layer.ffn, ExpertFfn) for layer in kinds(model))
 
 
 def _pipeline(model: ModelFacts, engine: EngineName, pipeline: int) -> Cause | None:
@@ -59,7 +55,7 @@ def _pipeline(model: ModelFacts, engine: EngineName, pipeline: int) -> Cause | N
 
 def _tensor_causes(model: ModelFacts, layout: Layout) -> Iterator[Cause]:
     tensor = layout.tensor
-    for layer in _kinds(model):
+    for layer in kinds(model):
         yield from _attention_causes(model, layer.attention, tensor)
         yield from _ffn_causes(model, layer.ffn, layout)
     vocabulary = padded_vocabulary(model.vocabulary)

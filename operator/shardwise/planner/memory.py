@@ -4,7 +4,6 @@ Per rank and stage, never as a sum over GPUs. The formulas are those of vLLM; te
 reported on an H200.
 """
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -14,7 +13,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.model import Attention, DenseFfn, Ffn, GroupedAttention, Layer, ModelFacts
 from shardwise.domain.plan import MemoryUse
 from shardwise.domain.units import GIB
-from shardwise.planner.stages import layers_per_stage
+from shardwise.planner.stages import kinds, stages_of
 from shardwise.planner.weights import layer_bytes, vocabulary_bytes
 
 RESERVE_ONE_GPU: Final = int(0.6 * GIB)
@@ -52,31 +51,15 @@ def wanted_slack(use: MemoryUse) -> int:
     return int(use.budget * TIGHT_SHARE)
 
 
-def stages_of(model: ModelFacts, pipeline: int) -> Iterator[tuple[Layer, ...]]:
-    """Cut the layers into the engine's stages."""
-    start = 0
-    for count in layers_per_stage(len(model.layers), pipeline):
-        yield model.layers[start : start + count]
-        start += count
-
-
 def _stage_loads(demand: Demand, layout: Layout) -> list[tuple[int, int]]:
     model, loads = demand.model, []
     scale = _checkpoint_scale(model)
-    for index, layers in enumerate(stages_of(model, layout.pipeline)):
-        counted = _tally(layers)
+    for index, counted in enumerate(stages_of(model, layout.pipeline)):
         weights = sum(count * layer_bytes(model, layer, layout) for layer, count in counted.items())
         weights += _ends(model, layout, first=index == 0, last=index == layout.pipeline - 1)
         kv_cache = sum(count * kv_bytes(demand, layer.attention, layout.tensor) for layer, count in counted.items())
         loads.append((int(weights * scale), int(kv_cache)))
     return loads
-
-
-def _tally(layers: tuple[Layer, ...]) -> dict[Layer, int]:
-    counts: dict[Layer, int] = {}
-    for layer in layers:
-        counts[layer] = counts.get(layer, 0) + 1
-    return counts
 
 
 def _ends(model: ModelFacts, layout: Layout, *, first: bool, last: bool) -> float:
@@ -98,7 +81,7 @@ def _checkpoint_scale(model: ModelFacts) -> float:
 def total_weight_bytes(model: ModelFacts) -> float:
     """Count the bytes of all weights on one GPU."""
     whole = Layout(1, 1)
-    layers = sum(count * layer_bytes(model, layer, whole) for layer, count in _tally(model.layers).items())
+    layers = sum(count * layer_bytes(model, layer, whole) for layer, count in stages_of(model, 1)[0].items())
     return layers + _ends(model, whole, first=True, last=True)
 
 
@@ -119,7 +102,7 @@ def kv_bytes(demand: Demand, attention: Attention, tensor: int) -> float:
 
 def _activations(model: ModelFacts, layout: Layout) -> int:
     """Estimate the peak of one prefill chunk: within a tenth of what vLLM measures on the models in the tests."""
-    widest = max(_layer_width(model.hidden, layer, layout) for layer in _tally(model.layers))
+    widest = max(_layer_width(model.hidden, layer, layout) for layer in kinds(model))
     return int(CHUNK_TOKENS * _ACTIVATION_BYTES * (3 * model.hidden + widest))
 
 

@@ -13,12 +13,16 @@ _DEVICE_TAINT = Toleration(key="nvidia.com/gpu", operator="Exists")
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The eligible nodes of one product, in name order. ``memory`` is that of the smallest GPU among them."""
+    """The eligible nodes of one product, in name order.
+
+    ``memory`` is that of the smallest GPU among them, ``node_sizes`` the GPU counts their nodes come with.
+    """
 
     kind: GpuKind
     product: str
     memory: int
     nodes: tuple[Node, ...]
+    node_sizes: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ def eligible(demand: Demand, fleet: Fleet) -> Eligible:
 
 
 def _pool(product: str, nodes: list[Node]) -> Pool:
-    return Pool(gpu_kind(product), product, min(node.memory for node in nodes), tuple(nodes))
+    sizes = frozenset(node.gpus for node in nodes)
+    return Pool(gpu_kind(product), product, min(node.memory for node in nodes), tuple(nodes), sizes)
 
 
 def _why_not(demand: Demand, products: frozenset[str], node: Node) -> str | None:

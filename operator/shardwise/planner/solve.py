@@ -89,7 +89,7 @@ class _PoolFacts:
         self.pool = pool
         self.free = sum(node.free for node in pool.nodes)
         self.largest_domain = largest_domain(pool)
-        self.node_gpus = max(node.gpus for node in pool.nodes)
+        self.node_gpus = max(pool.node_sizes)
         counted = shapes(pool)
         self.slots = cache(lambda tensor: stage_slots(counted, tensor))
 
