@@ -85,9 +85,13 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One object, read and converted: what to plan and what to start."""
+    """One object, read and converted: what to plan and what to start.
+
+    ``max_restarts`` counts restarts in a row, none of which became Ready, after which a group is held.
+    """
 
     demand: Demand
     launch: Launch
     generation: int = 0
     paused: bool = False
+    max_restarts: int = 10

@@ -3,6 +3,7 @@
 Only small files are fetched: ``config.json`` and the safetensors index. No weights.
 """
 
+from shardwise.hub.facts import FactsUnavailable, model_facts
 from shardwise.hub.fetch import HubError, HubFacts, fetch_config
 
-__all__ = ["HubError", "HubFacts", "fetch_config"]
+__all__ = ["FactsUnavailable", "HubError", "HubFacts", "fetch_config", "model_facts"]

@@ -33,7 +33,7 @@ def _tensors(demand: Demand, gpus: int, *, expert: bool) -> tuple[int, ...]:
     if demand.pins.tensor is not None:
         return (demand.pins.tensor,)
     legal = legal_tensors(demand.model, expert=expert, most=min(gpus, heads(demand.model)))
-    return tuple(tensor for tensor in legal if tensor > 1 or not expert)
+    return tuple(tensor for tensor in legal if tensor > 1 or not expert or demand.pins.expert is True)
 
 
 def _pipelines(demand: Demand, most: int) -> Iterator[int]:

@@ -1,6 +1,7 @@
 """Which layouts a model and an engine allow. Every refusal names the number and the legal values."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 from shardwise.domain.engine import EngineName
@@ -75,7 +76,12 @@ def _attention_causes(model: ModelFacts, attention: Attention, tensor: int) -> I
         return
     yield from _blocks(model.linear, "queries", attention.heads * attention.head_dim, tensor)
     shared = min(tensor, attention.kv_heads)
-    yield from _blocks(model.linear, "keys", attention.kv_heads * attention.head_dim, shared, tensor)
+    yield from _blocks(_along_outputs(model.linear), "keys", attention.kv_heads * attention.head_dim, shared, tensor)
+
+
+def _along_outputs(precision: Precision) -> Precision:
+    """Give the blocks a weight meets that is split along its outputs only, as keys and values are."""
+    return precision if precision.block is None else replace(precision, block=(precision.block[0], 1))
 
 
 def _ffn_causes(model: ModelFacts, ffn: Ffn, layout: Layout) -> Iterator[Cause]:

@@ -1,0 +1,40 @@
+"""What all wire models share: camelCase names, nothing unknown, nothing changed after reading."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from shardwise.domain.units import QUANTITY_PATTERN
+
+GROUP = "shardwise.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "ShardedModel"
+PLURAL = "shardedmodels"
+
+
+class Wire(BaseModel):
+    """A part of the object as users write it. Strict, as the API server is: ``"16"`` is no number."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, strict=True)
+
+
+class Reported(BaseModel):
+    """A part of the status. What a newer version wrote is not refused."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
+
+
+ByteQuantity = Annotated[
+    str,
+    Field(pattern=QUANTITY_PATTERN, max_length=32, examples=["810Gi"]),
+]
+"""A count of bytes with a unit, such as ``810Gi``."""
+
+ShortText = Annotated[str, Field(min_length=1, max_length=253)]
+Path = Annotated[str, Field(min_length=1, max_length=1024)]
+LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
+LabelValue = Annotated[str, Field(max_length=63)]
+DnsName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+EnvName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]

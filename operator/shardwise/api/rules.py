@@ -1,0 +1,152 @@
+"""Rules that span fields, once for both sides: as CEL in the CRD, and as checks when an object is read.
+
+The API server refuses what breaks a rule where it is new enough to know it; the checks here refuse the same objects
+offline, and those that an older CRD let pass.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from shardwise.api.spec import EnvVar, ShardedModelSpec
+
+GPU_PREFIXES: Final = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu")
+
+
+@dataclass(frozen=True, slots=True)
+class SpanningRule:
+    """One rule. ``at`` is the path of the object it stands at in the schema, ``field`` the one a message names.
+
+    ``check`` gives the message when the rule is broken.
+    """
+
+    at: tuple[str, ...]
+    field: str
+    cel: str
+    message: str
+    check: Callable[[ShardedModelSpec], str | None]
+
+
+def spanning_problems(spec: ShardedModelSpec) -> Iterator[tuple[str, str]]:
+    """Give ``(field path, message)`` for each broken rule."""
+    for rule in RULES:
+        message = rule.check(spec)
+        if message is not None:
+            yield rule.field, message
+
+
+def _one_source(spec: ShardedModelSpec) -> str | None:
+    source = spec.model.source
+    given = source.given() if source is not None else ["huggingFace"]
+    if len(given) == 1:
+        return None
+    named = " and ".join(f"`{one}`" for one in given) or "none"
+    return f"exactly one source is needed, {named} given"
+
+
+def _pins_within_budget(spec: ShardedModelSpec) -> str | None:
+    pins, replicas = spec.parallelism, max(1, spec.replicas)
+    needed = (pins.tensor or 1) * (pins.pipeline or 1) * replicas
+    if needed <= spec.gpu_budget.total:
+        return None
+    degrees = f"tensor {pins.tensor or 1} x pipeline {pins.pipeline or 1} x {replicas} replicas"
+    return f"{degrees} need {needed} GPUs, `spec.gpuBudget.total` allows {spec.gpu_budget.total}"
+
+
+def _replicas_within_budget(spec: ShardedModelSpec) -> str | None:
+    replicas, total = spec.replicas, spec.gpu_budget.total
+    if replicas <= total:
+        return None
+    return f"{replicas} replicas need at least {replicas} GPUs, `spec.gpuBudget.total` allows {total}"
+
+
+def _env_has_one_origin(spec: ShardedModelSpec) -> str | None:
+    wrong = next((one.name for one in spec.engine.env if not _one_origin(one)), None)
+    return None if wrong is None else f"`{wrong}` needs exactly one of `value` and `valueFrom`"
+
+
+def _one_origin(env: EnvVar) -> bool:
+    return (env.value is None) != (env.value_from is None)
+
+
+def _env_source_is_one(spec: ShardedModelSpec) -> str | None:
+    sources = ((one.name, one.value_from) for one in spec.engine.env if one.value_from is not None)
+    wrong = next(
+        (name for name, source in sources if (source.secret_key_ref is None) == (source.config_map_key_ref is None)),
+        None,
+    )
+    return None if wrong is None else f"`{wrong}` needs exactly one of `secretKeyRef` and `configMapKeyRef`"
+
+
+def _no_gpus_in_template(spec: ShardedModelSpec) -> str | None:
+    named = next((key for key in (*spec.pod_template.requests, *spec.pod_template.limits) if _is_gpu(key)), None)
+    return None if named is None else f"`{named}` is set by the plan; bound it with `spec.gpuBudget.total`"
+
+
+def _is_gpu(resource: str) -> bool:
+    return resource.startswith(GPU_PREFIXES)
+
+
+def _tolerations_name_a_key(spec: ShardedModelSpec) -> str | None:
+    wrong = any(not one.key and one.operator == "Equal" for one in spec.placement.tolerations)
+    return "a toleration without `key` needs `operator: Exists`" if wrong else None
+
+
+_GPU_TEST: Final = " || ".join(f"k.startsWith('{prefix}')" for prefix in GPU_PREFIXES)
+
+RULES: Final = (
+    SpanningRule(
+        ("spec", "model", "source"),
+        "spec.model.source",
+        "[has(self.huggingFace), has(self.persistentVolumeClaim), has(self.hostPath), has(self.image)]"
+        ".filter(given, given).size() == 1",
+        "exactly one of huggingFace, persistentVolumeClaim, hostPath and image is needed",
+        _one_source,
+    ),
+    SpanningRule(
+        ("spec",),
+        "spec.parallelism",
+        "(has(self.parallelism) && has(self.parallelism.tensor) ? self.parallelism.tensor : 1)"
+        " * (has(self.parallelism) && has(self.parallelism.pipeline) ? self.parallelism.pipeline : 1)"
+        " * (self.replicas > 1 ? self.replicas : 1) <= self.gpuBudget.total",
+        "parallelism.tensor x parallelism.pipeline x replicas must be at most gpuBudget.total",
+        _pins_within_budget,
+    ),
+    SpanningRule(
+        ("spec",),
+        "spec.replicas",
+        "self.replicas <= self.gpuBudget.total",
+        "replicas must be at most gpuBudget.total: each holds a GPU or more",
+        _replicas_within_budget,
+    ),
+    SpanningRule(
+        ("spec", "engine", "env", "items"),
+        "spec.engine.env",
+        "has(self.value) != has(self.valueFrom)",
+        "exactly one of value and valueFrom is needed",
+        _env_has_one_origin,
+    ),
+    SpanningRule(
+        ("spec", "engine", "env", "items", "valueFrom"),
+        "spec.engine.env",
+        "has(self.secretKeyRef) != has(self.configMapKeyRef)",
+        "exactly one of secretKeyRef and configMapKeyRef is needed",
+        _env_source_is_one,
+    ),
+    SpanningRule(
+        ("spec", "podTemplate"),
+        "spec.podTemplate",
+        f"(!has(self.requests) || !self.requests.exists(k, {_GPU_TEST}))"
+        f" && (!has(self.limits) || !self.limits.exists(k, {_GPU_TEST}))",
+        "GPUs are set by the plan; bound them with gpuBudget.total",
+        _no_gpus_in_template,
+    ),
+    SpanningRule(
+        ("spec", "placement", "tolerations", "items"),
+        "spec.placement.tolerations",
+        "(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
+        "a toleration without key needs operator Exists",
+        _tolerations_name_a_key,
+    ),
+)
+"""All of them. The schema bounds every list and map that a rule walks, so that their cost stays small."""

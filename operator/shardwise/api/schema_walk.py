@@ -1,0 +1,36 @@
+"""Finding the fields a path of the object may have, for messages about a field that is unknown."""
+
+import types
+import typing
+from typing import Any
+
+from pydantic import BaseModel
+
+from shardwise.api.spec import ShardedModelSpec
+
+
+def known_fields(path: tuple[int | str, ...]) -> list[str]:
+    """List the field names the object has at a path such as ``("spec", "model")``; empty where it has none."""
+    model: type[BaseModel] | None = ShardedModelSpec
+    for part in path[1:]:
+        model = model if isinstance(part, int) else _inside(model, part)
+    return [] if model is None else [_wire_name(model, name) for name in model.model_fields]
+
+
+def _inside(model: type[BaseModel] | None, part: str) -> type[BaseModel] | None:
+    if model is None:
+        return None
+    by_wire = {_wire_name(model, name): field.annotation for name, field in model.model_fields.items()}
+    return _model_of(by_wire.get(part))
+
+
+def _wire_name(model: type[BaseModel], name: str) -> str:
+    return model.model_fields[name].alias or name
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - an annotation is any type form
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (list, typing.Union, types.UnionType):
+        return next((found for one in typing.get_args(annotation) if (found := _model_of(one)) is not None), None)
+    return None

@@ -1,0 +1,147 @@
+"""``spec``: what a user asks for. Every field is honoured, or the object is refused with the reason."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shardwise.api.base import ByteQuantity, DnsName, EnvName, LabelKey, LabelValue, ShortText, Wire
+from shardwise.api.model_spec import ModelSpec, SecretKey
+
+
+class GpuBudget(Wire):
+    """How many GPUs, and of which products."""
+
+    total: int = Field(ge=1, le=10_000, description="The most GPUs this object may ever hold, over all replicas.")
+    products: list[ShortText] = Field(
+        default=[],
+        max_length=32,
+        description="Values of the node label nvidia.com/gpu.product that may be used; empty: any.",
+    )
+
+
+class Parallelism(Wire):
+    """Pins for users who know; each wins over the planner, and is still checked."""
+
+    tensor: int | None = Field(default=None, ge=1, le=1024, description="GPUs that share each layer.")
+    pipeline: int | None = Field(default=None, ge=1, le=1024, description="Stages that hold the layers in turn.")
+    expert: bool | None = Field(
+        default=None, description="Whether the experts of a mixture are dealt out whole instead of split."
+    )
+
+
+class EnvSource(Wire):
+    """Where an environment variable's value comes from: exactly one of the fields."""
+
+    secret_key_ref: SecretKey | None = Field(default=None, description="A key of a Secret.")
+    config_map_key_ref: SecretKey | None = Field(default=None, description="A key of a ConfigMap.")
+
+
+class EnvVar(Wire):
+    """An environment variable of the engine."""
+
+    name: EnvName = Field(description="Name of the variable.")
+    value: Annotated[str, Field(max_length=32768)] | None = Field(default=None, description="Plain value.")
+    value_from: EnvSource | None = Field(default=None, description="Reference to a value; not together with value.")
+
+
+class Engine(Wire):
+    """The inference engine."""
+
+    name: Literal["vllm", "sglang", "tensorrt-llm"] = Field(default="vllm", description="Which engine serves.")
+    image: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
+        default=None, description="Container image; default: the engine's own release."
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        default=None, description="As in a pod."
+    )
+    image_pull_secrets: list[DnsName] = Field(default=[], max_length=16, description="Names of pull Secrets.")
+    args: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(
+        default=[],
+        max_length=128,
+        description="Extra arguments, appended item by item. What contradicts the plan is refused.",
+    )
+    env: list[EnvVar] = Field(default=[], max_length=128, description="Extra environment variables.")
+
+
+class TolerationSpec(Wire):
+    """A toleration, as in a pod."""
+
+    key: str = Field(default="", max_length=317, description="Taint key; empty matches every key.")
+    operator: Literal["Exists", "Equal"] = Field(default="Equal", description="Exists matches every value.")
+    value: LabelValue = Field(default="", description="Taint value.")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
+        default="", description="Taint effect; empty matches every effect."
+    )
+    toleration_seconds: int | None = Field(default=None, ge=0, description="How long a NoExecute taint is borne.")
+
+
+class Placement(Wire):
+    """Where the pods may run."""
+
+    node_selector: dict[LabelKey, LabelValue] = Field(
+        default={}, max_length=32, description="Labels every node of the group must have."
+    )
+    tolerations: list[TolerationSpec] = Field(default=[], max_length=32, description="Taints the pods tolerate.")
+    within: LabelKey | None = Field(
+        default=None, description="Node label key that must have one value on all nodes of a group, such as a rack's."
+    )
+    gang: Literal["none"] = Field(
+        default="none", description="Gang scheduler to hand groups to; this version binds pods one by one."
+    )
+    priority_class_name: DnsName | None = Field(default=None, description="PriorityClass of the pods.")
+    scheduler_name: DnsName | None = Field(default=None, description="Scheduler of the pods; default: the cluster's.")
+    service_account_name: DnsName | None = Field(default=None, description="ServiceAccount of the pods.")
+    runtime_class_name: DnsName | None = Field(default=None, description="RuntimeClass of the pods.")
+
+
+class RestartPolicy(Wire):
+    """What happens when a group fails."""
+
+    max_restarts: int = Field(
+        default=10,
+        ge=0,
+        le=1000,
+        description="Restarts in a row, none of which became Ready, before the group is held.",
+    )
+
+
+class PodTemplate(Wire):
+    """Extras for the pods."""
+
+    labels: dict[LabelKey, LabelValue] = Field(default={}, max_length=32, description="Extra pod labels.")
+    annotations: dict[LabelKey, Annotated[str, Field(max_length=4096)]] = Field(
+        default={}, max_length=32, description="Extra pod annotations."
+    )
+    requests: dict[LabelKey, ShortText] = Field(
+        default={}, max_length=16, description="Extra container requests, such as cpu and memory; no GPUs."
+    )
+    limits: dict[LabelKey, ShortText] = Field(
+        default={}, max_length=16, description="Extra container limits, such as memory or RDMA devices; no GPUs."
+    )
+    shared_memory: ByteQuantity | None = Field(
+        default=None, description="Size limit of /dev/shm; default: none but the pod's memory."
+    )
+
+
+class ServiceSpec(Wire):
+    """The Service clients reach the leaders through."""
+
+    port: int = Field(default=8000, ge=1, le=65535, description="Port of the Service.")
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(default="ClusterIP", description="As in a Service.")
+
+
+class ShardedModelSpec(Wire):
+    """A model to serve, and what it may take."""
+
+    model: ModelSpec = Field(description="The model to serve.")
+    gpu_budget: GpuBudget = Field(description="How many GPUs this object may hold, and of which products.")
+    replicas: int = Field(default=1, ge=0, le=1000, description="Independent groups, each a whole copy of the model.")
+    objective: Literal["fewest-gpus", "latency", "throughput"] = Field(
+        default="fewest-gpus", description="What to prefer among the layouts that fit."
+    )
+    parallelism: Parallelism = Field(default=Parallelism(), description="Pins of the layout.")
+    engine: Engine = Field(default=Engine(), description="The inference engine.")
+    placement: Placement = Field(default=Placement(), description="Where the pods may run.")
+    restart_policy: RestartPolicy = Field(default=RestartPolicy(), description="What happens when a group fails.")
+    pod_template: PodTemplate = Field(default=PodTemplate(), description="Extras for the pods.")
+    service: ServiceSpec = Field(default=ServiceSpec(), description="The Service to the leaders.")

@@ -1,0 +1,24 @@
+"""Words and documents for plans and refusals. The planner decides and counts; only this package makes sentences.
+
+Pure, from domain values alone. Messages put the fact with its number and unit first and the remedy last.
+"""
+
+from shardwise.explain.causes import cause
+from shardwise.explain.documents import demand_fingerprint, plan_document, plan_from_document, refusal_document
+from shardwise.explain.plans import plan_message, plan_text
+from shardwise.explain.refusals import hint, refusal_message, refusal_text
+from shardwise.explain.rules import rule
+
+__all__ = [
+    "cause",
+    "demand_fingerprint",
+    "hint",
+    "plan_document",
+    "plan_from_document",
+    "plan_message",
+    "plan_text",
+    "refusal_document",
+    "refusal_message",
+    "refusal_text",
+    "rule",
+]

@@ -1,0 +1,23 @@
+"""The sharding guide's rules, one sentence each, as a plan cites them."""
+
+from typing import Final
+
+from shardwise.domain.plan import Rule
+
+_RULES: Final = {
+    Rule.ONE_GPU: "rule 1: it fits on one GPU, so it is not sharded",
+    Rule.ONE_NODE: "rule 2: it fits in one node, so tensor parallelism over that node's links",
+    Rule.PIPELINE_ON_PCIE: (
+        "rule 2: it fits in one node without NVLink, where pipeline stages win over wider tensor groups"
+    ),
+    Rule.TENSOR_IN_NODE_PIPELINE_ACROSS: (
+        "rule 3: it needs several nodes, so tensor parallelism inside the NVLink domain and pipeline stages across"
+    ),
+    Rule.MULTI_NODE_NVLINK: "rule 4: the nodes share one NVLink domain, so tensor parallelism spans them",
+    Rule.PINNED: "pinned by `spec.parallelism`, and checked",
+}
+
+
+def rule(decided: Rule) -> str:
+    """Say which rule decided."""
+    return _RULES[decided]

@@ -1,0 +1,39 @@
+"""How many GPUs a pod holds."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from shardwise.inventory.nodes import GPU_RESOURCE, read_count
+
+Pod = Mapping[str, Any]
+
+
+def is_finished(pod: Pod) -> bool:
+    """Tell whether a pod has ended for good and holds nothing any more."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def gpu_request(pod: Pod) -> int:
+    """Count the GPUs a pod asks for, as the scheduler does.
+
+    Containers add up, and so do sidecars (init containers that restart always); other init containers run one by one,
+    so the largest of them counts where it exceeds that sum.
+    """
+    spec = pod.get("spec") or {}
+    initial = spec.get("initContainers") or ()
+    sidecars = sum(_requested(one) for one in initial if one.get("restartPolicy") == "Always")
+    running = sum(_requested(one) for one in spec.get("containers") or ()) + sidecars
+    return max(running, _largest((one for one in initial if one.get("restartPolicy") != "Always"), sidecars))
+
+
+def _largest(containers: Iterable[Mapping[str, Any]], beside: int) -> int:
+    return max((_requested(one) + beside for one in containers), default=0)
+
+
+def _requested(container: Mapping[str, Any]) -> int:
+    resources = container.get("resources") or {}
+    for section in ("requests", "limits"):
+        value = (resources.get(section) or {}).get(GPU_RESOURCE)
+        if value is not None:
+            return read_count(value) or 0
+    return 0
