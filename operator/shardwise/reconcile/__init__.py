@@ -1,0 +1,23 @@
+"""The reconcile core: ``decide(wanted, observed, now) -> Decision``. Pure: what is, what is wanted, what to do next.
+
+Level-triggered: the same decision for create, resume, update and every event. Any action may be lost or repeated; the
+next decision sees the outcome and goes on from there.
+"""
+
+from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit
+from shardwise.reconcile.decide import Invalid, decide, decide_invalid
+from shardwise.reconcile.observed import Observed, PodSeen, see_pod
+
+__all__ = [
+    "Action",
+    "Apply",
+    "Decision",
+    "Delete",
+    "Emit",
+    "Invalid",
+    "Observed",
+    "PodSeen",
+    "decide",
+    "decide_invalid",
+    "see_pod",
+]

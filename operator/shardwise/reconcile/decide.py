@@ -1,0 +1,189 @@
+"""The decision for one object: keep or make the plan, advance each group, say what to apply and delete, and report."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from shardwise.domain.launch import Wanted
+from shardwise.domain.plan import GroupPlacement, Plan
+from shardwise.engines import problems
+from shardwise.explain import plan_message, refusal_message
+from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit
+from shardwise.reconcile.groups import GroupView, advance, wait_seconds
+from shardwise.reconcile.observed import Observed, PodSeen
+from shardwise.reconcile.plans import InForce, in_force
+from shardwise.reconcile.records import Record, State, read_records
+from shardwise.reconcile.status import Progress, invalid_status, paused_status, status_of
+from shardwise.render import Manifest, group, revision, serving
+from shardwise.render.manifest import REVISION
+from shardwise.render.names import group_name, serving_name
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """An object that cannot be honoured, with the reason for people and its stable name."""
+
+    generation: int
+    message: str
+    reason: str = "InvalidSpec"
+    retry_after: float | None = None
+
+
+def decide(wanted: Wanted, observed: Observed, now: float) -> Decision:
+    """Decide what to do for one object. ``now`` is seconds since the epoch."""
+    if wanted.paused:
+        return Decision(paused_status(observed.status, wanted.generation, now))
+    refused = problems(wanted)
+    if refused:
+        message = "; ".join(f"{field}: {text}" for field, text in refused)
+        return decide_invalid(Invalid(wanted.generation, message), observed, now)
+    records = read_records(observed.status)
+    force = in_force(wanted.demand, observed.status, records, observed.pods, observed.fleet)
+    if force.plan is None:
+        return _without_plan(wanted, force, observed, now)
+    return _with_plan(wanted, force, force.plan, observed, now)
+
+
+def decide_invalid(invalid: Invalid, observed: Observed, now: float) -> Decision:
+    """Report an object that cannot be honoured, and leave what runs alone: the mistake may be the last edit's."""
+    status = invalid_status(observed.status, invalid.generation, invalid.reason, invalid.message, now)
+    if invalid.retry_after is not None:
+        return Decision(status, retry_after=invalid.retry_after)
+    told = invalid.message == observed.status.get("message")
+    return Decision(status, () if told else (Emit(invalid.reason, invalid.message, warning=True),))
+
+
+def _without_plan(wanted: Wanted, force: InForce, observed: Observed, now: float) -> Decision:
+    """Nothing can run: a demand that changed, or whose nodes are gone, gives its GPUs back."""
+    progress = Progress(wanted, None, None, force.refusal, ())
+    status = status_of(progress, observed.status, now)
+    deletions = tuple(Delete("Pod", pod.name, pod.uid) for pod in observed.pods if not pod.deleting)
+    return Decision(status, (*deletions, *_told(progress, observed)))
+
+
+def _with_plan(wanted: Wanted, force: InForce, plan: Plan, observed: Observed, now: float) -> Decision:
+    before = _views(wanted, plan, observed, now)
+    renewed = _renewed(before)
+    after = tuple(
+        advance(view, max_restarts=wanted.max_restarts, renew=view.record.replica in renewed, now=now)
+        for view in before
+    )
+    progress = Progress(wanted, plan, force.document, force.refusal, tuple(zip(before, after, strict=True)))
+    actions = (
+        *_removals(wanted, after, observed),
+        *_serving(wanted, observed),
+        *_launches(wanted, plan, before, after, observed),
+        *_told(progress, observed),
+    )
+    return Decision(status_of(progress, observed.status, now), actions, _retry_after(after, now))
+
+
+def _views(wanted: Wanted, plan: Plan, observed: Observed, now: float) -> tuple[GroupView, ...]:
+    records = read_records(observed.status)
+    return tuple(_view(wanted, plan, placed, observed.pods, records, now) for placed in plan.groups)
+
+
+def _view(
+    wanted: Wanted,
+    plan: Plan,
+    placed: GroupPlacement,
+    pods: tuple[PodSeen, ...],
+    records: dict[int, Record],
+    now: float,
+) -> GroupView:
+    """Find the present attempt: the one written down, or a later one whose pods are there already."""
+    mine = [pod for pod in pods if pod.replica == placed.replica]
+    record = records.get(placed.replica) or Record(placed.replica, since=now)
+    attempt = max((record.attempt, *(pod.attempt for pod in mine)))
+    if attempt != record.attempt:
+        record = Record(placed.replica, attempt, record.failures, now)
+    current = tuple(sorted((pod for pod in mine if pod.attempt == attempt), key=lambda pod: pod.index))
+    return GroupView(placed, record, current, revision(wanted, plan, placed.replica))
+
+
+def _renewed(views: tuple[GroupView, ...]) -> frozenset[int]:
+    """Choose the stale groups to replace now.
+
+    Those that do not serve, and all when a plan moved them; else one after the other, each once the rest is ready.
+    """
+    stale = [view for view in views if view.stale]
+    if any(view.moved for view in stale):
+        return frozenset(view.record.replica for view in stale)
+    idle = {view.record.replica for view in stale if not view.ready}
+    others_ready = all(view.ready for view in views if not view.stale)
+    serving_ones = [view.record.replica for view in stale if view.ready]
+    return frozenset(idle | set(serving_ones[:1] if others_ready and not idle else ()))
+
+
+def _removals(wanted: Wanted, records: tuple[Record, ...], observed: Observed) -> Iterator[Action]:
+    """Remove what belongs to no present attempt: pods first, so that their GPUs come back."""
+    present = {(record.replica, record.attempt) for record in records}
+    for pod in observed.pods:
+        if (pod.replica, pod.attempt) not in present and not pod.deleting:
+            yield Delete("Pod", pod.name, pod.uid)
+    kept = {group_name(wanted.launch.owner.name, *one) for one in present} | {serving_name(wanted.launch.owner.name)}
+    for name in sorted(observed.services):
+        if name not in kept:
+            yield Delete("Service", name)
+
+
+def _serving(wanted: Wanted, observed: Observed) -> Iterator[Action]:
+    yield from _missing_service(serving(wanted), observed)
+
+
+def _missing_service(manifest: Manifest, observed: Observed) -> Iterator[Action]:
+    metadata = manifest["metadata"]
+    if observed.services.get(metadata["name"]) != metadata["labels"][REVISION]:
+        yield Apply(manifest)
+
+
+def _launches(
+    wanted: Wanted, plan: Plan, before: tuple[GroupView, ...], after: tuple[Record, ...], observed: Observed
+) -> Iterator[Action]:
+    for view, record in zip(before, after, strict=True):
+        if record.state in (State.BACKOFF, State.HELD):
+            continue
+        service, *pods = group(wanted, plan, record.replica, record.attempt)
+        yield from _missing_service(service, observed)
+        if record.state is State.PENDING:
+            there = {pod.name for pod in view.pods}
+            yield from (Apply(pod) for pod in pods if pod["metadata"]["name"] not in there)
+
+
+def _told(progress: Progress, observed: Observed) -> Iterator[Emit]:
+    """Tell each change once: what the status said before is told already."""
+    if progress.refusal is not None:
+        message = refusal_message(progress.refusal)
+        if message not in _messages(observed):
+            yield Emit(progress.refusal.reason.value, message, warning=True)
+    if progress.plan is not None and (observed.status.get("plan") or {}).get("groups") != (progress.document or {}).get(
+        "groups"
+    ):
+        yield Emit("Planned", plan_message(progress.plan))
+    for view, record in progress.groups:
+        yield from _group_told(view, record)
+
+
+def _messages(observed: Observed) -> set[str]:
+    return {str(one.get("message")) for one in observed.status.get("conditions") or ()}
+
+
+def _group_told(view: GroupView, record: Record) -> Iterator[Emit]:
+    old = view.record
+    if record.state is State.READY and old.state is not State.READY:
+        yield Emit("GroupReady", f"replica {record.replica} serves, attempt {record.attempt}")
+    if record.state is State.BACKOFF and old.state is not State.BACKOFF:
+        wait = f"starting again in {wait_seconds(record.failures):.0f} s"
+        yield Emit("GroupFailed", f"replica {record.replica}: {record.message}; {wait}", warning=True)
+    if record.state is State.HELD and old.state is not State.HELD:
+        held = f"held after {record.failures} failures in a row"
+        yield Emit("GroupHeld", f"replica {record.replica}: {record.message}; {held}", warning=True)
+    if record.attempt > old.attempt:
+        why = record.message or old.message or "other content is wanted"
+        yield Emit(
+            "GroupRestarted", f"replica {record.replica}: {why}; starting attempt {record.attempt}", warning=True
+        )
+
+
+def _retry_after(records: tuple[Record, ...], now: float) -> float | None:
+    ends = [one.since + wait_seconds(one.failures) for one in records if one.state is State.BACKOFF]
+    return max(0.0, min(ends) - now) if ends else None

@@ -1,0 +1,109 @@
+"""What was read of one object and its pods, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shardwise.domain.fleet import Fleet
+from shardwise.render.manifest import ATTEMPT, INDEX, REPLICA, REVISION
+
+
+@dataclass(frozen=True, slots=True)
+class PodSeen:
+    """One pod of an object.
+
+    ``failure`` says how it ended or why its engine started again, empty while nothing did. ``waiting`` says what a pod
+    that is not ready waits for. ``node`` is empty until it is bound.
+    """
+
+    name: str
+    uid: str
+    replica: int
+    attempt: int
+    index: int
+    revision: str
+    node: str
+    ready: bool
+    deleting: bool
+    failure: str = ""
+    waiting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything a decision looks at.
+
+    ``services`` maps the names of the object's Services to the revision they carry. ``status`` is the object's own, as
+    last written. ``fleet`` is the fleet as if this object held nothing.
+    """
+
+    pods: tuple[PodSeen, ...]
+    services: Mapping[str, str]
+    status: Mapping[str, Any]
+    fleet: Fleet
+
+
+def see_pod(pod: Mapping[str, Any]) -> PodSeen:
+    """Read a pod this operator made. Raises ``KeyError`` or ``ValueError`` where its labels are not ours."""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    labels = metadata["labels"]
+    return PodSeen(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        replica=int(labels[REPLICA]),
+        attempt=int(labels[ATTEMPT]),
+        index=int(labels[INDEX]),
+        revision=labels.get(REVISION, ""),
+        node=(pod.get("spec") or {}).get("nodeName") or "",
+        ready=_condition(status, "Ready").get("status") == "True",
+        deleting="deletionTimestamp" in metadata,
+        failure=_failure(status),
+        waiting=_waiting(status),
+    )
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    return next((one for one in status.get("conditions") or () if one.get("type") == kind), {})
+
+
+def _failure(status: Mapping[str, Any]) -> str:
+    """Say how a pod failed. An engine that started again in place has left its group: its ranks do not rejoin."""
+    if status.get("phase") in ("Failed", "Succeeded"):
+        detail = status.get("message") or _ended(status) or status.get("phase")
+        return f"{status.get('reason') or 'pod ended'}: {detail}"
+    ended = _ended(status)
+    return ended if ended and _restarted(status) else ""
+
+
+def _restarted(status: Mapping[str, Any]) -> bool:
+    for one in status.get("containerStatuses") or ():
+        if (one.get("restartCount") or 0) > 0 or "terminated" in (one.get("state") or {}):
+            return True
+    return False
+
+
+def _ended(status: Mapping[str, Any]) -> str:
+    for one in status.get("containerStatuses") or ():
+        for state in (one.get("state") or {}, one.get("lastState") or {}):
+            ended = state.get("terminated")
+            if ended:
+                return _exit(ended)
+    return ""
+
+
+def _exit(ended: Mapping[str, Any]) -> str:
+    lines = str(ended.get("message") or "").strip().splitlines()
+    last = f": {lines[-1][:200]}" if lines else ""
+    return f"engine exited {ended.get('exitCode')} ({ended.get('reason') or 'Error'}){last}"
+
+
+def _waiting(status: Mapping[str, Any]) -> str:
+    scheduled = _condition(status, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return f"not scheduled: {scheduled.get('message') or scheduled.get('reason') or ''}"
+    containers = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+    for one in containers:
+        reason = ((one.get("state") or {}).get("waiting") or {}).get("reason")
+        if reason:
+            return str(reason)
+    return "engine starting" if status.get("phase") == "Running" else "not started"

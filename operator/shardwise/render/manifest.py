@@ -1,0 +1,73 @@
+"""What every manifest shares: ownership, labels, names."""
+
+import hashlib
+import json
+from typing import Any, Final
+
+from shardwise.domain.launch import Launch, Owner
+from shardwise.render.names import group_name, label_value
+
+Manifest = dict[str, Any]
+
+MODEL: Final = "shardwise.dev/model"
+REPLICA: Final = "shardwise.dev/replica"
+ATTEMPT: Final = "shardwise.dev/attempt"
+INDEX: Final = "shardwise.dev/index"
+ROLE: Final = "shardwise.dev/role"
+GROUP: Final = "shardwise.dev/group"
+REVISION: Final = "shardwise.dev/revision"
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+OPERATOR: Final = "shardwise"
+LEADER: Final = "leader"
+WORKER: Final = "worker"
+
+
+_DIGITS: Final = 10
+
+
+def digest(content: object) -> str:
+    """Name JSON content: 10 hexadecimal digits, the same wherever and whenever it is rendered."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+
+
+def common_labels(launch: Launch) -> dict[str, str]:
+    """Give the labels of everything that belongs to an object.
+
+    ``app.kubernetes.io/instance`` is left to GitOps tools: setting it would make them adopt, and prune, our pods.
+    """
+    return {
+        MANAGED_BY: OPERATOR,
+        "app.kubernetes.io/name": label_value(launch.owner.name),
+        MODEL: label_value(launch.owner.name),
+    }
+
+
+def group_labels(launch: Launch, replica: int, attempt: int) -> dict[str, str]:
+    """Give the labels of everything that belongs to one attempt of one replica."""
+    return common_labels(launch) | {
+        GROUP: group_name(launch.owner.name, replica, attempt),
+        REPLICA: str(replica),
+        ATTEMPT: str(attempt),
+    }
+
+
+def leader_selector(launch: Launch) -> dict[str, str]:
+    """Select the leaders of all replicas of an object."""
+    return {MODEL: label_value(launch.owner.name), ROLE: LEADER}
+
+
+def metadata(owner: Owner, name: str, labels: dict[str, str]) -> Manifest:
+    """Give the metadata of an owned manifest. An owner without uid is on no cluster: nothing then refers to it."""
+    found: Manifest = {"name": name, "namespace": owner.namespace, "labels": labels}
+    if owner.uid:
+        found["ownerReferences"] = [
+            {
+                "apiVersion": "shardwise.dev/v1alpha1",
+                "kind": "ShardedModel",
+                "name": owner.name,
+                "uid": owner.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ]
+    return found

@@ -1,0 +1,42 @@
+"""Names of what is rendered: deterministic, DNS labels of at most 63 characters, different for different things."""
+
+import hashlib
+from typing import Final
+
+_MOST: Final = 63
+_DIGEST: Final = 8
+
+
+def group_name(model: str, replica: int, attempt: int) -> str:
+    """Name one attempt of one replica: its headless Service, and the subdomain of its pods."""
+    return _joined(model, f"-{replica}-{attempt}")
+
+
+def pod_name(model: str, replica: int, attempt: int, index: int) -> str:
+    """Name one pod; also its hostname."""
+    return _joined(model, f"-{replica}-{attempt}-{index}")
+
+
+def serving_name(model: str) -> str:
+    """Name the Service to the leaders."""
+    return _joined(model, "")
+
+
+def leader_host(model: str, namespace: str, replica: int, attempt: int) -> str:
+    """Give the DNS name of a group's first pod. Without the cluster's domain: the pod's search list completes it."""
+    return f"{pod_name(model, replica, attempt, 0)}.{group_name(model, replica, attempt)}.{namespace}.svc"
+
+
+def label_value(name: str) -> str:
+    """Give a name as a label value."""
+    return _joined(name, "")
+
+
+def _joined(model: str, suffix: str) -> str:
+    """Keep the suffix whole; cut a long model name and mark it with its digest. Service names begin with a letter."""
+    stem = model if model[:1].isalpha() else f"m-{model}"
+    if stem == model and "." not in stem and len(stem) + len(suffix) <= _MOST:
+        return stem + suffix
+    digest = hashlib.sha256(model.encode()).hexdigest()[:_DIGEST]
+    kept = stem.replace(".", "-")[: _MOST - len(suffix) - _DIGEST - 1].rstrip("-")
+    return f"{kept}-{digest}{suffix}"

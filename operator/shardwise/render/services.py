@@ -1,0 +1,46 @@
+"""The two Services: one for a group's own rendezvous, one for clients."""
+
+from shardwise.domain.launch import Launch
+from shardwise.engines import GroupLaunch
+from shardwise.render.manifest import (
+    GROUP,
+    REVISION,
+    Manifest,
+    common_labels,
+    digest,
+    group_labels,
+    leader_selector,
+    metadata,
+)
+from shardwise.render.names import group_name, serving_name
+
+
+def rendezvous(launch: Launch, started: GroupLaunch, replica: int, attempt: int) -> Manifest:
+    """Make the headless Service of a group.
+
+    It publishes pods that are not ready: no pod becomes ready before the ranks have met by these names.
+    """
+    name = group_name(launch.owner.name, replica, attempt)
+    spec: Manifest = {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": {GROUP: name},
+        "ports": [{"name": port_name, "port": port, "protocol": "TCP"} for port_name, port in started.ports],
+    }
+    return _service(metadata(launch.owner, name, group_labels(launch, replica, attempt)), spec)
+
+
+def to_leaders(launch: Launch, http_port: int) -> Manifest:
+    """Make the Service clients use: it reaches the leaders of all replicas that are ready."""
+    spec: Manifest = {
+        "type": launch.service_type,
+        "selector": leader_selector(launch),
+        "ports": [{"name": "http", "port": launch.port, "targetPort": http_port, "protocol": "TCP"}],
+    }
+    return _service(metadata(launch.owner, serving_name(launch.owner.name), common_labels(launch)), spec)
+
+
+def _service(found: Manifest, spec: Manifest) -> Manifest:
+    """Label a Service with its content, so that a change shows without comparing what the API server filled in."""
+    labelled = found | {"labels": found["labels"] | {REVISION: digest(spec)}}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": labelled, "spec": spec}
