@@ -49,7 +49,7 @@ class Problem:
         return f"{self.field}: {self.message}"
 
 
-class InvalidObject(ValueError):  # noqa: N818 - it names what the object is, as Kubernetes' reason Invalid does
+class InvalidObject(ValueError):
     """An object that cannot be honoured, with every problem found."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:

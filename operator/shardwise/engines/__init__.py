@@ -15,7 +15,7 @@ from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe
 __all__ = ["GroupLaunch", "PodLaunch", "Probe", "UnsupportedEngine", "launch", "problems"]
 
 
-class UnsupportedEngine(ValueError):  # noqa: N818 - it names the engine's state, as the refusal's reason does
+class UnsupportedEngine(ValueError):
     """An engine this version cannot launch. The message names those it can."""
 
 

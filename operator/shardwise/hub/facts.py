@@ -9,7 +9,7 @@ from shardwise.domain.units import parse_quantity
 from shardwise.hub.fetch import HubError, fetch_config
 
 
-class FactsUnavailable(Exception):  # noqa: N818 - it names a state, that of the facts
+class FactsUnavailable(Exception):
     """The facts cannot be had now; asking again later may help. The message says what else would."""
 
 

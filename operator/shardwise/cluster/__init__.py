@@ -1,0 +1,10 @@
+"""The only package that talks to the Kubernetes API: connect, list, apply, delete, record events. Thin, no decisions.
+
+Every exception of the client library is converted here, once, into :class:`ClusterError`.
+"""
+
+from shardwise.cluster.client import Cluster
+from shardwise.cluster.connection import Connection, connect
+from shardwise.cluster.errors import ClusterError, Refused, Retryable
+
+__all__ = ["Cluster", "ClusterError", "Connection", "Refused", "Retryable", "connect"]

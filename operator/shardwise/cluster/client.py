@@ -1,0 +1,150 @@
+"""The calls the operator makes, over the dynamic client: JSON in, JSON out, unknown fields kept."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.dynamic import DynamicClient
+
+from shardwise.cluster.errors import ClusterError, converted, is_gone
+from shardwise.cluster.resources import Kind, kind_of
+from shardwise.reconcile import Emit
+
+Json = dict[str, Any]
+
+FIELD_MANAGER: Final = "shardwise"
+"""The manager our fields belong to in every object we apply."""
+
+PAGE: Final = 500
+"""Objects a page of a list holds: what kubectl asks for, too."""
+
+REQUEST_SECONDS: Final = 30.0
+"""An answer that takes longer is taken for lost."""
+
+_DIGITS: Final = 10
+
+
+class Cluster:
+    """The API server, as far as the operator needs it. All methods raise :class:`ClusterError`."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+        self._dynamic = DynamicClient(client)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def list(self, kind: Kind, selector: str | None = None) -> tuple[list[Json], str]:
+        """List all objects of a kind in all namespaces, page by page; with the list's resourceVersion."""
+        found: list[Json] = []
+        after = None
+        while True:
+            page = await self._call(
+                f"list {kind.plural}",
+                "get",
+                kind.path(),
+                label_selector=selector,
+                limit=PAGE,
+                _continue=after,
+            )
+            found += page.get("items") or []
+            metadata = page.get("metadata") or {}
+            after = metadata.get("continue")
+            if not after:
+                return found, str(metadata.get("resourceVersion", ""))
+
+    async def apply(self, manifest: Mapping[str, Any]) -> Json:
+        """Create or update an object by server-side apply, and give it as it then is."""
+        return await self._apply(manifest, "")
+
+    async def apply_status(self, manifest: Mapping[str, Any]) -> Json:
+        """Apply an object's status, and give the object as it then is. What is left out of the status goes away."""
+        return await self._apply(manifest, "status")
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "") -> None:
+        """Delete an object; one that is gone, or replaced by another of its name, counts as deleted."""
+        body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            await self._call(f"delete {kind.name} {namespace}/{name}", "delete", kind.path(namespace, name), body=body)
+        except ClusterError as error:
+            if not is_gone(error):
+                raise
+
+    async def record(self, about: Mapping[str, Any], event: Emit) -> None:
+        """Record an Event on an object. The same reason and message again renews the one that is there."""
+        manifest = _event(about, event)
+        kind = kind_of("v1", "Event")
+        namespace = manifest["metadata"]["namespace"]
+        try:
+            await self._call(f"record {event.reason}", "post", kind.path(namespace), body=manifest)
+        except ClusterError as error:
+            if error.status != 409:  # noqa: PLR2004 - HTTP Conflict: it is there already
+                raise
+            await self._call(
+                f"renew {event.reason}",
+                "patch",
+                kind.path(namespace, manifest["metadata"]["name"]),
+                body={"lastTimestamp": manifest["lastTimestamp"]},
+                content_type="application/merge-patch+json",
+            )
+
+    async def _apply(self, manifest: Mapping[str, Any], subresource: str) -> Json:
+        kind = kind_of(manifest["apiVersion"], manifest["kind"])
+        namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        return await self._call(
+            f"apply {kind.name} {namespace}/{name}",
+            "patch",
+            kind.path(namespace, name, subresource),
+            body=dict(manifest),
+            content_type="application/apply-patch+yaml",
+            field_manager=FIELD_MANAGER,
+            force_conflicts="true",
+        )
+
+    async def _call(self, words: str, method: str, path: str, **params: Any) -> Json:  # noqa: ANN401 - the client's own
+        async with converted(words):
+            answer = await self._dynamic.request(
+                method,
+                path,
+                serialize=False,
+                _request_timeout=REQUEST_SECONDS,
+                query_params=[],
+                header_params={},
+                **params,
+            )
+            found: Json = await answer.json()
+            return found
+
+
+def _event(about: Mapping[str, Any], event: Emit) -> Json:
+    metadata = about["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
+    content = f"{metadata.get('uid', '')}/{event.reason}/{event.message}"
+    digest = hashlib.sha256(content.encode()).hexdigest()[:_DIGITS]
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{name}.{digest}", "namespace": namespace},
+        "involvedObject": {
+            "apiVersion": about["apiVersion"],
+            "kind": about["kind"],
+            "namespace": namespace,
+            "name": name,
+            "uid": metadata.get("uid", ""),
+        },
+        "reason": event.reason,
+        "message": event.message[:1024],
+        "type": "Warning" if event.warning else "Normal",
+        "count": 1,
+        "firstTimestamp": stamp,
+        "lastTimestamp": stamp,
+        "source": {"component": FIELD_MANAGER},
+        "reportingComponent": FIELD_MANAGER,
+        "reportingInstance": FIELD_MANAGER,
+    }

@@ -1,0 +1,59 @@
+"""Where the API server is and who we are: from a kubeconfig, or from inside a pod."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import ConfigException
+
+from shardwise.cluster.errors import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection's parameters, for the client here and for the watches of the controller.
+
+    Paths are of PEM files. ``token`` is without its scheme.
+    """
+
+    server: str
+    token: str | None
+    ca_path: str | None
+    certificate_path: str | None
+    private_key_path: str | None
+    insecure: bool
+    client: ApiClient
+
+
+async def connect(kubeconfig: Path | None = None, context: str | None = None) -> Connection:
+    """Connect by a kubeconfig, its default place, or the pod's own service account. No request is made yet.
+
+    Raises :class:`Refused` where neither is there.
+    """
+    settings = Configuration()
+    try:
+        await _load(settings, kubeconfig, context)
+    except (ConfigException, OSError) as error:
+        raise Refused(f"no cluster to talk to: {error}") from error
+    token = (settings.api_key or {}).get("BearerToken")
+    return Connection(
+        server=settings.host,
+        token=None if token is None else str(token).removeprefix("Bearer ").strip(),
+        ca_path=settings.ssl_ca_cert,
+        certificate_path=settings.cert_file,
+        private_key_path=settings.key_file,
+        insecure=not settings.verify_ssl,
+        client=ApiClient(configuration=settings),
+    )
+
+
+async def _load(settings: Configuration, kubeconfig: Path | None, context: str | None) -> None:
+    if kubeconfig is not None or context is not None:
+        path = None if kubeconfig is None else str(kubeconfig)
+        await config.load_kube_config(config_file=path, context=context, client_configuration=settings)
+        return
+    try:
+        config.load_incluster_config(client_configuration=settings)
+    except ConfigException:
+        await config.load_kube_config(client_configuration=settings)

@@ -1,0 +1,8 @@
+"""The operator's process: kopf's watches into our own store, a queue, one reconcile for every cause. Wiring only.
+
+What to do is decided in ``shardwise.reconcile``; how to talk to the API is known in ``shardwise.cluster``.
+"""
+
+from shardwise.controller.run import Options, run
+
+__all__ = ["Options", "run"]

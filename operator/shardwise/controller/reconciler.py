@@ -1,0 +1,100 @@
+"""One reconcile for every cause: parse, observe, decide, write the status, act."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
+from shardwise.api.base import API_VERSION, KIND
+from shardwise.cluster import Cluster
+from shardwise.cluster.resources import kind_of
+from shardwise.controller.store import Key, Store
+from shardwise.domain.model import ModelFacts
+from shardwise.hub import FactsUnavailable
+from shardwise.reconcile import Action, Apply, Decision, Delete, Emit, Invalid, Observed, decide, decide_invalid
+
+FACTS_RETRY_SECONDS = 30.0
+"""How soon the Hub is asked again for a model it could not be asked for."""
+
+_log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Brings one object at a time closer to what is wanted. ``facts`` may block: it is called in a thread."""
+
+    def __init__(
+        self, cluster: Cluster, store: Store, facts: Callable[[ShardedModel], ModelFacts], now: Callable[[], float]
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._facts = facts
+        self._now = now
+        self._known: dict[tuple[Key, str], ModelFacts] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Do what one object needs now. Give the seconds after which to look again, or ``None``."""
+        model = self._store.models.objects.get(key)
+        if model is None or "deletionTimestamp" in model["metadata"]:
+            self._store.plans.pop(key, None)
+            return None
+        decision = await self._decide(key, model)
+        await self._write_status(key, model, decision)
+        for action in decision.actions:
+            await self._act(model, action)
+        return decision.retry_after
+
+    async def _decide(self, key: Key, model: Mapping[str, Any]) -> Decision:
+        """Decide, and hold the planned GPUs in the same step: nobody else plans between the two."""
+        generation = int(model["metadata"].get("generation") or 0)
+        try:
+            obj = parse(model)
+            wanted = to_wanted(obj, await self._facts_of(key, obj))
+        except InvalidObject as error:
+            return decide_invalid(Invalid(generation, str(error)), self._store.observe(key), self._now())
+        except FactsUnavailable as error:
+            late = Invalid(generation, str(error), "ModelFactsUnavailable", FACTS_RETRY_SECONDS)
+            return decide_invalid(late, self._store.observe(key), self._now())
+        observed: Observed = self._store.observe(key)
+        decision = decide(wanted, observed, self._now())
+        self._hold(key, decision)
+        return decision
+
+    def _hold(self, key: Key, decision: Decision) -> None:
+        plan = decision.status.get("plan")
+        if plan is None:
+            self._store.plans.pop(key, None)
+        else:
+            self._store.plans[key] = plan
+
+    async def _facts_of(self, key: Key, obj: ShardedModel) -> ModelFacts:
+        """Look the model up once for as long as the object says the same of it."""
+        asked = (key, obj.spec.model.model_dump_json())
+        if asked not in self._known:
+            facts = await asyncio.to_thread(self._facts, obj)
+            self._known = {one: known for one, known in self._known.items() if one[0] != key}
+            self._known[asked] = facts
+        return self._known[asked]
+
+    async def _write_status(self, key: Key, model: Mapping[str, Any], decision: Decision) -> None:
+        if decision.status == (model.get("status") or {}):
+            return
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": key[1], "namespace": key[0]},
+            "status": decision.status,
+        }
+        self._store.models.put(await self._cluster.apply_status(manifest))
+
+    async def _act(self, model: Mapping[str, Any], action: Action) -> None:
+        namespace = model["metadata"]["namespace"]
+        match action:
+            case Apply(manifest):
+                applied = await self._cluster.apply(manifest)
+                (self._store.pods if manifest["kind"] == "Pod" else self._store.services).put(applied)
+            case Delete(kind, name, uid):
+                await self._cluster.delete(kind_of("v1", kind), namespace, name, uid)
+            case Emit(reason, message):
+                _log.info("%s/%s: %s: %s", namespace, model["metadata"]["name"], reason, message)
+                await self._cluster.record({"apiVersion": API_VERSION, "kind": KIND, **model}, action)

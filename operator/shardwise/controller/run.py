@@ -1,0 +1,139 @@
+"""Starting and stopping the operator: connection, store, queue, kopf; embeddable in a demo or a test."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import kopf
+
+from shardwise.api import ShardedModel
+from shardwise.cluster import Cluster, Connection, connect
+from shardwise.cluster.resources import NODE, POD, SERVICE, SHARDED_MODEL
+from shardwise.controller.queue import Queue
+from shardwise.controller.reconciler import Reconciler
+from shardwise.controller.store import Key, Store, is_relevant, slim
+from shardwise.controller.watches import Watches
+from shardwise.domain.model import ModelFacts
+from shardwise.hub import model_facts
+from shardwise.render.manifest import MANAGED_BY, OPERATOR
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run. ``kubeconfig`` and ``context`` ``None`` mean the usual places, or the pod's own account.
+
+    ``relist_seconds`` is how often all is listed again, for what a watch may have lost. ``liveness`` is an address
+    such as ``http://0.0.0.0:8080/healthz``.
+    """
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+    workers: int = 4
+    relist_seconds: float = 300.0
+    liveness: str | None = None
+    now: Callable[[], float] = field(default=time.time)
+    facts: Callable[[ShardedModel], ModelFacts] = field(default=model_facts)
+
+
+async def run(options: Options, stop: asyncio.Event | None = None, ready: asyncio.Event | None = None) -> None:
+    """Run the operator until ``stop`` is set or the process is told to end. ``ready`` is set once all is listed.
+
+    Raises :class:`~shardwise.cluster.ClusterError` when there is no cluster to talk to.
+    """
+    connection = await connect(options.kubeconfig, options.context)
+    cluster = Cluster(connection.client)
+    store = Store()
+    reconciler = Reconciler(cluster, store, options.facts, options.now)
+    queue: Queue[Key] = Queue(reconciler.reconcile)
+    watches = Watches(store, queue)
+    try:
+        await relist(cluster, store, watches, queue)
+        async with _background(options, cluster, store, watches, queue):
+            if ready is not None:
+                ready.set()
+            await _watch(options, connection, watches, stop)
+    finally:
+        queue.close()
+        await cluster.close()
+
+
+async def relist(cluster: Cluster, store: Store, watches: Watches, queue: Queue[Key]) -> None:
+    """List everything, sweep what is gone, and look at every object: the barrier before the first decision."""
+    nodes, nodes_at = await cluster.list(NODE)
+    pods, pods_at = await cluster.list(POD)
+    services, services_at = await cluster.list(SERVICE, f"{MANAGED_BY}={OPERATOR}")
+    models, models_at = await cluster.list(SHARDED_MODEL)
+    store.nodes.sweep(map(slim, nodes), int(nodes_at or 0))
+    store.pods.sweep((slim(pod) for pod in pods if is_relevant(pod)), int(pods_at or 0))
+    store.services.sweep(map(slim, services), int(services_at or 0))
+    for gone in store.models.sweep(models, int(models_at or 0)):
+        watches.model(gone, deleted=True)
+    for key, model in store.models.objects.items():
+        plan = (model.get("status") or {}).get("plan")
+        if plan and key not in store.plans:
+            store.plans[key] = plan
+        queue.add(key)
+
+
+@contextlib.asynccontextmanager
+async def _background(
+    options: Options, cluster: Cluster, store: Store, watches: Watches, queue: Queue[Key]
+) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(queue.serve()) for _ in range(options.workers)]
+    tasks.append(asyncio.create_task(_relist_again(options, cluster, store, watches, queue)))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _relist_again(options: Options, cluster: Cluster, store: Store, watches: Watches, queue: Queue[Key]) -> None:
+    while True:
+        await asyncio.sleep(options.relist_seconds)
+        try:
+            await relist(cluster, store, watches, queue)
+        except Exception as error:  # noqa: BLE001 - the next relist is the remedy
+            _log.warning("relist failed: %s", error)
+
+
+async def _watch(options: Options, connection: Connection, watches: Watches, stop: asyncio.Event | None) -> None:
+    registry = kopf.OperatorRegistry()
+    watches.register(registry)
+    _log_in(registry, connection)
+    await kopf.operator(
+        registry=registry,
+        settings=_settings(),
+        standalone=True,
+        clusterwide=True,
+        liveness_endpoint=options.liveness,
+        stop_flag=stop,
+    )
+
+
+def _settings() -> kopf.OperatorSettings:
+    """Leave kopf the watches alone: Events are our own, and nothing is stored on any object."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    return settings
+
+
+def _log_in(registry: kopf.OperatorRegistry, connection: Connection) -> None:
+    @kopf.on.login(registry=registry, id="connection")
+    def log_in(**_: object) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(
+            server=connection.server,
+            token=connection.token,
+            scheme="Bearer" if connection.token else None,
+            ca_path=connection.ca_path,
+            certificate_path=connection.certificate_path,
+            private_key_path=connection.private_key_path,
+            insecure=connection.insecure,
+        )
