@@ -137,6 +137,8 @@ def _at(schema: Schema, path: tuple[str, ...]) -> Schema:
 def _convert(raw: Mapping[str, Any], definitions: Mapping[str, Any], open_refs: tuple[str, ...]) -> Schema:
     raw, open_refs = _resolve(raw, definitions, open_refs)
     schema = {key: value for key, value in raw.items() if key in _KEPT and not (key == "default" and value is None)}
+    if isinstance(schema.get("default"), dict):
+        schema["default"] = {}  # the API server fills in the defaults of the fields inside
     if "properties" in raw:
         schema["properties"] = {name: _convert(one, definitions, open_refs) for name, one in raw["properties"].items()}
         schema |= {"required": raw["required"]} if raw.get("required") else {}
