@@ -117,8 +117,9 @@ def _waits(view: GroupView, record: Record) -> str:
     if record.state is State.BACKOFF:
         at = format_time(record.since + wait_seconds(record.failures))
         return f"{name} starts again at {at}: {record.message}"
-    ready = sum(pod.ready for pod in view.pods)
-    waiting = next((f"pod {pod.index}: {pod.waiting}" for pod in view.pods if not pod.ready), "pods being created")
+    pods = view.pods if record.attempt == view.record.attempt else ()
+    ready = sum(pod.ready for pod in pods)
+    waiting = next((f"pod {pod.index}: {pod.waiting}" for pod in pods if not pod.ready), "pods being created")
     return f"{name}, attempt {record.attempt}: {ready} of {len(view.placed.pods)} pods ready; {waiting}"
 
 

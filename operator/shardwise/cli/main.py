@@ -1,0 +1,147 @@
+"""The entry point and its commands."""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from shardwise import __version__
+from shardwise.api import crd
+from shardwise.cli import output
+from shardwise.cli.documents import WrongInput
+from shardwise.cli.offline import plan_all, read_fleet_files, read_objects
+from shardwise.cluster import ClusterError
+from shardwise.controller import Options, run
+from shardwise.render import bundle
+
+NOT_PLACED: Final = 1
+WRONG_INPUT: Final = 2
+
+_objects = click.option(
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    required=True,
+    help="ShardedModel manifests, YAML or JSON: a file, a folder, or - for standard input. May be repeated.",
+)
+_fleet = click.option(
+    "--fleet",
+    "fleets",
+    multiple=True,
+    required=True,
+    help="Output of `kubectl get nodes,pods -A -o yaml` (or json); nodes alone will do. May be repeated.",
+)
+_independent = click.option("--independent", is_flag=True, help="Plan each object as if it were alone.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="shardwise")
+def cli() -> None:
+    """Place and launch sharded inference on Kubernetes, and explain every decision."""
+
+
+def main() -> None:
+    """Run the command line; what is wrong with the input is said in one line each, on standard error."""
+    try:
+        cli(standalone_mode=True)
+    except WrongInput as error:
+        for line in error.lines:
+            click.echo(f"error: {line}", err=True)
+        sys.exit(WRONG_INPUT)
+    except ClusterError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(WRONG_INPUT)
+
+
+@cli.command()
+@_objects
+@_fleet
+@click.option("-o", "--output", "form", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
+@_independent
+def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, independent: bool) -> None:
+    """Say where each object would run, split how, and why. Objects given together share the fleet, in order."""
+    answers = plan_all(read_objects(files), read_fleet_files(fleets), independent=independent)
+    output.write_answers(answers, form)
+    sys.exit(_exit_status(answer.verdict for answer in answers))
+
+
+@cli.command()
+@_objects
+@_fleet
+@click.option("-o", "--output", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@_independent
+def render(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, independent: bool) -> None:
+    """Print the manifests the operator would apply, ready for `kubectl apply -f -`."""
+    answers = plan_all(read_objects(files), read_fleet_files(fleets), independent=independent)
+    manifests = [one for answer in answers if answer.placed is not None for one in bundle(*answer.placed)]
+    output.write_manifests(manifests, form)
+    output.write_failures(answers)
+    sys.exit(_exit_status(answer.verdict for answer in answers))
+
+
+@cli.command()
+@click.option("--check", is_flag=True, help="Change nothing; fail when a file is stale.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=Path(),
+    help="Root of the repository whose files are meant; default: the current folder.",
+)
+def crds(*, check: bool, root: Path) -> None:
+    """Write the CustomResourceDefinition from the models of the object."""
+    files = [root / folder / crd.FILE_NAME for folder in crd.FOLDERS]
+    stale = [path for path in files if not path.is_file() or path.read_text() != crd.text()]
+    for path in stale:
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(crd.text())
+        click.echo(f"{path} {'is stale; run `shardwise crds`' if check else 'written'}", err=check)
+    if check and stale:
+        sys.exit(1)
+
+
+@cli.command(name="run")
+@click.option("--kubeconfig", type=click.Path(path_type=Path, dir_okay=False), help="Default: the usual places.")
+@click.option("--context", help="Context of the kubeconfig; default: its current one.")
+@click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Objects worked on at once.")
+@click.option("--relist", type=click.FloatRange(1), default=300.0, show_default=True, help="Seconds between relists.")
+@click.option("--liveness", help="Address of the health endpoint, such as http://0.0.0.0:8080/healthz.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("-v", "--verbose", is_flag=True, help="Log every event.")
+def operate(
+    *,
+    kubeconfig: Path | None,
+    context: str | None,
+    workers: int,
+    relist: float,
+    liveness: str | None,
+    log_format: str,
+    verbose: bool,
+) -> None:
+    """Run the operator, until told to end."""
+    output.set_up_logs(log_format, verbose=verbose)
+    options = Options(kubeconfig, context, workers, relist, liveness)
+    try:
+        asyncio.run(run(options))
+    except KeyboardInterrupt:
+        logging.getLogger(__name__).info("stopped")
+
+
+@cli.command()
+@click.option("--keep", is_flag=True, help="Leave the API up at the end, and print a kubeconfig for it.")
+def demo(*, keep: bool) -> None:
+    """Run the real operator against an in-memory Kubernetes API: plan, launch, break, heal, delete."""
+    from shardwise.cli.demo import play  # noqa: PLC0415 - only this command needs the sandbox
+
+    sys.exit(play(keep=keep))
+
+
+def _exit_status(verdicts: output.Verdicts) -> int:
+    found = set(verdicts)
+    if "invalid" in found:
+        return WRONG_INPUT
+    return NOT_PLACED if "refused" in found else 0

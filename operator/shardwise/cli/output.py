@@ -1,0 +1,115 @@
+"""Writing answers: text for people, JSON and YAML for machines; data on standard output, problems on standard error."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import yaml
+from rich.console import Console
+
+from shardwise.cli.offline import Answer, Verdict
+from shardwise.domain.plan import Plan
+from shardwise.domain.refusal import Refusal
+from shardwise.explain import plan_document, plan_text, refusal_document, refusal_text
+from shardwise.render import Manifest
+
+Verdicts = Iterable[Verdict]
+
+
+def console() -> Console:
+    """Make a console that colours a terminal, and neither colours nor wraps in a pipe."""
+    return Console(highlight=False, markup=False, soft_wrap=True)
+
+
+def write_answers(answers: list[Answer], form: str) -> None:
+    """Write what became of each object."""
+    if form == "text":
+        _write_text(answers)
+        return
+    documents = [answer_document(answer) for answer in answers]
+    click.echo(json.dumps(documents, indent=2) if form == "json" else _yaml(documents), nl=form == "json")
+    _write_invalid(answers)
+
+
+def answer_document(answer: Answer) -> dict[str, Any]:
+    """Give an answer as JSON data."""
+    document: dict[str, Any] = {"name": answer.name, "namespace": answer.namespace, "fits": answer.verdict == "placed"}
+    match answer.outcome:
+        case Plan() as plan:
+            document["plan"] = plan_document(plan)
+        case Refusal() as refusal:
+            document["refusal"] = refusal_document(refusal)
+        case lines:
+            message = "; ".join(lines)
+            document["refusal"] = {"reason": "InvalidObject", "message": message, "nearest": None, "hints": []}
+    return document
+
+
+def write_manifests(manifests: list[Manifest], form: str) -> None:
+    """Write manifests as YAML documents, or as one JSON List."""
+    if form == "json":
+        click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}, indent=2))
+    elif manifests:
+        click.echo("---\n".join(_yaml(manifest) for manifest in manifests), nl=False)
+
+
+def write_failures(answers: list[Answer]) -> None:
+    """Say on standard error why an object has no manifests."""
+    for answer in answers:
+        if isinstance(answer.outcome, Refusal):
+            click.echo(refusal_text(answer.outcome, answer.name), err=True)
+    _write_invalid(answers)
+
+
+def set_up_logs(form: str, *, verbose: bool) -> None:
+    """Send logs to standard error; kopf's running commentary only when asked for."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True)
+    if not verbose:
+        logging.getLogger("kopf").setLevel(logging.WARNING)
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _write_text(answers: list[Answer]) -> None:
+    screen = console()
+    for position, answer in enumerate(answers):
+        if position:
+            screen.print()
+        match answer.outcome:
+            case Plan() as plan:
+                screen.print(plan_text(plan, answer.name), style=None)
+            case Refusal() as refusal:
+                screen.print(refusal_text(refusal, answer.name), style="yellow")
+            case lines:
+                screen.print(f"× `{answer.name}` is not a valid ShardedModel", style="red")
+                screen.print("\n".join(f"  {line}" for line in lines))
+
+
+def _write_invalid(answers: list[Answer]) -> None:
+    for answer in answers:
+        if answer.verdict == "invalid" and isinstance(answer.outcome, tuple):
+            for line in answer.outcome:
+                click.echo(f"error: {answer.namespace}/{answer.name}: {line}", err=True)
+
+
+def _yaml(document: object) -> str:
+    return yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True)
