@@ -55,6 +55,9 @@ _UNREADABLE: Final = {
     "encoder_layers": "an encoder",
     "is_encoder_decoder": "an encoder",
 }
+_MOST_LAYERS: Final = 4096
+"""Far more than any model has; each layer is a value of its own, so that a typing error must not make millions."""
+
 _UNGATED_ACTIVATIONS: Final = frozenset({"gelu", "gelu_new", "relu", "relu2"})
 
 
@@ -69,7 +72,8 @@ def from_config(
     """Read model facts off a config.json.
 
     ``quantization`` is ``auto`` (as the config says) or a forced one. ``checkpoint_bytes`` is the published size of
-    the weights, where known. ``origin`` says where the config comes from, for people.
+    the weights, where known; a forced quantisation stores them otherwise, so that the count of tensors stands.
+    ``origin`` says where the config comes from, for people.
     Raises :class:`ConfigError` naming the field that is missing, malformed or not understood.
     """
     whole = Fields(name, config)
@@ -90,7 +94,7 @@ def from_config(
         expert=precisions.expert,
         plain=precisions.plain,
         origin=origin,
-        checkpoint_bytes=checkpoint_bytes,
+        checkpoint_bytes=checkpoint_bytes if quantization == "auto" else None,
         notes=_notes(fields, precisions),
     )
 
@@ -120,6 +124,8 @@ def _context_length(fields: Fields) -> int:
 
 def _layers(fields: Fields) -> tuple[Layer, ...]:
     count = fields.count("num_hidden_layers", "n_layer")
+    if count > _MOST_LAYERS:
+        raise ConfigError(f"config of `{fields.name}` has {count} layers: at most {_MOST_LAYERS} are understood")
     windows = _windows(fields, count)
     attentions = {window: _attention(fields, window) for window in set(windows)}
     dense, expert = _dense_ffn(fields), _expert_ffn(fields)
@@ -159,9 +165,14 @@ def _attention(fields: Fields, window: int | None) -> Attention:
     if fields.optional("kv_lora_rank") is not None:
         return _latent(fields, heads)
     hidden = fields.count("hidden_size", "n_embd")
+    kv_heads = fields.count("num_key_value_heads", default=heads)
+    if heads % kv_heads:
+        raise ConfigError(
+            f"config of `{fields.name}` has {kv_heads} `num_key_value_heads` for {heads} heads: no divisor"
+        )
     return GroupedAttention(
         heads=heads,
-        kv_heads=fields.count("num_key_value_heads", default=heads),
+        kv_heads=kv_heads,
         head_dim=fields.count("head_dim", default=max(1, hidden // heads)),
         bias=fields.flag("attention_bias", default=fields.text("model_type") == "qwen2"),
         qk_norm=fields.text("model_type") in {"qwen3", "qwen3_moe"},
@@ -197,9 +208,12 @@ def _expert_ffn(fields: Fields) -> ExpertFfn | None:
     shared = fields.optional("shared_expert_intermediate_size") or intermediate * (
         fields.optional("n_shared_experts") or 0
     )
+    active = fields.count("num_experts_per_tok", "experts_per_token", "top_k_experts")
+    if active > experts:
+        raise ConfigError(f"config of `{fields.name}` has {active} active experts of {experts}: at most all can be")
     return ExpertFfn(
         experts=experts,
-        active=fields.count("num_experts_per_tok", "experts_per_token", "top_k_experts"),
+        active=active,
         intermediate=intermediate,
         shared_intermediate=shared,
     )

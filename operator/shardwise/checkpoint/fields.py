@@ -2,6 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+_MOST: Final = 10**9
+"""No dimension of a model comes near; a number beyond is a mistake, and would overflow what is counted with it."""
+
+_SHOWN: Final = 60
 
 
 class ConfigError(ValueError):
@@ -35,8 +41,10 @@ class Fields:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ConfigError(
-                    f"config of `{self.name}` has `{key}: {value!r}`: a whole number of at least 1 is needed"
+                    f"config of `{self.name}` has `{key}: {_short(value)}`: a whole number of at least 1 is needed"
                 )
+            if value > _MOST:
+                raise ConfigError(f"config of `{self.name}` has `{key}` above {_MOST:,}: no model is that large")
             return value
         return None
 
@@ -59,3 +67,9 @@ class Fields:
         """Give a nested object, or ``None``."""
         value = self.values.get(key)
         return Fields(self.name, value) if isinstance(value, Mapping) else None
+
+
+def _short(value: object) -> str:
+    """Print a value for a message, cut to what a line holds."""
+    printed = repr(value)
+    return printed if len(printed) <= _SHOWN else printed[:_SHOWN] + "…"

@@ -29,6 +29,8 @@ def read_precisions(whole: Fields, text: Fields, forced: str) -> Precisions:
     """
     plain = Precision(_plain_bytes(whole, text))
     if forced != "auto":
+        if forced not in set(Quantization):
+            raise ConfigError(f"quantization `{forced}` is not known: auto, {', '.join(Quantization)} are")
         quantised = _forced(Quantization(forced), plain)
         return Precisions(Quantization(forced), plain, quantised, quantised)
     stated = whole.section("quantization_config") or text.section("quantization_config")
@@ -92,7 +94,10 @@ def _fp8(stated: Fields) -> tuple[Quantization, Precision]:
     block = stated.values.get("weight_block_size")
     if not isinstance(block, list):
         return Quantization.FP8, Precision(1.0)
-    out_block, in_block = (int(edge) for edge in block)
+    edges = [edge for edge in block if isinstance(edge, int) and not isinstance(edge, bool) and edge > 0]
+    if len(edges) != len(block) or len(edges) != 2:  # noqa: PLR2004 - an edge along the outputs, one along the inputs
+        raise ConfigError(f"config of `{stated.name}` has `weight_block_size: {block!r}`: two whole numbers are needed")
+    out_block, in_block = edges
     return Quantization.FP8, Precision(1 + _SCALE_BYTES / (out_block * in_block), (out_block, in_block))
 
 

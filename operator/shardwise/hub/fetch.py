@@ -10,6 +10,7 @@ from huggingface_hub import hf_hub_url
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
+    HfHubHTTPError,
     HFValidationError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -20,6 +21,9 @@ from huggingface_hub.utils._http import get_session, hf_raise_for_status
 _CONFIG: Final = "config.json"
 _INDEX: Final = "model.safetensors.index.json"
 _SECONDS: Final = 10.0
+_SERVER_ERROR: Final = 500
+_PASSING: Final = frozenset({408, 429})
+"""Timed out, and too many requests: answers that change when asked later."""
 
 
 class HubError(Exception):
@@ -73,20 +77,30 @@ def _fetch(repo: str, file: str, revision: str | None, token: str | None) -> obj
         response = get_session().get(url, headers=build_hf_headers(token=token or False), timeout=_SECONDS)
         hf_raise_for_status(response)
         return json.loads(response.content)
+    except HfHubHTTPError as error:
+        raise _answered(repo, file, revision, error) from error
     except ValueError as error:
         raise _unreadable(repo, file, error) from error
-    except GatedRepoError as error:
-        raise HubError(
-            f"`{repo}` on the Hub is gated: its config needs a token with access", retryable=False
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise HubError(f"`{repo}` is not a model on the Hub, or is private", retryable=False) from error
-    except RevisionNotFoundError as error:
-        raise HubError(f"`{repo}` on the Hub has no revision `{revision}`", retryable=False) from error
-    except EntryNotFoundError as error:
-        raise HubError(f"`{repo}` on the Hub has no `{file}`", retryable=False) from error
     except (HTTPError, OSError) as error:
-        raise HubError(f"the Hub cannot be reached for `{file}` of `{repo}`: {error}", retryable=True) from error
+        said = str(error).partition("\n")[0] or type(error).__name__
+        raise HubError(f"the Hub cannot be reached for `{file}` of `{repo}`: {said}", retryable=True) from error
+
+
+def _answered(repo: str, file: str, revision: str | None, error: HfHubHTTPError) -> HubError:
+    """Say what the Hub's answer means. Only an overloaded or broken Hub is worth asking again."""
+    match error:
+        case GatedRepoError():
+            return HubError(f"`{repo}` on the Hub is gated: its config needs a token with access", retryable=False)
+        case RepositoryNotFoundError():
+            return HubError(f"`{repo}` is not a model on the Hub, or is private", retryable=False)
+        case RevisionNotFoundError():
+            return HubError(f"`{repo}` on the Hub has no revision `{revision}`", retryable=False)
+        case EntryNotFoundError():
+            return HubError(f"`{repo}` on the Hub has no `{file}`", retryable=False)
+        case _:
+            status = error.response.status_code
+            passing = status >= _SERVER_ERROR or status in _PASSING
+            return HubError(f"the Hub answered {status} for `{file}` of `{repo}`", retryable=passing)
 
 
 def _unreadable(repo: str, file: str, error: ValueError) -> HubError:

@@ -16,7 +16,7 @@ from shardwise.planner.weights import padded_vocabulary
 @lru_cache(maxsize=65536)
 def illegal(model: ModelFacts, engine: EngineName, layout: Layout) -> Cause | None:
     """Give the first rule a layout breaks, or ``None`` when it may be launched."""
-    return _pipeline(model, engine, layout.pipeline) or tensor_cause(model, layout)
+    return _pipeline(model, engine, layout.pipeline) or _no_experts(model, layout) or tensor_cause(model, layout)
 
 
 def tensor_cause(model: ModelFacts, layout: Layout) -> Cause | None:
@@ -51,6 +51,13 @@ def _pipeline(model: ModelFacts, engine: EngineName, pipeline: int) -> Cause | N
         return TooManyStages(pipeline, len(model.layers))
     if pipeline > 1 and model.architecture in NO_PIPELINE:
         return PipelineUnsupported(engine.value, model.architecture)
+    return None
+
+
+def _no_experts(model: ModelFacts, layout: Layout) -> Cause | None:
+    """Refuse whole experts where there are none: vLLM stops at start when told to deal out a dense model's."""
+    if layout.expert and not has_experts(model):
+        return NotDivisible("experts to deal out whole", 0, layout.tensor)
     return None
 
 

@@ -20,10 +20,11 @@ from shardwise.planner.pools import Pool
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """A place with room for whole units: a domain or a node."""
+    """A place with room for whole units: a domain or a node. ``spare`` GPUs are too few for one unit more."""
 
     name: str
     units: int
+    spare: int = 0
 
 
 def place(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, ...] | None:
@@ -125,7 +126,7 @@ def _place_share(
         return None
     units = layout.world_size // (share * pods_per_unit)
     members = _by_domain(pool, (node for node in nodes if free[node.name] >= share))
-    rooms = [Bin(name, _room(held, share, free) // pods_per_unit) for name, held in members.items()]
+    rooms = [_bin(name, held, share, pods_per_unit, free) for name, held in members.items()]
     dealt = deal(units, rooms)
     if dealt is None:
         return None
@@ -133,29 +134,32 @@ def _place_share(
     return tuple(_pod(index, node, share) for index, node in enumerate(hosts))
 
 
-def _room(nodes: Iterable[Node], share: int, free: Mapping[str, int]) -> int:
-    return sum(free[node.name] // share for node in nodes)
+def _bin(name: str, nodes: Sequence[Node], share: int, pods_per_unit: int, free: Mapping[str, int]) -> Bin:
+    units = sum(free[node.name] // share for node in nodes) // pods_per_unit
+    return Bin(name, units, sum(free[node.name] for node in nodes) - units * share * pods_per_unit)
 
 
 def _hosts(nodes: Sequence[Node], pods: int, share: int, free: Mapping[str, int]) -> list[Node]:
     """Choose the nodes of a domain for so many pods; a node stands once for each pod it gets."""
     by_name = {node.name: node for node in nodes}
-    rooms = [Bin(node.name, free[node.name] // share) for node in nodes]
+    rooms = [Bin(node.name, free[node.name] // share, free[node.name] % share) for node in nodes]
     return [by_name[name] for name, count in deal(pods, rooms) or () for _ in range(count)]
 
 
 def deal(units: int, bins: Sequence[Bin]) -> tuple[tuple[str, int], ...] | None:
     """Deal units to as few bins as will hold them, leaving the least over; ``None`` when they do not fit.
 
-    The smallest bin that holds all; else the largest first, and the best fit for what is left. O(bins · log bins).
+    The smallest bin that holds all; else the largest first, and the best fit for what is left. Ties: the least spare,
+    then the name. O(bins · log bins).
     The result is in name order, so that neighbouring stages sit in neighbouring places.
     """
-    ordered = sorted((one for one in bins if one.units > 0), key=lambda one: (-one.units, one.name))
+    ordered = sorted((one for one in bins if one.units > 0), key=lambda one: (-one.units, one.spare, one.name))
     taken: dict[str, int] = {}
     left = units
     for position, largest in enumerate(ordered):
         if left <= largest.units:
-            best = min((one for one in ordered[position:] if one.units >= left), key=lambda one: (one.units, one.name))
+            enough = (one for one in ordered[position:] if one.units >= left)
+            best = min(enough, key=lambda one: (one.units, one.spare, one.name))
             taken[best.name] = left
             return tuple(sorted(taken.items(), key=lambda item: natural(item[0])))
         taken[largest.name] = largest.units

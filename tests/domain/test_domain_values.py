@@ -1,0 +1,152 @@
+"""The values of the field: what they say of themselves, and that they cannot be changed behind one's back."""
+
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
+from types import ModuleType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.models import LLAMA_8B, R1, a_demand, facts
+
+from shardwise.domain import demand, engine, fleet, hardware, launch, layout, model, plan, refusal
+from shardwise.domain.demand import Objective, Pins
+from shardwise.domain.hardware import bare_product, gpu_kind
+from shardwise.domain.layout import Layout
+from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Plan, PodPlacement, Rule
+from shardwise.domain.refusal import RefusalReason
+
+MODULES = (demand, engine, fleet, hardware, launch, layout, model, plan, refusal)
+
+
+def values_of(module: ModuleType) -> list[type]:
+    found = [value for value in vars(module).values() if isinstance(value, type) and is_dataclass(value)]
+    return [value for value in found if value.__module__ == module.__name__]
+
+
+VALUES = [value for module in MODULES for value in values_of(module)]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: value.__name__)
+def test_every_value_is_frozen_slotted_and_documented(value: type) -> None:
+    assert value.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert "__slots__" in vars(value)
+    assert value.__doc__
+    assert not value.__doc__.startswith(f"{value.__name__}(")
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: value.__name__)
+def test_no_value_holds_a_list_or_a_dict(value: type) -> None:
+    """What is shared and hashed must not change: sequences are tuples."""
+    assert not any(str(field.type).startswith(("list", "dict", "set")) for field in fields(value))
+
+
+def test_a_value_refuses_to_be_changed() -> None:
+    split = Layout(8, 2)
+    with pytest.raises(FrozenInstanceError):
+        split.tensor = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("split", "size", "said"),
+    [
+        (Layout(1, 1), 1, "TP1×PP1"),
+        (Layout(8, 2), 16, "TP8×PP2"),
+        (Layout(8, 1, expert=True), 8, "TP8×PP1 EP"),
+        (Layout(72, 8), 576, "TP72×PP8"),
+    ],
+)
+def test_a_layout_knows_its_gpus_and_says_itself(split: Layout, size: int, said: str) -> None:
+    assert (split.world_size, str(split)) == (size, said)
+
+
+@given(st.integers(1, 100), st.integers(1, 100), st.booleans())
+def test_tensor_times_pipeline_is_the_world_size(tensor: int, pipeline: int, expert: bool) -> None:
+    assert Layout(tensor, pipeline, expert).world_size == tensor * pipeline
+
+
+def test_a_plan_counts_its_replicas_and_gpus() -> None:
+    pods = (PodPlacement(0, "a", "a", 8, tuple(range(8))), PodPlacement(1, "b", "b", 8, tuple(range(8, 16))))
+    made = Plan(
+        layout=Layout(8, 2),
+        product="NVIDIA-H100-80GB-HBM3",
+        engine=engine.EngineName.VLLM,
+        context_length=8192,
+        concurrency=1,
+        groups=(GroupPlacement(0, pods), GroupPlacement(1, pods)),
+        memory=MemoryUse(1, 2, 3, 4, 20),
+        rule=Rule.PINNED,
+        tight=False,
+        estimate=Estimate(0.01, 100.0),
+        alternatives=(),
+    )
+    assert (made.replicas, made.gpus) == (2, 32)
+    assert (made.memory.needed, made.memory.slack) == (10, 10)
+
+
+def test_slack_is_negative_where_memory_lacks() -> None:
+    assert MemoryUse(30, 0, 0, 0, 20).slack == -10
+
+
+@pytest.mark.parametrize(
+    ("product", "nvlink", "rack"),
+    [
+        ("NVIDIA-H100-80GB-HBM3", 450e9, False),
+        ("H100-80GB-HBM3", 450e9, False),
+        ("NVIDIA-H200", 450e9, False),
+        ("NVIDIA-B200", 900e9, False),
+        ("NVIDIA-GB200", 900e9, True),
+        ("NVIDIA-GB300", 900e9, True),
+        ("NVIDIA-A100-SXM4-80GB", 300e9, False),
+        ("NVIDIA-H100-PCIe", None, False),
+        ("NVIDIA-H100-NVL", None, False),
+        ("NVIDIA-L40S", None, False),
+        ("Tesla-T4", None, False),
+    ],
+)
+def test_a_product_is_known_by_its_label(product: str, nvlink: float | None, rack: bool) -> None:
+    kind = gpu_kind(product)
+    assert (kind.nvlink, kind.rack, kind.proven) == (nvlink, rack, True)
+
+
+@pytest.mark.parametrize("product", ["", "NVIDIA-H999", "nvidia-h200", "NVIDIA-H200-extra", "H100"])
+def test_a_product_nobody_listed_has_no_proven_nvlink(product: str) -> None:
+    kind = gpu_kind(product)
+    assert (kind.nvlink, kind.rack, kind.proven) == (None, False, False)
+    assert kind.hbm > 0 < kind.flops
+
+
+@pytest.mark.parametrize(("product", "bare"), [("NVIDIA-L4", "L4"), ("L4", "L4"), ("Tesla-T4", "Tesla-T4")])
+def test_the_vendor_is_left_out_of_a_product(product: str, bare: str) -> None:
+    assert bare_product(product) == bare
+
+
+def test_reasons_of_refusals_are_stable() -> None:
+    """They stand in conditions that alerts match on: adding one is fine, changing one is not."""
+    assert {reason.value for reason in RefusalReason} >= {
+        "NoMatchingNodes",
+        "IllegalLayout",
+        "MemoryShort",
+        "BudgetShort",
+        "CapacityShort",
+        "ContextTooLong",
+        "EngineUnsupported",
+    }
+
+
+def test_objectives_and_rules_are_the_words_of_the_object() -> None:
+    assert [objective.value for objective in Objective] == ["fewest-gpus", "latency", "throughput"]
+    assert len({rule.value for rule in Rule}) == 6
+
+
+def test_a_demand_asks_for_one_replica_with_nothing_pinned_unless_said() -> None:
+    asked = a_demand(LLAMA_8B)
+    assert (asked.replicas, asked.concurrency, asked.pins) == (1, 1, Pins())
+    assert (asked.objective, asked.engine) == (Objective.FEWEST_GPUS, engine.EngineName.VLLM)
+
+
+def test_models_that_differ_are_told_apart() -> None:
+    model_8b = facts(LLAMA_8B)
+    cut = replace(model_8b, layers=model_8b.layers[:5])
+    assert cut != model_8b
+    assert len({model_8b, cut, facts(R1), facts(LLAMA_8B, "fp8")}) == 4
+    assert hash(replace(model_8b)) == hash(model_8b)

@@ -1,0 +1,212 @@
+"""Fetching from the Hub: what each of its answers, and its silence, is told as. No test touches a network."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+from huggingface_hub.errors import OfflineModeIsEnabled
+from pytest_mock import MockerFixture
+from tests.support.models import config
+
+from shardwise.checkpoint import from_config
+from shardwise.hub import HubError, HubFacts, fetch_config
+
+REPO = "meta-llama/Llama-3.1-8B"
+CONFIG = config(REPO)
+INDEX = {"metadata": {"total_size": 16_060_522_496}, "weight_map": {}}
+
+Answer = Callable[[httpx2.Request], httpx2.Response]
+
+
+def answers(config_json: Any, index: Any = None) -> Answer:
+    """Answer with these documents; ``None`` is a file that the repository lacks."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        document = config_json if request.url.path.endswith("/config.json") else index
+        if document is None:
+            return httpx2.Response(404, headers={"X-Error-Code": "EntryNotFound"})
+        return httpx2.Response(200, json=document)
+
+    return answer
+
+
+def raises(error: Exception) -> Answer:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        raise error
+
+    return answer
+
+
+def status(code: int, error_code: str | None = None) -> Answer:
+    headers = {"X-Error-Code": error_code} if error_code else {}
+    return lambda request: httpx2.Response(code, headers=headers)
+
+
+@pytest.fixture
+def hub(mocker: MockerFixture) -> Callable[[Answer], list[httpx2.Request]]:
+    """Put a made-up Hub in place of the real one; gives the requests it gets."""
+
+    def install(answer: Answer) -> list[httpx2.Request]:
+        seen: list[httpx2.Request] = []
+
+        def handle(request: httpx2.Request) -> httpx2.Response:
+            seen.append(request)
+            return answer(request)
+
+        client = httpx2.Client(transport=httpx2.MockTransport(handle), follow_redirects=True)
+        mocker.patch("shardwise.hub.fetch.get_session", return_value=client)
+        return seen
+
+    return install
+
+
+Install = Callable[[Answer], list[httpx2.Request]]
+
+
+def test_a_config_and_the_size_of_its_weights_are_fetched(hub: Install) -> None:
+    seen = hub(answers(CONFIG, INDEX))
+    assert fetch_config(REPO, None, None) == HubFacts(CONFIG, 16_060_522_496)
+    assert [request.url.path.rsplit("/", 1)[1] for request in seen] == ["config.json", "model.safetensors.index.json"]
+
+
+def test_what_is_fetched_gives_facts(hub: Install) -> None:
+    hub(answers(CONFIG, INDEX))
+    fetched = fetch_config(REPO, None, None)
+    model = from_config(fetched.config, name=REPO, origin="Hub", checkpoint_bytes=fetched.weight_bytes)
+    assert model.checkpoint_bytes == 16_060_522_496
+
+
+def test_only_small_files_are_asked_for(hub: Install) -> None:
+    seen = hub(answers(CONFIG, INDEX))
+    fetch_config(REPO, None, None)
+    assert all(request.url.path.endswith(".json") for request in seen)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [None, [], {}, {"metadata": None}, {"metadata": {}}, {"metadata": {"total_size": "many"}}],
+    ids=["none", "list", "empty", "null", "no size", "words"],
+)
+def test_a_checkpoint_without_a_readable_index_has_no_known_size(hub: Install, index: Any) -> None:
+    hub(answers(CONFIG, index))
+    assert fetch_config(REPO, None, None).weight_bytes is None
+
+
+def test_the_token_is_sent_and_nothing_else_of_the_machine(hub: Install) -> None:
+    seen = hub(answers(CONFIG, INDEX))
+    fetch_config(REPO, None, "hf_secret")
+    assert {request.headers["authorization"] for request in seen} == {"Bearer hf_secret"}
+
+
+def test_without_a_token_none_is_sent(hub: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_machine")
+    seen = hub(answers(CONFIG, INDEX))
+    fetch_config(REPO, None, None)
+    assert not any("authorization" in request.headers for request in seen)
+
+
+def test_the_revision_is_asked_for(hub: Install) -> None:
+    seen = hub(answers(CONFIG, INDEX))
+    fetch_config(REPO, "v2", None)
+    assert all("/v2/" in request.url.path for request in seen)
+
+
+def test_a_redirect_is_followed(hub: Install) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if "resolve-cache" in request.url.path:
+            return httpx2.Response(200, json=CONFIG)
+        return httpx2.Response(307, headers={"Location": "/api/resolve-cache/config.json"})
+
+    hub(answer)
+    assert fetch_config(REPO, None, None).config == CONFIG
+
+
+FAILURES: dict[str, tuple[Answer, str, bool]] = {
+    "no such repository": (status(404, "RepoNotFound"), f"`{REPO}` is not a model on the Hub, or is private", False),
+    "gated": (status(403, "GatedRepo"), f"`{REPO}` on the Hub is gated: its config needs a token with access", False),
+    "no such revision": (status(404, "RevisionNotFound"), f"`{REPO}` on the Hub has no revision `v9`", False),
+    "no config": (status(404, "EntryNotFound"), f"`{REPO}` on the Hub has no `config.json`", False),
+    "forbidden": (status(403), f"the Hub answered 403 for `config.json` of `{REPO}`", False),
+    "bad request": (status(400), f"the Hub answered 400 for `config.json` of `{REPO}`", False),
+    "too many requests": (status(429), f"the Hub answered 429 for `config.json` of `{REPO}`", True),
+    "broken": (status(500), f"the Hub answered 500 for `config.json` of `{REPO}`", True),
+    "overloaded": (status(503), f"the Hub answered 503 for `config.json` of `{REPO}`", True),
+    "no network": (
+        raises(httpx2.ConnectError("Name or service not known")),
+        f"the Hub cannot be reached for `config.json` of `{REPO}`: Name or service not known",
+        True,
+    ),
+    "no answer in time": (
+        raises(httpx2.ReadTimeout("")),
+        f"the Hub cannot be reached for `config.json` of `{REPO}`: ReadTimeout",
+        True,
+    ),
+    "switched off": (
+        raises(OfflineModeIsEnabled("offline mode is enabled\nmore")),
+        f"the Hub cannot be reached for `config.json` of `{REPO}`: offline mode is enabled",
+        True,
+    ),
+    "a broken pipe": (
+        raises(BrokenPipeError("broken pipe")),
+        f"the Hub cannot be reached for `config.json` of `{REPO}`: broken pipe",
+        True,
+    ),
+    "a list for a config": (answers([1, 2]), f"`config.json` of `{REPO}` on the Hub is no JSON object", False),
+    "a page for a config": (
+        lambda request: httpx2.Response(200, text="<html>"),
+        f"`config.json` of `{REPO}` on the Hub is no JSON: Expecting value: line 1 column 1 (char 0)",
+        False,
+    ),
+    "bytes for a config": (
+        lambda request: httpx2.Response(200, content=b"\x80\x81"),
+        f"`config.json` of `{REPO}` on the Hub is no JSON",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("answer", "message", "retryable"), FAILURES.values(), ids=FAILURES)
+def test_a_failure_is_told_in_one_line_with_whether_to_try_again(
+    hub: Install,
+    answer: Answer,
+    message: str,
+    retryable: bool,
+) -> None:
+    hub(answer)
+    with pytest.raises(HubError) as raised:
+        fetch_config(REPO, "v9", None)
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)
+    assert raised.value.retryable is retryable
+    assert raised.value.__cause__ is not None or "no JSON object" in message
+
+
+@pytest.mark.parametrize("repo", ["a/b/c", "", "spaces in it", "-start", "x" * 200, "a--b/c..d"])
+def test_what_is_no_model_id_is_refused_without_asking(hub: Install, repo: str) -> None:
+    seen = hub(answers(CONFIG, INDEX))
+    with pytest.raises(HubError, match="is not a model id of the Hub such as") as raised:
+        fetch_config(repo, None, None)
+    assert not raised.value.retryable
+    assert seen == []
+
+
+def test_a_network_lost_between_the_files_is_retried_rather_than_taken_for_no_index(hub: Install) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/config.json"):
+            return httpx2.Response(200, json=CONFIG)
+        raise httpx2.ConnectError("gone")
+
+    hub(answer)
+    with pytest.raises(HubError, match=r"index\.json") as raised:
+        fetch_config(REPO, None, None)
+    assert raised.value.retryable
+
+
+def test_an_index_that_is_no_json_is_no_index(hub: Install) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, text=json.dumps(CONFIG) if request.url.path.endswith("/config.json") else "no")
+
+    hub(answer)
+    assert fetch_config(REPO, None, None).weight_bytes is None

@@ -1,0 +1,159 @@
+"""The order of preference and the estimate behind it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.fleets import H100, H200, L40S, a_fleet, h100s, h200s, l40s
+from tests.support.models import DATA, LLAMA_8B, LLAMA_70B, QWEN_235B_FP8, a_demand, pinned
+from tests.support.plans import planned
+
+from shardwise.domain.demand import Objective
+from shardwise.domain.hardware import gpu_kind
+from shardwise.domain.layout import Layout
+from shardwise.domain.plan import Estimate, MemoryUse
+from shardwise.planner.choose import Candidate, is_uneven, preference
+from shardwise.planner.cost import Links, all_reduce_seconds, estimate
+from shardwise.planner.pools import eligible
+
+ROOMY = MemoryUse(10, 0, 0, 0, 100)
+TIGHT = MemoryUse(97, 0, 0, 0, 100)
+H100_POOL = eligible(a_demand(), a_fleet(h100s(2))).pools[0]
+H200_POOL = eligible(a_demand(), a_fleet(h200s(2))).pools[0]
+L40S_POOL = eligible(a_demand(), a_fleet(l40s(2))).pools[0]
+ON_NVLINK = Links(gpu_kind(H100), tensor_on_nvlink=True, stages_in_node=True)
+ACROSS = Links(gpu_kind(H100), tensor_on_nvlink=False, stages_in_node=False)
+ON_PCIE = Links(gpu_kind(L40S), tensor_on_nvlink=False, stages_in_node=True)
+
+
+def candidate(
+    tensor: int,
+    pipeline: int = 1,
+    *,
+    expert: bool = False,
+    seconds: float = 0.01,
+    rate: float = 100.0,
+    **changes: object,
+) -> Candidate:
+    made = Candidate(Layout(tensor, pipeline, expert), H100_POOL, ROOMY, Estimate(seconds, rate))
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+FEWEST, LATENCY, THROUGHPUT = Objective
+BETTER: dict[str, tuple[Objective, Candidate, Candidate]] = {
+    "roomy before fewer GPUs": (FEWEST, candidate(4), candidate(2, memory=TIGHT)),
+    "fewer GPUs": (FEWEST, candidate(2), candidate(4)),
+    "tensor before pipeline on NVLink": (FEWEST, candidate(4), candidate(2, 2)),
+    "experts split before whole": (FEWEST, candidate(4), candidate(4, expert=True)),
+    "even before uneven": (FEWEST, candidate(2, 2), candidate(1, 3)),
+    "the smaller GPU": (FEWEST, candidate(2), candidate(2, pool=H200_POOL)),
+    "the faster split on PCIe": (
+        FEWEST,
+        candidate(2, 2, pool=L40S_POOL, seconds=0.01),
+        candidate(4, pool=L40S_POOL, seconds=0.02),
+    ),
+    "latency: the faster token": (LATENCY, candidate(8, seconds=0.01), candidate(4, seconds=0.02)),
+    "latency: fewer GPUs as fast": (LATENCY, candidate(4), candidate(8)),
+    "latency: roomy before fast": (LATENCY, candidate(8, seconds=0.02), candidate(2, seconds=0.01, memory=TIGHT)),
+    "throughput: the higher rate": (THROUGHPUT, candidate(4, rate=200.0), candidate(2, rate=100.0)),
+    "throughput: fewer GPUs at the same rate": (THROUGHPUT, candidate(2), candidate(4)),
+}
+
+
+@pytest.mark.parametrize(("objective", "better", "worse"), BETTER.values(), ids=BETTER)
+def test_one_candidate_is_preferred(objective: Objective, better: Candidate, worse: Candidate) -> None:
+    demand = a_demand(objective=objective)
+    assert preference(demand, better) < preference(demand, worse)
+
+
+@pytest.mark.parametrize("objective", list(Objective))
+def test_no_two_candidates_share_a_key(objective: Objective) -> None:
+    demand = a_demand(QWEN_235B_FP8, objective=objective)
+    keys = [
+        preference(demand, candidate(tensor, pipeline, expert=expert, pool=pool))
+        for tensor in (1, 2, 4, 8)
+        for pipeline in (1, 2, 3, 4)
+        for expert in (False, True)
+        for pool in (H100_POOL, H200_POOL, L40S_POOL)
+    ]
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize(
+    ("layout", "uneven"),
+    [
+        ((8, 3), False),
+        ((4, 4), False),
+        ((4, 3), True),
+        ((1, 3), True),
+        ((2, 1), False),
+        ((6, 1), True),
+        ((1, 1), False),
+    ],
+)
+def test_a_layout_is_uneven_when_it_leaves_nodes_in_odd_parts(layout: tuple[int, int], uneven: bool) -> None:
+    assert is_uneven(candidate(*layout)) is uneven
+
+
+def test_a_pinned_expert_split_is_no_handicap() -> None:
+    free, fixed = a_demand(QWEN_235B_FP8), a_demand(QWEN_235B_FP8, pins=pinned(expert=True))
+    whole = candidate(4, expert=True)
+    assert preference(fixed, whole) < preference(free, whole)
+
+
+@pytest.mark.parametrize("links", [ON_NVLINK, ACROSS, ON_PCIE])
+def test_one_gpu_reduces_nothing(links: Links) -> None:
+    assert all_reduce_seconds(1e6, 1, links) == 0
+
+
+@pytest.mark.parametrize("gpus", [2, 4, 8])
+def test_an_all_reduce_is_fastest_on_nvlink(gpus: int) -> None:
+    on_nvlink, on_pcie = (all_reduce_seconds(1e6, gpus, links) for links in (ON_NVLINK, ON_PCIE))
+    assert on_nvlink < on_pcie / 5
+    assert on_nvlink < all_reduce_seconds(1e6, gpus, ACROSS) / 5
+
+
+@given(st.floats(1, 1e9), st.floats(1, 1e9), st.integers(2, 64), st.sampled_from([ON_NVLINK, ACROSS, ON_PCIE]))
+def test_a_larger_message_takes_no_less_time(small: float, more: float, gpus: int, links: Links) -> None:
+    assert all_reduce_seconds(small + more, gpus, links) >= all_reduce_seconds(small, gpus, links) > 0
+
+
+def test_llama_8b_on_an_h200_decodes_as_fast_as_was_measured() -> None:
+    rows = json.loads((DATA / "vllm-h200-memory.json").read_text())["rows"]
+    measured = next(row["measured"]["b1"]["msPerToken"] for row in rows if "measured" in row) / 1000
+    links = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_node=True)
+    guess = estimate(a_demand(LLAMA_8B, context=576), Layout(1, 1), links)
+    assert guess.seconds_per_token == pytest.approx(measured, rel=0.15)
+
+
+def test_tensor_parallelism_is_faster_than_stages_on_nvlink() -> None:
+    demand = a_demand(LLAMA_70B)
+    tensor, stages = (estimate(demand, layout, ON_NVLINK).seconds_per_token for layout in (Layout(2, 1), Layout(1, 2)))
+    assert 1.5 < stages / tensor < 2.0
+
+
+def test_stages_are_faster_than_tensor_parallelism_over_a_network() -> None:
+    """The network's all-reduce costs each layer, its send each border."""
+    demand = a_demand(LLAMA_8B)
+    tensor, stages = (estimate(demand, layout, ACROSS).seconds_per_token for layout in (Layout(2, 1), Layout(1, 2)))
+    assert stages < tensor
+
+
+@pytest.mark.parametrize("objective", list(Objective))
+@pytest.mark.parametrize("name", [LLAMA_8B, LLAMA_70B])
+def test_the_plan_carries_the_estimate_it_was_ranked_by(objective: Objective, name: str) -> None:
+    made = planned(a_demand(name, objective=objective), a_fleet(h100s(1)))
+    rivals = [one.estimate for one in made.alternatives if one.estimate is not None and one.memory is not None]
+    assert made.estimate.seconds_per_token > 0
+    if objective is Objective.LATENCY:
+        assert all(made.estimate.seconds_per_token <= rival.seconds_per_token for rival in rivals)
+
+
+def test_a_mixture_reads_only_the_experts_that_are_picked() -> None:
+    """3.3 of 30.5 billion parameters are active for one token."""
+    links = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_node=True)
+    sparse = estimate(a_demand("Qwen/Qwen3-30B-A3B"), Layout(1, 1), links)
+    dense = estimate(a_demand("Qwen/Qwen3-32B"), Layout(1, 1), links)
+    assert sparse.seconds_per_token < dense.seconds_per_token / 5

@@ -1,0 +1,113 @@
+"""Which nodes a demand may use, and the reason counted for each that it may not."""
+
+from typing import Any
+
+import pytest
+from tests.support.fleets import H100, L40S, a_fleet, a_node, gb200_rack, h100s, l40s
+from tests.support.models import a_demand
+
+from shardwise.domain.demand import Demand, Toleration
+from shardwise.domain.fleet import Exclusion, Node, Taint
+from shardwise.planner.pools import eligible
+
+SCHED = "NoSchedule"
+TAINT = Taint("team", "ml", SCHED)
+
+
+def reason(demand: Demand, node: Node) -> str | None:
+    found = eligible(demand, a_fleet(node))
+    return found.excluded[0][0] if found.excluded else None
+
+
+@pytest.mark.parametrize("exclusion", list(Exclusion))
+def test_a_node_out_of_use_is_counted_by_its_reason(exclusion: Exclusion) -> None:
+    assert reason(a_demand(), a_node(exclusion=exclusion)) == exclusion.value
+
+
+EXCLUDED: dict[str, tuple[dict[str, Any], Node, str | None]] = {
+    "nothing asked": ({}, a_node(), None),
+    "its product": ({"products": (H100,)}, a_node(), None),
+    "its product without the vendor": ({"products": ("H100-80GB-HBM3",)}, a_node(), None),
+    "another product": (
+        {"products": (L40S,)},
+        a_node(),
+        "has a product `spec.gpuBudget.products` does not list",
+    ),
+    "a label": ({"node_selector": (("zone", "a"),)}, a_node(labels={"zone": "a", "x": "y"}), None),
+    "another value": (
+        {"node_selector": (("zone", "a"),)},
+        a_node(labels={"zone": "b"}),
+        "does not match `spec.placement.nodeSelector`",
+    ),
+    "one of two labels": (
+        {"node_selector": (("zone", "a"), ("disk", "ssd"))},
+        a_node(labels={"zone": "a"}),
+        "does not match `spec.placement.nodeSelector`",
+    ),
+    "a bounding label": ({"within": "rack"}, a_node(labels={"rack": "7"}), None),
+    "no bounding label": (
+        {"within": "rack"},
+        a_node(),
+        "lacks the label `rack` of `spec.placement.within`",
+    ),
+    "a taint": ({}, a_node(taints=[TAINT]), "has the taint `team=ml:NoSchedule`"),
+    "the GPU operator's taint": ({}, a_node(taints=[Taint("nvidia.com/gpu", "present", SCHED)]), None),
+    "a soft taint": ({}, a_node(taints=[Taint("team", "ml", "PreferNoSchedule")]), None),
+    "an evicting taint": (
+        {},
+        a_node(taints=[Taint("team", "ml", "NoExecute")]),
+        "has the taint `team=ml:NoExecute`",
+    ),
+    "the second of two taints": (
+        {"tolerations": (Toleration("team", "Exists"),)},
+        a_node(taints=[TAINT, Taint("other", "", SCHED)]),
+        "has the taint `other=:NoSchedule`",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "node", "why"), EXCLUDED.values(), ids=EXCLUDED)
+def test_a_node_is_used_or_has_a_reason(changes: dict[str, Any], node: Node, why: str | None) -> None:
+    assert reason(a_demand(**changes), node) == why
+
+
+TOLERATIONS = {
+    "equal": (Toleration("team", "Equal", "ml", SCHED), True),
+    "equal without an effect": (Toleration("team", "Equal", "ml"), True),
+    "another value": (Toleration("team", "Equal", "web"), False),
+    "another key": (Toleration("owner", "Equal", "ml"), False),
+    "another effect": (Toleration("team", "Equal", "ml", "NoExecute"), False),
+    "exists": (Toleration("team", "Exists"), True),
+    "exists for every key": (Toleration("", "Exists"), True),
+    "exists for every key, another effect": (Toleration("", "Exists", "", "NoExecute"), False),
+    "an empty key with Equal matches nothing": (Toleration("", "Equal", "ml"), False),
+}
+
+
+@pytest.mark.parametrize(("toleration", "tolerated"), TOLERATIONS.values(), ids=TOLERATIONS)
+def test_tolerations_mean_what_kubernetes_means(toleration: Toleration, tolerated: bool) -> None:
+    why = reason(a_demand(tolerations=(toleration,)), a_node(taints=[TAINT]))
+    assert (why is None) is tolerated
+
+
+def test_pools_are_one_for_each_product_in_name_order() -> None:
+    found = eligible(a_demand(), a_fleet(l40s(2), h100s(3), gb200_rack(2)))
+    assert [(pool.product, len(pool.nodes)) for pool in found.pools] == [
+        ("NVIDIA-GB200", 2),
+        (H100, 3),
+        (L40S, 2),
+    ]
+
+
+def test_exclusions_are_counted_and_sorted() -> None:
+    fleet = a_fleet(
+        a_node("a", exclusion=Exclusion.CORDONED),
+        a_node("b", exclusion=Exclusion.NOT_READY),
+        a_node("c", exclusion=Exclusion.CORDONED),
+    )
+    assert eligible(a_demand(), fleet).excluded == (("is cordoned", 2), ("is not Ready", 1))
+
+
+def test_a_pool_knows_the_sizes_its_nodes_come_with() -> None:
+    found = eligible(a_demand(), a_fleet(a_node("a", gpus=8), a_node("b", gpus=4), a_node("c", gpus=4)))
+    assert found.pools[0].node_sizes == {4, 8}

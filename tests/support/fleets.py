@@ -1,0 +1,90 @@
+"""Fleets to plan on, node by node: DGX-like H100 and H200, GB200 racks of 4-GPU trays, L40S over PCIe."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from shardwise.domain.fleet import Exclusion, Fleet, Node, Taint
+from shardwise.domain.units import MIB
+
+A100 = "NVIDIA-A100-SXM4-80GB"
+B200 = "NVIDIA-B200"
+GB200 = "NVIDIA-GB200"
+H100 = "NVIDIA-H100-80GB-HBM3"
+H200 = "NVIDIA-H200"
+L40S = "NVIDIA-L40S"
+T4 = "Tesla-T4"
+UNKNOWN = "Acme-Turbo-9000"
+
+MEMORY_MIB: Mapping[str, int] = {
+    A100: 81920,
+    B200: 183359,
+    GB200: 189471,
+    H100: 81559,
+    H200: 143771,
+    L40S: 46068,
+    T4: 15360,
+    UNKNOWN: 81920,
+}
+"""What nvidia.com/gpu.memory reports, in MiB."""
+
+
+def a_node(
+    name: str = "node-0",
+    *,
+    product: str = H100,
+    gpus: int = 8,
+    free: int | None = None,
+    domain: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    taints: Iterable[Taint] = (),
+    exclusion: Exclusion | None = None,
+    memory_mib: int | None = None,
+) -> Node:
+    """Give a node, all of it free and its own NVLink domain, unless said."""
+    return Node(
+        name=name,
+        product=product,
+        gpus=gpus,
+        free=gpus if free is None else free,
+        memory=(MEMORY_MIB[product] if memory_mib is None else memory_mib) * MIB,
+        domain=name if domain is None else domain,
+        labels=tuple(sorted((labels or {}).items())),
+        taints=tuple(taints),
+        exclusion=exclusion,
+    )
+
+
+def a_fleet(*parts: Node | Iterable[Node], levels: tuple[str, ...] = ()) -> Fleet:
+    """Give a fleet of nodes and groups of nodes, in name order."""
+    nodes = [node for part in parts for node in ([part] if isinstance(part, Node) else part)]
+    return Fleet(tuple(sorted(nodes, key=lambda node: node.name)), levels)
+
+
+def h100s(count: int, *, free: Iterable[int] | None = None, prefix: str = "h100") -> tuple[Node, ...]:
+    """Give 8-GPU H100 nodes with NVSwitch; ``free`` says how many GPUs of each nobody holds."""
+    return _row(prefix, H100, 8, count, free)
+
+
+def h200s(count: int, *, free: Iterable[int] | None = None) -> tuple[Node, ...]:
+    """Give 8-GPU H200 nodes with NVSwitch."""
+    return _row("h200", H200, 8, count, free)
+
+
+def l40s(count: int, *, gpus: int = 8, free: Iterable[int] | None = None) -> tuple[Node, ...]:
+    """Give L40S nodes: no NVLink at all."""
+    return _row("l40s", L40S, gpus, count, free)
+
+
+def gb200_rack(trays: int, *, clique: str = "rack-0", free: Iterable[int] | None = None) -> tuple[Node, ...]:
+    """Give the 4-GPU trays of one GB200 rack, all in one NVLink clique."""
+    return tuple(replace(tray, domain=clique) for tray in _row(f"{clique}-tray", GB200, 4, trays, free))
+
+
+def _row(prefix: str, product: str, gpus: int, count: int, free: Iterable[int] | None) -> tuple[Node, ...]:
+    held = list(free) if free is not None else [gpus] * count
+    if len(held) != count:
+        message = f"{len(held)} free counts for {count} nodes"
+        raise ValueError(message)
+    return tuple(
+        a_node(f"{prefix}-{index:02d}", product=product, gpus=gpus, free=held[index]) for index in range(count)
+    )
