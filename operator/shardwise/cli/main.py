@@ -133,10 +133,20 @@ def operate(
 
 @cli.command()
 @click.option("--keep", is_flag=True, help="Leave the API up at the end, and print a kubeconfig for it.")
-def demo(*, keep: bool) -> None:
+@click.option(
+    "--files",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Play nothing; write the demo's objects and fleet into a folder, to try `shardwise plan` on.",
+)
+def demo(*, keep: bool, folder: Path | None) -> None:
     """Run the real operator against an in-memory Kubernetes API: plan, launch, break, heal, delete."""
-    from shardwise.cli.demo import play  # noqa: PLC0415 - only this command needs the sandbox
+    from shardwise.cli.demo import play, write_files  # noqa: PLC0415 - only this command needs the sandbox
 
+    if folder is not None:
+        for path in write_files(folder):
+            click.echo(path)
+        return
     sys.exit(play(keep=keep))
 
 
