@@ -1,5 +1,6 @@
 """A small kind of our own, builders of objects, a clock to move and terse HTTP."""
 
+import io
 from datetime import UTC, datetime
 from typing import Any
 
@@ -148,7 +149,10 @@ class Http:
         accept = query.pop("accept", None)
         if accept:
             headers["Accept"] = accept
-        kwargs: Json = {"data": body} if isinstance(body, (bytes, str)) else {"json": body} if body is not None else {}
+        kwargs: Json = {} if body is None else {"json": body}
+        if isinstance(body, str):
+            # As a stream: aiohttp warns of large bodies given whole.
+            kwargs = {"data": io.BytesIO(body.encode())}
         params = {key: str(value) for key, value in query.items()}
         async with self.session.request(method, self.url + path, params=params, headers=headers, **kwargs) as answer:
             return answer.status, await answer.json()

@@ -211,6 +211,20 @@ def test_ports_of_a_service_are_told_apart_by_port_and_protocol(still: Sandbox) 
     assert [(port["port"], port["protocol"]) for port in both] == [(80, "TCP"), (80, "UDP")]
 
 
+def test_an_empty_container_is_kept_when_its_content_is_taken_back(still: Sandbox) -> None:
+    still.apply(widget(size=1, parts=[{"name": "a"}], tags={"a": "x"}), manager="one")
+    emptied = still.apply(widget(size=1, parts=[], tags={}), manager="one")
+    assert (emptied["spec"]["parts"], emptied["spec"]["tags"]) == ([], {})
+    assert still.apply(widget(size=1, parts=[], tags={}), manager="one") == emptied
+
+
+def test_wanting_a_list_empty_that_others_fill_changes_nothing_however_often(still: Sandbox, clock: Any) -> None:
+    still.apply(widget(size=1, parts=[{"name": "a"}]), manager="one")
+    first = still.apply(widget(size=1, parts=[]), manager="two")
+    clock.time = clock.time.replace(hour=13)
+    assert still.apply(widget(size=1, parts=[]), manager="two") == first
+
+
 def test_times_of_ownership_stay_until_the_set_changes(still: Sandbox, clock: Any) -> None:
     still.apply(widget(size=1), manager="one")
     clock.time = clock.time.replace(hour=13)

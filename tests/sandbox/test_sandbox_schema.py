@@ -8,6 +8,7 @@ from tests.sandbox.support import Json, widget, widget_crd
 
 from shardwise.sandbox import ApiError, Options, Sandbox
 from shardwise.sandbox.schema import prune, set_defaults, structural_errors
+from shardwise.sandbox.selectors import Selection
 from shardwise.sandbox.validation import violations
 
 DEFAULTED: dict[str, tuple[Json, Any, Any]] = {
@@ -213,6 +214,59 @@ def test_a_crd_with_a_schema_that_is_not_structural_is_refused() -> None:
     del crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["type"]
     with pytest.raises(ApiError, match=r"properties\[spec\].type: Required value"):
         Sandbox(objects=[crd])
+
+
+def _crd(change: Any) -> Json:
+    crd = widget_crd()
+    change(crd)
+    return crd
+
+
+def _drop_schema(crd: Json) -> None:
+    del crd["spec"]["versions"][0]["schema"]
+
+
+WRONG_DEFINITIONS: dict[str, tuple[Any, str]] = {
+    "its name": (lambda crd: crd["metadata"].update(name="other.test.dev"), "metadata.name: Invalid value"),
+    "no stored version": (lambda crd: crd["spec"]["versions"][0].update(storage=False), "exactly one version marked"),
+    "two stored versions": (
+        lambda crd: crd["spec"]["versions"].append({**crd["spec"]["versions"][0], "name": "v2"}),
+        "exactly one version marked",
+    ),
+    "no schema": (_drop_schema, "openAPIV3Schema: Required value"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), WRONG_DEFINITIONS.values(), ids=WRONG_DEFINITIONS)
+def test_a_definition_is_refused_for(change: Any, words: str) -> None:
+    with pytest.raises(ApiError, match=words):
+        Sandbox(objects=[_crd(change)])
+
+
+def test_a_kind_in_two_versions_shows_its_objects_in_both() -> None:
+    crd = widget_crd()
+    crd["spec"]["versions"].append({**crd["spec"]["versions"][0], "name": "v2", "storage": False})
+    cluster = Sandbox(objects=[crd, widget()])
+    both = cluster.store.registry
+    assert both.groups()["test.dev"] == ["v1", "v2"]
+    newer = both.at("test.dev", "v2", "widgets")
+    page = cluster.api.reader.page(newer, Selection()).body(newer)
+    assert [item["apiVersion"] for item in page["items"]] == ["test.dev/v2"]
+
+
+def test_a_definition_that_changes_is_served_as_it_is_now(still: Sandbox) -> None:
+    versions = widget_crd()["spec"]["versions"]
+    versions[0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["size"]["maximum"] = 100
+    still.patch("crd", "", "widgets.test.dev", {"spec": {"versions": versions}})
+    assert still.create(widget(size=50))["spec"]["size"] == 50
+
+
+def test_a_version_that_is_not_served_is_unknown() -> None:
+    crd = widget_crd()
+    crd["spec"]["versions"][0]["served"] = False
+    cluster = Sandbox(objects=[crd])
+    with pytest.raises(ApiError, match="no matches for kind"):
+        cluster.create(widget())
 
 
 def test_an_object_of_a_custom_kind_is_defaulted_and_pruned_on_creation(still: Sandbox) -> None:

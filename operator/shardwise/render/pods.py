@@ -6,7 +6,17 @@ from shardwise.domain.demand import Toleration
 from shardwise.domain.launch import EnvVar, Launch
 from shardwise.domain.plan import Plan, PodPlacement
 from shardwise.engines import GroupLaunch, PodLaunch, Probe
-from shardwise.render.manifest import INDEX, LEADER, REVISION, ROLE, WORKER, Manifest, group_labels, metadata
+from shardwise.render.manifest import (
+    GROUP_SIZE,
+    INDEX,
+    LEADER,
+    REVISION,
+    ROLE,
+    WORKER,
+    Manifest,
+    group_labels,
+    metadata,
+)
 from shardwise.render.names import group_name, pod_name
 from shardwise.render.volumes import mounts, volumes
 
@@ -34,7 +44,8 @@ def pod(launch: Launch, plan: Plan, started: GroupLaunch, place: PodPlacement, r
     one = started.pods[place.index]
     name = pod_name(launch.owner.name, replica, attempt, place.index)
     role = LEADER if place.index == 0 else WORKER
-    labels = dict(launch.labels) | group_labels(launch, replica, attempt) | {INDEX: str(place.index), ROLE: role}
+    labels = dict(launch.labels) | group_labels(launch, replica, attempt)
+    labels |= {INDEX: str(place.index), ROLE: role, GROUP_SIZE: str(len(started.pods))}
     found = metadata(launch.owner, name, labels)
     found["annotations"] = dict(launch.annotations) | {
         "shardwise.dev/layout": str(plan.layout),

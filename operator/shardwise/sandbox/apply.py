@@ -66,9 +66,11 @@ def apply(schema: Schema, live: JsonObject | None, config: JsonObject, how: Appl
     merged = merge(schema, live, config)
     taken = _taken(schema, live, merged, wanted)
     _refuse_conflicts(ownership, taken, how)
-    merged = _without_dropped(schema, merged, ownership, wanted, how.owner)
-    after = _new_ownership(ownership, wanted, taken, how)
+    pruned = _without_dropped(schema, merged, ownership, wanted, how.owner)
+    # Once more: a container that pruning emptied, and removed, may be wanted empty.
+    merged = merge(schema, pruned, config)
     present = frozenset(managed_fields.owned(schema, merged))
+    after = _new_ownership(ownership, wanted & present, taken, how)
     kept = {owner: Share(share.fields & present, share.time) for owner, share in after.items()}
     return with_meta(merged, managedFields=managed_fields.write(kept))
 

@@ -73,6 +73,11 @@ class Kubelet:
         """Whether there is a pod to look at."""
         return bool(self._due)
 
+    @property
+    def timed(self) -> int:
+        """How many steps wait for their delay."""
+        return len(self._timers)
+
     def recheck(self) -> None:
         """Look at all pods again."""
         self._due.update(ref_of(pod) for pod in self._api.store.all(PODS))
@@ -87,6 +92,8 @@ class Kubelet:
     def notice(self, change: Change) -> None:
         """Note which pods a change concerns: the pod and its group, or those on a node."""
         if change.key == PODS:
+            if change.kind == DELETED:
+                self._forget_timer(ref_of(change.obj))
             self._due.add(ref_of(change.obj))
             if change.old is None or change.kind == DELETED or _state(change.old) != _state(change.obj):
                 self._due.update(ref_of(member) for member in self._index.group_of(change.obj))
@@ -126,11 +133,18 @@ class Kubelet:
         waiting = self._timers.get(ref)
         if waiting is not None and waiting[0] is step:
             return False
+        self._forget_timer(ref)
         if seconds <= 0:
             return True
         loop = asyncio.get_running_loop()
         self._timers[ref] = (step, loop.call_later(seconds, self._ring, ref, step))
+        self.woken()
         return False
+
+    def _forget_timer(self, ref: Ref) -> None:
+        waiting = self._timers.pop(ref, None)
+        if waiting is not None:
+            waiting[1].cancel()
 
     def _ring(self, ref: Ref, step: Step) -> None:
         del self._timers[ref]
@@ -143,9 +157,8 @@ class Kubelet:
 
     def stop(self) -> None:
         """Forget the steps that are timed."""
-        for _, timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        for ref in list(self._timers):
+            self._forget_timer(ref)
 
     def _status_after(self, step: Step, pod: JsonObject, node: JsonObject) -> JsonObject:
         now = self._api.store.now()

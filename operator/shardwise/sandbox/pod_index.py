@@ -15,6 +15,9 @@ PODS: Final = ("", "pods")
 NODES: Final = ("", "nodes")
 
 
+_NOTHING: Final[Counter[str]] = Counter()
+
+
 class PodIndex:
     """Which pods are where, and what they take from their nodes."""
 
@@ -31,7 +34,7 @@ class PodIndex:
 
     def used(self, node: str) -> Counter[str]:
         """Return what the pods of a node that are not over request together."""
-        return self._used.get(node, Counter())
+        return self._used.get(node, _NOTHING)
 
     def group_of(self, pod: JsonObject) -> list[JsonObject]:
         """Return the pods of the pod's group, itself included, sorted; only itself where it has none."""

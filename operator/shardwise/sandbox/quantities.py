@@ -47,6 +47,7 @@ def allocatable(node: JsonObject) -> Counter[str]:
 def _amounts(raw: Mapping[str, str] | None) -> Counter[str]:
     found: Counter[str] = Counter()
     for name, amount in (raw or {}).items():
-        # Typed as whole numbers for Counter's sake; fractions add and compare alike.
-        found[name] = quantity(amount)  # type: ignore[assignment]
+        exact = quantity(amount)
+        # Whole numbers where possible: they add and compare faster than fractions, and mean the same.
+        found[name] = exact.numerator if exact.denominator == 1 else exact  # type: ignore[assignment]
     return found

@@ -29,7 +29,7 @@ from shardwise.sandbox.watch import Change
 from shardwise.sandbox.writes import Target
 
 _Value = TypeVar("_Value")
-_ROUNDS = 10_000
+_ROUNDS = 1000
 """Rounds after which ``settle`` decides that controllers chase each other."""
 
 
@@ -164,7 +164,8 @@ class Sandbox:
     async def wait_for(self, predicate: Callable[[], _Value], what: str = "", timeout: float = 5.0) -> _Value:  # noqa: ASYNC109 - the caller gives a bound in words of the test, and an error that says what was missing
         """Return what the predicate gives as soon as it is true, asking again whenever something happened.
 
-        That is a change of the store, an answered request or a watch begun. An ``ApiError`` counts as not yet. Raises ``TimeoutError`` that says what was waited for.
+        Something is a change of the store, an answered request or a watch begun. An ``ApiError`` counts as not yet.
+        Raises ``TimeoutError`` that says what was waited for.
         """
         changed = asyncio.Event()
         self._waiters.add(changed)

@@ -6,10 +6,11 @@ from typing import Final
 
 from shardwise.sandbox.admission import Options
 from shardwise.sandbox.api import Api
+from shardwise.sandbox.node_table import HOSTNAME, NodeTable
 from shardwise.sandbox.objects import JsonObject, condition, dig, is_deleting, labels_of, meta, name_of
 from shardwise.sandbox.patching import MERGE
 from shardwise.sandbox.pod_index import NODES, PODS, PodIndex
-from shardwise.sandbox.quantities import allocatable, requests
+from shardwise.sandbox.quantities import requests
 from shardwise.sandbox.selectors import Requirement, all_hold, expression
 from shardwise.sandbox.store import Ref, ref_of
 from shardwise.sandbox.watch import ADDED, DELETED, Change
@@ -26,6 +27,7 @@ class Scheduler:
     def __init__(self, api: Api, index: PodIndex) -> None:
         self._api = api
         self._index = index
+        self._nodes = NodeTable(api.store)
         self._waiting: set[Ref] = set()
         self._due: set[Ref] = set()
         api.store.listeners.append(self.notice)
@@ -56,23 +58,21 @@ class Scheduler:
     def step(self) -> bool:
         """Try every pod that is due once; say whether there was any."""
         due, self._due = sorted(self._due), set()
-        nodes = self._api.store.all(NODES) if due else []
         for ref in due:
             pod = self._api.store.at((PODS, ref))
             if pod is not None and _is_schedulable(pod):
-                self._place(pod, nodes)
+                self._place(pod)
         return bool(due)
 
-    def _place(self, pod: JsonObject, nodes: list[JsonObject]) -> None:
-        reasons: Counter[str] = Counter()
-        fits = Filter(pod, self._index)
-        for node in nodes:
-            reason = fits.refusal(node)
-            if reason is None:
+    def _place(self, pod: JsonObject) -> None:
+        fits = Filter(pod, self._index, self._nodes)
+        for node in fits.candidates():
+            # Capacity first: it is the cheapest question, and most nodes of a busy cluster are full.
+            if fits.capacity_refusal(node) is None and fits.refusal(node) is None:
                 self._api.pods.bind(ref_of(pod), name_of(node))
                 return
-            reasons[reason] += 1
-        self._say_why_not(pod, len(nodes), reasons)
+        reasons = Counter(fits.refusal(node) or "" for node in self._nodes.all())
+        self._say_why_not(pod, len(self._nodes), reasons)
 
     def _say_why_not(self, pod: JsonObject, nodes: int, reasons: Counter[str]) -> None:
         said = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items())) or "no nodes registered"
@@ -96,9 +96,10 @@ class Scheduler:
 class Filter:
     """The conditions one pod puts on nodes, read once and asked for each node."""
 
-    def __init__(self, pod: JsonObject, index: PodIndex) -> None:
+    def __init__(self, pod: JsonObject, index: PodIndex, nodes: NodeTable) -> None:
         spec = pod["spec"]
         self._index = index
+        self._nodes = nodes
         self._requests = requests(pod)
         self._tolerations: list[JsonObject] = spec.get("tolerations") or []
         self._selector = [Requirement(key, "In", (value,)) for key, value in (spec.get("nodeSelector") or {}).items()]
@@ -109,8 +110,23 @@ class Filter:
             self._affinity_refusal,
             self._taint_refusal,
             self._ready_refusal,
-            self._capacity_refusal,
+            self.capacity_refusal,
         )
+
+    def candidates(self) -> list[JsonObject]:
+        """Return the nodes worth a look: those named by the required affinity if it names any, else all."""
+        if self._terms is None:
+            return self._nodes.all()
+        names: list[str] = []
+        hosts: list[str] = []
+        for on_labels, on_fields in self._terms:
+            named = _values(on_fields, "metadata.name")
+            hosted = _values(on_labels, HOSTNAME)
+            if named is None and hosted is None:
+                return self._nodes.all()
+            names += named or ()
+            hosts += hosted or () if named is None else ()
+        return self._nodes.some(names, hosts)
 
     def refusal(self, node: JsonObject) -> str | None:
         """Say in the scheduler's words why the pod cannot run on the node; ``None`` if it can."""
@@ -141,8 +157,9 @@ class Filter:
     def _ready_refusal(self, node: JsonObject) -> str | None:
         return None if condition(node, "Ready").get("status") == "True" else "node(s) were not ready"
 
-    def _capacity_refusal(self, node: JsonObject) -> str | None:
-        offered, used = allocatable(node), self._index.used(name_of(node))
+    def capacity_refusal(self, node: JsonObject) -> str | None:
+        """Say what there is too little of on the node; ``None`` if there is enough."""
+        offered, used = self._nodes.offer(name_of(node)), self._index.used(name_of(node))
         short = [name for name, amount in self._requests.items() if amount > _free(name, offered, used)]
         return f"Insufficient {min(short)}" if short else None
 
@@ -151,6 +168,11 @@ def _free(name: str, offered: Counter[str], used: Counter[str]) -> float:
     if name == "pods" and "pods" not in offered:
         return float("inf")
     return offered[name] - used[name]
+
+
+def _values(requirements: list[Requirement], key: str) -> tuple[str, ...] | None:
+    """Return the values a key must have one of; ``None`` where nothing requires that."""
+    return next((one.values for one in requirements if (one.key, one.operator) == (key, "In")), None)
 
 
 def tolerates(toleration: JsonObject, taint: JsonObject) -> bool:

@@ -162,7 +162,8 @@ async def _delete(stage: Stage) -> None:
 async def _stay(stage: Stage) -> None:
     _title(stage, "the API stays up until you press ctrl-C")
     stage.screen.print(f"  export KUBECONFIG={stage.kubeconfig}\n  kubectl get shardedmodels,pods")
-    await asyncio.Event().wait()
+    # The operator ends when the process is told to: its signal handlers are kopf's.
+    await asyncio.wait({stage.operator})
 
 
 def _names(objects: list[Json]) -> list[str]:

@@ -35,6 +35,7 @@ class Stage:
     cluster: Sandbox
     kubeconfig: Path
     screen: Console
+    operator: asyncio.Task[None]
 
     def status(self, name: str) -> Json:
         """Give the status of an object; empty once it is gone."""
@@ -96,7 +97,7 @@ async def staged(screen: Console) -> AsyncIterator[Stage]:
             operator = asyncio.create_task(run(Options(kubeconfig=kubeconfig), stop, ready))
             try:
                 await _started(operator, ready)
-                yield Stage(cluster, kubeconfig, screen)
+                yield Stage(cluster, kubeconfig, screen, operator)
             finally:
                 stop.set()
                 await operator
