@@ -1,14 +1,21 @@
 # Everything a developer needs: `make demo`, `make test`. Each sets up what it needs, from Python 3.11 or newer alone.
-SHELL := /bin/bash
-.SHELLFLAGS := -euo pipefail -c
+# Needs nothing but POSIX sh and GNU make 3.81 (what macOS ships).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# The checks of `make test` run in their order even under -j, so that pytest's closing line is the last.
+.NOTPARALLEL:
 
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
-READY := $(VENV)/.ready
 PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Named after the interpreter: another PYTHON makes the environment anew.
+LOCKED := $(VENV)/.locked-$(notdir $(PYTHON))
+READY := $(VENV)/.ready
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+  --no-emit-index-url --no-emit-find-links
 
 .PHONY: help
 help: ## Say what there is
@@ -16,7 +23,7 @@ help: ## Say what there is
 
 .PHONY: demo
 demo: $(READY) ## Run the real operator on an in-memory Kubernetes API (KEEP=1 leaves the API up)
-	$(BIN)/shardwise demo $(if $(KEEP),--keep)
+	$(BIN)/shardwise demo $(if $(filter-out 0 no,$(KEEP)),--keep)
 
 .PHONY: test
 test: lint types contracts fresh unit ## Run all checks that CI runs
@@ -24,12 +31,17 @@ test: lint types contracts fresh unit ## Run all checks that CI runs
 .PHONY: setup
 setup: $(READY) ## Make the virtual environment, from the lock file
 
-$(READY): requirements-dev.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed, $$($(PYTHON) --version 2>&1) found; name one: make PYTHON=python3.13" >&2; exit 1; }
+# The locked dependencies; made anew when the lock changes.
+$(LOCKED): requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
+	  "Python 3.11 or newer is needed, $(PYTHON) is %d.%d; name one: make PYTHON=python3.13" % sys.version_info[:2])'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Shardwise itself, in place; its version and commands stand in pyproject.toml.
+$(READY): $(LOCKED) pyproject.toml
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: lint
@@ -67,13 +79,12 @@ golden: $(READY) ## Accept the golden files as they now come out; read the diffe
 	$(BIN)/python -m pytest --snapshot-update $(PYTEST_ARGS)
 
 .PHONY: lock
-lock: ## Resolve the newest versions pyproject.toml allows, with their hashes
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-	  pyproject.toml --output-file requirements.lock
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-	  pyproject.toml --group dev --output-file requirements-dev.lock
+lock: $(READY) ## Resolve the newest versions pyproject.toml allows, with their hashes
+	$(PIP) install uv
+	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
+	$(COMPILE) --group build --output-file requirements-build.lock
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf $(VENV) .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
