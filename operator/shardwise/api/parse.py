@@ -95,9 +95,9 @@ _MESSAGES: Final[Mapping[str, Callable[[Wrong], str]]] = {
     "missing": lambda _: "is required",
     "extra_forbidden": lambda wrong: _unknown_field(wrong.path),
     "literal_error": lambda wrong: _unknown_value(wrong.value, str(wrong.context["expected"])),
-    "greater_than_equal": lambda wrong: f"`{wrong.value}` must be at least {wrong.context['ge']}",
-    "less_than_equal": lambda wrong: f"`{wrong.value}` must be at most {wrong.context['le']}",
-    "string_pattern_mismatch": lambda wrong: f"`{wrong.value}` does not match `{wrong.context['pattern']}`",
+    "greater_than_equal": lambda wrong: f"`{_brief(wrong.value)}` must be at least {wrong.context['ge']}",
+    "less_than_equal": lambda wrong: f"`{_brief(wrong.value)}` must be at most {wrong.context['le']}",
+    "string_pattern_mismatch": lambda wrong: f"`{_brief(wrong.value)}` does not match `{wrong.context['pattern']}`",
     "string_too_short": lambda _: "must not be empty",
     "string_too_long": lambda wrong: f"is too long: at most {wrong.context['max_length']} characters are allowed",
     "too_long": lambda wrong: f"has too many entries: at most {wrong.context['max_length']} are allowed",
@@ -126,7 +126,7 @@ def _unknown_value(value: object, expected: str) -> str:
     known = [one.strip("' ") for part in expected.split(",") for one in part.split(" or ")]
     close = difflib.get_close_matches(str(value), known, n=1)
     guess = f"; did you mean `{close[0]}`?" if close else ""
-    return f"unknown value `{value}` (known are {', '.join(one or '``' for one in known)}{guess})"
+    return f"unknown value `{_brief(value)}` (known are {', '.join(one or '``' for one in known)}{guess})"
 
 
 def _lower(sentence: str) -> str:

@@ -1,5 +1,6 @@
 """Reading YAML and JSON documents from files, folders and standard input, with errors that name the place."""
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,9 @@ import yaml
 Document = Mapping[str, Any]
 
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
+_STDIN: Final = "-"
+_DEEPEST: Final = 100
+"""Levels a document may nest: no Kubernetes object comes near, and far deeper ones end the C parser's stack."""
 
 
 class WrongInput(Exception):
@@ -21,38 +25,75 @@ class WrongInput(Exception):
 
 
 def read_documents(names: Iterable[str]) -> Iterator[tuple[str, Document]]:
-    """Give ``(file name, document)`` for every document, with Lists taken apart.
+    """Give ``(file name, document)`` for every document, with Lists taken apart. Folders are read one level deep.
 
-    Raises :class:`WrongInput` for a file that cannot be read or is not YAML.
+    Raises :class:`WrongInput` for a file that cannot be read or is neither YAML nor JSON.
     """
     for name in names:
-        for path, text in _texts(name):
-            for document in _parsed(path, text):
+        for path, content in _contents(name):
+            for document in _parsed(path, content):
                 yield from ((path, one) for one in _flattened(path, document))
 
 
-def _texts(name: str) -> Iterator[tuple[str, str]]:
-    if name == "-":
-        yield "standard input", sys.stdin.read()
+def shown(names: Iterable[str]) -> str:
+    """Say the names of files as given, and standard input by its name."""
+    return ", ".join("standard input" if name == _STDIN else name for name in names)
+
+
+def _contents(name: str) -> Iterator[tuple[str, bytes]]:
+    """Give bytes: the parsers tell UTF-8 from the UTF-16 that PowerShell writes."""
+    if name == _STDIN:
+        yield shown([name]), sys.stdin.buffer.read()
         return
-    path = Path(name)
-    files = sorted(one for one in path.iterdir() if one.suffix in _SUFFIXES) if path.is_dir() else [path]
-    for file in files:
-        try:
-            yield str(file), file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise WrongInput(f"{file} cannot be read: {reason}") from error
-
-
-def _parsed(path: str, text: str) -> list[object]:
     try:
-        return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document is not None]
+        for file in _files(Path(name)):
+            yield str(file), file.read_bytes()
+    except OSError as error:
+        raise WrongInput(f"{error.filename or name} cannot be read: {error.strerror}") from error
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(one for one in path.iterdir() if one.suffix in _SUFFIXES and not one.is_dir())
+
+
+def _parsed(path: str, content: bytes) -> list[object]:
+    """Parse as JSON where it is JSON: ten times quicker, and ``kubectl -o json`` of a large cluster is long."""
+    if content.lstrip()[:1] == b"{":
+        try:
+            return [json.loads(content)]
+        except (ValueError, RecursionError):
+            pass  # not JSON, or several documents: the YAML parser reads those, and says where it cannot
+    return _parsed_yaml(path, content)
+
+
+def _parsed_yaml(path: str, content: bytes) -> list[object]:
+    try:
+        return [document for document in yaml.load_all(content, Loader=_Loader) if document is not None]
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error) or type(error).__name__
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0] or type(error).__name__
         raise WrongInput(f"{path}{where}: not YAML: {problem}") from error
+
+
+class _Loader(yaml.CSafeLoader):
+    """Refuses what nests too deeply, before the C parser recurses into it."""
+
+    def __init__(self, stream: bytes) -> None:
+        super().__init__(stream)
+        self._depth = 0
+
+    def descend_resolver(self, current_node: yaml.Node | None, current_index: Any) -> None:  # noqa: ANN401 - PyYAML's own type
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise yaml.YAMLError(f"nested more than {_DEEPEST} levels deep")
+        super().descend_resolver(current_node, current_index)
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
+        super().ascend_resolver()
 
 
 def _flattened(path: str, document: object) -> Iterator[Document]:

@@ -1,6 +1,7 @@
 """The entry point and its commands."""
 
 import asyncio
+import io
 import logging
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from shardwise import __version__
 from shardwise.api import crd
 from shardwise.cli import output
 from shardwise.cli.documents import WrongInput
-from shardwise.cli.offline import plan_all, read_fleet_files, read_objects
+from shardwise.cli.offline import plan_all, read_objects
+from shardwise.cli.snapshot import read_snapshot
 from shardwise.cluster import ClusterError
 from shardwise.controller import Options, run
 from shardwise.render import bundle
@@ -46,6 +48,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; what is wrong with the input is said in one line each, on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show × shows ? instead of a traceback
     try:
         cli(standalone_mode=True)
     except WrongInput as error:
@@ -64,7 +69,7 @@ def main() -> None:
 @_independent
 def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, independent: bool) -> None:
     """Say where each object would run, split how, and why. Objects given together share the fleet, in order."""
-    answers = plan_all(read_objects(files), read_fleet_files(fleets), independent=independent)
+    answers = plan_all(read_objects(files), read_snapshot(fleets), independent=independent)
     output.write_answers(answers, form)
     sys.exit(_exit_status(answer.verdict for answer in answers))
 
@@ -76,7 +81,7 @@ def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, independ
 @_independent
 def render(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, independent: bool) -> None:
     """Print the manifests the operator would apply, ready for `kubectl apply -f -`."""
-    answers = plan_all(read_objects(files), read_fleet_files(fleets), independent=independent)
+    answers = plan_all(read_objects(files), read_snapshot(fleets), independent=independent)
     manifests = [one for answer in answers if answer.placed is not None for one in bundle(*answer.placed)]
     output.write_manifests(manifests, form)
     output.write_failures(answers)
@@ -144,8 +149,11 @@ def demo(*, keep: bool, folder: Path | None) -> None:
     from shardwise.cli.demo import play, write_files  # noqa: PLC0415 - only this command needs the sandbox
 
     if folder is not None:
-        for path in write_files(folder):
-            click.echo(path)
+        try:
+            paths = write_files(folder)
+        except OSError as error:
+            raise WrongInput(f"{error.filename or folder} cannot be written: {error.strerror}") from error
+        click.echo("\n".join(map(str, paths)))
         return
     sys.exit(play(keep=keep))
 

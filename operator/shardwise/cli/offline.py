@@ -2,23 +2,22 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from shardwise.api import InvalidObject, parse, to_wanted
 from shardwise.api.base import KIND
-from shardwise.cli.documents import Document, WrongInput, read_documents
+from shardwise.cli.documents import Document, WrongInput, read_documents, shown
+from shardwise.cli.snapshot import Snapshot
+from shardwise.controller.store import Key
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.engines import problems
 from shardwise.hub import FactsUnavailable, model_facts
-from shardwise.inventory import read_fleet
-from shardwise.planner import plan, take
+from shardwise.planner import plan
 
 Verdict = Literal["placed", "refused", "invalid"]
-
-_EXAMPLE: Final = "`kubectl get nodes,pods -A -o yaml` gives one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +49,35 @@ def read_objects(names: Iterable[str]) -> list[Document]:
 
     Raises :class:`WrongInput` where there is none.
     """
+    names = list(names)
     documents = [document for _, document in read_documents(names)]
     found = [document for document in documents if document.get("kind") == KIND]
     if not found:
-        kinds = ", ".join(sorted({str(document.get("kind")) for document in documents})) or "nothing"
-        raise WrongInput(f"no ShardedModel in {', '.join(names)}: found {kinds}")
+        kinds = ", ".join(sorted({_kind(document) for document in documents})) or "nothing"
+        raise WrongInput(f"no ShardedModel in {shown(names)}: found {kinds}")
     return found
 
 
-def read_fleet_files(names: Iterable[str]) -> Fleet:
-    """Read nodes and pods of files. Raises :class:`WrongInput` where there is no node."""
-    documents = [document for _, document in read_documents(names)]
-    nodes = [document for document in documents if document.get("kind") == "Node"]
-    if not nodes:
-        raise WrongInput(f"no Node in {', '.join(names)}: {_EXAMPLE}")
-    return read_fleet(nodes, [document for document in documents if document.get("kind") == "Pod"])
+def plan_all(objects: Iterable[Document], snapshot: Snapshot, *, independent: bool) -> list[Answer]:
+    """Plan each object, in order; what one takes is gone for the next, unless they are independent.
 
-
-def plan_all(objects: Iterable[Document], fleet: Fleet, *, independent: bool) -> list[Answer]:
-    """Plan each object, in order; what one takes is gone for the next, unless they are independent."""
-    answers = []
+    An object is planned as the operator would: as if its own pods, where it runs already, held nothing.
+    """
+    answers: list[Answer] = []
+    placed: set[Key] = set()
+    held: list[tuple[str, int]] = []
     for document in objects:
-        answer = _answer(document, fleet)
+        key = _key(document)
+        answer = _answer(document, key, snapshot.fleet(without={*placed, key}, held=held))
         answers.append(answer)
         if not independent and isinstance(answer.outcome, Plan):
-            fleet = take(fleet, answer.outcome)
+            placed.add(key)
+            held += [(pod.node, pod.gpus) for group in answer.outcome.groups for pod in group.pods]
     return answers
 
 
-def _answer(document: Document, fleet: Fleet) -> Answer:
-    name, namespace = _identity(document)
+def _answer(document: Document, key: Key, fleet: Fleet) -> Answer:
+    namespace, name = key
     try:
         obj = parse(document)
         wanted = to_wanted(obj, model_facts(obj))
@@ -93,8 +91,12 @@ def _answer(document: Document, fleet: Fleet) -> Answer:
     return Answer(name, namespace, plan(wanted.demand, fleet), wanted)
 
 
-def _identity(document: Document) -> tuple[str, str]:
+def _key(document: Document) -> Key:
     metadata: Any = document.get("metadata")
     if not isinstance(metadata, Mapping):
-        return "unnamed", "default"
-    return str(metadata.get("name") or "unnamed"), str(metadata.get("namespace") or "default")
+        return "default", "unnamed"
+    return str(metadata.get("namespace") or "default"), str(metadata.get("name") or "unnamed")
+
+
+def _kind(document: Document) -> str:
+    return str(document.get("kind") or "an object without kind")

@@ -22,16 +22,16 @@ Verdicts = Iterable[Verdict]
 
 def console() -> Console:
     """Make a console that colours a terminal, and neither colours nor wraps in a pipe."""
-    return Console(highlight=False, markup=False, soft_wrap=True)
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def write_answers(answers: list[Answer], form: str) -> None:
-    """Write what became of each object."""
+    """Write what became of each object; what is wrong with one goes to standard error in every form."""
     if form == "text":
         _write_text(answers)
-        return
-    documents = [answer_document(answer) for answer in answers]
-    click.echo(json.dumps(documents, indent=2) if form == "json" else _yaml(documents), nl=form == "json")
+    else:
+        documents = [answer_document(answer) for answer in answers]
+        click.echo(json.dumps(documents, indent=2) if form == "json" else _yaml(documents), nl=form == "json")
     _write_invalid(answers)
 
 
@@ -91,22 +91,19 @@ class _JsonLines(logging.Formatter):
 
 def _write_text(answers: list[Answer]) -> None:
     screen = console()
-    for position, answer in enumerate(answers):
+    valid = [answer for answer in answers if answer.verdict != "invalid"]
+    for position, answer in enumerate(valid):
         if position:
             screen.print()
-        match answer.outcome:
-            case Plan() as plan:
-                screen.print(plan_text(plan, answer.name), style=None)
-            case Refusal() as refusal:
-                screen.print(refusal_text(refusal, answer.name), style="yellow")
-            case lines:
-                screen.print(f"× `{answer.name}` is not a valid ShardedModel", style="red")
-                screen.print("\n".join(f"  {line}" for line in lines))
+        if isinstance(answer.outcome, Plan):
+            screen.print(plan_text(answer.outcome, answer.name))
+        elif isinstance(answer.outcome, Refusal):
+            screen.print(refusal_text(answer.outcome, answer.name), style="yellow")
 
 
 def _write_invalid(answers: list[Answer]) -> None:
     for answer in answers:
-        if answer.verdict == "invalid" and isinstance(answer.outcome, tuple):
+        if isinstance(answer.outcome, tuple):
             for line in answer.outcome:
                 click.echo(f"error: {answer.namespace}/{answer.name}: {line}", err=True)
 

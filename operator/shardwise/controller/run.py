@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,14 +108,34 @@ async def _watch(options: Options, connection: Connection, watches: Watches, sto
     registry = kopf.OperatorRegistry()
     watches.register(registry)
     _log_in(registry, connection)
-    await kopf.operator(
-        registry=registry,
-        settings=_settings(),
-        standalone=True,
-        clusterwide=True,
-        liveness_endpoint=options.liveness,
-        stop_flag=stop,
+    await _until_one_ends(
+        await kopf.spawn_tasks(
+            registry=registry,
+            settings=_settings(),
+            standalone=True,
+            clusterwide=True,
+            liveness_endpoint=options.liveness,
+            stop_flag=stop,
+        )
     )
+
+
+async def _until_one_ends(tasks: Collection[asyncio.Task[object]]) -> None:
+    """Run kopf's tasks until one ends or fails, then end the others.
+
+    ``kopf.operator`` does this, too, but it takes every task that others start meanwhile for its own: it waits 5 s for
+    them and cancels them, which would end whoever stops us.
+    """
+    done: set[asyncio.Task[object]] = set()
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in done:
+        if not task.cancelled():
+            task.result()
 
 
 def _settings() -> kopf.OperatorSettings:

@@ -142,9 +142,11 @@ async def _break_and_heal(stage: Stage) -> None:
     stage.cluster.kubelet.fail(NAMESPACE, victim["name"], exit_code=1, message="CUDA error: uncorrectable ECC error")
     status = await stage.follow_until_ready(_BROKEN, restarts=1)
     pods = stage.pods(_BROKEN)
+    attempts = [group["attempt"] for group in status["groups"]]
+    check(attempts == [1], f"{_BROKEN}: attempts {attempts}, 1 was expected")
     check(not before & {pod["metadata"]["uid"] for pod in pods}, f"{_BROKEN}: a pod of the broken attempt is left")
     _check_plan(_BROKEN, status["plan"], pods)
-    stage.screen.print(f"  healed as attempt {status['groups'][0]['attempt']}: {', '.join(_names(pods))}")
+    stage.screen.print(f"  healed as attempt 1: {', '.join(_names(pods))}")
     for event in stage.cluster.list("events", NAMESPACE):
         if event["involvedObject"]["name"] == _BROKEN:
             stage.screen.print(f"  event    {event['reason']}: {event['message']}", style="dim")

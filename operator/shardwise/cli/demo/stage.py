@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from rich.console import Console
 
@@ -14,10 +15,12 @@ from shardwise.api import crd
 from shardwise.api.base import KIND
 from shardwise.cli.demo.scene import fleet_documents
 from shardwise.controller import Options, run
+from shardwise.domain.units import plural
 from shardwise.render.manifest import MODEL
 from shardwise.sandbox import Sandbox
 
 Json = dict[str, Any]
+_Seen = TypeVar("_Seen")
 
 NAMESPACE: Final = "default"
 LIMIT_SECONDS: Final = 30.0
@@ -54,23 +57,27 @@ class Stage:
         """Show each new message of an object until it is Ready after so many restarts, and give its status."""
         shown = self.status(name).get("message", "")
         while True:
-            await self._wait(
-                lambda last=shown: self.status(name).get("message", "") not in ("", last), f"news of {name}"
-            )
-            status = self.status(name)
+            news = partial(self._news, name, shown, restarts)
+            status = await self._wait(news, f"{name} to be Ready after {plural(restarts, 'restart')}")
             shown = status["message"]
             self.screen.print(f"  {name}: {shown}", style="green" if is_true(status, "Ready") else "")
-            if is_true(status, "Ready") and status["restarts"] == restarts:
+            if _has_recovered(status, restarts):
                 return status
             check(not is_true(status, "Stalled"), f"{name} is stalled: {shown}")
+
+    def _news(self, name: str, last: str, restarts: int) -> Json:
+        """Give a status with another message, or the one waited for: a message may be back before anybody looks."""
+        status = self.status(name)
+        said = status.get("message", "")
+        return status if said and (said != last or _has_recovered(status, restarts)) else {}
 
     async def wait_clean(self, name: str) -> None:
         """Wait until nothing of an object is left."""
         await self._wait(lambda: not (self.pods(name) or self.services(name)), f"{name} to be cleaned up")
 
-    async def _wait(self, so: Any, what: str) -> None:  # noqa: ANN401 - the sandbox's own predicate type
+    async def _wait(self, so: Callable[[], _Seen], what: str) -> _Seen:
         try:
-            await self.cluster.wait_for(so, what=what, timeout=LIMIT_SECONDS)
+            return await self.cluster.wait_for(so, what=what, timeout=LIMIT_SECONDS)
         except TimeoutError as error:
             raise Failed(str(error)) from error
 
@@ -84,6 +91,10 @@ def check(so: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a senten
 def is_true(status: Json, condition: str) -> bool:
     """Tell whether a condition is True."""
     return any(one["type"] == condition and one["status"] == "True" for one in status.get("conditions") or ())
+
+
+def _has_recovered(status: Json, restarts: int) -> bool:
+    return is_true(status, "Ready") and status["restarts"] == restarts
 
 
 @contextlib.asynccontextmanager
