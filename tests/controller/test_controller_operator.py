@@ -231,7 +231,9 @@ async def test_gpus_of_strangers_count_as_taken(operator: Operating) -> None:
             ],
         },
     }
+    await operator.stop()
     operator.cluster.create(stranger)
+    await operator.start()
     operator.cluster.create(a_large_model(parallelism={"tensor": 8}))
     await operator.condition("large", "Reconciling", reason="CapacityShort")
     operator.cluster.delete("Pod", "default", "training")
