@@ -70,9 +70,9 @@ def _distance(attempt: Attempt) -> tuple[int, float, Layout, str]:
         case NoRoom(wanted=wanted, slots=slots):
             rank, short = 0, 1 - slots / wanted
         case MemoryShort(needed=needed, budget=budget):
-            rank, short = 1, needed / budget
+            rank, short = 1, needed / max(1, budget)
         case OverBudget(needed=needed, budget=budget):
-            rank, short = 2, needed / budget
+            rank, short = 2, needed / max(1, budget)
         case _:
             rank, short = 3, 0.0
     return rank, short, attempt.layout, attempt.product

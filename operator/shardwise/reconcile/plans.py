@@ -11,7 +11,7 @@ from typing import Any
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.plan import GroupPlacement, Plan
-from shardwise.domain.refusal import Refusal
+from shardwise.domain.refusal import Attempt, Hint, OverBudget, Refusal, RefusalReason
 from shardwise.explain import demand_fingerprint, plan_document, plan_from_document
 from shardwise.planner import plan as plan_demand
 from shardwise.planner import take
@@ -96,19 +96,41 @@ def _mended(
     """Plan the missing groups in the layout of the others, beside them."""
     present = {group.replica for group in kept}
     missing = [replica for replica in range(demand.replicas) if replica not in present]
-    layout = plan.layout
-    beside = take(fleet, replace(plan, groups=kept))
-    outcome = plan_demand(
-        replace(
-            demand,
-            replicas=len(missing),
-            gpu_budget=demand.gpu_budget - layout.world_size * len(kept),
-            products=(plan.product,),
-            pins=Pins(layout.tensor, layout.pipeline, layout.expert),
-        ),
-        beside,
-    )
+    outcome = plan_demand(_like(plan, demand, len(missing)), take(fleet, replace(plan, groups=kept)))
+    needed = plan.layout.world_size * demand.replicas
+    if needed > demand.gpu_budget:
+        outcome = _over_budget(demand, plan, needed, outcome, fleet)
+    elif isinstance(outcome, Refusal):
+        outcome = replace(outcome, hints=())  # they would be true of the missing groups alone
     if isinstance(outcome, Refusal):
         return replace(_regrouped(plan, document, kept), refusal=outcome)
     added = (replace(group, replica=missing[group.replica]) for group in outcome.groups)
     return _regrouped(plan, document, tuple(sorted((*kept, *added), key=lambda group: group.replica)))
+
+
+def _like(plan: Plan, demand: Demand, replicas: int) -> Demand:
+    """Demand more replicas in the layout and on the product of a plan."""
+    layout = plan.layout
+    return replace(
+        demand,
+        replicas=replicas,
+        gpu_budget=layout.world_size * replicas,
+        products=(plan.product,),
+        pins=Pins(layout.tensor, layout.pipeline, layout.expert),
+    )
+
+
+def _over_budget(demand: Demand, plan: Plan, needed: int, outcome: Plan | Refusal, fleet: Fleet) -> Refusal:
+    """Refuse replicas the budget does not allow; the hint is given where the fleet has room for them."""
+    cause = OverBudget(needed, demand.gpu_budget, demand.replicas)
+    attempt = Attempt(plan.layout, plan.product, cause)
+    hint = Hint("spec.gpuBudget.total", str(needed), plan.layout, plan.product)
+    return Refusal(
+        reason=RefusalReason.BUDGET_SHORT,
+        waits=False,
+        attempts=(attempt,),
+        nearest=attempt,
+        hints=(hint,) if isinstance(outcome, Plan) else (),
+        nodes=len(fleet.nodes),
+        free_gpus=sum(node.free for node in fleet.nodes),
+    )

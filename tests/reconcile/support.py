@@ -1,0 +1,217 @@
+"""A cluster in a few lines, for decisions: it carries actions out, and things happen to its pods."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tests.support.fleets import a_fleet, h100s
+from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
+
+from shardwise.domain.demand import Demand, Pins
+from shardwise.domain.fleet import Fleet
+from shardwise.domain.launch import Launch, Owner, Wanted
+from shardwise.reconcile import Apply, Decision, Delete, Emit, Observed, PodSeen, decide, see_pod
+from shardwise.render.manifest import REVISION
+
+Json = dict[str, Any]
+
+START = 1_800_000_000.0
+NAME = "llama"
+
+
+def wants(demand: Demand | None = None, *, generation: int = 1, **changes: Any) -> Wanted:
+    """Give an object as wanted; keywords of ``Launch`` change how it is started, the rest change the object."""
+    launch_changes = {key: changes.pop(key) for key in list(changes) if key in Launch.__dataclass_fields__}
+    launch = replace(Launch(Owner(NAME, "default", "uid-1"), LLAMA_8B, NAME), **launch_changes)
+    return replace(Wanted(demand or a_demand(LLAMA_8B, budget=8), launch, generation), **changes)
+
+
+def two_nodes_wide(pins: Pins | None = None, **changes: Any) -> Wanted:
+    """Give an object that takes two whole H100 nodes: TP8×PP2."""
+    return wants(a_demand(LLAMA_405B, budget=16, pins=pins or Pins()), **changes)
+
+
+@dataclass
+class World:
+    """One object on a cluster. Pods are kept as the API server shows them, and are read as the operator reads them."""
+
+    wanted: Wanted
+    fleet: Fleet = field(default_factory=lambda: a_fleet(h100s(3)))
+    now: float = START
+    status: Json = field(default_factory=dict)
+    pods: dict[str, Json] = field(default_factory=dict)
+    services: dict[str, Json] = field(default_factory=dict)
+    events: list[Emit] = field(default_factory=list)
+    last: Decision | None = None
+    _made: int = 0
+
+    def observe(self) -> Observed:
+        """Look at it as the operator's store does."""
+        services = {name: one["metadata"]["labels"].get(REVISION, "") for name, one in self.services.items()}
+        return Observed(tuple(map(see_pod, sorted(self.pods.values(), key=name_of))), services, self.status, self.fleet)
+
+    def decide(self) -> Decision:
+        """Decide, and carry nothing out."""
+        return decide(self.wanted, self.observe(), self.now)
+
+    def step(self, *, keep: Callable[[int], bool] = lambda _: True) -> Decision:
+        """Decide once, write the status, and carry out the actions whose position is kept."""
+        self.last = decision = self.decide()
+        self.status = decision.status
+        for position, action in enumerate(decision.actions):
+            if keep(position):
+                self.carry_out(action)
+        return decision
+
+    def settle(self, most: int = 10) -> Decision:
+        """Decide until nothing is left to do."""
+        for _ in range(most):
+            before = self.status
+            decision = self.step()
+            if decision.status == before and not decision.actions:
+                return decision
+        raise AssertionError(f"not settled after {most} decisions; last: {decision.actions}")
+
+    def carry_out(self, action: object) -> None:
+        """Do to the cluster what an action asks for."""
+        match action:
+            case Apply(manifest):
+                self._apply(manifest)
+            case Delete("Pod", name, uid):
+                if name in self.pods and uid in ("", self.pods[name]["metadata"]["uid"]):
+                    del self.pods[name]
+            case Delete(_, name, _):
+                self.services.pop(name, None)
+            case Emit():
+                self.events.append(action)
+
+    def start(self, names: Iterable[str] | None = None) -> None:
+        """Bind pods where they must go and let their engines be ready."""
+        for name in self.pods if names is None else names:
+            self.bind(name)
+            self.pods[name]["status"] = {
+                "phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"name": "engine", "restartCount": 0, "state": {"running": {}}}],
+            }
+
+    def bind(self, name: str) -> None:
+        """Bind a pod to the node it must go to."""
+        self.pods[name]["spec"]["nodeName"] = node_wanted(self.pods[name])
+
+    def run(self) -> Json:
+        """Bring everything up."""
+        self.settle()
+        self.start()
+        self.settle()
+        return self.status
+
+    def crash(self, name: str, message: str = "CUDA error", code: int = 1) -> None:
+        """Let a pod's engine exit and be started again in place."""
+        ended = {"terminated": {"exitCode": code, "reason": "Error", "message": message}}
+        self.pods[name]["status"] = {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "False"}],
+            "containerStatuses": [{"name": "engine", "restartCount": 1, "state": {"running": {}}, "lastState": ended}],
+        }
+
+    def evict(self, name: str) -> None:
+        """Let the kubelet throw a pod out."""
+        self.pods[name]["status"] = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory"}
+
+    def deleting(self, name: str) -> None:
+        """Let somebody delete a pod that takes its time to go."""
+        self.pods[name]["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"
+
+    def lose(self, name: str) -> None:
+        """Let a pod vanish."""
+        del self.pods[name]
+
+    def gone(self) -> None:
+        """Let the pods that are being deleted be gone."""
+        self.pods = {name: pod for name, pod in self.pods.items() if "deletionTimestamp" not in pod["metadata"]}
+
+    def lose_node(self, node: str) -> None:
+        """Let a node go, and its pods with it."""
+        self.fleet = Fleet(tuple(one for one in self.fleet.nodes if one.name != node))
+        self.pods = {name: pod for name, pod in self.pods.items() if node_wanted(pod) != node}
+
+    def edit(self, **changes: Any) -> None:
+        """Change what is wanted, as an edit of the object does."""
+        self.wanted = replace(self.wanted, generation=self.wanted.generation + 1, **changes)
+
+    def demand(self, **changes: Any) -> None:
+        """Change what is demanded."""
+        self.edit(demand=replace(self.wanted.demand, **changes))
+
+    def launch(self, **changes: Any) -> None:
+        """Change how it is started."""
+        self.edit(launch=replace(self.wanted.launch, **changes))
+
+    def condition(self, kind: str) -> Json:
+        """Give a condition of the status."""
+        return next(one for one in self.status["conditions"] if one["type"] == kind)
+
+    def standing(self) -> str:
+        """Give the one of Ready, Reconciling and Stalled that is True, with its reason; exactly one must be."""
+        (found,) = [
+            f"{one['type']}/{one['reason']}"
+            for one in self.status["conditions"]
+            if one["type"] in ("Ready", "Reconciling", "Stalled") and one["status"] == "True"
+        ]
+        return found
+
+    def states(self) -> list[str]:
+        """Give the state and attempt of each group."""
+        return [f"{group['state']} {group['attempt']}" for group in self.status["groups"]]
+
+    def told(self) -> list[str]:
+        """Give the reasons of the events so far."""
+        return [event.reason for event in self.events]
+
+    def _apply(self, manifest: Mapping[str, Any]) -> None:
+        name = manifest["metadata"]["name"]
+        if manifest["kind"] == "Service":
+            self.services[name] = dict(manifest)
+        elif name not in self.pods:
+            self._made += 1
+            pod = dict(manifest) | {"metadata": dict(manifest["metadata"]) | {"uid": f"pod-{self._made}"}}
+            self.pods[name] = pod | {"spec": dict(manifest["spec"]), "status": {"phase": "Pending"}}
+
+
+def name_of(obj: Mapping[str, Any]) -> str:
+    """Give an object's name."""
+    return str(obj["metadata"]["name"])
+
+
+def node_wanted(pod: Mapping[str, Any]) -> str:
+    """Give the node a pod's affinity asks for."""
+    terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    ((term,),) = (one["matchFields"] for one in terms["nodeSelectorTerms"])
+    (node,) = term["values"]
+    return str(node)
+
+
+def gpus_of(pod: Mapping[str, Any]) -> int:
+    """Give the GPUs a pod requests."""
+    return int(pod["spec"]["containers"][0]["resources"]["requests"]["nvidia.com/gpu"])
+
+
+def applied(decision: Decision, kind: str) -> list[str]:
+    """Name what a decision applies."""
+    return [
+        name_of(one.manifest) for one in decision.actions if isinstance(one, Apply) and one.manifest["kind"] == kind
+    ]
+
+
+def deleted(decision: Decision, kind: str) -> list[str]:
+    """Name what a decision deletes."""
+    return [one.name for one in decision.actions if isinstance(one, Delete) and one.kind == kind]
+
+
+def seen(index: int = 0, **changes: Any) -> PodSeen:
+    """Give a ready pod of replica 0, attempt 0."""
+    plain = PodSeen(
+        f"llama-0-0-{index}", f"uid-{index}", 0, 0, index, "r1", f"node-{index}", ready=True, deleting=False
+    )
+    return replace(plain, **changes)

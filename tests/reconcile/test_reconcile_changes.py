@@ -1,0 +1,271 @@
+"""Edits of the object: what they restart, what they leave alone, and what a wrong one does."""
+
+from dataclasses import replace
+
+import pytest
+from tests.reconcile.support import START, World, applied, deleted, node_wanted, two_nodes_wide, wants
+from tests.support.fleets import H100, H200, a_fleet, h100s, h200s
+from tests.support.models import LLAMA_8B, a_demand
+
+from shardwise.domain.demand import Objective, Pins
+from shardwise.reconcile import Emit, Invalid, decide_invalid
+
+
+def three(**changes: object) -> World:
+    return World(wants(a_demand(LLAMA_8B, budget=8, replicas=3, **changes)))
+
+
+def test_a_change_of_content_starts_a_single_group_anew() -> None:
+    world = World(wants())
+    world.run()
+    world.launch(args=("--seed=7",))
+    decision = world.step()
+    assert deleted(decision, "Pod") == ["llama-0-0-0"]
+    assert applied(decision, "Pod") == ["llama-0-1-0"]
+    assert "--seed=7" in world.pods["llama-0-1-0"]["spec"]["containers"][0]["args"]
+
+
+def test_a_change_of_content_is_rolled_out_one_replica_at_a_time() -> None:
+    """So that two of three always serve."""
+    world = three()
+    world.run()
+    world.launch(args=("--seed=7",))
+    for replica in range(3):
+        world.settle()
+        renewed = [name for name in world.pods if name.endswith("-1-0")]
+        assert renewed == [f"llama-{one}-1-0" for one in range(replica + 1)]
+        assert world.status["readyReplicas"] == 2
+        world.start()
+    world.settle()
+    assert world.states() == ["Ready 1"] * 3
+
+
+def test_what_does_not_serve_is_renewed_first() -> None:
+    """It costs nobody anything."""
+    world = three()
+    world.settle()
+    world.start(["llama-0-0-0"])
+    world.settle()
+    world.launch(args=("--seed=7",))
+    world.settle()
+    assert sorted(world.pods) == ["llama-0-0-0", "llama-1-1-0", "llama-2-1-0"]
+    assert world.status["readyReplicas"] == 1
+
+
+def test_a_roll_out_stops_where_the_new_content_fails() -> None:
+    """The replicas of the old content serve on."""
+    world = three()
+    world.run()
+    world.launch(args=("--seed=7",))
+    world.settle()
+    world.crash("llama-0-1-0", "unrecognized arguments")
+    world.settle()
+    assert world.states() == ["Backoff 1", "Ready 0", "Ready 0"]
+    assert world.status["readyReplicas"] == 2
+
+
+def test_a_change_back_before_it_was_rolled_out_restarts_only_what_was_changed() -> None:
+    world = three()
+    world.run()
+    world.launch(args=("--seed=7",))
+    world.settle()
+    world.launch(args=())
+    world.run()
+    world.start()
+    world.settle()
+    assert world.states() == ["Ready 2", "Ready 0", "Ready 0"]
+
+
+def test_a_change_of_demand_plans_anew() -> None:
+    world = World(wants(a_demand(LLAMA_8B, budget=8)), a_fleet(h100s(1), h200s(1)))
+    world.run()
+    before = world.status["plan"]["product"]
+    other = H200 if before == H100 else H100
+    world.demand(products=(other,))
+    world.run()
+    assert world.status["plan"]["product"] == other
+    assert sorted(world.pods) == ["llama-0-1-0"]
+    assert world.told() == ["Planned", "GroupReady", "Planned", "GroupRestarted", "GroupReady"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"context_length": 4096}, {"concurrency": 4}, {"pins": Pins(2, None, None)}, {"objective": Objective.LATENCY}],
+    ids=str,
+)
+def test_every_part_of_the_demand_counts(change: dict[str, object]) -> None:
+    """The recorded plan answers the recorded demand, and no other."""
+    world = World(wants())
+    before = world.run()["plan"]["demand"]
+    world.demand(**change)
+    assert world.decide().status["plan"]["demand"] != before
+
+
+def test_a_larger_budget_moves_a_group_only_if_its_plan_changes() -> None:
+    """A plan that comes out the same restarts nothing."""
+    world = World(wants())
+    world.run()
+    world.demand(gpu_budget=9)
+    world.settle()
+    assert world.status["restarts"] == 0
+
+
+def test_a_better_node_that_comes_later_moves_nothing() -> None:
+    """Moving costs minutes of loading; the plan in force works."""
+    world = World(wants(), a_fleet(h100s(1)))
+    before = world.run()
+    world.fleet = a_fleet(h100s(1), h200s(4))
+    assert (world.step().actions, world.status) == ((), before)
+
+
+def test_scaling_up_adds_groups_in_the_layout_of_the_others() -> None:
+    world = World(wants(a_demand(LLAMA_8B, budget=8, pins=Pins(2, None, None))))
+    world.run()
+    uid = world.pods["llama-0-0-0"]["metadata"]["uid"]
+    world.demand(replicas=3)
+    world.run()
+    assert sorted(world.pods) == ["llama-0-0-0", "llama-1-0-0", "llama-2-0-0"]
+    assert world.pods["llama-0-0-0"]["metadata"]["uid"] == uid
+    assert world.status["plan"]["replicas"] == 3
+    assert world.status["restarts"] == 0
+
+
+def test_scaling_beyond_what_is_free_keeps_what_serves() -> None:
+    world = World(wants(a_demand(LLAMA_8B, budget=8)), a_fleet(h100s(1, free=[1])))
+    world.run()
+    world.demand(replicas=2)
+    world.settle()
+    assert sorted(world.pods) == ["llama-0-0-0"]
+    assert world.standing() == "Reconciling/CapacityShort"
+    assert world.status["readyReplicas"] == 1
+
+
+def test_scaling_beyond_the_budget_keeps_what_serves_and_names_the_field() -> None:
+    world = World(wants(a_demand(LLAMA_8B, budget=1)))
+    world.run()
+    world.demand(replicas=2)
+    world.settle()
+    assert sorted(world.pods) == ["llama-0-0-0"]
+    assert world.standing() == "Stalled/BudgetShort"
+    assert world.status["message"].endswith("; hint: with `spec.gpuBudget.total: 2`, TP1×PP1 fits on " + H100)
+
+
+def test_scaling_down_takes_the_last_groups() -> None:
+    world = three()
+    world.run()
+    world.demand(replicas=1)
+    decision = world.step()
+    assert deleted(decision, "Pod") == ["llama-1-0-0", "llama-2-0-0"]
+    assert deleted(decision, "Service") == ["llama-1-0", "llama-2-0"]
+    assert world.status["plan"]["replicas"] == 1
+    assert world.standing() == "Ready/AllReplicasReady"
+
+
+def test_scaling_to_nothing_and_back() -> None:
+    world = World(two_nodes_wide())
+    world.run()
+    world.demand(replicas=0)
+    world.settle()
+    assert (world.pods, world.standing()) == ({}, "Ready/ScaledToZero")
+    world.demand(replicas=1)
+    world.run()
+    assert world.standing() == "Ready/AllReplicasReady"
+
+
+def test_a_demand_that_cannot_be_met_gives_the_gpus_back() -> None:
+    """What runs answers a question nobody asks any more."""
+    world = World(wants())
+    world.run()
+    world.demand(pins=Pins(6, None, None))
+    world.settle()
+    assert world.pods == {}
+    assert world.standing() == "Stalled/IllegalLayout"
+
+
+def test_an_edit_the_engine_cannot_honour_leaves_what_runs_alone() -> None:
+    """The mistake is the last edit's; the service goes on until it is mended."""
+    world = World(wants())
+    before = world.run()
+    world.launch(args=("--port=1",))
+    world.settle()
+    assert world.standing() == "Stalled/InvalidSpec"
+    assert sorted(world.pods) == ["llama-0-0-0"]
+    assert world.status["groups"] == before["groups"]
+    assert world.status["plan"] == before["plan"]
+    world.launch(args=())
+    world.settle()
+    assert world.standing() == "Ready/AllReplicasReady"
+    assert world.status["restarts"] == 0
+
+
+def test_an_object_that_cannot_be_read_keeps_its_status_and_says_so_once() -> None:
+    world = World(wants())
+    before = world.run()
+    wrong = Invalid(2, "spec.gpuBudget.total: `0` must be at least 1")
+    decision = decide_invalid(wrong, world.observe(), world.now)
+    assert decision.status["message"] == wrong.message
+    assert decision.status["groups"] == before["groups"]
+    assert [action for action in decision.actions if isinstance(action, Emit)] == [
+        Emit("InvalidSpec", wrong.message, warning=True)
+    ]
+    world.status = decision.status
+    assert decide_invalid(wrong, world.observe(), world.now).actions == ()
+
+
+def test_a_model_that_is_not_known_yet_is_waited_for() -> None:
+    """The Hub may be away: that is no fault of the object."""
+    world = World(wants())
+    late = Invalid(1, "the Hub does not answer", "ModelFactsUnavailable", 30.0)
+    decision = decide_invalid(late, world.observe(), START)
+    world.status = decision.status
+    assert world.standing() == "Reconciling/ModelFactsUnavailable"
+    assert decision.retry_after == 30.0
+    assert decision.actions == ()
+
+
+def test_a_paused_object_is_left_as_it_is() -> None:
+    """Whatever happens to it, until it is resumed."""
+    world = World(two_nodes_wide())
+    before = world.run()
+    world.wanted = replace(world.wanted, paused=True)
+    world.lose("llama-0-0-0")
+    decision = world.step()
+    assert decision.actions == ()
+    assert world.standing() == "Reconciling/Paused"
+    assert world.status["groups"] == before["groups"]
+    world.wanted = replace(world.wanted, paused=False)
+    world.run()
+    assert sorted(world.pods) == ["llama-0-1-0", "llama-0-1-1"]
+
+
+def test_a_paused_object_that_never_ran_makes_nothing() -> None:
+    world = World(wants(paused=True))
+    assert world.step().actions == ()
+    assert world.standing() == "Reconciling/Paused"
+
+
+def test_a_budget_that_shrinks_below_what_runs_is_refused_and_frees_it() -> None:
+    world = World(two_nodes_wide())
+    world.run()
+    world.demand(gpu_budget=8)
+    world.settle()
+    assert world.pods == {}
+    assert world.standing() == "Stalled/BudgetShort"
+
+
+def test_a_group_that_was_moved_by_a_new_plan_goes_to_its_new_nodes() -> None:
+    world = World(wants(a_demand(LLAMA_8B, products=(H100,))), a_fleet(h100s(1), h200s(1)))
+    world.run()
+    world.demand(products=(H200,))
+    world.settle()
+    assert [node_wanted(pod) for pod in world.pods.values()] == ["h200-00"]
+
+
+def test_a_status_of_another_version_is_planned_anew_and_found_again() -> None:
+    """A plan that cannot be read is no plan; its pods are found by their labels."""
+    world = World(wants())
+    world.run()
+    world.status = world.status | {"plan": {"demand": world.status["plan"]["demand"], "tensor": "two"}, "groups": [{}]}
+    world.settle()
+    assert sorted(world.pods) == ["llama-0-0-0"]
+    assert world.standing() == "Ready/AllReplicasReady"

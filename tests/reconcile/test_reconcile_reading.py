@@ -1,0 +1,164 @@
+"""Reading back: pods as the API server shows them, and what a status remembers."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardwise.reconcile import see_pod
+from shardwise.reconcile.records import Record, State, format_time, parse_time, read_records
+
+Json = dict[str, Any]
+
+LABELS = {
+    "shardwise.dev/replica": "2",
+    "shardwise.dev/attempt": "3",
+    "shardwise.dev/index": "1",
+    "shardwise.dev/revision": "abc",
+}
+
+
+def a_pod(status: Json | None = None, **metadata: Any) -> Json:
+    pod: Json = {"metadata": {"name": "m-2-3-1", "uid": "u", "labels": LABELS, **metadata}}
+    return pod if status is None else pod | {"status": status}
+
+
+def engine(**status: Any) -> Json:
+    return {"phase": "Running", "containerStatuses": [{"name": "engine", "restartCount": 0, **status}]}
+
+
+ENDED = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+
+
+def test_a_pod_is_read_off_its_labels() -> None:
+    """They are ours: a name can be cut, a label is whole."""
+    seen = see_pod(a_pod())
+    assert (seen.name, seen.uid, seen.replica, seen.attempt, seen.index, seen.revision) == (
+        "m-2-3-1",
+        "u",
+        2,
+        3,
+        1,
+        "abc",
+    )
+    assert (seen.node, seen.ready, seen.deleting, seen.failure, seen.waiting) == ("", False, False, "", "not started")
+
+
+def test_where_a_pod_runs_and_that_it_goes() -> None:
+    pod = a_pod(deletionTimestamp="2027-01-15T08:00:00Z") | {"spec": {"nodeName": "n1"}}
+    assert (see_pod(pod).node, see_pod(pod).deleting) == ("n1", True)
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_a_pod_without_our_labels_is_refused(label: str) -> None:
+    """All but the revision, which a pod of an older version may lack."""
+    pod = a_pod(labels={name: value for name, value in LABELS.items() if name != label})
+    if label.endswith("revision"):
+        assert see_pod(pod).revision == ""
+    else:
+        with pytest.raises(KeyError, match=label):
+            see_pod(pod)
+
+
+FAILURES: dict[str, tuple[Json, str]] = {
+    "nothing yet": ({}, ""),
+    "running": (engine(state={"running": {}}), ""),
+    "evicted": ({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}, "Evicted: low on memory"),
+    "failed without a word": ({"phase": "Failed"}, "pod ended: Failed"),
+    "failed with an exit": ({**engine(state=ENDED), "phase": "Failed"}, "pod ended: engine exited 137 (OOMKilled)"),
+    "ended well, which an engine never does": ({"phase": "Succeeded"}, "pod ended: Succeeded"),
+    "ended, not started again yet": (engine(state=ENDED), "engine exited 137 (OOMKilled)"),
+    "started again": (engine(restartCount=1, state={"running": {}}, lastState=ENDED), "engine exited 137 (OOMKilled)"),
+    "waits to be started again": (
+        engine(restartCount=3, state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState=ENDED),
+        "engine exited 137 (OOMKilled)",
+    ),
+    "the last line of its message": (
+        engine(state={"terminated": {"exitCode": 1, "message": "a\nb\n"}}),
+        "engine exited 1 (Error): b",
+    ),
+    "a long message is cut": (
+        engine(state={"terminated": {"exitCode": 1, "message": "x" * 999}}),
+        f"engine exited 1 (Error): {'x' * 200}",
+    ),
+    "an empty message": (engine(state={"terminated": {"exitCode": 1, "message": " \n"}}), "engine exited 1 (Error)"),
+    "null lists": ({"phase": "Running", "containerStatuses": None, "conditions": None}, ""),
+}
+
+
+@pytest.mark.parametrize(("status", "failure"), FAILURES.values(), ids=FAILURES)
+def test_how_a_pod_failed(status: Json, failure: str) -> None:
+    assert see_pod(a_pod(status)).failure == failure
+
+
+UNSCHEDULED = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+WAITS: dict[str, tuple[Json, str]] = {
+    "not seen by a kubelet": ({"phase": "Pending"}, "not started"),
+    "not scheduled": ({"phase": "Pending", "conditions": [UNSCHEDULED]}, "not scheduled: 0/1 nodes"),
+    "not scheduled, without a message": (
+        {"conditions": [UNSCHEDULED | {"message": ""}]},
+        "not scheduled: Unschedulable",
+    ),
+    "pulling": (engine(state={"waiting": {"reason": "ContainerCreating"}}), "ContainerCreating"),
+    "an init container first": (
+        {
+            "phase": "Pending",
+            "initContainerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}],
+            "containerStatuses": [{"state": {"waiting": {"reason": "PodInitializing"}}}],
+        },
+        "ImagePullBackOff",
+    ),
+    "loading": (engine(state={"running": {}}), "engine starting"),
+}
+
+
+@pytest.mark.parametrize(("status", "waiting"), WAITS.values(), ids=WAITS)
+def test_what_a_pod_waits_for(status: Json, waiting: str) -> None:
+    assert see_pod(a_pod(status)).waiting == waiting
+
+
+@pytest.mark.parametrize(("status", "ready"), [("True", True), ("False", False), ("Unknown", False)])
+def test_ready_is_the_kubelets_word(status: str, ready: bool) -> None:
+    assert see_pod(a_pod({"conditions": [{"type": "Ready", "status": status}]})).ready is ready
+
+
+GROUP = {"replica": 1, "attempt": 2, "failures": 3, "since": "2027-01-15T08:00:00Z", "state": "Backoff", "message": "m"}
+
+
+def test_a_group_is_read_back_as_it_was_written() -> None:
+    assert read_records({"groups": [GROUP]}) == {1: Record(1, 2, 3, 1_800_000_000.0, State.BACKOFF, "m")}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {"groups": None},
+        {"groups": []},
+        {"groups": [{}]},
+        {"groups": [GROUP | {"state": "Dancing"}]},
+        {"groups": [GROUP | {"attempt": None}]},
+        {"groups": [GROUP | {"replica": "x"}]},
+        {"groups": [3]},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_read_is_left_out(status: Json) -> None:
+    """Its group is found again from its pods."""
+    assert read_records(status) == {}
+
+
+def test_one_group_that_cannot_be_read_does_not_hide_the_others() -> None:
+    assert list(read_records({"groups": [{}, GROUP]})) == [1]
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2027-13-01T00:00:00Z"])
+def test_a_time_that_is_none_is_the_epoch(text: str) -> None:
+    """Long ago: whatever waited has waited long enough."""
+    assert parse_time(text) == 0.0
+
+
+@given(st.integers(0, 4_000_000_000))
+def test_times_come_back_to_the_second(seconds: int) -> None:
+    assert parse_time(format_time(float(seconds))) == seconds
