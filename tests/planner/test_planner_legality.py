@@ -19,7 +19,7 @@ from tests.support.models import (
 from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import DenseFfn, ExpertFfn, LatentAttention, ModelFacts, Precision
-from shardwise.domain.refusal import BlockSplit, Cause, NotDivisible, PipelineUnsupported, TooManyStages
+from shardwise.domain.refusal import BlockSplit, Cause, NoExperts, NotDivisible, PipelineUnsupported, TooManyStages
 from shardwise.planner.legality import has_experts, heads, illegal, legal_tensors
 from shardwise.planner.pipeline_support import NO_PIPELINE
 
@@ -116,7 +116,7 @@ BROKEN: dict[str, tuple[ModelFacts, Layout, Cause]] = {
     "whole experts of a model without any": (
         facts(LLAMA_8B),
         Layout(2, 1, expert=True),
-        NotDivisible("experts to deal out whole", 0, 2),
+        NoExperts(),
     ),
     "stages beyond layers": (facts(LLAMA_8B), Layout(1, 33), TooManyStages(33, 32)),
     "an architecture that does not pipeline": (

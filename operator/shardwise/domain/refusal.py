@@ -28,6 +28,11 @@ class BlockSplit:
 
 
 @dataclass(frozen=True, slots=True)
+class NoExperts:
+    """Experts are to be dealt out whole, and the model has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class TooManyStages:
     """More pipeline stages than layers."""
 
@@ -127,6 +132,7 @@ class Preferred:
 Cause = (
     NotDivisible
     | BlockSplit
+    | NoExperts
     | TooManyStages
     | PipelineUnsupported
     | MemoryShort

@@ -8,6 +8,7 @@ from shardwise.domain.refusal import (
     DomainTooSmall,
     MemoryShort,
     MoreGpus,
+    NoExperts,
     NoRoom,
     NotDivisible,
     NotPinned,
@@ -26,7 +27,7 @@ _LISTED = 8
 def cause(why: Cause) -> str:
     """Say a cause, numbers first."""
     match why:
-        case NotDivisible() | BlockSplit() | TooManyStages() | PipelineUnsupported() | NotPinned():
+        case NotDivisible() | BlockSplit() | NoExperts() | TooManyStages() | PipelineUnsupported() | NotPinned():
             return _illegal(why)
         case MemoryShort() | OverBudget() | NoRoom() | DomainTooSmall():
             return _short(why)
@@ -36,7 +37,7 @@ def cause(why: Cause) -> str:
             assert_never(why)
 
 
-def _illegal(why: NotDivisible | BlockSplit | TooManyStages | PipelineUnsupported | NotPinned) -> str:
+def _illegal(why: NotDivisible | BlockSplit | NoExperts | TooManyStages | PipelineUnsupported | NotPinned) -> str:
     match why:
         case NotDivisible(what, size, by, legal):
             return f"{size} {what} are not divisible by {by}{_legal(legal)}"
@@ -45,6 +46,8 @@ def _illegal(why: NotDivisible | BlockSplit | TooManyStages | PipelineUnsupporte
                 f"TP{tensor} leaves {partition} {what} a GPU, not a multiple of the quantisation block of {block}"
                 f"{_legal(legal)}"
             )
+        case NoExperts():
+            return "the model has no experts to deal out"
         case TooManyStages(pipeline, layers):
             return f"{layers} layers cannot fill {pipeline} stages"
         case PipelineUnsupported(engine, architecture):

@@ -13,6 +13,8 @@ LISTED_ALTERNATIVES: Final = 5
 
 def plan_message(plan: Plan) -> str:
     """Say a plan in one line, for a condition: layout, product, nodes, rule."""
+    if not plan.groups:
+        return f"{plan.layout} on {plan.product}, 0 replicas"
     tight = ", tight" if plan.tight else ""
     return f"{plan.layout} on {_where(plan)}{tight}; {rule(plan.rule)}"
 

@@ -3,7 +3,18 @@
 from collections.abc import Iterator
 from typing import Final
 
-from shardwise.domain.refusal import Attempt, Hint, Refusal
+from shardwise.domain.refusal import (
+    Attempt,
+    BlockSplit,
+    Hint,
+    NoExperts,
+    NotDivisible,
+    NotPinned,
+    OverBudget,
+    PipelineUnsupported,
+    Refusal,
+    TooManyStages,
+)
 from shardwise.domain.units import plural
 from shardwise.explain.causes import cause
 
@@ -11,6 +22,17 @@ MOST_MESSAGE: Final = 1024
 """A condition's message stays within this many characters."""
 
 _LISTED: Final = 5
+
+_OF_ANY_PRODUCT: Final = (
+    NotDivisible,
+    BlockSplit,
+    NoExperts,
+    TooManyStages,
+    PipelineUnsupported,
+    OverBudget,
+    NotPinned,
+)
+"""Causes that hold whatever the GPUs are."""
 
 
 def refusal_message(refusal: Refusal) -> str:
@@ -60,18 +82,22 @@ def _lines(refusal: Refusal, name: str) -> Iterator[str]:
 
 
 def _by_cause(attempts: tuple[Attempt, ...]) -> list[list[Attempt]]:
+    """Group attempts of one kind of cause: by product where the product is part of it, over all products where not."""
     kinds: dict[tuple[str, str], list[Attempt]] = {}
     for attempt in attempts:
-        kinds.setdefault((attempt.product, type(attempt.cause).__name__), []).append(attempt)
+        product = "" if isinstance(attempt.cause, _OF_ANY_PRODUCT) else attempt.product
+        kinds.setdefault((product, type(attempt.cause).__name__), []).append(attempt)
     return list(kinds.values())
 
 
 def _group(attempts: list[Attempt]) -> str:
-    layouts = ", ".join(str(one.layout) for one in attempts[:_LISTED])
-    more = f" and {len(attempts) - _LISTED} others" if len(attempts) > _LISTED else ""
+    """Say the cause of the closest, and which layouts share its kind."""
+    layouts = list(dict.fromkeys(str(one.layout) for one in attempts))
+    more = f" and {len(layouts) - _LISTED} others" if len(layouts) > _LISTED else ""
     closest = min(attempts, key=_shortfall)
-    example = "" if len(attempts) == 1 else f"{closest.layout}: "
-    return f"{example}{cause(closest.cause)}, {attempts[0].product} cannot hold {layouts}{more}"
+    example = "" if len(layouts) == 1 else f"{closest.layout}: "
+    where = "" if isinstance(closest.cause, _OF_ANY_PRODUCT) else f" on {closest.product}"
+    return f"{example}{cause(closest.cause)}: this rules out {', '.join(layouts[:_LISTED])}{more}{where}"
 
 
 def _shortfall(attempt: Attempt) -> tuple[float, int]:

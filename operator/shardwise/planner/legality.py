@@ -7,7 +7,7 @@ from functools import lru_cache
 from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import Attention, DenseFfn, ExpertFfn, Ffn, GroupedAttention, ModelFacts, Precision
-from shardwise.domain.refusal import BlockSplit, Cause, NotDivisible, PipelineUnsupported, TooManyStages
+from shardwise.domain.refusal import BlockSplit, Cause, NoExperts, NotDivisible, PipelineUnsupported, TooManyStages
 from shardwise.planner.pipeline_support import NO_PIPELINE
 from shardwise.planner.stages import kinds
 from shardwise.planner.weights import padded_vocabulary
@@ -57,7 +57,7 @@ def _pipeline(model: ModelFacts, engine: EngineName, pipeline: int) -> Cause | N
 def _no_experts(model: ModelFacts, layout: Layout) -> Cause | None:
     """Refuse whole experts where there are none: vLLM stops at start when told to deal out a dense model's."""
     if layout.expert and not has_experts(model):
-        return NotDivisible("experts to deal out whole", 0, layout.tensor)
+        return NoExperts()
     return None
 
 

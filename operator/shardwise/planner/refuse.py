@@ -13,6 +13,7 @@ from shardwise.domain.refusal import (
     DomainTooSmall,
     Hint,
     MemoryShort,
+    NoExperts,
     NoRoom,
     NotDivisible,
     OverBudget,
@@ -53,7 +54,7 @@ def _reason(pools: Eligible, attempts: tuple[Attempt, ...]) -> RefusalReason:
     if not pools.pools:
         return RefusalReason.NO_MATCHING_NODES
     kinds = {type(attempt.cause) for attempt in attempts}
-    if kinds <= {NotDivisible, BlockSplit, TooManyStages, PipelineUnsupported}:
+    if kinds <= {NotDivisible, BlockSplit, NoExperts, TooManyStages, PipelineUnsupported}:
         return RefusalReason.ILLEGAL_LAYOUT
     if kinds & {NoRoom, DomainTooSmall}:
         return RefusalReason.CAPACITY_SHORT
