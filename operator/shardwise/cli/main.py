@@ -65,7 +65,15 @@ def main() -> None:
 @cli.command()
 @_objects
 @_fleet
-@click.option("-o", "--output", "form", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["text", "json", "yaml"]),
+    default="text",
+    show_default=True,
+    help="Text for people, JSON or YAML for machines.",
+)
 @_independent
 def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, independent: bool) -> None:
     """Say where each object would run, split how, and why. Objects given together share the fleet, in order."""
@@ -77,7 +85,15 @@ def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, independ
 @cli.command()
 @_objects
 @_fleet
-@click.option("-o", "--output", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["yaml", "json"]),
+    default="yaml",
+    show_default=True,
+    help="YAML documents, or one JSON List.",
+)
 @_independent
 def render(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, independent: bool) -> None:
     """Print the manifests the operator would apply, ready for `kubectl apply -f -`."""
@@ -115,7 +131,13 @@ def crds(*, check: bool, root: Path) -> None:
 @click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Objects worked on at once.")
 @click.option("--relist", type=click.FloatRange(1), default=300.0, show_default=True, help="Seconds between relists.")
 @click.option("--liveness", help="Address of the health endpoint, such as http://0.0.0.0:8080/healthz.")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Lines for people, or one JSON object a line.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log every event.")
 def operate(
     *,

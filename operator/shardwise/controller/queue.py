@@ -64,7 +64,7 @@ class Queue(Generic[K]):
 
     def _done(self, key: K, seconds: float | None) -> None:
         self._failures.pop(key, None)
-        if seconds is not None and key not in self._again:
+        if seconds is not None:
             self.add_after(key, seconds)
 
     def _failed(self, key: K, error: Exception) -> None:

@@ -10,9 +10,10 @@ from shardwise.api.base import API_VERSION, KIND
 from shardwise.cluster import Cluster
 from shardwise.cluster.resources import kind_of
 from shardwise.controller.store import Key, Store
+from shardwise.domain.launch import Wanted
 from shardwise.domain.model import ModelFacts
 from shardwise.hub import FactsUnavailable
-from shardwise.reconcile import Action, Apply, Decision, Delete, Emit, Invalid, Observed, decide, decide_invalid
+from shardwise.reconcile import Action, Apply, Decision, Delete, Emit, Invalid, decide, decide_invalid
 
 FACTS_RETRY_SECONDS = 30.0
 """How soon the Hub is asked again for a model it could not be asked for."""
@@ -34,29 +35,42 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> float | None:
         """Do what one object needs now. Give the seconds after which to look again, or ``None``."""
-        model = self._store.models.objects.get(key)
-        if model is None or "deletionTimestamp" in model["metadata"]:
-            self._store.plans.pop(key, None)
+        model = self._live(key)
+        read = None if model is None else await self._read(key, model)
+        model = self._live(key)  # reading may take a while: the Hub is asked
+        if model is None or read is None:
+            self._forget(key)
             return None
-        decision = await self._decide(key, model)
+        decision = self._decide(key, read)
         await self._write_status(key, model, decision)
         for action in decision.actions:
             await self._act(model, action)
         return decision.retry_after
 
-    async def _decide(self, key: Key, model: Mapping[str, Any]) -> Decision:
-        """Decide, and hold the planned GPUs in the same step: nobody else plans between the two."""
+    def _live(self, key: Key) -> Mapping[str, Any] | None:
+        model = self._store.models.objects.get(key)
+        return None if model is None or "deletionTimestamp" in model["metadata"] else model
+
+    def _forget(self, key: Key) -> None:
+        self._store.plans.pop(key, None)
+        self._known = {one: facts for one, facts in self._known.items() if one[0] != key}
+
+    async def _read(self, key: Key, model: Mapping[str, Any]) -> Wanted | Invalid:
         generation = int(model["metadata"].get("generation") or 0)
         try:
             obj = parse(model)
-            wanted = to_wanted(obj, await self._facts_of(key, obj))
+            return to_wanted(obj, await self._facts_of(key, obj))
         except InvalidObject as error:
-            return decide_invalid(Invalid(generation, str(error)), self._store.observe(key), self._now())
+            return Invalid(generation, str(error))
         except FactsUnavailable as error:
-            late = Invalid(generation, str(error), "ModelFactsUnavailable", FACTS_RETRY_SECONDS)
-            return decide_invalid(late, self._store.observe(key), self._now())
-        observed: Observed = self._store.observe(key)
-        decision = decide(wanted, observed, self._now())
+            return Invalid(generation, str(error), "ModelFactsUnavailable", FACTS_RETRY_SECONDS)
+
+    def _decide(self, key: Key, read: Wanted | Invalid) -> Decision:
+        """Decide, and hold the planned GPUs in the same step: nobody else plans between the two."""
+        observed = self._store.observe(key)
+        if isinstance(read, Invalid):
+            return decide_invalid(read, observed, self._now())
+        decision = decide(read, observed, self._now())
         self._hold(key, decision)
         return decision
 

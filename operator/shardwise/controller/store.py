@@ -4,14 +4,15 @@ Lists and watches race, and a watch may lose a deletion: nothing older ever repl
 sweeps what is gone.
 """
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from shardwise.domain.fleet import Fleet, Node
 from shardwise.inventory import gpu_request, held_gpus, is_finished, read_fleet
-from shardwise.reconcile import Observed, see_pod
+from shardwise.reconcile import Observed, PodSeen, see_pod
 from shardwise.render.manifest import MANAGED_BY, MODEL, OPERATOR, REVISION
 from shardwise.render.names import label_value
 
@@ -34,15 +35,20 @@ def version_of(obj: Json) -> int:
 
 @dataclass
 class Shelf:
-    """The objects of one kind, and the resourceVersions at which others were deleted."""
+    """The objects of one kind, and the resourceVersions at which others were deleted.
+
+    ``listed_at`` is the version of the last whole list: what is not here now did not exist then.
+    """
 
     objects: dict[Key, Json] = field(default_factory=dict)
     graves: dict[Key, int] = field(default_factory=dict)
+    listed_at: int = -1
 
     def put(self, obj: Json) -> bool:
         """Keep an object unless a newer one, or its deletion, is known. Tell whether it was kept."""
         key = key_of(obj)
-        newest = max(version_of(self.objects[key]) if key in self.objects else -1, self.graves.get(key, -1))
+        known = self.objects.get(key)
+        newest = max(self.listed_at if known is None else version_of(known), self.graves.get(key, -1))
         if version_of(obj) <= newest:
             return False
         self.objects[key] = obj
@@ -66,6 +72,7 @@ class Shelf:
         for obj in gone:
             self.remove(key_of(obj), version)
         self.graves = {key: at for key, at in self.graves.items() if at > version}
+        self.listed_at = max(self.listed_at, version)
         return gone
 
 
@@ -92,7 +99,7 @@ class Store:
             if owner_of(obj) == key
         }
         return Observed(
-            pods=tuple(sorted((see_pod(pod) for pod in own), key=lambda pod: pod.name)),
+            pods=tuple(sorted(_seen(own), key=lambda pod: pod.name)),
             services=services,
             status=model.get("status") or {},
             fleet=self.fleet(without=key),
@@ -104,7 +111,8 @@ class Store:
         Pods hold the GPUs of the node they are bound to. What a plan has decided beyond the pods that are bound is
         held as well, or two objects would be given the same GPUs.
         """
-        held: Counter[str] = held_gpus(pod for pod in self.pods.objects.values() if owner_of(pod) != without)
+        pods = self.pods.objects.values()
+        held: Counter[str] = held_gpus(pod for pod in pods if without is None or owner_of(pod) != without)
         for key, document in self.plans.items():
             if key != without:
                 held.update(_unbound(document, self._bound(key)))
@@ -159,6 +167,13 @@ def slim(obj: Json) -> Json:
     metadata = {name: value for name, value in obj["metadata"].items() if name not in ("managedFields", "annotations")}
     status = {name: value for name, value in (obj.get("status") or {}).items() if name != "images"}
     return {**obj, "metadata": metadata, "status": status}
+
+
+def _seen(pods: Iterable[Json]) -> Iterator[PodSeen]:
+    """Read pods; one that somebody stripped of our labels holds GPUs, and belongs to no group."""
+    for pod in pods:
+        with contextlib.suppress(KeyError, ValueError):
+            yield see_pod(pod)
 
 
 def _unbound(document: Json, bound: Counter[str]) -> Counter[str]:

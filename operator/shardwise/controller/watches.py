@@ -36,20 +36,21 @@ class Watches:
 
     def model(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - the two things an event says
         """Take in a ShardedModel. One that is gone gives its GPUs back, which may be what another waits for."""
+        key = key_of(obj)
         if self._taken(self._store.models, obj, deleted):
-            self._queue.add(key_of(obj))
-        if deleted and self._store.plans.pop(key_of(obj), None) is not None:
+            self._queue.add(key)
+        gone = deleted and key not in self._store.models.objects
+        if gone and self._store.plans.pop(key, None) is not None:
             self.wake_waiting()
 
     def pod(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
         """Take in a pod. Foreign pods matter while they hold GPUs."""
-        owner = owner_of(obj)
-        known = key_of(obj) in self._store.pods.objects
-        deleted = deleted or (known and not is_relevant(obj))
-        if not (known or is_relevant(obj)) or not self._taken(self._store.pods, slim(obj), deleted):
+        known = self._store.pods.objects.get(key_of(obj))
+        deleted = deleted or (known is not None and not is_relevant(obj))
+        if (known is None and not is_relevant(obj)) or not self._taken(self._store.pods, slim(obj), deleted):
             return
-        if owner is not None:
-            self._queue.add(owner)
+        owners = (owner_of(obj), owner_of(known or obj))
+        self._queue_all({owner for owner in owners if owner is not None})
         if deleted:
             self.wake_waiting()
 

@@ -1,0 +1,122 @@
+"""``shardwise run``: options reach the operator, logs are for people or machines, and no cluster is said clearly."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.cli.support import finished, process, shardwise
+
+from shardwise.cli.output import set_up_logs
+from shardwise.cluster import Refused
+from shardwise.controller import Options
+
+MAIN = sys.modules["shardwise.cli.main"]
+
+
+@pytest.fixture(autouse=True)
+def _own_logs() -> Iterator[None]:
+    """Keep pytest's log handlers from the command, which replaces those of its process."""
+    root, kopf = logging.getLogger(), logging.getLogger("kopf")
+    before = root.handlers[:], root.level, kopf.level
+    root.handlers.clear()
+    yield
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    kopf.setLevel(before[2])
+
+
+@pytest.fixture
+def ran_with(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
+    """Note the options an operator is run with, in place of running it."""
+    noted: list[Options] = []
+
+    async def note(options: Options) -> None:
+        noted.append(options)
+
+    monkeypatch.setattr(MAIN, "run", note)
+    return noted
+
+
+def test_without_a_cluster_it_says_so_and_ends() -> None:
+    """As a process of its own: status 2, one error, no traceback."""
+    ran = finished(process("run", "--kubeconfig", "nowhere.yaml"))
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.splitlines()[-1].startswith("error: no cluster to talk to: ")
+    assert "Traceback" not in ran.err
+
+
+def test_a_cluster_that_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one without the CustomResourceDefinition."""
+
+    async def refuse(_: Options) -> None:
+        raise Refused("cannot list shardedmodels: HTTP 404", 404)
+
+    monkeypatch.setattr(MAIN, "run", refuse)
+    ran = shardwise("run")
+    assert (ran.status, ran.out, ran.err) == (2, "", "error: cannot list shardedmodels: HTTP 404\n")
+
+
+def test_without_options_the_usual_places_and_times_are_taken(ran_with: list[Options]) -> None:
+    """Four workers, and a relist every five minutes."""
+    assert shardwise("run").status == 0
+    (options,) = ran_with
+    assert (options.kubeconfig, options.context, options.liveness) == (None, None, None)
+    assert (options.workers, options.relist_seconds) == (4, 300.0)
+
+
+def test_every_option_reaches_the_operator(ran_with: list[Options]) -> None:
+    """Each under its name."""
+    address = "http://127.0.0.1:8080/healthz"
+    args = ["--kubeconfig", "k", "--context", "c", "--workers", "7", "--relist", "60", "--liveness", address]
+    assert shardwise("run", *args, "--log-format", "json", "-v").status == 0
+    (options,) = ran_with
+    assert (options.kubeconfig, options.context, options.liveness) == (Path("k"), "c", address)
+    assert (options.workers, options.relist_seconds) == (7, 60.0)
+
+
+def test_an_interrupt_ends_it_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C is no failure."""
+
+    async def interrupted(_: Options) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MAIN, "run", interrupted)
+    ran = shardwise("run")
+    assert ran.status == 0
+    assert ran.err.endswith(" INFO stopped\n")
+
+
+def test_logs_for_machines_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also with a traceback in them."""
+    set_up_logs("json", verbose=False)
+    logger = logging.getLogger("shardwise.test")
+    logger.warning("%s: %d\nGPUs", "n", 8)
+    try:
+        int("wrong")
+    except ValueError:
+        logger.exception("failed")
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert first | {"time": ""} == {"time": "", "level": "warning", "logger": "shardwise.test", "message": "n: 8\nGPUs"}
+    assert first["time"].endswith("+00:00")
+    assert second["level"] == "error"
+    assert second["exception"].endswith("ValueError: invalid literal for int() with base 10: 'wrong'")
+
+
+def test_kopf_and_details_are_silent_unless_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its running commentary says nothing ours does not."""
+    set_up_logs("text", verbose=False)
+    logging.getLogger("kopf.objects").info("commentary")
+    logging.getLogger("shardwise").debug("detail")
+    logging.getLogger("shardwise").info("news")
+    assert [line.rpartition(" ")[2] for line in capsys.readouterr().err.splitlines()] == ["news"]
+
+
+def test_verbose_logs_every_event(capsys: pytest.CaptureFixture[str]) -> None:
+    """Kopf's, too."""
+    set_up_logs("text", verbose=True)
+    logging.getLogger("kopf.objects").info("commentary")
+    logging.getLogger("shardwise").debug("detail")
+    assert [line.rpartition(" ")[2] for line in capsys.readouterr().err.splitlines()] == ["commentary", "detail"]

@@ -1,0 +1,387 @@
+"""The reconciler: what is decided is held at once, the status is written first, and nothing is done twice."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Mapping
+from typing import Any
+from unittest.mock import AsyncMock, Mock
+
+import pytest
+from pytest_mock import MockerFixture
+from tests.controller.support import KEY, Json, a_model, a_node, a_plan, a_pod, at, free
+
+from shardwise.api import InvalidObject, Problem
+from shardwise.api.base import API_VERSION
+from shardwise.cluster import Cluster, Retryable
+from shardwise.cluster.resources import POD, SERVICE
+from shardwise.controller.reconciler import FACTS_RETRY_SECONDS, Reconciler
+from shardwise.controller.store import Key, Store, key_of
+from shardwise.hub import FactsUnavailable, model_facts
+
+NOW = 1_800_000_000.0
+PINNED = {"gpuBudget": {"total": 8}, "parallelism": {"tensor": 8}}
+"""Takes a whole node."""
+
+
+def wire(model: Json) -> Json:
+    """Give an object with its kind, as the API server shows it."""
+    return {"apiVersion": "shardwise.dev/v1alpha1", "kind": "ShardedModel", **model}
+
+
+class Scene:
+    """A store, a mocked API server that takes everything, and a reconciler between the two."""
+
+    def __init__(self, mocker: MockerFixture) -> None:
+        self.store = Store()
+        self.store.nodes.put(a_node())
+        self.versions = itertools.count(100)
+        self.facts = Mock(side_effect=model_facts)
+        self.now = NOW
+        self.cluster: AsyncMock = mocker.create_autospec(Cluster, instance=True)
+        self.cluster.apply_status.side_effect = self.take_status
+        self.cluster.apply.side_effect = self.take
+        self.reconciler = Reconciler(self.cluster, self.store, self.facts, lambda: self.now)
+
+    def add(self, name: str = "llama", **spec: Any) -> Key:
+        model = wire(a_model(name, next(self.versions), **spec))
+        self.store.models.put(model)
+        return key_of(model)
+
+    def edit(self, key: Key, **spec: Any) -> None:
+        """Show an object with another spec, and the next generation."""
+        known = self.store.models.objects[key]
+        generation = known["metadata"]["generation"] + 1
+        edited = {**known, "metadata": known["metadata"] | {"generation": generation}, "spec": known["spec"] | spec}
+        self.store.models.put(at(next(self.versions), edited))
+
+    async def take_status(self, manifest: Mapping[str, Any]) -> Json:
+        model = self.store.models.objects[key_of(manifest)]
+        return at(next(self.versions), {**model, "status": manifest["status"]})
+
+    async def take(self, manifest: Mapping[str, Any]) -> Json:
+        return at(next(self.versions), manifest)
+
+    async def reconcile(self, key: Key = KEY) -> float | None:
+        return await self.reconciler.reconcile(key)
+
+    def calls(self) -> list[str]:
+        """Say what was asked of the API server, in order, and forget it."""
+        said = [_said(call) for call in self.cluster.mock_calls]
+        self.cluster.reset_mock()
+        return said
+
+    def status(self, key: Key = KEY) -> Json:
+        status: Json = self.store.models.objects[key]["status"]
+        return status
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        found = next(one for one in self.status()["conditions"] if one["type"] == kind)
+        return found["status"], found["reason"]
+
+
+def _said(call: Any) -> str:
+    name, args, _ = call
+    match name:
+        case "apply":
+            return f"apply {args[0]['kind']} {args[0]['metadata']['name']}"
+        case "record":
+            return f"record {args[1].reason}"
+        case "delete":
+            return f"delete {args[0].name} {args[2]}"
+        case _:
+            return str(name)
+
+
+@pytest.fixture
+def scene(mocker: MockerFixture) -> Scene:
+    return Scene(mocker)
+
+
+async def settled(scene: Scene) -> None:
+    """Reconcile until nothing is asked any more, then forget the calls."""
+    for _ in range(5):
+        await scene.reconcile()
+        if not scene.calls():
+            return
+    raise AssertionError("not settled after 5 rounds")
+
+
+async def test_the_status_is_written_before_anything_is_done(scene: Scene) -> None:
+    """A crash in between is seen by the next decision."""
+    scene.add()
+    await scene.reconcile()
+    assert scene.calls() == [
+        "apply_status",
+        "apply Service llama",
+        "apply Service llama-0-0",
+        "apply Pod llama-0-0-0",
+        "record Planned",
+    ]
+
+
+async def test_only_the_status_of_the_object_is_written(scene: Scene) -> None:
+    """Its own name and kind, and no word of spec or metadata besides."""
+    scene.add()
+    await scene.reconcile()
+    (manifest,) = scene.cluster.apply_status.call_args.args
+    assert {name: value for name, value in manifest.items() if name != "status"} == {
+        "apiVersion": "shardwise.dev/v1alpha1",
+        "kind": "ShardedModel",
+        "metadata": {"name": "llama", "namespace": "default"},
+    }
+    assert manifest["status"]["plan"]["groups"][0]["pods"][0]["node"] == "h100-1"
+
+
+async def test_nothing_is_done_when_the_status_cannot_be_written(scene: Scene) -> None:
+    """But the GPUs stay held: the write may have arrived, its answer lost."""
+    key = scene.add(**PINNED)
+    scene.cluster.apply_status.side_effect = Retryable("no answer")
+    with pytest.raises(Retryable, match="no answer"):
+        await scene.reconcile()
+    assert scene.calls() == ["apply_status"]
+    assert key in scene.store.plans
+    assert free(scene.store) == {"h100-1": 0}
+
+
+async def test_the_rest_is_done_later_when_one_action_fails(scene: Scene) -> None:
+    """The next decision sees what is there, and goes on from it."""
+    scene.add()
+    scene.cluster.apply.side_effect = [await scene.take({"kind": "Service", **a_model()}), Retryable("no answer")]
+    with pytest.raises(Retryable):
+        await scene.reconcile()
+    assert scene.calls()[-1] == "apply Service llama-0-0"
+    scene.cluster.apply.side_effect = scene.take
+    await scene.reconcile()
+    assert "apply Pod llama-0-0-0" in scene.calls()
+
+
+async def test_nothing_is_written_when_nothing_changed(scene: Scene) -> None:
+    """Whatever woke it, and however late."""
+    scene.add()
+    await settled(scene)
+    before = scene.status()
+    scene.now += 3600
+    for _ in range(3):
+        assert await scene.reconcile() is None
+    assert scene.calls() == []
+    assert scene.status() is before
+
+
+async def test_answers_are_taken_in_without_waiting_for_a_watch(scene: Scene) -> None:
+    """Or the next decision would make again what was just made."""
+    key = scene.add()
+    await scene.reconcile()
+    assert set(scene.store.pods.objects) == {("default", "llama-0-0-0")}
+    assert set(scene.store.services.objects) == {("default", "llama"), ("default", "llama-0-0")}
+    assert scene.status(key)["plan"] == scene.store.plans[key]
+
+
+async def test_a_plan_is_held_before_the_first_wait_after_it_is_decided(scene: Scene) -> None:
+    """The write of the status is where others get to decide."""
+    key = scene.add(**PINNED)
+    held: list[Mapping[str, Any]] = []
+
+    async def look(manifest: Mapping[str, Any]) -> Json:
+        held.append(dict(scene.store.plans))
+        assert free(scene.store) == {"h100-1": 0}
+        return await scene.take_status(manifest)
+
+    scene.cluster.apply_status.side_effect = look
+    await scene.reconcile()
+    assert [set(one) for one in held] == [{key}]
+
+
+async def test_two_objects_decided_at_once_never_get_the_same_gpus(scene: Scene) -> None:
+    """One is planned, the other waits."""
+    keys = [scene.add(name, **PINNED) for name in ("a", "b")]
+    await asyncio.gather(*map(scene.reconcile, keys))
+    assert len(scene.store.plans) == 1
+    reasons = sorted(scene.status(key)["conditions"][1]["reason"] for key in keys)
+    assert "CapacityShort" in reasons
+    assert sum("plan" in scene.status(key) for key in keys) == 1
+
+
+async def test_an_object_that_no_longer_fits_gives_its_gpus_back(scene: Scene) -> None:
+    """A changed demand is planned anew, and what ran for the old one goes."""
+    key = scene.add(**PINNED)
+    await settled(scene)
+    scene.edit(key, gpuBudget={"total": 16}, parallelism={"tensor": 16})
+    await scene.reconcile()
+    assert scene.store.plans == {}
+    assert "delete Pod llama-0-0-0" in scene.calls()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["being deleted", "gone"])
+async def test_a_deleted_object_is_let_go(scene: Scene, known: bool) -> None:
+    """Its plan holds nothing any more; what it had, the garbage collector takes."""
+    if known:
+        key = scene.add()
+        scene.store.models.objects[key]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"  # type: ignore[index]
+    scene.store.plans[KEY] = a_plan(("h100-1", 8))
+    assert await scene.reconcile() is None
+    assert scene.store.plans == {}
+    assert scene.calls() == []
+    assert not scene.facts.called
+
+
+async def test_facts_are_looked_up_once_for_what_an_object_says_of_its_model(scene: Scene) -> None:
+    """The Hub is far away; and other fields do not change what a model is."""
+    key = scene.add()
+    for _ in range(3):
+        await scene.reconcile()
+    scene.edit(key, replicas=2, gpuBudget={"total": 2})
+    await scene.reconcile()
+    assert scene.facts.call_count == 1
+    scene.edit(key, model={"name": "meta-llama/Llama-3.1-8B", "contextLength": 8192})
+    await scene.reconcile()
+    await scene.reconcile()
+    assert scene.facts.call_count == 2
+
+
+async def test_each_object_has_its_own_facts(scene: Scene) -> None:
+    """Two may mean different files by one name: a revision, a source of their own."""
+    for key in (scene.add("a"), scene.add("b"), ("default", "a")):
+        await scene.reconcile(key)
+    assert [call.args[0].metadata.name for call in scene.facts.call_args_list] == ["a", "b"]
+
+
+async def test_of_an_object_only_the_latest_facts_are_kept(scene: Scene) -> None:
+    """One that is edited for years fills no memory."""
+    key = scene.add()
+    for length in (4096, 8192, 4096):
+        scene.edit(key, model={"name": "meta-llama/Llama-3.1-8B", "contextLength": length})
+        await scene.reconcile()
+    assert scene.facts.call_count == 3
+    assert len(scene.reconciler._known) == 1
+
+
+async def test_facts_are_looked_up_beside_the_loop(scene: Scene) -> None:
+    """A slow Hub must not stop the watches."""
+    threads: list[threading.Thread] = []
+
+    def look(obj: Any) -> Any:
+        threads.append(threading.current_thread())
+        return model_facts(obj)
+
+    scene.facts.side_effect = look
+    scene.add()
+    await scene.reconcile()
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
+
+
+async def test_a_hub_that_cannot_be_reached_is_asked_again(scene: Scene) -> None:
+    """Meanwhile the object says so, is not Stalled, and nothing is done; nor is the failure kept."""
+    scene.add()
+    scene.facts.side_effect = FactsUnavailable("no route to the Hub")
+    assert await scene.reconcile() == FACTS_RETRY_SECONDS
+    assert scene.calls() == ["apply_status"]
+    assert scene.status()["message"] == "no route to the Hub"
+    assert scene.condition("Reconciling") == ("True", "ModelFactsUnavailable")
+    assert scene.condition("Stalled")[0] == "False"
+    assert await scene.reconcile() == FACTS_RETRY_SECONDS
+    assert scene.calls() == []
+    scene.facts.side_effect = model_facts
+    assert await scene.reconcile() is None
+    assert "apply Pod llama-0-0-0" in scene.calls()
+    assert scene.facts.call_count == 3
+
+
+WRONG: dict[str, tuple[Json, Exception | None, str]] = {
+    "a field out of range": ({"gpuBudget": {"total": 0}}, None, "spec.gpuBudget.total"),
+    "an unknown field": ({"nonsense": 1}, None, "spec.nonsense"),
+    "a contradiction": ({"engine": {"args": ["--port=1"]}}, None, "spec.engine.args.0"),
+    "a model that is none": ({}, InvalidObject((Problem("spec.model.name", "no such model"),)), "spec.model.name"),
+    "a context too long": ({"model": {"name": "meta-llama/Llama-3.1-8B", "contextLength": 999_999}}, None, "131072"),
+}
+
+
+@pytest.mark.parametrize(("spec", "error", "words"), WRONG.values(), ids=WRONG)
+async def test_a_wrong_object_is_told_once_and_left_alone(
+    scene: Scene, spec: Json, error: Exception | None, words: str
+) -> None:
+    """Until somebody changes it."""
+    scene.add(**spec)
+    if error is not None:
+        scene.facts.side_effect = error
+    assert await scene.reconcile() is None
+    assert scene.calls() == ["apply_status", "record InvalidSpec"]
+    assert scene.condition("Stalled") == ("True", "InvalidSpec")
+    assert words in scene.status()["message"]
+    assert await scene.reconcile() is None
+    assert scene.calls() == []
+
+
+async def test_a_wrong_edit_leaves_what_runs_and_what_it_holds(scene: Scene) -> None:
+    """The mistake may be the last edit's alone."""
+    key = scene.add(**PINNED)
+    await settled(scene)
+    plan = scene.store.plans[key]
+    scene.edit(key, engine={"args": ["--port=1"]})
+    await scene.reconcile()
+    assert scene.calls() == ["apply_status", "record InvalidSpec"]
+    assert scene.store.plans == {key: plan}
+    assert scene.status()["plan"] == plan
+    assert scene.status()["observedGeneration"] == 2
+
+
+async def test_what_is_too_much_is_deleted_by_its_uid(scene: Scene) -> None:
+    """A pod made again under the name, by whoever, is another one; a Service is known by its name."""
+    key = scene.add(gpuBudget={"total": 2}, replicas=2, parallelism={"tensor": 1})
+    await settled(scene)
+    pod = next(one for name, one in scene.store.pods.objects.items() if name[1] == "llama-1-0-0")
+    scene.store.pods.put(at(next(scene.versions), {**pod, "metadata": pod["metadata"] | {"uid": "u-7"}}))
+    scene.edit(key, replicas=1)
+    await scene.reconcile()
+    deleted = [call.args for call in scene.cluster.delete.call_args_list]
+    assert deleted == [
+        (POD, "default", "llama-1-0-0", "u-7"),
+        (SERVICE, "default", "llama-1-0", ""),
+    ]
+
+
+async def test_an_event_is_about_the_object_with_its_kind(scene: Scene) -> None:
+    """With its uid: `kubectl describe` finds Events by that."""
+    scene.add()
+    await scene.reconcile()
+    about, event = scene.cluster.record.call_args.args
+    assert (about["apiVersion"], about["kind"]) == (API_VERSION, "ShardedModel")
+    assert (about["metadata"]["uid"], event.reason) == ("uid-llama", "Planned")
+
+
+async def test_a_stranger_on_the_only_node_is_planned_around(scene: Scene) -> None:
+    """The fleet that is decided on is the store's."""
+    scene.store.pods.put(a_pod("training", gpus=1))
+    scene.add(**PINNED)
+    await scene.reconcile()
+    assert scene.condition("Reconciling") == ("True", "CapacityShort")
+    assert scene.store.plans == {}
+
+
+async def test_the_time_to_look_again_is_the_decisions(scene: Scene) -> None:
+    """A group that failed starts again when its wait is over."""
+    scene.add()
+    await settled(scene)
+    pod = scene.store.pods.objects["default", "llama-0-0-0"]
+    broken = {"phase": "Failed", "reason": "Error", "message": "x"}
+    scene.store.pods.put(at(next(scene.versions), {**pod, "status": broken}))
+    wait = await scene.reconcile()
+    assert wait is not None
+    assert 0 < wait < 60
+    assert scene.status()["groups"][0]["state"] == "Backoff"
+    scene.now += wait / 2
+    assert await scene.reconcile() == wait / 2
+
+
+async def test_an_object_deleted_while_its_model_is_looked_up_is_let_go(scene: Scene) -> None:
+    """Asking the Hub takes a while."""
+    key = scene.add()
+
+    def delete(obj: Any) -> Any:
+        del scene.store.models.objects[key]
+        return model_facts(obj)
+
+    scene.facts.side_effect = delete
+    assert await scene.reconcile() is None
+    assert scene.calls() == []
