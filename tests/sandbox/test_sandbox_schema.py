@@ -133,6 +133,12 @@ INVALID: dict[str, tuple[Json, Any, list[str]]] = {
     ),
     "multiple": ({"multipleOf": 4}, 6, ["Invalid value: 6: f in body should be a multiple of 4"]),
     "pattern": ({"pattern": "^a$"}, "b", ["Invalid value: \"b\": f in body should match '^a$'"]),
+    "a date and time": ({"format": "date-time"}, "2027-01-15T08:00:00Z", []),
+    "no date and time": (
+        {"format": "date-time"},
+        "",
+        ['Invalid value: "": f in body must be of type date-time: ""'],
+    ),
     "too short": ({"minLength": 2}, "a", ['Invalid value: "a": f in body should be at least 2 chars long']),
     "too long": ({"maxLength": 1}, "ab", ["Too long: may not be more than 1 bytes"]),
     "too few items": ({"minItems": 1}, [], ["Invalid value: 0: f in body should have at least 1 items"]),
@@ -207,6 +213,22 @@ def test_a_schema_is_structural_or_says_where_not(schema: Json, fields: list[str
         assert found == ["s.additionalProperties.type"]
     else:
         assert found == fields
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ({"type": "string", "format": "date-time", "default": ""}, "must be of type date-time"),
+        ({"type": "integer", "default": "1"}, "must be of type integer"),
+        ({"type": "array", "items": {"type": "string", "default": 1}}, "must be of type string"),
+        ({"type": "object", "properties": {"a": {"type": "integer", "minimum": 1, "default": 0}}}, "or equal to 1"),
+    ],
+)
+def test_a_default_its_own_schema_would_refuse_is_refused_with_the_crd(field: Json, words: str) -> None:
+    crd = widget_crd()
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["new"] = field
+    with pytest.raises(ApiError, match=words):
+        Sandbox(objects=[crd])
 
 
 def test_a_crd_with_a_schema_that_is_not_structural_is_refused() -> None:

@@ -98,7 +98,7 @@ class GroupReport(Reported):
     replica: int = Field(description="Number of the replica.")
     attempt: int = Field(description="How often it was started again.")
     failures: int = Field(default=0, description="Attempts in a row that ended before Ready.")
-    since: str = Field(default="", description="When this attempt began.", json_schema_extra={"format": "date-time"})
+    since: str = Field(description="When this attempt began.", json_schema_extra={"format": "date-time"})
     state: str = Field(description="Pending, Starting, Ready, Backoff or Held.")
     ready_pods: int = Field(description="Pods that are Ready.")
     pods: int = Field(description="Pods it has by plan.")

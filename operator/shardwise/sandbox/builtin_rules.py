@@ -7,6 +7,7 @@ from typing import Final
 from shardwise.sandbox.errors import Cause
 from shardwise.sandbox.objects import JsonObject, dig, meta, name_of
 from shardwise.sandbox.schema import structural_errors
+from shardwise.sandbox.validation import unfit_defaults
 
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -137,7 +138,9 @@ def custom_resource_definition(obj: JsonObject, _: JsonObject | None) -> Iterato
         if schema is None:
             yield _required(f"spec.versions[{index}].schema.openAPIV3Schema")
         else:
-            yield from structural_errors(schema, f"spec.versions[{index}].schema.openAPIV3Schema")
+            path = f"spec.versions[{index}].schema.openAPIV3Schema"
+            yield from structural_errors(schema, path)
+            yield from unfit_defaults(schema, path)
 
 
 RULES: Final[Mapping[str, Rule]] = {

@@ -30,6 +30,18 @@ def violations(schema: Schema, value: Json, path: str = "") -> Iterator[Cause]:
     yield from _combined(schema, value, path)
 
 
+def unfit_defaults(schema: Schema, path: str) -> Iterator[Cause]:
+    """Give every default, at any depth, that its own schema would refuse."""
+    if "default" in schema:
+        for cause in violations(schema, schema["default"]):
+            yield Cause(cause.reason, cause.message, f"{path}.default")
+    for key, below in (schema.get("properties") or {}).items():
+        yield from unfit_defaults(below, f"{path}.properties[{key}]")
+    for word in ("additionalProperties", "items"):
+        if isinstance(schema.get(word), dict):
+            yield from unfit_defaults(schema[word], f"{path}.{word}")
+
+
 def _cause(reason: str, path: str, message: str) -> Cause:
     return Cause(f"FieldValue{reason}", message, path or "<nil>")
 
@@ -101,6 +113,8 @@ def _bounds(schema: Schema, value: Json, path: str) -> Iterator[Cause]:
         yield from (_invalid(path, value, rule) for rule in _number_rules(schema, value))
     if isinstance(value, str) and "pattern" in schema and not _pattern(schema["pattern"]).search(value):
         yield _invalid(path, value, f"should match '{schema['pattern']}'")
+    if schema.get("format") == "date-time" and isinstance(value, str) and not _DATE_TIME.fullmatch(value):
+        yield _invalid(path, value, f"must be of type date-time: {_shown(value)}")
     for word, python, reason, least, rule in _SIZES:
         if word in schema and isinstance(value, python) and _out_of_size(len(value), schema[word], least=least):
             yield _size(reason, path, value, rule.format(schema[word]))
@@ -117,6 +131,8 @@ def _size(reason: str, path: str, value: Json, rule: str) -> Cause:
         return _cause(reason, path, f"Too long: {rule}")
     return _invalid(path, value if isinstance(value, str) else len(value), rule)
 
+
+_DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 _SIZES: Final = (
     ("minLength", str, "Invalid", True, "should be at least {} chars long"),
