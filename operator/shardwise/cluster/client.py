@@ -1,13 +1,16 @@
 """The calls the operator makes, over the dynamic client: JSON in, JSON out, unknown fields kept."""
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.dynamic import DynamicClient
 
+from shardwise.cluster.connection import Connection
 from shardwise.cluster.errors import ClusterError, converted, is_gone
 from shardwise.cluster.resources import Kind, kind_of
 from shardwise.reconcile import Emit
@@ -29,13 +32,15 @@ _DIGITS: Final = 10
 class Cluster:
     """The API server, as far as the operator needs it. All methods raise :class:`ClusterError`."""
 
-    def __init__(self, client: ApiClient) -> None:
-        self._client = client
-        self._dynamic = DynamicClient(client)
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._clients = [connection.client()]
+        self._renewal = asyncio.Lock()
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        for client in self._clients:
+            await client.close()
 
     async def list(self, kind: Kind, selector: str | None = None) -> tuple[list[Json], str]:
         """List all objects of a kind in all namespaces, page by page; with the list's resourceVersion."""
@@ -83,7 +88,7 @@ class Cluster:
         try:
             await self._call(f"record {event.reason}", "post", kind.path(namespace), body=manifest)
         except ClusterError as error:
-            if error.status != 409:  # noqa: PLR2004 - HTTP Conflict: it is there already
+            if error.status != HTTPStatus.CONFLICT:
                 raise
             await self._call(
                 f"renew {event.reason}",
@@ -107,18 +112,37 @@ class Cluster:
         )
 
     async def _call(self, words: str, method: str, path: str, **params: Any) -> Json:  # noqa: ANN401 - the client's own
-        async with converted(words):
-            answer = await self._dynamic.request(
-                method,
-                path,
-                serialize=False,
-                _request_timeout=REQUEST_SECONDS,
-                query_params=[],
-                header_params={},
-                **params,
-            )
-            found: Json = await answer.json()
-            return found
+        """Make a call; with fresh credentials where the API server no longer takes those there are."""
+        client = self._clients[-1]
+        try:
+            return await _request(client, words, method, path, params)
+        except ClusterError as error:
+            if error.status != HTTPStatus.UNAUTHORIZED:
+                raise
+        await self._renew(client)
+        return await _request(self._clients[-1], words, method, path, params)
+
+    async def _renew(self, refused: ApiClient) -> None:
+        """Read the credentials again, once for all calls refused together. Old clients may be in use: they stay."""
+        async with self._renewal:
+            if self._clients[-1] is refused:
+                self._connection = await self._connection.renewed()
+                self._clients.append(self._connection.client())
+
+
+async def _request(client: ApiClient, words: str, method: str, path: str, params: Mapping[str, Any]) -> Json:
+    async with converted(words):
+        answer = await DynamicClient(client).request(
+            method,
+            path,
+            serialize=False,
+            _request_timeout=REQUEST_SECONDS,
+            query_params=[],
+            header_params={},
+            **params,
+        )
+        found: Json = await answer.json()
+        return found
 
 
 def _event(about: Mapping[str, Any], event: Emit) -> Json:

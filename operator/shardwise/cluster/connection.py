@@ -1,6 +1,6 @@
 """Where the API server is and who we are: from a kubeconfig, or from inside a pod."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kubernetes.aio import config
@@ -14,7 +14,8 @@ from shardwise.cluster.errors import Refused
 class Connection:
     """A connection's parameters, for the client here and for the watches of the controller.
 
-    Paths are of PEM files. ``token`` is without its scheme.
+    Paths are of PEM files. ``token`` is without its scheme. Tokens and certificates rotate: what the API server no
+    longer takes is :meth:`renewed`.
     """
 
     server: str
@@ -23,7 +24,17 @@ class Connection:
     certificate_path: str | None
     private_key_path: str | None
     insecure: bool
-    client: ApiClient
+    settings: Configuration = field(repr=False)
+    kubeconfig: Path | None = None
+    context: str | None = None
+
+    def client(self) -> ApiClient:
+        """Make a client. Whoever makes it closes it."""
+        return ApiClient(configuration=self.settings)
+
+    async def renewed(self) -> "Connection":
+        """Read again what it was made from. Raises :class:`Refused` where that is gone."""
+        return await connect(self.kubeconfig, self.context)
 
 
 async def connect(kubeconfig: Path | None = None, context: str | None = None) -> Connection:
@@ -44,7 +55,9 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None) ->
         certificate_path=settings.cert_file,
         private_key_path=settings.key_file,
         insecure=not settings.verify_ssl,
-        client=ApiClient(configuration=settings),
+        settings=settings,
+        kubeconfig=kubeconfig,
+        context=context,
     )
 
 

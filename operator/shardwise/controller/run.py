@@ -47,7 +47,7 @@ async def run(options: Options, stop: asyncio.Event | None = None, ready: asynci
     Raises :class:`~shardwise.cluster.ClusterError` when there is no cluster to talk to.
     """
     connection = await connect(options.kubeconfig, options.context)
-    cluster = Cluster(connection.client)
+    cluster = Cluster(connection)
     store = Store()
     reconciler = Reconciler(cluster, store, options.facts, options.now)
     queue: Queue[Key] = Queue(reconciler.reconcile)
@@ -146,14 +146,17 @@ def _settings() -> kopf.OperatorSettings:
 
 
 def _log_in(registry: kopf.OperatorRegistry, connection: Connection) -> None:
+    """Give kopf our credentials, read again whenever it asks: it does when the API server refused the last ones."""
+
     @kopf.on.login(registry=registry, id="connection")
-    def log_in(**_: object) -> kopf.ConnectionInfo:
+    async def log_in(**_: object) -> kopf.ConnectionInfo:
+        fresh = await connection.renewed()
         return kopf.ConnectionInfo(
-            server=connection.server,
-            token=connection.token,
-            scheme="Bearer" if connection.token else None,
-            ca_path=connection.ca_path,
-            certificate_path=connection.certificate_path,
-            private_key_path=connection.private_key_path,
-            insecure=connection.insecure,
+            server=fresh.server,
+            token=fresh.token,
+            scheme="Bearer" if fresh.token else None,
+            ca_path=fresh.ca_path,
+            certificate_path=fresh.certificate_path,
+            private_key_path=fresh.private_key_path,
+            insecure=fresh.insecure,
         )
