@@ -70,6 +70,14 @@ fresh: $(READY) ## Check that generated files are what would be generated now
 unit: $(READY) ## Run the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: testbed
+testbed: $(READY) ## Build the real control plane that test-cluster runs on, once: needs Go
+	PYTHONPATH=. $(BIN)/python tests/cluster/binaries.py
+
+.PHONY: test-cluster
+test-cluster: testbed ## Run the operator on a real API server, scheduler and controllers
+	$(BIN)/python -m pytest -m cluster tests/cluster $(PYTEST_ARGS)
+
 .PHONY: crds
 crds: $(READY) ## Write the CustomResourceDefinition from the models
 	$(BIN)/shardwise crds

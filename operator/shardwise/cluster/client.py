@@ -28,6 +28,9 @@ REQUEST_SECONDS: Final = 30.0
 
 _DIGITS: Final = 10
 
+_UNTYPED: Final = "failed to create typed live object"
+"""What the API server says when an object does not have the types of its schema."""
+
 
 class Cluster:
     """The API server, as far as the operator needs it. All methods raise :class:`ClusterError`."""
@@ -66,8 +69,16 @@ class Cluster:
         return await self._apply(manifest, "")
 
     async def apply_status(self, manifest: Mapping[str, Any]) -> Json:
-        """Apply an object's status, and give the object as it then is. What is left out of the status goes away."""
-        return await self._apply(manifest, "status")
+        """Apply an object's status, and give the object as it then is. What is left out of the status goes away.
+
+        An object an older CRD let in may not have its fields' types: nothing can be applied to it, but merged.
+        """
+        try:
+            return await self._apply(manifest, "status")
+        except ClusterError as error:
+            if _UNTYPED not in str(error):
+                raise
+        return await self._patch(manifest, "status", "application/merge-patch+json", {"status": manifest["status"]})
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "") -> None:
         """Delete an object; one that is gone, or replaced by another of its name, counts as deleted."""
@@ -99,17 +110,17 @@ class Cluster:
             )
 
     async def _apply(self, manifest: Mapping[str, Any], subresource: str) -> Json:
+        params = {"field_manager": FIELD_MANAGER, "force_conflicts": "true"}
+        return await self._patch(manifest, subresource, "application/apply-patch+yaml", dict(manifest), **params)
+
+    async def _patch(
+        self, manifest: Mapping[str, Any], subresource: str, content_type: str, body: Json, **params: str
+    ) -> Json:
         kind = kind_of(manifest["apiVersion"], manifest["kind"])
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
-        return await self._call(
-            f"apply {kind.name} {namespace}/{name}",
-            "patch",
-            kind.path(namespace, name, subresource),
-            body=dict(manifest),
-            content_type="application/apply-patch+yaml",
-            field_manager=FIELD_MANAGER,
-            force_conflicts="true",
-        )
+        path = kind.path(namespace, name, subresource)
+        words = f"apply {kind.name} {namespace}/{name}"
+        return await self._call(words, "patch", path, body=body, content_type=content_type, **params)
 
     async def _call(self, words: str, method: str, path: str, **params: Any) -> Json:  # noqa: ANN401 - the client's own
         """Make a call; with fresh credentials where the API server no longer takes those there are."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
 from shardwise.api.base import API_VERSION, KIND
-from shardwise.cluster import Cluster
+from shardwise.cluster import Cluster, Refused
 from shardwise.cluster.resources import kind_of
 from shardwise.controller.store import Key, Store
 from shardwise.domain.launch import Wanted
@@ -42,7 +42,13 @@ class Reconciler:
             self._forget(key)
             return None
         decision = self._decide(key, read)
-        await self._write_status(key, model, decision)
+        try:
+            await self._write_status(key, model, decision)
+        except Refused as error:
+            if not isinstance(read, Invalid):
+                raise
+            # An older CRD let in what this one's rules cannot even read: only an Event can tell of it.
+            _log.warning("%s/%s: %s", *key, error)
         for action in decision.actions:
             await self._act(model, action)
         return decision.retry_after

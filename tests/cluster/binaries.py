@@ -1,0 +1,134 @@
+"""The programs of a real control plane, built from Go modules. Run this file to build what is missing.
+
+They are kept outside the checkout, keyed by what decides their content (go.mod, go.sum, the Go version), so that they
+are built once. ``KUBEBUILDER_ASSETS`` is honoured: what lies there is taken as it is.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+TOOLS: Final = Path(__file__).parent / "tools"
+KUBERNETES: Final = "v1.36.2"
+
+
+class Missing(Exception):
+    """A program is not there, and how to get it."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One Go module under ``tools``, and the programs it gives: name to import path."""
+
+    module: str
+    programs: tuple[tuple[str, str], ...]
+    ldflags: str = ""
+    files: tuple[str, ...] = ()
+    """Folders of the module that are needed besides, and kept beside its programs."""
+
+    def folder(self) -> Path:
+        """Give the folder its programs are kept in."""
+        content = b"".join((TOOLS / self.module / name).read_bytes() for name in ("go.mod", "go.sum"))
+        key = hashlib.sha256(content + repr(self).encode() + _go_version().encode()).hexdigest()[:16]
+        return _cache() / f"{self.module}-{key}"
+
+
+def _version_flags() -> str:
+    """Tell the server its version: built from a module it would call itself v0.0.0, and clients misjudge that."""
+    major, minor, _ = KUBERNETES.removeprefix("v").split(".")
+    at = "k8s.io/component-base/version"
+    return f"-X {at}.gitVersion={KUBERNETES} -X {at}.gitMajor={major} -X {at}.gitMinor={minor}"
+
+
+_KUBE: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+ALL: Final = (
+    Tool("etcd", (("etcd", "go.etcd.io/etcd/server/v3"),)),
+    Tool("kwok", (("kwok", "sigs.k8s.io/kwok/cmd/kwok"),), files=("kustomize/stage",)),
+    Tool("helm", (("helm", "helm.sh/helm/v4/cmd/helm"),)),
+    Tool("kube", tuple((name, f"k8s.io/kubernetes/cmd/{name}") for name in _KUBE), _version_flags()),
+)
+
+
+def find(name: str) -> Path:
+    """Give the path of a program. Raises :class:`Missing` where it was not built."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if assets and (Path(assets) / name).is_file():
+        return Path(assets) / name
+    tool = _tool_of(name)
+    path = tool.folder() / name
+    if not path.is_file():
+        raise Missing(f"{name} is not built; `make testbed` builds it")
+    return path
+
+
+def kwok_stages() -> Path:
+    """Give the folder of KWOK's own stages: how its nodes live."""
+    return find("kwok").parent / "kustomize" / "stage"
+
+
+def build() -> None:
+    """Build what is missing, one module after the other, saying what and how long."""
+    for tool in ALL:
+        missing = [one for one in tool.programs if not _is_there(one[0])]
+        if missing:
+            _build(tool, missing)
+
+
+def _build(tool: Tool, programs: list[tuple[str, str]]) -> None:
+    folder = tool.folder()
+    partly = folder.with_suffix(".partly")
+    partly.mkdir(parents=True, exist_ok=True)
+    for name, package in programs:
+        started = time.monotonic()
+        print(f"building {name} …", flush=True)  # noqa: T201 - progress of a command
+        command = ["go", "build", "-trimpath", "-ldflags", f"-s -w {tool.ldflags}", "-o", str(partly / name), package]
+        subprocess.run(command, cwd=TOOLS / tool.module, check=True, env=os.environ | {"CGO_ENABLED": "0"})  # noqa: S603
+        print(f"built    {name} in {time.monotonic() - started:.0f} s", flush=True)  # noqa: T201 - as above
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in tool.files:
+        shutil.copytree(_module_folder(tool, programs[0][1]) / path, folder / path, dirs_exist_ok=True)
+    for name, _ in programs:
+        (partly / name).rename(folder / name)
+    shutil.rmtree(partly)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        find(name)
+    except Missing:
+        return False
+    return True
+
+
+def _tool_of(program: str) -> Tool:
+    return next(tool for tool in ALL if program in dict(tool.programs))
+
+
+def _module_folder(tool: Tool, package: str) -> Path:
+    command = ["go", "list", "-f", "{{.Module.Dir}}", package]
+    listed = subprocess.run(command, cwd=TOOLS / tool.module, capture_output=True, text=True, check=True)  # noqa: S603
+    return Path(listed.stdout.strip())
+
+
+def _go_version() -> str:
+    if shutil.which("go") is None:
+        raise Missing("Go is needed to build the control plane: https://go.dev/dl, or KUBEBUILDER_ASSETS")
+    return subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S607 - Go of the PATH is meant
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "shardwise" / "testbed"
+
+
+if __name__ == "__main__":
+    try:
+        build()
+    except (Missing, subprocess.CalledProcessError) as error:
+        sys.exit(f"error: {error}")

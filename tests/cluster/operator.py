@@ -1,0 +1,193 @@
+"""The operator on a real cluster: installed by the chart, run as a process of its own with the chart's rights."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from tests.cluster.plane import LIMIT, ControlPlane, wait_until
+from tests.support.repository import ROOT
+
+Json = dict[str, Any]
+
+NAMESPACE: Final = "shardwise"
+ACCOUNT: Final = "system:serviceaccount:shardwise:shardwise"
+CHART: Final = ROOT / "charts" / "shardwise"
+MODELS: Final = "default"
+KEEPER: Final = "operator-token"
+"""The Secret our token is bound to: deleting it ends the token."""
+
+
+@dataclass
+class Running:
+    """The operator's process, and what it did to the cluster. Objects live in the namespace ``default``."""
+
+    plane: ControlPlane
+    kubeconfig: Path
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        """Give the operator's log."""
+        return self.plane.folder / "operator.log"
+
+    def start(self) -> None:
+        """Start the process."""
+        command = [sys.executable, "-m", "shardwise", "run", "--kubeconfig", str(self.kubeconfig), "--relist", "3600"]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - our own command line
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End the process, and give its exit status."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(how)
+        status = self._process.wait(LIMIT)
+        self._process = None
+        return status
+
+    def alive(self) -> bool:
+        """Tell whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def apply(self, *objects: Json) -> None:
+        """Apply objects as a user does."""
+        self.plane.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": list(objects)})
+
+    def get(self, kind: str, *args: str) -> Any:
+        """Get objects as data."""
+        return json.loads(self.plane.kubectl("get", kind, *args, "-n", MODELS, "-o", "json"))
+
+    def status(self, name: str) -> Json:
+        """Give the status of a model; empty where it is gone."""
+        found = [one for one in self.get("shardedmodels")["items"] if one["metadata"]["name"] == name]
+        return dict(found[0].get("status") or {}) if found else {}
+
+    def ready(self, name: str) -> Json:
+        """Wait as a user does, for the present generation, and give the status."""
+        self.plane.kubectl("wait", "--for=condition=Ready", f"shardedmodel/{name}", "-n", MODELS, f"--timeout={LIMIT}s")
+        return self.until(lambda: self._settled(name), f"{name} Ready for its present generation")
+
+    def until(self, so: Callable[[], Any], what: str) -> Any:
+        """Wait until something is so; say the operator's last words where it never is."""
+        try:
+            return wait_until(so, what)
+        except TimeoutError as error:
+            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
+            raise TimeoutError(f"{error}\nthe operator's log ends:\n{tail}") from error
+
+    def pods(self, name: str) -> list[Json]:
+        """List the pods of a model that are not being deleted, by name."""
+        pods = self.get("pods", "-l", f"shardwise.dev/model={name}")["items"]
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def pod_names(self, name: str) -> list[str]:
+        """Name them."""
+        return [pod["metadata"]["name"] for pod in self.pods(name)]
+
+    def fail(self, pod: str, message: str) -> None:
+        """Let a pod's engine exit and be started again in place, as a kubelet reports it."""
+        container = self.get("pod", pod)["spec"]["containers"][0]
+        ended = {"exitCode": 1, "reason": "Error", "message": message}
+        failed = {
+            "name": container["name"],
+            "image": container["image"],
+            "imageID": "",
+            "ready": False,
+            "restartCount": 1,
+            "state": {"running": {}},
+            "lastState": {"terminated": ended},
+        }
+        patch = {"status": {"containerStatuses": [failed]}}
+        self.plane.kubectl("patch", "pod", pod, "-n", MODELS, "--subresource=status", "-p", json.dumps(patch))
+
+    def condition(self, name: str, kind: str) -> Json:
+        """Give a condition of a model; empty where there is none."""
+        return next((one for one in self.status(name).get("conditions") or () if one["type"] == kind), {})
+
+    def events(self, name: str) -> list[Json]:
+        """List the Events of a model."""
+        return [one for one in self.get("events")["items"] if one["involvedObject"]["name"] == name]
+
+    def delete_all(self) -> None:
+        """Delete every model, and wait until nothing of them is left."""
+        self.plane.kubectl("delete", "shardedmodels", "--all", "-n", MODELS, "--wait")
+        mine = ("-n", MODELS, "-l", "app.kubernetes.io/managed-by=shardwise", "-o", "name")
+        wait_until(lambda: self.plane.kubectl("get", "pods,services", *mine) == "", "nothing left of the models")
+
+    def forbidden(self) -> list[str]:
+        """List the calls of the operator that the API server refused for want of a right."""
+        return [f"{one['verb']} {one['requestURI']}" for one in self.calls() if one["responseStatus"]["code"] == 403]
+
+    def calls(self) -> Iterator[Json]:
+        """Give the operator's calls, as the API server's audit log has them."""
+        for line in self.plane.audit_log.read_text().splitlines():
+            with contextlib.suppress(ValueError):  # the last line may be half written
+                call = json.loads(line)
+                if call["user"].get("username") == ACCOUNT and "responseStatus" in call:
+                    yield call
+
+    def _settled(self, name: str) -> Json:
+        found = self.get("shardedmodel", name)
+        status = found.get("status") or {}
+        ready = self.condition(name, "Ready").get("status") == "True"
+        return status if ready and status["observedGeneration"] == found["metadata"]["generation"] else {}
+
+
+@dataclass
+class Installed:
+    """The chart, installed."""
+
+    plane: ControlPlane
+
+    def token(self) -> str:
+        """Make a token of the operator's account, bound to a Secret."""
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": KEEPER, "namespace": NAMESPACE}}
+        self.plane.kubectl("apply", "-f", "-", given=secret)
+        bound = ("--bound-object-kind=Secret", f"--bound-object-name={KEEPER}")
+        return self.plane.kubectl("create", "token", "shardwise", "-n", NAMESPACE, *bound).strip()
+
+    def rotate(self, operator: Running) -> None:
+        """Give the operator's account a new token, and end the old one."""
+        self.plane.kubectl("delete", "secret", KEEPER, "-n", NAMESPACE)
+        self.plane.kubeconfig_for("operator", self.token())
+        assert operator.kubeconfig.exists()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Running]:
+        """Run the operator for as long as the block lasts; it must not have asked for what it may not."""
+        operator = Running(self.plane, self.plane.kubeconfig_for("operator", self.token()))
+        operator.start()
+        try:
+            yield operator
+            assert operator.forbidden() == []
+        finally:
+            if not operator.alive():
+                operator.start()
+            operator.delete_all()
+            operator.stop()
+
+
+@contextlib.contextmanager
+def chart_installed(plane: ControlPlane) -> Iterator[Installed]:
+    """Install the chart; its own pod is scheduled onto a fake node and does nothing there."""
+    plane.helm("install", "shardwise", str(CHART), "-n", NAMESPACE, "--create-namespace", "--wait", "--timeout=60s")
+    yield Installed(plane)
+    plane.helm("uninstall", "shardwise", "-n", NAMESPACE, "--wait")
+
+
+def relaxed(definition: Json) -> Json:
+    """Give a CRD as an older version might have been: it lets anything pass."""
+    made = yaml.safe_load(yaml.safe_dump(definition))
+    (version,) = made["spec"]["versions"]
+    version["schema"]["openAPIV3Schema"]["properties"]["spec"] = {
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": True,
+    }
+    return dict(made)
