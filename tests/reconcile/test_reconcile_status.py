@@ -1,0 +1,115 @@
+"""The status by the kstatus contract, through the life of an object: one row a moment, what a waiter then sees."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.reconcile.support import World, two_nodes_wide, wants
+from tests.support.fleets import a_fleet, h100s
+from tests.support.models import LLAMA_8B, a_demand
+
+from shardwise.api.crd import definition
+from shardwise.domain.demand import Pins
+from shardwise.reconcile import Invalid, decide_invalid
+from shardwise.sandbox.schema import prune
+from shardwise.sandbox.validation import violations
+
+Json = dict[str, Any]
+
+
+def new() -> World:
+    return World(two_nodes_wide())
+
+
+def started(world: World) -> World:
+    world.settle()
+    return world
+
+
+def running(world: World) -> World:
+    world.run()
+    return world
+
+
+def held() -> World:
+    world = started(World(wants(max_restarts=0)))
+    world.crash("llama-0-0-0")
+    world.settle()
+    return world
+
+
+def waits() -> World:
+    return started(World(two_nodes_wide(), a_fleet(h100s(2, free=[8, 0]))))
+
+
+def wrong() -> World:
+    world = running(new())
+    world.status = decide_invalid(Invalid(2, "spec.model: wrong"), world.observe(), world.now).status
+    return world
+
+
+def paused() -> World:
+    return started(World(wants(paused=True)))
+
+
+def backing_off() -> World:
+    world = started(World(wants()))
+    world.crash("llama-0-0-0")
+    world.settle()
+    return world
+
+
+def half() -> World:
+    world = started(World(wants(a_demand(LLAMA_8B, budget=2, replicas=2))))
+    world.start(["llama-0-0-0"])
+    world.settle()
+    return world
+
+
+def never() -> World:
+    return started(World(wants(a_demand(LLAMA_8B, pins=Pins(6, None, None)))))
+
+
+MOMENTS: dict[str, tuple[Callable[[], World], str, tuple[str, str], tuple[int, int]]] = {
+    "its pods are being made": (lambda: started(new()), "Reconciling/GroupsStarting", ("True", "True"), (1, 0)),
+    "it serves": (lambda: running(new()), "Ready/AllReplicasReady", ("True", "True"), (1, 1)),
+    "one of two serves": (half, "Reconciling/GroupsStarting", ("True", "True"), (2, 1)),
+    "it waits for GPUs": (waits, "Reconciling/CapacityShort", ("False", "False"), (0, 0)),
+    "it can never be placed": (never, "Stalled/IllegalLayout", ("False", "False"), (0, 0)),
+    "it waits to start again": (backing_off, "Reconciling/GroupBackoff", ("True", "False"), (1, 0)),
+    "it is held": (held, "Stalled/RestartsExhausted", ("True", "False"), (1, 0)),
+    "its last edit is wrong": (wrong, "Stalled/InvalidSpec", ("False", "True"), (1, 1)),
+}
+
+
+@pytest.mark.parametrize(("moment", "standing", "others", "counts"), MOMENTS.values(), ids=MOMENTS)
+def test_what_a_waiter_sees(
+    moment: Callable[[], World], standing: str, others: tuple[str, str], counts: tuple[int, int]
+) -> None:
+    """The one true condition; whether it is planned and launched; replicas, and those that serve."""
+    world = moment()
+    assert world.standing() == standing
+    assert (world.condition("Planned")["status"], world.condition("Launched")["status"]) == others
+    assert (world.status["replicas"], world.status["readyReplicas"]) == counts
+
+
+@pytest.mark.parametrize("moment", [row[0] for row in MOMENTS.values()] + [paused], ids=[*MOMENTS, "paused"])
+def test_a_status_is_what_the_object_declares(moment: Callable[[], World]) -> None:
+    """Every field is in the schema, of its type: the API server would prune or refuse it else."""
+    status = json.loads(json.dumps(moment().status))
+    (version,) = definition()["spec"]["versions"]
+    schema = version["schema"]["openAPIV3Schema"]["properties"]["status"]
+    assert list(violations(schema, status)) == []
+    assert prune(schema, status) == []
+
+
+@pytest.mark.parametrize("moment", [row[0] for row in MOMENTS.values()], ids=MOMENTS)
+def test_a_status_says_where_it_stands_in_one_line(moment: Callable[[], World]) -> None:
+    """Short enough for a column, and the same as the conditions say."""
+    world = moment()
+    message = world.status["message"]
+    assert message
+    assert "\n" not in message
+    assert len(message) <= 1024
+    assert world.condition("Ready")["message"] == world.condition("Stalled")["message"] == message
