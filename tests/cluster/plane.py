@@ -126,20 +126,21 @@ class ControlPlane:
 
     def kubectl(self, *args: str, given: object = None, check: bool = True) -> str:
         """Run kubectl as administrator; ``given`` is put to its standard input as JSON. Gives what it printed."""
-        command = [str(binaries.find("kubectl")), f"--kubeconfig={self.kubeconfig}", *args]
-        text = None if given is None else json.dumps(given)
-        ran = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=LIMIT)  # noqa: S603
-        if check and ran.returncode:
-            raise AssertionError(f"kubectl {' '.join(args)}: {ran.stderr.strip()}")
-        return ran.stdout + ("" if check else ran.stderr)
+        return self._ran("kubectl", args, None if given is None else json.dumps(given), check=check)
 
     def helm(self, *args: str, check: bool = True) -> str:
         """Run Helm as administrator, and give what it printed."""
-        command = [str(binaries.find("helm")), f"--kubeconfig={self.kubeconfig}", *args]
-        home = {name: str(self.folder / "helm") for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT, env=home)  # noqa: S603
+        return self._ran("helm", args, check=check)
+
+    def _ran(self, name: str, args: Sequence[str], given: str | None = None, *, check: bool) -> str:
+        """Run a program whose caches lie in our folder."""
+        command = [str(binaries.find(name)), f"--kubeconfig={self.kubeconfig}", *args]
+        home = {"HOME": str(self.folder)}
+        ran = subprocess.run(  # noqa: S603 - built from the modules beside this file
+            command, input=given, capture_output=True, text=True, check=False, timeout=2 * LIMIT, env=home
+        )
         if check and ran.returncode:
-            raise AssertionError(f"helm {' '.join(args)}: {ran.stderr.strip()}")
+            raise AssertionError(f"{name} {' '.join(args)}: {ran.stderr.strip()}")
         return ran.stdout + ("" if check else ran.stderr)
 
     def kubeconfig_for(self, name: str, token: str) -> Path:

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.engines.support import a_plan, as_vllm_reads, known_flags, wants
+from tests.engines.support import a_plan, as_vllm_reads, known_flags, started, wants
 from tests.support.models import a_demand
 
 from shardwise.domain.engine import EngineName
@@ -168,7 +168,37 @@ def underscored(name: str) -> str:
 def test_every_declared_short_form_of_an_owned_option_is_refused() -> None:
     """Among all short forms vLLM declares; the others set what the plan does not."""
     short = {flag for flag in known_flags() if not flag.startswith("--")}
-    assert {flag for flag in short if owned_option(flag)} == {"-dp", "-dpl", "-ep", "-n", "-pp", "-q", "-r", "-tp"}
+    several = {"-dp", "-dpl", "-dpn", "-dpr", "-ep", "-n", "-pcp", "-pp", "-q", "-r", "-tp"}
+    assert {flag for flag in short if owned_option(flag)} == several
+
+
+@pytest.mark.parametrize("word", ["-qfp8", "-q=fp8", "-t", "-t=8", "-tp=8", "-e", "-n4", "-pc", "-d", "-r0"])
+def test_short_forms_are_refused_as_the_engines_parser_would_read_them(word: str) -> None:
+    """With the value attached, or cut short."""
+    assert owned_option(word) is not None
+
+
+@pytest.mark.parametrize("word", ["-", "8", "-O3", "-x", "q", "tp"])
+def test_other_words_are_let_through(word: str) -> None:
+    assert owned_option(word) is None
+
+
+@pytest.mark.parametrize("option", ["--prefill-context-parallel-size", "--data-parallel-rank=1", "--uds"])
+def test_what_would_change_ranks_or_address_is_refused(option: str) -> None:
+    assert owned_option(option) is not None
+
+
+def test_a_variable_may_be_given_once() -> None:
+    """The API server would refuse the pod's list with a name twice."""
+    twice = wants(env=(EnvVar("A", value="1"), EnvVar("B", value="2"), EnvVar("A", value="3")))
+    assert problems(twice) == (("spec.engine.env.2.name", "`A` is given twice"),)
+
+
+def test_a_default_of_ours_gives_way_to_the_users() -> None:
+    """It is set once, to what the user says."""
+    wanted = wants(env=(EnvVar("VLLM_CACHE_ROOT", value="/fast"),))
+    (pod,) = started(a_plan(Layout(1, 1), 1), wanted).pods
+    assert [one.value for one in pod.env if one.name == "VLLM_CACHE_ROOT"] == ["/fast"]
 
 
 @given(st.text(alphabet="-_=tpnqrd18emo", max_size=10))

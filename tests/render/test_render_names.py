@@ -111,3 +111,11 @@ def test_objects_with_like_names_have_labels_of_their_own() -> None:
     both = [pods(TWO_REPLICAS, wants(owner=Owner(stem + last, "default", "uid"))) for last in ("ab", "cd")]
     assert len(models_of(both[0]) | models_of(both[1])) == 2
     assert not {one["metadata"]["name"] for one in both[0]} & {one["metadata"]["name"] for one in both[1]}
+
+
+@pytest.mark.parametrize("name", ["llama-0-0", "llama-1-12", "a-0-0"])
+def test_a_model_named_like_a_group_gets_a_service_of_its_own(name: str) -> None:
+    """Else it would fight over it with the group of the model it is named like."""
+    stem, replica, attempt = name.rsplit("-", 2)
+    assert serving_name(name) != group_name(stem, int(replica), int(attempt)) == name
+    assert serving_name(name).startswith(f"{name}-")

@@ -14,6 +14,9 @@ OWNED_OPTIONS: Final[Mapping[str, str]] = {
     "--no-enable-expert-parallel": "spec.parallelism.expert",
     "--data-parallel-size": "spec.replicas",
     "--data-parallel-size-local": "spec.replicas",
+    "--data-parallel-rank": "spec.replicas",
+    "--data-parallel-start-rank": "spec.replicas",
+    "--prefill-context-parallel-size": "spec.gpuBudget.total",
     "--nnodes": "spec.gpuBudget.total",
     "--node-rank": "spec.gpuBudget.total",
     "--master-addr": "spec.gpuBudget.total",
@@ -30,6 +33,7 @@ OWNED_OPTIONS: Final[Mapping[str, str]] = {
     "--trust-remote-code": "spec.model.trustRemoteCode",
     "--host": "spec.service.port",
     "--port": "spec.service.port",
+    "--uds": "spec.service.port",
     "--config": "spec.engine.args",
 }
 """Options of vLLM that the plan or a field of the object decides, and the field to use instead."""
@@ -40,6 +44,9 @@ _SHORT: Final[Mapping[str, str]] = {
     "-ep": "--enable-expert-parallel",
     "-dp": "--data-parallel-size",
     "-dpl": "--data-parallel-size-local",
+    "-dpn": "--data-parallel-rank",
+    "-dpr": "--data-parallel-start-rank",
+    "-pcp": "--prefill-context-parallel-size",
     "-n": "--nnodes",
     "-r": "--node-rank",
     "-q": "--quantization",
@@ -56,6 +63,7 @@ OWNED_ENV: Final[Mapping[str, str]] = {
 """Environment variables the launch sets or relies on, and what decides them."""
 
 _SHORTEST_ABBREVIATION: Final = 4
+_ONE_LETTER: Final = len("-q")
 
 
 def argument_problems(args: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -79,8 +87,18 @@ def owned_option(word: str) -> str | None:
         return name
     if name.startswith("--"):
         return _abbreviated(name)
-    letters = name.rstrip("0123456789")
-    return _SHORT.get(letters)
+    return _short(name)
+
+
+def _short(name: str) -> str | None:
+    """Find a short form, its beginning (``-t`` of ``-tp``), or one with the value attached (``-qfp8``)."""
+    if not name.startswith("-") or name == "-":
+        return None
+    for short, option in _SHORT.items():
+        attached = name.startswith(short) and (len(short) == _ONE_LETTER or name.removeprefix(short).isdigit())
+        if attached or short.startswith(name):
+            return option
+    return None
 
 
 def _abbreviated(name: str) -> str | None:
@@ -91,6 +109,10 @@ def _abbreviated(name: str) -> str | None:
 
 def env_problems(names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Give ``(field path, message)`` for each environment variable that contradicts the launch."""
+    seen: set[str] = set()
     for index, name in enumerate(names):
         if name in OWNED_ENV:
             yield f"spec.engine.env.{index}.name", f"`{name}` is set by {OWNED_ENV[name]}"
+        elif name in seen:
+            yield f"spec.engine.env.{index}.name", f"`{name}` is given twice"
+        seen.add(name)

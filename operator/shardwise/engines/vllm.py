@@ -112,6 +112,13 @@ def _nodes(count: int, index: int, leader_host: str) -> list[str]:
 
 
 def _env(launch: Launch, plan: Plan, group: GroupPlacement) -> Iterator[EnvVar]:
+    """Give our variables, but for those the user sets otherwise, and the user's."""
+    own = {variable.name for variable in launch.env}
+    yield from (variable for variable in _defaults(launch, plan, group) if variable.name not in own)
+    yield from launch.env
+
+
+def _defaults(launch: Launch, plan: Plan, group: GroupPlacement) -> Iterator[EnvVar]:
     yield EnvVar("HF_HOME", value=f"{CACHE_FOLDER}/huggingface")
     yield EnvVar("VLLM_CACHE_ROOT", value=f"{CACHE_FOLDER}/vllm")
     yield EnvVar("VLLM_ENGINE_READY_TIMEOUT_S", value=str(startup_seconds(plan)))
@@ -123,4 +130,3 @@ def _env(launch: Launch, plan: Plan, group: GroupPlacement) -> Iterator[EnvVar]:
         # NCCL would fall back to the network in silence where multi-node NVLink is not up; 1 makes it fail instead.
         yield EnvVar("NCCL_CUMEM_ENABLE", value="1")
         yield EnvVar("NCCL_MNNVL_ENABLE", value="1")
-    yield from launch.env

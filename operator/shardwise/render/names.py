@@ -1,10 +1,12 @@
 """Names of what is rendered: deterministic, DNS labels of at most 63 characters, different for different things."""
 
 import hashlib
+import re
 from typing import Final
 
 _MOST: Final = 63
 _DIGEST: Final = 8
+_LIKE_A_GROUP: Final = re.compile(r"-\d+-\d+$")
 
 
 def group_name(model: str, replica: int, attempt: int) -> str:
@@ -18,8 +20,8 @@ def pod_name(model: str, replica: int, attempt: int, index: int) -> str:
 
 
 def serving_name(model: str) -> str:
-    """Name the Service to the leaders."""
-    return _joined(model, "")
+    """Name the Service to the leaders: as the model, unless that is how a group of another model is named."""
+    return _marked(model, "") if _LIKE_A_GROUP.search(model) else _joined(model, "")
 
 
 def leader_host(model: str, namespace: str, replica: int, attempt: int) -> str:
@@ -34,9 +36,13 @@ def label_value(name: str) -> str:
 
 def _joined(model: str, suffix: str) -> str:
     """Keep the suffix whole; cut a long model name and mark it with its digest. Service names begin with a letter."""
+    if model[:1].isalpha() and "." not in model and len(model) + len(suffix) <= _MOST:
+        return model + suffix
+    return _marked(model, suffix)
+
+
+def _marked(model: str, suffix: str) -> str:
     stem = model if model[:1].isalpha() else f"m-{model}"
-    if stem == model and "." not in stem and len(stem) + len(suffix) <= _MOST:
-        return stem + suffix
     digest = hashlib.sha256(model.encode()).hexdigest()[:_DIGEST]
     kept = stem.replace(".", "-")[: _MOST - len(suffix) - _DIGEST - 1].rstrip("-")
     return f"{kept}-{digest}{suffix}"

@@ -99,7 +99,7 @@ def _container(launch: Launch, started: GroupLaunch, one: PodLaunch, place: PodP
         "image": started.image,
         "command": list(one.command),
         "args": [literal(word) for word in one.args],
-        "env": [_POD_IP, *(_env(variable) for variable in one.env)],
+        "env": [_pod_ip(), *(_env(variable) for variable in one.env)],
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in started.ports],
         "resources": {"requests": dict(launch.requests) | gpus, "limits": dict(launch.limits) | gpus},
         "securityContext": {"allowPrivilegeEscalation": False},
@@ -127,16 +127,19 @@ def _waiting(launch: Launch, started: GroupLaunch, wait_for: tuple[str, int]) ->
 
 
 def literal(text: str) -> str:
-    """Write text so that the kubelet leaves it alone: it would expand ``$(NAME)`` in arguments and values."""
-    return text.replace("$(", "$$(")
+    """Write text so that the kubelet leaves it alone: it would expand ``$(NAME)``, and read ``$$`` as ``$``."""
+    return text.replace("$", "$$")
 
 
-_POD_IP: Final[Manifest] = {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
 _TOLERATIONS: Final = (
     Toleration(GPU_RESOURCE, "Exists"),
     Toleration("node.kubernetes.io/not-ready", "Exists", effect="NoExecute", seconds=_NODE_LOST_SECONDS),
     Toleration("node.kubernetes.io/unreachable", "Exists", effect="NoExecute", seconds=_NODE_LOST_SECONDS),
 )
+
+
+def _pod_ip() -> Manifest:
+    return {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
 
 
 def _env(variable: EnvVar) -> Manifest:
