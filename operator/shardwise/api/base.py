@@ -1,6 +1,7 @@
 """What all wire models share: camelCase names, nothing unknown, nothing changed after reading."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -12,6 +13,22 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "ShardedModel"
 PLURAL = "shardedmodels"
+
+OBJECT_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+MODEL_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+ABSOLUTE_PATTERN: Final = r"^/"
+DNS_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+ENV_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+SHAPES: Final[Mapping[str, str]] = {
+    OBJECT_PATTERN: "is no object name: lower-case letters and digits, with `-` between",
+    MODEL_PATTERN: "is no model id such as `meta-llama/Llama-3.1-8B`",
+    ABSOLUTE_PATTERN: "is no absolute path: it must begin with `/`",
+    DNS_PATTERN: "is no Kubernetes name: lower-case letters and digits, with `-` and `.` between",
+    ENV_PATTERN: "is no variable name: letters, digits and `_`, not beginning with a digit",
+    QUANTITY_PATTERN: "is no quantity such as `500Mi` or `2Gi`",
+}
+"""What a text of each pattern is, for people."""
 
 
 class Wire(BaseModel):
@@ -36,5 +53,5 @@ ShortText = Annotated[str, Field(min_length=1, max_length=253)]
 Path = Annotated[str, Field(min_length=1, max_length=1024)]
 LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
 LabelValue = Annotated[str, Field(max_length=63)]
-DnsName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-EnvName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+DnsName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_PATTERN)]
+EnvName = Annotated[str, Field(min_length=1, max_length=253, pattern=ENV_PATTERN)]

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from shardwise.api.base import ByteQuantity, DnsName, Path, ShortText, Wire
+from shardwise.api.base import ABSOLUTE_PATTERN, MODEL_PATTERN, ByteQuantity, DnsName, Path, ShortText, Wire
 
 
 class SecretKey(Wire):
@@ -33,7 +33,7 @@ class ClaimSource(Wire):
 class HostPathSource(Wire):
     """Weights in a folder that every planned node holds, mounted read-only."""
 
-    path: Path = Field(pattern=r"^/", description="Absolute path of the checkpoint's folder on the nodes.")
+    path: Path = Field(pattern=ABSOLUTE_PATTERN, description="Absolute path of the checkpoint's folder on the nodes.")
 
 
 class ImageSource(Wire):
@@ -63,7 +63,7 @@ QuantizationChoice = Literal["auto", "none", "fp8", "int4", "mxfp4", "nvfp4"]
 class ModelSpec(Wire):
     """The model to serve."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] = Field(
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=MODEL_PATTERN)] = Field(
         description="Hugging Face id, and the served name unless servedName says otherwise.",
         examples=["meta-llama/Llama-3.1-405B-Instruct"],
     )

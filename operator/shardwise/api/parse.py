@@ -1,24 +1,22 @@
 """Reading a manifest: one clear problem per wrong field, with its path, its value and what would be right."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
-from shardwise.api.base import API_VERSION, KIND, Reported
+from shardwise.api.base import API_VERSION, KIND, OBJECT_PATTERN, SHAPES, Reported
 from shardwise.api.rules import spanning_problems
 from shardwise.api.schema_walk import known_fields
 from shardwise.api.spec import ShardedModelSpec
-
-_NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 
 class Metadata(Reported):
     """What Shardwise reads of an object's metadata."""
 
-    name: str = Field(min_length=1, max_length=63, pattern=_NAME_PATTERN)
+    name: str = Field(min_length=1, max_length=63, pattern=OBJECT_PATTERN)
     namespace: str = "default"
     uid: str = ""
     generation: int = 0
@@ -97,7 +95,7 @@ _MESSAGES: Final[Mapping[str, Callable[[Wrong], str]]] = {
     "literal_error": lambda wrong: _unknown_value(wrong.value, str(wrong.context["expected"])),
     "greater_than_equal": lambda wrong: f"`{_brief(wrong.value)}` must be at least {wrong.context['ge']}",
     "less_than_equal": lambda wrong: f"`{_brief(wrong.value)}` must be at most {wrong.context['le']}",
-    "string_pattern_mismatch": lambda wrong: f"`{_brief(wrong.value)}` does not match `{wrong.context['pattern']}`",
+    "string_pattern_mismatch": lambda wrong: f"`{_brief(wrong.value)}` {SHAPES[wrong.context['pattern']]}",
     "string_too_short": lambda _: "must not be empty",
     "string_too_long": lambda wrong: f"is too long: at most {wrong.context['max_length']} characters are allowed",
     "too_long": lambda wrong: f"has too many entries: at most {wrong.context['max_length']} are allowed",
@@ -117,16 +115,23 @@ def _message(wrong: Wrong, kind: str, fallback: str) -> str:
 
 def _unknown_field(path: tuple[int | str, ...]) -> str:
     known = known_fields(path[:-1])
-    close = difflib.get_close_matches(str(path[-1]), known, n=1)
-    guess = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(sorted(known))}"
+    close = _closest(str(path[-1]), known)
+    guess = f"did you mean `{close}`?" if close else f"known are {', '.join(sorted(known))}"
     return f"unknown field ({guess})"
 
 
 def _unknown_value(value: object, expected: str) -> str:
     known = [one.strip("' ") for part in expected.split(",") for one in part.split(" or ")]
-    close = difflib.get_close_matches(str(value), known, n=1)
-    guess = f"; did you mean `{close[0]}`?" if close else ""
+    close = _closest(str(value), known)
+    guess = f"; did you mean `{close}`?" if close else ""
     return f"unknown value `{_brief(value)}` (known are {', '.join(one or '``' for one in known)}{guess})"
+
+
+def _closest(word: str, known: Iterable[str]) -> str | None:
+    """Find what was probably meant, whatever its case."""
+    spelled = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(word.lower(), spelled, n=1)
+    return spelled[found[0]] if found else None
 
 
 def _lower(sentence: str) -> str:

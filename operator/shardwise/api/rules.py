@@ -46,6 +46,8 @@ def _one_source(spec: ShardedModelSpec) -> str | None:
 
 def _pins_within_budget(spec: ShardedModelSpec) -> str | None:
     pins, replicas = spec.parallelism, max(1, spec.replicas)
+    if pins.tensor is None and pins.pipeline is None:
+        return None  # the rule of the replicas alone says it
     needed = (pins.tensor or 1) * (pins.pipeline or 1) * replicas
     if needed <= spec.gpu_budget.total:
         return None

@@ -1,0 +1,135 @@
+"""From the object to the core's values: every field arrives where it is honoured."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.api.support import PLAIN, changed
+from tests.support.models import LLAMA_8B, facts
+
+from shardwise.api import InvalidObject, parse, to_wanted
+from shardwise.domain.demand import Objective, Pins, Toleration
+from shardwise.domain.engine import EngineName
+from shardwise.domain.launch import EnvVar, Owner, Source, SourceKind, Wanted
+from shardwise.domain.units import GIB
+
+
+def wanted(path: str | None = None, value: object = None) -> Wanted:
+    return to_wanted(parse(PLAIN if path is None else changed(path, value)), facts(LLAMA_8B))
+
+
+FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
+    "name": ("metadata.name", "other", lambda one: one.launch.owner, Owner("other", "default", "")),
+    "generation": ("metadata.generation", 7, lambda one: one.generation, 7),
+    "paused": ("metadata.annotations", {"shardwise.dev/paused": "true"}, lambda one: one.paused, True),
+    "paused, but not": ("metadata.annotations", {"shardwise.dev/paused": "false"}, lambda one: one.paused, False),
+    "served name": ("spec.model.servedName", "llm", lambda one: one.launch.served_name, "llm"),
+    "context": ("spec.model.contextLength", 4096, lambda one: one.demand.context_length, 4096),
+    "concurrency": ("spec.model.concurrency", 3, lambda one: one.demand.concurrency, 3),
+    "KV cache": (
+        "spec.model.kvCacheDtype",
+        "fp8",
+        lambda one: (one.demand.kv_bytes, one.launch.kv_cache_dtype),
+        (1, "fp8"),
+    ),
+    "KV cache, auto": ("spec.model.kvCacheDtype", "auto", lambda one: one.launch.kv_cache_dtype, None),
+    "quantization": ("spec.model.quantization", "fp8", lambda one: one.launch.quantization, "fp8"),
+    "trust": ("spec.model.trustRemoteCode", True, lambda one: one.launch.trust_remote_code, True),
+    "reserve": ("spec.model.gpuMemoryReserve", "2Gi", lambda one: one.demand.reserve, 2 * GIB),
+    "revision": (
+        "spec.model.source",
+        {"huggingFace": {"revision": "v1", "tokenSecretRef": {"name": "s"}}},
+        lambda one: one.launch.source,
+        Source(revision="v1", token_secret="s", token_key="token"),
+    ),
+    "claim": (
+        "spec.model.source",
+        {"persistentVolumeClaim": {"claimName": "c", "path": "a"}},
+        lambda one: one.launch.source,
+        Source(SourceKind.PERSISTENT_VOLUME_CLAIM, location="c", path="a"),
+    ),
+    "host path": (
+        "spec.model.source",
+        {"hostPath": {"path": "/w"}},
+        lambda one: one.launch.source,
+        Source(SourceKind.HOST_PATH, location="/w"),
+    ),
+    "image volume": (
+        "spec.model.source",
+        {"image": {"reference": "r", "path": "p"}},
+        lambda one: one.launch.source,
+        Source(SourceKind.IMAGE, location="r", path="p"),
+    ),
+    "budget": ("spec.gpuBudget.total", 3, lambda one: one.demand.gpu_budget, 3),
+    "products": ("spec.gpuBudget.products", ["b", "a"], lambda one: one.demand.products, ("b", "a")),
+    "replicas": ("spec.replicas", 2, lambda one: one.demand.replicas, 2),
+    "objective": ("spec.objective", "latency", lambda one: one.demand.objective, Objective.LATENCY),
+    "pins": (
+        "spec.parallelism",
+        {"tensor": 2, "pipeline": 2, "expert": False},
+        lambda one: one.demand.pins,
+        Pins(2, 2, False),
+    ),
+    "engine": ("spec.engine", {"name": "sglang"}, lambda one: one.demand.engine, EngineName.SGLANG),
+    "image": ("spec.engine.image", "i:1", lambda one: one.launch.image, "i:1"),
+    "pull policy": ("spec.engine.imagePullPolicy", "Never", lambda one: one.launch.image_pull_policy, "Never"),
+    "pull secrets": ("spec.engine.imagePullSecrets", ["s"], lambda one: one.launch.image_pull_secrets, ("s",)),
+    "arguments": ("spec.engine.args", ["--a", "b c"], lambda one: one.launch.args, ("--a", "b c")),
+    "variables": (
+        "spec.engine.env",
+        [
+            {"name": "A", "value": ""},
+            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
+        ],
+        lambda one: one.launch.env,
+        (EnvVar("A", value=""), EnvVar("B", secret=("s", "k")), EnvVar("C", config_map=("c", "k"))),
+    ),
+    "node selector": (
+        "spec.placement.nodeSelector",
+        {"b": "2", "a": "1"},
+        lambda one: one.demand.node_selector,
+        (("a", "1"), ("b", "2")),
+    ),
+    "tolerations": (
+        "spec.placement.tolerations",
+        [{"key": "k", "value": "v", "effect": "NoExecute", "tolerationSeconds": 5}],
+        lambda one: (one.demand.tolerations, one.launch.tolerations),
+        ((Toleration("k", "Equal", "v", "NoExecute", 5),),) * 2,
+    ),
+    "within": ("spec.placement.within", "rack", lambda one: one.demand.within, "rack"),
+    "priority": ("spec.placement.priorityClassName", "p", lambda one: one.launch.priority_class, "p"),
+    "scheduler": ("spec.placement.schedulerName", "s", lambda one: one.launch.scheduler_name, "s"),
+    "account": ("spec.placement.serviceAccountName", "a", lambda one: one.launch.service_account, "a"),
+    "runtime class": ("spec.placement.runtimeClassName", "nvidia", lambda one: one.launch.runtime_class, "nvidia"),
+    "restarts": ("spec.restartPolicy.maxRestarts", 0, lambda one: one.max_restarts, 0),
+    "labels": ("spec.podTemplate.labels", {"a": "b"}, lambda one: one.launch.labels, (("a", "b"),)),
+    "annotations": ("spec.podTemplate.annotations", {"a": "b"}, lambda one: one.launch.annotations, (("a", "b"),)),
+    "requests": ("spec.podTemplate.requests", {"cpu": "8"}, lambda one: one.launch.requests, (("cpu", "8"),)),
+    "limits": ("spec.podTemplate.limits", {"rdma/ib": "1"}, lambda one: one.launch.limits, (("rdma/ib", "1"),)),
+    "shared memory": ("spec.podTemplate.sharedMemory", "16Gi", lambda one: one.launch.shared_memory, "16Gi"),
+    "port": ("spec.service.port", 80, lambda one: one.launch.port, 80),
+    "Service type": ("spec.service.type", "NodePort", lambda one: one.launch.service_type, "NodePort"),
+}
+
+
+@pytest.mark.parametrize(("path", "value", "read", "expected"), FIELDS.values(), ids=FIELDS)
+def test_a_field_arrives_where_it_is_honoured(
+    path: str, value: object, read: Callable[[Wanted], Any], expected: object
+) -> None:
+    assert read(wanted(path, value)) == expected
+
+
+def test_what_is_left_out_is_what_most_want() -> None:
+    """One replica of the fewest GPUs, at the model's own context, of any product, from the Hub."""
+    plain = wanted()
+    assert plain.demand.context_length == facts(LLAMA_8B).context_length
+    assert (plain.demand.objective, plain.demand.replicas, plain.demand.products) == (Objective.FEWEST_GPUS, 1, ())
+    assert (plain.launch.source, plain.launch.served_name) == (Source(), LLAMA_8B)
+    assert (plain.paused, plain.max_restarts, plain.launch.port) == (False, 10, 8000)
+
+
+def test_a_context_beyond_the_models_own_is_refused_with_both_numbers() -> None:
+    with pytest.raises(InvalidObject) as caught:
+        wanted("spec.model.contextLength", 131073)
+    assert str(caught.value).startswith("spec.model.contextLength: `131073` exceeds the 131072 tokens of `")

@@ -1,0 +1,174 @@
+"""The CRD: what the API server fills in, prunes and refuses is what reading an object fills in, knows and refuses."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.api.support import PLAIN, changed, wrong_objects
+
+from shardwise.api import InvalidObject, crd, parse
+from shardwise.api.rules import RULES
+from shardwise.sandbox import ApiError, Sandbox
+
+Json = dict[str, Any]
+WRONG = wrong_objects()
+
+
+def schema() -> Json:
+    (version,) = crd.definition()["spec"]["versions"]
+    return dict(version["schema"]["openAPIV3Schema"])
+
+
+def nodes(node: Json, path: str = "") -> Iterator[tuple[str, Json]]:
+    yield path, node
+    for name, below in (node.get("properties") or {}).items():
+        yield from nodes(below, f"{path}.{name}".lstrip("."))
+    for word in ("items", "additionalProperties"):
+        if isinstance(node.get(word), dict):
+            yield from nodes(node[word], f"{path}.{word}")
+
+
+NODES = dict(nodes(schema()))
+FIELDS = [path for path in NODES if path.rpartition(".")[2] not in ("", "items", "additionalProperties")]
+
+
+@pytest.fixture
+def cluster() -> Sandbox:
+    """Give an API server that knows our kind."""
+    return Sandbox(objects=[crd.definition()])
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_every_field_says_what_it_is(path: str) -> None:
+    """For kubectl explain."""
+    if path.startswith(("spec", "status")) or path in ("spec", "status"):
+        assert NODES[path].get("description"), path
+
+
+@pytest.mark.parametrize("path", NODES, ids=lambda path: path or "root")
+def test_every_node_is_structural(path: str) -> None:
+    """It has a type, and says nothing a structural schema may not say."""
+    node = NODES[path]
+    assert "type" in node or node.get("x-kubernetes-preserve-unknown-fields") or node.get("x-kubernetes-int-or-string")
+    assert not {"$ref", "anyOf", "oneOf", "allOf", "not", "definitions", "title", "examples"} & set(node)
+    assert not (node.get("properties") and node.get("additionalProperties"))
+
+
+@pytest.mark.parametrize("path", [path for path, node in NODES.items() if node.get("type") == "array"])
+def test_lists_of_the_spec_are_bounded(path: str) -> None:
+    """Rules walk them: without a bound the API server would refuse their cost."""
+    assert path.startswith("status") or "maxItems" in NODES[path]
+
+
+def test_an_object_reads_the_same_before_and_after_the_api_server_filled_it_in(cluster: Sandbox) -> None:
+    """The defaults of the CRD are those of the models."""
+    stored = cluster.create(PLAIN)
+    assert parse(stored).spec == parse(PLAIN).spec
+    filled = json.loads(parse(PLAIN).spec.model_dump_json(by_alias=True, exclude_none=True))
+    assert stored["spec"] == filled
+
+
+def test_a_new_object_is_not_taken_for_observed(cluster: Sandbox) -> None:
+    """kstatus: a generation below the first."""
+    assert cluster.create(PLAIN)["status"] == {"observedGeneration": -1}
+
+
+def test_the_versions_say_what_they_serve() -> None:
+    """Status and scale subresources, and columns that answer the first questions."""
+    (version,) = crd.definition()["spec"]["versions"]
+    assert version["subresources"]["status"] == {}
+    assert version["subresources"]["scale"] == {
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    }
+    columns = [column["name"] for column in version["additionalPrinterColumns"]]
+    assert {"Ready", "Age"} <= set(columns)
+
+
+SPANNING = {rule.field for rule in RULES}
+SEEN_BY_SCHEMA = [
+    name
+    for name, (path, _, message) in WRONG.items()
+    if path.startswith("spec") and message.split(":")[0] not in SPANNING and "unknown field" not in message
+]
+
+
+@pytest.mark.parametrize("name", SEEN_BY_SCHEMA)
+def test_what_reading_refuses_the_api_server_refuses_too(cluster: Sandbox, name: str) -> None:
+    """All but what spans fields, which its CEL rules refuse, and unknown fields, which it prunes."""
+    path, value, _ = WRONG[name]
+    with pytest.raises(ApiError, match="is invalid"):
+        cluster.create(changed(path, value))
+
+
+RIGHT: dict[str, tuple[str, object]] = {
+    "all of a model": (
+        "spec.model",
+        {
+            "name": "a/b",
+            "servedName": "b",
+            "config": {"any": {"thing": [1]}},
+            "weightBytes": "15Gi",
+            "contextLength": 1,
+            "concurrency": 100000,
+            "quantization": "nvfp4",
+            "kvCacheDtype": "fp8",
+            "trustRemoteCode": True,
+            "gpuMemoryReserve": "2Gi",
+        },
+    ),
+    "a private model": ("spec.model.source", {"huggingFace": {"revision": "v1", "tokenSecretRef": {"name": "s"}}}),
+    "a claim": ("spec.model.source", {"persistentVolumeClaim": {"claimName": "c", "path": "a/b"}}),
+    "a host path": ("spec.model.source", {"hostPath": {"path": "/weights"}}),
+    "an image": ("spec.model.source", {"image": {"reference": "r.example/x@sha256:0"}}),
+    "products": ("spec.gpuBudget.products", ["NVIDIA-H200", "NVIDIA-H100-80GB-HBM3"]),
+    "no replica": ("spec.replicas", 0),
+    "pins": ("spec.parallelism", {"tensor": 4, "pipeline": 2, "expert": False}),
+    "an engine": ("spec.engine", {"image": "i:1", "imagePullPolicy": "Never", "args": ["--seed=1"]}),
+    "variables": (
+        "spec.engine.env",
+        [
+            {"name": "A", "value": ""},
+            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
+        ],
+    ),
+    "a place": (
+        "spec.placement",
+        {
+            "nodeSelector": {"rack": "7", "empty": ""},
+            "tolerations": [{"operator": "Exists"}, {"key": "a", "value": "b", "effect": "NoExecute"}],
+            "within": "topology.kubernetes.io/zone",
+            "priorityClassName": "high",
+        },
+    ),
+    "a template": (
+        "spec.podTemplate",
+        {"labels": {"a": "b"}, "limits": {"rdma/ib": "8"}, "requests": {"cpu": "8"}, "sharedMemory": "16Gi"},
+    ),
+    "a service": ("spec.service", {"port": 80, "type": "LoadBalancer"}),
+    "restarts": ("spec.restartPolicy", {"maxRestarts": 0}),
+}
+
+
+@pytest.mark.parametrize(("path", "value"), RIGHT.values(), ids=RIGHT)
+def test_what_is_right_is_taken_by_both_and_kept(cluster: Sandbox, path: str, value: object) -> None:
+    """Nothing is pruned, and what comes back reads the same."""
+    given = changed(path, value)
+    assert parse(cluster.create(given)).spec == parse(given).spec
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.field + "/" + rule.message[:20])
+def test_every_rule_that_spans_fields_is_in_the_schema(rule: Any) -> None:
+    """As CEL, at its place, with a message."""
+    path = ".".join(rule.at)
+    written = NODES[path]["x-kubernetes-validations"]
+    assert {"rule": rule.cel, "message": rule.message} in written
+
+
+def test_a_wrong_spec_is_refused_before_facts_are_asked_for() -> None:
+    """No Hub is asked for an object that is refused anyway."""
+    with pytest.raises(InvalidObject):
+        parse(changed("spec.replicas", 100))
