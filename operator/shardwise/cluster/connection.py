@@ -45,8 +45,8 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None) ->
     settings = Configuration()
     try:
         await _load(settings, kubeconfig, context)
-    except (ConfigException, OSError) as error:
-        raise Refused(f"no cluster to talk to: {error}") from error
+    except Exception as error:  # a file of any shape may be there, and the library checks none
+        raise Refused(f"no cluster to talk to: {_brief(error)}") from error
     token = (settings.api_key or {}).get("BearerToken")
     return Connection(
         server=settings.host,
@@ -59,6 +59,11 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None) ->
         kubeconfig=kubeconfig,
         context=context,
     )
+
+
+def _brief(error: Exception) -> str:
+    known = isinstance(error, ConfigException | OSError)
+    return str(error) if known else f"the kubeconfig cannot be read: {str(error).splitlines()[0]}"
 
 
 async def _load(settings: Configuration, kubeconfig: Path | None, context: str | None) -> None:

@@ -81,7 +81,7 @@ def _short(why: MemoryShort | OverBudget | NoRoom | DomainTooSmall) -> str:
 def _lost(why: MoreGpus | Tight | Slower | Preferred) -> str:
     match why:
         case MoreGpus(gpus, chosen):
-            return f"fits, and needs {plural(gpus, 'GPU')} where {chosen} are enough"
+            return f"fits, and needs {plural(gpus, 'GPU')} where {chosen} {'is' if chosen == 1 else 'are'} enough"
         case Tight(slack, wanted):
             return f"fits, but tightly: {gib(slack)} of slack a GPU, {gib(wanted)} wanted"
         case Slower(measure, ratio):
