@@ -72,7 +72,7 @@ unit: $(READY) ## Run the tests
 
 .PHONY: testbed
 testbed: $(READY) ## Build the real control plane that test-cluster runs on, once: needs Go
-	PYTHONPATH=. $(BIN)/python tests/cluster/binaries.py
+	$(BIN)/python -m tests.cluster.binaries
 
 .PHONY: test-cluster
 test-cluster: testbed ## Run the operator on a real API server, scheduler and controllers

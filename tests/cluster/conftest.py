@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.cluster.operator import Installed, Running, chart_installed
+from tests.cluster.installed import Installed, Running, chart_installed
 from tests.cluster.plane import ControlPlane, as_kwok, control_plane, wait_until
 
 from shardwise.cli.demo import fleet_documents

@@ -4,7 +4,7 @@ import signal
 from collections import Counter
 from typing import Any
 
-from tests.cluster.operator import MODELS, Installed, Running, relaxed
+from tests.cluster.installed import MODELS, Installed, Running, relaxed
 from tests.cluster.plane import wait_until
 from tests.support.operating import a_large_model, a_model
 
