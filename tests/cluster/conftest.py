@@ -1,12 +1,17 @@
 """One real control plane for the whole run, and the operator on it as the chart installs it."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 
+import aiohttp
 import pytest
+from tests.cluster.conformance import Api, fresh_namespace
 from tests.cluster.installed import Installed, Running, chart_installed
 from tests.cluster.plane import ControlPlane, as_kwok, control_plane, wait_until
+from tests.sandbox.support import widget_crd
 
 from shardwise.cli.demo import fleet_documents
+from shardwise.sandbox import Sandbox, sample_fleet
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,3 +44,31 @@ def running(installed: Installed) -> Iterator[Running]:
     """Give the operator as a process of its own, with the rights of the chart, and an empty namespace to use."""
     with installed.running() as operator:
         yield operator
+
+
+@pytest.fixture(params=["in-memory", pytest.param("real", marks=pytest.mark.cluster)])
+async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
+    """Give each of the two API servers, with a kind of our own and an empty namespace."""
+    namespace = fresh_namespace()
+    async with contextlib.AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        if request.param == "real":
+            real: ControlPlane = request.getfixturevalue("widgets")
+            made = Api(session, real.url, namespace, real.ssl_context())
+        else:
+            sandbox = await stack.enter_async_context(Sandbox(objects=[widget_crd(), *sample_fleet()]))
+            made = Api(session, sandbox.url, namespace, tls=False)
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+        assert (await made.call("POST", "/api/v1/namespaces", body)).status == 201
+        if request.param == "real":
+            await made.there("serviceaccounts", "default")  # pods need it, and a controller makes it
+        yield made
+
+
+@pytest.fixture(scope="session")
+def widgets(plane: ControlPlane) -> ControlPlane:
+    """Give the control plane with the widgets' kind on it."""
+    plane.kubectl("apply", "--server-side", "-f", "-", given=widget_crd())
+    plane.kubectl("wait", "--for=condition=Established", "crd/widgets.test.dev", "--timeout=60s")
+    wait_until(lambda: plane.kubectl("get", "widgets", "-A", "-o", "name") == "", "widgets served")
+    return plane

@@ -44,6 +44,7 @@ def widget_crd() -> Json:
         "x-kubernetes-list-map-keys": ["type"],
         "items": {
             "type": "object",
+            "required": ["type"],
             "properties": {key: {"type": "string"} for key in ("type", "status", "reason", "message")},
         },
     }

@@ -197,6 +197,15 @@ STRUCTURAL: dict[str, tuple[Json, list[str]]] = {
     ),
     "unique items": ({"type": "array", "items": {"type": "string"}, "uniqueItems": True}, ["s.uniqueItems"]),
     "a list without items": ({"type": "array"}, ["s.items"]),
+    "a key of a list that items may lack": (
+        {
+            "type": "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["k"],
+            "items": {"type": "object", "properties": {"k": {"type": "string"}}},
+        },
+        ["s.items.properties[k].default"],
+    ),
     "inside items": ({"type": "array", "items": {}}, ["s.items.type"]),
     "inside properties": ({"type": "object", "properties": {"a": {}}}, ["s.properties[a].type"]),
     "inside additional properties": (

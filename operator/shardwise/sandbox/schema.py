@@ -96,4 +96,15 @@ def _errors_below(schema: Schema, path: str) -> Iterator[Cause]:
         if "items" not in schema:
             yield Cause("FieldValueRequired", "Required value: must be specified", f"{path}.items")
         else:
+            yield from _loose_keys(schema, f"{path}.items")
             yield from structural_errors(schema["items"], f"{path}.items")
+
+
+def _loose_keys(schema: Schema, path: str) -> Iterator[Cause]:
+    """Give the keys of a keyed list that an item may lack."""
+    items = schema["items"]
+    for key in schema.get("x-kubernetes-list-map-keys") or ():
+        field = (items.get("properties") or {}).get(key) or {}
+        if key not in (items.get("required") or ()) and "default" not in field:
+            why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+            yield Cause("FieldValueRequired", f"Required value: {why}", f"{path}.properties[{key}].default")

@@ -7,9 +7,17 @@ from typing import Final
 from shardwise.sandbox import managed_fields, patching, schema
 from shardwise.sandbox.admission import Admission, Options, refuse_unknown
 from shardwise.sandbox.apply import Application, apply
-from shardwise.sandbox.errors import Cause, already_exists, bad_request, invalid, not_found, unsupported_media_type
+from shardwise.sandbox.errors import (
+    Cause,
+    already_exists,
+    bad_request,
+    conflict,
+    invalid,
+    not_found,
+    unsupported_media_type,
+)
 from shardwise.sandbox.managed_fields import Owner
-from shardwise.sandbox.objects import Json, JsonObject, is_deleting, meta, name_of, with_meta, without_nulls
+from shardwise.sandbox.objects import Json, JsonObject, is_deleting, meta, name_of, uid_of, with_meta, without_nulls
 from shardwise.sandbox.resources import ResourceType
 from shardwise.sandbox.store import Ref, Store, ref_of
 
@@ -103,6 +111,9 @@ class Writer:
     def _apply_new(self, target: Target, wanted: JsonObject, how: Application, options: Options) -> JsonObject:
         if target.subresource:
             raise not_found(target.resource, target.ref[1])
+        if uid_of(wanted):
+            why = f"uid mismatch: the provided object specified uid {uid_of(wanted)}, and no existing object was found"
+            raise conflict(target.resource, target.ref[1], why)
         obj = self._admission.for_create(target.resource, target.ref[0], wanted, options)
         entries = meta(apply(target.resource.merge_schema, None, wanted, how))["managedFields"]
         return self._insert(target.resource, with_meta(obj, managedFields=entries), options)

@@ -1,0 +1,158 @@
+"""One client for both API servers, the real one and the in-memory one, so that the same tests run against both."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+
+Json = dict[str, Any]
+
+JSON: Final = "application/json"
+MERGE: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+STRATEGIC: Final = "application/strategic-merge-patch+json"
+APPLY: Final = "application/apply-patch+yaml"
+GROUP: Final = "test.dev/v1"
+LIMIT: Final = 30.0
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server answered."""
+
+    status: int
+    body: Json
+
+    @property
+    def reason(self) -> str:
+        """Give the machine-readable reason of a refusal."""
+        return str(self.body.get("reason"))
+
+    @property
+    def causes(self) -> list[tuple[str, str]]:
+        """Give reason and field of each cause of a refusal, sorted.
+
+        The real server adds what follows from a value of the wrong type: that its CEL rules could not be evaluated, or
+        that a scale could not be read. Those name no field, or one with a dot before it.
+        """
+        causes = (self.body.get("details") or {}).get("causes") or ()
+        found = sorted((str(one.get("reason")), str(one.get("field"))) for one in causes)
+        own = [(reason, field) for reason, field in found if not field.startswith((".", "<nil>"))]
+        return own or found
+
+
+@dataclass
+class Api:
+    """An API server and a namespace of its own on it."""
+
+    session: aiohttp.ClientSession
+    url: str
+    namespace: str
+    tls: ssl.SSLContext | bool
+
+    async def call(
+        self, method: str, path: str, body: object = None, content_type: str = JSON, **query: str | int
+    ) -> Answer:
+        """Make a call, and give the answer."""
+        data = None if body is None else json.dumps(body)
+        headers = {"Content-Type": content_type} if body is not None else {}
+        async with self.session.request(
+            method, self.url + path, data=data, headers=headers, params=query, ssl=self.tls
+        ) as answer:
+            text = await answer.text()
+            return Answer(answer.status, json.loads(text) if answer.content_type == JSON else {"message": text})
+
+    def path(self, plural: str, name: str = "", subresource: str = "") -> str:
+        """Give the path of widgets, or of a core kind, in our namespace."""
+        root = f"/apis/{GROUP}" if plural == "widgets" else "/api/v1"
+        if plural == "leases":
+            root = "/apis/coordination.k8s.io/v1"
+        parts = (f"{root}/namespaces/{self.namespace}/{plural}", name, subresource)
+        return "/".join(part for part in parts if part)
+
+    async def create(self, plural: str, body: Json, **query: str | int) -> Answer:
+        """Create an object."""
+        return await self.call("POST", self.path(plural), body, **query)
+
+    async def made(self, plural: str, body: Json) -> Json:
+        """Create an object that must be taken, and give it."""
+        answer = await self.create(plural, body)
+        assert answer.status == 201, answer.body
+        return answer.body
+
+    async def get(self, plural: str, name: str) -> Answer:
+        """Get an object."""
+        return await self.call("GET", self.path(plural, name))
+
+    async def list(self, plural: str, **query: str | int) -> list[str]:
+        """List the names of what is there."""
+        answer = await self.call("GET", self.path(plural), **query)
+        assert answer.status == 200, answer.body
+        return [one["metadata"]["name"] for one in answer.body["items"]]
+
+    async def patch(
+        self, plural: str, name: str, body: object, kind: str = MERGE, sub: str = "", **query: str | int
+    ) -> Answer:
+        """Patch an object."""
+        return await self.call("PATCH", self.path(plural, name, sub), body, kind, **query)
+
+    async def apply(self, plural: str, body: Json, manager: str = "a", sub: str = "", **query: str | int) -> Answer:
+        """Apply an object, server-side."""
+        return await self.patch(plural, body["metadata"]["name"], body, APPLY, sub, fieldManager=manager, **query)
+
+    async def delete(self, plural: str, name: str, body: Json | None = None) -> Answer:
+        """Delete an object."""
+        return await self.call("DELETE", self.path(plural, name), body)
+
+    async def gone(self, plural: str, name: str) -> None:
+        """Wait until an object is gone."""
+        await self._answers(plural, name, 404)
+
+    async def there(self, plural: str, name: str) -> None:
+        """Wait until an object is there."""
+        await self._answers(plural, name, 200)
+
+    async def _answers(self, plural: str, name: str, status: int) -> None:
+        async with asyncio.timeout(LIMIT):
+            while (await self.get(plural, name)).status != status:  # noqa: ASYNC110 - a server, not a task of ours
+                await asyncio.sleep(0.02)
+
+    @contextlib.asynccontextmanager
+    async def watch(self, plural: str, **query: str | int) -> AsyncIterator["Watch"]:
+        """Watch a kind in our namespace."""
+        params = {"watch": "true", **query}
+        async with self.session.get(self.url + self.path(plural), params=params, ssl=self.tls) as answer:
+            yield Watch(answer)
+
+
+class Watch:
+    """The lines of a watch, one event each."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+
+    async def next(self) -> tuple[str, Json]:
+        """Give type and object of the next event."""
+        async with asyncio.timeout(LIMIT):
+            event = json.loads(await self._answer.content.readline())
+        return event["type"], event["object"]
+
+    async def until(self, kind: str) -> Json:
+        """Give the object of the next event of a type."""
+        while True:
+            found, obj = await self.next()
+            if found == kind:
+                return obj
+
+
+def fresh_namespace() -> str:
+    """Name a namespace nobody has used."""
+    return f"conformance-{next(_numbers)}"
