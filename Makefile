@@ -17,6 +17,9 @@ READY := $(VENV)/.ready
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
   --no-emit-index-url --no-emit-find-links
 
+# TLS connections to a server of another process may be closed after the loop that used them.
+LATE_SOCKETS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
+
 .PHONY: help
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,7 +79,7 @@ testbed: $(READY) ## Build the real control plane that test-cluster runs on, onc
 
 .PHONY: test-cluster
 test-cluster: testbed ## Run the operator on a real API server, scheduler and controllers
-	$(BIN)/python -m pytest -m cluster tests/cluster $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m cluster tests/cluster $(LATE_SOCKETS) $(PYTEST_ARGS)
 
 .PHONY: crds
 crds: $(READY) ## Write the CustomResourceDefinition from the models

@@ -1,5 +1,6 @@
 """One real control plane for the whole run, and the operator on it as the chart installs it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 
@@ -51,6 +52,7 @@ async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
     """Give each of the two API servers, with a kind of our own and an empty namespace."""
     namespace = fresh_namespace()
     async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.sleep, 0.1)  # aiohttp's TLS connections are closed a little after its session
         session = await stack.enter_async_context(aiohttp.ClientSession())
         if request.param == "real":
             real: ControlPlane = request.getfixturevalue("widgets")
