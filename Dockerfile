@@ -7,8 +7,8 @@ WORKDIR /src
 # Dependencies first: this layer lasts until the lock changes. No compiler: a dependency without a wheel is an error.
 COPY requirements.lock requirements-build.lock ./
 RUN python -m venv /venv \
- && /venv/bin/python -m pip install --only-binary=:all: --require-hashes -r requirements.lock \
- && python -m pip install --only-binary=:all: --require-hashes -r requirements-build.lock
+ && /venv/bin/python -m pip install --only-binary=:all: --no-deps --require-hashes -r requirements.lock \
+ && python -m pip install --only-binary=:all: --no-deps --require-hashes -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY operator ./operator
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \

@@ -39,10 +39,11 @@ def test_its_python_is_one_the_package_supports() -> None:
 
 
 def test_it_installs_nothing_that_is_not_locked() -> None:
-    """Every pip install is by hash, or of the wheel built here, without an index."""
+    """Every pip install is by hash, or of the wheel built here, without an index; none resolves anything anew."""
     installs = [part for word, rest in _steps() if word == "RUN" for part in rest.split("&&") if "pip install" in part]
     assert len(installs) == 3
     assert [part for part in installs if "--require-hashes" not in part and "--no-deps --no-index" not in part] == []
+    assert [part for part in installs if "--no-deps" not in part] == []
     assert "pip wheel --no-deps --no-build-isolation" in TEXT
 
 
