@@ -9,17 +9,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from shardwise.checkpoint.fields import ConfigError, Fields
+from shardwise.checkpoint.making import ENTRIES, Maker, Storage
+from shardwise.checkpoint.parts import Grouped, Latent, Part, dense, grouped_attention, latent_attention, mixture
 from shardwise.checkpoint.precision import Precisions, read_precisions
-from shardwise.domain.model import (
-    Attention,
-    DenseFfn,
-    ExpertFfn,
-    Ffn,
-    GroupedAttention,
-    LatentAttention,
-    Layer,
-    ModelFacts,
-)
+from shardwise.domain.model import Experts, Layer, ModelFacts, Split, Weight, Widths
 
 KNOWN_TYPES: Final = frozenset(
     {
@@ -81,22 +74,38 @@ def from_config(
     fields = whole.section("text_config") or whole
     _refuse_unreadable(fields)
     precisions = read_precisions(whole, fields, quantization)
+    storage = precisions.storage()
+    layers = _layers(fields, storage)
+    kinds = tuple(dict.fromkeys(layers))
+    position = {kind: index for index, kind in enumerate(kinds)}
+    hidden, vocabulary = fields.count("hidden_size", "n_embd"), fields.count("vocab_size")
+    tied = fields.flag("tie_word_embeddings", default=fields.text("model_type") == "gemma")
     return ModelFacts(
         name=name,
         architecture=_architecture(whole),
-        layers=_layers(fields),
-        hidden=fields.count("hidden_size", "n_embd"),
-        vocabulary=fields.count("vocab_size"),
-        tied_embeddings=fields.flag("tie_word_embeddings", default=fields.text("model_type") == "gemma"),
+        kinds=kinds,
+        order=tuple(position[layer] for layer in layers),
+        embedding=_vocabulary(storage, "model.embed_tokens", vocabulary, hidden),
+        head=_head(storage, vocabulary, hidden, tied=tied),
+        tied=tied,
+        hidden=hidden,
+        vocabulary=vocabulary,
         context_length=_context_length(fields),
         quantization=precisions.quantization,
-        linear=precisions.linear,
-        expert=precisions.expert,
-        plain=precisions.plain,
         origin=origin,
         checkpoint_bytes=checkpoint_bytes if quantization == "auto" else None,
+        guessed=fields.text("model_type") not in KNOWN_TYPES,
         notes=_notes(fields, precisions),
     )
+
+
+def _vocabulary(storage: Storage, name: str, vocabulary: int, hidden: int) -> tuple[Weight, ...]:
+    return Maker(storage).plain(name, (vocabulary, hidden), Split.VOCABULARY, vocabulary, ENTRIES)
+
+
+def _head(storage: Storage, vocabulary: int, hidden: int, *, tied: bool) -> tuple[Weight, ...]:
+    norm = Maker(storage).vector("model.norm.weight", hidden)
+    return norm if tied else norm + _vocabulary(storage, "lm_head", vocabulary, hidden)
 
 
 def _refuse_unreadable(fields: Fields) -> None:
@@ -122,30 +131,60 @@ def _context_length(fields: Fields) -> int:
     return fields.count("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 
 
-def _layers(fields: Fields) -> tuple[Layer, ...]:
+def _layers(fields: Fields, storage: Storage) -> tuple[Layer, ...]:
     count = fields.count("num_hidden_layers", "n_layer")
     if count > _MOST_LAYERS:
         raise ConfigError(f"config of `{fields.name}` has {count} layers: at most {_MOST_LAYERS} are understood")
     windows = _windows(fields, count)
-    attentions = {window: _attention(fields, window) for window in set(windows)}
-    dense, expert = _dense_ffn(fields), _expert_ffn(fields)
-    return tuple(Layer(attentions[window], _ffn(fields, index, dense, expert)) for index, window in enumerate(windows))
+    return tuple(_layer(fields, storage, index, window) for index, window in enumerate(windows))
 
 
-def _ffn(fields: Fields, index: int, dense: DenseFfn | None, expert: ExpertFfn | None) -> Ffn:
-    chosen: Ffn | None = expert if expert is not None and _is_expert_layer(fields, index) else dense
-    if chosen is None:
+def _layer(fields: Fields, storage: Storage, index: int, window: int | None) -> Layer:
+    make = Maker(storage, f"model.layers.{index}.")
+    hidden = fields.count("hidden_size", "n_embd")
+    norms = make.vector("input_layernorm.weight", hidden) + make.vector("post_attention_layernorm.weight", hidden)
+    attention, ffn = _attention(fields, make, window), _ffn(fields, make, index)
+    widths = Widths(attention.widths.split + ffn.widths.split, ffn.widths.whole, ffn.widths.expert)
+    return Layer(norms + attention.weights + ffn.weights, attention.cache, widths)
+
+
+def _ffn(fields: Fields, make: Maker, index: int) -> Part:
+    hidden = fields.count("hidden_size", "n_embd")
+    if _is_expert_layer(fields, index):
+        return _mixture(fields, make, hidden)
+    intermediate = fields.optional("intermediate_size", "n_inner")
+    if intermediate is None:
         raise ConfigError(f"config of `{fields.name}` lacks `intermediate_size`: the width of its feed-forward layers")
-    return chosen
+    activation = fields.text("hidden_act") or fields.text("activation_function") or "silu"
+    gated = fields.text("model_type") == "gemma" or activation not in _UNGATED_ACTIVATIONS
+    return dense(make, hidden, intermediate, gated=gated)
+
+
+def _experts(fields: Fields) -> int | None:
+    return fields.optional("n_routed_experts", "num_local_experts", "num_experts")
 
 
 def _is_expert_layer(fields: Fields, index: int) -> bool:
     """Follow DeepSeek's ``first_k_dense_replace`` and Qwen's ``mlp_only_layers`` and ``decoder_sparse_step``."""
+    if _experts(fields) is None:
+        return False
     only_dense = fields.values.get("mlp_only_layers")
     if isinstance(only_dense, list) and index in only_dense:
         return False
     step = fields.count("decoder_sparse_step", "moe_layer_freq", default=1)
     return index >= (fields.optional("first_k_dense_replace") or 0) and (index + 1) % step == 0
+
+
+def _mixture(fields: Fields, make: Maker, hidden: int) -> Part:
+    experts = _experts(fields) or 0
+    intermediate = fields.count("moe_intermediate_size", "intermediate_size")
+    shared = fields.optional("shared_expert_intermediate_size") or intermediate * (
+        fields.optional("n_shared_experts") or 0
+    )
+    active = fields.count("num_experts_per_tok", "experts_per_token", "top_k_experts")
+    if active > experts:
+        raise ConfigError(f"config of `{fields.name}` has {active} active experts of {experts}: at most all can be")
+    return mixture(make, hidden, intermediate, Experts(experts, active), shared=shared)
 
 
 def _windows(fields: Fields, count: int) -> tuple[int | None, ...]:
@@ -160,17 +199,17 @@ def _windows(fields: Fields, count: int) -> tuple[int | None, ...]:
     return tuple(window if kind == "sliding_attention" else None for kind in kinds)
 
 
-def _attention(fields: Fields, window: int | None) -> Attention:
+def _attention(fields: Fields, make: Maker, window: int | None) -> Part:
     heads = fields.count("num_attention_heads", "n_head")
-    if fields.optional("kv_lora_rank") is not None:
-        return _latent(fields, heads)
     hidden = fields.count("hidden_size", "n_embd")
+    if fields.optional("kv_lora_rank") is not None:
+        return latent_attention(make, hidden, _latent(fields, heads))
     kv_heads = fields.count("num_key_value_heads", default=heads)
     if heads % kv_heads:
         raise ConfigError(
             f"config of `{fields.name}` has {kv_heads} `num_key_value_heads` for {heads} heads: no divisor"
         )
-    return GroupedAttention(
+    shape = Grouped(
         heads=heads,
         kv_heads=kv_heads,
         head_dim=fields.count("head_dim", default=max(1, hidden // heads)),
@@ -178,42 +217,15 @@ def _attention(fields: Fields, window: int | None) -> Attention:
         qk_norm=fields.text("model_type") in {"qwen3", "qwen3_moe"},
         window=window,
     )
+    return grouped_attention(make, hidden, shape)
 
 
-def _latent(fields: Fields, heads: int) -> LatentAttention:
-    return LatentAttention(
+def _latent(fields: Fields, heads: int) -> Latent:
+    return Latent(
         heads=heads,
         q_rank=fields.optional("q_lora_rank"),
         kv_rank=fields.count("kv_lora_rank"),
         nope_dim=fields.count("qk_nope_head_dim"),
         rope_dim=fields.count("qk_rope_head_dim"),
         value_dim=fields.count("v_head_dim"),
-    )
-
-
-def _dense_ffn(fields: Fields) -> DenseFfn | None:
-    intermediate = fields.optional("intermediate_size", "n_inner")
-    if intermediate is None:
-        return None
-    activation = fields.text("hidden_act") or fields.text("activation_function") or "silu"
-    gated = fields.text("model_type") == "gemma" or activation not in _UNGATED_ACTIVATIONS
-    return DenseFfn(intermediate, gated=gated)
-
-
-def _expert_ffn(fields: Fields) -> ExpertFfn | None:
-    experts = fields.optional("n_routed_experts", "num_local_experts", "num_experts")
-    if experts is None:
-        return None
-    intermediate = fields.count("moe_intermediate_size", "intermediate_size")
-    shared = fields.optional("shared_expert_intermediate_size") or intermediate * (
-        fields.optional("n_shared_experts") or 0
-    )
-    active = fields.count("num_experts_per_tok", "experts_per_token", "top_k_experts")
-    if active > experts:
-        raise ConfigError(f"config of `{fields.name}` has {active} active experts of {experts}: at most all can be")
-    return ExpertFfn(
-        experts=experts,
-        active=active,
-        intermediate=intermediate,
-        shared_intermediate=shared,
     )

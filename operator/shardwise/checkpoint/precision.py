@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shardwise.checkpoint.fields import ConfigError, Fields
+from shardwise.checkpoint.making import Storage
 from shardwise.domain.model import Precision, Quantization
 
 _DTYPE_BYTES: Final = {"bfloat16": 2, "float16": 2, "float32": 4, "float8_e4m3fn": 1}
@@ -20,6 +21,10 @@ class Precisions:
     linear: Precision
     expert: Precision
     notes: tuple[str, ...] = ()
+
+    def storage(self) -> Storage:
+        """Give the precision of each weight by its name."""
+        return Storage(self.plain, lambda name: self.expert if ".experts." in name else self.linear)
 
 
 def read_precisions(whole: Fields, text: Fields, forced: str) -> Precisions:

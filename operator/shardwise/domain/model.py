@@ -1,8 +1,11 @@
 """What a model is made of, as far as splitting it over GPUs asks.
 
-Shapes are element counts of the checkpoint's own tensors; bytes come from the precision they are stored in.
+A model is a sequence of layers, a layer is a list of weights and what it keeps of a sequence. Every weight says how the
+ranks of a tensor group share it, so that bytes per rank, legal degrees and bytes read per token all follow from one list,
+for every architecture alike.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -12,6 +15,7 @@ class Quantization(StrEnum):
 
     NONE = "none"
     FP8 = "fp8"
+    INT8 = "int8"
     INT4 = "int4"
     MXFP4 = "mxfp4"
     NVFP4 = "nvfp4"
@@ -19,96 +23,173 @@ class Quantization(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """Bytes per element of one kind of tensor, block scales included.
+    """Bytes per element of a stored weight, block scales included.
 
-    ``block`` is the edge of a quantisation block ``(out, in)``; a partition of a weight must be a multiple of it.
-    ``(1, n)`` is a group along the input only; ``None`` means that any split is fine.
+    ``block`` is the edge of a quantisation block ``(outputs, inputs)``; a partition of a weight must hold whole blocks.
+    ``(1, n)`` is a group along the inputs only; ``None`` means that any split is fine.
     """
 
     bytes_per_element: float
     block: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GroupedAttention:
-    """Multi-head, grouped-query or multi-query attention. ``window`` in tokens, where the layer slides."""
+class Split(StrEnum):
+    """How the ranks of a tensor group share a weight."""
 
-    heads: int
+    WHOLE = "whole"
+    """Every rank holds all of it: norms, routers, the down-projections of latent attention."""
+
+    OUTPUTS = "outputs"
+    """Column-parallel: each rank holds an equal part of the outputs."""
+
+    INPUTS = "inputs"
+    """Row-parallel: each rank holds an equal part of the inputs; an all-reduce follows."""
+
+    COPIED = "copied"
+    """By the outputs, in as many parts as there are units; ranks beyond them hold copies: keys and values."""
+
+    VOCABULARY = "vocabulary"
+    """By vocabulary entries, padded as the engine pads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """Of how many like weights one is, and how many of them a token meets."""
+
+    count: int
+    active: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A matrix ``(outputs, inputs)``, or a vector (``inputs`` 1), as the checkpoint names it inside its layer.
+
+    ``units`` of the kind ``what`` (attention heads, columns) are what the split deals out; they must divide by the tensor
+    degree. ``experts``: there are that many of it, dealt out whole under expert parallelism. ``linear``: of the kind that
+    engines quantise when told to. ``derived``: no tensor of the checkpoint, made by the engine when it loads.
+    """
+
+    name: str
+    outputs: int
+    inputs: int
+    split: Split
+    units: int
+    what: str
+    precision: Precision
+    experts: Experts | None = None
+    linear: bool = True
+    derived: bool = False
+
+    @property
+    def elements(self) -> int:
+        """Elements of all experts' together."""
+        return self.outputs * self.inputs * (self.experts.count if self.experts else 1)
+
+    @property
+    def size(self) -> float:
+        """Bytes of all experts' together."""
+        return self.elements * self.precision.bytes_per_element
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedCache:
+    """Keys and values of each KV head. ``window`` in tokens, where the layer slides or attends in chunks."""
+
     kv_heads: int
-    head_dim: int
-    bias: bool = False
-    qk_norm: bool = False
+    key_dim: int
+    value_dim: int
     window: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class LatentAttention:
-    """Multi-head latent attention (DeepSeek, Kimi): one compressed key-value head, the same on every rank."""
+class LatentCache:
+    """One compressed head, the same on every rank (DeepSeek, Kimi). ``width`` in elements a token.
 
-    heads: int
-    q_rank: int | None
-    kv_rank: int
-    nope_dim: int
-    rope_dim: int
-    value_dim: int
+    ``index_bytes`` are what sparse attention keeps besides, a token, in a precision of its own.
+    """
 
-
-Attention = GroupedAttention | LatentAttention
+    width: int
+    index_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class DenseFfn:
-    """A feed-forward block every token passes. ``gated``: gate and up projections (SwiGLU), else up only."""
+class StateCache:
+    """A state of constant size a sequence (Mamba, linear attention), shared over the tensor group. Bytes."""
 
-    intermediate: int
-    gated: bool = True
+    size: int
+
+
+Cache = GroupedCache | LatentCache | StateCache
 
 
 @dataclass(frozen=True, slots=True)
-class ExpertFfn:
-    """A mixture of experts: ``active`` of ``experts`` per token, and shared ones that every token passes."""
+class Widths:
+    """Elements of intermediate results one token has in a layer: activations are sized by them.
 
-    experts: int
-    active: int
-    intermediate: int
-    shared_intermediate: int = 0
+    ``split`` are shared over the tensor group, ``whole`` are the same on every rank, ``expert`` are shared only while
+    each expert is split.
+    """
 
-
-Ffn = DenseFfn | ExpertFfn
+    split: int = 0
+    whole: int = 0
+    expert: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One decoder layer."""
+    """One decoder layer: its weights, what it keeps of a sequence, and how wide it gets.
 
-    attention: Attention
-    ffn: Ffn
+    ``reduces`` counts the all-reduces a tensor group does in it: one after attention, one after the feed-forward.
+    """
+
+    weights: tuple[Weight, ...]
+    cache: Cache | None = None
+    widths: Widths = Widths()
+    reduces: int = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """Everything the planner asks of a model.
 
-    ``linear`` is the precision of attention and dense FFN weights, ``expert`` that of routed experts, ``plain`` that
-    of what stays unquantised (embeddings, output head, norms, router). ``checkpoint_bytes`` is the published size
-    where it is known; it wins over the sum of the tensors. ``origin`` says where the facts come from.
+    ``kinds`` are its different layers, ``order`` the kind of each layer from first to last. ``embedding`` lies on the
+    first stage, ``head`` on the last; ``tied``: the output head is the embedding, which both ends hold when they are
+    different stages. ``tower`` (vision, audio) lies on the first stage. ``drafts`` are in the checkpoint, and loaded only
+    for speculative decoding. ``checkpoint_bytes`` is the published size of all of it where it is known; it wins over the
+    sum of the weights. ``origin`` says where the facts come from. ``guessed``: read off an architecture nobody counted.
     """
 
     name: str
     architecture: str
-    layers: tuple[Layer, ...]
+    kinds: tuple[Layer, ...]
+    order: tuple[int, ...]
+    embedding: tuple[Weight, ...]
+    head: tuple[Weight, ...]
+    tied: bool
     hidden: int
     vocabulary: int
-    tied_embeddings: bool
     context_length: int
     quantization: Quantization
-    linear: Precision
-    expert: Precision
-    plain: Precision
     origin: str
+    tower: tuple[Weight, ...] = ()
+    drafts: tuple[Weight, ...] = ()
     checkpoint_bytes: int | None = None
+    guessed: bool = False
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers, first to last."""
+        return tuple(self.kinds[kind] for kind in self.order)
+
+    def loaded(self) -> Iterator[Weight]:
+        """Give every weight an engine loads to serve, once each, those it derives included."""
+        yield from self.embedding
+        yield from self.tower
+        for layer in self.layers:
+            yield from layer.weights
+        yield from self.head
 
     def __hash__(self) -> int:
         """Hash what tells models apart; walking all layers on every look-up would cost more than planning."""
-        return hash((self.name, self.architecture, len(self.layers), self.hidden, self.quantization, self.linear))
+        return hash((self.name, self.architecture, len(self.order), self.hidden, self.quantization))
