@@ -73,7 +73,7 @@ def test_each_pod_is_started_with_these_very_words(layout: Layout, pods: tuple[i
     assert [pod.index for pod in found.pods] == list(range(len(pods)))
 
 
-COARSE = a_model(linear=Precision(1.0, (128, 128)))
+COARSE = a_model(precision=Precision(1.0, (128, 128)))
 PLAIN = a_model()
 
 

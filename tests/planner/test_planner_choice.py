@@ -15,7 +15,8 @@ from shardwise.domain.hardware import gpu_kind
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, MemoryUse
 from shardwise.planner.choose import Candidate, is_uneven, preference
-from shardwise.planner.cost import Links, all_reduce_seconds, estimate
+from shardwise.planner.cost import estimate
+from shardwise.planner.links import Links, all_reduce_seconds
 from shardwise.planner.pools import eligible
 
 ROOMY = MemoryUse(10, 0, 0, 0, 100)

@@ -5,29 +5,42 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.models import LLAMA_8B, LLAMA_70B, QWEN_235B_FP8, R1, a_demand, a_model, attention, facts
+from tests.support.models import (
+    LLAMA_8B,
+    LLAMA_70B,
+    QWEN_235B_FP8,
+    R1,
+    Dense,
+    Latent,
+    Mixed,
+    a_demand,
+    a_model,
+    attention,
+    facts,
+)
 
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import DenseFfn, ExpertFfn, LatentAttention, Precision
+from shardwise.domain.engine import EngineName
+from shardwise.domain.model import GroupedCache, Precision
 from shardwise.domain.plan import MemoryUse
 from shardwise.domain.units import GIB, MIB
-from shardwise.planner.memory import (
-    RESERVE_COLLECTIVES,
+from shardwise.planner.budgets import (
+    COMMUNICATOR_OF_ALL,
+    COMMUNICATOR_OF_PIPELINE,
+    COMMUNICATOR_OF_TENSOR,
     RESERVE_ONE_GPU,
-    is_tight,
-    kv_bytes,
-    memory_use,
-    total_weight_bytes,
 )
+from shardwise.planner.memory import is_tight, kv_bytes, memory_use
 from shardwise.planner.stages import layers_per_stage
-from shardwise.planner.weights import layer_bytes, padded_vocabulary, vocabulary_bytes
+from shardwise.planner.weights import bytes_on_rank, end_bytes, loaded_bytes, padded_vocabulary
 
 BYTES = Precision(1.0)
 
 
 def layer_elements(layout: Layout, **changes: object) -> float:
-    model = a_model(1, hidden=1024, precision=BYTES, plain=BYTES, **changes)  # type: ignore[arg-type]
-    return layer_bytes(model, model.layers[0], layout)
+    model = a_model(1, hidden=1024, **changes)  # type: ignore[arg-type]
+    weights = (replace(weight, precision=BYTES) for weight in model.kinds[0].weights)
+    return bytes_on_rank(weights, layout)
 
 
 NORMS = 2 * 1024
@@ -36,55 +49,55 @@ LAYERS = {
     "grouped, whole": (
         Layout(1, 1),
         attention(16, 4, 64),
-        DenseFfn(4096),
+        Dense(4096),
         2 * 1024 * 1024 + 2 * 1024 * 256 + DENSE + NORMS,
     ),
     "grouped, halved": (
         Layout(2, 1),
         attention(16, 4, 64),
-        DenseFfn(4096),
+        Dense(4096),
         1024 * 1024 + 1024 * 256 + DENSE / 2 + NORMS,
     ),
     "keys and values copied beyond the KV heads": (
         Layout(8, 1),
         attention(16, 4, 64),
-        DenseFfn(4096),
+        Dense(4096),
         2 * 1024 * 1024 / 8 + 2 * 1024 * 64 + DENSE / 8 + NORMS,
     ),
     "biases": (
         Layout(1, 1),
         attention(16, 4, 64, bias=True),
-        DenseFfn(4096),
+        Dense(4096),
         2 * 1024 * 1024 + 2 * 1024 * 256 + 1024 + 512 + DENSE + NORMS,
     ),
     "norms of queries and keys": (
         Layout(2, 1),
         attention(16, 4, 64, qk_norm=True),
-        DenseFfn(4096),
+        Dense(4096),
         1024 * 1024 + 1024 * 256 + 128 + DENSE / 2 + NORMS,
     ),
     "not gated": (
         Layout(1, 1),
         attention(16, 4, 64),
-        DenseFfn(4096, gated=False),
+        Dense(4096, gated=False),
         2 * 1024 * 1024 + 2 * 1024 * 256 + 2 * 1024 * 4096 + NORMS,
     ),
     "experts split": (
         Layout(4, 1),
         attention(16, 4, 64),
-        ExpertFfn(10, 2, 512),
+        Mixed(10, 2, 512),
         2 * 1024 * 1024 / 4 + 2 * 1024 * 64 + 10 * 3 * 1024 * 512 / 4 + 10 * 1024 + NORMS,
     ),
     "experts whole: the fullest rank has one more": (
         Layout(4, 1, expert=True),
         attention(16, 4, 64),
-        ExpertFfn(10, 2, 512),
+        Mixed(10, 2, 512),
         2 * 1024 * 1024 / 4 + 2 * 1024 * 64 + 3 * 3 * 1024 * 512 + 10 * 1024 + NORMS,
     ),
     "shared experts are split either way": (
         Layout(4, 1, expert=True),
         attention(16, 4, 64),
-        ExpertFfn(8, 2, 512, shared_intermediate=1024),
+        Mixed(8, 2, 512, shared=1024),
         2 * 1024 * 1024 / 4 + 2 * 1024 * 64 + 2 * 3 * 1024 * 512 + 3 * 1024 * 1024 / 4 + 8 * 1024 + NORMS,
     ),
 }
@@ -97,12 +110,12 @@ def test_a_layer_on_one_rank_is_counted(layout: Layout, attends: object, ffn: ob
 
 @pytest.mark.parametrize("tensor", [1, 2, 8])
 def test_low_rank_projections_of_latent_attention_are_whole_on_every_rank(tensor: int) -> None:
-    latent = LatentAttention(heads=16, q_rank=256, kv_rank=128, nope_dim=64, rope_dim=32, value_dim=64)
+    latent = Latent(heads=16, q_rank=256, kv_rank=128, nope_dim=64, rope_dim=32, value_dim=64)
     whole = 1024 * 256 + 1024 * (128 + 32) + 256 + 128 + NORMS
     up = 128 * 16 * (64 + 64)
     split = 256 * 16 * 96 + up + 16 * 64 * 1024 + DENSE
     absorbed = up / tensor
-    assert layer_elements(Layout(tensor, 1), attends=latent, ffn=DenseFfn(4096)) == whole + split / tensor + absorbed
+    assert layer_elements(Layout(tensor, 1), attends=latent, ffn=Dense(4096)) == whole + split / tensor + absorbed
 
 
 @pytest.mark.parametrize(("size", "padded"), [(1, 64), (64, 64), (65, 128), (32000, 32000), (128256, 128256)])
@@ -111,24 +124,30 @@ def test_the_vocabulary_is_padded_to_64(size: int, padded: int) -> None:
 
 
 def test_the_ends_hold_the_embedding_and_the_output_head() -> None:
-    model = a_model(2)
-    one = vocabulary_bytes(model, 1)
-    layer = layer_bytes(model, model.layers[0], Layout(1, 1))
-    assert total_weight_bytes(model) == 2 * layer + 2 * one
-    assert total_weight_bytes(replace(model, tied_embeddings=True)) == 2 * layer + one
+    one, norm = 128256 * 4096 * 2, 4096 * 2
+    assert end_bytes(a_model(2), 1) == (one, one + norm, 2 * one + norm)
+    assert end_bytes(a_model(2, tied=True), 1) == (one, one + norm, one + norm)
+
+
+def test_a_vision_tower_lies_whole_on_the_first_stage() -> None:
+    plain = a_model(2)
+    seeing = replace(plain, tower=(replace(plain.head[0], outputs=1000),))
+    assert [with_it - without for with_it, without in zip(end_bytes(seeing, 2), end_bytes(plain, 2), strict=True)] == [
+        2000,
+        0,
+        2000,
+    ]
 
 
 def test_tied_embeddings_are_held_at_both_ends_of_a_pipeline() -> None:
-    tied = a_model(2, tied_embeddings=True)
-    demand = a_demand(tied)
-    assert memory_use(demand, Layout(1, 2), 0).weights == int(
-        layer_bytes(tied, tied.layers[0], Layout(1, 2)) + vocabulary_bytes(tied, 1)
-    )
+    tied = a_model(2, tied=True)
+    layer, one, norm = bytes_on_rank(tied.kinds[0].weights, Layout(1, 1)), 128256 * 4096 * 2, 4096 * 2
+    assert memory_use(a_demand(tied), Layout(1, 2), 0).weights == int(layer + one + norm)
 
 
 def test_the_published_size_wins_over_the_count() -> None:
     model = a_model(4)
-    larger = replace(model, checkpoint_bytes=int(total_weight_bytes(model) * 1.5))
+    larger = replace(model, checkpoint_bytes=int(loaded_bytes(model) * 1.5))
     counted, published = (memory_use(a_demand(one), Layout(2, 2), 0).weights for one in (model, larger))
     assert published == pytest.approx(counted * 1.5, rel=1e-6)
 
@@ -141,11 +160,15 @@ def test_the_budget_is_the_engines_share_of_what_the_label_reports() -> None:
     ("layout", "reserve"),
     [
         (Layout(1, 1), RESERVE_ONE_GPU),
-        (Layout(2, 1), RESERVE_ONE_GPU + RESERVE_COLLECTIVES),
-        (Layout(1, 2), RESERVE_ONE_GPU + RESERVE_COLLECTIVES),
+        (Layout(2, 1), RESERVE_ONE_GPU + COMMUNICATOR_OF_ALL + COMMUNICATOR_OF_TENSOR),
+        (Layout(1, 2), RESERVE_ONE_GPU + COMMUNICATOR_OF_ALL + COMMUNICATOR_OF_PIPELINE),
+        (
+            Layout(2, 2),
+            RESERVE_ONE_GPU + COMMUNICATOR_OF_ALL + COMMUNICATOR_OF_TENSOR + COMMUNICATOR_OF_PIPELINE,
+        ),
     ],
 )
-def test_ranks_that_talk_reserve_more(layout: Layout, reserve: int) -> None:
+def test_each_group_a_rank_belongs_to_reserves_a_communicator(layout: Layout, reserve: int) -> None:
     assert memory_use(a_demand(LLAMA_8B), layout, 0).reserve == reserve
 
 
@@ -169,13 +192,13 @@ def test_what_is_needed_is_the_sum_and_slack_the_rest() -> None:
 )
 def test_a_sliding_layer_keeps_its_window_and_one_chunk(window: int | None, context: int, tokens: int) -> None:
     demand = a_demand(a_model(), context=context)
-    assert kv_bytes(demand, attention(window=window), 1) == 2 * 8 * 128 * 2 * tokens
+    assert kv_bytes(demand, GroupedCache(8, 128, 128, window), 1) == 2 * 8 * 128 * 2 * tokens
 
 
 def test_the_kv_cache_grows_with_concurrency_and_element_size() -> None:
-    one = kv_bytes(a_demand(LLAMA_8B), attention(), 1)
-    assert kv_bytes(a_demand(LLAMA_8B, concurrency=3), attention(), 1) == 3 * one
-    assert kv_bytes(a_demand(LLAMA_8B, kv_bytes=1), attention(), 1) == one / 2
+    one = kv_bytes(a_demand(LLAMA_8B), GroupedCache(8, 128, 128), 1)
+    assert kv_bytes(a_demand(LLAMA_8B, concurrency=3), GroupedCache(8, 128, 128), 1) == 3 * one
+    assert kv_bytes(a_demand(LLAMA_8B, kv_bytes=1), GroupedCache(8, 128, 128), 1) == one / 2
 
 
 @pytest.mark.parametrize("name", [LLAMA_70B, R1, QWEN_235B_FP8])
@@ -188,16 +211,16 @@ def test_more_tensor_parallelism_never_makes_a_rank_heavier(name: str, pipeline:
 @pytest.mark.parametrize("tensor", [1, 2, 4, 8])
 def test_the_ranks_of_a_dense_model_hold_at_least_the_whole_of_it(tensor: int) -> None:
     model = facts(LLAMA_70B)
-    assert memory_use(a_demand(model), Layout(tensor, 1), 0).weights * tensor >= int(total_weight_bytes(model)) - tensor
+    assert memory_use(a_demand(model), Layout(tensor, 1), 0).weights * tensor >= int(loaded_bytes(model)) - tensor
 
 
 @given(tensor=st.sampled_from([1, 2, 4, 8]), pipeline=st.integers(1, 32))
 def test_the_stages_together_hold_every_layer_and_the_fullest_at_least_its_share(tensor: int, pipeline: int) -> None:
     demand = a_demand(LLAMA_8B)
     use = memory_use(demand, Layout(tensor, pipeline), 80 * GIB)
-    share = demand.model.layers[0]
-    assert use.weights >= max(layers_per_stage(32, pipeline)) * layer_bytes(demand.model, share, Layout(tensor, 1)) - 1
-    assert use.weights <= total_weight_bytes(demand.model)
+    layer = bytes_on_rank(demand.model.kinds[0].weights, Layout(tensor, 1))
+    assert use.weights >= max(layers_per_stage(EngineName.VLLM, 32, pipeline)) * layer - 1
+    assert use.weights <= loaded_bytes(demand.model)
 
 
 @given(

@@ -8,6 +8,7 @@ from tests.support.models import (
     LLAMA_405B,
     QWEN_235B_FP8,
     R1,
+    Dense,
     Objective,
     a_demand,
     a_model,
@@ -20,7 +21,6 @@ from tests.support.plans import check_capacity, check_invariants, fate, planned,
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import DenseFfn
 from shardwise.domain.plan import Rule
 from shardwise.domain.refusal import MemoryShort, MoreGpus, NoRoom, OverBudget, Preferred, Slower, Tight
 
@@ -99,7 +99,7 @@ CASES: dict[str, tuple[Demand, Fleet, Layout, Rule]] = {
     "pinned pipeline only": (a_demand(LLAMA_70B, pins=pinned(None, 2)), a_fleet(h100s(1)), Layout(2, 2), Rule.PINNED),
     "pinned tensor only": (a_demand(LLAMA_8B, pins=pinned(2)), a_fleet(h100s(1)), Layout(2, 1), Rule.PINNED),
     "without NVLink and without a tensor degree, stages": (
-        a_demand(a_model(80, hidden=8192, ffn=DenseFfn(10007), attends=attention(64, 64))),
+        a_demand(a_model(80, hidden=8192, ffn=Dense(10007), attends=attention(64, 64))),
         a_fleet(l40s(1)),
         Layout(1, 4),
         Rule.PIPELINE_ON_PCIE,

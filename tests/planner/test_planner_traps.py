@@ -4,12 +4,22 @@ from dataclasses import replace
 
 import pytest
 from tests.support.fleets import H100, a_fleet, a_node, gb200_rack, h100s, h200s, l40s
-from tests.support.models import LLAMA_8B, LLAMA_70B, LLAMA_405B, QWEN_235B_FP8, R1, a_demand, facts, pinned
+from tests.support.models import (
+    LLAMA_8B,
+    LLAMA_70B,
+    LLAMA_405B,
+    QWEN_235B_FP8,
+    R1,
+    a_demand,
+    a_model,
+    attention,
+    facts,
+    pinned,
+)
 from tests.support.plans import check_invariants, fate, planned, pods, refused
 
 from shardwise.domain.demand import Objective
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import GroupedAttention
 from shardwise.domain.plan import Rule
 from shardwise.domain.refusal import BlockSplit, MemoryShort, NotDivisible, RefusalReason
 from shardwise.domain.units import GIB, MIB
@@ -56,13 +66,13 @@ def test_the_kv_cache_counts() -> None:
 @pytest.mark.parametrize("tensor", [1, 2, 4, 8, 16, 32])
 def test_the_kv_cache_of_latent_attention_is_not_divided_by_tensor(tensor: int) -> None:
     demand = a_demand(R1)
-    assert kv_bytes(demand, demand.model.layers[0].attention, tensor) == (512 + 64) * 2 * 8192
+    assert kv_bytes(demand, demand.model.layers[0].cache, tensor) == (512 + 64) * 2 * 8192
 
 
 @pytest.mark.parametrize(("tensor", "heads"), [(1, 8), (2, 4), (4, 2), (8, 1), (16, 1), (64, 1)])
 def test_the_kv_cache_of_grouped_attention_stops_shrinking_at_one_head(tensor: int, heads: int) -> None:
     demand = a_demand(LLAMA_70B)
-    assert kv_bytes(demand, demand.model.layers[0].attention, tensor) == 2 * heads * 128 * 2 * 8192
+    assert kv_bytes(demand, demand.model.layers[0].cache, tensor) == 2 * heads * 128 * 2 * 8192
 
 
 def test_free_gpus_in_unequal_parts_are_used() -> None:
@@ -94,7 +104,12 @@ def test_the_smallest_gpu_of_a_pool_sets_its_budget() -> None:
 
 INDIVISIBLE = [
     ("heads", LLAMA_70B, pinned(6), NotDivisible("attention heads", 64, 6, (1, 2, 4, 8, 16, 32, 64))),
-    ("block", QWEN_235B_FP8, pinned(8, expert=False), BlockSplit("expert columns", 192, 128, 8, (1, 2, 3, 4, 6, 12))),
+    (
+        "block",
+        QWEN_235B_FP8,
+        pinned(8, expert=False),
+        BlockSplit("outputs of `mlp.experts.gate_proj`", 192, 128, 8, (1, 2, 4)),
+    ),
 ]
 
 
@@ -107,11 +122,9 @@ def test_what_would_crash_at_load_is_refused_before(what: str, name: str, pins: 
 
 def test_kv_heads_are_checked_though_the_engine_finds_them_only_at_load() -> None:
     """28 heads and 4 KV heads on 7 ranks pass vLLM's own check of the config and die when weights are loaded."""
-    model = facts(LLAMA_8B)
-    layer = replace(model.layers[0], attention=GroupedAttention(28, 4, 128))
-    model = replace(model, layers=(layer,) * 28, hidden=3584)
+    model = a_model(28, attends=attention(28, 4), hidden=3584)
     refusal = refused(a_demand(model, pins=pinned(7)), a_fleet(h100s(1)))
-    assert refusal.attempts[0].cause == NotDivisible("KV heads", 4, 7, (1, 2, 4, 28))
+    assert refusal.attempts[0].cause == NotDivisible("KV heads", 4, 7, (1, 2, 4))
 
 
 @pytest.mark.parametrize("tensor", [1, 2, 4, 8])

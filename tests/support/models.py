@@ -1,25 +1,24 @@
 """Models and demands to plan with: facts off the real configs in tests/data/models, and demands with plain defaults."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from shardwise.checkpoint import from_config
-from shardwise.domain.demand import Demand, Objective, Pins
-from shardwise.domain.model import (
-    Attention,
-    DenseFfn,
-    Ffn,
-    GroupedAttention,
-    LatentAttention,
-    Layer,
-    ModelFacts,
-    Precision,
-    Quantization,
+from shardwise.checkpoint.making import ENTRIES, Maker, Storage
+from shardwise.checkpoint.parts import (
+    Grouped,
+    Latent,
+    Part,
+    dense,
+    grouped_attention,
+    latent_attention,
+    mixture,
 )
-from shardwise.planner.memory import total_weight_bytes
+from shardwise.domain.demand import Demand, Objective, Pins
+from shardwise.domain.model import Cache, Experts, Layer, ModelFacts, Precision, Quantization, Split, Widths
 
 DATA = Path(__file__).parent.parent / "data"
 CONFIGS = DATA / "models"
@@ -54,7 +53,7 @@ def facts(name: str, quantization: str = "auto") -> ModelFacts:
 
 def first_layers(model: ModelFacts, count: int) -> ModelFacts:
     """Cut a model to its first layers, as an engine does when `num_hidden_layers` is overridden."""
-    return replace(model, layers=model.layers[:count])
+    return replace(model, order=model.order[:count])
 
 
 def a_demand(model: ModelFacts | str = LLAMA_8B, *, budget: int = 8, context: int = EIGHT_K, **changes: Any) -> Demand:
@@ -68,50 +67,97 @@ def pinned(tensor: int | None = None, pipeline: int | None = None, *, expert: bo
     return Pins(tensor, pipeline, expert)
 
 
-def attention(heads: int = 64, kv_heads: int = 8, head_dim: int = 128, **changes: Any) -> GroupedAttention:
+Attends = Grouped | Latent
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A feed-forward block of a made-up model."""
+
+    intermediate: int = 14336
+    gated: bool = True
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A mixture of experts of a made-up model."""
+
+    experts: int
+    active: int
+    intermediate: int
+    shared: int = 0
+
+
+def attention(heads: int = 64, kv_heads: int = 8, head_dim: int = 128, **changes: Any) -> Grouped:
     """Give grouped-query attention."""
-    return replace(GroupedAttention(heads, kv_heads, head_dim), **changes)
+    return replace(Grouped(heads, kv_heads, head_dim), **changes)
+
+
+def a_layer(
+    make: Maker,
+    hidden: int,
+    attends: Attends | None = None,
+    ffn: Dense | Mixed | None = None,
+    cache: Cache | None = None,
+) -> Layer:
+    """Give one layer of a made-up model; ``cache`` replaces that of its attention."""
+    attended = _attended(make, hidden, attends or attention())
+    fed = _fed(make, hidden, ffn or Dense())
+    norms = make.vector("input_layernorm.weight", hidden) + make.vector("post_attention_layernorm.weight", hidden)
+    widths = Widths(attended.widths.split + fed.widths.split, fed.widths.whole, fed.widths.expert)
+    return Layer(norms + attended.weights + fed.weights, cache or attended.cache, widths)
 
 
 def a_model(
     layers: int = 32,
     *,
-    attends: Attention | None = None,
-    ffn: Ffn | None = None,
+    attends: Attends | None = None,
+    ffn: Dense | Mixed | None = None,
     hidden: int = 4096,
+    vocabulary: int = 128256,
     precision: Precision | None = None,
+    cache: Cache | None = None,
     **changes: Any,
 ) -> ModelFacts:
     """Give a made-up model of equal layers: 64 heads, 8 KV heads, a gated feed-forward of 14336, bf16."""
     plain = Precision(2.0)
-    stored = precision or plain
-    layer = Layer(attends or attention(), ffn or DenseFfn(14336))
+    make = Maker(Storage(plain, lambda _: precision or plain), "model.layers.0.")
+    ends = Maker(make.storage)
+    tied = bool(changes.get("tied"))
+    embedding = ends.plain("model.embed_tokens", (vocabulary, hidden), Split.VOCABULARY, vocabulary, ENTRIES)
+    head = () if tied else ends.plain("lm_head", (vocabulary, hidden), Split.VOCABULARY, vocabulary, ENTRIES)
     made = ModelFacts(
         name="test/made-up",
         architecture="LlamaForCausalLM",
-        layers=(layer,) * layers,
+        kinds=(a_layer(make, hidden, attends, ffn, cache),),
+        order=(0,) * layers,
+        embedding=embedding,
+        head=ends.vector("model.norm.weight", hidden) + head,
+        tied=tied,
         hidden=hidden,
-        vocabulary=128256,
-        tied_embeddings=False,
+        vocabulary=vocabulary,
         context_length=131072,
         quantization=Quantization.NONE,
-        linear=stored,
-        expert=stored,
-        plain=plain,
         origin="tests",
     )
     return replace(made, **changes)
 
 
-def parameters(model: ModelFacts) -> float:
-    """Count the parameters the planner sees: its bytes at one byte each, less vLLM's copies for latent attention."""
-    one = Precision(1.0)
-    absorbed = sum(
-        layer.attention.kv_rank * layer.attention.heads * (layer.attention.nope_dim + layer.attention.value_dim)
-        for layer in model.layers
-        if isinstance(layer.attention, LatentAttention)
-    )
-    return total_weight_bytes(replace(model, plain=one, linear=one, expert=one)) - absorbed
+def parameters(model: ModelFacts) -> int:
+    """Count the parameters an engine loads from the checkpoint."""
+    return sum(weight.elements for weight in model.loaded() if not weight.derived)
+
+
+def _attended(make: Maker, hidden: int, attends: Attends) -> Part:
+    if isinstance(attends, Grouped):
+        return grouped_attention(make, hidden, attends)
+    return latent_attention(make, hidden, attends)
+
+
+def _fed(make: Maker, hidden: int, ffn: Dense | Mixed) -> Part:
+    if isinstance(ffn, Dense):
+        return dense(make, hidden, ffn.intermediate, gated=ffn.gated)
+    return mixture(make, hidden, ffn.intermediate, Experts(ffn.experts, ffn.active), shared=ffn.shared)
 
 
 def _id(path: Path) -> str:
@@ -128,9 +174,15 @@ __all__ = [
     "LLAMA_405B",
     "QWEN_235B_FP8",
     "R1",
+    "Attends",
+    "Dense",
+    "Grouped",
+    "Latent",
+    "Mixed",
     "Objective",
     "Pins",
     "a_demand",
+    "a_layer",
     "a_model",
     "attention",
     "config",

@@ -48,7 +48,10 @@ class Maker:
         if not bias:
             return (made,)
         along = Split.WHOLE if split is Split.INPUTS else split
-        return (made, Weight(f"{name}.bias", shape[0], 1, along, units, what, self.storage.plain, experts, linear=False))
+        return (
+            made,
+            Weight(f"{name}.bias", shape[0], 1, along, units, what, self.storage.plain, experts, linear=False),
+        )
 
     def plain(
         self, name: str, shape: tuple[int, int], split: Split = Split.WHOLE, units: int = 1, what: str = ""

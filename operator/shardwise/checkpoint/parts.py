@@ -139,7 +139,5 @@ def mixture(make: Maker, hidden: int, intermediate: int, experts: Experts, *, sh
     )
     if shared:
         weights += feed_forward(make, hidden, shared, name="mlp.shared_experts", what=SHARED_COLUMNS)
-    widths = Widths(
-        split=3 * shared, whole=2 * hidden * experts.active, expert=3 * intermediate * experts.active
-    )
+    widths = Widths(split=3 * shared, whole=2 * hidden * experts.active, expert=3 * intermediate * experts.active)
     return Part(weights, widths=widths)

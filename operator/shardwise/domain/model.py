@@ -182,6 +182,11 @@ class ModelFacts:
         """All layers, first to last."""
         return tuple(self.kinds[kind] for kind in self.order)
 
+    @property
+    def in_blocks(self) -> bool:
+        """Whether any layer's weights are stored in quantisation blocks."""
+        return any(weight.precision.block is not None for layer in self.kinds for weight in layer.weights)
+
     def loaded(self) -> Iterator[Weight]:
         """Give every weight an engine loads to serve, once each, those it derives included."""
         yield from self.embedding

@@ -101,7 +101,7 @@ def _memory(wanted: Wanted, plan: Plan) -> Iterator[str]:
     yield from ("--gpu-memory-utilization", str(VLLM_MEMORY_FRACTION))
     if wanted.launch.kv_cache_dtype is not None:
         yield from ("--kv-cache-dtype", wanted.launch.kv_cache_dtype)
-    if wanted.launch.quantization == "fp8" and wanted.demand.model.linear.block is None:
+    if wanted.launch.quantization == "fp8" and not wanted.demand.model.in_blocks:
         yield from ("--quantization", "fp8")
 
 

@@ -1,40 +1,29 @@
 """A roofline estimate of speed, to rank legal layouts and never to promise.
 
-Decode reads every weight it touches once a step, from memory at a share of its peak; tensor parallelism adds two
-all-reduces a layer, pipeline parallelism one send a stage border. Constants: measurements on two H200 and the system
-files of ai-dynamo/aiconfigurator@095f58a51.
+Decode reads every weight it touches once a step, from memory at a share of its peak; tensor parallelism adds an
+all-reduce after attention and one after the feed-forward, pipeline parallelism one send a stage border. Constants are
+fitted to what a real vLLM took on an H200 (tests/data/vllm-h200-memory.json).
 """
 
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from shardwise.domain.demand import Demand
-from shardwise.domain.hardware import GB, GpuKind
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import ExpertFfn, Layer, ModelFacts
+from shardwise.domain.model import Cache, GroupedCache, Layer, ModelFacts, StateCache, Weight
 from shardwise.domain.plan import Estimate
+from shardwise.planner.links import Links, all_reduce_seconds, send_seconds
 from shardwise.planner.memory import kv_bytes
 from shardwise.planner.stages import stages_of
-from shardwise.planner.weights import layer_bytes, vocabulary_bytes
+from shardwise.planner.weights import bytes_on_rank, parts
 
 HBM_SHARE: Final = 0.7
 """Achieved share of peak memory bandwidth: Llama 8B at batch 1 on an H200 took 4.84 ms where the peak allows 3.36."""
 
 FLOPS_SHARE: Final = 0.7
-NVLINK_SHARE: Final = 1.4
-"""All-reduce bus bandwidth over NVLink, as a share of the one-way bandwidth: 0.7 of both directions."""
+SECONDS_PER_SEQUENCE: Final = 40e-6
+"""What the engine does for each sequence of a step besides: sampling and streaming, between batch 1 and 64 measured."""
 
-NIC_BYTES: Final = 0.8 * 50 * GB
-"""What a 400 Gb/s network card per GPU achieves."""
-
-_PCIE_BUS: Final = {2: 14 * GB, 4: 5 * GB, 8: 2 * GB}
-"""All-reduce bus bandwidth without peer-to-peer links, by GPUs, implied by published L40S data."""
-
-_NVLINK_LATENCY: Final = 6e-6
-_NVLINK_LATENCY_PER_GPU: Final = 0.6e-6
-_PCIE_LATENCY: Final = 30e-6
-_NETWORK_LATENCY: Final = 80e-6
-_SEND_LATENCY: Final = 12e-6
 _ACTIVATION_BYTES: Final = 2
 _THROUGHPUT_BATCH: Final = 64
 """Sequences in flight when throughput is compared."""
@@ -43,72 +32,92 @@ _MEAN_SHARE_OF_CONTEXT: Final = 0.5
 """A sequence is, on average over its life, half as long as it may get."""
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
-    """How the ranks of a layout are joined: inside a tensor group, and from stage to stage."""
-
-    kind: GpuKind
-    tensor_on_nvlink: bool
-    stages_in_node: bool
-
-
 def estimate(demand: Demand, layout: Layout, links: Links) -> Estimate:
     """Estimate the time of a token for one sequence, and the tokens a second and GPU at a serving batch."""
-    single = sum(_stage_seconds(demand, layout, links, batch=1)) + _borders(demand.model, layout, links, batch=1)
+    single = step_seconds(demand, layout, links, batch=1)
     share = max(1, _THROUGHPUT_BATCH // layout.pipeline)
     slowest = max(_stage_seconds(demand, layout, links, batch=share))
     slowest += _borders(demand.model, layout, links, batch=share) / layout.pipeline
     return Estimate(seconds_per_token=single, tokens_per_second_per_gpu=share / slowest / layout.world_size)
 
 
+def step_seconds(demand: Demand, layout: Layout, links: Links, *, batch: int) -> float:
+    """Estimate one decode step of ``batch`` sequences, each half the demand's context long: all stages in turn."""
+    stages = zip(_stage_seconds(demand, layout, links, batch=batch), _stage_counts(demand, layout), strict=True)
+    return sum(seconds * count for seconds, count in stages) + _borders(demand.model, layout, links, batch=batch)
+
+
+def _stage_counts(demand: Demand, layout: Layout) -> tuple[int, ...]:
+    return tuple(count for _, count in stages_of(demand.model, demand.engine, layout.pipeline))
+
+
 def _stage_seconds(demand: Demand, layout: Layout, links: Links, *, batch: int) -> list[float]:
     model = demand.model
-    seconds = [
-        sum(count * _layer_seconds(demand, layer, layout, links, batch) for layer, count in counts.items())
-        for counts in stages_of(model, layout.pipeline)
+    layers = tuple(
+        _layer_seconds(demand, layer, index, layout, links, batch) for index, layer in enumerate(model.kinds)
+    )
+    head = _head_bytes(model, layout.tensor) / (HBM_SHARE * links.kind.hbm) + SECONDS_PER_SEQUENCE * batch
+    return [
+        sum(count * seconds for count, seconds in zip(stage.layers, layers, strict=True)) + head * stage.last
+        for stage, _ in stages_of(model, demand.engine, layout.pipeline)
     ]
-    seconds[-1] += vocabulary_bytes(model, layout.tensor) / (HBM_SHARE * links.kind.hbm)
-    return seconds
 
 
-def _layer_seconds(demand: Demand, layer: Layer, layout: Layout, links: Links, batch: int) -> float:
-    model = demand.model
-    touched = layer_bytes(model, layer, layout) * _touched_share(model, layer, layout, batch)
-    cache = kv_bytes(demand, layer.attention, layout.tensor) / demand.concurrency * _MEAN_SHARE_OF_CONTEXT * batch
+@lru_cache(maxsize=1024)
+def _head_bytes(model: ModelFacts, tensor: int) -> float:
+    head = bytes_on_rank(model.head, Layout(tensor, 1))
+    return head + (bytes_on_rank(model.embedding, Layout(tensor, 1)) if model.tied else 0)
+
+
+def _layer_seconds(  # noqa: PLR0913 - what a layer's time depends on
+    demand: Demand, layer: Layer, index: int, layout: Layout, links: Links, batch: int
+) -> float:
+    touched, elements = _touched(demand.model, index, layout.tensor, layout.expert, batch)
+    cache = _cache_read(demand, layer.cache, layout.tensor) * batch
     memory = (touched + cache) / (HBM_SHARE * links.kind.hbm)
-    compute = 2 * touched / model.plain.bytes_per_element * batch / (FLOPS_SHARE * links.kind.flops)
-    message = batch * model.hidden * _ACTIVATION_BYTES
-    return max(memory, compute) + 2 * all_reduce_seconds(message, layout.tensor, links)
+    compute = 2 * elements * batch / (FLOPS_SHARE * links.kind.flops)
+    message = batch * demand.model.hidden * _ACTIVATION_BYTES
+    return max(memory, compute) + layer.reduces * all_reduce_seconds(message, layout.tensor, links)
 
 
-def _touched_share(model: ModelFacts, layer: Layer, layout: Layout, batch: int) -> float:
-    """Give the share of a layer's bytes one step reads: of the experts only those some token of the batch picked."""
-    if not isinstance(layer.ffn, ExpertFfn):
-        return 1.0
-    whole = layer_bytes(model, layer, layout)
-    routed = 3 * model.hidden * layer.ffn.intermediate * layer.ffn.experts * model.expert.bytes_per_element
-    picked = 1 - (1 - layer.ffn.active / layer.ffn.experts) ** batch
-    return 1 - (1 - picked) * min(1.0, routed / layout.tensor / whole)
+@lru_cache(maxsize=65536)
+def _touched(model: ModelFacts, index: int, tensor: int, expert: bool, batch: int) -> tuple[float, float]:  # noqa: FBT001 - a cache key
+    """Give the bytes of a layer that a step of a batch reads on one rank, and the elements each token is put through.
+
+    Of the experts only those are read that some token of the batch picked, and each token passes its active ones.
+    """
+    layout, touched, elements = Layout(tensor, 1, expert), 0.0, 0.0
+    for weight in model.kinds[index].weights:
+        if weight.derived:
+            continue
+        share = 1 / parts(weight, layout)
+        touched += weight.size * share * _read_share(weight, batch)
+        elements += weight.elements * share * (_active_share(weight))
+    return touched, elements
 
 
-def all_reduce_seconds(message: float, gpus: int, links: Links) -> float:
-    """Time an all-reduce of ``message`` bytes over ``gpus`` ranks: a start and a ring's share of the bus."""
-    if gpus == 1:
-        return 0.0
-    latency, bus = _collective(gpus, links)
-    return latency + 2 * (gpus - 1) / gpus * message / bus
+def _active_share(weight: Weight) -> float:
+    return weight.experts.active / weight.experts.count if weight.experts is not None else 1.0
 
 
-def _collective(gpus: int, links: Links) -> tuple[float, float]:
-    if links.tensor_on_nvlink and links.kind.nvlink is not None:
-        return _NVLINK_LATENCY + _NVLINK_LATENCY_PER_GPU * gpus, NVLINK_SHARE * links.kind.nvlink
-    if links.stages_in_node or links.kind.nvlink is None:
-        return _PCIE_LATENCY, next((bus for most, bus in _PCIE_BUS.items() if gpus <= most), _PCIE_BUS[8])
-    return _NETWORK_LATENCY, NIC_BYTES
+def _read_share(weight: Weight, batch: int) -> float:
+    return 1 - (1 - _active_share(weight)) ** batch if weight.experts is not None else 1.0
+
+
+def _cache_read(demand: Demand, cache: Cache | None, tensor: int) -> float:
+    """Give the bytes of one sequence's cache that a step reads in a layer, at half its full length."""
+    match cache:
+        case StateCache():
+            share = 1.0
+        case GroupedCache(window=int(window)):
+            share = min(1.0, min(window, demand.context_length) / max(1, demand.context_length))
+            whole = kv_bytes(demand, GroupedCache(cache.kv_heads, cache.key_dim, cache.value_dim), tensor)
+            return whole / demand.concurrency * share
+        case _:
+            share = _MEAN_SHARE_OF_CONTEXT
+    return kv_bytes(demand, cache, tensor) / demand.concurrency * share
 
 
 def _borders(model: ModelFacts, layout: Layout, links: Links, *, batch: int) -> float:
     message = batch * model.hidden * _ACTIVATION_BYTES
-    inside = links.kind.nvlink or links.kind.pcie
-    one = _SEND_LATENCY + message / inside if links.stages_in_node else _NETWORK_LATENCY + message / NIC_BYTES
-    return (layout.pipeline - 1) * one
+    return (layout.pipeline - 1) * send_seconds(message, links) if layout.pipeline > 1 else 0.0

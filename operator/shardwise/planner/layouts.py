@@ -32,7 +32,7 @@ def _expert_choices(demand: Demand) -> tuple[bool, ...]:
 def _tensors(demand: Demand, gpus: int, *, expert: bool) -> tuple[int, ...]:
     if demand.pins.tensor is not None:
         return (demand.pins.tensor,)
-    legal = legal_tensors(demand.model, expert=expert, most=min(gpus, heads(demand.model)))
+    legal = legal_tensors(demand.model, demand.engine, expert=expert, most=min(gpus, heads(demand.model)))
     return tuple(tensor for tensor in legal if tensor > 1 or not expert or demand.pins.expert is True)
 
 
@@ -40,4 +40,4 @@ def _pipelines(demand: Demand, most: int) -> Iterator[int]:
     if demand.pins.pipeline is not None:
         yield demand.pins.pipeline
         return
-    yield from range(1, max(1, min(most, len(demand.model.layers))) + 1)
+    yield from range(1, max(1, min(most, len(demand.model.order))) + 1)

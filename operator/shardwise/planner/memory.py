@@ -1,44 +1,34 @@
 """Bytes on the fullest rank of a layout: weights, KV cache, activations and reserve, against the engine's budget.
 
-Per rank and stage, never as a sum over GPUs. The formulas are those of vLLM; tests hold them against what a real vLLM
-reported on an H200.
+Per rank and stage, never as a sum over GPUs. Tests hold the figures against what a real vLLM reported on an H200.
 """
 
 from functools import lru_cache
 from typing import Final
 
 from shardwise.domain.demand import Demand
-from shardwise.domain.engine import CHUNK_TOKENS, VLLM_MEMORY_FRACTION
+from shardwise.domain.engine import CHUNK_TOKENS, MOST_SEQUENCES
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import Attention, DenseFfn, Ffn, GroupedAttention, Layer, ModelFacts
+from shardwise.domain.model import Cache, GroupedCache, LatentCache, ModelFacts, StateCache
 from shardwise.domain.plan import MemoryUse
-from shardwise.domain.units import GIB
-from shardwise.planner.stages import kinds, stages_of
-from shardwise.planner.weights import layer_bytes, vocabulary_bytes
-
-RESERVE_ONE_GPU: Final = int(0.6 * GIB)
-"""Runtime overhead of a lone rank: 0.22 GiB outside PyTorch and up to 0.4 GiB of CUDA graphs, measured on an H200."""
-
-RESERVE_COLLECTIVES: Final = int(1.0 * GIB)
-"""What a rank needs besides once it talks to others: NCCL's buffers over NVLink, measured on two H200."""
+from shardwise.planner.budgets import memory_use as budgeted
+from shardwise.planner.stages import Stage, stages_of
+from shardwise.planner.weights import checkpoint_scale, end_bytes, layer_bytes, padded_vocabulary
 
 TIGHT_SHARE: Final = 0.05
 """A plan whose slack is under this share of the GPU's budget is called tight."""
 
 _ACTIVATION_BYTES: Final = 2
+_LOGIT_BYTES: Final = 4
+_LOGIT_COPIES: Final = 3
+"""The sampler holds the logits in float32, their probabilities, and a copy that is sorted."""
 
 
 def memory_use(demand: Demand, layout: Layout, gpu_memory: int) -> MemoryUse:
     """Give the bytes on the fullest GPU of a layout. ``gpu_memory`` is what the node's label reports, in bytes."""
-    stages = _stage_loads(demand, layout)
-    weights, kv_cache = max(stages, key=sum)
-    return MemoryUse(
-        weights=weights,
-        kv_cache=kv_cache,
-        activations=_activations(demand.model, layout),
-        reserve=_reserve(demand, layout),
-        budget=int(gpu_memory * VLLM_MEMORY_FRACTION),
-    )
+    weights, kv_cache = max((_load(demand, layout, stage) for stage, _ in _stages(demand, layout)), key=sum)
+    activations = _activations(demand.model, layout, max(MOST_SEQUENCES, demand.concurrency))
+    return budgeted(demand, layout, gpu_memory, weights=weights, kv_cache=kv_cache, activations=activations)
 
 
 def is_tight(use: MemoryUse) -> bool:
@@ -51,83 +41,71 @@ def wanted_slack(use: MemoryUse) -> int:
     return int(use.budget * TIGHT_SHARE)
 
 
-def _stage_loads(demand: Demand, layout: Layout) -> list[tuple[int, int]]:
-    model, loads = demand.model, []
-    scale = _checkpoint_scale(model)
-    for index, counted in enumerate(stages_of(model, layout.pipeline)):
-        weights = sum(count * layer_bytes(model, layer, layout) for layer, count in counted.items())
-        weights += _ends(model, layout, first=index == 0, last=index == layout.pipeline - 1)
-        kv_cache = sum(count * kv_bytes(demand, layer.attention, layout.tensor) for layer, count in counted.items())
-        loads.append((int(weights * scale), int(kv_cache)))
-    return loads
-
-
-def _ends(model: ModelFacts, layout: Layout, *, first: bool, last: bool) -> float:
-    """Count the embedding on the first stage and the output head on the last; one that is tied serves as both."""
-    both_here = first and last and model.tied_embeddings
-    copies = 1 if both_here else int(first) + int(last)
-    return copies * vocabulary_bytes(model, layout.tensor)
-
-
-@lru_cache(maxsize=1024)
-def _checkpoint_scale(model: ModelFacts) -> float:
-    """Hold the counted weights to the published size of the checkpoint, where that is known."""
-    if model.checkpoint_bytes is None:
-        return 1.0
-    return model.checkpoint_bytes / total_weight_bytes(model)
-
-
-@lru_cache(maxsize=1024)
-def total_weight_bytes(model: ModelFacts) -> float:
-    """Count the bytes of all weights on one GPU."""
-    whole = Layout(1, 1)
-    layers = sum(count * layer_bytes(model, layer, whole) for layer, count in stages_of(model, 1)[0].items())
-    return layers + _ends(model, whole, first=True, last=True)
-
-
-def kv_bytes(demand: Demand, attention: Attention, tensor: int) -> float:
+def kv_bytes(demand: Demand, cache: Cache | None, tensor: int) -> float:
     """Give the KV cache of one layer on one rank, for all of the demand's sequences at full length.
 
-    Latent attention keeps one compressed head whole on every rank. A sliding layer keeps its window and one chunk.
+    Latent attention keeps one compressed head whole on every rank. A sliding layer keeps its window and one chunk. A
+    state has one size, whatever the length. Source: vllm 0.33.0, v1/kv_cache_interface.py.
     """
-    if not isinstance(attention, GroupedAttention):
-        per_token = attention.kv_rank + attention.rope_dim
-        return per_token * demand.kv_bytes * demand.context_length * demand.concurrency
-    heads = max(1, -(-attention.kv_heads // tensor))
-    tokens = demand.context_length
-    if attention.window is not None:
-        tokens = min(tokens, attention.window + CHUNK_TOKENS)
-    return 2 * heads * attention.head_dim * demand.kv_bytes * tokens * demand.concurrency
+    tokens, sequences = demand.context_length, demand.concurrency
+    match cache:
+        case None:
+            return 0
+        case LatentCache(width, index_bytes):
+            return (width * demand.kv_bytes + index_bytes) * tokens * sequences
+        case StateCache(size):
+            return size / tensor * sequences
+        case GroupedCache(kv_heads, key_dim, value_dim, window):
+            held = tokens if window is None else min(tokens, window + CHUNK_TOKENS)
+            return max(1, -(-kv_heads // tensor)) * (key_dim + value_dim) * demand.kv_bytes * held * sequences
 
 
-def _activations(model: ModelFacts, layout: Layout) -> int:
-    """Estimate the peak of one prefill chunk: within a tenth of what vLLM measures on the models in the tests."""
-    widest = max(_layer_width(model.hidden, layer, layout) for layer in kinds(model))
-    return int(CHUNK_TOKENS * _ACTIVATION_BYTES * (3 * model.hidden + widest))
+def kv_bytes_per_token(model: ModelFacts, kv_bytes: float = 2) -> float:
+    """Give the KV cache of one token over all layers, unsplit; what a sliding layer forgets is counted as kept."""
+    total = 0.0
+    for kind in model.order:
+        match model.kinds[kind].cache:
+            case LatentCache(width, index_bytes):
+                total += width * kv_bytes + index_bytes
+            case GroupedCache(kv_heads, key_dim, value_dim):
+                total += kv_heads * (key_dim + value_dim) * kv_bytes
+            case _:
+                pass
+    return total
 
 
-def _layer_width(hidden: int, layer: Layer, layout: Layout) -> float:
-    return _attention_width(layer.attention) / layout.tensor + _ffn_width(hidden, layer.ffn, layout)
+def _stages(demand: Demand, layout: Layout) -> tuple[tuple[Stage, int], ...]:
+    return stages_of(demand.model, demand.engine, layout.pipeline)
 
 
-def _attention_width(attention: Attention) -> int:
-    if isinstance(attention, GroupedAttention):
-        return attention.heads * attention.head_dim
-    return attention.heads * (2 * (attention.nope_dim + attention.rope_dim) + attention.value_dim)
+def _load(demand: Demand, layout: Layout, stage: Stage) -> tuple[int, int]:
+    """Give the bytes of weights and of KV cache on a rank of a stage."""
+    model = demand.model
+    layers = zip(stage.layers, layer_bytes(model, layout.tensor, expert=layout.expert), strict=True)
+    weights = sum(count * size for count, size in layers)
+    first, last, both = end_bytes(model, layout.tensor)
+    ends = both if stage.first and stage.last else first * stage.first + last * stage.last
+    cached = zip(stage.layers, _kv_by_kind(demand, layout.tensor), strict=True)
+    kv_cache = sum(count * size for count, size in cached)
+    return int((weights + ends) * checkpoint_scale(model)), int(kv_cache)
 
 
-def _ffn_width(hidden: int, ffn: Ffn, layout: Layout) -> float:
-    """Each token is copied once per active expert, before and after the expert.
+def _kv_by_kind(demand: Demand, tensor: int) -> tuple[float, ...]:
+    return tuple(kv_bytes(demand, layer.cache, tensor) for layer in demand.model.kinds)
 
-    Whole experts make no rank's share smaller: the engine sizes its workspace for every token meeting the same rank.
+
+@lru_cache(maxsize=8192)
+def _activations(model: ModelFacts, layout: Layout, sequences: int) -> int:
+    """Estimate the peak of one prefill chunk, or of sampling where the vocabulary is larger.
+
+    Within a tenth of what vLLM measures on the dense models in the tests.
     """
-    if isinstance(ffn, DenseFfn):
-        return 3 * ffn.intermediate / layout.tensor
-    routed = 2 * hidden + 3 * ffn.intermediate / (1 if layout.expert else layout.tensor)
-    return 3 * ffn.shared_intermediate / layout.tensor + ffn.active * routed
-
-
-def _reserve(demand: Demand, layout: Layout) -> int:
-    if demand.reserve is not None:
-        return demand.reserve
-    return RESERVE_ONE_GPU + (RESERVE_COLLECTIVES if layout.world_size > 1 else 0)
+    widest = max(
+        layer.widths.split / layout.tensor
+        + layer.widths.whole
+        + layer.widths.expert / (1 if layout.expert else layout.tensor)
+        for layer in model.kinds
+    )
+    chunk = CHUNK_TOKENS * _ACTIVATION_BYTES * (3 * model.hidden + widest)
+    logits = _LOGIT_COPIES * _LOGIT_BYTES * sequences * padded_vocabulary(model.vocabulary)
+    return int(max(chunk, logits))

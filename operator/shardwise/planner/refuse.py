@@ -6,7 +6,7 @@ from dataclasses import replace
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import ModelFacts, Precision, Quantization
+from shardwise.domain.model import ModelFacts, Precision, Quantization, Weight
 from shardwise.domain.refusal import (
     Attempt,
     BlockSplit,
@@ -109,8 +109,12 @@ def _changes(demand: Demand, fleet: Fleet) -> Iterator[tuple[str, str, Demand]]:
 
 def _in_fp8(model: ModelFacts) -> ModelFacts:
     """Give the model as the engine loads it when told to quantise to fp8: one scale a tensor, no blocks."""
-    one_byte = Precision(1.0)
-    return replace(model, quantization=Quantization.FP8, linear=one_byte, expert=one_byte, checkpoint_bytes=None)
+    kinds = tuple(replace(layer, weights=tuple(map(_stored_in_fp8, layer.weights))) for layer in model.kinds)
+    return replace(model, quantization=Quantization.FP8, kinds=kinds, checkpoint_bytes=None)
+
+
+def _stored_in_fp8(weight: Weight) -> Weight:
+    return replace(weight, precision=Precision(1.0)) if weight.linear else weight
 
 
 def _largest_context(demand: Demand, fleet: Fleet) -> int | None:

@@ -9,9 +9,10 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Alternative, MemoryUse, Plan, Verdict
 from shardwise.domain.refusal import Attempt, Cause, DomainTooSmall, MemoryShort, NoRoom, OverBudget
 from shardwise.planner.choose import Candidate, lost_because, preference, rule_of
-from shardwise.planner.cost import Links, estimate
+from shardwise.planner.cost import estimate
 from shardwise.planner.layouts import layouts
 from shardwise.planner.legality import illegal
+from shardwise.planner.links import Links
 from shardwise.planner.memory import memory_use
 from shardwise.planner.placement import largest_domain, place, shapes, stage_slots
 from shardwise.planner.pools import Eligible, Pool

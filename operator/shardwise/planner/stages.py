@@ -1,37 +1,49 @@
 """How an engine deals layers out to pipeline stages."""
 
 from collections import Counter
-from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
-from shardwise.domain.model import Layer, ModelFacts
+from shardwise.domain.engine import EngineName
+from shardwise.domain.model import ModelFacts
 
 
-@lru_cache(maxsize=4096)
-def layers_per_stage(layers: int, pipeline: int) -> tuple[int, ...]:
-    """Count the layers of each stage, as vLLM splits them.
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a stage holds: how many layers of each kind, and whether it is an end of the pipeline."""
 
-    What does not divide goes, one layer each, to the stages counted back from the last but one, never to the last.
-    Source: vllm 0.33.0, distributed/utils.py. Expects ``1 <= pipeline <= layers``.
+    layers: tuple[int, ...]
+    first: bool
+    last: bool
+
+
+@lru_cache(maxsize=8192)
+def layers_per_stage(engine: EngineName, layers: int, pipeline: int) -> tuple[int, ...]:
+    """Count the layers of each stage, as the engine splits them. Expects ``1 <= pipeline <= layers``.
+
+    What does not divide goes, one layer each: in vLLM to the stages counted back from the last but one, never to the
+    last (vllm 0.33.0, distributed/utils.py); in SGLang to the last stages (sglang 0.5.23, distributed/utils.py); in
+    TensorRT-LLM to the first (torch.tensor_split in mapping.py).
     """
     base, left = divmod(layers, pipeline)
-    counts = [base] * pipeline
-    for back in range(2, left + 2):
-        counts[-back] += 1
-    return tuple(counts)
+    match engine:
+        case EngineName.VLLM:
+            longer = range(pipeline - 1 - left, pipeline - 1)
+        case EngineName.SGLANG:
+            longer = range(pipeline - left, pipeline)
+        case EngineName.TENSORRT_LLM:
+            longer = range(left)
+    return tuple(base + (stage in longer) for stage in range(pipeline))
 
 
-@lru_cache(maxsize=4096)
-def stages_of(model: ModelFacts, pipeline: int) -> tuple[Mapping[Layer, int], ...]:
-    """Count the layers of each of the engine's stages, by what they are made of."""
-    stages, start = [], 0
-    for count in layers_per_stage(len(model.layers), pipeline):
-        stages.append(Counter(model.layers[start : start + count]))
+@lru_cache(maxsize=8192)
+def stages_of(model: ModelFacts, engine: EngineName, pipeline: int) -> tuple[tuple[Stage, int], ...]:
+    """Give the different stages of a pipeline, each with how many there are of it."""
+    counted: Counter[Stage] = Counter()
+    start = 0
+    for index, count in enumerate(layers_per_stage(engine, len(model.order), pipeline)):
+        kinds = Counter(model.order[start : start + count])
+        layers = tuple(kinds[kind] for kind in range(len(model.kinds)))
+        counted[Stage(layers, index == 0, index == pipeline - 1)] += 1
         start += count
-    return tuple(stages)
-
-
-@lru_cache(maxsize=1024)
-def kinds(model: ModelFacts) -> tuple[Layer, ...]:
-    """List the different layers of a model, in order of first appearance."""
-    return tuple(dict.fromkeys(model.layers))
+    return tuple(counted.items())

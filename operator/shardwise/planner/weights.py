@@ -1,27 +1,14 @@
-"""Elements and bytes of a layer on one rank, at a tensor degree: what is split and what every rank holds whole.
+"""Bytes of weights on one rank, at a tensor degree: what is split, what is copied and what every rank holds whole."""
 
-Sources: the weight shapes of the engines' own layers (vllm 0.33.0, model_executor/layers); bytes are exact up to norms
-and biases, which are counted as plain elements.
-"""
-
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import lru_cache
 from math import ceil
 
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import Attention, DenseFfn, ExpertFfn, Ffn, GroupedAttention, Layer, ModelFacts
+from shardwise.domain.model import ModelFacts, Split, Weight
 
 VOCABULARY_PADDING = 64
-"""vLLM pads the vocabulary to a multiple of this (vllm 0.33.0, vocab_parallel_embedding.py)."""
-
-
-@dataclass(frozen=True, slots=True)
-class RankElements:
-    """Elements one rank holds of a layer, by the precision they are stored in."""
-
-    plain: float
-    linear: float
-    expert: float
+"""Engines pad the vocabulary to a multiple of this (vllm 0.33.0 and sglang 0.5.23, vocab_parallel_embedding.py)."""
 
 
 def padded_vocabulary(vocabulary: int) -> int:
@@ -29,62 +16,58 @@ def padded_vocabulary(vocabulary: int) -> int:
     return ceil(vocabulary / VOCABULARY_PADDING) * VOCABULARY_PADDING
 
 
-@lru_cache(maxsize=65536)
-def layer_bytes(model: ModelFacts, layer: Layer, layout: Layout) -> float:
-    """Give the bytes of one layer on one rank."""
-    held = _layer_elements(model.hidden, layer, layout)
-    linear = held.linear * model.linear.bytes_per_element
-    extra = _absorbed_elements(layer.attention) / layout.tensor * model.plain.bytes_per_element
-    return held.plain * model.plain.bytes_per_element + linear + held.expert * model.expert.bytes_per_element + extra
+def parts(weight: Weight, layout: Layout) -> float:
+    """Give into how many equal parts a weight falls over a tensor group: 1 where every rank holds all of it.
+
+    Copied units (KV heads) stop shrinking once every rank holds one. Whole experts are dealt out, the fullest rank
+    gets one more where their number does not divide.
+    """
+    tensor = layout.tensor
+    if weight.experts is not None and layout.expert:
+        return weight.experts.count / ceil(weight.experts.count / tensor)
+    match weight.split:
+        case Split.WHOLE:
+            return 1
+        case Split.COPIED:
+            return min(tensor, weight.units)
+        case Split.OUTPUTS | Split.INPUTS:
+            return tensor
+        case Split.VOCABULARY:
+            return tensor * weight.units / padded_vocabulary(weight.units)
 
 
-def vocabulary_bytes(model: ModelFacts, tensor: int) -> float:
-    """Give the bytes of the embedding, or of the output head, on one rank."""
-    return padded_vocabulary(model.vocabulary) * model.hidden / tensor * model.plain.bytes_per_element
+def bytes_on_rank(weights: Iterable[Weight], layout: Layout) -> float:
+    """Sum the bytes of weights on the fullest rank of a tensor group."""
+    return sum(weight.size / parts(weight, layout) for weight in weights)
 
 
-def _layer_elements(hidden: int, layer: Layer, layout: Layout) -> RankElements:
-    attention_plain, attention_linear = _attention_elements(hidden, layer.attention, layout.tensor)
-    ffn_plain, ffn_linear, expert = _ffn_elements(hidden, layer.ffn, layout)
-    norms = 2 * hidden
-    return RankElements(attention_plain + ffn_plain + norms, attention_linear + ffn_linear, expert)
+@lru_cache(maxsize=8192)
+def layer_bytes(model: ModelFacts, tensor: int, *, expert: bool) -> tuple[float, ...]:
+    """Give the bytes of one layer of each kind on one rank."""
+    layout = Layout(tensor, 1, expert)
+    return tuple(bytes_on_rank(layer.weights, layout) for layer in model.kinds)
 
 
-def _attention_elements(hidden: int, attention: Attention, tensor: int) -> tuple[float, float]:
-    if isinstance(attention, GroupedAttention):
-        return _grouped_elements(hidden, attention, tensor)
-    head = attention.nope_dim + attention.rope_dim
-    kv_down = hidden * (attention.kv_rank + attention.rope_dim)
-    kv_up = attention.kv_rank * attention.heads * (attention.nope_dim + attention.value_dim)
-    out = attention.heads * attention.value_dim * hidden
-    q_down = hidden * attention.q_rank if attention.q_rank else 0
-    q_up = (attention.q_rank or hidden) * attention.heads * head
-    return attention.kv_rank + (attention.q_rank or 0), q_down + kv_down + (q_up + kv_up + out) / tensor
+@lru_cache(maxsize=8192)
+def end_bytes(model: ModelFacts, tensor: int) -> tuple[float, float, float]:
+    """Give the bytes on one rank of a first stage's own weights, of a last stage's, and of a stage that is both.
+
+    A tied embedding serves as both where the ends are one stage, and is held twice where they are not.
+    """
+    layout = Layout(tensor, 1)
+    embedding, head = bytes_on_rank(model.embedding, layout), bytes_on_rank(model.head, layout)
+    tower = bytes_on_rank(model.tower, layout)
+    return embedding + tower, head + (embedding if model.tied else 0), embedding + tower + head
 
 
-def _grouped_elements(hidden: int, attention: GroupedAttention, tensor: int) -> tuple[float, float]:
-    """Keys and values stop shrinking once every rank holds one of their heads."""
-    query = attention.heads * attention.head_dim / tensor
-    key_value = 2 * attention.kv_heads * attention.head_dim / min(tensor, attention.kv_heads)
-    biases = query + key_value if attention.bias else 0
-    norms = 2 * attention.head_dim if attention.qk_norm else 0
-    return biases + norms, hidden * (2 * query + key_value)
+def loaded_bytes(model: ModelFacts) -> float:
+    """Sum the bytes of all weights an engine loads from the checkpoint to serve: no drafts, nothing derived."""
+    return sum(weight.size for weight in model.loaded() if not weight.derived)
 
 
-def _ffn_elements(hidden: int, ffn: Ffn, layout: Layout) -> tuple[float, float, float]:
-    if isinstance(ffn, DenseFfn):
-        return 0, (3 if ffn.gated else 2) * hidden * ffn.intermediate / layout.tensor, 0
-    shared = 3 * hidden * ffn.shared_intermediate / layout.tensor
-    return hidden * ffn.experts, shared, 3 * hidden * ffn.intermediate * experts_per_rank(ffn, layout)
-
-
-def experts_per_rank(ffn: ExpertFfn, layout: Layout) -> float:
-    """Give how many experts' worth of weights one rank holds; whole ones under expert parallelism."""
-    return ceil(ffn.experts / layout.tensor) if layout.expert else ffn.experts / layout.tensor
-
-
-def _absorbed_elements(attention: Attention) -> float:
-    """Count vLLM's plain copies of the key-value up-projection, which latent attention decodes with."""
-    if isinstance(attention, GroupedAttention):
-        return 0
-    return attention.kv_rank * attention.heads * (attention.nope_dim + attention.value_dim)
+@lru_cache(maxsize=1024)
+def checkpoint_scale(model: ModelFacts) -> float:
+    """Hold the counted weights to the published size of the checkpoint, where that is known."""
+    if model.checkpoint_bytes is None:
+        return 1.0
+    return model.checkpoint_bytes / (loaded_bytes(model) + sum(weight.size for weight in model.drafts))

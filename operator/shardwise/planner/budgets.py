@@ -1,0 +1,80 @@
+"""What an engine may use of a GPU, and what it keeps back for itself: each engine's own rule, as one small function.
+
+``activations + reserve`` is what lies beside weights and KV cache; what is left of the budget is slack. So one reading
+of :class:`MemoryUse` serves all engines: vLLM takes a share of the GPU, SGLang keeps a reserve, TensorRT-LLM leaves a
+tenth of what is free after loading.
+"""
+
+from typing import Final
+
+from shardwise.domain.demand import Demand
+from shardwise.domain.engine import (
+    CHUNK_TOKENS,
+    TENSORRT_LLM_FREE_FRACTION,
+    VLLM_MEMORY_FRACTION,
+    EngineName,
+)
+from shardwise.domain.layout import Layout
+from shardwise.domain.model import LatentCache, ModelFacts
+from shardwise.domain.plan import MemoryUse
+from shardwise.domain.units import GIB, MIB
+
+RESERVE_ONE_GPU: Final = int(0.6 * GIB)
+"""Runtime overhead of a lone rank: 0.22 GiB outside PyTorch and up to 0.4 GiB of CUDA graphs, measured on an H200."""
+
+COMMUNICATOR_OF_ALL: Final = 558 * MIB
+COMMUNICATOR_OF_TENSOR: Final = 486 * MIB
+COMMUNICATOR_OF_PIPELINE: Final = 578 * MIB
+"""Device memory of NCCL's communicators: of all ranks, of a tensor group, of a pipeline (the receiving side). Measured
+on two H100 over NVLink, PyTorch 2.11, by benchmarks/communicators.py."""
+
+CUDA_CONTEXT: Final = 619 * MIB
+"""What CUDA itself takes of a GPU: measured as above. It counts where an engine's budget is the whole GPU."""
+
+_SGLANG_META: Final = 512
+_SGLANG_PER_CHUNK_TOKEN: Final = 1.5
+_SGLANG_PER_GPU: Final = 1024 / 8
+_SGLANG_DECODE_GRAPHS: Final = 2
+_SGLANG_LATENT_PREFILL_GRAPHS: Final = 1536
+_SGLANG_PREFILL_GRAPHS: Final = 8 * 8
+_SGLANG_LEAST: Final = 10 * 1024
+_SGLANG_LARGE_GPU: Final = 60 * 1024
+"""sglang 0.5.23, arg_groups/memory_hook.py, in MiB: what its own default of mem_fraction_static keeps back."""
+
+
+def memory_use(
+    demand: Demand, layout: Layout, gpu_memory: int, *, weights: int, kv_cache: int, activations: int
+) -> MemoryUse:
+    """Set what a rank needs against what the demand's engine may use of a GPU of so many bytes."""
+    runtime = _runtime(layout) if demand.reserve is None else demand.reserve
+    match demand.engine:
+        case EngineName.VLLM:
+            budget, reserve = int(gpu_memory * VLLM_MEMORY_FRACTION), runtime
+        case EngineName.SGLANG:
+            kept = _sglang_keeps(demand.model, layout, gpu_memory) if demand.reserve is None else 0
+            budget, reserve = gpu_memory, max(runtime + CUDA_CONTEXT, kept - activations)
+        case EngineName.TENSORRT_LLM:
+            loaded = weights + activations + runtime + CUDA_CONTEXT
+            left = int((gpu_memory - loaded) * (1 - TENSORRT_LLM_FREE_FRACTION))
+            budget, reserve = gpu_memory, runtime + CUDA_CONTEXT + max(0, left)
+    return MemoryUse(weights, kv_cache, activations, reserve, budget)
+
+
+def _runtime(layout: Layout) -> int:
+    """Give what the runtime takes: graphs and, where ranks talk, a communicator for each group a rank belongs to."""
+    if layout.world_size == 1:
+        return RESERVE_ONE_GPU
+    tensor = COMMUNICATOR_OF_TENSOR if layout.tensor > 1 else 0
+    pipeline = COMMUNICATOR_OF_PIPELINE if layout.pipeline > 1 else 0
+    return RESERVE_ONE_GPU + COMMUNICATOR_OF_ALL + tensor + pipeline
+
+
+def _sglang_keeps(model: ModelFacts, layout: Layout, gpu_memory: int) -> int:
+    """Follow SGLang's own rule: metadata, a prefill chunk, a share for each GPU, CUDA graphs; at least 10 GiB."""
+    largest_batch = 256 if layout.tensor < 4 else 512  # noqa: PLR2004 - SGLang's own threshold
+    latent = any(isinstance(layer.cache, LatentCache) for layer in model.kinds)
+    prefill = _SGLANG_LATENT_PREFILL_GRAPHS if latent else _SGLANG_PREFILL_GRAPHS
+    kept = _SGLANG_META + _SGLANG_PER_CHUNK_TOKEN * CHUNK_TOKENS + _SGLANG_PER_GPU * layout.world_size
+    kept += _SGLANG_DECODE_GRAPHS * largest_batch + prefill
+    least = _SGLANG_LEAST if gpu_memory > _SGLANG_LARGE_GPU * MIB else 0
+    return int(max(kept, least) * MIB)

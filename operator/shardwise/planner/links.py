@@ -1,0 +1,63 @@
+"""How long ranks take to talk to one another: a start, and bytes over a bandwidth.
+
+Constants are fitted to measurements on two H200 of one host (tests/data/h200-collectives.json: over NVLink, through host
+memory, over TCP), and for more GPUs than two to the system files of ai-dynamo/aiconfigurator@095f58a51.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from shardwise.domain.hardware import GB, GpuKind
+
+NVLINK_SHARE: Final = 0.62
+"""Bus bandwidth of an all-reduce over NVLink, as a share of the one-way bandwidth."""
+
+CUSTOM_LIMIT: Final = 8 * 2**20
+"""Bytes up to which engines all-reduce over NVLink with kernels of their own instead of NCCL's (vllm 0.33.0)."""
+
+CUSTOM_START: Final = 6e-6
+CUSTOM_START_PER_GPU: Final = 0.6e-6
+NCCL_START: Final = 30e-6
+NETWORK_START: Final = 80e-6
+NIC: Final = 0.8 * 50 * GB
+"""What a 400 Gb/s network card per GPU achieves."""
+
+_PCIE_BUS: Final = {2: 14 * GB, 4: 5 * GB, 8: 2 * GB}
+"""All-reduce bus bandwidth without peer-to-peer links, by GPUs, implied by published L40S data."""
+
+_SEND_SHARE: Final = 0.72
+_SEND_START: Final = 12e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """How the ranks of a layout are joined: inside a tensor group, and from stage to stage."""
+
+    kind: GpuKind
+    tensor_on_nvlink: bool
+    stages_in_node: bool
+
+
+def ring_seconds(message: float, gpus: int, start: float, bus: float) -> float:
+    """Time a ring's all-reduce of ``message`` bytes: a start, and twice all but one's share over the bus."""
+    return start + 2 * (gpus - 1) / gpus * message / bus
+
+
+def all_reduce_seconds(message: float, gpus: int, links: Links) -> float:
+    """Time an all-reduce of ``message`` bytes inside a tensor group."""
+    if gpus == 1:
+        return 0.0
+    if links.tensor_on_nvlink and links.kind.nvlink is not None:
+        start = CUSTOM_START + CUSTOM_START_PER_GPU * gpus if message <= CUSTOM_LIMIT else NCCL_START
+        return ring_seconds(message, gpus, start, NVLINK_SHARE * links.kind.nvlink)
+    if links.stages_in_node or links.kind.nvlink is None:
+        bus = next((bus for most, bus in _PCIE_BUS.items() if gpus <= most), _PCIE_BUS[8])
+        return ring_seconds(message, gpus, NCCL_START, bus)
+    return ring_seconds(message, gpus, NETWORK_START, NIC)
+
+
+def send_seconds(message: float, links: Links) -> float:
+    """Time a send of ``message`` bytes from one stage to the next."""
+    if not links.stages_in_node:
+        return NETWORK_START + message / NIC
+    return _SEND_START + message / (_SEND_SHARE * (links.kind.nvlink or links.kind.pcie))
