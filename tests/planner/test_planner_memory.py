@@ -19,8 +19,8 @@ from tests.support.models import (
     facts,
 )
 
-from shardwise.domain.layout import Layout
 from shardwise.domain.engine import EngineName
+from shardwise.domain.layout import Layout
 from shardwise.domain.model import GroupedCache, Precision
 from shardwise.domain.plan import MemoryUse
 from shardwise.domain.units import GIB, MIB

@@ -13,7 +13,6 @@ from tests.support.models import (
     a_demand,
     a_model,
     attention,
-    facts,
     pinned,
 )
 from tests.support.plans import check_invariants, fate, planned, pods, refused

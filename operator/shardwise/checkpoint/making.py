@@ -28,7 +28,7 @@ class Maker:
     storage: Storage
     prefix: str = ""
 
-    def linear(  # noqa: PLR0913 - the shape of a linear layer, and how it is split
+    def linear(
         self,
         name: str,
         shape: tuple[int, int],

@@ -1,8 +1,8 @@
 """What a model is made of, as far as splitting it over GPUs asks.
 
-A model is a sequence of layers, a layer is a list of weights and what it keeps of a sequence. Every weight says how the
-ranks of a tensor group share it, so that bytes per rank, legal degrees and bytes read per token all follow from one list,
-for every architecture alike.
+A model is a sequence of layers, a layer is a list of weights and what it keeps of a sequence. Every weight says how
+the ranks of a tensor group share it, so that bytes per rank, legal degrees and bytes read per token all follow from one
+list, for every architecture alike.
 """
 
 from collections.abc import Iterator
@@ -64,9 +64,9 @@ class Experts:
 class Weight:
     """A matrix ``(outputs, inputs)``, or a vector (``inputs`` 1), as the checkpoint names it inside its layer.
 
-    ``units`` of the kind ``what`` (attention heads, columns) are what the split deals out; they must divide by the tensor
-    degree. ``experts``: there are that many of it, dealt out whole under expert parallelism. ``linear``: of the kind that
-    engines quantise when told to. ``derived``: no tensor of the checkpoint, made by the engine when it loads.
+    ``units`` of the kind ``what`` (attention heads, columns) are what the split deals out; they must divide by the
+    tensor degree. ``experts``: there are that many of it, dealt out whole under expert parallelism. ``linear``: of the
+    kind that engines quantise when told to. ``derived``: no tensor of the checkpoint, made by the engine when it loads.
     """
 
     name: str
@@ -144,7 +144,7 @@ class Layer:
 
     weights: tuple[Weight, ...]
     cache: Cache | None = None
-    widths: Widths = Widths()
+    widths: Widths = field(default_factory=Widths)
     reduces: int = 2
 
 
@@ -154,9 +154,10 @@ class ModelFacts:
 
     ``kinds`` are its different layers, ``order`` the kind of each layer from first to last. ``embedding`` lies on the
     first stage, ``head`` on the last; ``tied``: the output head is the embedding, which both ends hold when they are
-    different stages. ``tower`` (vision, audio) lies on the first stage. ``drafts`` are in the checkpoint, and loaded only
-    for speculative decoding. ``checkpoint_bytes`` is the published size of all of it where it is known; it wins over the
-    sum of the weights. ``origin`` says where the facts come from. ``guessed``: read off an architecture nobody counted.
+    different stages. ``tower`` (vision, audio) lies on the first stage. ``drafts`` are in the checkpoint, and loaded
+    only for speculative decoding. ``checkpoint_bytes`` is the published size of all of it where it is known; it wins
+    over the sum of the weights. ``origin`` says where the facts come from. ``guessed``: read off an architecture nobody
+    counted.
     """
 
     name: str

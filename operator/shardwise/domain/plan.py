@@ -13,6 +13,7 @@ class Rule(StrEnum):
 
     ONE_GPU = "fits-one-gpu"
     ONE_NODE = "fits-one-node"
+    TENSOR_ON_PCIE = "tensor-on-pcie"
     PIPELINE_ON_PCIE = "pipeline-on-pcie"
     TENSOR_IN_NODE_PIPELINE_ACROSS = "tensor-in-domain-pipeline-across"
     MULTI_NODE_NVLINK = "multi-node-nvlink"

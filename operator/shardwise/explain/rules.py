@@ -7,8 +7,11 @@ from shardwise.domain.plan import Rule
 _RULES: Final = {
     Rule.ONE_GPU: "rule 1: it fits on one GPU, so it is not sharded",
     Rule.ONE_NODE: "rule 2: it fits in one node, so tensor parallelism over that node's links",
+    Rule.TENSOR_ON_PCIE: (
+        "rule 2: it fits in one node without NVLink, and tensor parallelism won against pipeline stages"
+    ),
     Rule.PIPELINE_ON_PCIE: (
-        "rule 2: it fits in one node without NVLink, where pipeline stages win over wider tensor groups"
+        "rule 2: it fits in one node without NVLink, and pipeline stages won against wider tensor groups"
     ),
     Rule.TENSOR_IN_NODE_PIPELINE_ACROSS: (
         "rule 3: it needs several nodes, so tensor parallelism inside the NVLink domain and pipeline stages across"

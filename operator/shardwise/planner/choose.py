@@ -100,6 +100,6 @@ def rule_of(demand: Demand, pool: Pool, layout: Layout, groups: tuple[GroupPlace
         return Rule.MULTI_NODE_NVLINK
     if any(len({pod.node for pod in group.pods}) > 1 for group in groups):
         return Rule.TENSOR_IN_NODE_PIPELINE_ACROSS
-    if layout.pipeline > 1 and pool.kind.nvlink is None:
-        return Rule.PIPELINE_ON_PCIE
+    if pool.kind.nvlink is None:
+        return Rule.PIPELINE_ON_PCIE if layout.pipeline > 1 else Rule.TENSOR_ON_PCIE
     return Rule.ONE_NODE

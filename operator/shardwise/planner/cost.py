@@ -9,9 +9,10 @@ from functools import lru_cache
 from typing import Final
 
 from shardwise.domain.demand import Demand
+from shardwise.domain.engine import CHUNK_TOKENS, MOST_SEQUENCES
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import Cache, GroupedCache, Layer, ModelFacts, StateCache, Weight
-from shardwise.domain.plan import Estimate
+from shardwise.domain.plan import Estimate, MemoryUse
 from shardwise.planner.links import Links, all_reduce_seconds, send_seconds
 from shardwise.planner.memory import kv_bytes
 from shardwise.planner.stages import stages_of
@@ -25,26 +26,52 @@ SECONDS_PER_SEQUENCE: Final = 40e-6
 """What the engine does for each sequence of a step besides: sampling and streaming, between batch 1 and 64 measured."""
 
 _ACTIVATION_BYTES: Final = 2
-_THROUGHPUT_BATCH: Final = 64
-"""Sequences in flight when throughput is compared."""
-
 _MEAN_SHARE_OF_CONTEXT: Final = 0.5
 """A sequence is, on average over its life, half as long as it may get."""
 
 
-def estimate(demand: Demand, layout: Layout, links: Links) -> Estimate:
-    """Estimate the time of a token for one sequence, and the tokens a second and GPU at a serving batch."""
+def estimate(demand: Demand, layout: Layout, links: Links, use: MemoryUse) -> Estimate:
+    """Estimate the time of a token for one sequence, and the tokens a second and GPU at a serving batch.
+
+    The batch is what the KV cache has room for, up to :data:`MOST_SEQUENCES`, dealt to as many micro-batches as there
+    are stages, so that all work at once; each token that comes out is paid for with one of the prompt's.
+    """
     single = step_seconds(demand, layout, links, batch=1)
-    share = max(1, _THROUGHPUT_BATCH // layout.pipeline)
-    slowest = max(_stage_seconds(demand, layout, links, batch=share))
-    slowest += _borders(demand.model, layout, links, batch=share) / layout.pipeline
-    return Estimate(seconds_per_token=single, tokens_per_second_per_gpu=share / slowest / layout.world_size)
+    batch = max(1, _sequences(demand, use) // layout.pipeline)
+    slowest = max(_stage_seconds(demand, layout, links, batch=batch)) + _border(
+        demand.model, layout, links, batch=batch
+    )
+    token = slowest / batch + _prompt_token_seconds(demand, layout, links)
+    return Estimate(seconds_per_token=single, tokens_per_second_per_gpu=1 / token / layout.world_size)
+
+
+def _sequences(demand: Demand, use: MemoryUse) -> int:
+    """Count the sequences of mean length that the KV cache has room for."""
+    one = use.kv_cache / demand.concurrency * _MEAN_SHARE_OF_CONTEXT
+    return min(MOST_SEQUENCES, int((use.kv_cache + max(0, use.slack)) / one)) if one else MOST_SEQUENCES
+
+
+def _prompt_token_seconds(demand: Demand, layout: Layout, links: Links) -> float:
+    """Time the slowest stage's work on one token of a prompt: chunks fill the pipeline, and are bound by compute."""
+    model = demand.model
+    message = CHUNK_TOKENS * model.hidden * _ACTIVATION_BYTES
+    reduced = all_reduce_seconds(message, layout.tensor, links) / CHUNK_TOKENS
+    layers = tuple(
+        2 * _touched(model, index, layout.tensor, layout.expert, 1)[1] / (FLOPS_SHARE * links.kind.flops)
+        + layer.reduces * reduced
+        for index, layer in enumerate(model.kinds)
+    )
+    return max(
+        sum(count * seconds for count, seconds in zip(stage.layers, layers, strict=True))
+        for stage, _ in stages_of(model, demand.engine, layout.pipeline)
+    )
 
 
 def step_seconds(demand: Demand, layout: Layout, links: Links, *, batch: int) -> float:
     """Estimate one decode step of ``batch`` sequences, each half the demand's context long: all stages in turn."""
     stages = zip(_stage_seconds(demand, layout, links, batch=batch), _stage_counts(demand, layout), strict=True)
-    return sum(seconds * count for seconds, count in stages) + _borders(demand.model, layout, links, batch=batch)
+    borders = (layout.pipeline - 1) * _border(demand.model, layout, links, batch=batch)
+    return sum(seconds * count for seconds, count in stages) + borders
 
 
 def _stage_counts(demand: Demand, layout: Layout) -> tuple[int, ...]:
@@ -69,9 +96,7 @@ def _head_bytes(model: ModelFacts, tensor: int) -> float:
     return head + (bytes_on_rank(model.embedding, Layout(tensor, 1)) if model.tied else 0)
 
 
-def _layer_seconds(  # noqa: PLR0913 - what a layer's time depends on
-    demand: Demand, layer: Layer, index: int, layout: Layout, links: Links, batch: int
-) -> float:
+def _layer_seconds(demand: Demand, layer: Layer, index: int, layout: Layout, links: Links, batch: int) -> float:
     touched, elements = _touched(demand.model, index, layout.tensor, layout.expert, batch)
     cache = _cache_read(demand, layer.cache, layout.tensor) * batch
     memory = (touched + cache) / (HBM_SHARE * links.kind.hbm)
@@ -92,7 +117,7 @@ def _touched(model: ModelFacts, index: int, tensor: int, expert: bool, batch: in
             continue
         share = 1 / parts(weight, layout)
         touched += weight.size * share * _read_share(weight, batch)
-        elements += weight.elements * share * (_active_share(weight))
+        elements += weight.elements * share * _active_share(weight)
     return touched, elements
 
 
@@ -118,6 +143,6 @@ def _cache_read(demand: Demand, cache: Cache | None, tensor: int) -> float:
     return kv_bytes(demand, cache, tensor) / demand.concurrency * share
 
 
-def _borders(model: ModelFacts, layout: Layout, links: Links, *, batch: int) -> float:
-    message = batch * model.hidden * _ACTIVATION_BYTES
-    return (layout.pipeline - 1) * send_seconds(message, links) if layout.pipeline > 1 else 0.0
+def _border(model: ModelFacts, layout: Layout, links: Links, *, batch: int) -> float:
+    """Time what goes from one stage to the next."""
+    return send_seconds(batch * model.hidden * _ACTIVATION_BYTES, links) if layout.pipeline > 1 else 0.0

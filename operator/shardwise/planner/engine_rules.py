@@ -16,9 +16,9 @@ from shardwise.planner.pipeline_support import SGLANG_CAN, VLLM_CANNOT
 class EngineRules:
     """The limits of one engine.
 
-    ``pipelines`` tells whether it can split an architecture into stages. ``pads_vocabulary``: to any tensor degree, so
-    that the vocabulary never stands in the way. ``uneven_experts``: it deals experts out that the degree does not divide.
-    ``int4_block``: the least edges ``(outputs, inputs)`` a partition of a 4-bit weight must be a multiple of.
+    ``pipelines`` tells whether it can split an architecture into stages. ``pads_vocabulary``: to any tensor degree,
+    so that the vocabulary never stands in the way. ``uneven_experts``: it deals experts out that the degree does not
+    divide. ``int4_block``: the least edges ``(outputs, inputs)`` a partition of a 4-bit weight must be a multiple of.
     """
 
     pipelines: Callable[[str], bool]
@@ -39,7 +39,7 @@ RULES: Final[Mapping[EngineName, EngineRules]] = {
     EngineName.VLLM: EngineRules(
         lambda architecture: architecture not in VLLM_CANNOT, pads_vocabulary=False, uneven_experts=True
     ),
-    # padding × tp: vocab_parallel_embedding.py; experts: fused_moe_triton/layer.py; 64 × 128: quantization/marlin_utils.py
+    # padding × tp: vocab_parallel_embedding.py; experts: fused_moe_triton/layer.py; 64 × 128: marlin_utils.py
     EngineName.SGLANG: EngineRules(
         SGLANG_CAN.__contains__, pads_vocabulary=True, uneven_experts=False, int4_block=(64, 128)
     ),

@@ -1,7 +1,7 @@
 """How long ranks take to talk to one another: a start, and bytes over a bandwidth.
 
-Constants are fitted to measurements on two H200 of one host (tests/data/h200-collectives.json: over NVLink, through host
-memory, over TCP), and for more GPUs than two to the system files of ai-dynamo/aiconfigurator@095f58a51.
+Constants are fitted to measurements on two H200 of one host (tests/data/h200-collectives.json: over NVLink, through
+host memory, over TCP), and for more GPUs than two to the system files of ai-dynamo/aiconfigurator@095f58a51.
 """
 
 from dataclasses import dataclass

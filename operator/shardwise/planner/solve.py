@@ -14,6 +14,7 @@ from shardwise.planner.layouts import layouts
 from shardwise.planner.legality import illegal
 from shardwise.planner.links import Links
 from shardwise.planner.memory import memory_use
+from shardwise.planner.notes import notes
 from shardwise.planner.placement import largest_domain, place, shapes, stage_slots
 from shardwise.planner.pools import Eligible, Pool
 
@@ -60,7 +61,7 @@ def _choose(demand: Demand, candidates: list[Candidate], refused: list[Attempt])
             tight=candidate.tight,
             estimate=candidate.estimate,
             alternatives=(*_losers(demand, candidate, candidates[position + 1 :]), *_refusals(refused)),
-            notes=_notes(demand, candidate),
+            notes=tuple(notes(demand, candidate, candidates)),
         )
         return Solution(plan, tuple(refused))
     return Solution(None, tuple(refused))
@@ -75,12 +76,6 @@ def _losers(demand: Demand, chosen: Candidate, losers: list[Candidate]) -> Itera
 def _refusals(refused: list[Attempt]) -> Iterator[Alternative]:
     for one in sorted(refused, key=lambda attempt: (attempt.layout.world_size, attempt.layout.pipeline)):
         yield Alternative(one.layout, one.product, Verdict.REFUSED, one.cause)
-
-
-def _notes(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
-    kind = candidate.pool.kind
-    unproven = f"{candidate.pool.product} is not a product Shardwise knows: no NVLink is assumed"
-    return demand.model.notes + (() if kind.proven else (unproven,))
 
 
 class _PoolFacts:
@@ -108,7 +103,7 @@ def _judge(demand: Demand, facts: _PoolFacts, layout: Layout) -> Candidate | Cau
     crowded = _crowded(demand, facts, layout)
     if crowded is not None:
         return crowded
-    return Candidate(layout, facts.pool, use, estimate(demand, layout, _links(facts, layout)))
+    return Candidate(layout, facts.pool, use, estimate(demand, layout, _links(facts, layout), use))
 
 
 def _memory_short(pool: Pool, use: MemoryUse) -> MemoryShort:

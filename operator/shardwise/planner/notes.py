@@ -1,0 +1,58 @@
+"""What to know of a plan besides its numbers: what it was checked against, and what is not planned where that costs."""
+
+from collections.abc import Iterable, Iterator
+
+from shardwise.domain.demand import Demand, Objective
+from shardwise.domain.model import LatentCache
+from shardwise.planner.choose import Candidate, preference
+from shardwise.planner.legality import has_experts
+from shardwise.planner.memory import wanted_slack
+
+
+def notes(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Iterator[str]:
+    """Give the notes of a plan: of the model, the hardware, the links, and of parallelism that is not planned."""
+    yield from demand.model.notes
+    if not chosen.pool.kind.proven:
+        yield f"{chosen.pool.product} is not a product Shardwise knows: no NVLink is assumed"
+    yield from _checked(demand, chosen, rivals)
+    yield from _not_planned(demand, chosen)
+
+
+def _checked(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Iterator[str]:
+    """Without NVLink neither tensor parallelism nor stages always win: say against what the winner was held."""
+    layout = chosen.layout
+    if chosen.pool.kind.nvlink is not None or layout.world_size == 1:
+        return
+    alike = (
+        one
+        for one in rivals
+        if one.pool is chosen.pool and one.layout.world_size == layout.world_size and one != chosen
+    )
+    other = min(alike, key=lambda one: preference(demand, one), default=None)
+    if other is not None:
+        yield (
+            f"without NVLink, {layout} was checked against {other.layout}: an estimated {_speed(demand, chosen)} "
+            f"against {_speed(demand, other)}"
+        )
+
+
+def _speed(demand: Demand, candidate: Candidate) -> str:
+    guess = candidate.estimate
+    if demand.objective is Objective.THROUGHPUT:
+        return f"{guess.tokens_per_second_per_gpu:.0f} tokens a second and GPU"
+    return f"{guess.seconds_per_token * 1000:.1f} ms a token"
+
+
+def _not_planned(demand: Demand, chosen: Candidate) -> Iterator[str]:
+    layout, use = chosen.layout, chosen.memory
+    latent = any(isinstance(layer.cache, LatentCache) for layer in demand.model.kinds)
+    if latent and layout.tensor > 1 and use.kv_cache > wanted_slack(use):
+        yield (
+            f"latent attention keeps its whole KV cache on each of the {layout.tensor} GPUs of a tensor group; "
+            "attention data parallelism, which would divide it, is not planned"
+        )
+    if has_experts(demand.model) and layout.tensor > 1 and layout.pipeline > 1:
+        yield (
+            f"experts are shared inside a tensor group of {layout.tensor}; "
+            f"wide expert parallelism over all {layout.world_size} GPUs is not planned"
+        )
