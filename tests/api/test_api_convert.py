@@ -129,6 +129,18 @@ def test_what_is_left_out_is_what_most_want() -> None:
     assert (plain.paused, plain.max_restarts, plain.launch.port) == (False, 10, 8000)
 
 
+def test_a_context_may_be_lowered_only_where_the_object_says_how_far() -> None:
+    assert wanted("spec.model.minContextLength", 4096).demand.least_context == 4096
+    assert wanted("spec.replicas", 1).demand.least_context is None
+
+
+def test_a_least_context_beyond_the_context_is_refused_with_both_numbers() -> None:
+    with pytest.raises(InvalidObject) as caught:
+        wanted("spec.model.minContextLength", 131073)
+    expected = "spec.model.minContextLength: `131073` exceeds the 131072 tokens of `spec.model.contextLength`"
+    assert str(caught.value) == expected
+
+
 def test_a_context_beyond_the_models_own_is_refused_with_both_numbers() -> None:
     with pytest.raises(InvalidObject) as caught:
         wanted("spec.model.contextLength", 131073)

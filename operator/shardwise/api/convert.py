@@ -38,6 +38,11 @@ def _check_context(obj: ShardedModel, facts: ModelFacts) -> None:
     if asked is not None and asked > facts.context_length:
         message = f"`{asked}` exceeds the {facts.context_length} tokens of `{facts.name}`"
         raise InvalidObject((Problem("spec.model.contextLength", message),))
+    least = obj.spec.model.min_context_length
+    most = asked or facts.context_length
+    if least is not None and least > most:
+        message = f"`{least}` exceeds the {most} tokens of `spec.model.contextLength`"
+        raise InvalidObject((Problem("spec.model.minContextLength", message),))
 
 
 def _demand(obj: ShardedModel, facts: ModelFacts) -> Demand:
@@ -59,6 +64,7 @@ def _demand(obj: ShardedModel, facts: ModelFacts) -> Demand:
         tolerations=_tolerations(spec.placement.tolerations),
         within=spec.placement.within,
         reserve=None if reserve is None else parse_quantity(reserve),
+        least_context=spec.model.min_context_length,
     )
 
 

@@ -78,6 +78,13 @@ class ModelSpec(Wire):
     context_length: int | None = Field(
         default=None, ge=1, le=100_000_000, description="Tokens per sequence; default: the model's own maximum."
     )
+    min_context_length: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000_000,
+        description="Tokens per sequence that will do: contextLength is lowered, to no less than this, where no plan "
+        "fits otherwise; default: it is never lowered.",
+    )
     concurrency: int = Field(
         default=1, ge=1, le=100_000, description="Sequences of contextLength the KV cache must hold at once."
     )
@@ -95,5 +102,5 @@ class ModelSpec(Wire):
     gpu_memory_reserve: ByteQuantity | None = Field(
         default=None,
         description="Memory per GPU kept for the runtime besides weights, KV cache and activations; "
-        "default: 0.6Gi, and 1Gi more where GPUs talk to each other.",
+        "default: 0.6Gi, and 0.5Gi to 0.6Gi more for each group of GPUs that a rank belongs to.",
     )

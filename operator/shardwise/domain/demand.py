@@ -42,7 +42,8 @@ class Demand:
     ``key`` is ``namespace/name``. ``context_length`` is tokens per sequence, ``concurrency`` the sequences of that
     length the KV cache must hold at once. ``gpu_budget`` bounds the GPUs of all replicas together. ``kv_bytes`` is
     the size of one KV element. ``products`` empty means any. ``within`` is a label key that must be equal on all
-    nodes of a group. ``reserve`` overrides the runtime reserve per GPU, in bytes.
+    nodes of a group. ``reserve`` overrides the runtime reserve per GPU, in bytes. ``least_context`` are the tokens that
+    will do where ``context_length`` does not fit; ``None`` never lowers it.
     """
 
     key: str
@@ -60,3 +61,4 @@ class Demand:
     tolerations: tuple[Toleration, ...] = ()
     within: str | None = None
     reserve: int | None = None
+    least_context: int | None = None

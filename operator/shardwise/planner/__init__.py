@@ -12,6 +12,7 @@ from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.planner.pools import eligible
 from shardwise.planner.refuse import refuse
+from shardwise.planner.shorten import with_shorter_context
 from shardwise.planner.solve import solve
 
 __all__ = ["plan", "take"]
@@ -24,7 +25,9 @@ def plan(demand: Demand, fleet: Fleet) -> Plan | Refusal:
     """
     pools = eligible(demand, fleet)
     solution = solve(demand, pools)
-    return solution.plan if solution.plan is not None else refuse(demand, fleet, pools, solution.refused)
+    if solution.plan is not None:
+        return solution.plan
+    return with_shorter_context(demand, pools) or refuse(demand, fleet, pools, solution.refused)
 
 
 def take(fleet: Fleet, taken: Plan) -> Fleet:

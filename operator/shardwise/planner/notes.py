@@ -51,7 +51,8 @@ def _not_planned(demand: Demand, chosen: Candidate) -> Iterator[str]:
             f"latent attention keeps its whole KV cache on each of the {layout.tensor} GPUs of a tensor group; "
             "attention data parallelism, which would divide it, is not planned"
         )
-    if has_experts(demand.model) and layout.tensor > 1 and layout.pipeline > 1:
+    across = layout.pipeline > 1 and layout.world_size > max(chosen.pool.node_sizes)
+    if has_experts(demand.model) and layout.tensor > 1 and across:
         yield (
             f"experts are shared inside a tensor group of {layout.tensor}; "
             f"wide expert parallelism over all {layout.world_size} GPUs is not planned"
