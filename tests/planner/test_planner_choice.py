@@ -25,9 +25,9 @@ TIGHT = MemoryUse(97, 0, 0, 0, 100)
 H100_POOL = eligible(a_demand(), a_fleet(h100s(2))).pools[0]
 H200_POOL = eligible(a_demand(), a_fleet(h200s(2))).pools[0]
 L40S_POOL = eligible(a_demand(), a_fleet(l40s(2))).pools[0]
-ON_NVLINK = Links(gpu_kind(H100), tensor_on_nvlink=True, stages_in_node=True)
-ACROSS = Links(gpu_kind(H100), tensor_on_nvlink=False, stages_in_node=False)
-ON_PCIE = Links(gpu_kind(L40S), tensor_on_nvlink=False, stages_in_node=True)
+ON_NVLINK = Links(gpu_kind(H100), tensor_on_nvlink=True, stages_in_domain=True)
+ACROSS = Links(gpu_kind(H100), tensor_on_nvlink=False, stages_in_domain=False)
+ON_PCIE = Links(gpu_kind(L40S), tensor_on_nvlink=False, stages_in_domain=True)
 
 
 def candidate(
@@ -128,7 +128,7 @@ def test_llama_8b_on_an_h200_decodes_as_fast_as_was_measured(batch: int) -> None
     rows = json.loads((DATA / "vllm-h200-memory.json").read_text())["rows"]
     measured = next(row["measured"][f"b{batch}"]["msPerToken"] for row in rows if "measured" in row) / 1000
     demand = a_demand(LLAMA_8B, context=2 * 544)
-    links = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_node=True)
+    links = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_domain=True)
     assert step_seconds(demand, Layout(1, 1), links, batch=batch) == pytest.approx(measured, rel=0.15)
 
 
@@ -157,7 +157,7 @@ def test_the_plan_carries_the_estimate_it_was_ranked_by(objective: Objective, na
 
 def test_a_mixture_reads_only_the_experts_that_are_picked() -> None:
     """3.3 of 30.5 billion parameters are active for one token."""
-    links = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_node=True)
+    links = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_domain=True)
     sparse = step_seconds(a_demand("Qwen/Qwen3-30B-A3B"), Layout(1, 1), links, batch=1)
     dense = step_seconds(a_demand("Qwen/Qwen3-32B"), Layout(1, 1), links, batch=1)
     assert sparse < dense / 5
@@ -182,14 +182,14 @@ def test_the_estimate_ranks_as_published_practice_does(
 
 
 def test_experts_dealt_out_whole_cost_as_much_to_read_as_split_ones_where_they_divide() -> None:
-    links = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_node=True)
+    links = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_domain=True)
     demand = a_demand(QWEN_235B_FP8)
     whole, split = (step_seconds(demand, Layout(4, 1, expert), links, batch=8) for expert in (True, False))
     assert whole == pytest.approx(split)
 
 
 def test_a_larger_batch_takes_longer_and_less_for_each_sequence() -> None:
-    links = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_node=True)
+    links = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_domain=True)
     steps = [step_seconds(a_demand(R1), Layout(8, 1), links, batch=batch) for batch in (1, 8, 64, 256)]
     assert steps == sorted(steps)
     each = [step / batch for step, batch in zip(steps, (1, 8, 64, 256), strict=True)]

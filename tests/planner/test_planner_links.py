@@ -24,9 +24,9 @@ MEASURED: dict[str, Any] = json.loads((DATA / "h200-collectives.json").read_text
 ONE_WAY = 18 * 26.6 * GB
 """NV18 at 26.6 GB/s a link: what these two cards have where the data sheet says 450."""
 
-ON_NVLINK = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_node=True)
-ACROSS = Links(gpu_kind(H200), tensor_on_nvlink=False, stages_in_node=False)
-ON_PCIE = Links(gpu_kind(L40S), tensor_on_nvlink=False, stages_in_node=True)
+ON_NVLINK = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_domain=True)
+ACROSS = Links(gpu_kind(H200), tensor_on_nvlink=False, stages_in_domain=False)
+ON_PCIE = Links(gpu_kind(L40S), tensor_on_nvlink=False, stages_in_domain=True)
 FITTED = {"nvlink": (NCCL_START, NVLINK_SHARE * ONE_WAY), "shm": (40e-6, 28.5 * GB), "tcp": (120e-6, 4.4 * GB)}
 """Start and bus of each kind of link: the planner's constants for NVLink, what the others show."""
 
@@ -67,5 +67,5 @@ def test_a_network_is_slower_than_nvlink_for_sends_too() -> None:
 def test_an_unknown_product_is_joined_by_pcie() -> None:
     kind = gpu_kind("NVIDIA-Unheard-Of")
     assert isinstance(kind, GpuKind)
-    links = Links(kind, tensor_on_nvlink=True, stages_in_node=True)
+    links = Links(kind, tensor_on_nvlink=True, stages_in_domain=True)
     assert all_reduce_seconds(2**20, 2, links) == all_reduce_seconds(2**20, 2, ON_PCIE)

@@ -31,11 +31,14 @@ _SEND_START: Final = 12e-6
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """How the ranks of a layout are joined: inside a tensor group, and from stage to stage."""
+    """How the ranks of a layout are joined: inside a tensor group, and from stage to stage.
+
+    ``stages_in_domain``: all stages lie in one node, or one multi-node NVLink domain.
+    """
 
     kind: GpuKind
     tensor_on_nvlink: bool
-    stages_in_node: bool
+    stages_in_domain: bool
 
 
 def ring_seconds(message: float, gpus: int, start: float, bus: float) -> float:
@@ -50,7 +53,7 @@ def all_reduce_seconds(message: float, gpus: int, links: Links) -> float:
     if links.tensor_on_nvlink and links.kind.nvlink is not None:
         start = CUSTOM_START + CUSTOM_START_PER_GPU * gpus if message <= CUSTOM_LIMIT else NCCL_START
         return ring_seconds(message, gpus, start, NVLINK_SHARE * links.kind.nvlink)
-    if links.stages_in_node or links.kind.nvlink is None:
+    if links.stages_in_domain or links.kind.nvlink is None:
         bus = next((bus for most, bus in _PCIE_BUS.items() if gpus <= most), _PCIE_BUS[8])
         return ring_seconds(message, gpus, NCCL_START, bus)
     return ring_seconds(message, gpus, NETWORK_START, NIC)
@@ -58,6 +61,6 @@ def all_reduce_seconds(message: float, gpus: int, links: Links) -> float:
 
 def send_seconds(message: float, links: Links) -> float:
     """Time a send of ``message`` bytes from one stage to the next."""
-    if not links.stages_in_node:
+    if not links.stages_in_domain:
         return NETWORK_START + message / NIC
     return _SEND_START + message / (_SEND_SHARE * (links.kind.nvlink or links.kind.pcie))

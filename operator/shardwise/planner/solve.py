@@ -131,5 +131,6 @@ def _no_room(demand: Demand, candidate: Candidate) -> NoRoom:
 
 def _links(facts: _PoolFacts, layout: Layout) -> Links:
     kind = facts.pool.kind
-    on_nvlink = kind.nvlink is not None and (kind.rack or layout.tensor <= facts.node_gpus)
-    return Links(kind, on_nvlink, stages_in_node=layout.world_size <= facts.node_gpus)
+    domain = facts.largest_domain if kind.rack else facts.node_gpus
+    on_nvlink = kind.nvlink is not None and layout.tensor <= domain
+    return Links(kind, on_nvlink, stages_in_domain=layout.world_size <= domain)
