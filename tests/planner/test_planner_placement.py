@@ -1,6 +1,8 @@
 """Where ranks go: tables of small fleets, properties of all, and an exact oracle."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,20 +13,21 @@ from tests.support.models import a_demand
 from tests.support.strategies import layouts, nvswitch_nodes, rack_nodes
 
 from shardwise.domain.fleet import Fleet, Node
-from shardwise.domain.hardware import gpu_kind
 from shardwise.domain.layout import Layout
 from shardwise.planner.placement import Bin, deal, domains, largest_domain, natural, place, shapes, stage_slots
-from shardwise.planner.pools import Pool
+from shardwise.planner.pools import Pool, eligible
 
 
-def pool_of(nodes: object) -> Pool:
-    listed = tuple(nodes)  # type: ignore[arg-type,var-annotated]
-    sizes = frozenset(node.gpus for node in listed)
-    return Pool(gpu_kind(listed[0].product), listed[0].product, listed[0].memory, listed, sizes)
+def pool_of(nodes: Iterable[Node], levels: tuple[str, ...] = (), **changes: Any) -> Pool:
+    """Give the one pool of nodes of one product, for a demand that may use all of them."""
+    (pool,) = eligible(a_demand(**changes), a_fleet(nodes, levels=levels)).pools
+    return pool
 
 
-def placed(nodes: object, layout: Layout, **changes: object) -> list[list[tuple[str, int]]] | None:
-    groups = place(a_demand(**changes), pool_of(nodes), layout)  # type: ignore[arg-type]
+def placed(
+    nodes: Iterable[Node], layout: Layout, levels: tuple[str, ...] = (), **changes: Any
+) -> list[list[tuple[str, int]]] | None:
+    groups = place(a_demand(**changes), pool_of(nodes, levels, **changes), layout)
     return None if groups is None else [[(pod.node, pod.gpus) for pod in group.pods] for group in groups]
 
 
@@ -102,6 +105,18 @@ def test_a_bounding_label_keeps_a_group_together() -> None:
         [("n0", 8), ("n2", 8)],
         [("n1", 8), ("n3", 8)],
     ]
+
+
+def test_a_group_stays_inside_one_place_of_a_configured_level() -> None:
+    """Or on one node, or inside one NVLink domain, whatever is configured."""
+    rack = [a_node(f"n{index}", places=("ab"[index % 2],)) for index in range(4)]
+    assert placed(rack, Layout(8, 2), ("rack",), within="rack") == [[("n0", 8), ("n2", 8)]]
+    assert placed(rack, Layout(8, 3), ("rack",), within="rack") is None
+    assert placed(rack, Layout(4, 2), ("rack",), within="node") == [[("n0", 8)]]
+    assert placed(rack, Layout(8, 2), ("rack",), within="node") is None
+    trays = (*gb200_rack(2, clique="a"), *gb200_rack(2, clique="b"))
+    assert placed(trays, Layout(4, 2), within="domain") == [[("a-tray-00", 4), ("a-tray-01", 4)]]
+    assert placed(trays, Layout(4, 3), within="domain") is None
 
 
 DEALS = {

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from shardwise.api.parse import InvalidObject, Problem, ShardedModel
+from shardwise.api.parse import ShardedModel
+from shardwise.api.problems import InvalidObject, Problem
 from shardwise.api.spec import EnvVar as WireEnvVar
 from shardwise.api.spec import TolerationSpec
 from shardwise.domain.demand import Demand, Objective, Pins, Toleration

@@ -83,7 +83,9 @@ class Placement(Wire):
     )
     tolerations: list[TolerationSpec] = Field(default=[], max_length=32, description="Taints the pods tolerate.")
     within: LabelKey | None = Field(
-        default=None, description="Node label key that must have one value on all nodes of a group, such as a rack's."
+        default=None,
+        description="What a whole group must stay inside: node, domain (the NVLink domain), a level that the operator "
+        "configuration names, such as rack or zone, or any node label key.",
     )
     gang: Literal["none"] = Field(
         default="none", description="Gang scheduler to hand groups to; this version binds pods one by one."

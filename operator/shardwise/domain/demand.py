@@ -41,8 +41,9 @@ class Demand:
 
     ``key`` is ``namespace/name``. ``context_length`` is tokens per sequence, ``concurrency`` the sequences of that
     length the KV cache must hold at once. ``gpu_budget`` bounds the GPUs of all replicas together. ``kv_bytes`` is
-    the size of one KV element. ``products`` empty means any. ``within`` is a label key that must be equal on all
-    nodes of a group. ``reserve`` overrides the runtime reserve per GPU, in bytes.
+    the size of one KV element. ``products`` empty means any. ``within`` is a level of the
+    fleet or a label key: all nodes of a group must have one place there. ``reserve`` overrides the runtime reserve per
+    GPU, in bytes.
     """
 
     key: str

@@ -94,13 +94,13 @@ def _spread(pods: tuple[PodPlacement, ...]) -> tuple[int, int, tuple[str, ...]]:
 
 
 def _scopes(demand: Demand, pool: Pool) -> Iterator[tuple[Node, ...]]:
-    """Give the sets of nodes a group must stay inside: all, or those that agree on the bounding label."""
+    """Give the sets of nodes a group must stay inside: all, or those of one place at the bounding level."""
     if demand.within is None:
         yield pool.nodes
         return
     values: dict[str, list[Node]] = {}
-    for node in pool.nodes:
-        values.setdefault(dict(node.labels)[demand.within], []).append(node)
+    for node, place in zip(pool.nodes, pool.places, strict=True):
+        values.setdefault(place, []).append(node)
     for _, nodes in sorted(values.items()):
         yield tuple(nodes)
 
