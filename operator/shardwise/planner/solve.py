@@ -60,6 +60,7 @@ def _choose(demand: Demand, candidates: list[Candidate], refused: list[Attempt])
             estimate=candidate.estimate,
             alternatives=(*_losers(demand, candidate, candidates[position + 1 :]), *_refusals(refused)),
             notes=_notes(demand, candidate),
+            resource=candidate.pool.resource,
         )
         return Solution(plan, tuple(refused))
     return Solution(None, tuple(refused))
