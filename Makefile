@@ -74,6 +74,10 @@ fresh: $(READY) ## Check that generated files are what would be generated now
 unit: $(READY) ## Run the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: thorough
+thorough: $(READY) ## Hold the planner to its oracle and properties on twenty times as many random fleets
+	SHARDWISE_EXAMPLES=20 $(BIN)/python -m pytest tests/planner/test_planner_oracle.py tests/planner/test_planner_deal.py $(PYTEST_ARGS)
+
 .PHONY: testbed
 testbed: $(READY) ## Build the real control plane that test-cluster runs on, once: needs Go
 	$(BIN)/python -m tests.cluster.binaries

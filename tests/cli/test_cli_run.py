@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli.support import finished, process, shardwise
 
+from shardwise.api import parse_site
 from shardwise.cli.output import set_up_logs
 from shardwise.cluster import Refused
 from shardwise.controller import Options
@@ -120,3 +121,13 @@ def test_verbose_logs_every_event(capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("kopf.objects").info("commentary")
     logging.getLogger("shardwise").debug("detail")
     assert [line.rpartition(" ")[2] for line in capsys.readouterr().err.splitlines()] == ["commentary", "detail"]
+
+
+def test_the_configuration_reaches_the_operator(ran_with: list[Options], tmp_path: Path) -> None:
+    """Read when it starts; a wrong one ends it."""
+    path = tmp_path / "config.yaml"
+    path.write_text("fleet: {platform: oci}")
+    assert shardwise("run", "--config", path).status == 0
+    assert ran_with[0].site == parse_site({"fleet": {"platform": "oci"}})
+    path.write_text("fleet: {platform: moon}")
+    assert shardwise("run", "--config", path).status == 2

@@ -308,7 +308,7 @@ def test_nodes_come_in_name_order_and_go_when_deleted() -> None:
 
 def test_a_node_is_read_once_until_it_changes(mocker: MockerFixture) -> None:
     """A fleet of thousands is looked at for every decision."""
-    read = mocker.spy(store_module, "read_fleet")
+    read = mocker.spy(store_module, "read_node")
     store = a_store(nodes=TWO)
     for _ in range(3):
         store.fleet()

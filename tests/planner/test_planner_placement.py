@@ -1,30 +1,31 @@
-"""Where ranks go: tables of small fleets, properties of all, and an exact oracle."""
+"""Where ranks go: tables of small fleets, and what must hold of racks, levels and spares."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from tests.support import oracle
+from hypothesis import given
 from tests.support.fleets import a_fleet, a_node, gb200_rack, h100s, l40s
 from tests.support.models import a_demand
 from tests.support.strategies import layouts, nvswitch_nodes, rack_nodes
 
-from shardwise.domain.fleet import Fleet, Node
-from shardwise.domain.hardware import gpu_kind
+from shardwise.domain.fleet import Exclusion, Fleet, Node
 from shardwise.domain.layout import Layout
-from shardwise.planner.placement import Bin, deal, domains, largest_domain, natural, place, shapes, stage_slots
-from shardwise.planner.pools import Pool
+from shardwise.planner.placement import largest_domain, place, shapes, stage_slots
+from shardwise.planner.pools import Pool, eligible
 
 
-def pool_of(nodes: object) -> Pool:
-    listed = tuple(nodes)  # type: ignore[arg-type,var-annotated]
-    sizes = frozenset(node.gpus for node in listed)
-    return Pool(gpu_kind(listed[0].product), listed[0].product, listed[0].memory, listed, sizes)
+def pool_of(nodes: Iterable[Node], levels: tuple[str, ...] = (), **changes: Any) -> Pool:
+    """Give the one pool of nodes of one product, for a demand that may use all of them."""
+    (pool,) = eligible(a_demand(**changes), a_fleet(nodes, levels=levels)).pools
+    return pool
 
 
-def placed(nodes: object, layout: Layout, **changes: object) -> list[list[tuple[str, int]]] | None:
-    groups = place(a_demand(**changes), pool_of(nodes), layout)  # type: ignore[arg-type]
+def placed(
+    nodes: Iterable[Node], layout: Layout, levels: tuple[str, ...] = (), **changes: Any
+) -> list[list[tuple[str, int]]] | None:
+    groups = place(a_demand(**changes), pool_of(nodes, levels, **changes), layout)
     return None if groups is None else [[(pod.node, pod.gpus) for pod in group.pods] for group in groups]
 
 
@@ -74,9 +75,87 @@ def test_a_group_prefers_one_rack_over_two() -> None:
     assert placed(trays, Layout(4, 2)) == [[("b-tray-00", 4), ("b-tray-01", 4)]]
 
 
-def test_the_smallest_rack_that_holds_all_is_taken() -> None:
+def test_the_smallest_rack_that_holds_all_and_keeps_a_spare_tray_is_taken() -> None:
+    """A tray that breaks is replaced inside the rack, or the whole group moves."""
     trays = (*gb200_rack(4, clique="a"), *gb200_rack(2, clique="b"), *gb200_rack(3, clique="c"))
-    assert placed(trays, Layout(8, 1)) == [[("b-tray-00", 4), ("b-tray-01", 4)]]
+    assert placed(trays, Layout(8, 1)) == [[("c-tray-00", 4), ("c-tray-01", 4)]]
+    assert placed(trays, Layout(4, 4)) == [[(f"a-tray-0{index}", 4) for index in range(4)]]
+
+
+def test_a_pod_that_fits_one_tray_takes_the_fullest_of_any_rack() -> None:
+    """A whole tray is worth more than two halves."""
+    trays = (*gb200_rack(2, clique="a"), *gb200_rack(3, clique="b", free=(4, 2, 4)))
+    assert placed(trays, Layout(2, 1)) == [[("b-tray-01", 2)]]
+
+
+def test_a_group_over_two_racks_is_balanced() -> None:
+    """24 trays of two racks of 18: 12 and 12, not 18 and 6, so that each keeps spares."""
+    trays = (*gb200_rack(18, clique="a"), *gb200_rack(18, clique="b"))
+    for layout in (Layout(4, 24), Layout(8, 12), Layout(24, 4)):
+        found = placed(trays, layout)
+        assert found is not None
+        racks = [name.partition("-tray")[0] for name, _ in found[0]]
+        assert racks == ["a"] * 12 + ["b"] * 12
+
+
+def test_a_group_of_nodes_over_two_racks_is_balanced() -> None:
+    """Racks of HGX nodes, which are a configured level, not an NVLink domain."""
+    nodes = [a_node(f"r{rack}-n{index:02d}", places=(f"r{rack}",)) for rack in range(3) for index in range(18)]
+    found = placed(nodes, Layout(8, 24), ("rack",))
+    assert found is not None
+    assert [name[:2] for name, _ in found[0]] == ["r0"] * 12 + ["r1"] * 12
+
+
+def test_a_group_climbs_level_by_level() -> None:
+    """One rack where it fits, else one block, else anywhere; the best fit of those."""
+    rows = [("r1", "b1", 2), ("r2", "b1", 3), ("r3", "b2", 1), ("r4", "b2", 2)]
+    nodes = [a_node(f"{rack}-{index}", places=(rack, block)) for rack, block, count in rows for index in range(count)]
+    levels = ("rack", "block")
+
+    def racks(pipeline: int) -> list[str]:
+        found = placed(nodes, Layout(8, pipeline), levels)
+        assert found is not None
+        return [name[:2] for name, _ in found[0]]
+
+    assert racks(1) == ["r1"]
+    assert racks(2) == ["r1", "r1"]
+    assert racks(3) == ["r2", "r2", "r2"]
+    assert racks(4) == ["r1", "r1", "r2", "r2"]
+    assert racks(6) == ["r2", "r2", "r2", "r3", "r4", "r4"]
+    assert racks(8) == ["r1", "r1", "r2", "r2", "r2", "r3", "r4", "r4"]
+
+
+def test_stages_follow_the_topology() -> None:
+    """Neighbouring stages lie in neighbouring places, whatever the nodes are called."""
+    nodes = [a_node(name, places=(rack,)) for name, rack in [("a", "r2"), ("b", "r1"), ("c", "r2"), ("d", "r1")]]
+    assert placed(nodes, Layout(8, 4), ("rack",)) == [[("b", 8), ("d", 8), ("a", 8), ("c", 8)]]
+
+
+def test_racks_of_one_name_in_two_blocks_are_two_racks() -> None:
+    nodes = [a_node(f"{block}-{index}", places=("r1", block)) for block in ("b1", "b2") for index in range(2)]
+    levels = ("rack", "block")
+    assert placed(nodes, Layout(8, 3), levels, within="rack") is None
+    assert placed(nodes, Layout(8, 2), levels, within="rack", replicas=2) == [
+        [("b1-0", 8), ("b1-1", 8)],
+        [("b2-0", 8), ("b2-1", 8)],
+    ]
+
+
+def test_a_rack_with_broken_trays_says_how_many_are_left() -> None:
+    """18 trays, two of them broken: TP8 and TP16 fit inside the clique, all 72 GPUs do not."""
+    rack = [
+        replace(tray, exclusion=Exclusion.NOT_READY, free=0) if index in (3, 11) else tray
+        for index, tray in enumerate(gb200_rack(18))
+    ]
+    for tensor in (8, 16):
+        found = placed(rack, Layout(tensor, 1))
+        assert found is not None
+        assert len(found[0]) == tensor // 4
+    pool = pool_of(rack)
+    assert len(pool.nodes) == 16
+    assert placed(rack, Layout(72, 1)) is None
+    assert placed(rack, Layout(4, 18)) is None
+    assert placed(rack, Layout(64, 1)) is not None
 
 
 def test_replicas_never_share_a_gpu() -> None:
@@ -104,98 +183,16 @@ def test_a_bounding_label_keeps_a_group_together() -> None:
     ]
 
 
-DEALS = {
-    "one that is just right": (3, [("a", 5), ("b", 3), ("c", 4)], (("b", 3),)),
-    "ties by what is spare": (2, [("a", 2, 3), ("b", 2, 1), ("c", 2, 2)], (("b", 2),)),
-    "the largest with the least spare first": (3, [("a", 2, 1), ("b", 2, 0), ("c", 1, 0)], (("b", 2), ("c", 1))),
-    "ties by name": (2, [("b", 2), ("a", 2)], (("a", 2),)),
-    "the largest first": (7, [("a", 2), ("b", 5), ("c", 3)], (("a", 2), ("b", 5))),
-    "all of it": (6, [("a", 1), ("b", 2), ("c", 3)], (("a", 1), ("b", 2), ("c", 3))),
-    "too many": (7, [("a", 1), ("b", 2), ("c", 3)], None),
-    "empty bins": (1, [("a", 0)], None),
-    "no bins": (1, [], None),
-}
-
-
-@pytest.mark.parametrize(("units", "bins", "expected"), DEALS.values(), ids=DEALS)
-def test_units_are_dealt_to_as_few_bins_as_will_do(
-    units: int, bins: list[tuple[str, int, int]], expected: tuple[tuple[str, int], ...] | None
-) -> None:
-    assert deal(units, [Bin(*one) for one in bins]) == expected
-
-
-@given(st.integers(1, 30), st.lists(st.integers(0, 9), max_size=8))
-def test_dealing_is_exact_and_in_as_few_bins_as_possible(units: int, rooms: list[int]) -> None:
-    bins = [Bin(f"bin-{index:02d}", room) for index, room in enumerate(rooms)]
-    dealt = deal(units, bins)
-    if dealt is None:
-        assert sum(rooms) < units
-        return
-    assert sum(count for _, count in dealt) == units
-    room_of = {one.name: one.units for one in bins}
-    assert all(0 < count <= room_of[name] for name, count in dealt)
-    largest = sorted(rooms, reverse=True)
-    assert sum(largest[: len(dealt) - 1]) < units
-
-
-@pytest.mark.parametrize(
-    ("names", "ordered"),
-    [
-        (["gpu-10", "gpu-2"], ["gpu-2", "gpu-10"]),
-        (["a10b1", "a2b9", "a2b10"], ["a2b9", "a2b10", "a10b1"]),
-        (["b", "a"], ["a", "b"]),
-        (["node", "node-1", ""], ["", "node", "node-1"]),
-        (["1", "a"], ["1", "a"]),
-    ],
-)
-def test_names_are_ordered_as_people_count(names: list[str], ordered: list[str]) -> None:
-    assert sorted(names, key=natural) == ordered
-
-
-@given(st.text(max_size=8), st.text(max_size=8))
-def test_any_two_names_can_be_ordered(one: str, other: str) -> None:
-    assert (natural(one) < natural(other)) + (natural(one) == natural(other)) + (natural(one) > natural(other)) == 1
-
-
-def check(nodes: list[Node], layout: Layout, *, rack: bool) -> None:
-    found = placed(nodes, layout)
-    exact = oracle.fewest_domains(nodes, layout, rack=rack)
-    if exact is None:
-        assert found is None
-        return
-    assert found is not None, f"{layout} fits {[(node.domain, node.free) for node in nodes]}"
-    domain_of = {node.name: node.domain if rack else node.name for node in nodes}
-    assert len({domain_of[node] for node, _ in found[0]}) == exact
-
-
-@given(nvswitch_nodes, layouts)
-@settings(max_examples=300)
-def test_on_nodes_placement_succeeds_when_the_oracle_does_in_as_few_domains(nodes: list[Node], layout: Layout) -> None:
-    check(nodes, layout, rack=False)
-
-
-@given(rack_nodes, layouts)
-@settings(max_examples=300)
-@example(list(gb200_rack(4, free=(3, 3, 1, 1))), Layout(8, 1))
-@example(list(gb200_rack(4, free=(3, 3, 3, 3))), Layout(6, 2))
-@example([*gb200_rack(2, clique="a", free=(3, 3)), *gb200_rack(2, clique="b", free=(4, 2))], Layout(6, 2))
-def test_in_racks_placement_succeeds_when_the_oracle_does_in_as_few_domains(nodes: list[Node], layout: Layout) -> None:
-    check(nodes, layout, rack=True)
-
-
-small_layouts = st.builds(Layout, st.sampled_from([1, 2, 3, 4, 6]), st.sampled_from([1, 2])).filter(
-    lambda layout: layout.world_size <= 8
-)
-
-
-@given(nvswitch_nodes.map(lambda nodes: nodes[:3]), small_layouts, st.integers(2, 3))
-def test_several_replicas_fit_nodes_when_the_oracle_says_so(nodes: list[Node], layout: Layout, replicas: int) -> None:
-    assert (placed(nodes, layout, replicas=replicas) is not None) is oracle.fits(nodes, layout, replicas, rack=False)
-
-
-@given(rack_nodes.map(lambda nodes: nodes[:4]), small_layouts, st.integers(2, 3))
-def test_several_replicas_fit_racks_when_the_oracle_says_so(nodes: list[Node], layout: Layout, replicas: int) -> None:
-    assert (placed(nodes, layout, replicas=replicas) is not None) is oracle.fits(nodes, layout, replicas, rack=True)
+def test_a_group_stays_inside_one_place_of_a_configured_level() -> None:
+    """Or on one node, or inside one NVLink domain, whatever is configured."""
+    rack = [a_node(f"n{index}", places=("ab"[index % 2],)) for index in range(4)]
+    assert placed(rack, Layout(8, 2), ("rack",), within="rack") == [[("n0", 8), ("n2", 8)]]
+    assert placed(rack, Layout(8, 3), ("rack",), within="rack") is None
+    assert placed(rack, Layout(4, 2), ("rack",), within="node") == [[("n0", 8)]]
+    assert placed(rack, Layout(8, 2), ("rack",), within="node") is None
+    trays = (*gb200_rack(2, clique="a"), *gb200_rack(2, clique="b"))
+    assert placed(trays, Layout(4, 2), within="domain") == [[("a-tray-00", 4), ("a-tray-01", 4)]]
+    assert placed(trays, Layout(4, 3), within="domain") is None
 
 
 @given(rack_nodes | nvswitch_nodes, layouts)
@@ -207,8 +204,11 @@ def test_counting_slots_tells_whether_placing_succeeds(nodes: list[Node], layout
 
 def test_domains_are_cliques_in_a_rack_and_nodes_elsewhere() -> None:
     rack = (*gb200_rack(2, clique="a"), *gb200_rack(3, clique="b"))
-    assert {name: len(nodes) for name, nodes in domains(pool_of(rack)).items()} == {"a": 2, "b": 3}
-    assert set(domains(pool_of(h100s(2)))) == {"h100-00", "h100-01"}
+    assert [[node.name for node in nodes] for _, nodes in pool_of(rack).domains] == [
+        ["a-tray-00", "a-tray-01"],
+        ["b-tray-00", "b-tray-01", "b-tray-02"],
+    ]
+    assert [nodes[0].name for _, nodes in pool_of(h100s(2)).domains] == ["h100-00", "h100-01"]
     assert largest_domain(pool_of(rack)) == 12
     assert largest_domain(pool_of(h100s(2, free=(1, 1)))) == 8
 

@@ -1,5 +1,6 @@
 """Which nodes a demand may use, and the reason counted for each that it may not."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from tests.support.models import a_demand
 
 from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.fleet import Exclusion, Node, Taint
+from shardwise.domain.hardware import gpu_kind
 from shardwise.planner.pools import eligible
 
 SCHED = "NoSchedule"
@@ -50,6 +52,8 @@ EXCLUDED: dict[str, tuple[dict[str, Any], Node, str | None]] = {
         a_node(),
         "lacks the label `rack` of `spec.placement.within`",
     ),
+    "on a node": ({"within": "node"}, a_node(), None),
+    "inside an NVLink domain": ({"within": "domain"}, a_node(), None),
     "a taint": ({}, a_node(taints=[TAINT]), "has the taint `team=ml:NoSchedule`"),
     "the GPU operator's taint": ({}, a_node(taints=[Taint("nvidia.com/gpu", "present", SCHED)]), None),
     "a soft taint": ({}, a_node(taints=[Taint("team", "ml", "PreferNoSchedule")]), None),
@@ -111,3 +115,21 @@ def test_exclusions_are_counted_and_sorted() -> None:
 def test_a_pool_knows_the_sizes_its_nodes_come_with() -> None:
     found = eligible(a_demand(), a_fleet(a_node("a", gpus=8), a_node("b", gpus=4), a_node("c", gpus=4)))
     assert found.pools[0].node_sizes == {4, 8}
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [(("r1", ""), None), (("", "z"), "has no place at the level `rack` of `spec.placement.within`")],
+)
+def test_a_node_without_a_place_at_the_bounding_level_is_left_out(
+    places: tuple[str, ...], expected: str | None
+) -> None:
+    fleet = a_fleet(a_node(places=places), levels=("rack", "zone"))
+    excluded = eligible(a_demand(within="rack"), fleet).excluded
+    assert (excluded[0][0] if excluded else None) == expected
+
+
+def test_stated_facts_of_a_product_win_over_the_table() -> None:
+    stated = replace(gpu_kind(L40S), nvlink=9e11)
+    fleet = replace(a_fleet(l40s(1)), kinds=(stated,))
+    assert eligible(a_demand(), fleet).pools[0].kind == stated

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from tests.support.repository import ROOT, project
 
+from shardwise.api import values
 from shardwise.cluster.resources import KINDS
 
 CHART = ROOT / "charts" / "shardwise"
@@ -102,6 +103,21 @@ def test_the_schema_of_the_values_is_a_schema() -> None:
     jsonschema.Draft7Validator.check_schema(_schema())
 
 
+def test_the_schema_of_the_configuration_is_that_of_its_models() -> None:
+    """`make crds` writes it."""
+    text = (ROOT / values.FILE).read_text()
+    assert values.with_configuration(text) == text
+
+
+def test_the_configuration_is_mounted_where_the_operator_reads_it() -> None:
+    """And its change starts the operator anew."""
+    text = _template("deployment.yaml")
+    assert "--config=/etc/shardwise/config.yaml" in text
+    assert "{name: config, mountPath: /etc/shardwise, readOnly: true}" in text
+    assert "checksum/config: {{ toYaml .Values.config | sha256sum }}" in text
+    assert "config.yaml: |\n    {{- toYaml .Values.config | nindent 4 }}" in _template("configmap.yaml")
+
+
 def test_the_values_fit_their_schema_and_are_all_in_it() -> None:
     """Helm checks them on install."""
     jsonschema.Draft7Validator(_schema()).validate(_values())
@@ -115,6 +131,8 @@ def test_the_values_fit_their_schema_and_are_all_in_it() -> None:
         pytest.param({"image": {"repo": "x"}}, id="an unknown value inside another"),
         pytest.param({"image": {"repository": ""}}, id="an image without a name"),
         pytest.param({"image": {"repository": "x", "pullPolicy": "Sometimes"}}, id="an unknown pull policy"),
+        pytest.param({"config": {"fleet": {"platform": "mars"}}}, id="a configuration the operator refuses"),
+        pytest.param({"config": {"flet": {}}}, id="an unknown part of the configuration"),
         pytest.param({"workers": 0}, id="no worker"),
         pytest.param({"workers": "four"}, id="a word for a number"),
         pytest.param({"relistSeconds": -1}, id="a negative time"),

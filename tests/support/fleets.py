@@ -39,6 +39,7 @@ def a_node(
     taints: Iterable[Taint] = (),
     exclusion: Exclusion | None = None,
     memory_mib: int | None = None,
+    places: Iterable[str] = (),
 ) -> Node:
     """Give a node, all of it free and its own NVLink domain, unless said."""
     return Node(
@@ -51,6 +52,7 @@ def a_node(
         labels=tuple(sorted((labels or {}).items())),
         taints=tuple(taints),
         exclusion=exclusion,
+        places=tuple(places),
     )
 
 

@@ -6,6 +6,7 @@ find all its pods inside one NVLink domain.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from shardwise.domain.fleet import Node
 from shardwise.domain.layout import Layout
@@ -18,12 +19,68 @@ def fewest_domains(nodes: Sequence[Node], layout: Layout, *, rack: bool) -> int 
 
 def fits(nodes: Sequence[Node], layout: Layout, replicas: int, *, rack: bool) -> bool:
     """Tell whether so many groups fit at once, whatever the order they are placed in."""
-    if replicas == 0:
-        return True
-    return any(
-        fits(_without(nodes, counts, share), layout, replicas - 1, rack=rack)
-        for counts, share in _ways(nodes, layout, rack)
-    )
+    return fewest_parts(nodes, layout, replicas, rack=rack) is not None
+
+
+def fewest_parts(nodes: Sequence[Node], layout: Layout, replicas: int, *, rack: bool) -> int | None:
+    """Give the fewest domains that so many groups can lie in, each group's counted; ``None`` where they do not fit."""
+
+    @cache
+    def best(free: tuple[int, ...], left: int) -> int | None:
+        if left == 0:
+            return 0
+        here = [replace(node, free=gpus) for node, gpus in zip(nodes, free, strict=True)]
+        ways = {
+            (
+                tuple(gpus - count * share for gpus, count in zip(free, counts, strict=True)),
+                _crossed(here, counts, rack),
+            )
+            for counts, share in _ways(here, layout, rack)
+        }
+        rests = ((parts, best(after, left - 1)) for after, parts in ways)
+        return min((parts + rest for parts, rest in rests if rest is not None), default=None)
+
+    return best(tuple(node.free for node in nodes), replicas)
+
+
+def narrowest(nodes: Sequence[Node], layout: Layout, *, rack: bool) -> tuple[int, int] | None:
+    """Give the narrowest level that holds a group in one place, and the fewest domains it then lies in.
+
+    Level 0 is the NVLink domain, then come the levels of the nodes' places, then no place at all.
+    """
+    heights = len(nodes[0].places)
+    for level in range(heights + 2):
+        found = [fewest_domains(inside, layout, rack=rack) for inside in _places(nodes, level, rack)]
+        fitting = [count for count in found if count is not None]
+        if fitting:
+            return level, min(fitting)
+    return None
+
+
+def bounded(nodes: Sequence[Node], layout: Layout, replicas: int, level: int, *, rack: bool) -> bool:
+    """Tell whether so many groups fit, each inside one place of a level of the nodes' places."""
+    places = [inside for inside in _places(nodes, level + 1, rack) if inside]
+    room = 0
+    for inside in places:
+        here = 0
+        while here < replicas and fits(inside, layout, here + 1, rack=rack):
+            here += 1
+        room += here
+    return room >= replicas
+
+
+def _places(nodes: Sequence[Node], level: int, rack: bool) -> list[list[Node]]:
+    found: dict[object, list[Node]] = {}
+    for node in nodes:
+        if level == 0:
+            place: object = node.domain if rack else node.name
+        elif level <= len(node.places):
+            place = node.places[level - 1 :] if node.places[level - 1] else None
+        else:
+            place = "anywhere"
+        if place is not None:
+            found.setdefault(place, []).append(node)
+    return list(found.values())
 
 
 def _ways(nodes: Sequence[Node], layout: Layout, rack: bool) -> Iterator[tuple[tuple[int, ...], int]]:
@@ -62,5 +119,5 @@ def _domains(nodes: Sequence[Node], counts: Sequence[int], rack: bool) -> Mappin
     return held
 
 
-def _without(nodes: Sequence[Node], counts: Sequence[int], share: int) -> list[Node]:
-    return [replace(node, free=node.free - count * share) for node, count in zip(nodes, counts, strict=True)]
+def _crossed(nodes: Sequence[Node], counts: Sequence[int], rack: bool) -> int:
+    return len(_domains(nodes, counts, rack))

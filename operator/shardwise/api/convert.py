@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
-from shardwise.api.parse import InvalidObject, Problem, ShardedModel
+from shardwise.api.parse import ShardedModel
+from shardwise.api.problems import InvalidObject, Problem
 from shardwise.api.spec import EnvVar as WireEnvVar
-from shardwise.api.spec import TolerationSpec
-from shardwise.domain.demand import Demand, Objective, Pins, Toleration
+from shardwise.api.spec import NodeAffinity, NodeRequirement, TolerationSpec
+from shardwise.domain.demand import Demand, Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import EnvVar, Launch, Owner, Source, SourceKind, Wanted
 from shardwise.domain.model import ModelFacts
@@ -63,6 +64,8 @@ def _demand(obj: ShardedModel, facts: ModelFacts) -> Demand:
         node_selector=_pairs(spec.placement.node_selector),
         tolerations=_tolerations(spec.placement.tolerations),
         within=spec.placement.within,
+        node_affinity=_affinity(spec.placement.node_affinity),
+        own_image=spec.engine.image is not None,
         reserve=None if reserve is None else parse_quantity(reserve),
         least_context=spec.model.min_context_length,
     )
@@ -130,6 +133,15 @@ def _env(one: WireEnvVar) -> EnvVar:
 
 def _tolerations(given: list[TolerationSpec]) -> tuple[Toleration, ...]:
     return tuple(Toleration(one.key, one.operator, one.value, one.effect, one.toleration_seconds) for one in given)
+
+
+def _affinity(given: NodeAffinity | None) -> tuple[tuple[Requirement, ...], ...]:
+    terms = [] if given is None else given.node_selector_terms
+    return tuple(tuple(_requirement(one) for one in term.match_expressions) for term in terms)
+
+
+def _requirement(one: NodeRequirement) -> Requirement:
+    return Requirement(one.key, Operator(one.operator), tuple(one.values))
 
 
 def _pairs(mapping: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -4,11 +4,12 @@ The API server refuses what breaks a rule where it is new enough to know it; the
 offline, and those that an older CRD let pass.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from shardwise.api.spec import EnvVar, ShardedModelSpec
+from shardwise.api.spec import EnvVar, NodeRequirement, ShardedModelSpec
 
 GPU_PREFIXES: Final = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu")
 
@@ -94,6 +95,29 @@ def _tolerations_name_a_key(spec: ShardedModelSpec) -> str | None:
     return "a toleration without `key` needs `operator: Exists`" if wrong else None
 
 
+def _requirements_have_their_values(spec: ShardedModelSpec) -> str | None:
+    affinity = spec.placement.node_affinity
+    terms = [] if affinity is None else affinity.node_selector_terms
+    wrong = next((one for term in terms for one in term.match_expressions if not _values_suit(one)), None)
+    return None if wrong is None else f"`{wrong.key}` {wrong.operator} needs {_VALUES_OF[wrong.operator]}"
+
+
+def _values_suit(one: NodeRequirement) -> bool:
+    if one.operator in ("In", "NotIn"):
+        return bool(one.values)
+    if one.operator in ("Gt", "Lt"):
+        return len(one.values) == 1 and re.fullmatch("-?[0-9]{1,18}", one.values[0]) is not None
+    return not one.values
+
+
+_VALUES_OF: Final = {
+    "In": "one of `values` at least",
+    "NotIn": "one of `values` at least",
+    "Gt": "one whole number in `values`",
+    "Lt": "one whole number in `values`",
+    "Exists": "no `values`",
+    "DoesNotExist": "no `values`",
+}
 _GPU_TEST: Final = " || ".join(f"k.startsWith('{prefix}')" for prefix in GPU_PREFIXES)
 
 RULES: Final = (
@@ -149,6 +173,15 @@ RULES: Final = (
         "(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
         "a toleration without key needs operator Exists",
         _tolerations_name_a_key,
+    ),
+    SpanningRule(
+        ("spec", "placement", "nodeAffinity", "nodeSelectorTerms", "items", "matchExpressions", "items"),
+        "spec.placement.nodeAffinity",
+        "self.operator in ['In', 'NotIn'] ? has(self.values) && self.values.size() > 0 : "
+        "self.operator in ['Gt', 'Lt'] ? has(self.values) && self.values.size() == 1"
+        " && self.values[0].matches('^-?[0-9]{1,18}$') : !has(self.values) || self.values.size() == 0",
+        "In and NotIn need values, Gt and Lt one whole number, Exists and DoesNotExist none",
+        _requirements_have_their_values,
     ),
 )
 """All of them. The schema bounds every list and map that a rule walks, so that their cost stays small."""

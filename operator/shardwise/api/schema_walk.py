@@ -1,4 +1,4 @@
-"""Finding the fields a path of the object may have, for messages about a field that is unknown."""
+"""Finding the fields a path of a document may have, for messages about a field that is unknown."""
 
 import types
 import typing
@@ -6,13 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from shardwise.api.spec import ShardedModelSpec
 
-
-def known_fields(path: tuple[int | str, ...]) -> list[str]:
-    """List the field names the object has at a path such as ``("spec", "model")``; empty where it has none."""
-    model: type[BaseModel] | None = ShardedModelSpec
-    for part in path[1:]:
+def known_fields(path: tuple[int | str, ...], root: type[BaseModel]) -> list[str]:
+    """List the field names ``root`` has at a path such as ``("spec", "model")``; empty where it has none."""
+    model: type[BaseModel] | None = root
+    for part in path:
         model = model if isinstance(part, int) else _inside(model, part)
     return [] if model is None else [_wire_name(model, name) for name in model.model_fields]
 

@@ -75,15 +75,46 @@ class TolerationSpec(Wire):
     toleration_seconds: int | None = Field(default=None, ge=0, description="How long a NoExecute taint is borne.")
 
 
+class NodeRequirement(Wire):
+    """What a node label must be, as in a pod's node affinity."""
+
+    key: LabelKey = Field(description="Node label key.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = Field(description="As in Kubernetes.")
+    values: list[LabelValue] = Field(
+        default=[],
+        max_length=32,
+        description="For In and NotIn at least one, for Gt and Lt one whole number, else none.",
+    )
+
+
+class NodeTerm(Wire):
+    """Requirements that must all hold."""
+
+    match_expressions: list[NodeRequirement] = Field(min_length=1, max_length=16, description="All must hold.")
+
+
+class NodeAffinity(Wire):
+    """The part of a pod's node affinity that is required; preferences are the planner's own."""
+
+    node_selector_terms: list[NodeTerm] = Field(min_length=1, max_length=16, description="One must hold.")
+
+
 class Placement(Wire):
     """Where the pods may run."""
 
     node_selector: dict[LabelKey, LabelValue] = Field(
         default={}, max_length=32, description="Labels every node of the group must have."
     )
+    node_affinity: NodeAffinity | None = Field(
+        default=None,
+        description="What nodes' labels must be, as in a pod's "
+        "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.",
+    )
     tolerations: list[TolerationSpec] = Field(default=[], max_length=32, description="Taints the pods tolerate.")
     within: LabelKey | None = Field(
-        default=None, description="Node label key that must have one value on all nodes of a group, such as a rack's."
+        default=None,
+        description="What a whole group must stay inside: node, domain (the NVLink domain), a level that the operator "
+        "configuration names, such as rack or zone, or any node label key.",
     )
     gang: Literal["none"] = Field(
         default="none", description="Gang scheduler to hand groups to; this version binds pods one by one."

@@ -90,6 +90,7 @@ class PlanReport(Reported):
     alternatives: list[AlternativeReport] = Field(default=[], description="Layouts that lost, and why.")
     alternatives_total: int = Field(default=0, description="How many lost in all.")
     notes: list[str] = Field(default=[], description="What to know besides.")
+    resource: str | None = Field(default=None, description="Extended resource of a GPU; default: nvidia.com/gpu.")
 
 
 class GroupReport(Reported):

@@ -31,7 +31,7 @@ def read_documents(names: Iterable[str]) -> Iterator[tuple[str, Document]]:
     """
     for name in names:
         for path, content in _contents(name):
-            for document in _parsed(path, content):
+            for document in parsed_documents(path, content):
                 yield from ((path, one) for one in _flattened(path, document))
 
 
@@ -58,8 +58,11 @@ def _files(path: Path) -> list[Path]:
     return sorted(one for one in path.iterdir() if one.suffix in _SUFFIXES and not one.is_dir())
 
 
-def _parsed(path: str, content: bytes) -> list[object]:
-    """Parse as JSON where it is JSON: ten times quicker, and ``kubectl -o json`` of a large cluster is long."""
+def parsed_documents(path: str, content: bytes) -> list[object]:
+    """Give the documents of a file that are not empty. Raises :class:`WrongInput` with the line that is wrong.
+
+    Parse as JSON where it is JSON: ten times quicker, and ``kubectl -o json`` of a large cluster is long.
+    """
     if content.lstrip()[:1] == b"{":
         try:
             return [json.loads(content)]

@@ -10,8 +10,9 @@ from typing import Final
 import click
 
 from shardwise import __version__
-from shardwise.api import crd
+from shardwise.api import crd, values
 from shardwise.cli import output
+from shardwise.cli.configuration import read_site
 from shardwise.cli.documents import WrongInput
 from shardwise.cli.offline import plan_all, read_objects
 from shardwise.cli.snapshot import read_snapshot
@@ -36,6 +37,11 @@ _fleet = click.option(
     multiple=True,
     required=True,
     help="Output of `kubectl get nodes,pods -A -o yaml` (or json); nodes alone will do. May be repeated.",
+)
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The operator configuration: how nodes are read and pods are started. See docs/configuration.md.",
 )
 _independent = click.option("--independent", is_flag=True, help="Plan each object as if it were alone.")
 
@@ -74,10 +80,12 @@ def main() -> None:
     show_default=True,
     help="Text for people, JSON or YAML for machines.",
 )
+@_config
 @_independent
-def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, independent: bool) -> None:
+def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, config: Path | None, independent: bool) -> None:
     """Say where each object would run, split how, and why. Objects given together share the fleet, in order."""
-    answers = plan_all(read_objects(files), read_snapshot(fleets), independent=independent)
+    snapshot = read_snapshot(fleets, read_site(config).fleet)
+    answers = plan_all(read_objects(files), snapshot, independent=independent)
     output.write_answers(answers, form)
     sys.exit(_exit_status(answer.verdict for answer in answers))
 
@@ -94,10 +102,14 @@ def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, independ
     show_default=True,
     help="YAML documents, or one JSON List.",
 )
+@_config
 @_independent
-def render(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, independent: bool) -> None:
+def render(
+    files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, config: Path | None, independent: bool
+) -> None:
     """Print the manifests the operator would apply, ready for `kubectl apply -f -`."""
-    answers = plan_all(read_objects(files), read_snapshot(fleets), independent=independent)
+    snapshot = read_snapshot(fleets, read_site(config).fleet)
+    answers = plan_all(read_objects(files), snapshot, independent=independent)
     manifests = [one for answer in answers if answer.placed is not None for one in bundle(*answer.placed)]
     output.write_manifests(manifests, form)
     output.write_failures(answers)
@@ -113,13 +125,16 @@ def render(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, indepe
     help="Root of the repository whose files are meant; default: the current folder.",
 )
 def crds(*, check: bool, root: Path) -> None:
-    """Write the CustomResourceDefinition from the models of the object."""
-    files = [root / folder / crd.FILE_NAME for folder in crd.FOLDERS]
-    stale = [path for path in files if not path.is_file() or path.read_text() != crd.text()]
+    """Write what is generated from the models: the CustomResourceDefinition, and the chart's schema of its values."""
+    wanted = {root / folder / crd.FILE_NAME: crd.text() for folder in crd.FOLDERS}
+    schema = root / values.FILE
+    if schema.is_file():
+        wanted[schema] = values.with_configuration(schema.read_text())
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
     for path in stale:
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(crd.text())
+            path.write_text(wanted[path])
         click.echo(f"{path} {'is stale; run `shardwise crds`' if check else 'written'}", err=check)
     if check and stale:
         sys.exit(1)
@@ -130,6 +145,7 @@ def crds(*, check: bool, root: Path) -> None:
 @click.option("--context", help="Context of the kubeconfig; default: its current one.")
 @click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Objects worked on at once.")
 @click.option("--relist", type=click.FloatRange(1), default=300.0, show_default=True, help="Seconds between relists.")
+@_config
 @click.option("--liveness", help="Address of the health endpoint, such as http://0.0.0.0:8080/healthz.")
 @click.option(
     "--log-format",
@@ -139,19 +155,20 @@ def crds(*, check: bool, root: Path) -> None:
     help="Lines for people, or one JSON object a line.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log every event.")
-def operate(
+def operate(  # noqa: PLR0913 - one parameter an option
     *,
     kubeconfig: Path | None,
     context: str | None,
     workers: int,
     relist: float,
+    config: Path | None,
     liveness: str | None,
     log_format: str,
     verbose: bool,
 ) -> None:
     """Run the operator, until told to end."""
     output.set_up_logs(log_format, verbose=verbose)
-    options = Options(kubeconfig, context, workers, relist, liveness)
+    options = Options(kubeconfig, context, workers, relist, liveness, site=read_site(config))
     try:
         asyncio.run(run(options))
     except KeyboardInterrupt:

@@ -1,12 +1,13 @@
 """The fleet as files show it: Nodes and Pods that kubectl printed, checked before anything is read off them."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shardwise.cli.documents import Document, WrongInput, read_documents, shown
 from shardwise.controller.store import Key, owner_of
 from shardwise.domain.fleet import Fleet
+from shardwise.domain.site import FleetSite
 from shardwise.inventory import read_fleet
 
 _EXAMPLE: Final = "`kubectl get nodes,pods -A -o yaml` gives one"
@@ -38,18 +39,19 @@ _SHAPES: Final[Mapping[str, Shape]] = {
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The Nodes and Pods of a cluster at one time."""
+    """The Nodes and Pods of a cluster at one time, and how they are read."""
 
     nodes: tuple[Document, ...]
     pods: tuple[Document, ...]
+    site: FleetSite = field(default_factory=FleetSite)
 
     def fleet(self, *, without: Collection[Key] = (), held: Iterable[tuple[str, int]] = ()) -> Fleet:
         """Give the fleet as if the ShardedModels ``without`` held nothing, and ``held`` GPUs were taken, by node."""
         pods = [pod for pod in self.pods if owner_of(pod) not in without]
-        return read_fleet(self.nodes, pods, held=held)
+        return read_fleet(self.nodes, pods, held=held, site=self.site)
 
 
-def read_snapshot(names: Iterable[str]) -> Snapshot:
+def read_snapshot(names: Iterable[str], site: FleetSite | None = None) -> Snapshot:
     """Read Nodes and Pods off files. What two files both hold counts once; other kinds are passed over.
 
     Raises :class:`WrongInput` where there is no Node, or one that no API server would give.
@@ -63,7 +65,7 @@ def read_snapshot(names: Iterable[str]) -> Snapshot:
             found[kind][key] = document
     if not found["Node"]:
         raise WrongInput(f"no Node in {shown(names)}: {_EXAMPLE}")
-    return Snapshot(tuple(found["Node"].values()), tuple(found["Pod"].values()))
+    return Snapshot(tuple(found["Node"].values()), tuple(found["Pod"].values()), site or FleetSite())
 
 
 def _checked_key(path: str, kind: str, document: Document) -> Key:

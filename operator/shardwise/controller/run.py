@@ -18,6 +18,7 @@ from shardwise.controller.reconciler import Reconciler
 from shardwise.controller.store import Key, Store, is_relevant, slim
 from shardwise.controller.watches import Watches
 from shardwise.domain.model import ModelFacts
+from shardwise.domain.site import Site
 from shardwise.hub import model_facts
 from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
@@ -29,7 +30,7 @@ class Options:
     """How to run. ``kubeconfig`` and ``context`` ``None`` mean the usual places, or the pod's own account.
 
     ``relist_seconds`` is how often all is listed again, for what a watch may have lost. ``liveness`` is an address
-    such as ``http://0.0.0.0:8080/healthz``.
+    such as ``http://0.0.0.0:8080/healthz``. ``site`` is the operator configuration.
     """
 
     kubeconfig: Path | None = None
@@ -39,6 +40,7 @@ class Options:
     liveness: str | None = None
     now: Callable[[], float] = field(default=time.time)
     facts: Callable[[ShardedModel], ModelFacts] = field(default=model_facts)
+    site: Site = field(default_factory=Site)
 
 
 async def run(options: Options, stop: asyncio.Event | None = None, ready: asyncio.Event | None = None) -> None:
@@ -48,7 +50,7 @@ async def run(options: Options, stop: asyncio.Event | None = None, ready: asynci
     """
     connection = await connect(options.kubeconfig, options.context)
     cluster = Cluster(connection)
-    store = Store()
+    store = Store(options.site.fleet)
     reconciler = Reconciler(cluster, store, options.facts, options.now)
     queue: Queue[Key] = Queue(reconciler.reconcile)
     watches = Watches(store, queue)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from shardwise.domain.fleet import Fleet, Node
-from shardwise.inventory import gpu_request, held_gpus, is_finished, read_fleet
+from shardwise.domain.site import FleetSite
+from shardwise.inventory import fleet_of, gpu_request, held_gpus, is_finished, read_node
 from shardwise.reconcile import Observed, PodSeen, see_pod
 from shardwise.render.manifest import MANAGED_BY, MODEL, OPERATOR, REVISION
 from shardwise.render.names import label_value
@@ -79,7 +80,8 @@ class Shelf:
 class Store:
     """All shelves, and the fleet they add up to."""
 
-    def __init__(self) -> None:
+    def __init__(self, site: FleetSite | None = None) -> None:
+        self.site: Final = site or FleetSite()
         self.models: Final = Shelf()
         self.pods: Final = Shelf()
         self.services: Final = Shelf()
@@ -116,7 +118,11 @@ class Store:
         for key, document in self.plans.items():
             if key != without:
                 held.update(_unbound(document, self._bound(key)))
-        return Fleet(tuple(_with_held(node, held[node.name]) for node in self._nodes()))
+        return fleet_of((_with_held(node, held[node.name]) for node in self._nodes()), self.site)
+
+    def read(self, node: Json) -> Node:
+        """Read one node as if nobody held its GPUs."""
+        return read_node(node, 0, self.site)
 
     def holders(self, node: str) -> set[Key]:
         """Name the objects that have planned on a node."""
@@ -131,7 +137,7 @@ class Store:
             name = key[1]
             known = self._read.get(name)
             if known is None or known[0] is not obj:
-                known = self._read[name] = (obj, read_fleet([obj], []).nodes[0])
+                known = self._read[name] = (obj, self.read(obj))
             yield known[1]
 
 

@@ -8,7 +8,6 @@ import kopf
 from shardwise.api.base import GROUP, PLURAL, VERSION
 from shardwise.controller.queue import Queue
 from shardwise.controller.store import Json, Key, Shelf, Store, is_relevant, key_of, owner_of, slim, version_of
-from shardwise.inventory import read_fleet
 from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
 
@@ -65,7 +64,7 @@ class Watches:
         before = self._store.nodes.objects.get(key_of(obj))
         if not self._taken(self._store.nodes, slim(obj), deleted):
             return
-        if deleted or before is None or read_fleet([before], []) != read_fleet([obj], []):
+        if deleted or before is None or self._store.read(before) != self._store.read(obj):
             self._queue_all(self._store.holders(obj["metadata"]["name"]))
             self.wake_waiting()
 

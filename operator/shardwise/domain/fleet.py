@@ -2,14 +2,24 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+from shardwise.domain.hardware import GpuKind, bare_product, gpu_kind
+
+NVIDIA: Final = "nvidia.com/gpu"
+AMD: Final = "amd.com/gpu"
+"""The extended resources that device plugins offer, one a GPU."""
 
 
 class Exclusion(StrEnum):
     """Why a node's GPUs cannot be used, whoever asks."""
 
     NO_GPUS = "has no GPUs"
-    NO_PRODUCT = "lacks the label nvidia.com/gpu.product"
-    NO_MEMORY = "lacks the label nvidia.com/gpu.memory"
+    OFFERS_NONE = "offers none of its GPUs"
+    NO_PRODUCT = "lacks the label of its GPU product"
+    NO_MEMORY = "lacks the label of its GPU memory"
+    MIXED = "has GPUs of several products"
+    UNSETTLED = "changes its GPU product back and forth"
     SHARED = "shares its GPUs (time-slicing or MPS)"
     PARTITIONED = "has its GPUs in MIG partitions"
     NOT_READY = "is not Ready"
@@ -32,6 +42,8 @@ class Node:
 
     ``gpus`` are its usable GPUs, ``free`` those nobody holds, ``memory`` the bytes of one GPU, as its label reports.
     ``domain`` names its NVLink domain: the clique it belongs to, else the node itself. ``labels`` are all its labels.
+    ``places`` are its places at the fleet's levels, in their order; empty where no label tells. ``resource`` is what a
+    pod asks for to get one of its GPUs. ``detail`` says more of the exclusion, such as the condition that tells of it.
     """
 
     name: str
@@ -43,11 +55,33 @@ class Node:
     labels: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     taints: tuple[Taint, ...] = ()
     exclusion: Exclusion | None = None
+    places: tuple[str, ...] = ()
+    resource: str = NVIDIA
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """A snapshot of all nodes, in name order. ``levels`` are label keys above the NVLink domain, nearest first."""
+    """A snapshot of all nodes, in name order.
+
+    ``levels`` name what lies above the NVLink domain, nearest first. ``kinds`` are facts of products that win over the
+    built-in table.
+    """
 
     nodes: tuple[Node, ...]
     levels: tuple[str, ...] = ()
+    kinds: tuple[GpuKind, ...] = ()
+
+    def place(self, node: Node, level: str) -> str:
+        """Name a node's place at a level, at ``node`` or ``domain``, or by a label key; empty where it has none."""
+        if level in self.levels:
+            above = node.places[self.levels.index(level) :]
+            return "/".join(above) if above[0] else ""  # a rack is named with its row: another row may have one, too
+        if level == "node":
+            return node.name
+        return node.domain if level == "domain" else dict(node.labels).get(level, "")
+
+    def kind(self, product: str) -> GpuKind:
+        """Give the facts of a product."""
+        bare = bare_product(product)
+        return next((kind for kind in self.kinds if kind.product == bare), None) or gpu_kind(product)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shardwise.domain.engine import EngineName
+from shardwise.domain.fleet import NVIDIA
 from shardwise.domain.layout import Layout
 from shardwise.domain.refusal import Cause
 
@@ -94,6 +95,7 @@ class Plan:
 
     Invariant: the GPUs of each group's pods sum to ``layout.world_size``, and their ranks are 0..world_size-1, once
     each. ``considered`` counts all layouts tried; ``alternatives`` holds all that lost, best first.
+    ``resource`` is what a pod asks for to get a GPU.
     """
 
     layout: Layout
@@ -108,6 +110,7 @@ class Plan:
     estimate: Estimate
     alternatives: tuple[Alternative, ...]
     notes: tuple[str, ...] = ()
+    resource: str = NVIDIA
 
     @property
     def replicas(self) -> int:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
+from shardwise.domain.fleet import NVIDIA
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Alternative, Estimate, GroupPlacement, MemoryUse, Plan, PodPlacement, Rule
 from shardwise.domain.refusal import Attempt, Refusal
@@ -44,7 +45,7 @@ def plan_document(plan: Plan) -> Document:
         "alternatives": [_alternative(one) for one in telling(plan.alternatives, LISTED_ALTERNATIVES)],
         "alternativesTotal": len(plan.alternatives),
         "notes": list(plan.notes),
-    }
+    } | ({} if plan.resource == NVIDIA else {"resource": plan.resource})
 
 
 def plan_from_document(document: Mapping[str, Any]) -> Plan:
@@ -75,6 +76,7 @@ def plan_from_document(document: Mapping[str, Any]) -> Plan:
         ),
         alternatives=(),
         notes=tuple(document.get("notes", ())),
+        resource=str(document.get("resource", NVIDIA)),
     )
 
 

@@ -1,10 +1,11 @@
 """All nodes and pods together: free GPUs per node."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shardwise.domain.fleet import Fleet
+from shardwise.domain.fleet import Fleet, Node
+from shardwise.domain.site import FleetSite
 from shardwise.inventory.nodes import KubernetesNode, read_node
 from shardwise.inventory.pods import Pod, gpu_request, is_finished
 
@@ -14,18 +15,26 @@ def read_fleet(
     pods: Iterable[Pod],
     *,
     held: Iterable[tuple[str, int]] = (),
-    levels: Sequence[str] = (),
+    site: FleetSite | None = None,
 ) -> Fleet:
     """Read a fleet. O(nodes + pods).
 
     ``pods`` are all pods of all namespaces: whoever owns them, they hold their GPUs while they are bound and have not
     ended, also on a node that cannot be reached. ``held`` adds GPUs of decided pods that are not bound yet, by node.
+    ``site`` says how labels are read.
     """
+    site = site or FleetSite()
     taken = held_gpus(pods)
     for node, gpus in held:
         taken[node] += gpus
-    read = (read_node(node, taken[_name(node)]) for node in nodes)
-    return Fleet(tuple(sorted(read, key=lambda node: node.name)), tuple(levels))
+    return fleet_of((read_node(node, taken[_name(node)], site) for node in nodes), site)
+
+
+def fleet_of(nodes: Iterable[Node], site: FleetSite) -> Fleet:
+    """Put nodes that were read together, in name order."""
+    levels = tuple(level.name for level in site.levels)
+    kinds = tuple(one.kind for one in site.products)
+    return Fleet(tuple(sorted(nodes, key=lambda node: node.name)), levels, kinds)
 
 
 def held_gpus(pods: Iterable[Pod]) -> Counter[str]:

@@ -3,10 +3,12 @@
 Labels are those of NVIDIA's GPU feature discovery (k8s-device-plugin v0.20); conditions those of NVSentinel.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from shardwise.domain.fleet import Exclusion, Node, Taint
+from shardwise.domain.platforms import CLIQUE, Level
+from shardwise.domain.site import FleetSite
 from shardwise.domain.units import MIB
 
 GPU_RESOURCE: Final = "nvidia.com/gpu"
@@ -17,14 +19,14 @@ _MEMORY: Final = "nvidia.com/gpu.memory"
 _COUNT: Final = "nvidia.com/gpu.count"
 _REPLICAS: Final = "nvidia.com/gpu.replicas"
 _SHARING: Final = "nvidia.com/gpu.sharing-strategy"
-_CLIQUE: Final = "nvidia.com/gpu.clique"
 _FAULTS: Final = frozenset({"GpuMemWatch", "GpuNvlinkWatch", "GpuPcieWatch", "GpuPowerWatch", "SysLogsXIDError"})
 """Conditions that are True when something is wrong."""
 
 KubernetesNode = Mapping[str, Any]
+_PLAIN: Final = FleetSite()
 
 
-def read_node(node: KubernetesNode, held: int) -> Node:
+def read_node(node: KubernetesNode, held: int, site: FleetSite = _PLAIN) -> Node:
     """Read one Node. ``held`` counts the GPUs that pods and plans already hold on it.
 
     A node that cannot be used is given with its reason, and no free GPUs.
@@ -40,22 +42,29 @@ def read_node(node: KubernetesNode, held: int) -> Node:
         gpus=gpus,
         free=0 if exclusion is not None else max(0, gpus - held),
         memory=(read_count(labels.get(_MEMORY)) or 0) * MIB,
-        domain=nvlink_domain(labels) or name,
+        domain=nvlink_domain(labels, site.domain_keys) or name,
         labels=tuple(sorted(labels.items())),
         taints=tuple(_taint(taint) for taint in (node.get("spec") or {}).get("taints") or ()),
         exclusion=exclusion,
+        places=tuple(_place(labels, level) for level in site.levels),
     )
 
 
-def nvlink_domain(labels: Mapping[str, str]) -> str | None:
-    """Give the clique of a node, ``<cluster UUID>.<clique id>`` compared as a whole; ``None`` where it has none.
+def nvlink_domain(labels: Mapping[str, str], keys: Iterable[str] = _PLAIN.domain_keys) -> str | None:
+    """Name the NVLink domain of a node by the first of the keys it has; ``None`` where it has none.
 
-    An all-zero UUID says that the node has NVLink inside and none to others; taking it as a clique would merge
-    unrelated nodes.
+    A clique, ``<cluster UUID>.<clique id>``, is compared as a whole: one rack may hold several. An all-zero UUID says
+    that the node has NVLink inside and none to others; taking it as a clique would merge unrelated nodes.
     """
-    clique = labels.get(_CLIQUE, "")
-    uuid = clique.rpartition(".")[0]
-    return clique if uuid.strip("0-") else None
+    for key in keys:
+        value = labels.get(key, "")
+        if value and (key != CLIQUE or value.rpartition(".")[0].strip("0-")):
+            return value
+    return None
+
+
+def _place(labels: Mapping[str, str], level: Level) -> str:
+    return next((labels[key] for key in level.keys if labels.get(key)), "")
 
 
 def _usable_gpus(node: KubernetesNode, labels: Mapping[str, str]) -> int:

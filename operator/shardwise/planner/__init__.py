@@ -37,4 +37,4 @@ def take(fleet: Fleet, taken: Plan) -> Fleet:
         for pod in group.pods:
             held[pod.node] = held.get(pod.node, 0) + pod.gpus
     nodes = tuple(replace(node, free=max(0, node.free - held.get(node.name, 0))) for node in fleet.nodes)
-    return Fleet(nodes, fleet.levels)
+    return replace(fleet, nodes=nodes)

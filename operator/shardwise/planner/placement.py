@@ -1,9 +1,11 @@
 """Where the ranks go: tensor groups inside one NVLink domain, stages close together, the rest of the fleet kept whole.
 
-A group's pods hold equal shares of GPUs, as vLLM's multi-node launch asks: a share is one or several whole stages on
-one node, or, inside a multi-node NVLink domain, an equal part of a stage. Units (a pod, or a stage cut over nodes) are
-dealt to domains as Kueue's topology-aware scheduling does: the smallest domain that holds all, else the largest first
-and the best fit for the last. All ties break by what is left over, then by name, so that equal fleets give equal plans.
+A group's pods hold equal shares of GPUs, as multi-node launches ask: a share is one or several whole stages on one
+node, or, inside a multi-node NVLink domain, an equal part of a stage. A group goes to the narrowest place that holds
+it: one NVLink domain, else one place of the nearest level that does, else anywhere. There it lies in as few domains as
+can hold it, and then in as few pods. These three are exact (docs/decisions/0013); what they leave open is decided by
+what is left over: the best fit, a spare node in a domain that a group shares between nodes, even parts over racks. All
+ties break by name, so that equal fleets give equal plans.
 """
 
 from collections import Counter
@@ -15,100 +17,194 @@ from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Node
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import GroupPlacement, PodPlacement
+from shardwise.planner.deal import Bin, deal, natural
 from shardwise.planner.pools import Pool
+from shardwise.planner.rooms import Rooms, Scope, Shape, Shapes, shape_of
+from shardwise.planner.together import MOST_DOMAINS, fewest_parts
 
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """A place with room for whole units: a domain or a node. ``spare`` GPUs are too few for one unit more."""
-
-    name: str
-    units: int
-    spare: int = 0
+Shares = Mapping[int, int]
+"""Pods by the number of their domain."""
 
 
 def place(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, ...] | None:
-    """Place all replicas of a layout on a pool's free GPUs, or give ``None`` when they do not fit."""
-    free = {node.name: node.free for node in pool.nodes}
+    """Place all replicas of a layout on a pool's free GPUs, or give ``None`` when they do not fit.
+
+    O(nodes), then O(places + domains in a place) for each replica.
+    """
+    rooms = Rooms(pool, layout.tensor)
     groups: list[GroupPlacement] = []
     for replica in range(demand.replicas):
-        pods = _place_group(demand, pool, layout, free)
-        if pods is None:
+        found = _place_group(rooms, layout, demand.replicas - replica)
+        if found is None:
             return None
-        groups.append(GroupPlacement(replica, pods))
-        for pod in pods:
-            free[pod.node] -= pod.gpus
+        groups.append(GroupPlacement(replica, _pods(rooms, *found)))
     return tuple(groups)
-
-
-Shapes = Mapping[tuple[int, ...], int]
-"""How many domains have nodes with just these free GPUs, sorted."""
 
 
 def shapes(pool: Pool) -> Shapes:
     """Count the domains of a pool by the free GPUs of their nodes. O(nodes); large fleets have few shapes."""
-    return Counter(tuple(sorted(node.free for node in nodes)) for nodes in domains(pool).values())
+    return Counter(shape_of(nodes) for _, nodes in pool.domains)
 
 
 def stage_slots(counted: Shapes, tensor: int) -> int:
-    """Count the tensor groups of this degree that free GPUs hold, each domain with the share that suits it best."""
-    return sum(count * _domain_slots(free, tensor) for free, count in counted.items())
+    """Count the tensor groups of this degree that free GPUs hold."""
+    return sum(count * (sum(free) // tensor) for free, count in counted.items())
 
 
 def largest_domain(pool: Pool) -> int:
     """Give the GPUs of the pool's largest NVLink domain, whether free or not."""
-    return max((sum(node.gpus for node in nodes) for nodes in domains(pool).values()), default=0)
+    return max((sum(node.gpus for node in nodes) for _, nodes in pool.domains), default=0)
 
 
-def domains(pool: Pool) -> Mapping[str, Sequence[Node]]:
-    """Group a pool's nodes by NVLink domain. Only racks of proven multi-node NVLink hold more than one node."""
-    return _by_domain(pool, pool.nodes)
+def _place_group(rooms: Rooms, layout: Layout, left: int) -> tuple[Shares, int] | None:
+    """Choose the domains of one of the groups that are left: how many pods in each, and the share of a pod."""
+    return _in_one_domain(rooms, layout) or _in_one_place(rooms, layout, left)
 
 
-def _by_domain(pool: Pool, nodes: Iterable[Node]) -> dict[str, list[Node]]:
-    found: dict[str, list[Node]] = {}
-    for node in nodes:
-        found.setdefault(node.domain if pool.kind.rack else node.name, []).append(node)
+def _in_one_domain(rooms: Rooms, layout: Layout) -> tuple[Shares, int] | None:
+    world = layout.world_size
+    roots = rooms.levels[-1].values()
+    held = [(shape, numbers[0]) for root in roots for shape, numbers in root.held.items() if sum(shape) >= world]
+    for share in _shares(rooms, layout) if held else ():
+        pods = world // share
+        fits = [(_fit(shape, share, pods), number) for shape, number in held if _pods_of(shape, share) >= pods]
+        if fits:
+            return {min(fits)[1]: pods}, share
+    return None
+
+
+def _fit(shape: Shape, share: int, pods: int) -> tuple[bool, int, int]:
+    """Rate how well so many pods fit a domain: a spare node first, where they need several; then what is left over."""
+    if pods == 1:
+        return False, min(free for free in shape if free >= share) - share, sum(shape)
+    left = _pods_of(shape, share) - pods
+    return left < shape[-1] // share, left, sum(shape) - share * pods
+
+
+def _in_one_place(rooms: Rooms, layout: Layout, left: int) -> tuple[Shares, int] | None:
+    """Search level by level, from the nearest, the place where the group lies in the fewest domains."""
+    for known in rooms.levels:
+        enough = [scope for scope in known.values() if scope.slots >= layout.pipeline]
+        rated = [(_fewest_domains(scope, layout), scope.slots, scope.name, scope) for scope in enough]
+        if rated:
+            fewest, _, _, scope = min(rated, key=lambda one: one[:3])
+            alone = _in_scope(rooms, scope, layout, fewest)
+            return alone if left == 1 else _beside_others(rooms, scope, layout, left, alone)
+    return None
+
+
+def _beside_others(
+    rooms: Rooms, scope: Scope, layout: Layout, left: int, alone: tuple[Shares, int] | None
+) -> tuple[Shares, int] | None:
+    """Keep where a group lies best alone, unless the groups after it would then lie in more domains than need be."""
+    numbers = [number for held in scope.held.values() for number in held if rooms.slots(number) > 0]
+    groups = min(left, scope.slots // layout.pipeline)
+    if alone is None or groups < 2 or len(numbers) > MOST_DOMAINS:  # noqa: PLR2004 - one group has no others beside it
+        return alone
+    numbers.sort()
+    slots = [rooms.slots(number) for number in numbers]
+    together = fewest_parts(slots, layout.pipeline, groups)
+    shares, share = alone
+    after = [free - shares.get(number, 0) * share // layout.tensor for number, free in zip(numbers, slots, strict=True)]
+    rest = fewest_parts(after, layout.pipeline, groups - 1)
+    if len(shares) + sum(map(len, rest)) == sum(map(len, together)):
+        return alone
+    return _with_largest_share(rooms, layout, {numbers[position]: count for position, count in together[0].items()})
+
+
+def _with_largest_share(rooms: Rooms, layout: Layout, stages: Mapping[int, int]) -> tuple[Shares, int] | None:
+    for share in _shares(rooms, layout):
+        pods = {number: count * layout.tensor // share for number, count in stages.items()}
+        even = all(count * layout.tensor % share == 0 for count in stages.values())
+        if even and all(_pods_of(rooms.shapes[number], share) >= count for number, count in pods.items()):
+            return pods, share
+    return None
+
+
+def _fewest_domains(scope: Scope, layout: Layout) -> int:
+    """Count the domains that the stages need, the roomiest first."""
+    left, count = layout.pipeline, 0
+    for slots, domains_ in sorted(_slots_of(scope, layout.tensor).items(), reverse=True):
+        needed = min(domains_, -(-left // slots))
+        left, count = left - needed * slots, count + needed
+        if left <= 0:
+            break
+    return count
+
+
+def _slots_of(scope: Scope, tensor: int) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for shape, numbers in scope.held.items():
+        if sum(shape) >= tensor:
+            found[sum(shape) // tensor] += len(numbers)
     return found
 
 
-def _domain_slots(free: Sequence[int], tensor: int) -> int:
-    return max(sum(gpus // share for gpus in free) // (tensor // share) for share in _divisors(tensor))
+def _in_scope(rooms: Rooms, scope: Scope, layout: Layout, fewest: int) -> tuple[Shares, int] | None:
+    """Deal the group out to the fewest domains, with the largest share that allows it."""
+    for share in _shares(rooms, layout):
+        cut = Cut(share, max(1, layout.tensor // share), evenly=rooms.rack)
+        units = layout.world_size // (share * cut.pods)
+        for dealt in (_dealt_by_place(scope, units, cut), _dealt(scope, units, cut)):
+            if dealt is not None and len(dealt) == fewest:
+                return {number: count * cut.pods for number, count in dealt.items()}, share
+    return None
 
 
-def _place_group(
-    demand: Demand, pool: Pool, layout: Layout, free: Mapping[str, int]
-) -> tuple[PodPlacement, ...] | None:
-    candidates = [
-        pods
-        for nodes in _scopes(demand, pool)
-        for share in _shares(layout, max((free[node.name] for node in nodes), default=0))
-        if (pods := _place_share(pool, nodes, layout, share, free)) is not None
-    ]
-    return min(candidates, key=_spread, default=None)
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a group is cut into equal units: so many ``pods`` of ``share`` GPUs each, one stage or several whole ones.
+
+    ``evenly`` asks for equal parts on the domains, as racks are to have.
+    """
+
+    share: int
+    pods: int
+    evenly: bool
+
+    def units(self, shape: Shape) -> int:
+        """Count the units that a domain of a shape has room for."""
+        return _pods_of(shape, self.share) // self.pods
+
+    def spare(self, shape: Shape) -> int:
+        """Count the GPUs left beside those units."""
+        return sum(shape) - self.units(shape) * self.share * self.pods
 
 
-def _spread(pods: tuple[PodPlacement, ...]) -> tuple[int, int, tuple[str, ...]]:
-    """Prefer fewer domains, then fewer pods; names decide the rest."""
-    return len({pod.domain for pod in pods}), len(pods), tuple(pod.node for pod in pods)
+def _dealt_by_place(scope: Scope, units: int, cut: Cut) -> Mapping[int, int] | None:
+    """Deal to as few inner places as will do, evenly, and inside them likewise; then to domains."""
+    if scope.loose:
+        return _dealt(scope, units, cut)
+    rooms = (sum(cut.units(shape) * len(numbers) for shape, numbers in one.held.items()) for one in scope.inner)
+    places = deal(units, (Bin(number, room) for number, room in enumerate(rooms)), evenly=True)
+    if places is None:
+        return None
+    found: dict[int, int] = {}
+    for number, count in places.items():
+        found.update(_dealt_by_place(scope.inner[number], count, cut) or {})
+    return found
 
 
-def _scopes(demand: Demand, pool: Pool) -> Iterator[tuple[Node, ...]]:
-    """Give the sets of nodes a group must stay inside: all, or those that agree on the bounding label."""
-    if demand.within is None:
-        yield pool.nodes
-        return
-    values: dict[str, list[Node]] = {}
-    for node in pool.nodes:
-        values.setdefault(dict(node.labels)[demand.within], []).append(node)
-    for _, nodes in sorted(values.items()):
-        yield tuple(nodes)
+def _dealt(scope: Scope, units: int, cut: Cut) -> Mapping[int, int] | None:
+    """Deal to the domains of a place, whatever lies between. Of equal ones the first are enough to choose from."""
+    bins = (
+        Bin(number, cut.units(shape), cut.spare(shape))
+        for shape, numbers in scope.held.items()
+        for number in numbers[:units]
+    )
+    return deal(units, bins, evenly=cut.evenly)
 
 
-def _shares(layout: Layout, most: int) -> Iterator[int]:
-    """Give the GPUs a pod may hold, largest first: whole stages, or an equal part of one."""
+def _pods_of(shape: Shape, share: int) -> int:
+    return sum(free // share for free in shape)
+
+
+def _shares(rooms: Rooms, layout: Layout) -> Iterator[int]:
+    """Give the GPUs a pod may hold, largest first: whole stages, or an equal part of one where NVLink joins nodes."""
+    most = max((shape[-1] for root in rooms.levels[-1].values() for shape in root.held), default=0)
     for share in reversed(_divisors(layout.world_size)):
-        if share <= most and (share % layout.tensor == 0 or layout.tensor % share == 0):
+        whole = share % layout.tensor == 0
+        if share <= most and (whole or (rooms.rack and layout.tensor % share == 0)):
             yield share
 
 
@@ -117,71 +213,27 @@ def _divisors(number: int) -> tuple[int, ...]:
     return tuple(divisor for divisor in range(1, number + 1) if number % divisor == 0)
 
 
-def _place_share(
-    pool: Pool, nodes: Iterable[Node], layout: Layout, share: int, free: Mapping[str, int]
-) -> tuple[PodPlacement, ...] | None:
-    """Place one group with pods of ``share`` GPUs. A stage cut over nodes needs a domain of several nodes."""
-    pods_per_unit = max(1, layout.tensor // share)
-    if pods_per_unit > 1 and not pool.kind.rack:
-        return None
-    units = layout.world_size // (share * pods_per_unit)
-    members = _by_domain(pool, (node for node in nodes if free[node.name] >= share))
-    rooms = [_bin(name, held, share, pods_per_unit, free) for name, held in members.items()]
-    dealt = deal(units, rooms)
-    if dealt is None:
-        return None
-    hosts = [host for name, count in dealt for host in _hosts(members[name], count * pods_per_unit, share, free)]
+def _pods(rooms: Rooms, shares: Shares, share: int) -> tuple[PodPlacement, ...]:
+    """Give the pods of a group on their nodes, in the order of the topology, and take their GPUs."""
+    hosts: list[Node] = []
+    for number in sorted(shares, key=lambda number: _position(rooms.nodes[number])):
+        for node in _hosts(rooms, number, shares[number], share):
+            rooms.take(number, node.name, share)
+            hosts.append(node)
     return tuple(_pod(index, node, share) for index, node in enumerate(hosts))
 
 
-def _bin(name: str, nodes: Sequence[Node], share: int, pods_per_unit: int, free: Mapping[str, int]) -> Bin:
-    units = sum(free[node.name] // share for node in nodes) // pods_per_unit
-    return Bin(name, units, sum(free[node.name] for node in nodes) - units * share * pods_per_unit)
+def _position(nodes: Sequence[Node]) -> tuple[object, ...]:
+    first = nodes[0]
+    return (*(natural(place) for place in reversed(first.places)), natural(first.domain), natural(first.name))
 
 
-def _hosts(nodes: Sequence[Node], pods: int, share: int, free: Mapping[str, int]) -> list[Node]:
-    """Choose the nodes of a domain for so many pods; a node stands once for each pod it gets."""
-    by_name = {node.name: node for node in nodes}
-    rooms = [Bin(node.name, free[node.name] // share, free[node.name] % share) for node in nodes]
-    return [by_name[name] for name, count in deal(pods, rooms) or () for _ in range(count)]
-
-
-def deal(units: int, bins: Sequence[Bin]) -> tuple[tuple[str, int], ...] | None:
-    """Deal units to as few bins as will hold them, leaving the least over; ``None`` when they do not fit.
-
-    The smallest bin that holds all; else the largest first, and the best fit for what is left. Ties: the least spare,
-    then the name. O(bins · log bins).
-    The result is in name order, so that neighbouring stages sit in neighbouring places.
-    """
-    ordered = sorted((one for one in bins if one.units > 0), key=lambda one: (-one.units, one.spare, one.name))
-    taken: dict[str, int] = {}
-    left = units
-    for position, largest in enumerate(ordered):
-        if left <= largest.units:
-            enough = (one for one in ordered[position:] if one.units >= left)
-            best = min(enough, key=lambda one: (one.units, one.spare, one.name))
-            taken[best.name] = left
-            return tuple(sorted(taken.items(), key=lambda item: natural(item[0])))
-        taken[largest.name] = largest.units
-        left -= largest.units
-    return None
-
-
-@lru_cache(maxsize=65536)
-def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Order names as people count: ``gpu-2`` before ``gpu-10``."""
-    parts: list[tuple[int, int, str]] = []
-    text = ""
-    for char in name:
-        if text and text[-1].isdigit() != char.isdigit():
-            parts.append(_part(text))
-            text = ""
-        text += char
-    return (*parts, _part(text)) if text else tuple(parts)
-
-
-def _part(text: str) -> tuple[int, int, str]:
-    return (0, int(text), "") if text.isdecimal() else (1, 0, text)
+def _hosts(rooms: Rooms, number: int, pods: int, share: int) -> Iterable[Node]:
+    """Choose the nodes of a domain for so many pods, in name order; a node stands once for each pod it gets."""
+    by_name = {node.name: node for node in rooms.nodes[number]}
+    bins = [Bin(name, rooms.free[name] // share, rooms.free[name] % share) for name in by_name]
+    dealt = deal(pods, bins) or {}
+    return [by_name[name] for name in sorted(dealt, key=natural) for _ in range(dealt[name])]
 
 
 def _pod(index: int, node: Node, share: int) -> PodPlacement:

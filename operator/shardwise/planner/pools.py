@@ -1,21 +1,23 @@
 """Which nodes a demand may use, grouped by GPU product; and why the others may not."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from shardwise.domain.demand import Demand, Toleration
-from shardwise.domain.fleet import Fleet, Node, Taint
-from shardwise.domain.hardware import GpuKind, bare_product, gpu_kind
-
-_DEVICE_TAINT = Toleration(key="nvidia.com/gpu", operator="Exists")
-"""The taint GPU operators put on GPU nodes; every rendered pod tolerates it."""
+from shardwise.domain.fleet import NVIDIA, Fleet, Node, Taint
+from shardwise.domain.hardware import GpuKind, bare_product
+from shardwise.planner.affinity import matches_any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pool:
     """The eligible nodes of one product, in name order.
 
-    ``memory`` is that of the smallest GPU among them, ``node_sizes`` the GPU counts their nodes come with.
+    ``product`` is the product's label, of the first node where drivers spell it differently. ``memory`` is that of the
+    smallest GPU among them, ``node_sizes`` the GPU counts their nodes come with. ``places`` are the nodes' places at
+    the level a group must stay inside, where there is one. ``resource`` is what a pod asks for to get such a GPU.
     """
 
     kind: GpuKind
@@ -23,6 +25,22 @@ class Pool:
     memory: int
     nodes: tuple[Node, ...]
     node_sizes: frozenset[int]
+    places: tuple[str, ...] = ()
+    resource: str = NVIDIA
+
+    @cached_property
+    def domains(self) -> tuple[tuple[str, list[Node]], ...]:
+        """The nodes by NVLink domain, each with its bounding place, in name order. Worked out once. O(nodes).
+
+        Only proven multi-node NVLink joins nodes: elsewhere each node is a domain of its own.
+        """
+        bounds = self.places or ("",) * len(self.nodes)
+        if not self.kind.rack:
+            return tuple((bound, [node]) for node, bound in zip(self.nodes, bounds, strict=True))
+        found: dict[tuple[str, str], list[Node]] = {}
+        for node, bound in zip(self.nodes, bounds, strict=True):
+            found.setdefault((bound, node.domain), []).append(node)
+        return tuple((bound, nodes) for (bound, _), nodes in sorted(found.items(), key=lambda one: one[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +54,74 @@ class Eligible:
 def eligible(demand: Demand, fleet: Fleet) -> Eligible:
     """Sort a fleet's nodes into the pools a demand may use. O(nodes)."""
     excluded: Counter[str] = Counter()
-    pools: dict[str, list[Node]] = {}
-    products = frozenset(bare_product(product) for product in demand.products)
+    pools: dict[tuple[str, str], list[Node]] = {}
+    wanted = _Wanted(demand, fleet)
     for node in fleet.nodes:
-        why_not = _why_not(demand, products, node)
+        why_not = wanted.why_not(node)
         if why_not is None:
-            pools.setdefault(node.product, []).append(node)
+            pools.setdefault((wanted.bare(node.product), node.resource), []).append(node)
         else:
             excluded[why_not] += 1
-    return Eligible(tuple(_pool(name, nodes) for name, nodes in sorted(pools.items())), tuple(sorted(excluded.items())))
+    found = sorted((_pool(demand, fleet, nodes) for nodes in pools.values()), key=lambda pool: pool.product)
+    return Eligible(tuple(found), tuple(sorted(excluded.items())))
 
 
-def _pool(product: str, nodes: list[Node]) -> Pool:
-    sizes = frozenset(node.gpus for node in nodes)
-    return Pool(gpu_kind(product), product, min(node.memory for node in nodes), tuple(nodes), sizes)
+def _pool(demand: Demand, fleet: Fleet, nodes: list[Node]) -> Pool:
+    nodes.sort(key=lambda node: node.name)
+    return Pool(
+        kind=fleet.kind(nodes[0].product),
+        product=nodes[0].product,
+        memory=min(node.memory for node in nodes),
+        nodes=tuple(nodes),
+        node_sizes=frozenset(node.gpus for node in nodes),
+        places=() if demand.within is None else tuple(fleet.place(node, demand.within) for node in nodes),
+        resource=nodes[0].resource,
+    )
 
 
-def _why_not(demand: Demand, products: frozenset[str], node: Node) -> str | None:
-    if node.exclusion is not None:
-        return node.exclusion.value
-    if products and bare_product(node.product) not in products:
-        return "has a product `spec.gpuBudget.products` does not list"
-    if demand.node_selector and not set(demand.node_selector) <= set(node.labels):
-        return "does not match `spec.placement.nodeSelector`"
-    if demand.within is not None and demand.within not in dict(node.labels):
-        return f"lacks the label `{demand.within}` of `spec.placement.within`"
-    taint = next((taint for taint in node.taints if not _tolerated(taint, demand.tolerations)), None)
-    return None if taint is None else f"has the taint `{taint.key}={taint.value}:{taint.effect}`"
+class _Wanted:
+    """What a demand asks of every node, made ready once. Products and taints repeat, and are worked out once each."""
+
+    def __init__(self, demand: Demand, fleet: Fleet) -> None:
+        self._demand = demand
+        self._fleet = fleet
+        self._products = frozenset(bare_product(product) for product in demand.products)
+        self._bare: dict[str, str] = {}
+
+    def bare(self, product: str) -> str:
+        """Give a product's name as the hardware table has it."""
+        found = self._bare.get(product)
+        return found if found is not None else self._bare.setdefault(product, bare_product(product))
+
+    def why_not(self, node: Node) -> str | None:
+        """Give the reason why a node may not be used, or ``None``."""
+        if node.exclusion is not None:
+            return node.exclusion.value
+        if self._products and self.bare(node.product) not in self._products:
+            return "has a product `spec.gpuBudget.products` does not list"
+        if node.resource != NVIDIA and not (self._products and self._demand.own_image):
+            return f"offers {node.resource}: `spec.gpuBudget.products` must list it, `spec.engine.image` run on it"
+        return self._unplaced(node) or _untolerated(node, self._demand.tolerations)
+
+    def _unplaced(self, node: Node) -> str | None:
+        demand = self._demand
+        if demand.node_selector and not set(demand.node_selector) <= set(node.labels):
+            return "does not match `spec.placement.nodeSelector`"
+        if demand.node_affinity and not matches_any(demand.node_affinity, dict(node.labels)):
+            return "does not match `spec.placement.nodeAffinity`"
+        if demand.within is not None and not self._fleet.place(node, demand.within):
+            lacks = "has no place at the level" if demand.within in self._fleet.levels else "lacks the label"
+            return f"{lacks} `{demand.within}` of `spec.placement.within`"
+        return None
 
 
-def _tolerated(taint: Taint, tolerations: tuple[Toleration, ...]) -> bool:
-    return taint.effect == "PreferNoSchedule" or any(_tolerates(one, taint) for one in (*tolerations, _DEVICE_TAINT))
+def _untolerated(node: Node, tolerations: Sequence[Toleration]) -> str | None:
+    """Name the first taint that keeps a pod away. Every pod tolerates the taint that GPU operators put on nodes."""
+    for taint in node.taints:
+        given = (*tolerations, Toleration(key=node.resource, operator="Exists"))
+        if taint.effect != "PreferNoSchedule" and not any(_tolerates(one, taint) for one in given):
+            return f"has the taint `{taint.key}={taint.value}:{taint.effect}`"
+    return None
 
 
 def _tolerates(toleration: Toleration, taint: Taint) -> bool:

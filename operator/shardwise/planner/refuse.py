@@ -46,7 +46,7 @@ def refuse(demand: Demand, fleet: Fleet, pools: Eligible, attempts: tuple[Attemp
 
 def _fits_when_free(demand: Demand, fleet: Fleet) -> bool:
     """Tell whether the demand fits once every GPU of the usable nodes is free."""
-    emptied = Fleet(tuple(replace(node, free=node.gpus) for node in fleet.nodes), fleet.levels)
+    emptied = replace(fleet, nodes=tuple(replace(node, free=node.gpus) for node in fleet.nodes))
     return solve(demand, eligible(demand, emptied)).plan is not None
 
 

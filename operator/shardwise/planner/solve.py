@@ -62,6 +62,7 @@ def _choose(demand: Demand, candidates: list[Candidate], refused: list[Attempt])
             estimate=candidate.estimate,
             alternatives=(*_losers(demand, candidate, candidates[position + 1 :]), *_refusals(refused)),
             notes=tuple(notes(demand, candidate, candidates)),
+            resource=candidate.pool.resource,
         )
         return Solution(plan, tuple(refused))
     return Solution(None, tuple(refused))

@@ -1,5 +1,6 @@
 """The pods of a group: one for each equal share of GPUs on a node."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from shardwise.domain.demand import Toleration
@@ -20,7 +21,6 @@ from shardwise.render.manifest import (
 from shardwise.render.names import group_name, pod_name
 from shardwise.render.volumes import mounts, volumes
 
-GPU_RESOURCE: Final = "nvidia.com/gpu"
 CONTAINER: Final = "engine"
 
 _NODE_LOST_SECONDS: Final = 30
@@ -51,7 +51,7 @@ def pod(launch: Launch, plan: Plan, started: GroupLaunch, place: PodPlacement, r
         "shardwise.dev/layout": str(plan.layout),
         "shardwise.dev/ranks": f"{place.ranks[0]}-{place.ranks[-1]}",
     }
-    spec = _spec(launch, started, one, place) | {
+    spec = _spec(launch, started, one, place, plan.resource) | {
         "hostname": name,
         "subdomain": group_name(launch.owner.name, replica, attempt),
     }
@@ -64,16 +64,17 @@ def with_revision(manifest: Manifest, revision: str) -> Manifest:
     return manifest | {"metadata": manifest["metadata"] | {"labels": labels}}
 
 
-def _spec(launch: Launch, started: GroupLaunch, one: PodLaunch, place: PodPlacement) -> Manifest:
+def _spec(launch: Launch, started: GroupLaunch, one: PodLaunch, place: PodPlacement, resource: str) -> Manifest:
+    tolerations = (*launch.tolerations, Toleration(resource, "Exists"), *_TOLERATIONS)
     spec: Manifest = {
         "restartPolicy": "Always",
         "enableServiceLinks": False,
         "automountServiceAccountToken": launch.service_account is not None,
         "terminationGracePeriodSeconds": one.grace,
         "affinity": _affinity(place.node),
-        "tolerations": [_toleration(toleration) for toleration in (*launch.tolerations, *_TOLERATIONS)],
+        "tolerations": [_toleration(toleration) for toleration in tolerations],
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [_container(launch, started, one, place)],
+        "containers": [_container(launch, started, one, {resource: str(place.gpus)})],
         "volumes": volumes(launch),
     }
     if one.wait_for is not None:
@@ -92,8 +93,7 @@ def _optional(launch: Launch) -> Manifest:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _container(launch: Launch, started: GroupLaunch, one: PodLaunch, place: PodPlacement) -> Manifest:
-    gpus = {GPU_RESOURCE: str(place.gpus)}
+def _container(launch: Launch, started: GroupLaunch, one: PodLaunch, gpus: Mapping[str, str]) -> Manifest:
     container: Manifest = {
         "name": CONTAINER,
         "image": started.image,
@@ -101,7 +101,7 @@ def _container(launch: Launch, started: GroupLaunch, one: PodLaunch, place: PodP
         "args": [literal(word) for word in one.args],
         "env": [_pod_ip(), *(_env(variable) for variable in one.env)],
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in started.ports],
-        "resources": {"requests": dict(launch.requests) | gpus, "limits": dict(launch.limits) | gpus},
+        "resources": {"requests": {**dict(launch.requests), **gpus}, "limits": {**dict(launch.limits), **gpus}},
         "securityContext": {"allowPrivilegeEscalation": False},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts(launch),
@@ -132,7 +132,6 @@ def literal(text: str) -> str:
 
 
 _TOLERATIONS: Final = (
-    Toleration(GPU_RESOURCE, "Exists"),
     Toleration("node.kubernetes.io/not-ready", "Exists", effect="NoExecute", seconds=_NODE_LOST_SECONDS),
     Toleration("node.kubernetes.io/unreachable", "Exists", effect="NoExecute", seconds=_NODE_LOST_SECONDS),
 )

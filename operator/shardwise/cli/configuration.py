@@ -1,0 +1,36 @@
+"""Reading the operator configuration off its file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from shardwise.api import InvalidObject, parse_site
+from shardwise.cli.documents import WrongInput, parsed_documents
+from shardwise.domain.site import Site
+
+
+def read_site(path: Path | None) -> Site:
+    """Read the operator configuration; without a file, or with an empty one, all is as by default.
+
+    Raises :class:`WrongInput` with a line for each problem.
+    """
+    if path is None:
+        return Site()
+    documents = parsed_documents(str(path), _content(path))
+    if len(documents) > 1:
+        raise WrongInput(f"{path}: one document is needed, {len(documents)} given")
+    document = documents[0] if documents else {}
+    if not isinstance(document, Mapping):
+        raise WrongInput(
+            f"{path}: a configuration such as `fleet: {{platform: eks}}` is needed, not `{document!s:.60}`"
+        )
+    try:
+        return parse_site(document)
+    except InvalidObject as error:
+        raise WrongInput(*(f"{path}: {problem}" for problem in error.problems)) from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WrongInput(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,47 @@
+"""What an operator is told of its cluster: the operator configuration as values."""
+
+from dataclasses import dataclass, field
+
+from shardwise.domain.hardware import GpuKind
+from shardwise.domain.platforms import PLATFORMS, Level
+
+
+@dataclass(frozen=True, slots=True)
+class StatedProduct:
+    """What the operator of a cluster states of one GPU product, where labels and the built-in table do not say it.
+
+    ``memory`` is bytes a GPU and stands in for a missing memory label. ``node_labels``, where there are any, choose
+    the nodes without a product label that have this product.
+    """
+
+    kind: GpuKind
+    memory: int = 0
+    node_labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSite:
+    """How nodes are read.
+
+    ``domain_keys`` are label keys whose value names an NVLink domain of several nodes, the first that a node has
+    counts. ``levels`` lie above the domain, nearest first. ``products`` win over the built-in hardware table.
+    ``fault_conditions`` are node conditions that are True when a GPU is faulty, besides those of NVSentinel.
+    """
+
+    domain_keys: tuple[str, ...] = PLATFORMS["generic"].domains
+    levels: tuple[Level, ...] = PLATFORMS["generic"].levels
+    products: tuple[StatedProduct, ...] = ()
+    fault_conditions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSite:
+    """How pods are started. Nothing is configured yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The whole operator configuration."""
+
+    fleet: FleetSite = field(default_factory=FleetSite)
+    launch: LaunchSite = field(default_factory=LaunchSite)

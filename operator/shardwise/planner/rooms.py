@@ -1,0 +1,99 @@
+"""The free GPUs of a pool while groups are placed: by NVLink domain, and by each level above it.
+
+A group's stages are slots of as many GPUs as its tensor degree. A domain holds as many slots as its free GPUs divided
+by the degree, whatever the share of GPUs of a pod, since a share may be as small as one GPU. So slots add up exactly,
+and a group fits a place if and only if the place has a slot for each of its stages.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from shardwise.domain.fleet import Node
+from shardwise.planner.pools import Pool
+
+Shape = tuple[int, ...]
+"""The free GPUs of each node of a domain, sorted."""
+
+Shapes = Mapping[Shape, int]
+"""How many domains have a shape."""
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """A place at some level: a rack, a zone, the whole pool. ``held`` are the numbers of its domains, by shape, sorted.
+
+    ``inner`` are the places of the next narrower level inside it, and ``loose`` says whether it holds domains that are
+    in none of them; ``placed`` that it stands in ``inner`` of another.
+    """
+
+    name: str
+    slots: int = 0
+    held: dict[Shape, list[int]] = field(default_factory=dict)
+    inner: list["Scope"] = field(default_factory=list)
+    loose: bool = False
+    placed: bool = False
+
+
+class Rooms:
+    """What is free for groups of one tensor degree, kept up to date while they are placed. Domains go by number."""
+
+    def __init__(self, pool: Pool, tensor: int) -> None:
+        self.tensor = tensor
+        self.rack = pool.kind.rack
+        self.free = {node.name: node.free for node in pool.nodes}
+        self.levels: list[dict[tuple[str, ...], Scope]] = [{} for _ in range(_height(pool) + 1)]
+        self.nodes = [nodes for _, nodes in pool.domains]
+        self.shapes = [shape_of(nodes) for nodes in self.nodes]
+        self._scopes: list[tuple[Scope, ...]] = []
+        known: dict[tuple[str, ...], tuple[Scope, ...]] = {}
+        for number, ((bound, nodes), shape) in enumerate(zip(pool.domains, self.shapes, strict=True)):
+            place = (bound, *nodes[0].places)
+            scopes = known.get(place) or known.setdefault(place, tuple(self._scopes_of(place)))
+            self._scopes.append(scopes)
+            for scope in scopes:
+                scope.slots += sum(shape) // tensor
+                scope.held.setdefault(shape, []).append(number)
+
+    def slots(self, number: int) -> int:
+        """Count the stages a domain has room for."""
+        return sum(self.shapes[number]) // self.tensor
+
+    def take(self, number: int, node: str, gpus: int) -> None:
+        """Let a pod have GPUs of a node of a domain."""
+        before = self.shapes[number]
+        self.free[node] -= gpus
+        after = self.shapes[number] = tuple(sorted(self.free[one.name] for one in self.nodes[number]))
+        for scope in self._scopes[number]:
+            numbers = scope.held[before]
+            del numbers[bisect_left(numbers, number)]
+            if not numbers:
+                del scope.held[before]
+            insort(scope.held.setdefault(after, []), number)
+            scope.slots += sum(after) // self.tensor - sum(before) // self.tensor
+
+    def _scopes_of(self, place: tuple[str, ...]) -> Iterator[Scope]:
+        """Give the scopes of a domain, each put inside the next. A place is named with those above it."""
+        bound, *places = place
+        inner: Scope | None = None
+        for level, known in enumerate(self.levels):
+            if level < len(places) and not places[level]:
+                continue
+            name = (bound, *places[level:])
+            scope = known.get(name) or known.setdefault(name, Scope("/".join(name)))
+            if inner is None:
+                scope.loose = True
+            elif not inner.placed:
+                scope.inner.append(inner)
+                inner.placed = True
+            yield scope
+            inner = scope
+
+
+def shape_of(nodes: Sequence[Node]) -> Shape:
+    """Give the free GPUs of the nodes of a domain, sorted."""
+    return (nodes[0].free,) if len(nodes) == 1 else tuple(sorted(node.free for node in nodes))
+
+
+def _height(pool: Pool) -> int:
+    return len(pool.nodes[0].places) if pool.nodes else 0

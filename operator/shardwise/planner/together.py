@@ -1,0 +1,72 @@
+"""Several equal groups that must each be spread over domains: dealt out together, so that they cross the fewest.
+
+Placing one group after the other, each in as few domains as it can, may leave the others crumbs. Groups and the domains
+they lie in form clusters, and a cluster of d domains and g groups needs but d + g - 1 parts: its groups lie in its
+domains one after the other. So the fewest parts come from the most and smallest clusters, which are searched for
+exhaustively. That takes 3**domains steps, and is done for few domains only.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Final
+
+MOST_DOMAINS: Final = 8
+"""Domains with free slots up to which the search is worth its time: 6561 steps, some milliseconds."""
+
+Part = Mapping[int, int]
+"""Stages of one group, by the position of the domain."""
+
+
+def fewest_parts(slots: Sequence[int], stages: int, groups: int) -> tuple[Part, ...]:
+    """Deal so many groups of so many stages to domains of so many slots; the group in the fewest domains comes first.
+
+    Expects at most :data:`MOST_DOMAINS` domains, none of which holds a whole group, and slots enough for all.
+    """
+    everywhere = (1 << len(slots)) - 1
+    held = [sum(slots[position] for position in _positions(mask)) for mask in range(everywhere + 1)]
+
+    @cache
+    def best(free: int, left: int) -> tuple[int, tuple[int, ...]] | None:
+        if left <= 0 or free == 0:
+            return (0, ()) if left <= 0 else None
+        lowest = free & -free
+        found = [best(free ^ lowest, left)]
+        for cluster in _subsets(free ^ lowest):
+            cluster |= lowest  # noqa: PLW2901 - every cluster of this round holds the first free domain
+            inside = min(left, held[cluster] // stages)
+            rest = best(free ^ cluster, left - inside) if inside else None
+            if rest is not None:
+                found.append((cluster.bit_count() + inside - 1 + rest[0], (cluster, *rest[1])))
+        return min((one for one in found if one is not None), default=None)
+
+    chosen = best(everywhere, groups)
+    clusters = () if chosen is None else chosen[1]
+    parts = [part for cluster in clusters for part in _in_turn(slots, _positions(cluster), stages)]
+    return tuple(sorted(parts, key=len)[:groups])
+
+
+def _positions(mask: int) -> Iterator[int]:
+    return (position for position in range(mask.bit_length()) if mask >> position & 1)
+
+
+def _subsets(mask: int) -> Iterator[int]:
+    """Give all subsets of a set of bits, the empty one last."""
+    subset = mask
+    while subset:
+        yield subset
+        subset = (subset - 1) & mask
+    yield 0
+
+
+def _in_turn(slots: Sequence[int], positions: Iterator[int], stages: int) -> Iterator[Part]:
+    """Fill the domains of a cluster one after the other; what is too little for one more group is left."""
+    part: dict[int, int] = {}
+    wanted = stages
+    for position in positions:
+        free = slots[position]
+        while free:
+            part[position] = min(wanted, free)
+            free, wanted = free - part[position], wanted - part[position]
+            if wanted == 0:
+                yield part
+                part, wanted = {}, stages

@@ -1,0 +1,183 @@
+"""The operator configuration: what it means, and each wrong one with the message its writer reads."""
+
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardwise.api import InvalidObject, Problem, parse_site
+from shardwise.api.configuration import configuration_schema
+from shardwise.domain.hardware import GpuKind, gpu_kind
+from shardwise.domain.platforms import PLATFORMS, Level
+from shardwise.domain.site import Site
+from shardwise.domain.units import MIB
+
+Json = dict[str, Any]
+
+TURBO: Json = {
+    "product": "Acme-Turbo",
+    "memoryBandwidth": "8T",
+    "compute": "2250T",
+    "nvlink": "900G",
+    "pcie": "64G",
+}
+
+
+def hardware(**changes: Any) -> Json:
+    made = TURBO | changes
+    return {"fleet": {"hardware": [{key: value for key, value in made.items() if value is not None}]}}
+
+
+def levels(*named: str) -> Json:
+    return {"fleet": {"levels": [{"name": name, "labels": [f"example.com/{name}"]} for name in named]}}
+
+
+def kind_of(document: Json) -> GpuKind:
+    return parse_site(document).fleet.products[0].kind
+
+
+def test_an_empty_configuration_is_the_default() -> None:
+    assert parse_site({}) == parse_site({"fleet": {}, "launch": {}}) == Site()
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_a_preset_names_the_clique_first_and_the_zone_last(name: str) -> None:
+    """GFD's clique is the NVLink partition itself; a vendor's label may be the whole rack."""
+    fleet = parse_site({"fleet": {"platform": name}}).fleet
+    assert fleet.domain_keys == PLATFORMS[name].domains
+    assert fleet.domain_keys[0] == "nvidia.com/gpu.clique"
+    assert fleet.levels[-1] == Level("zone", ("topology.kubernetes.io/zone",))
+
+
+def test_own_keys_replace_the_presets() -> None:
+    own = {"platform": "eks", "domainLabels": ["example.com/nvl"], **levels("rack", "block")["fleet"]}
+    fleet = parse_site({"fleet": own}).fleet
+    assert fleet.domain_keys == ("example.com/nvl",)
+    assert fleet.levels == (Level("rack", ("example.com/rack",)), Level("block", ("example.com/block",)))
+
+
+def test_no_levels_at_all_is_a_choice() -> None:
+    assert parse_site({"fleet": {"levels": []}}).fleet.levels == ()
+
+
+def test_a_product_is_stated_by_its_own_facts() -> None:
+    assert kind_of(hardware()) == GpuKind("Acme-Turbo", 8e12, 2.25e15, 9e11, 6.4e10)
+    assert kind_of(hardware(nvlink="0")).nvlink is None
+    assert kind_of(hardware(nvlinkAcrossNodes=True)).rack
+
+
+def test_a_product_like_another_has_its_facts_but_for_those_given() -> None:
+    given = {"product": "NVIDIA-GB200-Custom", "like": "NVIDIA-GB200", "pcie": "32G"}
+    stated = kind_of({"fleet": {"hardware": [given]}})
+    known = gpu_kind("NVIDIA-GB200")
+    assert (stated.product, stated.pcie, stated.proven) == ("GB200-Custom", 3.2e10, True)
+    assert (stated.hbm, stated.flops, stated.nvlink, stated.rack) == (known.hbm, known.flops, known.nvlink, True)
+
+
+def test_nodes_without_a_product_label_are_told_by_others() -> None:
+    given = hardware(memory="81559Mi", nodeLabels={"type": "p5"})
+    (stated,) = parse_site(given).fleet.products
+    assert (stated.memory, stated.node_labels) == (81559 * MIB, (("type", "p5"),))
+
+
+WRONG: dict[str, tuple[Json, str]] = {
+    "an unknown part": ({"flet": {}}, "flet: unknown field (did you mean `fleet`?)"),
+    "an unknown field": ({"fleet": {"platfrom": "eks"}}, "fleet.platfrom: unknown field (did you mean `platform`?)"),
+    "an unknown platform": (
+        {"fleet": {"platform": "X"}},
+        "fleet.platform: unknown value `X` (known are generic, topograph, eks, gke, oci, coreweave)",
+    ),
+    "no domain label": ({"fleet": {"domainLabels": []}}, "fleet.domainLabels: must not be empty"),
+    "a level without labels": (
+        {"fleet": {"levels": [{"name": "rack", "labels": []}]}},
+        "fleet.levels.0.labels: must not be empty",
+    ),
+    "a level without a name": ({"fleet": {"levels": [{"labels": ["a"]}]}}, "fleet.levels.0.name: is required"),
+    "a level twice": (levels("rack", "rack"), "fleet.levels.1.name: `rack` is listed twice"),
+    "a level that is always there": (levels("domain"), "fleet.levels.0.name: `domain` always exists"),
+    "a level in capitals": (
+        levels("Rack"),
+        "fleet.levels.0.name: `Rack` is no object name: lower-case letters and digits, with `-` between",
+    ),
+    "an unknown field of a product": (
+        hardware(nvLink="8T"),
+        "fleet.hardware.0.nvLink: unknown field (did you mean `nvlink`?)",
+    ),
+    "a product twice": (
+        {"fleet": {"hardware": [TURBO, TURBO | {"product": "NVIDIA-Acme-Turbo"}]}},
+        "fleet.hardware.1.product: `NVIDIA-Acme-Turbo` is listed twice",
+    ),
+    "a number for a quantity": (hardware(nvlink=900), "fleet.hardware.0.nvlink: `900` is not a string"),
+    "no quantity": (
+        hardware(nvlink="900 GB/s"),
+        "fleet.hardware.0.nvlink: `900 GB/s` is no quantity such as `500Mi` or `2Gi`",
+    ),
+    "no speed at all": (hardware(compute="0"), "fleet.hardware.0.compute: `0` must be more than 0"),
+    "like nobody knows": (
+        {"fleet": {"hardware": [{"product": "A", "like": "B"}]}},
+        "fleet.hardware.0.like: `B` is not a product Shardwise knows",
+    ),
+    "a fact is missing": (
+        hardware(pcie=None),
+        "fleet.hardware.0.pcie: is required: Shardwise does not know `Acme-Turbo`; or name `like`",
+    ),
+    "nodes without memory": (
+        hardware(nodeLabels={"a": "b"}),
+        "fleet.hardware.0.memory: is required beside `nodeLabels`: such nodes have no memory label either",
+    ),
+}
+
+
+@pytest.mark.parametrize(("document", "message"), WRONG.values(), ids=WRONG)
+def test_a_wrong_configuration_is_refused_with_one_clear_message(document: Json, message: str) -> None:
+    with pytest.raises(InvalidObject) as caught:
+        parse_site(document)
+    assert str(caught.value) == message
+
+
+def test_all_problems_are_told_at_once() -> None:
+    wrong = {"fleet": {"platform": "x", "hardware": [{}]}}
+    with pytest.raises(InvalidObject) as caught:
+        parse_site(wrong)
+    assert [one.field for one in caught.value.problems] == ["fleet.platform", "fleet.hardware.0.product"]
+
+
+SPANNING = {"a level twice", "a level that is always there", "a product twice", "no speed at all", "like nobody knows"}
+SPANNING |= {"a fact is missing", "nodes without memory"}
+"""What a JSON schema without conditions cannot say; the operator says it when it starts."""
+
+
+@pytest.mark.parametrize("name", sorted(WRONG.keys() - SPANNING))
+def test_helm_refuses_what_the_reader_refuses(name: str) -> None:
+    """The schema is generated from the same models."""
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft7Validator(configuration_schema()).validate(WRONG[name][0])
+
+
+@pytest.mark.parametrize("document", [{}, hardware(), levels("rack"), {"fleet": {"platform": "oci"}, "launch": {}}])
+def test_helm_takes_what_the_reader_takes(document: Json) -> None:
+    jsonschema.Draft7Validator(configuration_schema()).validate(document)
+    assert parse_site(document)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(["platform", "domainLabels", "levels", "hardware", "faultConditions"])
+
+
+@given(st.dictionaries(FIELDS, json_values))
+def test_whatever_stands_in_it_it_is_read_or_refused_in_words(fleet: Json) -> None:
+    assert all(one.message and one.field for one in problems_of({"fleet": fleet}))
+
+
+def problems_of(document: Json) -> tuple[Problem, ...]:
+    try:
+        parse_site(document)
+    except InvalidObject as error:
+        return error.problems
+    return ()

@@ -1,0 +1,76 @@
+"""``--config``: the operator configuration off a file, for planning offline and for the operator."""
+
+from pathlib import Path
+
+import pytest
+from tests.cli.support import a_model, shardwise, write
+
+from shardwise.cli.configuration import read_site
+from shardwise.cli.demo import fleet_documents
+from shardwise.domain.site import Site
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Give the demo's 405B, which spans both H100 nodes, to stay inside a rack."""
+    return write(tmp_path / "model.yaml", a_model("llama-405b", spec__placement__within="rack"))
+
+
+@pytest.fixture
+def racks(tmp_path: Path) -> Path:
+    """Give the demo's H100 nodes, both in one rack."""
+    nodes = [node for node in fleet_documents() if node["metadata"]["name"].startswith("h100")]
+    for node in nodes:
+        node["metadata"]["labels"]["example.com/rack"] = "r1"
+    return write(tmp_path / "racks.yaml", *nodes)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Give a configuration that knows racks."""
+    levels = [{"name": "rack", "labels": ["example.com/rack"]}]
+    return write(tmp_path / "config.yaml", {"fleet": {"levels": levels}})
+
+
+def test_a_configured_level_bounds_a_group(model: Path, racks: Path, config: Path) -> None:
+    """Without the configuration nobody knows what a rack is."""
+    assert shardwise("plan", "-f", model, "--fleet", racks, "--config", config).status == 0
+    ran = shardwise("plan", "-f", model, "--fleet", racks)
+    assert ran.status == 1
+    assert "`rack` of `spec.placement.within`" in ran.out
+
+
+def test_manifests_are_rendered_under_the_same_configuration(model: Path, racks: Path, config: Path) -> None:
+    assert "kind: Pod" in shardwise("render", "-f", model, "--fleet", racks, "--config", config).out
+
+
+WRONG: dict[str, tuple[str, str]] = {
+    "a wrong field": ("fleet: {platform: eks2}", "c.yaml: fleet.platform: unknown value `eks2` (known are "),
+    "no object": ("- 1", "c.yaml: a configuration such as `fleet: {platform: eks}` is needed, not `[1]`"),
+    "two documents": ("fleet: {}\n---\nlaunch: {}", "c.yaml: one document is needed, 2 given"),
+    "no YAML": ("fleet: [", "c.yaml, line 2: not YAML: "),
+}
+
+
+@pytest.mark.parametrize("command", ["plan", "render"])
+@pytest.mark.parametrize(("text", "line"), WRONG.values(), ids=WRONG)
+def test_a_wrong_file_ends_the_command_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path, racks: Path, command: str, text: str, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("c.yaml").write_text(text)
+    ran = shardwise(command, "-f", model, "--fleet", racks, "--config", "c.yaml")
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith(f"error: {line}")
+
+
+def test_a_file_that_is_not_there_is_said(model: Path, racks: Path) -> None:
+    ran = shardwise("plan", "-f", model, "--fleet", racks, "--config", "nowhere.yaml")
+    assert (ran.status, ran.err) == (2, "error: nowhere.yaml cannot be read: No such file or directory\n")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "fleet:\n", "fleet: {}\nlaunch: {}"])
+def test_an_empty_file_is_the_default(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    assert read_site(path) == Site()
