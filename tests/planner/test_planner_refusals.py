@@ -95,8 +95,8 @@ REASONS: dict[str, tuple[Demand, Fleet, RefusalReason, bool]] = {
         RefusalReason.CAPACITY_SHORT,
         False,
     ),
-    "a tensor group wider than a node": (
-        a_demand(LLAMA_70B, budget=16, pins=pinned(16)),
+    "a tensor group wider than all nodes": (
+        a_demand(LLAMA_70B, budget=32, pins=pinned(32)),
         a_fleet(h100s(2)),
         RefusalReason.CAPACITY_SHORT,
         False,
@@ -140,7 +140,7 @@ CAUSES = {
     "stages": (a_demand(LLAMA_8B, pins=pinned(1, 33)), TooManyStages),
     "memory": (a_demand(LLAMA_405B, pins=pinned(8, 1)), MemoryShort),
     "budget": (a_demand(LLAMA_70B, pins=pinned(4, 4)), OverBudget),
-    "domain": (a_demand(LLAMA_70B, budget=64, pins=pinned(16, 1)), DomainTooSmall),
+    "domain": (a_demand(LLAMA_70B, budget=64, pins=pinned(64, 1)), DomainTooSmall),
     "room": (a_demand(LLAMA_70B, budget=64, pins=pinned(8, 4)), NoRoom),
 }
 

@@ -14,6 +14,11 @@ def notes(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Ite
     yield from demand.model.notes
     if not chosen.pool.kind.proven:
         yield f"{chosen.pool.product} is not a product Shardwise knows: no NVLink is assumed"
+    if chosen.pool.joined:
+        yield (
+            f"tensor groups of {chosen.layout.tensor} cross nodes without NVLink, as pinned: "
+            "every layer waits for the network twice"
+        )
     yield from _checked(demand, chosen, rivals)
     yield from _not_planned(demand, chosen)
 

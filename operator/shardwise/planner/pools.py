@@ -18,6 +18,7 @@ class Pool:
     ``product`` is the product's label, of the first node where drivers spell it differently. ``memory`` is that of the
     smallest GPU among them, ``node_sizes`` the GPU counts their nodes come with. ``places`` are the nodes' places at
     the level a group must stay inside, where there is one. ``resource`` is what a pod asks for to get such a GPU.
+    ``joined``: nodes count as one domain although no NVLink joins them, since a pin asks for wider tensor groups.
     """
 
     kind: GpuKind
@@ -27,6 +28,12 @@ class Pool:
     node_sizes: frozenset[int]
     places: tuple[str, ...] = ()
     resource: str = NVIDIA
+    joined: bool = False
+
+    @property
+    def shares_stages(self) -> bool:
+        """Whether a tensor group may lie on several nodes."""
+        return self.kind.rack or self.joined
 
     @cached_property
     def domains(self) -> tuple[tuple[str, list[Node]], ...]:
@@ -35,11 +42,11 @@ class Pool:
         Only proven multi-node NVLink joins nodes: elsewhere each node is a domain of its own.
         """
         bounds = self.places or ("",) * len(self.nodes)
-        if not self.kind.rack:
+        if not self.shares_stages:
             return tuple((bound, [node]) for node, bound in zip(self.nodes, bounds, strict=True))
         found: dict[tuple[str, str], list[Node]] = {}
         for node, bound in zip(self.nodes, bounds, strict=True):
-            found.setdefault((bound, node.domain), []).append(node)
+            found.setdefault((bound, "" if self.joined else node.domain), []).append(node)
         return tuple((bound, nodes) for (bound, _), nodes in sorted(found.items(), key=lambda one: one[0]))
 
 

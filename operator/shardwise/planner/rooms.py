@@ -40,7 +40,7 @@ class Rooms:
 
     def __init__(self, pool: Pool, tensor: int) -> None:
         self.tensor = tensor
-        self.rack = pool.kind.rack
+        self.rack = pool.shares_stages
         self.free = {node.name: node.free for node in pool.nodes}
         self.levels: list[dict[tuple[str, ...], Scope]] = [{} for _ in range(_height(pool) + 1)]
         self.nodes = [nodes for _, nodes in pool.domains]

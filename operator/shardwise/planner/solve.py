@@ -1,7 +1,7 @@
 """Enumerate, refuse, place, choose: the search for one demand, with every layout's fate recorded."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from shardwise.domain.demand import Demand
@@ -32,8 +32,8 @@ def solve(demand: Demand, pools: Eligible) -> Solution:
     candidates: list[Candidate] = []
     refused: list[Attempt] = []
     for pool in pools.pools:
-        facts = _PoolFacts(pool)
-        for layout in layouts(demand, pool):
+        facts = _PoolFacts(_joined_for(demand, pool))
+        for layout in layouts(demand, facts.pool):
             judged = _judge(demand, facts, layout)
             if isinstance(judged, Candidate):
                 candidates.append(judged)
@@ -77,6 +77,12 @@ def _losers(demand: Demand, chosen: Candidate, losers: list[Candidate]) -> Itera
 def _refusals(refused: list[Attempt]) -> Iterator[Alternative]:
     for one in sorted(refused, key=lambda attempt: (attempt.layout.world_size, attempt.layout.pipeline)):
         yield Alternative(one.layout, one.product, Verdict.REFUSED, one.cause)
+
+
+def _joined_for(demand: Demand, pool: Pool) -> Pool:
+    """Join a pool's nodes where a pin asks for a tensor group no NVLink domain holds: slow, and the user's choice."""
+    pinned = demand.pins.tensor
+    return replace(pool, joined=True) if pinned is not None and pinned > largest_domain(pool) else pool
 
 
 class _PoolFacts:
@@ -132,6 +138,6 @@ def _no_room(demand: Demand, candidate: Candidate) -> NoRoom:
 
 def _links(facts: _PoolFacts, layout: Layout) -> Links:
     kind = facts.pool.kind
-    domain = facts.largest_domain if kind.rack else facts.node_gpus
+    domain = facts.largest_domain if kind.rack and not facts.pool.joined else facts.node_gpus
     on_nvlink = kind.nvlink is not None and layout.tensor <= domain
     return Links(kind, on_nvlink, stages_in_domain=layout.world_size <= domain)
