@@ -2,39 +2,64 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import aiohttp
 import pytest
+from tests.cluster.binaries import Missing
 from tests.cluster.conformance import Api, fresh_namespace
 from tests.cluster.installed import Installed, Running, chart_installed
-from tests.cluster.plane import ControlPlane, as_kwok, control_plane, wait_until
+from tests.cluster.plane import ControlPlane, control_plane
+from tests.cluster.reached import Reached, fleet
+from tests.cluster.waiting import wait_until
 from tests.sandbox.support import widget_crd
 
 from shardwise.cli.demo import fleet_documents
 from shardwise.sandbox import Sandbox, sample_fleet
+
+_RUNNING = pytest.StashKey[Reached]()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs the real control plane: `make test` leaves it out, `make test-cluster` runs it."""
     for item in items:
-        if "plane" in getattr(item, "fixturenames", ()):
+        if {"plane", "own_plane"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("cluster")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the logs of the control plane with a test that failed on it."""
+    report = yield
+    running = item.config.stash.get(_RUNNING, None)
+    if report.failed and running is not None and item.get_closest_marker("cluster"):
+        report.sections.append(("control plane", "\n".join(running.processes.last_words())))
+    return report
+
+
 @pytest.fixture(scope="session")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reached]:
     """Give a control plane with the demo's fleet."""
-    with control_plane(tmp_path_factory.mktemp("plane")) as running:
-        nodes = as_kwok(fleet_documents())
-        running.kubectl("create", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": nodes})
-        wait_until(lambda: running.kubectl("get", "nodes").count(" Ready ") == len(nodes), "all nodes Ready")
-        yield running
+    folder = tmp_path_factory.mktemp("plane")
+    try:
+        with control_plane(folder) as running:
+            request.config.stash[_RUNNING] = running
+            fleet(running, fleet_documents())
+            yield running
+    except Missing as error:  # said once, not by every test
+        pytest.exit(f"error: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 @pytest.fixture(scope="session")
-def installed(plane: ControlPlane) -> Iterator[Installed]:
+def own_plane(plane: Reached) -> ControlPlane:
+    """Give the control plane to those who stop its servers or read their files."""
+    assert isinstance(plane, ControlPlane)
+    return plane
+
+
+@pytest.fixture(scope="session")
+def installed(plane: Reached) -> Iterator[Installed]:
     """Give the chart, installed by Helm."""
     with chart_installed(plane) as release:
         yield release
@@ -55,8 +80,8 @@ async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
         stack.push_async_callback(asyncio.sleep, 0.1)  # aiohttp's TLS connections are closed a little after its session
         session = await stack.enter_async_context(aiohttp.ClientSession())
         if request.param == "real":
-            real: ControlPlane = request.getfixturevalue("widgets")
-            made = Api(session, real.url, namespace, real.ssl_context())
+            real: Reached = request.getfixturevalue("widgets")
+            made = Api(session, real.url, namespace, real.tls())
         else:
             sandbox = await stack.enter_async_context(Sandbox(objects=[widget_crd(), *sample_fleet()]))
             made = Api(session, sandbox.url, namespace, tls=False)
@@ -68,9 +93,9 @@ async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
 
 
 @pytest.fixture(scope="session")
-def widgets(plane: ControlPlane) -> ControlPlane:
+def widgets(plane: Reached) -> Reached:
     """Give the control plane with the widgets' kind on it."""
     plane.kubectl("apply", "--server-side", "-f", "-", given=widget_crd())
-    plane.kubectl("wait", "--for=condition=Established", "crd/widgets.test.dev", "--timeout=60s")
+    plane.established("widgets.test.dev")
     wait_until(lambda: plane.kubectl("get", "widgets", "-A", "-o", "name") == "", "widgets served")
     return plane
