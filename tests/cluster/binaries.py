@@ -54,6 +54,7 @@ ALL: Final = (
     Tool("etcd", (("etcd", "go.etcd.io/etcd/server/v3"),)),
     Tool("kwok", (("kwok", "sigs.k8s.io/kwok/cmd/kwok"),), files=("kustomize/stage",)),
     Tool("helm", (("helm", "helm.sh/helm/v4/cmd/helm"),)),
+    Tool("lws", (("lws", "sigs.k8s.io/lws/cmd"),), files=("config/crd/bases", "config/webhook")),
     Tool("kube", tuple((name, f"k8s.io/kubernetes/cmd/{name}") for name in _KUBE), _version_flags()),
 )
 
