@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from tests.cluster.binaries import Missing
 from tests.cluster.conformance import Api, fresh_namespace
+from tests.cluster.existing import LABEL, NotOurs, existing_cluster
 from tests.cluster.installed import Installed, Running, chart_installed
 from tests.cluster.plane import ControlPlane, control_plane
 from tests.cluster.reached import Reached, fleet
@@ -18,14 +19,37 @@ from shardwise.cli.demo import fleet_documents
 from shardwise.sandbox import Sandbox, sample_fleet
 
 _RUNNING = pytest.StashKey[Reached]()
+_LEFT_OUT = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let an existing cluster be named; by nothing else is one ever used."""
+    told = (
+        "run on this context of your kubeconfig, one of kind's: CRDs, roles and fake nodes are made there and deleted"
+    )
+    parser.addoption("--on-existing", metavar="CONTEXT", default="", help=told)
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the real control plane: `make test` leaves it out, `make test-cluster` runs it."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what needs the real control plane: `make test` leaves it out, `make test-cluster` runs it.
+
+    On an existing cluster what stops its servers or reads their files is left out, and said to be.
+    """
     for item in items:
         if {"plane", "own_plane"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("cluster")
+    if _existing(config):
+        ours = [item for item in items if "own_plane" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=ours)
+        items[:] = [item for item in items if item not in ours]
+        config.stash[_LEFT_OUT] = [item.nodeid for item in ours]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what an existing cluster cannot be asked."""
+    for name in config.stash.get(_LEFT_OUT, []):
+        terminalreporter.write_line(f"left out, needs a control plane of its own: {name}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -40,14 +64,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(scope="session")
 def plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reached]:
-    """Give a control plane with the demo's fleet."""
-    folder = tmp_path_factory.mktemp("plane")
+    """Give a cluster with the demo's fleet: a control plane of our own, unless another is named."""
+    folder, context = tmp_path_factory.mktemp("plane"), _existing(request.config)
     try:
-        with control_plane(folder) as running:
+        with existing_cluster(folder, context) if context else control_plane(folder) as running:
             request.config.stash[_RUNNING] = running
             fleet(running, fleet_documents())
             yield running
-    except Missing as error:  # said once, not by every test
+    except (NotOurs, Missing) as error:  # said once, not by every test
         pytest.exit(f"error: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
 
 
@@ -56,6 +80,10 @@ def own_plane(plane: Reached) -> ControlPlane:
     """Give the control plane to those who stop its servers or read their files."""
     assert isinstance(plane, ControlPlane)
     return plane
+
+
+def _existing(config: pytest.Config) -> str:
+    return str(config.getoption("--on-existing", default=""))
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +113,8 @@ async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
         else:
             sandbox = await stack.enter_async_context(Sandbox(objects=[widget_crd(), *sample_fleet()]))
             made = Api(session, sandbox.url, namespace, tls=False)
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+        labels = dict([LABEL.split("=")])
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
         assert (await made.call("POST", "/api/v1/namespaces", body)).status == 201
         if request.param == "real":
             await made.there("serviceaccounts", "default")  # pods need it, and a controller makes it
