@@ -31,7 +31,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def files() -> Iterator[Path]:
     """Give every file that belongs to the project, top level and folders, in order; nothing that is built."""
-    top = (path for path in ROOT.iterdir() if path.is_file())
+    top = (path for path in ROOT.iterdir() if path.is_file() and path.name != ".git")  # a file in a worktree
     below = (path for folder in _FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file())
     yield from sorted(path for path in (*top, *below) if "__pycache__" not in path.parts)
 
