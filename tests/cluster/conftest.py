@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Final
 
 import aiohttp
 import pytest
@@ -19,6 +20,8 @@ from shardwise.cli.demo import fleet_documents
 from shardwise.sandbox import Sandbox, sample_fleet
 
 _RUNNING = pytest.StashKey[Reached]()
+_SHOWN = pytest.StashKey[int]()
+_LOGS_SHOWN: Final = 3
 _LEFT_OUT = pytest.StashKey[list[str]]()
 
 
@@ -58,7 +61,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     running = item.config.stash.get(_RUNNING, None)
     if report.failed and running is not None and item.get_closest_marker("cluster"):
-        report.sections.append(("control plane", "\n".join(running.processes.last_words())))
+        shown = item.config.stash[_SHOWN] = item.config.stash.get(_SHOWN, 0) + 1
+        if shown <= _LOGS_SHOWN:  # what fails a fixture of all tests would show them a hundred times
+            report.sections.append(("control plane", "\n".join(running.processes.last_words())))
     return report
 
 
