@@ -114,10 +114,10 @@ async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         if request.param == "real":
             real: Reached = request.getfixturevalue("widgets")
-            made = Api(session, real.url, namespace, real.tls())
+            made = Api(session, real.url, namespace, real.tls(), real.forget)
         else:
             sandbox = await stack.enter_async_context(Sandbox(objects=[widget_crd(), *sample_fleet()]))
-            made = Api(session, sandbox.url, namespace, tls=False)
+            made = Api(session, sandbox.url, namespace, tls=False, forget=sandbox.compact)
         labels = dict([LABEL.split("=")])
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
         assert (await made.call("POST", "/api/v1/namespaces", body)).status == 201

@@ -49,6 +49,9 @@ class Existing(Reached):
         """Give nothing: the proxy takes plain calls on loopback."""
         return False
 
+    def forget(self) -> None:
+        """Do nothing: its etcd is not ours to compact."""
+
     def start(self) -> None:
         """Start the proxy, and what plays the kubelets of the fake nodes."""
         proxy = ("proxy", f"--port={self.port('proxy')}")

@@ -77,8 +77,8 @@ class ControlPlane(Reached):
         )
         wait_until(self._is_ready, "the API server")
 
-    def compact(self) -> None:
-        """Let etcd forget its history, so that what began before is too old to go on."""
+    def forget(self) -> None:
+        """Let etcd forget its history."""
         base = f"http://127.0.0.1:{self.port('etcd')}/v3/kv"
         at = _post(f"{base}/range", {"key": "AA=="})["header"]["revision"]
         _post(f"{base}/compaction", {"revision": at, "physical": True})

@@ -41,6 +41,10 @@ class Reached(abc.ABC):
     def tls(self) -> ssl.SSLContext | bool:
         """Give what is needed to speak with that address as administrator."""
 
+    @abc.abstractmethod
+    def forget(self) -> None:
+        """Let the server forget its history, so that what began before is too old to go on, where that can be done."""
+
     @property
     def kubeconfig(self) -> Path:
         """Give the administrator's kubeconfig."""
