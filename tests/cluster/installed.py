@@ -36,6 +36,10 @@ class Running:
     _log_before: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self.count_anew()
+
+    def count_anew(self) -> None:
+        """Count the operator's calls from now on."""
         self._audit_before, self._log_before = _size(self.plane.audit_log), _size(self.log)
 
     @property
@@ -124,13 +128,16 @@ class Running:
     def forbidden(self) -> list[str]:
         """List the calls of the operator that the API server refused for want of a right.
 
-        By the audit log, and by the operator's own, which is all there is on a cluster that is not ours.
+        By the audit log; by the operator's own on a cluster that is not ours and has none for us.
         """
-        audited = [f"{one['verb']} {one['requestURI']}" for one in self.calls() if one["responseStatus"]["code"] == 403]
-        return audited + [line for line in _lines(self.log, self._log_before) if "is forbidden: User" in line]
+        if self.plane.audit_log.exists():
+            return [
+                f"{one['verb']} {one['requestURI']}" for one in self.calls() if one["responseStatus"]["code"] == 403
+            ]
+        return [line for line in _lines(self.log, self._log_before) if "is forbidden: User" in line]
 
     def calls(self) -> Iterator[Json]:
-        """Give the operator's calls since this one was made, as the API server's audit log has them."""
+        """Give the operator's calls that count, as the API server's audit log has them."""
         for line in _lines(self.plane.audit_log, self._audit_before):
             call = json.loads(line)
             if call["user"].get("username") == ACCOUNT and "responseStatus" in call:
