@@ -13,7 +13,7 @@ from tests.controller.support import KEY, Json, a_model, a_node, a_plan, a_pod, 
 
 from shardwise.api import InvalidObject, Problem
 from shardwise.api.base import API_VERSION
-from shardwise.cluster import Cluster, Retryable
+from shardwise.cluster import Cluster, Refused, Retryable
 from shardwise.cluster.resources import POD, SERVICE
 from shardwise.controller.reconciler import FACTS_RETRY_SECONDS, Reconciler
 from shardwise.controller.store import Key, Store, key_of
@@ -311,6 +311,21 @@ async def test_a_wrong_object_is_told_once_and_left_alone(
     assert words in scene.status()["message"]
     assert await scene.reconcile() is None
     assert scene.calls() == []
+
+
+@pytest.mark.parametrize(("status", "told"), [(422, True), (403, False), (404, False)])
+async def test_a_wrong_object_that_takes_no_status_is_told_by_an_event_and_others_are_tried_again(
+    scene: Scene, status: int, told: bool
+) -> None:
+    """422: its own shape is in the way, for good. A server that is just starting forbids what it will allow."""
+    scene.add(gpuBudget={"total": 0})
+    scene.cluster.apply_status.side_effect = Refused("cannot apply", status)
+    if told:
+        assert await scene.reconcile() is None
+    else:
+        with pytest.raises(Refused):
+            await scene.reconcile()
+    assert ("record InvalidSpec" in scene.calls()) is told
 
 
 async def test_a_wrong_edit_leaves_what_runs_and_what_it_holds(scene: Scene) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
@@ -45,8 +46,8 @@ class Reconciler:
         try:
             await self._write_status(key, model, decision)
         except Refused as error:
-            if not isinstance(read, Invalid):
-                raise
+            if not isinstance(read, Invalid) or error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise  # a server that is just starting forbids what it will allow
             # An older CRD let in what this one's rules cannot even read: only an Event can tell of it.
             _log.warning("%s/%s: %s", *key, error)
         for action in decision.actions:
