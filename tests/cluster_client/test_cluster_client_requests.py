@@ -27,6 +27,7 @@ APPLY_TYPE = "application/apply-patch+yaml"
 MERGE_TYPE = "application/merge-patch+json"
 STATUS_PATH = "/apis/shardwise.dev/v1alpha1/namespaces/ns/shardedmodels/m/status"
 EVENTS = "/api/v1/namespaces/ns/events"
+NOT_FOUND = Said({"message": 'pods "p" not found', "reason": "NotFound"}, 404)
 CONFLICT = Said({"message": 'events "m.1" already exists'}, 409)
 
 
@@ -88,11 +89,50 @@ async def test_a_list_that_expires_half_way_is_to_be_made_again(script: Scripted
 
 
 async def test_an_apply_is_server_side_by_force_and_under_our_name(script: Scripted, cluster: Cluster) -> None:
-    script.says(Said({"applied": True}))
+    """After a look whether one of the name is there."""
+    script.says(NOT_FOUND, Said({"applied": True}))
     assert await cluster.apply(POD_MANIFEST) == {"applied": True}
-    one = only(script)
+    look, one = script.asked
+    assert (look.method, look.path, look.query) == ("GET", "/api/v1/namespaces/ns/pods/p", {})
     assert (one.method, one.path, one.query) == ("PATCH", "/api/v1/namespaces/ns/pods/p", APPLY)
     assert (one.headers["Content-Type"], one.body) == (APPLY_TYPE, POD_MANIFEST)
+
+
+def labelled(**labels: str) -> Json:
+    """Give the pod as it may be there, with labels that say whose it is."""
+    return {"metadata": {"name": "p", "namespace": "ns", "uid": "u-7", "labels": labels}}
+
+
+OURS = {"app.kubernetes.io/managed-by": "shardwise", "shardwise.dev/model": "m"}
+
+
+async def test_an_apply_to_what_is_there_names_that_very_object(script: Scripted, cluster: Cluster) -> None:
+    """It may be replaced by somebody else's before it is written: then that is a conflict."""
+    wanted = POD_MANIFEST | {"metadata": POD_MANIFEST["metadata"] | {"labels": OURS}}
+    script.says(Said(labelled(**OURS)), CONFLICT)
+    with pytest.raises(Retryable, match="already exists"):
+        await cluster.apply(wanted)
+    assert script.asked[1].body["metadata"] == wanted["metadata"] | {"uid": "u-7"}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{}, OURS | {"shardwise.dev/model": "other"}, OURS | {"app.kubernetes.io/managed-by": "Helm"}],
+    ids=["nobody's", "another model's", "another manager's"],
+)
+async def test_what_belongs_to_somebody_else_is_not_applied_over(
+    script: Scripted, cluster: Cluster, labels: dict[str, str]
+) -> None:
+    """By force it would become ours, and be deleted with the model: the Service `kubernetes`, say."""
+    wanted = POD_MANIFEST | {"metadata": POD_MANIFEST["metadata"] | {"labels": OURS}}
+    script.says(Said(labelled(**labels)))
+    with pytest.raises(Refused) as caught:
+        await cluster.apply(wanted)
+    assert str(caught.value) == (
+        "cannot apply Pod ns/p: one of that name is there and belongs to somebody else; "
+        "delete it, or give the ShardedModel another name"
+    )
+    assert [one.method for one in script.asked] == ["GET"]
 
 
 async def test_a_status_is_applied_to_the_status_alone(script: Scripted, cluster: Cluster) -> None:
