@@ -131,9 +131,9 @@ class Running:
         By the audit log; by the operator's own on a cluster that is not ours and has none for us.
         """
         if self.plane.audit_log.exists():
-            return [
-                f"{one['verb']} {one['requestURI']}" for one in self.calls() if one["responseStatus"]["code"] == 403
-            ]
+            decided = "authorization.k8s.io/decision"  # a quota forbids, too, but not for want of a right
+            refused = (call for call in self.calls() if (call.get("annotations") or {}).get(decided) == "forbid")
+            return [f"{call['verb']} {call['requestURI']}" for call in refused]
         return [line for line in _lines(self.log, self._log_before) if "is forbidden: User" in line]
 
     def calls(self) -> Iterator[Json]:

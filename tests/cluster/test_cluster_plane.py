@@ -105,19 +105,25 @@ def test_each_plane_has_ports_of_its_own(tmp_path: Path) -> None:
     assert one.url == one.url != other.url
 
 
-def a_call(user: str, verb: str, code: int) -> str:
+def a_call(user: str, verb: str, code: int, decision: str) -> str:
     call = {"user": {"username": user}, "verb": verb, "requestURI": "/api/v1/secrets", "responseStatus": {"code": code}}
-    return json.dumps(call) + "\n"
+    return json.dumps(call | {"annotations": {"authorization.k8s.io/decision": decision}}) + "\n"
 
 
 def test_a_call_the_operator_may_not_make_is_found(tmp_path: Path) -> None:
-    """Not another's, nor those of an earlier test, nor half a line."""
+    """Not another's, nor one a quota refused, nor those of an earlier test, nor half a line."""
     plane: Reached = ControlPlane(tmp_path)
-    plane.audit_log.write_text(a_call(ACCOUNT, "list", 403))
+    plane.audit_log.write_text(a_call(ACCOUNT, "list", 403, "forbid"))
     operator = Running(plane, tmp_path / "kubeconfig")
     assert operator.forbidden() == []
+    others = (
+        a_call(ACCOUNT, "get", 200, "allow"),
+        a_call(ACCOUNT, "create", 403, "allow"),
+        a_call("admin", "get", 403, "forbid"),
+        a_call(ACCOUNT, "delete", 403, "forbid"),
+    )
     with plane.audit_log.open("a") as log:
-        log.write(a_call(ACCOUNT, "get", 200) + a_call("admin", "get", 403) + a_call(ACCOUNT, "delete", 403) + '{"us')
+        log.write("".join(others) + '{"us')
     assert operator.forbidden() == ["delete /api/v1/secrets"]
 
 
