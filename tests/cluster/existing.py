@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,11 @@ class Existing(Reached):
         self.processes.start("kubectl-proxy", kubectl, f"--kubeconfig={self.kubeconfig}", *proxy)
         self.start_kwok()
 
+    def is_ready(self) -> bool:
+        """Tell whether the API server answers through the proxy."""
+        with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:  # noqa: S310 - our own http
+            return bool(answer.status == 200)
+
     def refuse_if_used(self) -> None:
         """Raise :class:`NotOurs` where GPUs are, or what the tests would make and delete is there already."""
         nodes = json.loads(self.kubectl("get", "nodes", "-o", "json"))["items"]
@@ -95,7 +101,7 @@ def existing_cluster(folder: Path, context: str) -> Iterator[Existing]:
     cluster.refuse_if_used()
     try:
         cluster.start()
-        wait_until(lambda: cluster.kubectl("get", "serviceaccount", "default"), "the default ServiceAccount")
+        wait_until(cluster.is_ready, "kubectl's proxy")
         yield cluster
     finally:
         try:

@@ -22,12 +22,6 @@ RETRYABLE = {408, 409, 410, 425, 429, 500, 502, 503, 504}
 
 
 @pytest.fixture
-async def script() -> AsyncIterator[Scripted]:
-    async with scripted() as running:
-        yield running
-
-
-@pytest.fixture
 async def cluster(script: Scripted, tmp_path: Path) -> AsyncIterator[Cluster]:
     async with connected(a_kubeconfig(tmp_path / "kubeconfig", script.url, {"token": "t"})) as client:
         yield client

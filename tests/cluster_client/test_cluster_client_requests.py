@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pytest_mock import MockerFixture
-from tests.cluster_client.support import Asked, Said, Scripted, a_kubeconfig, connected, scripted
+from tests.cluster_client.support import Asked, Said, Scripted, a_kubeconfig, connected
 
 from shardwise.cluster import Cluster, ClusterError, Connection, Refused, Retryable
 from shardwise.cluster.resources import NODE, POD, SERVICE
@@ -29,12 +29,6 @@ STATUS_PATH = "/apis/shardwise.dev/v1alpha1/namespaces/ns/shardedmodels/m/status
 EVENTS = "/api/v1/namespaces/ns/events"
 NOT_FOUND = Said({"message": 'pods "p" not found', "reason": "NotFound"}, 404)
 CONFLICT = Said({"message": 'events "m.1" already exists'}, 409)
-
-
-@pytest.fixture
-async def script() -> AsyncIterator[Scripted]:
-    async with scripted() as running:
-        yield running
 
 
 @pytest.fixture
