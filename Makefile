@@ -20,6 +20,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 # TLS connections to a server of another process may be closed after the loop that used them.
 LATE_SOCKETS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
+# A cluster of kind's instead of one made here, only where the command line names it: a variable of the environment may
+# be there by accident.
+ON_EXISTING := $(if $(findstring command line,$(origin EXISTING)),$(if $(EXISTING),--on-existing=$(EXISTING)))
+
 .PHONY: help
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,8 +87,8 @@ testbed: $(READY) ## Build the real control plane that test-cluster runs on, onc
 	$(BIN)/python -m tests.cluster.binaries
 
 .PHONY: test-cluster
-test-cluster: testbed ## Run the operator on a real API server, scheduler and controllers
-	$(BIN)/python -m pytest -m cluster tests/cluster $(LATE_SOCKETS) $(PYTEST_ARGS)
+test-cluster: testbed ## Run the operator on a real control plane (EXISTING=kind-x: on that context)
+	$(BIN)/python -m pytest -m cluster tests/cluster $(LATE_SOCKETS) $(ON_EXISTING) $(PYTEST_ARGS)
 
 .PHONY: crds
 crds: $(READY) ## Write the CustomResourceDefinition from the models

@@ -15,6 +15,56 @@ PLAIN: Json = {
     "spec": {"model": {"name": "meta-llama/Llama-3.1-8B"}, "gpuBudget": {"total": 8}},
 }
 
+RIGHT: dict[str, tuple[str, object]] = {
+    "all of a model": (
+        "spec.model",
+        {
+            "name": "a/b",
+            "servedName": "b",
+            "config": {"any": {"thing": [1]}},
+            "weightBytes": "15Gi",
+            "contextLength": 1,
+            "concurrency": 100000,
+            "quantization": "nvfp4",
+            "kvCacheDtype": "fp8",
+            "trustRemoteCode": True,
+            "gpuMemoryReserve": "2Gi",
+        },
+    ),
+    "a private model": ("spec.model.source", {"huggingFace": {"revision": "v1", "tokenSecretRef": {"name": "s"}}}),
+    "a claim": ("spec.model.source", {"persistentVolumeClaim": {"claimName": "c", "path": "a/b"}}),
+    "a host path": ("spec.model.source", {"hostPath": {"path": "/weights"}}),
+    "an image": ("spec.model.source", {"image": {"reference": "r.example/x@sha256:0"}}),
+    "products": ("spec.gpuBudget.products", ["NVIDIA-H200", "NVIDIA-H100-80GB-HBM3"]),
+    "no replica": ("spec.replicas", 0),
+    "pins": ("spec.parallelism", {"tensor": 4, "pipeline": 2, "expert": False}),
+    "an engine": ("spec.engine", {"image": "i:1", "imagePullPolicy": "Never", "args": ["--seed=1"]}),
+    "variables": (
+        "spec.engine.env",
+        [
+            {"name": "A", "value": ""},
+            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
+        ],
+    ),
+    "a place": (
+        "spec.placement",
+        {
+            "nodeSelector": {"rack": "7", "empty": ""},
+            "tolerations": [{"operator": "Exists"}, {"key": "a", "value": "b", "effect": "NoExecute"}],
+            "within": "topology.kubernetes.io/zone",
+            "priorityClassName": "high",
+        },
+    ),
+    "a template": (
+        "spec.podTemplate",
+        {"labels": {"a": "b"}, "limits": {"rdma/ib": "8"}, "requests": {"cpu": "8"}, "sharedMemory": "16Gi"},
+    ),
+    "a service": ("spec.service", {"port": 80, "type": "LoadBalancer"}),
+    "restarts": ("spec.restartPolicy", {"maxRestarts": 0}),
+}
+"""Right objects: by name, the path of a field of the plain object, and a value for it."""
+
 
 def changed(path: str, value: object) -> Json:
     """Give the plain object with the field at a dotted path set; ``None`` takes it out."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.api.support import PLAIN, changed, wrong_objects
+from tests.api.support import PLAIN, RIGHT, changed, wrong_objects
 
 from shardwise.api import InvalidObject, crd, parse
 from shardwise.api.rules import RULES
@@ -103,56 +103,6 @@ def test_what_reading_refuses_the_api_server_refuses_too(cluster: Sandbox, name:
         cluster.create(changed(path, value))
 
 
-RIGHT: dict[str, tuple[str, object]] = {
-    "all of a model": (
-        "spec.model",
-        {
-            "name": "a/b",
-            "servedName": "b",
-            "config": {"any": {"thing": [1]}},
-            "weightBytes": "15Gi",
-            "contextLength": 1,
-            "concurrency": 100000,
-            "quantization": "nvfp4",
-            "kvCacheDtype": "fp8",
-            "trustRemoteCode": True,
-            "gpuMemoryReserve": "2Gi",
-        },
-    ),
-    "a private model": ("spec.model.source", {"huggingFace": {"revision": "v1", "tokenSecretRef": {"name": "s"}}}),
-    "a claim": ("spec.model.source", {"persistentVolumeClaim": {"claimName": "c", "path": "a/b"}}),
-    "a host path": ("spec.model.source", {"hostPath": {"path": "/weights"}}),
-    "an image": ("spec.model.source", {"image": {"reference": "r.example/x@sha256:0"}}),
-    "products": ("spec.gpuBudget.products", ["NVIDIA-H200", "NVIDIA-H100-80GB-HBM3"]),
-    "no replica": ("spec.replicas", 0),
-    "pins": ("spec.parallelism", {"tensor": 4, "pipeline": 2, "expert": False}),
-    "an engine": ("spec.engine", {"image": "i:1", "imagePullPolicy": "Never", "args": ["--seed=1"]}),
-    "variables": (
-        "spec.engine.env",
-        [
-            {"name": "A", "value": ""},
-            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
-            {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
-        ],
-    ),
-    "a place": (
-        "spec.placement",
-        {
-            "nodeSelector": {"rack": "7", "empty": ""},
-            "tolerations": [{"operator": "Exists"}, {"key": "a", "value": "b", "effect": "NoExecute"}],
-            "within": "topology.kubernetes.io/zone",
-            "priorityClassName": "high",
-        },
-    ),
-    "a template": (
-        "spec.podTemplate",
-        {"labels": {"a": "b"}, "limits": {"rdma/ib": "8"}, "requests": {"cpu": "8"}, "sharedMemory": "16Gi"},
-    ),
-    "a service": ("spec.service", {"port": 80, "type": "LoadBalancer"}),
-    "restarts": ("spec.restartPolicy", {"maxRestarts": 0}),
-}
-
-
 @pytest.mark.parametrize(("path", "value"), RIGHT.values(), ids=RIGHT)
 def test_what_is_right_is_taken_by_both_and_kept(cluster: Sandbox, path: str, value: object) -> None:
     """Nothing is pruned, and what comes back reads the same."""
@@ -166,6 +116,12 @@ def test_every_rule_that_spans_fields_is_in_the_schema(rule: Any) -> None:
     path = ".".join(rule.at)
     written = NODES[path]["x-kubernetes-validations"]
     assert {"rule": rule.cel, "message": rule.message} in written
+
+
+def test_the_name_is_bound_where_the_api_server_would_allow_more() -> None:
+    """As CEL at the root, the one place from which a name can be read."""
+    (rule,) = crd.object_schema()["x-kubernetes-validations"]
+    assert "self.metadata.name" in rule["rule"]
 
 
 def test_a_wrong_spec_is_refused_before_facts_are_asked_for() -> None:

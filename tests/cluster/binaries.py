@@ -4,12 +4,15 @@ They are kept outside the checkout, keyed by what decides their content (go.mod,
 are built once. ``KUBEBUILDER_ASSETS`` is honoured: what lies there is taken as it is.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,6 +54,7 @@ ALL: Final = (
     Tool("etcd", (("etcd", "go.etcd.io/etcd/server/v3"),)),
     Tool("kwok", (("kwok", "sigs.k8s.io/kwok/cmd/kwok"),), files=("kustomize/stage",)),
     Tool("helm", (("helm", "helm.sh/helm/v4/cmd/helm"),)),
+    Tool("lws", (("lws", "sigs.k8s.io/lws/cmd"),), files=("config/crd/bases", "config/webhook")),
     Tool("kube", tuple((name, f"k8s.io/kubernetes/cmd/{name}") for name in _KUBE), _version_flags()),
 )
 
@@ -67,17 +71,21 @@ def find(name: str) -> Path:
     return path
 
 
-def kwok_stages() -> Path:
-    """Give the folder of KWOK's own stages: how its nodes live."""
-    return find("kwok").parent / "kustomize" / "stage"
+def beside(program: str, folder: str) -> Path:
+    """Give a folder that a program's module brings besides. Raises :class:`Missing` as :func:`find` does."""
+    path = _tool_of(program).folder() / folder
+    if not path.is_dir():
+        raise Missing(f"{folder} of {program} is not there; `make testbed` brings it")
+    return path
 
 
 def build() -> None:
-    """Build what is missing, one module after the other, saying what and how long."""
-    for tool in ALL:
-        missing = [one for one in tool.programs if not _is_there(one[0])]
-        if missing:
-            _build(tool, missing)
+    """Build what is missing, one module after the other, saying what and how long. One build at a time a machine."""
+    with _alone():
+        for tool in ALL:
+            missing = [one for one in tool.programs if not _is_there(one[0])]
+            if missing:
+                _build(tool, missing)
 
 
 def _build(tool: Tool, programs: list[tuple[str, str]]) -> None:
@@ -92,10 +100,30 @@ def _build(tool: Tool, programs: list[tuple[str, str]]) -> None:
         print(f"built    {name} in {time.monotonic() - started:.0f} s", flush=True)  # noqa: T201 - as above
     folder.mkdir(parents=True, exist_ok=True)
     for path in tool.files:
-        shutil.copytree(_module_folder(tool, programs[0][1]) / path, folder / path, dirs_exist_ok=True)
+        _copy(_module_folder(tool, programs[0][1]) / path, folder / path)
     for name, _ in programs:
         (partly / name).rename(folder / name)
     shutil.rmtree(partly)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder of Go's module cache, which nobody may write to, into one that can be removed again."""
+    shutil.copytree(source, target, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    for path in (target, *target.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Wait for another checkout that builds into the same cache; the kernel frees the lock of one that dies."""
+    _cache().mkdir(parents=True, exist_ok=True)
+    with (_cache() / "building").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another build into the same cache …", flush=True)  # noqa: T201 - progress of a command
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _is_there(name: str) -> bool:

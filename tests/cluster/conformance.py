@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,18 +57,21 @@ class Api:
     url: str
     namespace: str
     tls: ssl.SSLContext | bool
+    forget: Callable[[], None]
+    """Let the server forget its history, so that what began before is too old to go on."""
 
     async def call(
         self, method: str, path: str, body: object = None, content_type: str = JSON, **query: str | int
     ) -> Answer:
         """Make a call, and give the answer."""
         data = None if body is None else json.dumps(body)
-        headers = {"Content-Type": content_type} if body is not None else {}
+        headers = {"Accept": JSON} | ({"Content-Type": content_type} if body is not None else {})
         async with self.session.request(
             method, self.url + path, data=data, headers=headers, params=query, ssl=self.tls
         ) as answer:
             text = await answer.text()
-            return Answer(answer.status, json.loads(text) if answer.content_type == JSON else {"message": text})
+            told = answer.content_type == JSON or text.startswith("{")  # OpenAPI's index comes as plain text
+            return Answer(answer.status, json.loads(text) if told else {"message": text})
 
     def path(self, plural: str, name: str = "", subresource: str = "") -> str:
         """Give the path of widgets, or of a core kind, in our namespace."""
@@ -121,7 +124,7 @@ class Api:
         await self._answers(plural, name, 200)
 
     async def _answers(self, plural: str, name: str, status: int) -> None:
-        async with asyncio.timeout(LIMIT):
+        async with _limited(f"{status} for {plural} {name}"):
             while (await self.get(plural, name)).status != status:  # noqa: ASYNC110 - a server, not a task of ours
                 await asyncio.sleep(0.02)
 
@@ -141,9 +144,16 @@ class Watch:
 
     async def next(self) -> tuple[str, Json]:
         """Give type and object of the next event."""
-        async with asyncio.timeout(LIMIT):
-            event = json.loads(await self._answer.content.readline())
+        async with _limited("the next event of a watch"):
+            line = await self._answer.content.readline()
+        assert line, "the watch has ended"
+        event = json.loads(line)
         return event["type"], event["object"]
+
+    async def rest(self) -> list[str]:
+        """Give the types of the events that come until the server ends the watch."""
+        async with _limited("the end of a watch"):
+            return [json.loads(line)["type"] async for line in self._answer.content]
 
     async def until(self, kind: str) -> Json:
         """Give the object of the next event of a type."""
@@ -151,6 +161,15 @@ class Watch:
             found, obj = await self.next()
             if found == kind:
                 return obj
+
+
+@contextlib.asynccontextmanager
+async def _limited(what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(LIMIT):
+            yield
+    except TimeoutError as error:
+        raise TimeoutError(f"waited {LIMIT:g} s in vain for: {what}") from error
 
 
 def fresh_namespace() -> str:

@@ -3,15 +3,16 @@
 import contextlib
 import json
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from tests.cluster.plane import LIMIT, ControlPlane, wait_until
+from tests.cluster.processes import LIMIT
+from tests.cluster.reached import Reached
+from tests.cluster.waiting import wait_until
 from tests.support.repository import ROOT
 
 Json = dict[str, Any]
@@ -20,6 +21,7 @@ NAMESPACE: Final = "shardwise"
 ACCOUNT: Final = "system:serviceaccount:shardwise:shardwise"
 CHART: Final = ROOT / "charts" / "shardwise"
 MODELS: Final = "default"
+_PROCESS: Final = "operator"
 KEEPER: Final = "operator-token"
 """The Secret our token is bound to: deleting it ends the token."""
 
@@ -28,33 +30,35 @@ KEEPER: Final = "operator-token"
 class Running:
     """The operator's process, and what it did to the cluster. Objects live in the namespace ``default``."""
 
-    plane: ControlPlane
+    plane: Reached
     kubeconfig: Path
-    _process: subprocess.Popen[bytes] | None = None
+    _audit_before: int = field(init=False)
+    _log_before: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.count_anew()
+
+    def count_anew(self) -> None:
+        """Count the operator's calls from now on."""
+        self._audit_before, self._log_before = _size(self.plane.audit_log), _size(self.log)
 
     @property
     def log(self) -> Path:
         """Give the operator's log."""
-        return self.plane.folder / "operator.log"
+        return self.plane.processes.log(_PROCESS)
 
     def start(self) -> None:
         """Start the process."""
-        command = [sys.executable, "-m", "shardwise", "run", "--kubeconfig", str(self.kubeconfig), "--relist", "3600"]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - our own command line
+        shardwise = (sys.executable, "-m", "shardwise")
+        self.plane.processes.start(_PROCESS, *shardwise, "run", f"--kubeconfig={self.kubeconfig}", "--relist=3600")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End the process, and give its exit status."""
-        if self._process is None:
-            return 0
-        self._process.send_signal(how)
-        status = self._process.wait(LIMIT)
-        self._process = None
-        return status
+        return self.plane.processes.stop(_PROCESS, how)
 
     def alive(self) -> bool:
         """Tell whether the process runs."""
-        return self._process is not None and self._process.poll() is None
+        return self.plane.processes.alive(_PROCESS)
 
     def apply(self, *objects: Json) -> None:
         """Apply objects as a user does."""
@@ -122,16 +126,22 @@ class Running:
         wait_until(lambda: self.plane.kubectl("get", "pods,services", *mine) == "", "nothing left of the models")
 
     def forbidden(self) -> list[str]:
-        """List the calls of the operator that the API server refused for want of a right."""
-        return [f"{one['verb']} {one['requestURI']}" for one in self.calls() if one["responseStatus"]["code"] == 403]
+        """List the calls of the operator that the API server refused for want of a right.
+
+        By the audit log; by the operator's own on a cluster that is not ours and has none for us.
+        """
+        if self.plane.audit_log.exists():
+            decided = "authorization.k8s.io/decision"  # a quota forbids, too, but not for want of a right
+            refused = (call for call in self.calls() if (call.get("annotations") or {}).get(decided) == "forbid")
+            return [f"{call['verb']} {call['requestURI']}" for call in refused]
+        return [line for line in _lines(self.log, self._log_before) if "is forbidden: User" in line]
 
     def calls(self) -> Iterator[Json]:
-        """Give the operator's calls, as the API server's audit log has them."""
-        for line in self.plane.audit_log.read_text().splitlines():
-            with contextlib.suppress(ValueError):  # the last line may be half written
-                call = json.loads(line)
-                if call["user"].get("username") == ACCOUNT and "responseStatus" in call:
-                    yield call
+        """Give the operator's calls that count, as the API server's audit log has them."""
+        for line in _lines(self.plane.audit_log, self._audit_before):
+            call = json.loads(line)
+            if call["user"].get("username") == ACCOUNT and "responseStatus" in call:
+                yield call
 
     def _settled(self, name: str) -> Json:
         found = self.get("shardedmodel", name)
@@ -144,7 +154,7 @@ class Running:
 class Installed:
     """The chart, installed."""
 
-    plane: ControlPlane
+    plane: Reached
 
     def token(self) -> str:
         """Make a token of the operator's account, bound to a Secret."""
@@ -153,33 +163,49 @@ class Installed:
         bound = ("--bound-object-kind=Secret", f"--bound-object-name={KEEPER}")
         return self.plane.kubectl("create", "token", "shardwise", "-n", NAMESPACE, *bound).strip()
 
-    def rotate(self, operator: Running) -> None:
+    def rotate(self) -> None:
         """Give the operator's account a new token, and end the old one."""
         self.plane.kubectl("delete", "secret", KEEPER, "-n", NAMESPACE)
-        self.plane.kubeconfig_for("operator", self.token())
-        assert operator.kubeconfig.exists()
+        self.plane.kubeconfig_for("operator", {"token": self.token()})
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[Running]:
-        """Run the operator for as long as the block lasts; it must not have asked for what it may not."""
-        operator = Running(self.plane, self.plane.kubeconfig_for("operator", self.token()))
+    def running(self, user: Mapping[str, str] | None = None) -> Iterator[Running]:
+        """Run the operator for as long as the block lasts; it must not have asked for what it may not.
+
+        It comes with a token of its account, unless other credentials are given.
+        """
+        user = user or {"token": self.token()}
+        operator = Running(self.plane, self.plane.kubeconfig_for("operator", user))
         operator.start()
         try:
             yield operator
             assert operator.forbidden() == []
         finally:
-            if not operator.alive():
-                operator.start()
-            operator.delete_all()
-            operator.stop()
+            try:
+                operator.delete_all()
+            finally:
+                operator.stop()
 
 
 @contextlib.contextmanager
-def chart_installed(plane: ControlPlane) -> Iterator[Installed]:
+def chart_installed(plane: Reached) -> Iterator[Installed]:
     """Install the chart; its own pod is scheduled onto a fake node and does nothing there."""
     plane.helm("install", "shardwise", str(CHART), "-n", NAMESPACE, "--create-namespace", "--wait", "--timeout=60s")
     yield Installed(plane)
     plane.helm("uninstall", "shardwise", "-n", NAMESPACE, "--wait")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _lines(path: Path, after: int) -> list[str]:
+    """Give the whole lines of a file after so many bytes; the last one may be half written."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        file.seek(after)
+        return file.read().decode(errors="replace").rpartition("\n")[0].splitlines()
 
 
 def relaxed(definition: Json) -> Json:

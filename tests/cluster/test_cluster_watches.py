@@ -67,7 +67,7 @@ async def test_a_streaming_list_ends_with_a_bookmark(api: Api) -> None:
 async def test_a_watch_ends_after_its_time(api: Api) -> None:
     """The line is closed; nothing is told as an error."""
     async with api.watch("widgets", timeoutSeconds=1) as watch:
-        assert await watch._answer.content.read() == b""
+        assert await watch.rest() == []
 
 
 async def test_a_status_is_told_as_a_change(api: Api) -> None:

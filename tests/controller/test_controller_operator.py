@@ -215,6 +215,21 @@ async def test_objects_applied_at_once_never_share_a_gpu(operator: Operating) ->
     assert all(gpus <= capacity[node] for node, gpus in held_gpus(operator).items())
 
 
+async def test_a_service_of_somebody_else_is_not_taken_over(operator: Operating) -> None:
+    """It would get our ports and be deleted with the model. The model waits, says why, and begins when it is gone."""
+    spec = {"ports": [{"port": 443, "protocol": "TCP"}], "selector": {"app": "theirs"}}
+    theirs = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "llama", "namespace": "default"}}
+    before = operator.cluster.create(theirs | {"spec": spec})
+    operator.cluster.create(a_model())
+    told = await operator.condition("llama", "Reconciling", reason="WriteRefused")
+    assert "Service default/llama" in told["message"]
+    await operator.until(lambda: "WriteRefused" in operator.events("llama"), "the Event")
+    assert operator.cluster.get("Service", "default", "llama") == before
+    assert operator.pods("llama") == []
+    operator.cluster.delete("Service", "default", "llama")
+    await operator.ready("llama")
+
+
 async def test_gpus_of_strangers_count_as_taken(operator: Operating) -> None:
     stranger = {
         "apiVersion": "v1",

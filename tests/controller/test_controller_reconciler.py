@@ -13,9 +13,9 @@ from tests.controller.support import KEY, Json, a_model, a_node, a_plan, a_pod, 
 
 from shardwise.api import InvalidObject, Problem
 from shardwise.api.base import API_VERSION
-from shardwise.cluster import Cluster, Retryable
+from shardwise.cluster import Cluster, Refused, Retryable
 from shardwise.cluster.resources import POD, SERVICE
-from shardwise.controller.reconciler import FACTS_RETRY_SECONDS, Reconciler
+from shardwise.controller.reconciler import FACTS_RETRY_SECONDS, LOOK_AGAIN_SECONDS, Reconciler
 from shardwise.controller.store import Key, Store, key_of
 from shardwise.hub import FactsUnavailable, model_facts
 
@@ -150,7 +150,7 @@ async def test_the_rest_is_done_later_when_one_action_fails(scene: Scene) -> Non
     scene.cluster.apply.side_effect = [await scene.take({"kind": "Service", **a_model()}), Retryable("no answer")]
     with pytest.raises(Retryable):
         await scene.reconcile()
-    assert scene.calls()[-1] == "apply Service llama-0-0"
+    assert scene.calls()[-2:] == ["apply Service llama-0-0", "record Planned"]
     scene.cluster.apply.side_effect = scene.take
     await scene.reconcile()
     assert "apply Pod llama-0-0-0" in scene.calls()
@@ -311,6 +311,87 @@ async def test_a_wrong_object_is_told_once_and_left_alone(
     assert words in scene.status()["message"]
     assert await scene.reconcile() is None
     assert scene.calls() == []
+
+
+@pytest.mark.parametrize(("status", "told"), [(422, True), (403, False), (404, False)])
+async def test_a_wrong_object_that_takes_no_status_is_told_by_an_event_and_others_are_tried_again(
+    scene: Scene, status: int, told: bool
+) -> None:
+    """422: its own shape is in the way, for good. A server that is just starting forbids what it will allow."""
+    scene.add(gpuBudget={"total": 0})
+    scene.cluster.apply_status.side_effect = Refused("cannot apply", status)
+    if told:
+        assert await scene.reconcile() is None
+    else:
+        with pytest.raises(Refused):
+            await scene.reconcile()
+    assert ("record InvalidSpec" in scene.calls()) is told
+
+
+QUOTA = "cannot apply Pod default/llama-0-0-0: exceeded quota"
+
+
+async def test_what_is_refused_is_told_once_and_taken_back_when_it_is_not(scene: Scene) -> None:
+    """A quota, a webhook, a right that is missing: the user sees it, and not the operator's log alone."""
+    scene.add()
+    take = scene.cluster.apply.side_effect
+    scene.cluster.apply.side_effect = [await take(a_pod()), await take(a_pod()), Refused(QUOTA, 403)]
+    with pytest.raises(Refused):
+        await scene.reconcile()
+    assert scene.calls()[-2:] == ["apply Pod llama-0-0-0", "record Planned"], "the Event is not lost"
+    scene.cluster.apply.side_effect = Refused(QUOTA, 403)
+    for told in ([True], [False], [False]):
+        with pytest.raises(Refused):
+            await scene.reconcile()
+        assert ["record WriteRefused" in scene.calls()] == told
+    assert scene.condition("Ready") == ("False", "WriteRefused")
+    assert scene.status()["message"].endswith(QUOTA)
+    scene.cluster.apply.side_effect = take
+    assert await scene.reconcile() == LOOK_AGAIN_SECONDS, "to take it back"
+    await scene.reconcile()
+    assert scene.condition("Ready") == ("False", "GroupsStarting")
+
+
+async def test_a_pod_that_is_there_already_and_runs_is_looked_at_again(scene: Scene) -> None:
+    """An earlier object of the name left it behind: nothing more may happen to it, so no event would wake anybody."""
+    scene.add()
+
+    async def running(manifest: Mapping[str, Any]) -> Json:
+        return at(next(scene.versions), {**manifest, "status": a_pod()["status"]})
+
+    scene.cluster.apply.side_effect = running
+    assert await scene.reconcile() == LOOK_AGAIN_SECONDS
+    assert await scene.reconcile() is None
+
+
+async def test_a_write_that_may_work_later_is_not_told(scene: Scene) -> None:
+    """A conflict, no answer: the next try will do."""
+    scene.add()
+    scene.cluster.apply.side_effect = Retryable("cannot apply", 409)
+    for _ in range(2):
+        with pytest.raises(Retryable):
+            await scene.reconcile()
+    assert scene.condition("Ready") == ("False", "GroupsStarting")
+
+
+async def test_an_event_that_is_refused_is_no_reason_to_call_the_object_refused(scene: Scene) -> None:
+    scene.add()
+    scene.cluster.record.side_effect = Refused("cannot record Planned", 403)
+    with pytest.raises(Refused):
+        await scene.reconcile()
+    await scene.reconcile()
+    assert scene.condition("Ready") == ("False", "GroupsStarting")
+
+
+async def test_what_was_refused_for_an_object_is_forgotten_with_it(scene: Scene) -> None:
+    key = scene.add()
+    scene.cluster.apply.side_effect = Refused(QUOTA, 403)
+    with pytest.raises(Refused):
+        await scene.reconcile()
+    assert scene.store.refused == {key: QUOTA}
+    scene.store.models.remove(key, next(scene.versions))
+    await scene.reconcile()
+    assert scene.store.refused == {}
 
 
 async def test_a_wrong_edit_leaves_what_runs_and_what_it_holds(scene: Scene) -> None:

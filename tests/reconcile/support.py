@@ -42,13 +42,15 @@ class World:
     pods: dict[str, Json] = field(default_factory=dict)
     services: dict[str, Json] = field(default_factory=dict)
     events: list[Emit] = field(default_factory=list)
+    refused: str = ""
     last: Decision | None = None
     _made: int = 0
 
     def observe(self) -> Observed:
         """Look at it as the operator's store does."""
         services = {name: one["metadata"]["labels"].get(REVISION, "") for name, one in self.services.items()}
-        return Observed(tuple(map(see_pod, sorted(self.pods.values(), key=name_of))), services, self.status, self.fleet)
+        pods = tuple(map(see_pod, sorted(self.pods.values(), key=name_of)))
+        return Observed(pods, services, self.status, self.fleet, self.refused)
 
     def decide(self) -> Decision:
         """Decide, and carry nothing out."""

@@ -67,6 +67,12 @@ def half() -> World:
     return world
 
 
+def refused(world: World) -> World:
+    world.refused = "cannot apply Pod default/llama-0-0-0: exceeded quota"
+    world.settle()
+    return world
+
+
 def never() -> World:
     return started(World(wants(a_demand(LLAMA_8B, pins=Pins(6, None, None)))))
 
@@ -79,6 +85,13 @@ MOMENTS: dict[str, tuple[Callable[[], World], str, tuple[str, str], tuple[int, i
     "it can never be placed": (never, "Stalled/IllegalLayout", ("False", "False"), (0, 0)),
     "it waits to start again": (backing_off, "Reconciling/GroupBackoff", ("True", "False"), (1, 0)),
     "it is held": (held, "Stalled/RestartsExhausted", ("True", "False"), (1, 0)),
+    "its pods are refused": (lambda: refused(new()), "Reconciling/WriteRefused", ("True", "True"), (1, 0)),
+    "it serves, and a Service is refused": (
+        lambda: refused(running(new())),
+        "Reconciling/WriteRefused",
+        ("True", "True"),
+        (1, 1),
+    ),
     "its last edit is wrong": (wrong, "Stalled/InvalidSpec", ("False", "True"), (1, 1)),
 }
 

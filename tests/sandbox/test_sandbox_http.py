@@ -61,7 +61,6 @@ DOCUMENTS: dict[str, tuple[str, Callable[[Json], Any], Any]] = {
         ],
         ["dryRun", "fieldManager", "fieldValidation"],
     ),
-    "health": ("/readyz", lambda body: body["status"], "ok"),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel
 
-from shardwise.api.base import GROUP, KIND, PLURAL, VERSION
+from shardwise.api.base import GROUP, KIND, OBJECT_PATTERN, PLURAL, VERSION
 from shardwise.api.rules import RULES
 from shardwise.api.spec import ShardedModelSpec
 from shardwise.api.status import ShardedModelStatus
@@ -36,6 +36,12 @@ _KEPT: Final = frozenset(
         "maxProperties",
     }
 )
+_NAME_RULE: Final = {
+    "rule": f"self.metadata.name.size() <= 63 && self.metadata.name.matches('{OBJECT_PATTERN}')",
+    "message": "metadata.name must be lower-case letters and digits, with - between, at most 63",
+}
+"""The API server itself takes names of up to 253 characters, with dots; they become labels, which are shorter."""
+
 _COLUMNS: Final = (
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
     ("Up", "integer", ".status.readyReplicas", 0),
@@ -95,6 +101,7 @@ def object_schema() -> Schema:
             "spec": spec,
             "status": status,
         },
+        "x-kubernetes-validations": [_NAME_RULE],
     }
     for rule in RULES:
         place = _at(schema, rule.at)

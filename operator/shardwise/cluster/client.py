@@ -11,9 +11,10 @@ from kubernetes.aio.client import ApiClient
 from kubernetes.aio.dynamic import DynamicClient
 
 from shardwise.cluster.connection import Connection
-from shardwise.cluster.errors import ClusterError, converted, is_gone
+from shardwise.cluster.errors import ClusterError, Refused, converted, is_gone
 from shardwise.cluster.resources import Kind, kind_of
 from shardwise.reconcile import Emit
+from shardwise.render.manifest import MANAGED_BY, MODEL
 
 Json = dict[str, Any]
 
@@ -65,8 +66,12 @@ class Cluster:
                 return found, str(metadata.get("resourceVersion", ""))
 
     async def apply(self, manifest: Mapping[str, Any]) -> Json:
-        """Create or update an object by server-side apply, and give it as it then is."""
-        return await self._apply(manifest, "")
+        """Create or update an object of ours by server-side apply, and give it as it then is.
+
+        Raises :class:`Refused` where one of its name is there that is not ours: applied by force it would become so,
+        and be deleted with the model.
+        """
+        return await self._apply(await self._with_uid(manifest), "")
 
     async def apply_status(self, manifest: Mapping[str, Any]) -> Json:
         """Apply an object's status, and give the object as it then is. What is left out of the status goes away.
@@ -109,6 +114,25 @@ class Cluster:
                 content_type="application/merge-patch+json",
             )
 
+    async def _with_uid(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Name the very object that is there, if any: it may be replaced by another before it is written."""
+        kind = kind_of(manifest["apiVersion"], manifest["kind"])
+        namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        what = f"{kind.name} {namespace}/{name}"
+        try:
+            found = await self._call(f"apply {what}", "get", kind.path(namespace, name))
+        except ClusterError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return manifest
+        if _belongs_to(found) != _belongs_to(manifest):
+            raise Refused(
+                f"cannot apply {what}: one of that name is there and belongs to somebody else; "
+                f"delete it, or give the ShardedModel another name",
+                HTTPStatus.CONFLICT,
+            )
+        return {**manifest, "metadata": {**manifest["metadata"], "uid": found["metadata"]["uid"]}}
+
     async def _apply(self, manifest: Mapping[str, Any], subresource: str) -> Json:
         params = {"field_manager": FIELD_MANAGER, "force_conflicts": "true"}
         return await self._patch(manifest, subresource, "application/apply-patch+yaml", dict(manifest), **params)
@@ -139,6 +163,11 @@ class Cluster:
             if self._clients[-1] is refused:
                 self._connection = await self._connection.renewed()
                 self._clients.append(self._connection.client())
+
+
+def _belongs_to(obj: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    labels = obj["metadata"].get("labels") or {}
+    return labels.get(MANAGED_BY), labels.get(MODEL)
 
 
 async def _request(client: ApiClient, words: str, method: str, path: str, params: Mapping[str, Any]) -> Json:

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
 from shardwise.api.base import API_VERSION, KIND
-from shardwise.cluster import Cluster, Refused
+from shardwise.cluster import Cluster, ClusterError, Refused
 from shardwise.cluster.resources import kind_of
 from shardwise.controller.store import Key, Store
 from shardwise.domain.launch import Wanted
@@ -15,6 +16,7 @@ from shardwise.domain.model import ModelFacts
 from shardwise.hub import FactsUnavailable
 from shardwise.reconcile import Action, Apply, Decision, Delete, Emit, Invalid, decide, decide_invalid
 
+LOOK_AGAIN_SECONDS = 0.2
 FACTS_RETRY_SECONDS = 30.0
 """How soon the Hub is asked again for a model it could not be asked for."""
 
@@ -45,13 +47,12 @@ class Reconciler:
         try:
             await self._write_status(key, model, decision)
         except Refused as error:
-            if not isinstance(read, Invalid):
-                raise
+            if not isinstance(read, Invalid) or error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise  # a server that is just starting forbids what it will allow
             # An older CRD let in what this one's rules cannot even read: only an Event can tell of it.
             _log.warning("%s/%s: %s", *key, error)
-        for action in decision.actions:
-            await self._act(model, action)
-        return decision.retry_after
+        soon = await self._act_all(key, model, decision.actions)
+        return LOOK_AGAIN_SECONDS if soon else decision.retry_after
 
     def _live(self, key: Key) -> Mapping[str, Any] | None:
         model = self._store.models.objects.get(key)
@@ -59,6 +60,7 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._store.plans.pop(key, None)
+        self._store.refused.pop(key, None)
         self._known = {one: facts for one, facts in self._known.items() if one[0] != key}
 
     async def _read(self, key: Key, model: Mapping[str, Any]) -> Wanted | Invalid:
@@ -107,14 +109,40 @@ class Reconciler:
         }
         self._store.models.put(await self._cluster.apply_status(manifest))
 
-    async def _act(self, model: Mapping[str, Any], action: Action) -> None:
+    async def _act_all(self, key: Key, model: Mapping[str, Any], actions: tuple[Action, ...]) -> bool:
+        """Do what was decided, and tell whether to look again soon, though nothing more may happen.
+
+        Something had been refused and no longer is, or a pod was there already and runs, left by an earlier object.
+        What is refused is remembered, and told by the next decision, which is soon. Events tell what the status says by
+        now: they are recorded whether or not the rest succeeds.
+        """
+        events = [action for action in actions if isinstance(action, Emit)]
+        soon = False
+        try:
+            for action in actions:
+                if not isinstance(action, Emit):
+                    soon |= await self._act(model, action)
+        except ClusterError as error:
+            if isinstance(error, Refused):
+                self._store.refused[key] = str(error)
+            for event in events:
+                await self._act(model, event)
+            raise
+        for event in events:
+            await self._act(model, event)
+        return self._store.refused.pop(key, None) is not None or soon
+
+    async def _act(self, model: Mapping[str, Any], action: Action) -> bool:
+        """Carry an action out. Tell whether it found a pod that runs already: no event of it may follow."""
         namespace = model["metadata"]["namespace"]
         match action:
             case Apply(manifest):
                 applied = await self._cluster.apply(manifest)
                 (self._store.pods if manifest["kind"] == "Pod" else self._store.services).put(applied)
+                return (applied.get("status") or {}).get("phase") == "Running"
             case Delete(kind, name, uid):
                 await self._cluster.delete(kind_of("v1", kind), namespace, name, uid)
             case Emit(reason, message):
                 _log.info("%s/%s: %s: %s", namespace, model["metadata"]["name"], reason, message)
                 await self._cluster.record({"apiVersion": API_VERSION, "kind": KIND, **model}, action)
+        return False

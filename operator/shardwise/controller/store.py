@@ -88,6 +88,8 @@ class Store:
         self.nodes: Final = Shelf()
         self.plans: Final[dict[Key, Json]] = {}
         """The latest plan document decided for each object, whether or not the API server has it yet."""
+        self.refused: Final[dict[Key, str]] = {}
+        """What was last said against making something for an object, until all it needs could be made."""
 
         self._read: dict[str, tuple[Json, Node]] = {}
 
@@ -105,6 +107,7 @@ class Store:
             services=services,
             status=model.get("status") or {},
             fleet=self.fleet(without=key),
+            refused=self.refused.get(key, ""),
         )
 
     def fleet(self, without: Key | None = None) -> Fleet:

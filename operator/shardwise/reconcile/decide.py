@@ -1,7 +1,8 @@
 """The decision for one object: keep or make the plan, advance each group, say what to apply and delete, and report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
@@ -12,7 +13,7 @@ from shardwise.reconcile.groups import GroupView, advance, wait_seconds
 from shardwise.reconcile.observed import Observed, PodSeen
 from shardwise.reconcile.plans import InForce, in_force
 from shardwise.reconcile.records import Record, State, read_records
-from shardwise.reconcile.status import Progress, invalid_status, paused_status, status_of
+from shardwise.reconcile.status import WRITE_REFUSED, Progress, invalid_status, paused_status, status_of
 from shardwise.render import Manifest, group, revision, serving
 from shardwise.render.manifest import REVISION
 from shardwise.render.names import group_name, serving_name
@@ -67,14 +68,17 @@ def _with_plan(wanted: Wanted, force: InForce, plan: Plan, observed: Observed, n
         advance(view, max_restarts=wanted.max_restarts, renew=view.record.replica in renewed, now=now)
         for view in before
     )
-    progress = Progress(wanted, plan, force.document, force.refusal, tuple(zip(before, after, strict=True)))
+    groups = tuple(zip(before, after, strict=True))
+    progress = Progress(wanted, plan, force.document, force.refusal, groups, observed.refused)
+    status = status_of(progress, observed.status, now)
     actions = (
         *_removals(wanted, after, observed),
         *_serving(wanted, observed),
         *_launches(wanted, plan, before, after, observed),
         *_told(progress, observed),
+        *_refusal_told(status, observed),
     )
-    return Decision(status_of(progress, observed.status, now), actions, _retry_after(after, now))
+    return Decision(status, actions, _retry_after(after, now))
 
 
 def _views(wanted: Wanted, plan: Plan, observed: Observed, now: float) -> tuple[GroupView, ...]:
@@ -161,6 +165,13 @@ def _told(progress: Progress, observed: Observed) -> Iterator[Emit]:
         yield Emit("Planned", plan_message(progress.plan))
     for view, record in progress.groups:
         yield from _group_told(view, record)
+
+
+def _refusal_told(status: Mapping[str, Any], observed: Observed) -> Iterator[Emit]:
+    """Tell what was refused where the status says it, and did not say so before."""
+    said = any(one["reason"] == WRITE_REFUSED for one in status["conditions"])
+    if said and status["message"] != observed.status.get("message"):
+        yield Emit(WRITE_REFUSED, observed.refused, warning=True)
 
 
 def _messages(observed: Observed) -> set[str]:

@@ -34,13 +34,15 @@ class Observed:
     """Everything a decision looks at.
 
     ``services`` maps the names of the object's Services to the revision they carry. ``status`` is the object's own, as
-    last written. ``fleet`` is the fleet as if this object held nothing.
+    last written. ``fleet`` is the fleet as if this object held nothing. ``refused`` is what the API server, or what
+    stands before it, last said against something that was to be made or deleted; empty while nothing was refused.
     """
 
     pods: tuple[PodSeen, ...]
     services: Mapping[str, str]
     status: Mapping[str, Any]
     fleet: Fleet
+    refused: str = ""
 
 
 def see_pod(pod: Mapping[str, Any]) -> PodSeen:

@@ -19,6 +19,9 @@ from shardwise.render.names import serving_name
 
 Status = dict[str, Any]
 
+WRITE_REFUSED: Final = "WriteRefused"
+"""The reason while the API server, a quota or a webhook refuses something that is to be made or deleted."""
+
 _MOST_MESSAGE: Final = 1024
 
 
@@ -31,6 +34,7 @@ class Progress:
     document: Mapping[str, Any] | None
     refusal: Refusal | None
     groups: tuple[tuple[GroupView, Record], ...]
+    refused: str = ""
 
     @property
     def ready(self) -> int:
@@ -94,6 +98,9 @@ def _verdict(progress: Progress) -> Verdict:
     if progress.refusal is not None:
         state = "Reconciling" if progress.refusal.waits else "Stalled"
         return Verdict(state, progress.refusal.reason.value, refusal_message(progress.refusal))
+    if progress.refused:
+        served = f"{progress.ready} of {len(progress.groups)} replicas serve"
+        return Verdict("Reconciling", WRITE_REFUSED, f"{served}; {progress.refused}")
     if progress.ready == len(progress.groups) and progress.plan is not None:
         return _serving(progress, progress.plan)
     return Verdict("Reconciling", *_starting(progress))

@@ -54,6 +54,14 @@ def _tolerations(spec: JsonObject) -> None:
     ]
 
 
+def _gated(spec: JsonObject) -> JsonObject:
+    """Say of a new pod that it waits: schedulers do not look at it."""
+    if not spec.get("schedulingGates"):
+        return {}
+    why = {"reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates"}
+    return {"conditions": [{"type": "PodScheduled", "status": "False", **why}]}
+
+
 def pod(_: Store, obj: JsonObject, old: JsonObject | None) -> None:
     """Fill a pod."""
     del old
@@ -73,7 +81,7 @@ def pod(_: Store, obj: JsonObject, old: JsonObject | None) -> None:
     for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
         _container(container)
     _tolerations(spec)
-    obj.setdefault("status", {"phase": "Pending", "qosClass": "Burstable"})
+    obj.setdefault("status", {"phase": "Pending", "qosClass": "Burstable"} | _gated(spec))
 
 
 def service(store: Store, obj: JsonObject, old: JsonObject | None) -> None:

@@ -73,9 +73,19 @@ def pod(obj: JsonObject, old: JsonObject | None) -> Iterator[Cause]:
         if spec.get(key) and not _is_label(spec[key]):
             yield _bad(f"spec.{key}", spec[key], "a lowercase RFC 1123 label must be no more than 63 characters")
     yield from _volume_mounts(spec)
+    if old is not None:
+        yield from _new_gates(spec, old.get("spec") or {})
     if old is not None and _frozen(obj) != _frozen(old):
         why = f"Forbidden: pod updates may not change fields other than {_CHANGEABLE_SAID}"
         yield Cause("FieldValueForbidden", why, "spec")
+
+
+def _new_gates(spec: JsonObject, before: JsonObject) -> Iterator[Cause]:
+    known, now = ([gate.get("name") for gate in one.get("schedulingGates") or ()] for one in (before, spec))
+    for name in now:
+        if name not in known:
+            why = f"Forbidden: only deletion is allowed, but found new scheduling gate '{name}'"
+            yield Cause("FieldValueForbidden", why, "spec.schedulingGates")
 
 
 def _containers(spec: JsonObject) -> Iterator[Cause]:

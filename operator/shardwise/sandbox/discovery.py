@@ -113,7 +113,9 @@ def _paths(resource: ResourceType) -> list[tuple[str, JsonObject]]:
     middle = "/namespaces/{namespace}" if resource.namespaced else ""
     collection = f"/{_base(resource.group, resource.version)}{middle}/{resource.plural}"
     writes = {verb: _operation(resource, verb) for verb in ("put", "patch")}
-    return [(collection, {"post": _operation(resource, "post")}), (f"{collection}/{{name}}", writes)]
+    one = f"{collection}/{{name}}"
+    below = (f"{one}/{name}" for name in sorted(resource.subresources))
+    return [(collection, {"post": _operation(resource, "post")}), *((path, writes) for path in (one, *below))]
 
 
 def _operation(resource: ResourceType, verb: str) -> JsonObject:

@@ -147,6 +147,14 @@ def expired(message: str) -> ApiError:
     return ApiError(HTTPStatus.GONE, "Expired", message)
 
 
+def no_version(given: str, *, of_a_watch: bool) -> ApiError:
+    """Refuse: a version is a number. A watch is refused as the server's own failure, as the real server does."""
+    message = f'resourceVersion: Invalid value: "{given}": strconv.ParseUint: parsing "{given}": invalid syntax'
+    if of_a_watch:
+        return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", message)
+    return bad_request(f"invalid resource version: {message}")
+
+
 def version_too_large(asked: int, current: int) -> ApiError:
     """Refuse: the version asked for has not been reached."""
     message = f"Too large resource version: {asked}, current: {current}"

@@ -16,6 +16,7 @@ from shardwise.sandbox.errors import (
     bad_request,
     method_not_allowed,
     no_such_path,
+    no_version,
     success,
     unsupported_media_type,
 )
@@ -35,10 +36,11 @@ _YAML: Final = frozenset({"application/yaml", patching.APPLY})
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The body and code of an answer."""
+    """The body and code of an answer; a text is sent instead of a body."""
 
     body: JsonObject
     code: int = 200
+    text: str = ""
 
 
 def read_body(content_type: str, raw: bytes) -> Json:
@@ -74,7 +76,8 @@ class Handlers:
         """Carry out a request; a watch is only described."""
         about = route(self._api.store.registry, info.path)
         if about is None:
-            return Answer(self._document(info))
+            healthy = info.method == "GET" and info.path in _HEALTH
+            return Answer({}, text="ok") if healthy else Answer(self._document(info))
         if info.method == "GET":
             return self._read(about, info, as_table="as=Table" in accept)
         if info.method not in self._methods:
@@ -91,9 +94,6 @@ class Handlers:
             "api": lambda: discovery.API_VERSIONS,
             "apis": lambda: discovery.group_list(registry),
             "openapi/v3": lambda: discovery.openapi_index(registry),
-            "healthz": lambda: {"status": "ok"},
-            "readyz": lambda: {"status": "ok"},
-            "livez": lambda: {"status": "ok"},
         }
         path = info.path.strip("/")
         if path in fixed:
@@ -152,13 +152,14 @@ class Handlers:
         return Answer(body)
 
     def _check_version(self, query: Mapping[str, str]) -> None:
-        asked = int(query.get("resourceVersion") or 0)
+        asked = _version(query, of_a_watch=False)
         if asked > self._api.store.version:
             # The log words the refusal; a list from the future is the same mistake as a watch from there.
             self._api.store.log.since(("", ""), asked)
 
     def _watch(self, about: Route, info: RequestInfo, *, as_table: bool) -> WatchRequest:
         query = info.query
+        _version(query, of_a_watch=True)
         initial = query.get("sendInitialEvents")
         return WatchRequest(
             resource=about.resource,
@@ -230,12 +231,20 @@ class Handlers:
         return Answer(success(about.resource, name_of(obj), uid_of(obj)) if confirmed else obj)
 
 
+_HEALTH: Final = frozenset({"/healthz", "/readyz", "/livez"})
 _DONE: Final[JsonObject] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 _SCALE: Final = ResourceType(group="autoscaling", plural="scales", singular="scale", kind="Scale")
 
 
 def _ref(about: Route) -> Ref:
     return about.namespace, about.name
+
+
+def _version(query: Mapping[str, str], *, of_a_watch: bool) -> int:
+    given = query.get("resourceVersion") or "0"
+    if not (given.isascii() and given.isdigit()):
+        raise no_version(given, of_a_watch=of_a_watch)
+    return int(given)
 
 
 def _object(info: RequestInfo) -> JsonObject:

@@ -111,6 +111,8 @@ class Server:
         info.code = answer.code
         self.on_answer()
         headers = {"Retry-After": "1"} if answer.code in {429, 503} else {}
+        if answer.text:
+            return web.Response(text=answer.text, status=answer.code, headers=headers)
         body = compact_json(answer.body)
         return web.Response(body=body, status=answer.code, content_type="application/json", headers=headers)
 

@@ -68,6 +68,9 @@ class Writer:
         """Patch an object, or its status, with a patch of the media type given."""
         old = self._store.get(target.resource, target.ref)
         patched = patched_copy(target.resource, old, kind, patch)
+        if uid_of(patched) not in ("", uid_of(old)):
+            why = f'Invalid value: "{uid_of(patched)}": field is immutable'
+            raise invalid(target.resource, target.ref[1], [Cause("FieldValueInvalid", why, "metadata.uid")])
         new = self._admission.identify(target.resource, target.ref, patched)
         return self._update(target, old, new, options or Options())
 

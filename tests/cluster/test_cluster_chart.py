@@ -1,0 +1,103 @@
+"""The chart and the CRD on a real API server: install, upgrade, uninstall, and what is left."""
+
+import json
+from typing import Any
+
+from tests.cluster.installed import CHART, NAMESPACE, Installed, Running
+from tests.cluster.reached import Reached
+from tests.support.operating import a_model
+from tests.support.repository import ROOT
+
+from shardwise.api import crd
+
+Json = dict[str, Any]
+
+CRD = "shardedmodels.shardwise.dev"
+COMES_AND_GOES = {"events", "events.events.k8s.io", "leases.coordination.k8s.io"}
+"""Kinds others write all the time."""
+
+
+def everything(plane: Reached) -> set[str]:
+    """Name every object of every kind the API server serves, but what comes and goes."""
+    kinds = plane.kubectl("api-resources", "--verbs=list", "-o", "name").split()
+    listed = ",".join(sorted(set(kinds) - COMES_AND_GOES))
+    columns = "-o=custom-columns=:kind,:.metadata.namespace,:.metadata.name"
+    return {" ".join(line.split()) for line in plane.kubectl("get", listed, "-A", columns).splitlines() if line}
+
+
+def deployment(plane: Reached, name: str = "shardwise", namespace: str = NAMESPACE) -> Json:
+    return dict(json.loads(plane.kubectl("get", "deployment", name, "-n", namespace, "-o", "json")))
+
+
+def test_an_installed_chart_runs_its_deployment(installed: Installed) -> None:
+    """Helm waited for it; its pod was scheduled under the account whose rights the tests use."""
+    found = deployment(installed.plane)
+    assert found["status"]["readyReplicas"] == 1
+    assert found["spec"]["template"]["spec"]["serviceAccountName"] == "shardwise"
+
+
+def test_an_upgrade_changes_what_was_asked_and_no_model(running: Running, installed: Installed) -> None:
+    """Neither their objects nor their pods; what was set before is kept where that is asked, and can be taken back."""
+    running.apply(a_model("kept"))
+    running.ready("kept")
+    before = [running.get("shardedmodel", "kept")["metadata"]["uid"], running.pods("kept")[0]["metadata"]["uid"]]
+    helm, wait = installed.plane.helm, ("-n", NAMESPACE, "--wait", "--timeout=60s")
+    helm("upgrade", "shardwise", str(CHART), "--set", "workers=2", *wait)
+    helm("upgrade", "shardwise", str(CHART), "--reuse-values", "--set", "podLabels.team=serving", *wait)
+    template = deployment(installed.plane)["spec"]["template"]
+    assert "--workers=2" in template["spec"]["containers"][0]["args"]
+    assert template["metadata"]["labels"]["team"] == "serving"
+    helm("rollback", "shardwise", "1", *wait)
+    template = deployment(installed.plane)["spec"]["template"]
+    assert "--workers=4" in template["spec"]["containers"][0]["args"]
+    assert "team" not in template["metadata"]["labels"]
+    after = [running.get("shardedmodel", "kept")["metadata"]["uid"], running.pods("kept")[0]["metadata"]["uid"]]
+    assert after == before
+
+
+def test_a_wrong_value_is_refused_before_anything_is_changed(installed: Installed) -> None:
+    """By the chart's schema, with the value's name."""
+    before = deployment(installed.plane)["metadata"]["generation"]
+    said = installed.plane.helm("upgrade", "shardwise", str(CHART), "-n", NAMESPACE, "--set", "worker=2", check=False)
+    assert "UPGRADE FAILED" in said
+    assert "'worker'" in said
+    assert deployment(installed.plane)["metadata"]["generation"] == before
+
+
+def test_uninstalling_leaves_nothing_but_the_models_and_their_kind(installed: Installed) -> None:
+    """A second release beside the first, changed once: of every kind there is, the objects are those of before."""
+    plane, helm = installed.plane, installed.plane.helm
+    plane.kubectl("create", "namespace", "second")
+    plane.kubectl("wait", "--for=create", "serviceaccount/default", "configmap/kube-root-ca.crt", "-n", "second")
+    plane.kubectl("apply", "-f", "-", given=a_model("stays", gpus=99))
+    before = everything(plane)
+    helm("install", "second", str(CHART), "-n", "second", "--wait", "--timeout=60s")
+    helm("upgrade", "second", str(CHART), "-n", "second", "--set", "workers=2", "--wait", "--timeout=60s")
+    made = {line.split()[0] for line in everything(plane) - before}
+    assert made >= {"Deployment", "Pod", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Secret"}
+    helm("uninstall", "second", "-n", "second", "--wait", "--cascade=foreground", "--timeout=60s")
+    assert everything(plane) == before
+    assert {f"CustomResourceDefinition <none> {CRD}", "ShardedModel default stays"} <= before
+    plane.kubectl("delete", "shardedmodel", "stays", "-n", "default")
+    plane.kubectl("delete", "namespace", "second")
+
+
+def test_the_crd_can_be_applied_either_way(installed: Installed) -> None:
+    """As people do, from the file, and as GitOps tools do, server-side; each finds nothing to do the second time."""
+    plane, folder = installed.plane, ("-f", str(ROOT / "crds"))
+    for way in (folder, ("--server-side", "--force-conflicts", *folder), folder):
+        plane.kubectl("apply", *way)
+        before = plane.kubectl("get", "crd", CRD, "-o", "jsonpath={.metadata.resourceVersion}")
+        plane.kubectl("apply", *way)
+        assert plane.kubectl("get", "crd", CRD, "-o", "jsonpath={.metadata.resourceVersion}") == before
+    plane.established(CRD)
+
+
+def test_the_api_server_keeps_the_crd_as_it_is_written(installed: Installed) -> None:
+    """It changes nothing of the schema: no rule is dropped, no default moved, and their cost is accepted."""
+    found = json.loads(installed.plane.kubectl("get", "crd", CRD, "-o", "json"))
+    (stored,), (written,) = found["spec"]["versions"], crd.definition()["spec"]["versions"]
+    assert stored["schema"] == written["schema"]
+    conditions = {one["type"]: one["status"] for one in found["status"]["conditions"]}
+    assert conditions.get("NonStructuralSchema", "False") == "False"
+    assert conditions["Established"] == conditions["NamesAccepted"] == "True"

@@ -1,0 +1,62 @@
+"""The schema and its CEL rules on a real API server: it refuses what reading refuses, and takes what is right."""
+
+import json
+import re
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from tests.api.support import RIGHT, changed, wrong_objects
+from tests.cluster.installed import MODELS, Installed
+
+from shardwise.api.rules import RULES
+
+Json = dict[str, Any]
+
+WRONG = {name: row for name, row in wrong_objects().items() if row[0] != "apiVersion"}
+"""All but another version, which is another path of the API."""
+
+
+def tried(installed: Installed, body: Json) -> tuple[int, Json]:
+    """Create an object on trial, unknown fields refused as kubectl asks for: status and answer."""
+    plane = installed.plane
+    path = f"/apis/shardwise.dev/v1alpha1/namespaces/{MODELS}/shardedmodels?dryRun=All&fieldValidation=Strict"
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(plane.url + path, json.dumps(body).encode(), headers)  # noqa: S310 - our own
+    tls = plane.tls()
+    try:
+        with urllib.request.urlopen(request, context=tls or None, timeout=30) as answer:  # noqa: S310 - our own
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_reading_refuses_the_api_server_refuses_and_names(installed: Installed, name: str) -> None:
+    """The same field, by its schema or by a CEL rule, in the server's own words."""
+    path, value, message = WRONG[name]
+    field = message.partition(":")[0]
+    status, said = tried(installed, changed(path, value))
+    assert status in (400, 422), said
+    named = re.sub(r"\[(\d+)\]", r".\1", said["message"])
+    rules = [rule.message for rule in RULES if rule.field == field]
+    assert field in named or any(rule in named for rule in rules)
+
+
+@pytest.mark.parametrize(("path", "value"), RIGHT.values(), ids=RIGHT)
+def test_what_is_right_is_taken_and_kept(installed: Installed, path: str, value: object) -> None:
+    """No rule is stricter than it reads, and nothing that was written is pruned or changed."""
+    given = changed(path, value)
+    status, made = tried(installed, given)
+    assert status == 201, made
+    assert kept(given["spec"], made["spec"])
+
+
+def kept(given: object, made: object) -> bool:
+    """Tell whether all that was given is there; defaults may have come to it."""
+    if isinstance(given, dict) and isinstance(made, dict):
+        return all(name in made and kept(one, made[name]) for name, one in given.items())
+    if isinstance(given, list) and isinstance(made, list):
+        return len(given) == len(made) and all(map(kept, given, made))
+    return given == made

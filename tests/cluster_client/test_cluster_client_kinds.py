@@ -1,0 +1,46 @@
+"""The kinds the operator deals with: where each lives, and what it may do to it."""
+
+import pytest
+
+from shardwise.cluster.resources import KINDS, kind_of
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+MODELS = "/apis/shardwise.dev/v1alpha1"
+PATHS = [
+    ("shardwise.dev/v1alpha1", "ShardedModel", f"{MODELS}/shardedmodels", f"{MODELS}/namespaces/ns/shardedmodels/x"),
+    ("v1", "Pod", "/api/v1/pods", "/api/v1/namespaces/ns/pods/x"),
+    ("v1", "Service", "/api/v1/services", "/api/v1/namespaces/ns/services/x"),
+    ("v1", "Node", "/api/v1/nodes", "/api/v1/nodes/x"),
+    ("v1", "Event", "/api/v1/events", "/api/v1/namespaces/ns/events/x"),
+    ("v1", "Namespace", "/api/v1/namespaces", "/api/v1/namespaces/x"),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition", CRDS, f"{CRDS}/x"),
+]
+
+
+@pytest.mark.parametrize(("api_version", "name", "all_of_them", "one"), PATHS, ids=[name for _, name, _, _ in PATHS])
+def test_a_kind_lives_at(api_version: str, name: str, all_of_them: str, one: str) -> None:
+    """A namespace in the path of a kind that has none would be a path that is not there."""
+    kind = kind_of(api_version, name)
+    assert (kind.path(), kind.path("ns", "x")) == (all_of_them, one)
+    assert kind.path("ns", "x", "status") == f"{one}/status"
+
+
+def test_every_kind_stands_in_the_table() -> None:
+    assert [(kind.api_version, kind.name) for kind in KINDS] == [(version, name) for version, name, _, _ in PATHS]
+
+
+def test_only_pods_and_services_are_deleted() -> None:
+    """Nothing of the user's: not the object, not a node, not a namespace."""
+    assert {kind.name for kind in KINDS if "delete" in kind.verbs} == {"Pod", "Service"}
+
+
+def test_only_our_status_is_written() -> None:
+    assert {kind.name: kind.status_verbs for kind in KINDS if kind.status_verbs} == {"ShardedModel": ("get", "patch")}
+
+
+@pytest.mark.parametrize(
+    ("api_version", "name"), [("v1", "Secret"), ("apps/v1", "Pod"), ("v1", "pod"), ("shardwise.dev/v1", "ShardedModel")]
+)
+def test_another_version_or_spelling_is_another_kind(api_version: str, name: str) -> None:
+    with pytest.raises(LookupError, match=f"the operator does not deal with {api_version} {name}"):
+        kind_of(api_version, name)
