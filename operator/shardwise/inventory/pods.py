@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shardwise.inventory.nodes import GPU_RESOURCE, read_count
+from shardwise.inventory.vendors import RESOURCES, read_count
 
 Pod = Mapping[str, Any]
 
@@ -31,9 +31,7 @@ def _largest(containers: Iterable[Mapping[str, Any]], beside: int) -> int:
 
 
 def _requested(container: Mapping[str, Any]) -> int:
+    """Count over all vendors: a node offers GPUs of one. Requests win over limits, as they may only be equal."""
     resources = container.get("resources") or {}
-    for section in ("requests", "limits"):
-        value = (resources.get(section) or {}).get(GPU_RESOURCE)
-        if value is not None:
-            return read_count(value) or 0
-    return 0
+    asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return sum(read_count(asked[resource]) or 0 for resource in RESOURCES & asked.keys())

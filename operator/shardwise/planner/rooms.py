@@ -6,17 +6,10 @@ and a group fits a place if and only if the place has a slot for each of its sta
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from shardwise.domain.fleet import Node
-from shardwise.planner.pools import Pool
-
-Shape = tuple[int, ...]
-"""The free GPUs of each node of a domain, sorted."""
-
-Shapes = Mapping[Shape, int]
-"""How many domains have a shape."""
+from shardwise.planner.pools import Pool, Shape, shape_of
 
 
 @dataclass(slots=True, eq=False)
@@ -88,11 +81,6 @@ class Rooms:
                 inner.placed = True
             yield scope
             inner = scope
-
-
-def shape_of(nodes: Sequence[Node]) -> Shape:
-    """Give the free GPUs of the nodes of a domain, sorted."""
-    return (nodes[0].free,) if len(nodes) == 1 else tuple(sorted(node.free for node in nodes))
 
 
 def _height(pool: Pool) -> int:
