@@ -181,7 +181,7 @@ def test_a_node_that_cannot_be_used_has_a_reason_and_nothing_free(node: Json, ex
 
 TOLD: dict[str, tuple[Json, str]] = {
     "all is well": (a_node(), ""),
-    "sharing": (a_node(H100 | {"nvidia.com/gpu.replicas": "4"}), "nvidia.com/gpu.sharing-strategy=none"),
+    "sharing": (a_node(H100 | {"nvidia.com/gpu.replicas": "4"}), "nvidia.com/gpu.replicas=4"),
     "MIG": (a_node(H100 | {"nvidia.com/mig.config": "all-1g.10gb"}), "nvidia.com/mig.config=all-1g.10gb"),
     "mixed": (a_node(gpus="9"), "9 are offered, labels describe 8"),
     "no labels": (a_node({}), "nvidia.com/gpu.product"),

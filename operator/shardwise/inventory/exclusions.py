@@ -54,7 +54,7 @@ def _of_sharing(seen: Seen) -> Iterator[Reason]:
     strategy = labels.get(_SHARING, "none")
     copies = read_count(labels.get(_REPLICAS)) or 1
     if seen.product.endswith("-SHARED") or copies > 1 or strategy not in ("none", ""):
-        yield Exclusion.SHARED, _told(labels, _SHARING, _REPLICAS)
+        yield Exclusion.SHARED, _told(labels, *((_REPLICAS, _SHARING) if copies > 1 else (_SHARING,)))
 
 
 def _of_labels(seen: Seen) -> Iterator[Reason]:

@@ -13,6 +13,16 @@ def is_finished(pod: Pod) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
+def holding(pod: Pod) -> tuple[str, int] | None:
+    """Give the node a pod is bound to and the GPUs it holds there; ``None`` where it holds none.
+
+    Whoever owns it: it holds them while it is bound and has not ended, also on a node that cannot be reached.
+    """
+    node = (pod.get("spec") or {}).get("nodeName")
+    gpus = 0 if not node or is_finished(pod) else gpu_request(pod)
+    return (str(node), gpus) if gpus else None
+
+
 def gpu_request(pod: Pod) -> int:
     """Count the GPUs a pod asks for, as the scheduler does.
 
