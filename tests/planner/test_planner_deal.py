@@ -40,6 +40,14 @@ EVEN: dict[str, tuple[int, list[tuple[str, int]], Mapping[str, int] | None]] = {
     "a small one gives all it has": (24, [("a", 18), ("b", 8)], {"a": 16, "b": 8}),
     "no third is opened": (24, [("a", 18), ("b", 18), ("c", 18)], {"a": 12, "b": 12}),
     "three are needed": (40, [("a", 18), ("b", 18), ("c", 18)], {"a": 14, "b": 13, "c": 13}),
+    "a small one is left alone where two large ones hold equal parts": (
+        24,
+        [("a", 18), ("b", 18), ("c", 6)],
+        {"a": 12, "b": 12},
+    ),
+    "the smallest that hold a part and one more": (24, [("a", 18), ("b", 14), ("c", 13)], {"b": 12, "c": 12}),
+    "rather a spare than a bin that is just full": (24, [("a", 18), ("b", 12), ("c", 14)], {"a": 12, "c": 12}),
+    "no spare where there is none": (24, [("a", 12), ("b", 12)], {"a": 12, "b": 12}),
     "one is enough": (18, [("a", 18), ("b", 18)], {"a": 18}),
 }
 

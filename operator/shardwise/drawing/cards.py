@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from shardwise.domain.occupancy import Holding, Occupied, totals
-from shardwise.drawing.colours import FREE
+from shardwise.drawing.colours import FREE, ink_on
 from shardwise.drawing.marks import ALARM, CARD, FAINT, LINE, element, shortened, text, tooltip
 
 
@@ -117,7 +117,8 @@ def _held_gpu(x: float, y: float, one: Occupied, holding: Holding, rank: int | N
     parts = [tooltip(_said(one, holding, rank, stage)), square]
     if rank is not None and style.cell >= 14:  # noqa: PLR2004 - the smallest square a number can be read in
         middle = x + style.cell / 2
-        parts.append(text(middle, y + style.cell / 2 + 3, str(rank), class_="rank", text_anchor="middle"))
+        ink = f"fill:{ink_on(style.colour(holding))}"
+        parts.append(text(middle, y + style.cell / 2 + 3, str(rank), class_="rank", text_anchor="middle", style=ink))
     return element("g", parts)
 
 

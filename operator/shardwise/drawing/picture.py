@@ -25,7 +25,7 @@ text{{font-family:system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fi
 .title{{font-size:21px;font-weight:600}} .lead{{font-size:13px;fill:{FAINT}}}
 .section{{font-size:14px;font-weight:600}} .legend,.why{{font-size:12px}}
 .name{{font-size:11px;font-weight:600}} .count{{font-size:11px;fill:{FAINT}}} .place{{font-size:9px;fill:{FAINT}}}
-.node{{font-size:10px}} .out{{fill:{ALARM}}} .rank{{font-size:8.5px;fill:#fff;font-weight:600}}
+.node{{font-size:10px}} .out{{fill:{ALARM}}} .rank{{font-size:8.5px;font-weight:600}}
 """
 
 
