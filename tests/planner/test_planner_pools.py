@@ -52,7 +52,12 @@ EXCLUDED: dict[str, tuple[dict[str, Any], Node, str | None]] = {
     "no bounding label": (
         {"within": "rack"},
         a_node(),
-        "lacks the label `rack` of `spec.placement.within`",
+        "lacks the label `rack` of `spec.placement.within`, and no level has this name (known are node, domain)",
+    ),
+    "no bounding label of one's own": (
+        {"within": "example.com/rack"},
+        a_node(),
+        "lacks the label `example.com/rack` of `spec.placement.within`",
     ),
     "on a node": ({"within": "node"}, a_node(), None),
     "inside an NVLink domain": ({"within": "domain"}, a_node(), None),

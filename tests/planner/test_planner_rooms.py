@@ -113,7 +113,7 @@ class Taking(RuleBasedStateMachine):
     @rule(which=st.integers(0, 7), gpus=st.integers(1, 4))
     def a_pod_takes_gpus(self, which: int, gpus: int) -> None:
         node = self.nodes[which % len(self.nodes)]
-        gpus = min(gpus, self.rooms.free[node.name])
+        gpus = min(gpus, self.rooms.free(node))
         if gpus:
             number = next(number for number, nodes in enumerate(self.rooms.nodes) if node in nodes)
             self.rooms.take(number, node.name, gpus)
@@ -122,7 +122,7 @@ class Taking(RuleBasedStateMachine):
     def every_scope_is_as_if_counted_anew(self) -> None:
         if not hasattr(self, "rooms"):
             return
-        left = [a_left(node, self.rooms.free[node.name]) for node in self.nodes]
+        left = [a_left(node, self.rooms.free(node)) for node in self.nodes]
         fresh = Rooms(pool_of(left), self.tensor)
         for mine, other in zip(self.rooms.levels, fresh.levels, strict=True):
             assert slots(list(mine.values())) == slots(list(other.values()))

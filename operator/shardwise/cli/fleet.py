@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 import yaml
 
@@ -11,8 +12,12 @@ from shardwise.cli.snapshot import Snapshot
 from shardwise.controller.store import STRANGERS, Key
 from shardwise.domain.occupancy import Holding, Occupied
 from shardwise.domain.plan import Plan
+from shardwise.domain.units import plural
 from shardwise.drawing import draw
 from shardwise.explain import fleet_document, fleet_text, summary, with_gpus
+
+_NAMED: Final = 4
+"""Plans that fit the title of a picture."""
 
 
 def fleet_shown(snapshot: Snapshot, form: str) -> str:
@@ -42,8 +47,13 @@ def plans_drawn(snapshot: Snapshot, answers: Sequence[Answer]) -> str:
             added.setdefault(node, []).append(holding)
     fleet = [_with(one, added.get(one.node.name, [])) for one in with_gpus(ledger.occupied(_name))]
     levels = [level.name for level in snapshot.site.levels]
-    title = "; ".join(f"{answer.name}: {plan.layout}" for answer, plan in placed) or "Nothing placed"
-    return draw(fleet, levels, title, summary(fleet))
+    return draw(fleet, levels, _title(placed), summary(fleet))
+
+
+def _title(placed: Sequence[tuple[Answer, Plan]]) -> str:
+    named = [f"{answer.name}: {plan.layout}" for answer, plan in placed[:_NAMED]]
+    more = [plural(len(placed) - _NAMED, "other")] if len(placed) > _NAMED else []
+    return "; ".join([*named, *more]) or "Nothing placed"
 
 
 def _name(key: Key) -> str:

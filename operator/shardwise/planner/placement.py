@@ -247,7 +247,7 @@ def _position(nodes: Sequence[Node]) -> tuple[object, ...]:
 def _hosts(rooms: Rooms, number: int, pods: int, share: int) -> Iterable[Node]:
     """Choose the nodes of a domain for so many pods, in name order; a node stands once for each pod it gets."""
     by_name = {node.name: node for node in rooms.nodes[number]}
-    bins = [Bin(name, rooms.free[name] // share, rooms.free[name] % share) for name in by_name]
+    bins = [Bin(name, *divmod(rooms.free(node), share)) for name, node in by_name.items()]
     dealt = deal(pods, bins) or {}
     return [by_name[name] for name in sorted(dealt, key=natural) for _ in range(dealt[name])]
 

@@ -139,9 +139,18 @@ class _Wanted:
         if demand.node_affinity and not matches_any(demand.node_affinity, dict(node.labels)):
             return "does not match `spec.placement.nodeAffinity`"
         if demand.within is not None and not self._fleet.place(node, demand.within):
-            lacks = "has no place at the level" if demand.within in self._fleet.levels else "lacks the label"
-            return f"{lacks} `{demand.within}` of `spec.placement.within`"
+            return _no_place(demand.within, self._fleet.levels)
         return None
+
+
+def _no_place(within: str, levels: tuple[str, ...]) -> str:
+    if within in levels:
+        return f"has no place at the level `{within}` of `spec.placement.within`"
+    # A label key of one's own has a prefix; a word alone is more likely a level that is not configured.
+    known = (
+        "" if "/" in within else f", and no level has this name (known are {', '.join(('node', 'domain', *levels))})"
+    )
+    return f"lacks the label `{within}` of `spec.placement.within`{known}"
 
 
 def _untolerated(node: Node, tolerations: Sequence[Toleration]) -> str | None:
