@@ -82,6 +82,10 @@ unit: $(READY) ## Run the tests
 thorough: $(READY) ## Hold the planner to its oracle and properties on twenty times as many random fleets
 	SHARDWISE_EXAMPLES=20 $(BIN)/python -m pytest tests/planner/test_planner_oracle.py tests/planner/test_planner_deal.py $(PYTEST_ARGS)
 
+.PHONY: bench
+bench: $(READY) ## Measure reading, updating and planning on fleets of up to 5,000 nodes (about 2 minutes)
+	$(BIN)/python -m benchmarks.fleet
+
 .PHONY: testbed
 testbed: $(READY) ## Build the real control plane that test-cluster runs on, once: needs Go
 	$(BIN)/python -m tests.cluster.binaries

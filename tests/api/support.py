@@ -52,6 +52,17 @@ RIGHT: dict[str, tuple[str, object]] = {
         {
             "nodeSelector": {"rack": "7", "empty": ""},
             "tolerations": [{"operator": "Exists"}, {"key": "a", "value": "b", "effect": "NoExecute"}],
+            "nodeAffinity": {
+                "nodeSelectorTerms": [
+                    {"matchExpressions": [{"key": "rack", "operator": "NotIn", "values": ["1", "2"]}]},
+                    {
+                        "matchExpressions": [
+                            {"key": "rack", "operator": "Exists"},
+                            {"key": "disks", "operator": "Gt", "values": ["-3"]},
+                        ]
+                    },
+                ]
+            },
             "within": "topology.kubernetes.io/zone",
             "priorityClassName": "high",
         },

@@ -8,7 +8,7 @@ from tests.api.support import PLAIN, changed
 from tests.support.models import LLAMA_8B, facts
 
 from shardwise.api import InvalidObject, parse, to_wanted
-from shardwise.domain.demand import Objective, Pins, Toleration
+from shardwise.domain.demand import Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import EnvVar, Owner, Source, SourceKind, Wanted
 from shardwise.domain.units import GIB
@@ -23,6 +23,22 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
     "generation": ("metadata.generation", 7, lambda one: one.generation, 7),
     "paused": ("metadata.annotations", {"shardwise.dev/paused": "true"}, lambda one: one.paused, True),
     "paused, but not": ("metadata.annotations", {"shardwise.dev/paused": "false"}, lambda one: one.paused, False),
+    "node affinity": (
+        "spec.placement.nodeAffinity",
+        {
+            "nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b", "c"]}]},
+                {"matchExpressions": [{"key": "d", "operator": "DoesNotExist"}]},
+            ]
+        },
+        lambda one: one.demand.node_affinity,
+        (
+            (Requirement("a", Operator.IN, ("b", "c")),),
+            (Requirement("d", Operator.DOES_NOT_EXIST),),
+        ),
+    ),
+    "an image of one's own": ("spec.engine.image", "x:1", lambda one: one.demand.own_image, True),
+    "no image": ("spec.replicas", 1, lambda one: one.demand.own_image, False),
     "served name": ("spec.model.servedName", "llm", lambda one: one.launch.served_name, "llm"),
     "context": ("spec.model.contextLength", 4096, lambda one: one.demand.context_length, 4096),
     "concurrency": ("spec.model.concurrency", 3, lambda one: one.demand.concurrency, 3),

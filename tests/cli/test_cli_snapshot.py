@@ -1,7 +1,6 @@
 """The fleet from files: what counts once, what is not counted, and what no API server would give."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.cli.support import Json, a_list, a_pod, changed, write
@@ -13,9 +12,11 @@ from shardwise.cli.snapshot import read_snapshot
 NODE: Json = next(node for node in fleet_documents() if node["metadata"]["name"] == "h100-1")
 
 
-def free(path: Path, *more: Path, **options: Any) -> dict[str, int]:
-    snapshot = read_snapshot([str(path), *map(str, more)])
-    return {node.name: node.free for node in snapshot.fleet(**options).nodes}
+def free(path: Path, *more: Path, without: tuple[tuple[str, str], ...] = ()) -> dict[str, int]:
+    ledger = read_snapshot([str(path), *map(str, more)]).ledger()
+    for key in without:
+        ledger.release(key)
+    return {node.name: node.free for node in ledger.fleet().nodes}
 
 
 def test_nodes_alone_will_do(tmp_path: Path) -> None:
@@ -55,13 +56,24 @@ def test_the_pods_of_an_object_can_be_left_out(tmp_path: Path) -> None:
     ]
     file = write(tmp_path / "f.yaml", a_list([NODE, *pods]))
     assert free(file) == {"h100-1": 4}
-    assert free(file, without={("default", "a")}) == {"h100-1": 5}
-    assert free(file, without={("default", "a"), ("b", "a")}) == {"h100-1": 7}
+    assert free(file, without=(("default", "a"),)) == {"h100-1": 5}
+    assert free(file, without=(("default", "a"), ("b", "a"))) == {"h100-1": 7}
 
 
-def test_held_gpus_are_not_free(tmp_path: Path) -> None:
-    """Those of plans made before."""
-    assert free(write(tmp_path / "f.yaml", NODE), held=[("h100-1", 3), ("h100-1", 1)]) == {"h100-1": 4}
+def a_planned(name: str, *pods: tuple[str, int], namespace: str = "default") -> Json:
+    groups = [{"replica": 0, "pods": [{"node": node, "gpus": gpus} for node, gpus in pods]}]
+    metadata = {"name": name, "namespace": namespace}
+    return {"kind": "ShardedModel", "metadata": metadata, "status": {"plan": {"groups": groups}}}
+
+
+def test_what_objects_of_the_cluster_have_planned_is_held(tmp_path: Path) -> None:
+    """Before their pods are bound, and not twice afterwards."""
+    waiting = a_planned("a", ("h100-1", 3))
+    half_bound = [a_planned("b", ("h100-1", 2), namespace="n"), a_pod("b", "h100-1", 1, owner="b", namespace="n")]
+    file = write(tmp_path / "f.yaml", a_list([NODE, waiting, *half_bound]))
+    assert free(file) == {"h100-1": 3}
+    assert free(file, without=(("default", "a"),)) == {"h100-1": 6}
+    assert free(file, without=(("n", "b"),)) == {"h100-1": 5}
 
 
 @pytest.mark.parametrize("documents", [[], [{"kind": "Pod", "metadata": {"name": "a"}}], [{"kind": "Service"}]])

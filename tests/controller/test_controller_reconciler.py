@@ -218,7 +218,7 @@ async def test_a_deleted_object_is_let_go(scene: Scene, known: bool) -> None:
     if known:
         key = scene.add()
         scene.store.models.objects[key]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"  # type: ignore[index]
-    scene.store.plans[KEY] = a_plan(("h100-1", 8))
+    scene.store.hold(KEY, a_plan(("h100-1", 8)))
     assert await scene.reconcile() is None
     assert scene.store.plans == {}
     assert scene.calls() == []

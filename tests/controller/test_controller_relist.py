@@ -90,7 +90,7 @@ async def test_every_object_is_looked_at(scene: Scene) -> None:
 async def test_what_is_no_longer_listed_holds_nothing(scene: Scene) -> None:
     """Its deletion was lost: pods, node, object and plan go now."""
     store = a_store(a_pod(owner="llama"), a_service(), a_model(), nodes=(a_node("h100-1"), a_node("h100-2")))
-    store.plans[KEY] = a_plan(("h100-1", 8))
+    store.hold(KEY, a_plan(("h100-1", 8)))
     scene.lists = {"nodes": [a_node("h100-1")], "shardedmodels": [a_model("waiting")]}
     await scene.relist(store)
     assert free(store) == {"h100-1": 8}
@@ -113,7 +113,7 @@ async def test_a_plan_decided_since_is_not_replaced_by_a_recorded_one(scene: Sce
     """The list may be older than the decision."""
     decided = a_plan(("h100-2", 8))
     store = a_store()
-    store.plans[KEY] = decided
+    store.hold(KEY, decided)
     scene.lists = {"shardedmodels": [a_model(plan=a_plan(("h100-1", 8)))]}
     await scene.relist(store)
     assert store.plans == {KEY: decided}

@@ -21,8 +21,8 @@ from tests.controller.support import (
     owned,
 )
 
-from shardwise.controller import store as store_module
 from shardwise.controller.store import Key, Shelf, is_relevant, key_of, owner_of, planned_gpus, slim, version_of
+from shardwise.inventory import ledger
 
 OBJECT: Json = {"metadata": {"name": "a", "namespace": "n"}}
 NAME: Key = ("n", "a")
@@ -277,15 +277,15 @@ def test_free_is_what_neither_a_bound_pod_nor_a_plan_holds(
     """A planned pod counts once, before and after it is bound."""
     store = a_store(a_model(), *pods, nodes=TWO)
     if plan is not None:
-        store.plans[KEY] = plan
+        store.hold(KEY, plan)
     assert free(store) == {"h100-1": left[0], "h100-2": left[1]}
 
 
 def test_a_fleet_without_an_object_is_as_if_it_held_nothing() -> None:
     """Neither by pods nor by plan; all others hold what they hold."""
     store = a_store(a_pod(owner="llama", gpus=2), a_pod("s", gpus=1), nodes=TWO)
-    store.plans[KEY] = a_plan(("h100-1", 4))
-    store.plans["default", "other"] = a_plan(("h100-2", 8))
+    store.hold(KEY, a_plan(("h100-1", 4)))
+    store.hold(("default", "other"), a_plan(("h100-2", 8)))
     assert free(store) == {"h100-1": 3, "h100-2": 0}
     assert free(store, without=KEY) == {"h100-1": 7, "h100-2": 0}
     assert free(store, without=("default", "other")) == {"h100-1": 3, "h100-2": 8}
@@ -308,7 +308,7 @@ def test_nodes_come_in_name_order_and_go_when_deleted() -> None:
 
 def test_a_node_is_read_once_until_it_changes(mocker: MockerFixture) -> None:
     """A fleet of thousands is looked at for every decision."""
-    read = mocker.spy(store_module, "read_node")
+    read = mocker.spy(ledger, "read_node")
     store = a_store(nodes=TWO)
     for _ in range(3):
         store.fleet()
@@ -321,7 +321,8 @@ def test_a_node_is_read_once_until_it_changes(mocker: MockerFixture) -> None:
 def test_the_holders_of_a_node_are_those_that_planned_on_it() -> None:
     """They have to know when it changes."""
     store = a_store()
-    store.plans |= {("n", "a"): a_plan(("n1", 8)), ("n", "b"): a_plan(("n2", 8)), ("n", "c"): a_plan(("n1", 1))}
+    for name, where in (("a", ("n1", 8)), ("b", ("n2", 8)), ("c", ("n1", 1))):
+        store.hold(("n", name), a_plan(where))
     assert store.holders("n1") == {("n", "a"), ("n", "c")}
     assert store.holders("n3") == set()
 

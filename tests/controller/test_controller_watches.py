@@ -25,7 +25,7 @@ class Scene:
         self.store: Store = a_store(*objects, nodes=(a_node("h100-1"), a_node("h100-2")))
         for key, model in self.store.models.objects.items():
             if "plan" in model["status"]:
-                self.store.plans[key] = model["status"]["plan"]
+                self.store.hold(key, model["status"]["plan"])
         self.queue = queue
         self.watches = Watches(self.store, queue)
 

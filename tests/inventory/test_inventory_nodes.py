@@ -1,5 +1,6 @@
 """Nodes as clusters really label them, and as nobody should: read without a slip, or left out with a reason."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,24 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardwise.domain.fleet import Exclusion, Taint
-from shardwise.domain.units import MIB
+from shardwise.domain.fleet import AMD, NVIDIA, Exclusion, Taint
+from shardwise.domain.hardware import gpu_kind
+from shardwise.domain.platforms import PLATFORMS
+from shardwise.domain.site import FleetSite, StatedProduct
+from shardwise.domain.units import GIB, MIB
 from shardwise.inventory import read_fleet
-from shardwise.inventory.nodes import nvlink_domain, read_count, read_node
+from shardwise.inventory.nodes import nvlink_domain, read_node
+from shardwise.inventory.vendors import read_count
 
 Json = dict[str, Any]
 
+_KEPT = yaml.safe_load((Path(__file__).parent.parent / "data" / "node-labels.yaml").read_text())["samples"]
 SAMPLES = {
     sample["name"]: {key: str(value) for key, value in sample["labels"].items()}
-    for sample in yaml.safe_load((Path(__file__).parent.parent / "data" / "node-labels.yaml").read_text())["samples"]
+    for sample in _KEPT
     if "labels" in sample
 }
+(FLAPPING,) = (sample["states"] for sample in _KEPT if "states" in sample)
 H100 = SAMPLES["h100-sxm-8gpu-vm-lambda"]
 TRAY = SAMPLES["gb200-compute-tray-derived"]
 
@@ -30,44 +37,121 @@ def a_node(labels: Json | None = None, *, gpus: object = "8", **fields: Any) -> 
     return node | {"status": status, "spec": fields}
 
 
-READ: dict[str, tuple[str, int, int, str | None, Exclusion | None]] = {
-    "h100-sxm-8gpu-vm-lambda": ("NVIDIA-H100-80GB-HBM3", 8, 81559, None, None),
-    "h100-sxm-2gpu-vm-lambda": ("NVIDIA-H100-80GB-HBM3", 2, 81559, None, None),
-    "h100-sxm-8gpu-dell-xe9680": ("NVIDIA-H100-80GB-HBM3", 8, 81559, None, None),
-    "a100-sxm-40gb-mig-mixed-gce": ("NVIDIA-A100-SXM4-40GB", 1, 40960, None, Exclusion.PARTITIONED),
-    "a100-sxm-40gb-gce-old-driver": ("A100-SXM4-40GB", 1, 40536, None, None),
-    "a100-mig-single-dell-r7525": ("", 16, 4864, None, Exclusion.PARTITIONED),
-    "t4-2gpu-dell-r7525": ("Tesla-T4", 2, 15360, None, None),
-    "v100-sxm2-1gpu-aws-openshift": ("Tesla-V100-SXM2-16GB", 1, 16384, None, None),
-    "k80-16gpu-aws": ("Tesla-K80", 16, 11441, None, None),
-    "p100-pcie-2gpu-dell-r730-openshift": ("Tesla-P100-PCIE-12GB", 2, 12198, None, None),
-    "t4-1gpu-aks-hci": ("Tesla-T4", 1, 16384, None, None),
-    "gb200-compute-tray-derived": ("NVIDIA-GB200", 4, 189471, "00000001-0000-0000-0000-000000000001.2", None),
-    "hgx-h100-derived": ("NVIDIA-H100-80GB-HBM3", 8, 81559, None, None),
-    "l40s-derived": ("NVIDIA-L40S", 1, 46068, None, None),
+@dataclass(frozen=True)
+class Read:
+    """What a sample must be read as, and why. ``gpus`` are offered under ``resource``; ``memory`` is MiB a GPU."""
+
+    why: str
+    gpus: int
+    product: str = ""
+    memory: int = 0
+    domain: str = "n"
+    exclusion: Exclusion | None = None
+    resource: str = NVIDIA
+    platform: str = "generic"
+    places: tuple[str, ...] = ("",)
+
+
+SXM = "NVIDIA-H100-80GB-HBM3"
+READ: dict[str, Read] = {
+    "h100-sxm-8gpu-vm-lambda": Read(
+        "a whole HGX board in a virtual machine: its machine type tells nothing", 8, SXM, 81559
+    ),
+    "h100-sxm-2gpu-vm-lambda": Read(
+        "two GPUs of a board: the label's count, not the product, says how many", 2, SXM, 81559
+    ),
+    "h100-sxm-8gpu-dell-xe9680": Read("labels of the GPU operator beside those of GFD change nothing", 8, SXM, 81559),
+    "a100-sxm-40gb-mig-mixed-gce": Read(
+        "MIG, strategy mixed: product and count look whole, replicas 0 and mig.strategy tell",
+        1,
+        "NVIDIA-A100-SXM4-40GB",
+        40960,
+        exclusion=Exclusion.PARTITIONED,
+    ),
+    "a100-sxm-40gb-gce-old-driver": Read("an old driver: no vendor before the product", 1, "A100-SXM4-40GB", 40536),
+    "a100-pcie-40gb-supermicro-mig-mixed": Read(
+        "MIG, strategy mixed, of a listing that begins in the middle: its profiles' own labels tell",
+        4,
+        "A100-PCIE-40GB",
+        40536,
+        exclusion=Exclusion.PARTITIONED,
+    ),
+    "a100-mig-single-dell-r7525": Read(
+        "MIG, strategy single: memory is that of a slice, and mig.config tells",
+        16,
+        "",
+        4864,
+        exclusion=Exclusion.PARTITIONED,
+    ),
+    "t4-2gpu-dell-r7525": Read("strategy single without MIG, on a GPU that knows none", 2, "Tesla-T4", 15360),
+    "v100-sxm2-1gpu-aws-openshift": Read("a single SXM2 GPU", 1, "Tesla-V100-SXM2-16GB", 16384),
+    "k80-16gpu-aws": Read("sixteen GPUs on one node", 16, "Tesla-K80", 11441),
+    "p100-pcie-2gpu-dell-r730-openshift": Read("GPUs older than any model of today", 2, "Tesla-P100-PCIE-12GB", 12198),
+    "t4-1gpu-aks-hci": Read("GFD without the GPU operator: no gpu.present, no gpu.deploy", 1, "Tesla-T4", 16384),
+    "oci-oke-rdma-topology": Read(
+        "levels of the network, and nothing of GPUs: the excerpt has none of their labels",
+        8,
+        exclusion=Exclusion.NO_PRODUCT,
+        platform="oci",
+        places=("4tjxbt4s6ua", "7xmzl4p4wba", "af7ubvouuyq", ""),
+    ),
+    "oci-oke-gb200-host": Read(
+        "the memory fabric is the NVLink domain",
+        4,
+        exclusion=Exclusion.NO_PRODUCT,
+        domain="pvtkj3zctga",
+        platform="oci",
+        places=("xvl2gga", "sn4ibrza", "aqmd2gqsaja", ""),
+    ),
+    "amd-instinct-mi210": Read(
+        "AMD's labels, memory in GiB, no count: what is offered counts", 4, "Instinct_MI210", 65536, resource=AMD
+    ),
+    "gb200-compute-tray-derived": Read(
+        "a tray of an NVL72 rack: its clique is its NVLink domain",
+        4,
+        "NVIDIA-GB200",
+        189471,
+        "00000001-0000-0000-0000-000000000001.2",
+    ),
+    "hgx-h100-derived": Read("an HGX board has no clique: the node is its domain", 8, SXM, 81559),
+    "l40s-derived": Read("no NVLink, one GPU", 1, "NVIDIA-L40S", 46068),
 }
 
 
 @pytest.mark.parametrize("name", READ)
 def test_a_real_node_is_read(name: str) -> None:
-    """Product, GPUs (16 are offered: the label's count is the lower), MiB a GPU, NVLink domain, why it is left out."""
-    product, gpus, memory, domain, exclusion = READ[name]
-    node = read_node(a_node(SAMPLES[name], gpus="16"), 0)
-    assert (node.product, node.gpus, node.memory, node.exclusion) == (product, gpus, memory * MIB, exclusion)
-    assert node.domain == (domain or "n")
-    assert node.free == (0 if exclusion else gpus)
+    """Each sample for a reason of its own."""
+    wanted = READ[name]
+    node = {
+        "metadata": {"name": "n", "labels": SAMPLES[name]},
+        "status": {"allocatable": {wanted.resource: wanted.gpus}},
+    }
+    platform = PLATFORMS[wanted.platform]
+    read = read_node(node, 0, FleetSite(platform.domains, platform.levels))
+    assert (read.product, read.gpus, read.memory) == (wanted.product, wanted.gpus, wanted.memory * MIB), wanted.why
+    assert (read.domain, read.places) == (wanted.domain, wanted.places), wanted.why
+    assert (read.exclusion, read.resource) == (wanted.exclusion, wanted.resource), wanted.why
+    assert read.free == (0 if wanted.exclusion else wanted.gpus), wanted.why
 
 
-@pytest.mark.parametrize("name", SAMPLES)
-def test_every_sample_is_read_without_a_slip(name: str) -> None:
-    """Whatever it lacks: then it is left out with a reason."""
-    node = read_node(a_node(SAMPLES[name]), 0)
-    assert node.exclusion is not None or (node.product and node.memory and node.gpus)
+def test_every_sample_is_in_the_table_or_alternates() -> None:
+    assert SAMPLES.keys() == READ.keys()
+
+
+def test_a_dgx_whose_display_card_takes_over_the_labels_is_left_out_in_either_state() -> None:
+    """Its labels alternate between the card's and the GPUs'."""
+    display, shared = (read_node(a_node(H100 | state), 0) for state in FLAPPING)
+    assert (display.exclusion, shared.exclusion) == (Exclusion.MIXED, Exclusion.SHARED)
 
 
 EXCLUDED: dict[str, tuple[Json, Exclusion | None]] = {
     "all is well": (a_node(), None),
-    "no GPUs offered": (a_node(gpus="0"), Exclusion.NO_GPUS),
+    "no GPUs offered": (a_node(gpus="0"), Exclusion.OFFERS_NONE),
+    "no GPUs at all": (a_node({}, gpus="0"), Exclusion.NO_GPUS),
+    "more offered than the labels describe": (a_node(gpus="9"), Exclusion.MIXED),
+    "a display card's labels": (a_node(H100 | {"nvidia.com/gpu.product": "NVIDIA-DGX-Display"}), Exclusion.MIXED),
+    "a fault in the system log": (a_node(conditions=[{"type": "SysLogsXIDError", "status": "True"}]), Exclusion.FAULTY),
+    "the fabric's health unknown": (a_node(conditions=[{"type": "GpuNvlinkWatch", "status": "Unknown"}]), None),
     "no labels": (a_node({}), Exclusion.NO_PRODUCT),
     "no product": (a_node({"nvidia.com/gpu.memory": "1"}), Exclusion.NO_PRODUCT),
     "no memory": (a_node({"nvidia.com/gpu.product": "p"}), Exclusion.NO_MEMORY),
@@ -93,6 +177,77 @@ def test_a_node_that_cannot_be_used_has_a_reason_and_nothing_free(node: Json, ex
     read = read_node(node, 0)
     assert read.exclusion is exclusion
     assert read.free == (8 if exclusion is None else 0)
+
+
+TOLD: dict[str, tuple[Json, str]] = {
+    "all is well": (a_node(), ""),
+    "sharing": (a_node(H100 | {"nvidia.com/gpu.replicas": "4"}), "nvidia.com/gpu.replicas=4"),
+    "MIG": (a_node(H100 | {"nvidia.com/mig.config": "all-1g.10gb"}), "nvidia.com/mig.config=all-1g.10gb"),
+    "mixed": (a_node(gpus="9"), "9 are offered, labels describe 8"),
+    "no labels": (a_node({}), "nvidia.com/gpu.product"),
+    "not Ready": (a_node(conditions=[{"type": "Ready", "status": "Unknown"}]), "Ready is Unknown"),
+    "a fault": (a_node(conditions=[{"type": "GpuNvlinkWatch", "status": "True"}]), "GpuNvlinkWatch"),
+    "none offered": (a_node(gpus="0"), "no nvidia.com/gpu is allocatable"),
+}
+
+
+@pytest.mark.parametrize(("node", "detail"), TOLD.values(), ids=TOLD)
+def test_what_tells_of_an_exclusion_is_named(node: Json, detail: str) -> None:
+    assert read_node(node, 0).detail == detail
+
+
+def test_conditions_of_ones_own_tell_of_faults() -> None:
+    node = a_node(conditions=[{"type": "FabricBroken", "status": "True"}])
+    assert read_node(node, 0).exclusion is None
+    read = read_node(node, 0, FleetSite(fault_conditions=("FabricBroken",)))
+    assert (read.exclusion, read.detail) == (Exclusion.FAULTY, "FabricBroken")
+
+
+def amd(labels: Json, gpus: int = 8) -> Json:
+    return {"metadata": {"name": "n", "labels": labels}, "status": {"allocatable": {AMD: str(gpus)}}}
+
+
+MI300 = {"amd.com/gpu.product-name": "AMD_Instinct_MI300X_OAM", "amd.com/gpu.vram": "192G"}
+AMD_NODES: dict[str, tuple[Json, tuple[str, int, Exclusion | None]]] = {
+    "eight of one kind": (amd(MI300), ("AMD_Instinct_MI300X_OAM", 192, None)),
+    "two kinds: labels with the value in the key": (
+        amd({"amd.com/gpu.product-name.AMD_Instinct_MI300X_OAM": "4", "amd.com/gpu.product-name.Instinct_MI210": "4"}),
+        ("", 0, Exclusion.MIXED),
+    ),
+    "no labeller": (amd({}), ("", 0, Exclusion.NO_PRODUCT)),
+    "no memory": (amd({"amd.com/gpu.product-name": "x"}), ("x", 0, Exclusion.NO_MEMORY)),
+    "none offered": (amd(MI300, 0), ("AMD_Instinct_MI300X_OAM", 192, Exclusion.OFFERS_NONE)),
+}
+
+
+@pytest.mark.parametrize(("node", "wanted"), AMD_NODES.values(), ids=AMD_NODES)
+def test_amd_nodes_are_read_by_their_own_labels(node: Json, wanted: tuple[str, int, Exclusion | None]) -> None:
+    read = read_node(node, 0)
+    assert (read.product, read.memory // GIB, read.exclusion) == wanted
+    assert read.resource == AMD
+
+
+P5 = {"node.kubernetes.io/instance-type": "p5.48xlarge"}
+
+
+def stated(**facts: Any) -> FleetSite:
+    return FleetSite(products=(StatedProduct(gpu_kind(SXM), SXM, **facts),))
+
+
+def test_nodes_without_gpu_feature_discovery_are_told_by_the_labels_they_have() -> None:
+    """Where the configuration says how; the device plugin alone labels nothing."""
+    assert read_node(a_node(P5), 0).exclusion is Exclusion.NO_PRODUCT
+    site = stated(memory=81559 * MIB, node_labels=tuple(P5.items()))
+    read = read_node(a_node(P5), 0, site)
+    assert (read.product, read.memory, read.free, read.exclusion) == (SXM, 81559 * MIB, 8, None)
+    assert read_node(a_node({}), 0, site).exclusion is Exclusion.NO_PRODUCT
+    assert read_node(a_node(P5 | {"nvidia.com/gpu.product": "other"}), 0, site).product == "other"
+
+
+def test_a_stated_memory_stands_in_for_a_missing_label_and_never_for_one_that_is_there() -> None:
+    site = stated(memory=GIB)
+    assert read_node(a_node({"nvidia.com/gpu.product": SXM}), 0, site).memory == GIB
+    assert read_node(a_node(), 0, site).memory == 81559 * MIB
 
 
 @pytest.mark.parametrize(

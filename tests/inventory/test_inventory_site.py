@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shardwise.domain.platforms import PLATFORMS
+from shardwise.domain.platforms import PLATFORMS, Level
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import read_fleet
 
@@ -80,4 +80,16 @@ PLACES: dict[str, tuple[str, Json, dict[str, str]]] = {
 def test_a_node_has_its_places_nearest_first(platform: str, labels: Json, places: dict[str, str]) -> None:
     fleet = read_fleet([{"metadata": {"name": "n", "labels": labels}}], [], site=site(platform))
     assert dict(zip(fleet.levels, fleet.nodes[0].places, strict=True)) == places
-    assert [fleet.place(fleet.nodes[0], level) for level in fleet.levels] == list(places.values())
+    assert [bool(fleet.place(fleet.nodes[0], level)) for level in fleet.levels] == [
+        bool(one) for one in places.values()
+    ]
+
+
+def test_a_place_is_named_with_those_above_it() -> None:
+    """Rack 1 of one row is not rack 1 of another."""
+    levels = (Level("rack", ("rack",)), Level("row", ("row",)))
+    nodes = [{"metadata": {"name": row, "labels": {"rack": "1", "row": row}}} for row in ("a", "b")]
+    fleet = read_fleet(nodes, [], site=FleetSite(levels=levels))
+    assert [fleet.place(node, "rack") for node in fleet.nodes] == ["1/a", "1/b"]
+    assert [fleet.place(node, "row") for node in fleet.nodes] == ["a", "b"]
+    assert [fleet.place(node, "node") for node in fleet.nodes] == ["a", "b"]

@@ -40,6 +40,14 @@ EVEN: dict[str, tuple[int, list[tuple[str, int]], Mapping[str, int] | None]] = {
     "a small one gives all it has": (24, [("a", 18), ("b", 8)], {"a": 16, "b": 8}),
     "no third is opened": (24, [("a", 18), ("b", 18), ("c", 18)], {"a": 12, "b": 12}),
     "three are needed": (40, [("a", 18), ("b", 18), ("c", 18)], {"a": 14, "b": 13, "c": 13}),
+    "a small one is left alone where two large ones hold equal parts": (
+        24,
+        [("a", 18), ("b", 18), ("c", 6)],
+        {"a": 12, "b": 12},
+    ),
+    "the smallest that hold a part and one more": (24, [("a", 18), ("b", 14), ("c", 13)], {"b": 12, "c": 12}),
+    "rather a spare than a bin that is just full": (24, [("a", 18), ("b", 12), ("c", 14)], {"a": 12, "c": 12}),
+    "no spare where there is none": (24, [("a", 12), ("b", 12)], {"a": 12, "b": 12}),
     "one is enough": (18, [("a", 18), ("b", 18)], {"a": 18}),
 }
 
@@ -130,3 +138,38 @@ def test_groups_dealt_together_lie_in_the_fewest_domains(drawn: list[int], stage
     if groups:
         assert sum(map(len, parts)) == fewest_by_exhaustion(tuple(slots), stages, groups)
         assert [len(part) for part in parts] == sorted(len(part) for part in parts)
+
+
+TOGETHER: dict[str, tuple[list[int], int, int, list[dict[int, int]]]] = {
+    "one after the other would leave crumbs": ([3, 3, 1, 1], 4, 2, [{0: 3, 2: 1}, {1: 3, 3: 1}]),
+    "two halves rather than a large one and a piece of another": (
+        [7, 5, 5, 2, 1],
+        10,
+        2,
+        [{1: 5, 2: 5}, {0: 7, 3: 2, 4: 1}],
+    ),
+    "three domains for two groups, in turn": ([2, 2, 2], 3, 2, [{0: 2, 1: 1}, {1: 1, 2: 2}]),
+    "no group": ([1, 1], 2, 0, []),
+}
+
+
+@pytest.mark.parametrize(("slots", "stages", "groups", "parts"), TOGETHER.values(), ids=TOGETHER)
+def test_groups_are_dealt_out_together(slots: list[int], stages: int, groups: int, parts: list[dict[int, int]]) -> None:
+    """The group in the fewest domains comes first."""
+    assert [dict(part) for part in fewest_parts(slots, stages, groups)] == parts
+
+
+def test_dealing_the_same_gives_the_same_whatever_the_order_of_the_bins() -> None:
+    bins = [Bin("c", 4), Bin("a", 4), Bin("b", 4, 1), Bin("d", 7)]
+    for evenly, dealt in ((False, {"a": 4, "c": 4}), (True, {"a": 4, "d": 4})):
+        assert deal(8, bins, evenly=evenly) == dealt
+        assert deal(8, list(reversed(bins)), evenly=evenly) == dealt
+
+
+@given(st.integers(1, 30), rooms_of_bins)
+def test_more_room_in_one_bin_never_needs_more_bins(units: int, rooms: list[int]) -> None:
+    before = deal(units, [Bin(index, room) for index, room in enumerate(rooms)])
+    after = deal(units, [Bin(index, room + (index == 0)) for index, room in enumerate(rooms)])
+    if before is not None:
+        assert after is not None
+        assert len(after) <= len(before)

@@ -230,3 +230,80 @@ def test_a_clique_label_on_a_product_without_rack_nvlink_joins_nothing() -> None
 )
 def test_slots_are_counted(fleet: Fleet, tensor: int, slots: int) -> None:
     assert stage_slots(shapes(pool_of(fleet.nodes)), tensor) == slots
+
+
+def racks(**free: tuple[int, ...]) -> list[Node]:
+    """Give racks of trays by name, with the free GPUs of each tray."""
+    return [tray for name, gpus in free.items() for tray in gb200_rack(len(gpus), clique=name, free=gpus)]
+
+
+CHOSEN: dict[str, tuple[list[Node], Layout, dict[str, int]]] = {
+    "the rack with the least left over, of those that keep a spare": (
+        racks(a=(4, 4, 4, 4), b=(4, 4, 4), c=(4, 4, 4, 4, 4)),
+        Layout(8, 1),
+        {"b-tray-00": 4, "b-tray-01": 4},
+    ),
+    "no rack keeps a spare: the least left over": (
+        racks(a=(4, 4, 2), b=(4, 4)),
+        Layout(8, 1),
+        {"b-tray-00": 4, "b-tray-01": 4},
+    ),
+    "a tray that is half taken is no spare for a whole one": (
+        racks(a=(4, 4, 2), b=(4, 4, 4)),
+        Layout(8, 1),
+        {"b-tray-00": 4, "b-tray-01": 4},
+    ),
+    "whole trays in a fuller rack before parts in an emptier one": (
+        racks(a=(2, 2, 2, 2, 2, 2), b=(4, 4)),
+        Layout(8, 1),
+        {"b-tray-00": 4, "b-tray-01": 4},
+    ),
+    "one rack in parts before two whole trays of two racks": (
+        racks(a=(2, 2, 2, 2), b=(4, 0), c=(4, 0)),
+        Layout(4, 2),
+        {"a-tray-00": 2, "a-tray-01": 2, "a-tray-02": 2, "a-tray-03": 2},
+    ),
+    "equal parts of two racks, though a third would be just full": (
+        racks(a=(4, 4, 4), b=(4, 4), c=(4, 4, 4), d=(4,)),
+        Layout(4, 4),
+        {"a-tray-00": 4, "a-tray-01": 4, "c-tray-00": 4, "c-tray-01": 4},
+    ),
+    "equal parts of racks that are then full, where no others are": (
+        racks(a=(4, 4), b=(4, 4), c=(4,)),
+        Layout(4, 4),
+        {"a-tray-00": 4, "a-tray-01": 4, "b-tray-00": 4, "b-tray-01": 4},
+    ),
+    "even parts over the racks that are needed": (
+        racks(a=(4, 4, 4), b=(4, 4, 4), c=(4,)),
+        Layout(4, 4),
+        {"a-tray-00": 4, "a-tray-01": 4, "b-tray-00": 4, "b-tray-01": 4},
+    ),
+    "the fullest node that holds a pod": (
+        list(h100s(4, free=(8, 3, 2, 4))),
+        Layout(2, 1),
+        {"h100-02": 2},
+    ),
+    "two stages on one node before two nodes": (
+        list(h100s(3, free=(2, 4, 2))),
+        Layout(2, 2),
+        {"h100-01": 4},
+    ),
+    "nodes that are just full": (
+        list(h100s(4, free=(8, 4, 4, 2))),
+        Layout(4, 3),
+        {"h100-00": 8, "h100-01": 4},
+    ),
+}
+
+
+@pytest.mark.parametrize(("nodes", "layout", "gpus"), CHOSEN.values(), ids=CHOSEN)
+def test_of_places_that_hold_a_group_the_one_that_wastes_least_is_chosen(
+    nodes: list[Node], layout: Layout, gpus: dict[str, int]
+) -> None:
+    """GPUs taken of each node, over all pods."""
+    found = placed(nodes, layout)
+    assert found is not None
+    taken: dict[str, int] = {}
+    for name, count in found[0]:
+        taken[name] = taken.get(name, 0) + count
+    assert taken == gpus

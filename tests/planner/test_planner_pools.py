@@ -10,6 +10,8 @@ from tests.support.models import a_demand
 from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.fleet import Exclusion, Node, Taint
 from shardwise.domain.hardware import gpu_kind
+from shardwise.domain.plan import Plan
+from shardwise.planner import plan
 from shardwise.planner.pools import eligible
 
 SCHED = "NoSchedule"
@@ -50,7 +52,12 @@ EXCLUDED: dict[str, tuple[dict[str, Any], Node, str | None]] = {
     "no bounding label": (
         {"within": "rack"},
         a_node(),
-        "lacks the label `rack` of `spec.placement.within`",
+        "lacks the label `rack` of `spec.placement.within`, and no level has this name (known are node, domain)",
+    ),
+    "no bounding label of one's own": (
+        {"within": "example.com/rack"},
+        a_node(),
+        "lacks the label `example.com/rack` of `spec.placement.within`",
     ),
     "on a node": ({"within": "node"}, a_node(), None),
     "inside an NVLink domain": ({"within": "domain"}, a_node(), None),
@@ -133,3 +140,92 @@ def test_stated_facts_of_a_product_win_over_the_table() -> None:
     stated = replace(gpu_kind(L40S), nvlink=9e11)
     fleet = replace(a_fleet(l40s(1)), kinds=(stated,))
     assert eligible(a_demand(), fleet).pools[0].kind == stated
+
+
+MI300 = "AMD_Instinct_MI300X_OAM"
+NOT_LISTED = "offers amd.com/gpu: `spec.gpuBudget.products` must list it, `spec.engine.image` run on it"
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, NOT_LISTED),
+        ({"own_image": True}, NOT_LISTED),
+        ({"products": (MI300,)}, NOT_LISTED),
+        ({"products": (MI300,), "own_image": True}, None),
+        ({"products": ("Instinct_MI300X_OAM",), "own_image": True}, None),
+        ({"products": (H100,), "own_image": True}, "has a product `spec.gpuBudget.products` does not list"),
+    ],
+    ids=["nobody asked", "an image alone", "listed alone", "both", "both, without the vendor", "another product"],
+)
+def test_amd_gpus_are_for_those_who_list_them_and_bring_an_image(asked: dict[str, Any], expected: str | None) -> None:
+    """The engines' own images are built for CUDA."""
+    assert reason(a_demand(**asked), an_amd_node()) == expected
+
+
+def test_a_pool_knows_what_its_pods_ask_for() -> None:
+    demand = a_demand(products=(MI300, H100), own_image=True)
+    pools = eligible(demand, a_fleet(an_amd_node(), h100s(1))).pools
+    assert [(pool.product, pool.resource) for pool in pools] == [(MI300, "amd.com/gpu"), (H100, "nvidia.com/gpu")]
+    assert pools[0].kind.nvlink == 448e9
+
+
+def test_a_plan_on_amd_asks_for_their_resource() -> None:
+    made = plan(a_demand(products=(MI300,), own_image=True), a_fleet(an_amd_node()))
+    assert isinstance(made, Plan)
+    assert made.resource == "amd.com/gpu"
+
+
+def test_the_taint_of_the_vendors_operator_is_tolerated_and_no_other_vendors() -> None:
+    demand = a_demand(products=(MI300,), own_image=True)
+    taints = [Taint("amd.com/gpu", "", SCHED)]
+    assert reason(demand, replace(an_amd_node(), taints=tuple(taints))) is None
+    assert reason(a_demand(), a_node(taints=taints)) == "has the taint `amd.com/gpu=:NoSchedule`"
+
+
+def an_amd_node() -> Node:
+    return replace(a_node("amd", memory_mib=196608), product=MI300, resource="amd.com/gpu")
+
+
+def test_one_product_spelt_in_two_ways_is_one_pool() -> None:
+    """Old drivers leave the vendor out: a group may lie on both."""
+    old = replace(a_node("b", memory_mib=81000), product="H100-80GB-HBM3")
+    (pool,) = eligible(a_demand(), a_fleet(a_node("a"), old)).pools
+    assert (pool.product, len(pool.nodes)) == (H100, 2)
+    assert pool.memory == old.memory
+
+
+def test_nodes_left_out_are_counted_by_domain() -> None:
+    rack = gb200_rack(4)
+    broken = replace(rack[1], exclusion=Exclusion.FAULTY, free=0)
+    (pool,) = eligible(a_demand(), a_fleet(rack[0], broken, rack[2:])).pools
+    assert dict(pool.left_out) == {"rack-0": 1}
+
+
+SHAPES: dict[str, tuple[list[Node], dict[str, Any], dict[str, dict[tuple[int, ...], int]]]] = {
+    "nodes": ([*h100s(3, free=(8, 4, 8))], {}, {"": {(8,): 2, (4,): 1}}),
+    "a rack": ([*gb200_rack(3, free=(4, 0, 2))], {}, {"": {(0, 2, 4): 1}}),
+    "two racks": (
+        [*gb200_rack(2, clique="a"), *gb200_rack(2, clique="b")],
+        {},
+        {"": {(4, 4): 2}},
+    ),
+    "a rack cut by its nodes": (
+        [*gb200_rack(2)],
+        {"within": "node"},
+        {"rack-0-tray-00": {(4,): 1}, "rack-0-tray-01": {(4,): 1}},
+    ),
+    "nodes in zones": (
+        [a_node("a", labels={"zone": "x"}), a_node("b", labels={"zone": "y"}), a_node("c", labels={"zone": "x"})],
+        {"within": "zone"},
+        {"x": {(8,): 2}, "y": {(8,): 1}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("nodes", "asked", "shapes"), SHAPES.values(), ids=SHAPES)
+def test_domains_are_counted_by_their_free_gpus(
+    nodes: list[Node], asked: dict[str, Any], shapes: dict[str, dict[tuple[int, ...], int]]
+) -> None:
+    (pool,) = eligible(a_demand(**asked), a_fleet(nodes)).pools
+    assert {bound: dict(counted) for bound, counted in pool.shapes.items()} == shapes

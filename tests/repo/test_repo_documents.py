@@ -132,6 +132,15 @@ def test_the_plan_shown_in_the_readme_is_what_the_command_prints(tmp_path: Path)
     assert printed.output.splitlines()[: len(wanted)] == wanted
 
 
+def test_the_picture_shown_is_what_the_command_draws(tmp_path: Path) -> None:
+    """The demo's objects on the demo's fleet: `shardwise plan -f try --fleet try/fleet.yaml -o svg > docs/demo.svg`."""
+    runner = CliRunner()
+    assert runner.invoke(cli, ["demo", "--files", str(tmp_path)]).exit_code == 0
+    drawn = runner.invoke(cli, ["plan", "-f", str(tmp_path), "--fleet", str(tmp_path / "fleet.yaml"), "-o", "svg"])
+    assert drawn.exit_code == 0, drawn.output
+    assert drawn.output == (ROOT / "docs" / "demo.svg").read_text()
+
+
 def test_decisions_are_numbered_once_each_and_have_their_four_parts() -> None:
     """Context, decision, consequences, alternatives: short, and all of them."""
     numbers = [path.name[:4] for path in DECISIONS]

@@ -13,7 +13,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "operator" / "shardwise"
 TESTS: Final = ROOT / "tests"
 
-_FOLDERS: Final = (".ci", "charts", "crds", "docs", "operator", "tests")
+_FOLDERS: Final = (".ci", "benchmarks", "charts", "crds", "docs", "operator", "tests")
 _NO_CODE: Final = frozenset(
     {
         tokenize.COMMENT,

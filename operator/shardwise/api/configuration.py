@@ -131,7 +131,7 @@ def _product(given: HardwareConfiguration) -> StatedProduct:
         facts["rack"] = given.nvlink_across_nodes
     kind = replace(gpu_kind(given.like or given.product), product=bare_product(given.product), proven=True, **facts)
     memory = 0 if given.memory is None else parse_quantity(given.memory)
-    return StatedProduct(kind, memory, tuple(sorted(given.node_labels.items())))
+    return StatedProduct(kind, given.product, memory, tuple(sorted(given.node_labels.items())))
 
 
 def _spanning_problems(given: FleetConfiguration) -> Iterator[Problem]:

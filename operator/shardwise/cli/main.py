@@ -14,6 +14,7 @@ from shardwise.api import crd, values
 from shardwise.cli import output
 from shardwise.cli.configuration import read_site
 from shardwise.cli.documents import WrongInput
+from shardwise.cli.fleet import fleet_shown, plans_drawn
 from shardwise.cli.offline import plan_all, read_objects
 from shardwise.cli.snapshot import read_snapshot
 from shardwise.cluster import ClusterError
@@ -36,7 +37,8 @@ _fleet = click.option(
     "fleets",
     multiple=True,
     required=True,
-    help="Output of `kubectl get nodes,pods -A -o yaml` (or json); nodes alone will do. May be repeated.",
+    help="Output of `kubectl get nodes,pods -A -o yaml` (or json), with shardedmodels where there are any; nodes alone "
+    "will do. May be repeated.",
 )
 _config = click.option(
     "--config",
@@ -75,10 +77,10 @@ def main() -> None:
     "-o",
     "--output",
     "form",
-    type=click.Choice(["text", "json", "yaml"]),
+    type=click.Choice(["text", "json", "yaml", "svg"]),
     default="text",
     show_default=True,
-    help="Text for people, JSON or YAML for machines.",
+    help="Text for people, JSON or YAML for machines, or a picture of the plans on the fleet.",
 )
 @_config
 @_independent
@@ -86,7 +88,11 @@ def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, config: 
     """Say where each object would run, split how, and why. Objects given together share the fleet, in order."""
     snapshot = read_snapshot(fleets, read_site(config).fleet)
     answers = plan_all(read_objects(files), snapshot, independent=independent)
-    output.write_answers(answers, form)
+    if form == "svg":
+        click.echo(plans_drawn(snapshot, answers), nl=False)
+        output.write_failures(answers)
+    else:
+        output.write_answers(answers, form)
     sys.exit(_exit_status(answer.verdict for answer in answers))
 
 
@@ -114,6 +120,23 @@ def render(
     output.write_manifests(manifests, form)
     output.write_failures(answers)
     sys.exit(_exit_status(answer.verdict for answer in answers))
+
+
+@cli.command()
+@_fleet
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["text", "json", "yaml", "svg"]),
+    default="text",
+    show_default=True,
+    help="Text for people, JSON or YAML for machines, or a picture.",
+)
+@_config
+def fleet(fleets: tuple[str, ...], form: str, *, config: Path | None) -> None:
+    """Show the fleet as Shardwise sees it: NVLink domains, and which GPUs are free, held, or left out and why."""
+    click.echo(fleet_shown(read_snapshot(fleets, read_site(config).fleet), form), nl=False)
 
 
 @cli.command()

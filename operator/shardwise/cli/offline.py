@@ -63,16 +63,15 @@ def plan_all(objects: Iterable[Document], snapshot: Snapshot, *, independent: bo
 
     An object is planned as the operator would: as if its own pods, where it runs already, held nothing.
     """
+    ledger = snapshot.ledger()
     answers: list[Answer] = []
-    placed: set[Key] = set()
-    held: list[tuple[str, int]] = []
     for document in objects:
         key = _key(document)
-        answer = _answer(document, key, snapshot.fleet(without={*placed, key}, held=held))
+        answer = _answer(document, key, ledger.fleet(without=key))
         answers.append(answer)
         if not independent and isinstance(answer.outcome, Plan):
-            placed.add(key)
-            held += [(pod.node, pod.gpus) for group in answer.outcome.groups for pod in group.pods]
+            ledger.release(key)
+            ledger.plan(key, answer.outcome.gpus_by_node())
     return answers
 
 

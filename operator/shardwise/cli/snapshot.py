@@ -1,21 +1,21 @@
 """The fleet as files show it: Nodes and Pods that kubectl printed, checked before anything is read off them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from shardwise.api.base import KIND
 from shardwise.cli.documents import Document, WrongInput, read_documents, shown
-from shardwise.controller.store import Key, owner_of
-from shardwise.domain.fleet import Fleet
+from shardwise.controller.store import STRANGERS, Key, owner_of, planned_gpus
 from shardwise.domain.site import FleetSite
-from shardwise.inventory import read_fleet
+from shardwise.inventory import Ledger, holding
 
 _EXAMPLE: Final = "`kubectl get nodes,pods -A -o yaml` gives one"
 
 Shape = Any
 """``str``, ``object`` (anything), ``[shape]`` for a list, ``{field: shape}``, ``{"*": shape}`` for any field."""
 
-_WORDS: Final[Mapping[type, str]] = {str: "a string", list: "a list", dict: "an object"}
+_WORDS: Final[Mapping[type, str]] = {str: "a string", int: "a whole number", list: "a list", dict: "an object"}
 _METADATA: Final[Shape] = {
     "name": str,
     "namespace": str,
@@ -34,21 +34,36 @@ _SHAPES: Final[Mapping[str, Shape]] = {
         "spec": {"nodeName": str, "containers": _CONTAINERS, "initContainers": _CONTAINERS},
         "status": {"phase": str},
     },
+    KIND: {
+        "metadata": _METADATA,
+        "status": {"plan": {"groups": [{"pods": [{"node": str, "gpus": int}]}]}},
+    },
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The Nodes and Pods of a cluster at one time, and how they are read."""
+    """The Nodes and Pods of a cluster at one time, the ShardedModels with their plans, and how nodes are read."""
 
     nodes: tuple[Document, ...]
     pods: tuple[Document, ...]
+    models: tuple[Document, ...] = ()
     site: FleetSite = field(default_factory=FleetSite)
 
-    def fleet(self, *, without: Collection[Key] = (), held: Iterable[tuple[str, int]] = ()) -> Fleet:
-        """Give the fleet as if the ShardedModels ``without`` held nothing, and ``held`` GPUs were taken, by node."""
-        pods = [pod for pod in self.pods if owner_of(pod) not in without]
-        return read_fleet(self.nodes, pods, held=held, site=self.site)
+    def ledger(self) -> Ledger[Key]:
+        """Count who holds which GPUs, as the operator would: bound pods, and plans whose pods are not bound yet."""
+        ledger: Ledger[Key] = Ledger(self.site)
+        for node in self.nodes:
+            ledger.put(node)
+        for pod in self.pods:
+            held = holding(pod)
+            if held is not None:
+                ledger.bind(owner_of(pod) or STRANGERS, *held)
+        for model in self.models:
+            metadata, status = model["metadata"], model.get("status") or {}
+            key = metadata.get("namespace") or "default", metadata["name"]
+            ledger.plan(key, planned_gpus(status.get("plan") or {}))
+        return ledger
 
 
 def read_snapshot(names: Iterable[str], site: FleetSite | None = None) -> Snapshot:
@@ -65,7 +80,8 @@ def read_snapshot(names: Iterable[str], site: FleetSite | None = None) -> Snapsh
             found[kind][key] = document
     if not found["Node"]:
         raise WrongInput(f"no Node in {shown(names)}: {_EXAMPLE}")
-    return Snapshot(tuple(found["Node"].values()), tuple(found["Pod"].values()), site or FleetSite())
+    nodes, pods, models = (tuple(found[kind].values()) for kind in ("Node", "Pod", KIND))
+    return Snapshot(nodes, pods, models, site or FleetSite())
 
 
 def _checked_key(path: str, kind: str, document: Document) -> Key:

@@ -59,7 +59,7 @@ class Reconciler:
         return None if model is None or "deletionTimestamp" in model["metadata"] else model
 
     def _forget(self, key: Key) -> None:
-        self._store.plans.pop(key, None)
+        self._store.hold(key, None)
         self._store.refused.pop(key, None)
         self._known = {one: facts for one, facts in self._known.items() if one[0] != key}
 
@@ -83,11 +83,7 @@ class Reconciler:
         return decision
 
     def _hold(self, key: Key, decision: Decision) -> None:
-        plan = decision.status.get("plan")
-        if plan is None:
-            self._store.plans.pop(key, None)
-        else:
-            self._store.plans[key] = plan
+        self._store.hold(key, decision.status.get("plan"))
 
     async def _facts_of(self, key: Key, obj: ShardedModel) -> ModelFacts:
         """Look the model up once for as long as the object says the same of it."""

@@ -79,7 +79,7 @@ async def relist(cluster: Cluster, store: Store, watches: Watches, queue: Queue[
     for key, model in store.models.objects.items():
         plan = (model.get("status") or {}).get("plan")
         if plan and key not in store.plans:
-            store.plans[key] = plan
+            store.hold(key, plan)
         queue.add(key)
 
 

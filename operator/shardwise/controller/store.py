@@ -6,13 +6,13 @@ sweeps what is gone.
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.site import FleetSite
-from shardwise.inventory import fleet_of, gpu_request, held_gpus, is_finished, read_node
+from shardwise.inventory import Ledger, gpu_request, holding, is_finished
 from shardwise.reconcile import Observed, PodSeen, see_pod
 from shardwise.render.manifest import MANAGED_BY, MODEL, OPERATOR, REVISION
 from shardwise.render.names import label_value
@@ -20,7 +20,11 @@ from shardwise.render.names import label_value
 Key = tuple[str, str]
 """Namespace and name."""
 
+STRANGERS: Final[Key] = ("", "")
+"""All who hold GPUs and are none of our objects."""
+
 Json = Mapping[str, Any]
+Owned = dict[Key, dict[Key, Json]]
 
 
 def key_of(obj: Json) -> Key:
@@ -38,9 +42,11 @@ def version_of(obj: Json) -> int:
 class Shelf:
     """The objects of one kind, and the resourceVersions at which others were deleted.
 
-    ``listed_at`` is the version of the last whole list: what is not here now did not exist then.
+    ``listed_at`` is the version of the last whole list: what is not here now did not exist then. ``changed`` is told of
+    every change: what was there, and what is there now.
     """
 
+    changed: Callable[[Json | None, Json | None], None] = lambda _before, _after: None
     objects: dict[Key, Json] = field(default_factory=dict)
     graves: dict[Key, int] = field(default_factory=dict)
     listed_at: int = -1
@@ -53,6 +59,7 @@ class Shelf:
         if version_of(obj) <= newest:
             return False
         self.objects[key] = obj
+        self.changed(known, obj)
         return True
 
     def remove(self, key: Key, version: int) -> bool:
@@ -61,7 +68,10 @@ class Shelf:
         if known is not None and version_of(known) > version:
             return False
         self.graves[key] = max(version, self.graves.get(key, -1))
-        return self.objects.pop(key, None) is not None
+        if known is not None:
+            del self.objects[key]
+            self.changed(known, None)
+        return known is not None
 
     def sweep(self, listed: Iterable[Json], version: int) -> list[Json]:
         """Take in a list made at a version, and give what was dropped because it is no longer listed."""
@@ -78,70 +88,83 @@ class Shelf:
 
 
 class Store:
-    """All shelves, and the fleet they add up to."""
+    """All shelves, and the fleet they add up to, kept up to date by every change of a shelf."""
 
     def __init__(self, site: FleetSite | None = None) -> None:
-        self.site: Final = site or FleetSite()
         self.models: Final = Shelf()
-        self.pods: Final = Shelf()
-        self.services: Final = Shelf()
-        self.nodes: Final = Shelf()
-        self.plans: Final[dict[Key, Json]] = {}
-        """The latest plan document decided for each object, whether or not the API server has it yet."""
+        self.pods: Final = Shelf(self._pod_changed)
+        self.services: Final = Shelf(self._service_changed)
+        self.nodes: Final = Shelf(self._node_changed)
+        self._plans: Final[dict[Key, Json]] = {}
+        self._ledger: Final[Ledger[Key]] = Ledger(site)
+        self._pods_of: Final[Owned] = {}
+        self._services_of: Final[Owned] = {}
         self.refused: Final[dict[Key, str]] = {}
         """What was last said against making something for an object, until all it needs could be made."""
 
-        self._read: dict[str, tuple[Json, Node]] = {}
+    @property
+    def plans(self) -> Mapping[Key, Json]:
+        """The latest plan document decided for each object, whether or not the API server has it yet."""
+        return self._plans
+
+    def hold(self, key: Key, plan: Json | None) -> bool:
+        """Note an object's plan, or that it has none: its GPUs are held from now on. Tell whether it had one."""
+        had = self._plans.pop(key, None) is not None
+        if plan is not None:
+            self._plans[key] = plan
+        self._ledger.plan(key, planned_gpus(plan or {}))
+        return had
 
     def observe(self, key: Key) -> Observed:
-        """Give all that a decision about one object looks at."""
-        model = self.models.objects[key]
-        own = [pod for pod in self.pods.objects.values() if owner_of(pod) == key]
-        services = {
-            obj["metadata"]["name"]: obj["metadata"]["labels"].get(REVISION, "")
-            for obj in self.services.objects.values()
-            if owner_of(obj) == key
-        }
+        """Give all that a decision about one object looks at. O(what it owns), and a copy of the fleet."""
+        services = self._services_of.get(key, {})
         return Observed(
-            pods=tuple(sorted(_seen(own), key=lambda pod: pod.name)),
-            services=services,
-            status=model.get("status") or {},
+            pods=tuple(sorted(_seen(self._pods_of.get(key, {}).values()), key=lambda pod: pod.name)),
+            services={name: obj["metadata"]["labels"].get(REVISION, "") for (_, name), obj in services.items()},
+            status=self.models.objects[key].get("status") or {},
             fleet=self.fleet(without=key),
             refused=self.refused.get(key, ""),
         )
 
     def fleet(self, without: Key | None = None) -> Fleet:
-        """Give the fleet, as if one object held nothing.
-
-        Pods hold the GPUs of the node they are bound to. What a plan has decided beyond the pods that are bound is
-        held as well, or two objects would be given the same GPUs.
-        """
-        pods = self.pods.objects.values()
-        held: Counter[str] = held_gpus(pod for pod in pods if without is None or owner_of(pod) != without)
-        for key, document in self.plans.items():
-            if key != without:
-                held.update(_unbound(document, self._bound(key)))
-        return fleet_of((_with_held(node, held[node.name]) for node in self._nodes()), self.site)
-
-    def read(self, node: Json) -> Node:
-        """Read one node as if nobody held its GPUs."""
-        return read_node(node, 0, self.site)
+        """Give the fleet, as if one object held nothing."""
+        return self._ledger.fleet(without)
 
     def holders(self, node: str) -> set[Key]:
         """Name the objects that have planned on a node."""
-        return {key for key, document in self.plans.items() if node in planned_gpus(document)}
+        return self._ledger.planners(node)
 
-    def _bound(self, key: Key) -> Counter[str]:
-        return held_gpus(pod for pod in self.pods.objects.values() if owner_of(pod) == key)
+    def node(self, name: str) -> Node | None:
+        """Give a node as if nobody held its GPUs."""
+        return self._ledger.node(name)
 
-    def _nodes(self) -> Iterable[Node]:
-        """Read each node once for as long as it does not change."""
-        for key, obj in sorted(self.nodes.objects.items()):
-            name = key[1]
-            known = self._read.get(name)
-            if known is None or known[0] is not obj:
-                known = self._read[name] = (obj, self.read(obj))
-            yield known[1]
+    def _node_changed(self, before: Json | None, after: Json | None) -> None:
+        if after is not None:
+            self._ledger.put(after)
+        elif before is not None:
+            self._ledger.drop(before["metadata"]["name"])
+
+    def _pod_changed(self, before: Json | None, after: Json | None) -> None:
+        _move(self._pods_of, before, after)
+        for pod, sign in ((before, -1), (after, 1)):
+            held = None if pod is None else holding(pod)
+            if pod is not None and held is not None:
+                self._ledger.bind(owner_of(pod) or STRANGERS, held[0], sign * held[1])
+
+    def _service_changed(self, before: Json | None, after: Json | None) -> None:
+        _move(self._services_of, before, after)
+
+
+def _move(owned: Owned, before: Json | None, after: Json | None) -> None:
+    """Keep an object with its owner, which a change of labels may change."""
+    for obj in (before, after):
+        owner = None if obj is None else owner_of(obj)
+        if obj is None or owner is None:
+            continue
+        if obj is after:
+            owned.setdefault(owner, {})[key_of(obj)] = obj
+        elif owned.get(owner, {}).pop(key_of(obj), None) is not None and not owned[owner]:
+            del owned[owner]
 
 
 def owner_of(obj: Json) -> Key | None:
@@ -183,11 +206,3 @@ def _seen(pods: Iterable[Json]) -> Iterator[PodSeen]:
     for pod in pods:
         with contextlib.suppress(KeyError, ValueError):
             yield see_pod(pod)
-
-
-def _unbound(document: Json, bound: Counter[str]) -> Counter[str]:
-    return planned_gpus(document) - bound
-
-
-def _with_held(node: Node, held: int) -> Node:
-    return node if held == 0 or node.free == 0 else replace(node, free=max(0, node.free - held))

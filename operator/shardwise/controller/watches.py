@@ -39,7 +39,7 @@ class Watches:
         if self._taken(self._store.models, obj, deleted):
             self._queue.add(key)
         gone = deleted and key not in self._store.models.objects
-        if gone and self._store.plans.pop(key, None) is not None:
+        if gone and self._store.hold(key, None):
             self.wake_waiting()
 
     def pod(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
@@ -61,11 +61,12 @@ class Watches:
 
     def node(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
         """Take in a node. A heartbeat changes nothing for anybody, so it wakes nobody."""
-        before = self._store.nodes.objects.get(key_of(obj))
+        name = obj["metadata"]["name"]
+        before = self._store.node(name)
         if not self._taken(self._store.nodes, slim(obj), deleted):
             return
-        if deleted or before is None or self._store.read(before) != self._store.read(obj):
-            self._queue_all(self._store.holders(obj["metadata"]["name"]))
+        if self._store.node(name) != before:
+            self._queue_all(self._store.holders(name))
             self.wake_waiting()
 
     def wake_waiting(self) -> None:

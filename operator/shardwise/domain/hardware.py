@@ -1,8 +1,8 @@
-"""Facts about GPU products, by the value of the node label ``nvidia.com/gpu.product``.
+"""Facts about GPU products, by the value of a node label, ``nvidia.com/gpu.product`` or ``amd.com/gpu.product-name``.
 
 Bandwidths are bytes per second and one direction, compute is dense FLOP per second. Memory is never taken from here:
 the node's own label says it. Sources: ai-dynamo/aiconfigurator@095f58a51 system files for links and bandwidth,
-NVIDIA's data sheets for the rest.
+the vendors' data sheets for the rest. AMD's Infinity Fabric joins each GPU of a board to each other; its links add up.
 """
 
 from dataclasses import dataclass
@@ -54,6 +54,9 @@ _KINDS: Final = {
         _kind("L4", 0.30, 121, None, 32),
         _kind("RTX-PRO-6000-Blackwell-Server-Edition", 1.6, 500, None, 64),
         _kind("Tesla-T4", 0.32, 65, None, 16),
+        _kind("Instinct_MI300X_OAM", 5.3, 1307, 448, 64),
+        _kind("Instinct_MI325_OAM", 6.0, 1307, 448, 64),
+        _kind("Instinct_MI210", 1.6, 181, None, 32),
     )
 }
 _UNKNOWN_HBM: Final = 1.0 * TERA
@@ -62,8 +65,8 @@ _UNKNOWN_PCIE: Final = 32 * GB
 
 
 def bare_product(product: str) -> str:
-    """Strip the ``NVIDIA-`` prefix that old drivers leave out."""
-    return product.removeprefix("NVIDIA-")
+    """Strip the vendor, which old drivers leave out, and what is appended for shared and partitioned GPUs."""
+    return product.partition("-MIG-")[0].removesuffix("-SHARED").removeprefix("NVIDIA-").removeprefix("AMD_")
 
 
 def gpu_kind(product: str) -> GpuKind:

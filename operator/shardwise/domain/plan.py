@@ -117,6 +117,13 @@ class Plan:
         """Groups in the plan."""
         return len(self.groups)
 
+    def gpus_by_node(self) -> dict[str, int]:
+        """Count the GPUs of each node it uses."""
+        found: dict[str, int] = {}
+        for pod in (pod for group in self.groups for pod in group.pods):
+            found[pod.node] = found.get(pod.node, 0) + pod.gpus
+        return found
+
     @property
     def gpus(self) -> int:
         """GPUs over all replicas."""

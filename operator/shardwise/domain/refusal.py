@@ -83,11 +83,16 @@ class NoRoom:
 
 @dataclass(frozen=True, slots=True)
 class DomainTooSmall:
-    """No NVLink domain (or node, without NVLink) of this product has as many GPUs as a tensor group needs."""
+    """No NVLink domain (or node, without NVLink) of this product has as many GPUs as a tensor group needs.
+
+    The ``largest`` has so many GPUs, on ``usable`` of its ``nodes``.
+    """
 
     product: str
     tensor: int
     largest: int
+    usable: int = 1
+    nodes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from shardwise.domain.platforms import PLATFORMS, Level
 class StatedProduct:
     """What the operator of a cluster states of one GPU product, where labels and the built-in table do not say it.
 
-    ``memory`` is bytes a GPU and stands in for a missing memory label. ``node_labels``, where there are any, choose
-    the nodes without a product label that have this product.
+    ``label`` is the product as a label would spell it. ``memory`` is bytes a GPU and stands in for a missing memory
+    label. ``node_labels``, where there are any, choose the nodes without a product label that have this product.
     """
 
     kind: GpuKind
+    label: str
     memory: int = 0
     node_labels: tuple[tuple[str, str], ...] = ()
 

@@ -5,6 +5,7 @@ Pure, from domain values alone. Messages put the fact with its number and unit f
 
 from shardwise.explain.causes import cause
 from shardwise.explain.documents import demand_fingerprint, plan_document, plan_from_document, refusal_document
+from shardwise.explain.fleet import fleet_document, fleet_text, summary, with_gpus
 from shardwise.explain.plans import plan_message, plan_text
 from shardwise.explain.refusals import hint, refusal_message, refusal_text
 from shardwise.explain.rules import rule
@@ -12,6 +13,8 @@ from shardwise.explain.rules import rule
 __all__ = [
     "cause",
     "demand_fingerprint",
+    "fleet_document",
+    "fleet_text",
     "hint",
     "plan_document",
     "plan_from_document",
@@ -21,4 +24,6 @@ __all__ = [
     "refusal_message",
     "refusal_text",
     "rule",
+    "summary",
+    "with_gpus",
 ]

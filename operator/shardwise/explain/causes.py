@@ -72,9 +72,11 @@ def _short(why: MemoryShort | OverBudget | NoRoom | DomainTooSmall) -> str:
                 f"{plural(wanted, 'stage')} of {plural(gpus, 'GPU')} wanted{bound}, "
                 f"free {product} have room for {slots} ({plural(free, 'free GPU')})"
             )
-        case DomainTooSmall(product, tensor, largest):
+        case DomainTooSmall(product, tensor, largest, usable, nodes):
+            where = f" on {usable} of {nodes} nodes" if nodes > 1 else ""
             return (
-                f"a tensor group of {tensor} exceeds the largest NVLink domain of {product}, {plural(largest, 'GPU')}"
+                f"a tensor group of {tensor} exceeds the largest NVLink domain of {product}, "
+                f"{plural(largest, 'GPU')}{where}"
             )
 
 

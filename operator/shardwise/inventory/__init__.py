@@ -1,7 +1,19 @@
 """The fleet as Kubernetes shows it: Node and Pod objects in, a :class:`~shardwise.domain.fleet.Fleet` out. Pure."""
 
-from shardwise.inventory.fleet import fleet_of, held_gpus, read_fleet
-from shardwise.inventory.nodes import GPU_RESOURCE, read_node
-from shardwise.inventory.pods import gpu_request, is_finished
+from shardwise.inventory.fleet import held_gpus, read_fleet
+from shardwise.inventory.ledger import Ledger
+from shardwise.inventory.nodes import read_node
+from shardwise.inventory.pods import gpu_request, holding, is_finished
+from shardwise.inventory.sightings import settled, sighted
 
-__all__ = ["GPU_RESOURCE", "fleet_of", "gpu_request", "held_gpus", "is_finished", "read_fleet", "read_node"]
+__all__ = [
+    "Ledger",
+    "gpu_request",
+    "held_gpus",
+    "holding",
+    "is_finished",
+    "read_fleet",
+    "read_node",
+    "settled",
+    "sighted",
+]

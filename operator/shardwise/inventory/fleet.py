@@ -1,13 +1,13 @@
 """All nodes and pods together: free GPUs per node."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from shardwise.domain.fleet import Fleet, Node
+from shardwise.domain.fleet import Fleet
 from shardwise.domain.site import FleetSite
-from shardwise.inventory.nodes import KubernetesNode, read_node
-from shardwise.inventory.pods import Pod, gpu_request, is_finished
+from shardwise.inventory.ledger import Ledger
+from shardwise.inventory.nodes import KubernetesNode
+from shardwise.inventory.pods import Pod, holding
 
 
 def read_fleet(
@@ -17,35 +17,23 @@ def read_fleet(
     held: Iterable[tuple[str, int]] = (),
     site: FleetSite | None = None,
 ) -> Fleet:
-    """Read a fleet. O(nodes + pods).
+    """Read a fleet. O(nodes · log nodes + pods).
 
     ``pods`` are all pods of all namespaces: whoever owns them, they hold their GPUs while they are bound and have not
     ended, also on a node that cannot be reached. ``held`` adds GPUs of decided pods that are not bound yet, by node.
     ``site`` says how labels are read.
     """
-    site = site or FleetSite()
-    taken = held_gpus(pods)
-    for node, gpus in held:
-        taken[node] += gpus
-    return fleet_of((read_node(node, taken[_name(node)], site) for node in nodes), site)
-
-
-def fleet_of(nodes: Iterable[Node], site: FleetSite) -> Fleet:
-    """Put nodes that were read together, in name order."""
-    levels = tuple(level.name for level in site.levels)
-    kinds = tuple(one.kind for one in site.products)
-    return Fleet(tuple(sorted(nodes, key=lambda node: node.name)), levels, kinds)
+    ledger: Ledger[str] = Ledger(site)
+    for node in nodes:
+        ledger.put(node)
+    for name, gpus in (*held_gpus(pods).items(), *held):
+        ledger.bind("", name, gpus)
+    return ledger.fleet()
 
 
 def held_gpus(pods: Iterable[Pod]) -> Counter[str]:
     """Count the GPUs that bound pods hold, by node."""
     taken: Counter[str] = Counter()
-    for pod in pods:
-        node = (pod.get("spec") or {}).get("nodeName")
-        if node and not is_finished(pod):
-            taken[node] += gpu_request(pod)
+    for node, gpus in filter(None, map(holding, pods)):
+        taken[node] += gpus
     return taken
-
-
-def _name(node: Mapping[str, Any]) -> str:
-    return str((node.get("metadata") or {}).get("name", ""))

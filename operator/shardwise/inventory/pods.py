@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shardwise.inventory.nodes import GPU_RESOURCE, read_count
+from shardwise.inventory.vendors import RESOURCES, read_count
 
 Pod = Mapping[str, Any]
 
@@ -11,6 +11,16 @@ Pod = Mapping[str, Any]
 def is_finished(pod: Pod) -> bool:
     """Tell whether a pod has ended for good and holds nothing any more."""
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def holding(pod: Pod) -> tuple[str, int] | None:
+    """Give the node a pod is bound to and the GPUs it holds there; ``None`` where it holds none.
+
+    Whoever owns it: it holds them while it is bound and has not ended, also on a node that cannot be reached.
+    """
+    node = (pod.get("spec") or {}).get("nodeName")
+    gpus = 0 if not node or is_finished(pod) else gpu_request(pod)
+    return (str(node), gpus) if gpus else None
 
 
 def gpu_request(pod: Pod) -> int:
@@ -31,9 +41,7 @@ def _largest(containers: Iterable[Mapping[str, Any]], beside: int) -> int:
 
 
 def _requested(container: Mapping[str, Any]) -> int:
+    """Count over all vendors: a node offers GPUs of one. Requests win over limits, as they may only be equal."""
     resources = container.get("resources") or {}
-    for section in ("requests", "limits"):
-        value = (resources.get(section) or {}).get(GPU_RESOURCE)
-        if value is not None:
-            return read_count(value) or 0
-    return 0
+    asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return sum(read_count(asked[resource]) or 0 for resource in RESOURCES & asked.keys())

@@ -31,10 +31,9 @@ def plan(demand: Demand, fleet: Fleet) -> Plan | Refusal:
 
 
 def take(fleet: Fleet, taken: Plan) -> Fleet:
-    """Give the fleet with a plan's GPUs no longer free."""
-    held: dict[str, int] = {}
-    for group in taken.groups:
-        for pod in group.pods:
-            held[pod.node] = held.get(pod.node, 0) + pod.gpus
-    nodes = tuple(replace(node, free=max(0, node.free - held.get(node.name, 0))) for node in fleet.nodes)
+    """Give the fleet with a plan's GPUs no longer free. Nodes it does not use are the same values. O(nodes)."""
+    held = taken.gpus_by_node()
+    nodes = tuple(
+        replace(node, free=max(0, node.free - held[node.name])) if node.name in held else node for node in fleet.nodes
+    )
     return replace(fleet, nodes=nodes)

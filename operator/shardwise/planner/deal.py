@@ -19,28 +19,33 @@ def deal(units: int, bins: Iterable[Bin[Name]], *, evenly: bool = False) -> Mapp
     """Deal units to as few bins as will hold them, leaving the least over; ``None`` when they do not fit.
 
     The smallest bin that holds all; else the largest bins, each exchanged for a smaller one where the others make up
-    for it. The largest are filled first, unless all are to get ``evenly`` much. Ties: the least spare, then the name.
-    No bin is given without a unit. O(bins · log bins), and O(bins) more for each bin taken that may be exchanged.
+    for it, and filled one after the other. ``evenly`` gives all bins equal parts, and prefers the smallest bins that
+    hold one and a unit more. Ties: the least spare, then the name. No bin is given without a unit.
+    O(bins · log bins), and O(bins) more for each bin taken that may be exchanged.
     """
-    chosen = _fewest(units, bins)
-    if chosen is None:
-        return None
-    return _evened(units, chosen) if evenly else _filled(units, chosen)
+    ordered = sorted((one for one in bins if one.units > 0), key=_preference)
+    held = 0
+    for count, largest in enumerate(ordered, start=1):
+        held += largest.units
+        if held >= units:
+            if evenly and count > 1:
+                return _evened(units, _equals(units, ordered, count))
+            return _filled(units, _tightened(held - units, ordered[:count], ordered[count:]))
+    return None
 
 
 def _preference(one: Bin[Name]) -> tuple[int, int, Name]:
     return -one.units, one.spare, one.name
 
 
-def _fewest(units: int, bins: Iterable[Bin[Name]]) -> list[Bin[Name]] | None:
-    """Choose the fewest bins that hold all, then such of them as leave little over; in the order of preference."""
-    ordered = sorted((one for one in bins if one.units > 0), key=_preference)
-    held = 0
-    for count, largest in enumerate(ordered, start=1):
-        held += largest.units
-        if held >= units:
-            return sorted(_tightened(held - units, ordered[:count], ordered[count:]), key=_preference)
-    return None
+def _equals(units: int, ordered: list[Bin[Name]], count: int) -> list[Bin[Name]]:
+    """Choose so many bins that equal parts fit, in the order of preference; the largest where there are not enough."""
+    part = -(-units // count)
+    large = [one for one in ordered if one.units >= part]
+    if len(large) < count:
+        return ordered[:count]
+    large.sort(key=lambda one: (one.units == part, one.units, one.spare, one.name))
+    return sorted(large[:count], key=_preference)
 
 
 def _tightened(over: int, chosen: list[Bin[Name]], unused: list[Bin[Name]]) -> list[Bin[Name]]:
@@ -55,7 +60,7 @@ def _tightened(over: int, chosen: list[Bin[Name]], unused: list[Bin[Name]]) -> l
         over -= one.units - best.units
         unused = [other for other in unused if other is not best] if fitting else unused
         kept.append(best)
-    return kept
+    return sorted(kept, key=_preference)
 
 
 def _filled(units: int, chosen: Sequence[Bin[Name]]) -> Mapping[Name, int]:

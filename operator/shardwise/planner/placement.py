@@ -18,8 +18,8 @@ from shardwise.domain.fleet import Node
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import GroupPlacement, PodPlacement
 from shardwise.planner.deal import Bin, deal, natural
-from shardwise.planner.pools import Pool
-from shardwise.planner.rooms import Rooms, Scope, Shape, Shapes, shape_of
+from shardwise.planner.pools import Pool, Shape, Shapes
+from shardwise.planner.rooms import Rooms, Scope
 from shardwise.planner.together import MOST_DOMAINS, fewest_parts
 
 Shares = Mapping[int, int]
@@ -31,6 +31,8 @@ def place(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, .
 
     O(nodes), then O(places + domains in a place) for each replica.
     """
+    if _groups_there_are_slots_for(pool, layout) < demand.replicas:
+        return None
     rooms = Rooms(pool, layout.tensor)
     groups: list[GroupPlacement] = []
     for replica in range(demand.replicas):
@@ -43,7 +45,10 @@ def place(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, .
 
 def shapes(pool: Pool) -> Shapes:
     """Count the domains of a pool by the free GPUs of their nodes. O(nodes); large fleets have few shapes."""
-    return Counter(shape_of(nodes) for _, nodes in pool.domains)
+    found: Counter[Shape] = Counter()
+    for counted in pool.shapes.values():
+        found.update(counted)
+    return found
 
 
 def stage_slots(counted: Shapes, tensor: int) -> int:
@@ -53,7 +58,18 @@ def stage_slots(counted: Shapes, tensor: int) -> int:
 
 def largest_domain(pool: Pool) -> int:
     """Give the GPUs of the pool's largest NVLink domain, whether free or not."""
-    return max((sum(node.gpus for node in nodes) for _, nodes in pool.domains), default=0)
+    return sum(node.gpus for node in pool.largest_domain)
+
+
+def nodes_of_largest_domain(pool: Pool) -> tuple[int, int]:
+    """Count the usable nodes of the pool's largest NVLink domain, and all its nodes."""
+    nodes = pool.largest_domain
+    return len(nodes), len(nodes) + (pool.left_out.get(nodes[0].domain, 0) if pool.kind.rack else 0)
+
+
+def _groups_there_are_slots_for(pool: Pool, layout: Layout) -> int:
+    """Count the groups that fit, each inside one bounding place: exact, as slots are, and cheaper than placing them."""
+    return sum(stage_slots(counted, layout.tensor) // layout.pipeline for counted in pool.shapes.values())
 
 
 def _place_group(rooms: Rooms, layout: Layout, left: int) -> tuple[Shares, int] | None:
@@ -231,7 +247,7 @@ def _position(nodes: Sequence[Node]) -> tuple[object, ...]:
 def _hosts(rooms: Rooms, number: int, pods: int, share: int) -> Iterable[Node]:
     """Choose the nodes of a domain for so many pods, in name order; a node stands once for each pod it gets."""
     by_name = {node.name: node for node in rooms.nodes[number]}
-    bins = [Bin(name, rooms.free[name] // share, rooms.free[name] % share) for name in by_name]
+    bins = [Bin(name, *divmod(rooms.free(node), share)) for name, node in by_name.items()]
     dealt = deal(pods, bins) or {}
     return [by_name[name] for name in sorted(dealt, key=natural) for _ in range(dealt[name])]
 

@@ -1,14 +1,20 @@
 """Which nodes a demand may use, grouped by GPU product; and why the others may not."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.fleet import NVIDIA, Fleet, Node, Taint
 from shardwise.domain.hardware import GpuKind, bare_product
 from shardwise.planner.affinity import matches_any
+
+Shape = tuple[int, ...]
+"""The free GPUs of each node of a domain, sorted."""
+
+Shapes = Mapping[Shape, int]
+"""How many domains have a shape."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,7 @@ class Pool:
     smallest GPU among them, ``node_sizes`` the GPU counts their nodes come with. ``places`` are the nodes' places at
     the level a group must stay inside, where there is one. ``resource`` is what a pod asks for to get such a GPU.
     ``joined``: nodes count as one domain although no NVLink joins them, since a pin asks for wider tensor groups.
+    ``left_out`` counts the nodes of the product that may not be used, by NVLink domain.
     """
 
     kind: GpuKind
@@ -28,6 +35,7 @@ class Pool:
     node_sizes: frozenset[int]
     places: tuple[str, ...] = ()
     resource: str = NVIDIA
+    left_out: Mapping[str, int] = field(default_factory=dict)
     joined: bool = False
 
     @property
@@ -49,6 +57,24 @@ class Pool:
             found.setdefault((bound, "" if self.joined else node.domain), []).append(node)
         return tuple((bound, nodes) for (bound, _), nodes in sorted(found.items(), key=lambda one: one[0]))
 
+    @cached_property
+    def shapes(self) -> Mapping[str, Shapes]:
+        """How many domains have which free GPUs, by bounding place; large fleets have few shapes. Worked out once."""
+        found: dict[str, Counter[Shape]] = {}
+        for bound, nodes in self.domains:
+            found.setdefault(bound, Counter())[shape_of(nodes)] += 1
+        return found
+
+    @cached_property
+    def largest_domain(self) -> list[Node]:
+        """The usable nodes of the NVLink domain with the most GPUs, whether free or not. Worked out once."""
+        return max((nodes for _, nodes in self.domains), key=lambda nodes: sum(node.gpus for node in nodes))
+
+
+def shape_of(nodes: Sequence[Node]) -> Shape:
+    """Give the free GPUs of the nodes of a domain, sorted."""
+    return (nodes[0].free,) if len(nodes) == 1 else tuple(sorted(node.free for node in nodes))
+
 
 @dataclass(frozen=True, slots=True)
 class Eligible:
@@ -62,6 +88,7 @@ def eligible(demand: Demand, fleet: Fleet) -> Eligible:
     """Sort a fleet's nodes into the pools a demand may use. O(nodes)."""
     excluded: Counter[str] = Counter()
     pools: dict[tuple[str, str], list[Node]] = {}
+    left_out: dict[str, Counter[str]] = {}
     wanted = _Wanted(demand, fleet)
     for node in fleet.nodes:
         why_not = wanted.why_not(node)
@@ -69,11 +96,12 @@ def eligible(demand: Demand, fleet: Fleet) -> Eligible:
             pools.setdefault((wanted.bare(node.product), node.resource), []).append(node)
         else:
             excluded[why_not] += 1
-    found = sorted((_pool(demand, fleet, nodes) for nodes in pools.values()), key=lambda pool: pool.product)
-    return Eligible(tuple(found), tuple(sorted(excluded.items())))
+            left_out.setdefault(wanted.bare(node.product), Counter())[node.domain] += 1
+    found = (_pool(demand, fleet, nodes, left_out.get(bare, {})) for (bare, _), nodes in pools.items())
+    return Eligible(tuple(sorted(found, key=lambda pool: pool.product)), tuple(sorted(excluded.items())))
 
 
-def _pool(demand: Demand, fleet: Fleet, nodes: list[Node]) -> Pool:
+def _pool(demand: Demand, fleet: Fleet, nodes: list[Node], left_out: Mapping[str, int]) -> Pool:
     nodes.sort(key=lambda node: node.name)
     return Pool(
         kind=fleet.kind(nodes[0].product),
@@ -83,6 +111,7 @@ def _pool(demand: Demand, fleet: Fleet, nodes: list[Node]) -> Pool:
         node_sizes=frozenset(node.gpus for node in nodes),
         places=() if demand.within is None else tuple(fleet.place(node, demand.within) for node in nodes),
         resource=nodes[0].resource,
+        left_out=left_out,
     )
 
 
@@ -117,9 +146,18 @@ class _Wanted:
         if demand.node_affinity and not matches_any(demand.node_affinity, dict(node.labels)):
             return "does not match `spec.placement.nodeAffinity`"
         if demand.within is not None and not self._fleet.place(node, demand.within):
-            lacks = "has no place at the level" if demand.within in self._fleet.levels else "lacks the label"
-            return f"{lacks} `{demand.within}` of `spec.placement.within`"
+            return _no_place(demand.within, self._fleet.levels)
         return None
+
+
+def _no_place(within: str, levels: tuple[str, ...]) -> str:
+    if within in levels:
+        return f"has no place at the level `{within}` of `spec.placement.within`"
+    # A label key of one's own has a prefix; a word alone is more likely a level that is not configured.
+    known = (
+        "" if "/" in within else f", and no level has this name (known are {', '.join(('node', 'domain', *levels))})"
+    )
+    return f"lacks the label `{within}` of `spec.placement.within`{known}"
 
 
 def _untolerated(node: Node, tolerations: Sequence[Toleration]) -> str | None:

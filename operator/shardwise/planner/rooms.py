@@ -6,17 +6,11 @@ and a group fits a place if and only if the place has a slot for each of its sta
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from shardwise.domain.fleet import Node
-from shardwise.planner.pools import Pool
-
-Shape = tuple[int, ...]
-"""The free GPUs of each node of a domain, sorted."""
-
-Shapes = Mapping[Shape, int]
-"""How many domains have a shape."""
+from shardwise.planner.pools import Pool, Shape, shape_of
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +35,7 @@ class Rooms:
     def __init__(self, pool: Pool, tensor: int) -> None:
         self.tensor = tensor
         self.rack = pool.shares_stages
-        self.free = {node.name: node.free for node in pool.nodes}
+        self._taken: dict[str, int] = {}
         self.levels: list[dict[tuple[str, ...], Scope]] = [{} for _ in range(_height(pool) + 1)]
         self.nodes = [nodes for _, nodes in pool.domains]
         self.shapes = [shape_of(nodes) for nodes in self.nodes]
@@ -55,6 +49,10 @@ class Rooms:
                 scope.slots += sum(shape) // tensor
                 scope.held.setdefault(shape, []).append(number)
 
+    def free(self, node: Node) -> int:
+        """Count the GPUs of a node that no pod was given."""
+        return node.free - self._taken.get(node.name, 0)
+
     def slots(self, number: int) -> int:
         """Count the stages a domain has room for."""
         return sum(self.shapes[number]) // self.tensor
@@ -62,8 +60,8 @@ class Rooms:
     def take(self, number: int, node: str, gpus: int) -> None:
         """Let a pod have GPUs of a node of a domain."""
         before = self.shapes[number]
-        self.free[node] -= gpus
-        after = self.shapes[number] = tuple(sorted(self.free[one.name] for one in self.nodes[number]))
+        self._taken[node] = self._taken.get(node, 0) + gpus
+        after = self.shapes[number] = tuple(sorted(map(self.free, self.nodes[number])))
         for scope in self._scopes[number]:
             numbers = scope.held[before]
             del numbers[bisect_left(numbers, number)]
@@ -88,11 +86,6 @@ class Rooms:
                 inner.placed = True
             yield scope
             inner = scope
-
-
-def shape_of(nodes: Sequence[Node]) -> Shape:
-    """Give the free GPUs of the nodes of a domain, sorted."""
-    return (nodes[0].free,) if len(nodes) == 1 else tuple(sorted(node.free for node in nodes))
 
 
 def _height(pool: Pool) -> int:

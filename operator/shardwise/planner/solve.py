@@ -15,7 +15,7 @@ from shardwise.planner.legality import illegal
 from shardwise.planner.links import Links
 from shardwise.planner.memory import memory_use
 from shardwise.planner.notes import notes
-from shardwise.planner.placement import largest_domain, place, shapes, stage_slots
+from shardwise.planner.placement import largest_domain, nodes_of_largest_domain, place, shapes, stage_slots
 from shardwise.planner.pools import Eligible, Pool
 
 
@@ -121,7 +121,8 @@ def _memory_short(pool: Pool, use: MemoryUse) -> MemoryShort:
 def _crowded(demand: Demand, facts: _PoolFacts, layout: Layout) -> Cause | None:
     """Count before placing: cheap, and enough to rule out most layouts."""
     if layout.tensor > facts.largest_domain:
-        return DomainTooSmall(facts.pool.product, layout.tensor, facts.largest_domain)
+        usable, nodes = nodes_of_largest_domain(facts.pool)
+        return DomainTooSmall(facts.pool.product, layout.tensor, facts.largest_domain, usable, nodes)
     wanted = layout.pipeline * demand.replicas
     slots = facts.slots(layout.tensor)
     if slots < wanted:
@@ -130,10 +131,14 @@ def _crowded(demand: Demand, facts: _PoolFacts, layout: Layout) -> Cause | None:
 
 
 def _no_room(demand: Demand, candidate: Candidate) -> NoRoom:
+    """Count inside the places a group must stay in: the largest of them, or those that hold whole groups."""
     pool, layout = candidate.pool, candidate.layout
     free = sum(node.free for node in pool.nodes)
-    slots = stage_slots(shapes(pool), layout.tensor)
-    return NoRoom(pool.product, layout.pipeline * demand.replicas, slots, layout.tensor, free, demand.within)
+    slots = [stage_slots(counted, layout.tensor) for counted in pool.shapes.values()]
+    wanted, found = layout.pipeline, max(slots)
+    if found >= wanted:
+        wanted, found = wanted * demand.replicas, sum(one - one % layout.pipeline for one in slots)
+    return NoRoom(pool.product, wanted, found, layout.tensor, free, demand.within)
 
 
 def _links(facts: _PoolFacts, layout: Layout) -> Links:

@@ -1,0 +1,71 @@
+"""Who holds the GPUs of a node: the fleet as people want to see it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from shardwise.domain.fleet import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """GPUs that one holder has on a node. ``by`` is ``namespace/name`` of an object; empty for all who are none.
+
+    Where a plan is to be shown, ``ranks`` are those of a ``replica`` on the node, in order; ``tensor`` of them make a
+    stage.
+    """
+
+    by: str
+    gpus: int
+    ranks: tuple[int, ...] = ()
+    tensor: int = 0
+    replica: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Occupied:
+    """A node, as if nobody held its GPUs, and who does. Holders come in name order, strangers last."""
+
+    node: Node
+    holdings: tuple[Holding, ...] = ()
+
+    @property
+    def held(self) -> int:
+        """GPUs that somebody holds; of a broken node they may be more than it has."""
+        return sum(holding.gpus for holding in self.holdings)
+
+    @property
+    def free(self) -> int:
+        """GPUs that a plan may have."""
+        return max(0, self.node.free - self.held)
+
+    @property
+    def lost(self) -> int:
+        """GPUs that nobody holds and nobody may have, as the node is left out."""
+        return max(0, self.node.gpus - self.held) if self.node.exclusion is not None else 0
+
+    @property
+    def why_left_out(self) -> str:
+        """Why nobody may have its free GPUs, with what tells of it; empty where somebody may."""
+        if self.node.exclusion is None:
+            return ""
+        return self.node.exclusion.value + (f" ({self.node.detail})" if self.node.detail else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """GPUs of several nodes together."""
+
+    gpus: int
+    free: int
+    held: int
+    lost: int
+
+
+def totals(fleet: Collection[Occupied]) -> Totals:
+    """Add up the GPUs of nodes."""
+    return Totals(
+        gpus=sum(one.node.gpus for one in fleet),
+        free=sum(one.free for one in fleet),
+        held=sum(one.held for one in fleet),
+        lost=sum(one.lost for one in fleet),
+    )

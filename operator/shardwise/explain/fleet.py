@@ -1,0 +1,118 @@
+"""The fleet in words and as data: products, NVLink domains, nodes, and who holds which GPUs."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any, Final
+
+from shardwise.domain.fleet import Exclusion
+from shardwise.domain.occupancy import Occupied, totals
+from shardwise.domain.units import gib, plural
+
+STRANGERS: Final = "others"
+"""What all who hold GPUs and are none of our objects are called."""
+
+_HELD: Final = "■"
+_FREE: Final = "□"
+_LOST: Final = "×"
+_NO_PRODUCT: Final = "no product label"
+
+
+def fleet_text(fleet: Sequence[Occupied], levels: Sequence[str]) -> str:
+    """Say the fleet node by node: ■ a GPU that is held, □ one that is free, × one that nobody may have."""
+    return "\n".join(_lines(fleet, levels))
+
+
+def fleet_document(fleet: Sequence[Occupied], levels: Sequence[str]) -> dict[str, Any]:
+    """Give the fleet as JSON data. Memory is bytes a GPU; nodes without GPUs are counted and not listed."""
+    shown = with_gpus(fleet)
+    return {
+        "totals": {"nodes": len(shown), "nodesWithoutGpus": len(fleet) - len(shown), **asdict(totals(shown))},
+        "domains": [
+            _domain(name, list(nodes)) for name, nodes in groupby(_ordered(shown), lambda one: one.node.domain)
+        ],
+        "nodes": [_node(one, levels) for one in shown],
+    }
+
+
+def with_gpus(fleet: Iterable[Occupied]) -> list[Occupied]:
+    """Give the nodes that have GPUs."""
+    return [one for one in fleet if one.node.exclusion is not Exclusion.NO_GPUS]
+
+
+def summary(fleet: Sequence[Occupied]) -> str:
+    """Count nodes and GPUs in one line."""
+    found = totals(fleet)
+    held = f", {found.held} held" if found.held else ""
+    lost = f", {found.lost} left out" if found.lost else ""
+    return f"{plural(len(fleet), 'node')}, {plural(found.gpus, 'GPU')}: {found.free} free{held}{lost}"
+
+
+def _ordered(fleet: Iterable[Occupied]) -> list[Occupied]:
+    return sorted(fleet, key=lambda one: (one.node.product, one.node.domain, one.node.name))
+
+
+def _lines(fleet: Sequence[Occupied], levels: Sequence[str]) -> Iterator[str]:
+    shown = with_gpus(fleet)
+    yield summary(shown)
+    width = max((len(one.node.name) for one in shown), default=0)
+    bars = max((one.node.gpus for one in shown), default=0)
+    for product, members in groupby(_ordered(shown), lambda one: one.node.product):
+        nodes = list(members)
+        yield f"{product or _NO_PRODUCT} ({gib(nodes[0].node.memory)} a GPU): {summary(nodes)}"
+        for name, inside in groupby(nodes, lambda one: one.node.domain):
+            yield from _domain_lines(name, list(inside), levels, width, bars)
+    if len(shown) < len(fleet):
+        yield f"and {plural(len(fleet) - len(shown), 'node')} without GPUs"
+
+
+def _domain_lines(name: str, nodes: Sequence[Occupied], levels: Sequence[str], width: int, bars: int) -> Iterator[str]:
+    """Head a domain of several nodes with its name; a node that is its own domain stands alone."""
+    alone = name == nodes[0].node.name
+    if not alone:
+        yield f"  NVLink domain {name}: {summary(nodes)}{_places(nodes[0], levels)}"
+    for one in nodes:
+        said = [f"{one.free} of {one.node.gpus} free", *_holders(one), one.why_left_out]
+        indent = "  " if alone else "    "
+        rest = "   ".join(part for part in said if part) + (_places(one, levels) if alone else "")
+        yield f"{indent}{one.node.name:<{width}}  {_bar(one):<{bars}}  {rest}"
+
+
+def _places(one: Occupied, levels: Sequence[str]) -> str:
+    named = ", ".join(f"{level} {place}" for level, place in zip(levels, one.node.places, strict=False) if place)
+    return f"   in {named}" if named else ""
+
+
+def _bar(one: Occupied) -> str:
+    held = min(one.held, one.node.gpus)
+    return _HELD * held + _FREE * one.free + _LOST * (one.node.gpus - held - one.free)
+
+
+def _holders(one: Occupied) -> Iterator[str]:
+    return (f"{holding.by or STRANGERS} {holding.gpus}" for holding in one.holdings)
+
+
+def _domain(name: str, nodes: Sequence[Occupied]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "product": nodes[0].node.product,
+        "nodes": [one.node.name for one in nodes],
+        **asdict(totals(nodes)),
+    }
+
+
+def _node(one: Occupied, levels: Sequence[str]) -> Mapping[str, Any]:
+    node = one.node
+    excluded = None if node.exclusion is None else {"reason": node.exclusion.value, "detail": node.detail}
+    return {
+        "name": node.name,
+        "product": node.product,
+        "resource": node.resource,
+        "memory": node.memory,
+        "domain": node.domain,
+        "places": {level: place for level, place in zip(levels, node.places, strict=False) if place},
+        "gpus": node.gpus,
+        "free": one.free,
+        "held": [{"by": holding.by or None, "gpus": holding.gpus} for holding in one.holdings],
+        "excluded": excluded,
+    }

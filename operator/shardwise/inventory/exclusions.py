@@ -1,0 +1,96 @@
+"""Why a node's GPUs may not be used, from what its labels and conditions say; with what tells of it.
+
+Labels are those of NVIDIA's GPU feature discovery (k8s-device-plugin v0.20); conditions those of NVSentinel, which are
+True when something is wrong.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final
+
+from shardwise.domain.fleet import Exclusion
+from shardwise.domain.site import FleetSite
+from shardwise.inventory.vendors import Labels, Vendor, is_mixed, read_count
+
+_REPLICAS: Final = "nvidia.com/gpu.replicas"
+_SHARING: Final = "nvidia.com/gpu.sharing-strategy"
+_MIG_CONFIG: Final = "nvidia.com/mig.config"
+_DISPLAY: Final = "-DGX-Display"
+"""The graphics card of a DGX station: its labels and those of the GPUs overwrite one another in turn."""
+
+_FAULTS: Final = re.compile(r"Gpu\w+Watch|SysLogs\w+")
+"""Conditions of NVSentinel's GPU and system log monitors."""
+
+Reason = tuple[Exclusion, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was read of a node: ``offered`` GPUs by its device plugin, bytes of ``memory`` a GPU."""
+
+    vendor: Vendor
+    product: str
+    offered: int
+    memory: int
+    labels: Labels
+    conditions: Mapping[str, str]
+    cordoned: bool
+
+
+def exclusion(seen: Seen, site: FleetSite) -> Reason | None:
+    """Give the first reason that holds, the one the owner of the node would name first, and what tells of it."""
+    return next(chain(_of_sharing(seen), _of_labels(seen), _of_health(seen, site)), None)
+
+
+def _of_sharing(seen: Seen) -> Iterator[Reason]:
+    """``gpu.replicas`` is 0 on a GPU in MIG mode; the strategy ``single`` shows in the product, ``mixed`` in keys."""
+    labels = seen.labels
+    sliced = labels.get(_MIG_CONFIG, "all-disabled") not in ("all-disabled", "")
+    profile = next((key for key in labels if key.startswith("nvidia.com/mig-") and key.endswith(".count")), "")
+    if "-MIG-" in seen.product or labels.get(_REPLICAS) == "0" or sliced or profile:
+        yield Exclusion.PARTITIONED, _told(labels, _MIG_CONFIG, profile, seen.vendor.product)
+    strategy = labels.get(_SHARING, "none")
+    copies = read_count(labels.get(_REPLICAS)) or 1
+    if seen.product.endswith("-SHARED") or copies > 1 or strategy not in ("none", ""):
+        yield Exclusion.SHARED, _told(labels, *((_REPLICAS, _SHARING) if copies > 1 else (_SHARING,)))
+
+
+def _of_labels(seen: Seen) -> Iterator[Reason]:
+    mixed = is_mixed(seen.vendor, seen.labels, seen.offered) or seen.product.endswith(_DISPLAY)
+    if seen.offered == 0:
+        has_some = bool(seen.product) or seen.vendor.product in seen.labels
+        yield (
+            (Exclusion.OFFERS_NONE, f"no {seen.vendor.resource} is allocatable")
+            if has_some
+            else (Exclusion.NO_GPUS, "")
+        )
+    if mixed:
+        count = seen.labels.get(seen.vendor.count or "", "")
+        yield Exclusion.MIXED, f"{seen.offered} are offered, labels describe {count}" if count else seen.product
+    if not seen.product:
+        yield Exclusion.NO_PRODUCT, seen.vendor.product
+    if not seen.memory:
+        yield Exclusion.NO_MEMORY, seen.vendor.memory
+
+
+def _of_health(seen: Seen, site: FleetSite) -> Iterator[Reason]:
+    ready = seen.conditions.get("Ready", "True")
+    if ready != "True":
+        yield Exclusion.NOT_READY, f"Ready is {ready}"
+    if seen.cordoned:
+        yield Exclusion.CORDONED, ""
+    for name, status in sorted(seen.conditions.items()):
+        if status == "True" and (name in site.fault_conditions or _FAULTS.fullmatch(name)):
+            yield Exclusion.FAULTY, name
+
+
+def _told(labels: Labels, *keys: str) -> str:
+    """Name the first of the labels that is there."""
+    return next((f"{key}={labels[key]}" for key in keys if labels.get(key)), "")
+
+
+def conditions_of(status: Mapping[str, Any]) -> Mapping[str, str]:
+    """Give the status of each condition by its type."""
+    return {str(one.get("type")): str(one.get("status")) for one in status.get("conditions") or ()}

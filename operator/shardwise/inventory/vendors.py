@@ -1,0 +1,72 @@
+"""How each vendor's device plugin and labeller name a node's GPUs.
+
+Sources: NVIDIA/k8s-device-plugin v0.20 internal/lm (GPU feature discovery); ROCm/k8s-device-plugin
+cmd/k8s-node-labeller. NVIDIA's memory label counts MiB, AMD's GiB with a ``G`` behind.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from shardwise.domain.fleet import AMD, NVIDIA
+from shardwise.domain.units import GIB, MIB
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """The extended resource a pod asks for, and the labels that describe the GPUs.
+
+    ``count`` may be absent: AMD labels none. ``memory_bytes`` reads the memory label, 0 where it says nothing.
+    """
+
+    resource: str
+    product: str
+    memory: str
+    count: str | None
+    memory_bytes: Callable[[str], int]
+
+
+def read_count(value: object) -> int | None:
+    """Read a whole number such as ``"8"``; ``None`` where it is none."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+VENDORS: Final = (
+    Vendor(
+        NVIDIA,
+        "nvidia.com/gpu.product",
+        "nvidia.com/gpu.memory",
+        "nvidia.com/gpu.count",
+        lambda text: (read_count(text) or 0) * MIB,
+    ),
+    Vendor(
+        AMD,
+        "amd.com/gpu.product-name",
+        "amd.com/gpu.vram",
+        None,
+        lambda text: (read_count(text.removesuffix("G")) or 0) * GIB,
+    ),
+)
+RESOURCES: Final = frozenset(vendor.resource for vendor in VENDORS)
+
+
+def vendor_of(labels: Labels, allocatable: Mapping[str, object]) -> Vendor:
+    """Name the vendor of a node's GPUs: whose GPUs it offers, else whose labels it has, else NVIDIA."""
+    offered = (vendor for vendor in VENDORS if read_count(allocatable.get(vendor.resource)))
+    labelled = (vendor for vendor in VENDORS if vendor.product in labels)
+    return next(offered, None) or next(labelled, VENDORS[0])
+
+
+def is_mixed(vendor: Vendor, labels: Labels, offered: int) -> bool:
+    """Tell whether the labels describe only one of several products of a node.
+
+    NVIDIA's count is that of one product, and labels of several overwrite one another; AMD's labeller then writes one
+    label for each value, in place of the plain one.
+    """
+    counted = read_count(labels.get(vendor.count)) if vendor.count is not None else None
+    if counted is not None and offered > counted:
+        return True
+    return vendor.product not in labels and any(key.startswith(f"{vendor.product}.") for key in labels)
