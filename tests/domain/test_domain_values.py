@@ -135,7 +135,7 @@ def test_reasons_of_refusals_are_stable() -> None:
 
 def test_objectives_and_rules_are_the_words_of_the_object() -> None:
     assert [objective.value for objective in Objective] == ["fewest-gpus", "latency", "throughput"]
-    assert len({rule.value for rule in Rule}) == 6
+    assert len({rule.value for rule in Rule}) == 7
 
 
 def test_a_demand_asks_for_one_replica_with_nothing_pinned_unless_said() -> None:
@@ -146,7 +146,7 @@ def test_a_demand_asks_for_one_replica_with_nothing_pinned_unless_said() -> None
 
 def test_models_that_differ_are_told_apart() -> None:
     model_8b = facts(LLAMA_8B)
-    cut = replace(model_8b, layers=model_8b.layers[:5])
+    cut = replace(model_8b, order=model_8b.order[:5])
     assert cut != model_8b
     assert len({model_8b, cut, facts(R1), facts(LLAMA_8B, "fp8")}) == 4
     assert hash(replace(model_8b)) == hash(model_8b)

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardwise.domain.fleet import Exclusion, Fleet
+from shardwise.domain.platforms import Level
+from shardwise.domain.site import FleetSite
 from shardwise.domain.units import MIB
 from shardwise.inventory import gpu_request, held_gpus, read_fleet
 from shardwise.inventory.nodes import read_node
@@ -55,31 +57,28 @@ def test_every_sample_says_where_it_was_found(sample: Json) -> None:
 
 
 UNUSABLE = {
-    "dgx-a100-heterogeneous-flapping 0": ("NVIDIA-DGX-Display", Exclusion.NO_MEMORY),
+    "dgx-a100-heterogeneous-flapping 0": ("NVIDIA-DGX-Display", Exclusion.MIXED),
     "dgx-a100-heterogeneous-flapping 1": ("NVIDIA-A100-SXM4-80GB", Exclusion.SHARED),
     "oci-oke-rdma-topology 0": ("", Exclusion.NO_PRODUCT),
     "oci-oke-gb200-host 0": ("", Exclusion.NO_PRODUCT),
     "amd-instinct-mi210 0": ("", Exclusion.NO_PRODUCT),
-    "a100-pcie-40gb-supermicro-mig-mixed 0": ("A100-PCIE-40GB", None),
+    "a100-pcie-40gb-supermicro-mig-mixed 0": ("A100-PCIE-40GB", Exclusion.PARTITIONED),
 }
 
 
 @pytest.mark.parametrize("name", UNUSABLE)
 def test_a_sample_that_lacks_what_is_needed_is_left_out(name: str) -> None:
-    """Another vendor's, another feature's labels alone, labels that flap.
-
-    The last one is an excerpt that lost its `mig.config`: what is left of it reads like a whole GPU.
-    """
+    """Another vendor's, another feature's labels alone, labels that flap, partitions that only their profiles tell."""
     labels = {key: str(value) for key, value in STATES[name].items()}
     read = read_node({"metadata": {"labels": labels}, "status": {"allocatable": {"nvidia.com/gpu": "4"}}}, 0)
     assert (read.product, read.exclusion) == UNUSABLE[name]
-    assert read.free == (4 if read.exclusion is None else 0)
+    assert read.free == 0
 
 
 LABELLED: dict[str, tuple[Json, int, int, Exclusion | None]] = {
     "a negative count": ({"nvidia.com/gpu.count": "-8"}, 8, 81559, None),
     "a count with a unit": ({"nvidia.com/gpu.count": "8 GPUs"}, 8, 81559, None),
-    "a count of none": ({"nvidia.com/gpu.count": "0"}, 0, 81559, Exclusion.NO_GPUS),
+    "a count of none": ({"nvidia.com/gpu.count": "0"}, 0, 81559, Exclusion.MIXED),
     "a huge count": ({"nvidia.com/gpu.count": LONGEST}, 8, 81559, None),
     "a negative memory": ({"nvidia.com/gpu.memory": "-81559"}, 8, 0, Exclusion.NO_MEMORY),
     "a memory in words": ({"nvidia.com/gpu.memory": "much"}, 8, 0, Exclusion.NO_MEMORY),
@@ -112,7 +111,7 @@ def test_a_label_that_is_wrong_is_no_number(labels: Json, gpus: int, memory: int
     [
         (({"nvidia.com/mig.config": "all-1g.10gb"}, {"unschedulable": True}), Exclusion.PARTITIONED),
         (({"nvidia.com/gpu.replicas": "2"}, {"unschedulable": True}), Exclusion.SHARED),
-        (({}, {"gpus": "0", "unschedulable": True}), Exclusion.NO_GPUS),
+        (({}, {"gpus": "0", "unschedulable": True}), Exclusion.OFFERS_NONE),
         (({}, {"unschedulable": True, "conditions": [{"type": "Ready", "status": "False"}]}), Exclusion.NOT_READY),
         (({}, {"unschedulable": True, "conditions": [{"type": "GpuMemWatch", "status": "True"}]}), Exclusion.CORDONED),
     ],
@@ -159,7 +158,8 @@ def test_any_cluster_is_read_the_same_in_any_order(found: list[Json], running: l
 
 
 def test_an_empty_cluster_is_an_empty_fleet_with_its_levels() -> None:
-    assert read_fleet([], [], levels=["rack", "zone"]) == Fleet((), ("rack", "zone"))
+    levels = (Level("rack", ("example.com/rack",)), Level("zone", ("topology.kubernetes.io/zone",)))
+    assert read_fleet([], [], site=FleetSite(levels=levels)) == Fleet((), ("rack", "zone"))
 
 
 ASKED: dict[str, tuple[Json, int]] = {

@@ -43,5 +43,6 @@ def _largest(containers: Iterable[Mapping[str, Any]], beside: int) -> int:
 def _requested(container: Mapping[str, Any]) -> int:
     """Count over all vendors: a node offers GPUs of one. Requests win over limits, as they may only be equal."""
     resources = container.get("resources") or {}
-    asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    stated = {key: value for key, value in (resources.get("requests") or {}).items() if value is not None}
+    asked = {**(resources.get("limits") or {}), **stated}
     return sum(read_count(asked[resource]) or 0 for resource in RESOURCES & asked.keys())

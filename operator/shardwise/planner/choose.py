@@ -45,7 +45,7 @@ def preference(demand: Demand, candidate: Candidate) -> SortKey:
             first = (estimate.seconds_per_token, layout.world_size)
         case Objective.THROUGHPUT:
             first = (-estimate.tokens_per_second_per_gpu, layout.world_size)
-    return (candidate.tight, *first, *last)
+    return (candidate.tight, candidate.pool.joined, *first, *last)
 
 
 def is_uneven(candidate: Candidate) -> bool:
@@ -68,6 +68,8 @@ def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
     """Say why a candidate that fits was not taken: the first part of the preference in which it is worse."""
     if loser.tight and not chosen.tight:
         return Tight(loser.memory.slack, wanted_slack(loser.memory))
+    if loser.pool.joined and not chosen.pool.joined:
+        return Preferred("its tensor groups would cross nodes without NVLink")
     if demand.objective is Objective.LATENCY:
         return Slower("time per token", loser.estimate.seconds_per_token / chosen.estimate.seconds_per_token)
     if demand.objective is Objective.THROUGHPUT:
