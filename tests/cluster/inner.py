@@ -1,12 +1,13 @@
 """A run of pytest within a test: what a whole run does when it fails, is interrupted, or is given a cluster."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.cluster.processes import is_running
+from tests.cluster.processes import LIMIT, die_with_parent, is_running
 from tests.support.repository import ROOT
 
 
@@ -32,7 +33,25 @@ def pytest_in(folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         process_group=0,
+        preexec_fn=_as_in_a_terminal,  # noqa: PLW1509 - calls the kernel only
     )
+
+
+def _as_in_a_terminal() -> None:
+    """Take ctrl-C also where a shell started us in the background, and so told all its children to ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    die_with_parent()
+
+
+def ended(run: subprocess.Popen[str], limit: float = 2 * LIMIT) -> str:
+    """Wait for a run to end by itself, and give what it printed; one that does not is killed."""
+    try:
+        said, _ = run.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        run.kill()  # what it started ends with it
+        said, _ = run.communicate()
+        raise TimeoutError(f"waited {limit:g} s in vain for: the end of the inner run; it said:\n{said}") from None
+    return said
 
 
 def alive_in(folder: Path) -> Sequence[str]:

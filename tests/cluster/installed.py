@@ -78,10 +78,10 @@ class Running:
         self.plane.kubectl("wait", "--for=condition=Ready", f"shardedmodel/{name}", "-n", MODELS, f"--timeout={LIMIT}s")
         return self.until(lambda: self._settled(name), f"{name} Ready for its present generation")
 
-    def until(self, so: Callable[[], Any], what: str) -> Any:
+    def until(self, so: Callable[[], Any], what: str, limit: float = LIMIT) -> Any:
         """Wait until something is so; say the operator's last words where it never is."""
         try:
-            return wait_until(so, what)
+            return wait_until(so, what, limit)
         except TimeoutError as error:
             tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
             raise TimeoutError(f"{error}\nthe operator's log ends:\n{tail}") from error

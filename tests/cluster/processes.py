@@ -37,7 +37,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 env=env,
                 process_group=0 if _SEES_TO_THEM else None,
-                preexec_fn=_die_with_parent if _SEES_TO_THEM else None,  # noqa: PLW1509 - calls the kernel only
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - calls the kernel only
             )
 
     def stop(self, name: str, how: signal.Signals = signal.SIGKILL) -> int:
@@ -91,5 +91,7 @@ def is_running(pid: int) -> bool:
 _SEES_TO_THEM: Final = sys.platform == "linux"
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+def die_with_parent() -> None:
+    """Ask the kernel, in a new process, to end it with whoever started it; only Linux can be asked."""
+    if _SEES_TO_THEM:
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.cluster.existing import NotOurs, existing_cluster
-from tests.cluster.inner import pytest_in
+from tests.cluster.inner import ended, pytest_in
 from tests.cluster.plane import ControlPlane, control_plane
-from tests.cluster.processes import LIMIT
 from tests.cluster.reached import as_kwok
 from tests.support.repository import ROOT
 
@@ -56,7 +55,7 @@ def test_a_cluster_that_is_named_is_used_and_left_as_it_was(other: ControlPlane,
     before = names(other)
     (tmp_path / "test_inner.py").write_text(INNER)
     run = pytest_in(tmp_path, "--on-existing=kind-x", KUBECONFIG=str(other.folder / "mine"))
-    said, _ = run.communicate(timeout=2 * LIMIT)
+    said = ended(run)
     assert run.returncode == 0, said
     assert "2 passed, 2 deselected" in said
     assert "left out, needs a control plane of its own: " in said
@@ -106,7 +105,7 @@ def test_a_refusal_is_said_once_and_ends_the_run(tmp_path: Path) -> None:
     """Not by every test that asks for the cluster."""
     (tmp_path / "test_inner.py").write_text("def test_one(plane): ...\ndef test_other(plane): ...\n")
     run = pytest_in(tmp_path, "--on-existing=prod")
-    said, _ = run.communicate(timeout=LIMIT)
+    said = ended(run)
     assert run.returncode == pytest.ExitCode.USAGE_ERROR
     assert said.count("error: context `prod` is not one of kind's") == 1
 

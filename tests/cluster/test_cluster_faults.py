@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 from tests.cluster.installed import MODELS, Running
+from tests.cluster.processes import LIMIT
 from tests.cluster.reached import fleet
 from tests.support.operating import a_large_model, a_model
 
@@ -102,7 +103,8 @@ def test_a_node_that_is_deleted_is_planned_around(running: Running) -> None:
             pods = running.pods("moved")
             return len(pods) == 1 and pods[0]["spec"].get("nodeName") not in (None, "", node)
 
-        running.until(elsewhere, "the pod on another node")
+        # The cluster's own garbage collector ends the pod: every 20 s, of nodes that have been gone for 40 s.
+        running.until(elsewhere, "the pod on another node", 3 * LIMIT)
         running.ready("moved")
     finally:
         fleet(running.plane, [document])

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from tests.cluster import binaries
-from tests.cluster.inner import alive_in, pytest_in
+from tests.cluster.inner import alive_in, ended, pytest_in
 from tests.cluster.installed import ACCOUNT, Running
 from tests.cluster.plane import ControlPlane
-from tests.cluster.processes import LIMIT, is_running
+from tests.cluster.processes import is_running
 from tests.cluster.reached import Reached
 from tests.cluster.waiting import wait_until
 from tests.support.repository import ROOT
@@ -48,7 +48,7 @@ def test_nothing_is_left_of_a_run_that_is_interrupted_and_what_failed_in_it_show
     wait_until(lambda: (tmp_path / "waits").exists() or run.poll() is not None, "the second test of the inner run")
     servers = [line.split()[0].rpartition("/")[2] for line in alive_in(tmp_path / "temp")]
     os.killpg(run.pid, signal.SIGINT)
-    said, _ = run.communicate(timeout=LIMIT)
+    said = ended(run)
     assert run.returncode == pytest.ExitCode.INTERRUPTED, said
     assert {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"} <= set(servers)
     assert alive_in(tmp_path / "temp") == []
