@@ -12,7 +12,7 @@ from shardwise import __version__
 from shardwise.cli.demo import fleet_documents
 from shardwise.hub import HubError
 
-COMMANDS = ["plan", "render", "crds", "run", "demo"]
+COMMANDS = ["plan", "render", "crds", "run", "demo", "fleet"]
 
 
 def plan(objects: Path, fleet: Path, *more: str, stdin: bytes = b"") -> Ran:
