@@ -11,6 +11,7 @@ from tests.support.models import KIMI_K2, LLAMA_8B, LLAMA_70B, LLAMA_405B, R1, O
 from tests.support.plans import planned, refused
 from tests.support.strategies import demands, fleets
 
+from shardwise.api.crd import object_schema
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Exclusion, Fleet
 from shardwise.domain.plan import Plan
@@ -111,3 +112,13 @@ def test_a_document_that_lacks_what_decides_is_refused(missing: str) -> None:
 def test_a_plan_of_no_replicas_names_no_node() -> None:
     made = planned(a_demand(LLAMA_8B, replicas=0), a_fleet(h100s(1)))
     assert plan_message(made) == f"TP1×PP1 on {H100}, 0 replicas"
+
+
+def test_the_resource_of_a_plan_is_kept_where_it_is_not_nvidias() -> None:
+    """In the status too, whose schema must know it."""
+    made = planned(a_demand(), a_fleet(h100s(1)))
+    assert "resource" not in plan_document(made)
+    other = plan_document(replace(made, resource="amd.com/gpu"))
+    assert plan_from_document(other).resource == "amd.com/gpu"
+    plan_schema = object_schema()["properties"]["status"]["properties"]["plan"]["properties"]
+    assert set(other) <= set(plan_schema)

@@ -10,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support import oracle
 from tests.support.examples import examples
-from tests.support.fleets import GB200, a_fleet, a_node, gb200_rack
+from tests.support.fleets import a_fleet, a_node, gb200_rack
 from tests.support.models import a_demand
+from tests.support.strategies import nvswitch_nodes, rack_nodes
 
 from shardwise.domain.fleet import Node
 from shardwise.domain.layout import Layout
@@ -55,28 +56,19 @@ def held_to_the_oracle(nodes: list[Node], layout: Layout, replicas: int, *, rack
         assert parts(found, rack=rack) == exact
 
 
-hgx = st.lists(st.integers(0, 8), min_size=1, max_size=6).map(
-    lambda frees: [a_node(f"node-{index}", free=free) for index, free in enumerate(frees)]
-)
-trays = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), min_size=1, max_size=6).map(
-    lambda rows: [
-        a_node(f"tray-{index}", product=GB200, gpus=4, free=free, domain=f"rack-{rack}")
-        for index, (free, rack) in enumerate(rows)
-    ]
-)
 asked = st.builds(Layout, st.sampled_from([1, 2, 3, 4, 6, 8]), st.integers(1, 6)).filter(
     lambda layout: layout.world_size <= 20
 )
 small = asked.filter(lambda layout: layout.world_size <= 10)
 
 
-@given(hgx, asked)
+@given(nvswitch_nodes, asked)
 @examples(600)
 def test_a_group_on_nodes_is_placed_as_the_oracle_would(nodes: list[Node], layout: Layout) -> None:
     held_to_the_oracle(nodes, layout, 1, rack=False)
 
 
-@given(trays, asked)
+@given(rack_nodes, asked)
 @examples(600)
 @example(list(gb200_rack(4, free=(3, 3, 1, 1))), Layout(8, 1))
 @example(list(gb200_rack(4, free=(3, 3, 3, 3))), Layout(6, 2))
@@ -85,7 +77,7 @@ def test_a_group_in_racks_is_placed_as_the_oracle_would(nodes: list[Node], layou
     held_to_the_oracle(nodes, layout, 1, rack=True)
 
 
-@given(hgx, small, st.integers(2, 3))
+@given(nvswitch_nodes, small, st.integers(2, 3))
 @examples(500)
 @example([a_node(f"n{index}", free=free) for index, free in enumerate((8, 1, 8, 8))], Layout(1, 12), 2)
 @example([a_node(f"n{index}", free=free) for index, free in enumerate((3, 5, 3, 1, 1))], Layout(1, 4), 3)
@@ -95,7 +87,7 @@ def test_several_groups_on_nodes_are_placed_as_the_oracle_would(nodes: list[Node
     held_to_the_oracle(nodes, layout, groups, rack=False)
 
 
-@given(trays, small, st.integers(2, 3))
+@given(rack_nodes, small, st.integers(2, 3))
 @examples(500)
 def test_several_groups_in_racks_are_placed_as_the_oracle_would(nodes: list[Node], layout: Layout, groups: int) -> None:
     held_to_the_oracle(nodes, layout, groups, rack=True)
@@ -152,7 +144,7 @@ def test_the_random_asks_fit_often_and_are_refused_often() -> None:
     """Agreement would be worth little were nearly all of one kind."""
     outcomes: list[bool] = []
 
-    @given(hgx | trays, asked)
+    @given(nvswitch_nodes | rack_nodes, asked)
     @examples(200)
     def collect(nodes: list[Node], layout: Layout) -> None:
         outcomes.append(placed(nodes, layout) is not None)

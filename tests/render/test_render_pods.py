@@ -1,12 +1,14 @@
 """What holds for the pods of every plan: GPUs, ranks, nodes, roles, and what Kubernetes may not do to them."""
 
 import json
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.engines.support import a_plan, options, wants
 from tests.render.support import (
     ONE_GPU,
+    ONE_NODE,
     TWO_NODES,
     TWO_REPLICAS,
     containers,
@@ -204,3 +206,13 @@ def test_a_lone_pod_is_annotated_with_its_layout() -> None:
     """For people; a single rank is a range of one."""
     annotations = leader(ONE_GPU)["metadata"]["annotations"]
     assert annotations == {"shardwise.dev/layout": "TP1×PP1", "shardwise.dev/ranks": "0-0"}
+
+
+def test_a_plan_on_amd_asks_for_amds_gpus_and_tolerates_their_taint() -> None:
+    """And for no one else's."""
+    (pod,) = pods(replace(ONE_NODE, resource="amd.com/gpu"))
+    resources = engine(pod)["resources"]
+    assert resources["limits"]["amd.com/gpu"] == resources["requests"]["amd.com/gpu"] == "8"
+    keys = [one.get("key") for one in pod["spec"]["tolerations"]]
+    assert "amd.com/gpu" in keys
+    assert "nvidia.com/gpu" not in [*keys, *resources["limits"], *resources["requests"]]

@@ -10,10 +10,10 @@ from shardwise.domain.demand import Objective, Pins
 from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.layout import Layout
 
-nvswitch_nodes = st.lists(st.integers(0, 8), min_size=1, max_size=5).map(
+nvswitch_nodes = st.lists(st.integers(0, 8), min_size=1, max_size=6).map(
     lambda frees: [a_node(f"node-{index:02d}", free=free) for index, free in enumerate(frees)]
 )
-rack_nodes = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 1)), min_size=1, max_size=5).map(
+rack_nodes = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), min_size=1, max_size=6).map(
     lambda rows: [
         a_node(f"tray-{index:02d}", product=GB200, gpus=4, free=free, domain=f"rack-{rack}")
         for index, (free, rack) in enumerate(rows)

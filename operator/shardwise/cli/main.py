@@ -45,6 +45,15 @@ _config = click.option(
     type=click.Path(path_type=Path),
     help="The operator configuration: how nodes are read and pods are started. See docs/configuration.md.",
 )
+_shown = click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["text", "json", "yaml", "svg"]),
+    default="text",
+    show_default=True,
+    help="Text for people, JSON or YAML for machines, or a picture of the fleet.",
+)
 _independent = click.option("--independent", is_flag=True, help="Plan each object as if it were alone.")
 
 
@@ -73,15 +82,7 @@ def main() -> None:
 @cli.command()
 @_objects
 @_fleet
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["text", "json", "yaml", "svg"]),
-    default="text",
-    show_default=True,
-    help="Text for people, JSON or YAML for machines, or a picture of the plans on the fleet.",
-)
+@_shown
 @_config
 @_independent
 def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, config: Path | None, independent: bool) -> None:
@@ -124,15 +125,7 @@ def render(
 
 @cli.command()
 @_fleet
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["text", "json", "yaml", "svg"]),
-    default="text",
-    show_default=True,
-    help="Text for people, JSON or YAML for machines, or a picture.",
-)
+@_shown
 @_config
 def fleet(fleets: tuple[str, ...], form: str, *, config: Path | None) -> None:
     """Show the fleet as Shardwise sees it: NVLink domains, and which GPUs are free, held, or left out and why."""
