@@ -13,7 +13,7 @@ from typing import Any, Final
 from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import fleet_of, gpu_request, held_gpus, is_finished, read_node
-from shardwise.reconcile import Observed, PodSeen, see_pod
+from shardwise.reconcile import Observed, PodSeen, see_companions, see_pod
 from shardwise.render.manifest import MANAGED_BY, MODEL, OPERATOR, REVISION
 from shardwise.render.names import label_value
 
@@ -89,23 +89,28 @@ class Store:
         self.plans: Final[dict[Key, Json]] = {}
         """The latest plan document decided for each object, whether or not the API server has it yet."""
 
+        self.compute_domains = True
+        """Whether the API server serves ComputeDomains, as of the last list."""
+
         self._read: dict[str, tuple[Json, Node]] = {}
 
     def observe(self, key: Key) -> Observed:
         """Give all that a decision about one object looks at."""
         model = self.models.objects[key]
         own = [pod for pod in self.pods.objects.values() if owner_of(pod) == key]
-        services = {
-            obj["metadata"]["name"]: obj["metadata"]["labels"].get(REVISION, "")
-            for obj in self.services.objects.values()
-            if owner_of(obj) == key
-        }
+        services = {obj["metadata"]["name"]: obj for obj in self.services.objects.values() if owner_of(obj) == key}
         return Observed(
             pods=tuple(sorted(_seen(own), key=lambda pod: pod.name)),
-            services=services,
+            services={name: obj["metadata"]["labels"].get(REVISION, "") for name, obj in services.items()},
+            companions={name: see_companions(obj) for name, obj in services.items()},
+            compute_domains=self.compute_domains,
             status=model.get("status") or {},
             fleet=self.fleet(without=key),
         )
+
+    def shelf_of(self, kind: str) -> Shelf | None:
+        """Give the shelf of a kind that is watched and made, or ``None`` for one that is only made."""
+        return {"Pod": self.pods, "Service": self.services}.get(kind)
 
     def fleet(self, without: Key | None = None) -> Fleet:
         """Give the fleet, as if one object held nothing.

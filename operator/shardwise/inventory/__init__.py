@@ -2,6 +2,15 @@
 
 from shardwise.inventory.fleet import fleet_of, held_gpus, read_fleet
 from shardwise.inventory.nodes import GPU_RESOURCE, read_node
-from shardwise.inventory.pods import gpu_request, is_finished
+from shardwise.inventory.pods import CLAIMED_GPUS, gpu_request, is_finished
 
-__all__ = ["GPU_RESOURCE", "fleet_of", "gpu_request", "held_gpus", "is_finished", "read_fleet", "read_node"]
+__all__ = [
+    "CLAIMED_GPUS",
+    "GPU_RESOURCE",
+    "fleet_of",
+    "gpu_request",
+    "held_gpus",
+    "is_finished",
+    "read_fleet",
+    "read_node",
+]
