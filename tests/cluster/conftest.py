@@ -12,7 +12,7 @@ from tests.cluster.plane import ControlPlane, as_kwok, control_plane, wait_until
 from tests.sandbox.support import widget_crd
 
 from shardwise.cli.demo import fleet_documents
-from shardwise.sandbox import Sandbox, sample_fleet
+from shardwise.sandbox import Sandbox, compute_domain_definition, sample_fleet
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -30,6 +30,8 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         nodes = as_kwok(fleet_documents())
         running.kubectl("create", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": nodes})
         wait_until(lambda: running.kubectl("get", "nodes").count(" Ready ") == len(nodes), "all nodes Ready")
+        running.kubectl("apply", "--server-side", "-f", "-", given=compute_domain_definition())
+        running.kubectl("wait", "--for=condition=Established", "crd/computedomains.resource.nvidia.com")
         yield running
 
 
