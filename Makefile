@@ -73,6 +73,7 @@ contracts: $(READY) ## Check that every layer imports only what it may
 .PHONY: fresh
 fresh: $(READY) ## Check that generated files are what would be generated now
 	$(BIN)/shardwise crds --check
+	$(BIN)/shardwise pages --check
 
 .PHONY: unit
 unit: $(READY) ## Run the tests
@@ -97,6 +98,10 @@ test-cluster: testbed ## Run the operator on a real control plane (EXISTING=kind
 .PHONY: crds
 crds: $(READY) ## Write the CustomResourceDefinition from the models
 	$(BIN)/shardwise crds
+
+.PHONY: pages
+pages: $(READY) ## Write the pages of the engines from what is rendered and refused
+	$(BIN)/shardwise pages
 
 .PHONY: golden
 golden: $(READY) ## Accept the golden files as they now come out; read the difference before you commit it

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from shardwise.api import InvalidObject, Problem, parse_site
 from shardwise.api.configuration import configuration_schema
+from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuKind, gpu_kind
+from shardwise.domain.launch import Cache, CacheKind, LaunchSite, NodeNvlink
 from shardwise.domain.platforms import PLATFORMS, Level
 from shardwise.domain.site import Site
 from shardwise.domain.units import MIB
@@ -82,6 +84,55 @@ def test_nodes_without_a_product_label_are_told_by_others() -> None:
     assert (stated.memory, stated.node_labels) == (81559 * MIB, (("type", "p5"),))
 
 
+LAUNCH: Json = {
+    "images": {"vllm": "mirror/vllm:v0.33.0", "tensorrt-llm": "mirror/trt:1.2.1"},
+    "env": {"NCCL_IB_HCA": "mlx5", "HF_ENDPOINT": "https://mirror.example"},
+    "interface": "eth0",
+    "rdma": {"resources": {"rdma/ib": "1"}},
+    "hostPaths": ["/mnt/models"],
+    "cache": {"hostPath": {"path": "/var/cache"}},
+    "prePull": True,
+    "sharedMemory": "32Gi",
+    "gpuClaims": {},
+    "nodeNvlink": "provided",
+}
+
+
+def test_how_pods_are_started_is_read_field_by_field() -> None:
+    """In an order that does not depend on the file's."""
+    assert parse_site({"launch": LAUNCH}).launch == LaunchSite(
+        env=(("HF_ENDPOINT", "https://mirror.example"), ("NCCL_IB_HCA", "mlx5")),
+        interface="eth0",
+        rdma=(("rdma/ib", "1"),),
+        ipc_lock=True,
+        host_paths=("/mnt/models",),
+        gpu_device_class="gpu.nvidia.com",
+        images=((EngineName.VLLM, "mirror/vllm:v0.33.0"), (EngineName.TENSORRT_LLM, "mirror/trt:1.2.1")),
+        cache=Cache(CacheKind.HOST_PATH, "/var/cache"),
+        pre_pull=True,
+        shared_memory="32Gi",
+        node_nvlink=NodeNvlink.PROVIDED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("cache", "expected"),
+    [
+        ({"emptyDir": {}}, Cache()),
+        ({"emptyDir": {"sizeLimit": "1Ti"}}, Cache(size="1Ti")),
+        ({"persistentVolumeClaim": {"claimName": "c"}}, Cache(CacheKind.PERSISTENT_VOLUME_CLAIM, "c")),
+    ],
+)
+def test_a_cache_is_one_of_three_volumes(cache: Json, expected: Cache) -> None:
+    assert parse_site({"launch": {"cache": cache}}).launch.cache == expected
+
+
+def test_rdma_without_pinned_memory_is_a_choice() -> None:
+    given = {"resources": {"rdma/ib": "1"}, "ipcLock": False}
+    assert parse_site({"launch": {"rdma": given}}).launch.ipc_lock is False
+    assert parse_site({}).launch.ipc_lock is False
+
+
 WRONG: dict[str, tuple[Json, str]] = {
     "an unknown part": ({"flet": {}}, "flet: unknown field (did you mean `fleet`?)"),
     "an unknown field": ({"fleet": {"platfrom": "eks"}}, "fleet.platfrom: unknown field (did you mean `platform`?)"),
@@ -123,6 +174,40 @@ WRONG: dict[str, tuple[Json, str]] = {
         hardware(pcie=None),
         "fleet.hardware.0.pcie: is required: Shardwise does not know `Acme-Turbo`; or name `like`",
     ),
+    "an unknown field of launching": (
+        {"launch": {"hostpaths": []}},
+        "launch.hostpaths: unknown field (did you mean `hostPaths`?)",
+    ),
+    "an engine nobody knows": (
+        {"launch": {"images": {"vlm": "x"}}},
+        "launch.images.vlm: unknown field (did you mean `vllm`?)",
+    ),
+    "a variable that is none": (
+        {"launch": {"env": {"NCCL-IB": "x"}}},
+        "launch.env.NCCL-IB: `NCCL-IB` is no variable name: letters, digits and `_`, not beginning with a digit",
+    ),
+    "a variable that is a number": ({"launch": {"env": {"A": 3}}}, "launch.env.A: `3` is not a string"),
+    "RDMA by nothing": ({"launch": {"rdma": {"resources": {}}}}, "launch.rdma.resources: must not be empty"),
+    "a relative path": (
+        {"launch": {"hostPaths": ["models"]}},
+        "launch.hostPaths.0: `models` is no absolute path: it must begin with `/`",
+    ),
+    "a path that leads away": (
+        {"launch": {"hostPaths": ["/a", "/a/../.."]}},
+        "launch.hostPaths.1: `/a/../..` may lead anywhere: `..` is not allowed",
+    ),
+    "two caches": (
+        {"launch": {"cache": {"emptyDir": {}, "hostPath": {"path": "/x"}}}},
+        "launch.cache: exactly one volume is needed, `emptyDir` and `hostPath` given",
+    ),
+    "shared memory without a number": (
+        {"launch": {"sharedMemory": "much"}},
+        "launch.sharedMemory: `much` is no quantity such as `500Mi` or `2Gi`",
+    ),
+    "an unknown way to NVLink": (
+        {"launch": {"nodeNvlink": "imex"}},
+        "launch.nodeNvlink: unknown value `imex` (known are computeDomain, provided)",
+    ),
     "nodes without memory": (
         hardware(nodeLabels={"a": "b"}),
         "fleet.hardware.0.memory: is required beside `nodeLabels`: such nodes have no memory label either",
@@ -146,6 +231,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 SPANNING = {"a level twice", "a level that is always there", "a product twice", "no speed at all", "like nobody knows"}
 SPANNING |= {"a fact is missing", "nodes without memory"}
+SPANNING |= {"a variable that is none", "a path that leads away", "two caches"}
 """What a JSON schema without conditions cannot say; the operator says it when it starts."""
 
 

@@ -10,7 +10,7 @@ from tests.support.models import LLAMA_8B, facts
 from shardwise.api import InvalidObject, parse, to_wanted
 from shardwise.domain.demand import Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import EnvVar, Owner, Source, SourceKind, Wanted
+from shardwise.domain.launch import Cache, CacheKind, EnvVar, LaunchSite, Owner, Source, SourceKind, Wanted
 from shardwise.domain.units import GIB
 
 
@@ -76,6 +76,26 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
         lambda one: one.launch.source,
         Source(SourceKind.IMAGE, location="r", path="p"),
     ),
+    "cache, empty": (
+        "spec.model.source",
+        {"huggingFace": {"cache": {"emptyDir": {"sizeLimit": "500Gi"}}, "prePull": True}},
+        lambda one: one.launch.source,
+        Source(cache=Cache(size="500Gi"), pre_pull=True),
+    ),
+    "cache on a claim": (
+        "spec.model.source",
+        {"huggingFace": {"cache": {"persistentVolumeClaim": {"claimName": "c"}}, "prePull": False}},
+        lambda one: one.launch.source,
+        Source(cache=Cache(CacheKind.PERSISTENT_VOLUME_CLAIM, "c"), pre_pull=False),
+    ),
+    "cache on the nodes": (
+        "spec.model.source",
+        {"huggingFace": {"cache": {"hostPath": {"path": "/data"}}}},
+        lambda one: one.launch.source,
+        Source(cache=Cache(CacheKind.HOST_PATH, "/data")),
+    ),
+    "release": ("spec.engine.version", "0.33.0", lambda one: one.launch.version, "0.33.0"),
+    "options": ("spec.engine.options", {"a": {"b": [1]}}, lambda one: one.launch.options, {"a": {"b": [1]}}),
     "budget": ("spec.gpuBudget.total", 3, lambda one: one.demand.gpu_budget, 3),
     "products": ("spec.gpuBudget.products", ["b", "a"], lambda one: one.demand.products, ("b", "a")),
     "replicas": ("spec.replicas", 2, lambda one: one.demand.replicas, 2),
@@ -161,3 +181,10 @@ def test_a_context_beyond_the_models_own_is_refused_with_both_numbers() -> None:
     with pytest.raises(InvalidObject) as caught:
         wanted("spec.model.contextLength", 131073)
     assert str(caught.value).startswith("spec.model.contextLength: `131073` exceeds the 131072 tokens of `")
+
+
+def test_the_site_goes_with_the_object() -> None:
+    """As the operator's configuration has it; without one, as by default."""
+    site = LaunchSite(interface="eth1")
+    assert to_wanted(parse(PLAIN), facts(LLAMA_8B), site).site == site
+    assert wanted().site == LaunchSite()

@@ -17,7 +17,7 @@ from shardwise.inventory import read_fleet
 from shardwise.planner import plan
 from shardwise.reconcile import Apply, Observed, decide
 from shardwise.render import bundle
-from shardwise.sandbox import Sandbox, sample_fleet
+from shardwise.sandbox import Sandbox, compute_domain_definition, sample_fleet
 
 OBJECTS = {document["metadata"]["name"]: document for document in object_documents()}
 MODEL_LABEL = "shardwise.dev/model"
@@ -77,7 +77,7 @@ def test_objects_rendered_together_are_placed_beside_each_other(scene: Path, fle
     assert (ran.status, ran.err) == (0, "")
     owners = [one["metadata"]["labels"][MODEL_LABEL] for one in manifests(ran)]
     assert list(dict.fromkeys(owners)) == list(OBJECTS)
-    assert len(owners) == 14
+    assert len(owners) == 15
 
 
 def test_json_is_one_list_of_the_same_manifests(scene: Path, fleet: Path) -> None:
@@ -94,7 +94,7 @@ def test_an_api_server_accepts_what_is_rendered_and_runs_it_where_it_was_planned
     """``shardwise render | kubectl apply -f -``, without any operator."""
     ran = render(scene, fleet, "-o", form)
     found = ran.data["items"] if form == "json" else manifests(ran)
-    cluster = Sandbox(objects=sample_fleet())
+    cluster = Sandbox(objects=[compute_domain_definition(), *sample_fleet()])
     for manifest in found:
         cluster.apply(manifest, manager="kubectl")
     cluster.settle()
@@ -111,7 +111,7 @@ def test_an_api_server_accepts_what_is_rendered_and_runs_it_where_it_was_planned
 
 def test_what_is_rendered_for_an_object_on_a_cluster_goes_with_it(tmp_path: Path, fleet: Path) -> None:
     """Its owner references are such that the garbage collector takes everything."""
-    cluster = Sandbox(objects=[crd.definition(), *sample_fleet()])
+    cluster = Sandbox(objects=[crd.definition(), compute_domain_definition(), *sample_fleet()])
     served = cluster.create(OBJECTS["llama-405b"])
     for manifest in manifests(render(write(tmp_path / "o.yaml", served), fleet)):
         cluster.apply(manifest, manager="kubectl")

@@ -12,11 +12,7 @@ from shardwise import __version__
 from shardwise.cli.demo import fleet_documents
 from shardwise.hub import HubError
 
-<<<<<<< HEAD
-COMMANDS = ["plan", "render", "fleet", "crds", "run", "demo"]
-=======
 COMMANDS = ["plan", "render", "crds", "run", "demo", "fleet"]
->>>>>>> issue6
 
 
 def plan(objects: Path, fleet: Path, *more: str, stdin: bytes = b"") -> Ran:
@@ -32,9 +28,9 @@ WRONG_OBJECTS: dict[str, tuple[Json, list[str]]] = {
         changed(a_model(), spec__parallelism={"tensor": 3}, metadata__namespace="team"),
         ["team/llama-8b: spec.parallelism: tensor 3 x pipeline 1 x 1 replicas need 3 GPUs, "],
     ),
-    "an engine that cannot be launched": (
-        changed(a_model(), spec__engine={"name": "sglang"}),
-        ["default/llama-8b: spec.engine.name: `sglang` cannot be launched by this version; `vllm` can"],
+    "a release that is too old": (
+        changed(a_model(), spec__engine={"name": "sglang", "version": "0.4.10"}),
+        ["default/llama-8b: spec.engine.version: `0.4.10` is sglang 0.4.10: 0.5.0 or later is needed"],
     ),
     "arguments that contradict the plan": (
         changed(a_model(), spec__engine={"args": ["--port=1", "--tensor-parallel-size=2"]}),

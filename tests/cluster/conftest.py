@@ -17,7 +17,7 @@ from tests.cluster.waiting import wait_until
 from tests.sandbox.support import widget_crd
 
 from shardwise.cli.demo import fleet_documents
-from shardwise.sandbox import Sandbox, sample_fleet
+from shardwise.sandbox import Sandbox, compute_domain_definition, sample_fleet
 
 _RUNNING = pytest.StashKey[Reached]()
 _SHOWN = pytest.StashKey[int]()
@@ -75,6 +75,8 @@ def plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         with existing_cluster(folder, context) if context else control_plane(folder) as running:
             request.config.stash[_RUNNING] = running
             fleet(running, fleet_documents())
+            running.kubectl("apply", "--server-side", "-f", "-", given=compute_domain_definition())
+            running.kubectl("wait", "--for=condition=Established", "crd/computedomains.resource.nvidia.com")
             yield running
     except (NotOurs, Missing) as error:  # said once, not by every test
         pytest.exit(f"error: {error}", returncode=pytest.ExitCode.USAGE_ERROR)

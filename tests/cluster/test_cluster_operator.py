@@ -7,6 +7,7 @@ from typing import Any
 import trustme
 from tests.cluster.installed import ACCOUNT, MODELS, Installed, Running, relaxed
 from tests.cluster.plane import ControlPlane
+from tests.cluster.test_cluster_engines import channel_template
 from tests.cluster.waiting import wait_until
 from tests.support.operating import a_large_model, a_model
 
@@ -28,6 +29,7 @@ def stalled_by_spec(running: Running, name: str) -> Json:
 def test_the_objects_of_the_demo_are_launched_where_they_were_planned(running: Running) -> None:
     """By the real scheduler; and no node is given more GPUs than it has."""
     objects = [one | {"metadata": {**one["metadata"], "namespace": MODELS}} for one in object_documents()]
+    running.plane.kubectl("apply", "-f", "-", given=channel_template("deepseek-r1-0-channel-2"))
     running.apply(*objects)
     held: Counter[str] = Counter()
     for obj in objects:

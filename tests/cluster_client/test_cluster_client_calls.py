@@ -12,7 +12,7 @@ from shardwise.cluster import Cluster, ClusterError, Refused, Retryable, connect
 from shardwise.cluster import client as client_module
 from shardwise.cluster.resources import KINDS, NODE, POD, SERVICE, SHARDED_MODEL, Kind, kind_of
 from shardwise.reconcile import Emit
-from shardwise.sandbox import Fault, RequestInfo, Sandbox, sample_fleet
+from shardwise.sandbox import Fault, RequestInfo, Sandbox, compute_domain_definition, sample_fleet
 
 Json = dict[str, Any]
 
@@ -24,7 +24,7 @@ def a_service(name: str = "s", port: int = 80) -> Json:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox(objects=[crd.definition(), *sample_fleet()]) as running:
+    async with Sandbox(objects=[crd.definition(), compute_domain_definition(), *sample_fleet()]) as running:
         yield running
 
 
@@ -191,5 +191,5 @@ def test_every_kind_is_found_by_its_name(kind: Kind) -> None:
 
 
 def test_a_kind_the_operator_does_not_deal_with_is_refused() -> None:
-    with pytest.raises(LookupError, match="does not deal with v1 Secret"):
-        kind_of("v1", "Secret")
+    with pytest.raises(LookupError, match="does not deal with apps/v1 Deployment"):
+        kind_of("apps/v1", "Deployment")

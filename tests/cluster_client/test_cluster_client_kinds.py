@@ -6,11 +6,27 @@ from shardwise.cluster.resources import KINDS, kind_of
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 MODELS = "/apis/shardwise.dev/v1alpha1"
+NVIDIA = "/apis/resource.nvidia.com/v1beta1"
+CLAIMS = "/apis/resource.k8s.io/v1"
 PATHS = [
     ("shardwise.dev/v1alpha1", "ShardedModel", f"{MODELS}/shardedmodels", f"{MODELS}/namespaces/ns/shardedmodels/x"),
     ("v1", "Pod", "/api/v1/pods", "/api/v1/namespaces/ns/pods/x"),
     ("v1", "Service", "/api/v1/services", "/api/v1/namespaces/ns/services/x"),
     ("v1", "Node", "/api/v1/nodes", "/api/v1/nodes/x"),
+    ("v1", "ConfigMap", "/api/v1/configmaps", "/api/v1/namespaces/ns/configmaps/x"),
+    ("v1", "Secret", "/api/v1/secrets", "/api/v1/namespaces/ns/secrets/x"),
+    (
+        "resource.nvidia.com/v1beta1",
+        "ComputeDomain",
+        f"{NVIDIA}/computedomains",
+        f"{NVIDIA}/namespaces/ns/computedomains/x",
+    ),
+    (
+        "resource.k8s.io/v1",
+        "ResourceClaimTemplate",
+        f"{CLAIMS}/resourceclaimtemplates",
+        f"{CLAIMS}/namespaces/ns/resourceclaimtemplates/x",
+    ),
     ("v1", "Event", "/api/v1/events", "/api/v1/namespaces/ns/events/x"),
     ("v1", "Namespace", "/api/v1/namespaces", "/api/v1/namespaces/x"),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition", CRDS, f"{CRDS}/x"),
@@ -29,9 +45,14 @@ def test_every_kind_stands_in_the_table() -> None:
     assert [(kind.api_version, kind.name) for kind in KINDS] == [(version, name) for version, name, _, _ in PATHS]
 
 
-def test_only_pods_and_services_are_deleted() -> None:
-    """Nothing of the user's: not the object, not a node, not a namespace."""
-    assert {kind.name for kind in KINDS if "delete" in kind.verbs} == {"Pod", "Service"}
+def test_only_what_groups_are_made_of_is_deleted() -> None:
+    """Nothing of the user's: not the object, not a node, not a namespace; and no Secret, which the object owns."""
+    deleted = {kind.name for kind in KINDS if "delete" in kind.verbs}
+    assert deleted == {"Pod", "Service", "ConfigMap", "ComputeDomain", "ResourceClaimTemplate"}
+
+
+def test_no_secret_is_ever_read() -> None:
+    assert next(kind.verbs for kind in KINDS if kind.name == "Secret") == ("create",)
 
 
 def test_only_our_status_is_written() -> None:
@@ -39,7 +60,7 @@ def test_only_our_status_is_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("api_version", "name"), [("v1", "Secret"), ("apps/v1", "Pod"), ("v1", "pod"), ("shardwise.dev/v1", "ShardedModel")]
+    ("api_version", "name"), [("v2", "Secret"), ("apps/v1", "Pod"), ("v1", "pod"), ("shardwise.dev/v1", "ShardedModel")]
 )
 def test_another_version_or_spelling_is_another_kind(api_version: str, name: str) -> None:
     with pytest.raises(LookupError, match=f"the operator does not deal with {api_version} {name}"):

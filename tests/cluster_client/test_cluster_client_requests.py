@@ -100,6 +100,14 @@ def labelled(**labels: str) -> Json:
 OURS = {"app.kubernetes.io/managed-by": "shardwise", "shardwise.dev/model": "m"}
 
 
+async def test_what_may_not_be_read_is_applied_unread(script: Scripted, cluster: Cluster) -> None:
+    """A ConfigMap is named by its content, and so nobody else's; no right to read others' is asked for."""
+    script.says(Said({"metadata": {}}))
+    files = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "ns"}, "data": {}}
+    await cluster.apply(files)
+    assert sent(script) == [("PATCH", "/api/v1/namespaces/ns/configmaps/c", APPLY)]
+
+
 async def test_an_apply_to_what_is_there_names_that_very_object(script: Scripted, cluster: Cluster) -> None:
     """It may be replaced by somebody else's before it is written: then that is a conflict."""
     wanted = POD_MANIFEST | {"metadata": POD_MANIFEST["metadata"] | {"labels": OURS}}

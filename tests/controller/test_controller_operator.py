@@ -263,7 +263,18 @@ WRONG = {
         "InvalidSpec",
         "`spec.parallelism.tensor`",
     ),
-    "an engine this version cannot launch": ({"engine": {"name": "sglang"}}, "Stalled", "InvalidSpec", "`sglang`"),
+    "a release that is too old": (
+        {"engine": {"name": "sglang", "version": "0.4.10"}},
+        "Stalled",
+        "InvalidSpec",
+        "0.5.0 or later",
+    ),
+    "a folder of the nodes that nobody allowed": (
+        {"model": {"name": "meta-llama/Llama-3.1-8B", "source": {"hostPath": {"path": "/etc"}}}},
+        "Stalled",
+        "InvalidSpec",
+        "`launch.hostPaths`",
+    ),
     "a model whose config lacks a field": (
         {"model": {"name": "x/y", "config": {"hidden_size": 8}}},
         "Stalled",

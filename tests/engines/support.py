@@ -1,4 +1,4 @@
-"""Plans by hand, so that a launch is tested without the planner; and how vLLM's own parser reads a command line."""
+"""Plans by hand, so that a launch is tested without the planner; and how the engines' own parsers read their words."""
 
 import json
 from argparse import ArgumentParser
@@ -11,24 +11,38 @@ from tests.support.models import DATA, LLAMA_8B, a_demand
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import Launch, Owner, Wanted
+from shardwise.domain.launch import EnvVar, Launch, LaunchSite, Owner, Wanted
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Plan, PodPlacement, Rule
 from shardwise.domain.units import GIB
-from shardwise.engines import GroupLaunch, launch
+from shardwise.engines import GroupLaunch, PodLaunch, launch
 
-LEADER = "llama-0-0-0.llama-0-0.default.svc"
-"""Where a group's leader is found: given to the engine, not made by it."""
+HOSTS = tuple(f"llama-0-0-{index}.llama-0-0.default.svc" for index in range(16))
+"""Where the pods of a group are found: given to the engine, not made by it."""
+
+LEADER = HOSTS[0]
+
+SGLANG, TENSORRT_LLM, VLLM = EngineName.SGLANG, EngineName.TENSORRT_LLM, EngineName.VLLM
 
 
 OF_OTHER_RELEASES = frozenset({"--no-enable-expert-parallel"})
 """Refused although 0.33.0 does not know it: an older image spells `--disable-expert-parallel` so."""
 
 
-def wants(demand: Demand | None = None, **changes: Any) -> Wanted:
+ALLOWED = LaunchSite(host_paths=("/data",))
+"""A cluster whose operator lets objects mount what is below /data."""
+
+
+def wants(demand: Demand | None = None, *, site: LaunchSite = ALLOWED, **changes: Any) -> Wanted:
     """Give an object that serves a model; keywords are fields of ``Launch``."""
     made = Launch(Owner("llama", "default", "uid-1"), LLAMA_8B, "served")
-    return Wanted(demand or a_demand(LLAMA_8B), replace(made, **changes))
+    return Wanted(demand or a_demand(LLAMA_8B), replace(made, **changes), site=site)
+
+
+def wants_of(engine: EngineName, *, site: LaunchSite = ALLOWED, **changes: Any) -> Wanted:
+    """Give an object for an engine; on TensorRT-LLM it is served under its own name, as nothing else can be had."""
+    named = {"served_name": LLAMA_8B} if engine is TENSORRT_LLM else {}
+    return wants(a_demand(LLAMA_8B, engine=engine), site=site, **(named | changes))
 
 
 def a_group(*gpus: int, replica: int = 0) -> GroupPlacement:
@@ -62,7 +76,21 @@ def a_plan(layout: Layout, *pods: int, replicas: int = 1, weights: int = GIB, **
 
 def started(plan: Plan, wanted: Wanted | None = None) -> GroupLaunch:
     """Launch the first group of a plan."""
-    return launch(wanted or wants(), plan, plan.groups[0], LEADER)
+    made = wanted or wants()
+    if made.demand.engine is not plan.engine:
+        made = replace(made, demand=replace(made.demand, engine=plan.engine))
+    return launch(made, plan, plan.groups[0], HOSTS)
+
+
+def by_name(pod: PodLaunch) -> dict[str, EnvVar]:
+    """Give a pod's variables by name; each has one."""
+    assert len({one.name for one in pod.env}) == len(pod.env)
+    return {one.name: one for one in pod.env}
+
+
+def values_of(pod: PodLaunch) -> dict[str, str | None]:
+    """Give the variables of a pod that have a plain value."""
+    return {one.name: one.value for one in pod.env if one.value is not None}
 
 
 def options(args: Sequence[str]) -> dict[str, str]:
@@ -77,9 +105,9 @@ def options(args: Sequence[str]) -> dict[str, str]:
 
 
 @cache
-def known_flags() -> frozenset[str]:
-    """Give the options of vLLM, long and short, as its own source declares them."""
-    return frozenset(json.loads((DATA / "flags" / "vllm.json").read_text())["flags"])
+def known_flags(engine: EngineName = VLLM, part: str = "flags") -> frozenset[str]:
+    """Give the options of an engine, long and short, as its own source declares them."""
+    return frozenset(json.loads((DATA / "flags" / f"{engine.value}.json").read_text())[part])
 
 
 class _Parser(ArgumentParser):
@@ -90,22 +118,26 @@ class _Parser(ArgumentParser):
 
 
 @cache
-def _parser() -> ArgumentParser:
+def _parser(engine: EngineName) -> ArgumentParser:
     parser = _Parser(add_help=False)
-    for flag in sorted(known_flags() | OF_OTHER_RELEASES):
+    for flag in sorted(known_flags(engine) | (OF_OTHER_RELEASES if engine is VLLM else frozenset())):
         parser.add_argument(flag, nargs="?", const="", dest=flag)
     return parser
 
 
-def as_vllm_reads(word: str) -> str | None:
-    """Give the option vLLM takes a word for: its parser is argparse's, with ``_`` for ``-`` in long names.
+def as_engine_reads(engine: EngineName, word: str) -> str | None:
+    """Give the option an engine takes a word for; ``None`` where the word is ambiguous or no option at all.
 
-    ``None`` where the word is ambiguous or no option at all.
+    vLLM's parser is argparse's, with ``_`` for ``-`` in long names; SGLang's is argparse's own; TensorRT-LLM's is
+    click's, which takes whole names only.
     """
     name, equals, value = word.partition("=")
-    spelled = (name.replace("_", "-") if name.startswith("--") else name) + equals + value
+    if engine is TENSORRT_LLM:
+        return name if name in known_flags(engine) else None
+    dashed = engine is VLLM and name.startswith("--")
+    spelled = (name.replace("_", "-") if dashed else name) + equals + value
     try:
-        found, rest = _parser().parse_known_args([spelled], None)
+        found, rest = _parser(engine).parse_known_args([spelled], None)
     except ValueError:
         return None
     (read,) = [key for key, given in vars(found).items() if given is not None] or [None]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tests.engines.support import LEADER, a_plan, options, started, wants
+from tests.engines.support import LEADER, a_plan, by_name, options, started, values_of, wants
 from tests.support.models import QWEN_235B_FP8, a_demand, a_model
 
 from shardwise.domain.launch import EnvVar, Source, SourceKind, Wanted
@@ -12,7 +12,7 @@ from shardwise.domain.model import Precision
 from shardwise.domain.units import GIB
 
 HUB = "meta-llama/Llama-3.1-8B"
-MEMORY = "--max-model-len 8192 --max-num-batched-tokens 8192 --gpu-memory-utilization 0.92"
+MEMORY = "--max-model-len 8192 --max-num-batched-tokens 8192 --max-num-seqs 256 --gpu-memory-utilization 0.92"
 SERVED = "--host 0.0.0.0 --port 8000"
 
 
@@ -172,7 +172,8 @@ def test_each_pod_has_these_very_variables(
 ) -> None:
     """The same on every pod of a group: NCCL hangs where they differ."""
     for pod in started(a_plan(layout, *pods), wants(source=source)).pods:
-        assert {one.name: one.value for one in pod.env} == expected
+        assert values_of(pod) == expected
+        assert by_name(pod)["VLLM_HOST_IP"].field == "status.podIP"
 
 
 def test_a_token_stays_a_reference() -> None:
@@ -210,7 +211,7 @@ def test_the_image_is_the_release_that_was_read_unless_one_is_given() -> None:
 def test_the_time_to_start_grows_with_all_the_weights(weights: int, layout: Layout, seconds: int) -> None:
     """At 0.1 GiB a second; the engine's own limit and the probe's budget are the same."""
     pod = started(a_plan(layout, weights=weights)).pods[0]
-    assert {one.name: one.value for one in pod.env}["VLLM_ENGINE_READY_TIMEOUT_S"] == str(seconds)
+    assert values_of(pod)["VLLM_ENGINE_READY_TIMEOUT_S"] == str(seconds)
     assert pod.startup is not None
     assert pod.startup.period * pod.startup.failures == seconds
 

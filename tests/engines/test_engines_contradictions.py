@@ -1,16 +1,30 @@
 """What a user may not say: each spelling, with the exact message; and what a user may say, however alike it looks."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.engines.support import a_plan, as_vllm_reads, known_flags, started, wants
-from tests.support.models import a_demand
+from tests.engines.support import (
+    OF_OTHER_RELEASES,
+    SGLANG,
+    TENSORRT_LLM,
+    VLLM,
+    a_plan,
+    as_engine_reads,
+    known_flags,
+    started,
+    wants,
+    wants_of,
+)
 
+from shardwise.api import crd
+from shardwise.api.spec import ShardedModelSpec
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import EnvVar
 from shardwise.domain.layout import Layout
-from shardwise.engines import UnsupportedEngine, launch, problems
-from shardwise.engines.contradictions import OWNED_OPTIONS, argument_problems, owned_option
+from shardwise.engines import ENGINES, problems
+from shardwise.engines.options import ALWAYS
 
 TENSOR = "use `spec.parallelism.tensor`"
 PIPELINE = "use `spec.parallelism.pipeline`"
@@ -112,7 +126,7 @@ def test_every_contradiction_is_named_in_order() -> None:
 )
 def test_what_only_looks_like_it_is_allowed(word: str) -> None:
     """Longer names, values, and words that are no option."""
-    assert list(argument_problems((word,))) == []
+    assert list(ENGINES[VLLM].RESERVED.argument_problems((word,))) == []
 
 
 @pytest.mark.parametrize(
@@ -143,18 +157,55 @@ def test_an_object_without_extras_has_no_problems() -> None:
     assert problems(wants()) == ()
 
 
-def test_of_all_options_of_vllm_those_of_the_plan_are_refused_and_no_others() -> None:
-    """In whatever unambiguous beginning and with underscores; what is ambiguous vLLM refuses itself."""
+def owned(engine: EngineName) -> set[str]:
+    """Give every spelling an engine's user may not use."""
+    return {spelling for one in ENGINES[engine].RESERVED.options for spelling in (one.word, *one.also)}
+
+
+def owned_option(engine: EngineName, word: str) -> str | None:
+    """Give the option of the plan that a word is taken for."""
+    found = ENGINES[engine].RESERVED.option(word)
+    return None if found is None else found.word
+
+
+@pytest.mark.parametrize("engine", list(EngineName))
+def test_of_all_options_of_an_engine_those_of_the_plan_are_refused_and_no_others(engine: EngineName) -> None:
+    """In whatever beginning its own parser takes, and with underscores; what is ambiguous the engine refuses itself."""
     wrong: list[str] = []
-    for flag in sorted(flag for flag in known_flags() if flag.startswith("--")):
-        understood = [cut for cut in beginnings(flag) if as_vllm_reads(cut) == flag]
+    for flag in sorted(flag for flag in known_flags(engine) if flag.startswith("--")):
+        understood = [cut for cut in beginnings(flag) if as_engine_reads(engine, cut) == flag]
         assert flag in understood
         spelled = [
             word for cut in understood for word in (cut, f"{cut}=1", underscored(cut), f"{underscored(cut)}=a-b")
         ]
-        expected = flag if flag in OWNED_OPTIONS else None
-        wrong += [word for word in spelled if owned_option(word) != expected]
+        wrong += [word for word in spelled if (owned_option(engine, word) is not None) != (flag in owned(engine))]
     assert wrong == []
+
+
+@pytest.mark.parametrize("engine", list(EngineName))
+def test_every_refused_option_is_one_the_engine_knows(engine: EngineName) -> None:
+    """A misspelt one would guard nothing."""
+    assert owned(engine) - known_flags(engine) == (OF_OTHER_RELEASES if engine is VLLM else set())
+
+
+@pytest.mark.parametrize("engine", list(EngineName))
+def test_every_refused_option_names_a_field_of_the_object(engine: EngineName) -> None:
+    """One that exists, or the plan where there is none."""
+    fields = set(known_paths())
+    assert {one.instead for one in ENGINES[engine].RESERVED.options} - fields <= {ALWAYS}
+
+
+def known_paths() -> list[str]:
+    """List the paths of all fields of the object's spec."""
+    found: list[str] = []
+
+    def walk(schema: dict[str, Any], path: str) -> None:
+        for name, inside in schema.get("properties", {}).items():
+            found.append(f"{path}.{name}")
+            walk(inside, f"{path}.{name}")
+
+    walk(crd.structural(ShardedModelSpec), "spec")
+    return found
 
 
 def beginnings(flag: str) -> list[str]:
@@ -169,23 +220,23 @@ def test_every_declared_short_form_of_an_owned_option_is_refused() -> None:
     """Among all short forms vLLM declares; the others set what the plan does not."""
     short = {flag for flag in known_flags() if not flag.startswith("--")}
     several = {"-dp", "-dpl", "-dpn", "-dpr", "-ep", "-n", "-pcp", "-pp", "-q", "-r", "-tp"}
-    assert {flag for flag in short if owned_option(flag)} == several
+    assert {flag for flag in short if owned_option(VLLM, flag)} == several
 
 
 @pytest.mark.parametrize("word", ["-qfp8", "-q=fp8", "-t", "-t=8", "-tp=8", "-e", "-n4", "-pc", "-d", "-r0"])
 def test_short_forms_are_refused_as_the_engines_parser_would_read_them(word: str) -> None:
     """With the value attached, or cut short."""
-    assert owned_option(word) is not None
+    assert owned_option(VLLM, word) is not None
 
 
 @pytest.mark.parametrize("word", ["-", "8", "-O3", "-x", "q", "tp"])
 def test_other_words_are_let_through(word: str) -> None:
-    assert owned_option(word) is None
+    assert owned_option(VLLM, word) is None
 
 
 @pytest.mark.parametrize("option", ["--prefill-context-parallel-size", "--data-parallel-rank=1", "--uds"])
 def test_what_would_change_ranks_or_address_is_refused(option: str) -> None:
-    assert owned_option(option) is not None
+    assert owned_option(VLLM, option) is not None
 
 
 def test_a_variable_may_be_given_once() -> None:
@@ -204,25 +255,99 @@ def test_a_default_of_ours_gives_way_to_the_users() -> None:
 @given(st.text(alphabet="-_=tpnqrd18emo", max_size=10))
 def test_any_word_is_either_an_option_of_the_plan_or_let_through(word: str) -> None:
     """And a word that is let through does not begin like a name the plan owns."""
-    option = owned_option(word)
-    assert option is None or option in OWNED_OPTIONS
+    option = owned_option(VLLM, word)
+    assert option is None or option in owned(VLLM)
     if word.startswith("--") and option is None:
         name = word.partition("=")[0].replace("_", "-")
-        assert len(name) <= len("--x") or not [one for one in OWNED_OPTIONS if one.startswith(name)]
+        assert len(name) <= len("--x") or not [one for one in owned(VLLM) if one.startswith(name)]
+
+
+CONTEXT = "use `spec.model.contextLength`"
+OPTIONS = "use `spec.engine.options`"
 
 
 @pytest.mark.parametrize(
-    ("engine", "message"),
+    ("engine", "word", "remedy"),
     [
-        (EngineName.SGLANG, "`sglang` cannot be launched by this version; `vllm` can"),
-        (EngineName.TENSORRT_LLM, "`tensorrt-llm` cannot be launched by this version; `vllm` can"),
+        pytest.param(SGLANG, "--tp-size", TENSOR, id="SGLang: tensor"),
+        pytest.param(SGLANG, "--tp", TENSOR, id="SGLang: tensor, the beginning everybody writes"),
+        pytest.param(SGLANG, "--tp=4", TENSOR, id="SGLang: tensor, cut short, value attached"),
+        pytest.param(SGLANG, "--tensor-parallel-size", TENSOR, id="SGLang: tensor, other name"),
+        pytest.param(SGLANG, "--tensor_parallel_size=4", TENSOR, id="SGLang: tensor, underscores it would not take"),
+        pytest.param(SGLANG, "--pp", PIPELINE, id="SGLang: pipeline, cut short"),
+        pytest.param(SGLANG, "--ep", EXPERT, id="SGLang: experts"),
+        pytest.param(SGLANG, "--expert-parallel-size=8", EXPERT, id="SGLang: experts, other name"),
+        pytest.param(SGLANG, "--dp=2", REPLICAS, id="SGLang: replicas, cut short"),
+        pytest.param(SGLANG, "--attn-dp-size", PLANNED, id="SGLang: attention over data"),
+        pytest.param(SGLANG, "--enable-dp-attention", PLANNED, id="SGLang: attention over data, old name"),
+        pytest.param(SGLANG, "--nnodes=2", PLANNED, id="SGLang: nodes"),
+        pytest.param(SGLANG, "--dist-init-addr=x:1", PLANNED, id="SGLang: leader"),
+        pytest.param(SGLANG, "--nccl-init", PLANNED, id="SGLang: leader, old name cut short"),
+        pytest.param(SGLANG, "--mem-fraction-static", RESERVE, id="SGLang: memory fraction"),
+        pytest.param(SGLANG, "--mem-frac=0.9", RESERVE, id="SGLang: memory fraction, cut short"),
+        pytest.param(SGLANG, "--max-total-tokens", RESERVE, id="SGLang: size of the cache"),
+        pytest.param(SGLANG, "--context-length", CONTEXT, id="SGLang: context"),
+        pytest.param(SGLANG, "--model", "use `spec.model.name`", id="SGLang: model"),
+        pytest.param(SGLANG, "--host", PORT, id="SGLang: host"),
+        pytest.param(TENSORRT_LLM, "--tp_size", TENSOR, id="TensorRT-LLM: tensor"),
+        pytest.param(TENSORRT_LLM, "--tp-size=4", TENSOR, id="TensorRT-LLM: tensor, dashes it would not take"),
+        pytest.param(TENSORRT_LLM, "--tensor_parallel_size=4", TENSOR, id="TensorRT-LLM: tensor, other name"),
+        pytest.param(TENSORRT_LLM, "--pipeline_parallel_size", PIPELINE, id="TensorRT-LLM: pipeline, other name"),
+        pytest.param(TENSORRT_LLM, "--moe_expert_parallel_size", EXPERT, id="TensorRT-LLM: experts, other name"),
+        pytest.param(TENSORRT_LLM, "--gpus_per_node", PLANNED, id="TensorRT-LLM: GPUs of a node"),
+        pytest.param(TENSORRT_LLM, "--context_parallel_size=2", PLANNED, id="TensorRT-LLM: context parallelism"),
+        pytest.param(TENSORRT_LLM, "--free_gpu_memory_fraction", RESERVE, id="TensorRT-LLM: memory, other name"),
+        pytest.param(TENSORRT_LLM, "--max_seq_len=1", CONTEXT, id="TensorRT-LLM: context"),
+        pytest.param(TENSORRT_LLM, "--extra_llm_api_options", OPTIONS, id="TensorRT-LLM: options file"),
+        pytest.param(TENSORRT_LLM, "--config=/x", OPTIONS, id="TensorRT-LLM: options file, other name"),
+        pytest.param(TENSORRT_LLM, "--backend", "use `spec.engine.name`", id="TensorRT-LLM: backend"),
     ],
 )
-def test_an_engine_that_cannot_be_launched_is_refused_by_name(engine: EngineName, message: str) -> None:
-    """Before anything else is checked: its options are not vLLM's. A plan for it is not launched either."""
-    wanted = wants(a_demand(engine=engine), args=("-tp", "4"), env=(EnvVar("HF_TOKEN", value="x"),))
-    assert problems(wanted) == (("spec.engine.name", message),)
-    plan = a_plan(Layout(1, 1), engine=engine)
-    with pytest.raises(UnsupportedEngine) as refused:
-        launch(wanted, plan, plan.groups[0], "leader")
-    assert str(refused.value) == message
+def test_each_engine_refuses_its_own_spellings(engine: EngineName, word: str, remedy: str) -> None:
+    """By its position, as it was written, with the field to use instead."""
+    found = problems(wants_of(engine, args=("--log_level", "info", word)))
+    assert found == (("spec.engine.args.2", f"`{word}` would contradict the plan; {remedy}"),)
+
+
+@pytest.mark.parametrize(
+    ("engine", "word"),
+    [
+        (SGLANG, "--tensor-parallel-sizes"),
+        (SGLANG, "--model-loader-extra-config"),
+        (SGLANG, "--max-running-requests"),
+        (SGLANG, "--dist-timeout"),
+        (TENSORRT_LLM, "--tp"),
+        (TENSORRT_LLM, "--max_batch_size"),
+        (TENSORRT_LLM, "--tokenizer"),
+        (TENSORRT_LLM, "--reasoning_parser=r1"),
+    ],
+)
+def test_what_does_not_touch_the_plan_is_left_to_the_engine(engine: EngineName, word: str) -> None:
+    """What it does not know it refuses itself; click takes no beginnings."""
+    assert problems(wants_of(engine, args=(word,))) == ()
+
+
+@pytest.mark.parametrize(
+    ("engine", "name", "origin"),
+    [
+        (SGLANG, "SGLANG_HOST_IP", "the pod's own address"),
+        (SGLANG, "HOST_IP", "the pod's own address"),
+        (SGLANG, "SGLANG_PP_LAYER_PARTITION", "the plan's memory per stage"),
+        (TENSORRT_LLM, "TLLM_SPAWN_PROXY_PROCESS", "the engine's own launcher"),
+        (TENSORRT_LLM, "OMPI_MCA_orte_keep_fqdn_hostnames", "the host list"),
+        *((engine, "HF_TOKEN", "spec.model.source.huggingFace.tokenSecretRef") for engine in EngineName),
+        *((engine, "HF_HUB_OFFLINE", "spec.model.source") for engine in EngineName),
+        *((engine, "CUDA_VISIBLE_DEVICES", "the device plugin") for engine in EngineName),
+        *((engine, "NVIDIA_VISIBLE_DEVICES", "the device plugin") for engine in EngineName),
+    ],
+)
+def test_each_engine_refuses_the_variables_its_launch_sets(engine: EngineName, name: str, origin: str) -> None:
+    found = problems(wants_of(engine, env=(EnvVar(name, value="x"),)))
+    assert found == (("spec.engine.env.0.name", f"`{name}` is set by {origin}"),)
+
+
+@pytest.mark.parametrize("word", ["--enable-metrics", "--enable-metr", "--enable_metrics"])
+def test_what_every_launch_says_is_not_to_be_said_again(word: str) -> None:
+    """It contradicts nothing, and would hide what is really meant."""
+    expected = f"`{word}` is told the engine already; leave it out"
+    assert problems(wants_of(SGLANG, args=(word,))) == (("spec.engine.args.0", expected),)

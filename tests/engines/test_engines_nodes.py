@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.engines.support import LEADER, a_plan, options, started, wants
+from tests.engines.support import HOSTS, LEADER, a_plan, options, started, wants
 from tests.support.fleets import a_fleet, gb200_rack, h100s, h200s
 from tests.support.models import LLAMA_70B, LLAMA_405B, R1, a_demand, pinned
 from tests.support.plans import planned
@@ -63,7 +63,7 @@ def test_a_single_pod_hears_of_no_nodes(tensor: int, pipeline: int) -> None:
     (pod,) = found.pods
     assert not set(SEVERAL) & set(pod.args)
     assert found.ports == (("http", 8000),)
-    assert pod.wait_for is None
+    assert pod.wait_for == ()
 
 
 PLANS = [
@@ -88,7 +88,7 @@ def test_vllm_gives_each_pod_the_ranks_that_were_planned(demand: Demand, fleet: 
     """Its rule: global rank is GPUs a node times node rank plus local rank, tensor fastest (multiproc_executor.py)."""
     plan = planned(demand, fleet)
     group = plan.groups[0]
-    found = launch(wants(demand), plan, group, LEADER)
+    found = launch(wants(demand), plan, group, HOSTS)
     assert (len(found.pods), group.pods[0].gpus) == shape
     for pod, place in zip(found.pods, group.pods, strict=True):
         said = options(pod.args)
@@ -104,7 +104,7 @@ def test_a_tensor_group_leaves_its_node_only_where_nvlink_does(
 ) -> None:
     """Then NCCL must use NVLink between nodes or fail; else it is left to decide."""
     plan = planned(demand, fleet)
-    found = launch(wants(demand), plan, plan.groups[0], LEADER)
+    found = launch(wants(demand), plan, plan.groups[0], HOSTS)
     forced = [{one.name for one in pod.env if one.name.startswith("NCCL_")} for pod in found.pods]
     across = plan.layout.tensor > shape[1]
     assert forced == [{"NCCL_MNNVL_ENABLE", "NCCL_CUMEM_ENABLE"} if across else set()] * shape[0]
@@ -126,8 +126,8 @@ def test_only_the_leader_is_probed() -> None:
 def test_followers_wait_for_the_rendezvous_and_end_quickly() -> None:
     """One that starts too early gives up; a headless one does not end by itself and serves nobody."""
     leader, *followers = started(a_plan(Layout(8, 3), 8, 8, 8)).pods
-    assert (leader.wait_for, leader.grace) == (None, 60)
-    assert [(pod.wait_for, pod.grace) for pod in followers] == [((LEADER, 29501), 10)] * 2
+    assert (leader.wait_for, leader.present, leader.grace) == ((), 0, 60)
+    assert [(pod.wait_for, pod.present, pod.grace) for pod in followers] == [(((LEADER, 29501),), 0, 10)] * 2
 
 
 def test_the_ports_of_a_group_are_named() -> None:

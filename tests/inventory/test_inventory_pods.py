@@ -70,3 +70,16 @@ def test_what_is_held_adds_up_by_node(drawn: list[tuple[str, int]]) -> None:
     held = held_gpus([a_pod(container(str(gpus)), node=node) for node, gpus in drawn])
     assert held.total() == sum(gpus for _, gpus in drawn)
     assert all(held[node] == sum(gpus for one, gpus in drawn if one == node) for node in "abc")
+
+
+@pytest.mark.parametrize(
+    ("labels", "gpus"),
+    [
+        pytest.param({"shardwise.dev/gpus": "8"}, 8, id="as many as the label says"),
+        pytest.param({"shardwise.dev/gpus": "many"}, 0, id="a label that is no number"),
+        pytest.param({}, 0, id="no label"),
+    ],
+)
+def test_a_pod_that_holds_gpus_by_claims_says_how_many(labels: dict[str, str], gpus: int) -> None:
+    """A claim names no number that the pod shows."""
+    assert gpu_request({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "engine"}]}}) == gpus

@@ -10,7 +10,18 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Launch, Owner, Wanted
-from shardwise.reconcile import Apply, Decision, Delete, Emit, Observed, PodSeen, decide, see_pod
+from shardwise.reconcile import (
+    Apply,
+    Decision,
+    Delete,
+    Emit,
+    MakeKeys,
+    Observed,
+    PodSeen,
+    decide,
+    see_companions,
+    see_pod,
+)
 from shardwise.render.manifest import REVISION
 
 Json = dict[str, Any]
@@ -41,6 +52,9 @@ class World:
     status: Json = field(default_factory=dict)
     pods: dict[str, Json] = field(default_factory=dict)
     services: dict[str, Json] = field(default_factory=dict)
+    companions: dict[tuple[str, str], Json] = field(default_factory=dict)
+    secrets: dict[str, Json] = field(default_factory=dict)
+    compute_domains: bool = True
     events: list[Emit] = field(default_factory=list)
     refused: str = ""
     last: Decision | None = None
@@ -49,8 +63,15 @@ class World:
     def observe(self) -> Observed:
         """Look at it as the operator's store does."""
         services = {name: one["metadata"]["labels"].get(REVISION, "") for name, one in self.services.items()}
-        pods = tuple(map(see_pod, sorted(self.pods.values(), key=name_of)))
-        return Observed(pods, services, self.status, self.fleet, self.refused)
+        return Observed(
+            tuple(map(see_pod, sorted(self.pods.values(), key=name_of))),
+            services,
+            self.status,
+            self.fleet,
+            refused=self.refused,
+            companions={name: see_companions(one) for name, one in self.services.items()},
+            compute_domains=self.compute_domains,
+        )
 
     def decide(self) -> Decision:
         """Decide, and carry nothing out."""
@@ -82,8 +103,13 @@ class World:
             case Delete("Pod", name, uid):
                 if name in self.pods and uid in ("", self.pods[name]["metadata"]["uid"]):
                     del self.pods[name]
-            case Delete(_, name, _):
+            case MakeKeys(manifest):
+                self._made += 1
+                self.secrets.setdefault(name_of(manifest), manifest | {"data": {"id": str(self._made)}})
+            case Delete("Service", name, _):
                 self.services.pop(name, None)
+            case Delete(kind, name, _, _):
+                self.companions.pop((kind, name), None)
             case Emit():
                 self.events.append(action)
 
@@ -175,6 +201,8 @@ class World:
         name = manifest["metadata"]["name"]
         if manifest["kind"] == "Service":
             self.services[name] = dict(manifest)
+        elif manifest["kind"] != "Pod":
+            self.companions[manifest["kind"], name] = dict(manifest)
         elif name not in self.pods:
             self._made += 1
             pod = dict(manifest) | {"metadata": dict(manifest["metadata"]) | {"uid": f"pod-{self._made}"}}

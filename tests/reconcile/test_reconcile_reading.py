@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardwise.reconcile import see_pod
+from shardwise.reconcile import see_companions, see_pod
 from shardwise.reconcile.records import Record, State, format_time, parse_time, read_records
 
 Json = dict[str, Any]
@@ -93,6 +93,15 @@ def test_how_a_pod_failed(status: Json, failure: str) -> None:
 
 
 UNSCHEDULED = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+DONE: Json = {"state": {"terminated": {"exitCode": 0}}}
+
+
+def initial(*statuses: Json) -> Json:
+    """Give the status of a pod whose engine is not started yet."""
+    waiting = {"state": {"waiting": {"reason": "PodInitializing"}}}
+    return {"phase": "Pending", "initContainerStatuses": list(statuses), "containerStatuses": [waiting]}
+
+
 WAITS: dict[str, tuple[Json, str]] = {
     "not seen by a kubelet": ({"phase": "Pending"}, "not started"),
     "not scheduled": ({"phase": "Pending", "conditions": [UNSCHEDULED]}, "not scheduled: 0/1 nodes"),
@@ -102,13 +111,37 @@ WAITS: dict[str, tuple[Json, str]] = {
     ),
     "pulling": (engine(state={"waiting": {"reason": "ContainerCreating"}}), "ContainerCreating"),
     "an init container first": (
-        {
-            "phase": "Pending",
-            "initContainerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}],
-            "containerStatuses": [{"state": {"waiting": {"reason": "PodInitializing"}}}],
-        },
-        "ImagePullBackOff",
+        initial({"name": "wait-for-leader", "state": {"waiting": {"reason": "ImagePullBackOff"}}}),
+        "waiting for the leader: ImagePullBackOff",
     ),
+    "the leader": (initial({"name": "wait-for-leader", "state": {"running": {}}}), "waiting for the leader"),
+    "the followers": (initial({"name": "wait-for-followers", "state": {"running": {}}}), "waiting for the followers"),
+    "weights, then the leader": (
+        initial(DONE | {"name": "weights"}, {"name": "wait-for-leader", "state": {"running": {}}}),
+        "waiting for the leader",
+    ),
+    "weights": (
+        initial(
+            {"name": "weights", "state": {"running": {}}},
+            {"name": "wait-for-leader", "state": {"waiting": {"reason": "PodInitializing"}}},
+        ),
+        "weights being fetched",
+    ),
+    "weights that cannot be had": (
+        initial(
+            {
+                "name": "weights",
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"exitCode": 1, "message": "Traceback\n401 Client Error: Unauthorized\n"}},
+            }
+        ),
+        "weights being fetched, failed with exit code 1: 401 Client Error: Unauthorized",
+    ),
+    "an init container of somebody else's": (
+        initial({"name": "istio-init", "state": {"terminated": {"exitCode": 3}}}),
+        "istio-init, failed with exit code 3",
+    ),
+    "all init containers ended": (initial(DONE | {"name": "weights"}), "PodInitializing"),
     "loading": (engine(state={"running": {}}), "engine starting"),
 }
 
@@ -162,3 +195,39 @@ def test_a_time_that_is_none_is_the_epoch(text: str) -> None:
 @given(st.integers(0, 4_000_000_000))
 def test_times_come_back_to_the_second(seconds: int) -> None:
     assert parse_time(format_time(float(seconds))) == seconds
+
+
+WEIGHTS = {"initContainers": [{"name": "weights"}, {"name": "wait-for-leader"}]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "statuses", "loaded"),
+    [
+        pytest.param({}, (), None, id="a pod that fetches as it goes"),
+        pytest.param({"initContainers": [{"name": "wait-for-leader"}]}, (), None, id="one that only waits"),
+        pytest.param(WEIGHTS, (), False, id="not begun"),
+        pytest.param(WEIGHTS, ({"name": "weights", "state": {"running": {}}},), False, id="at it"),
+        pytest.param(WEIGHTS, ({"name": "weights", "state": {"terminated": {"exitCode": 1}}},), False, id="failed"),
+        pytest.param(WEIGHTS, (DONE | {"name": "weights"},), True, id="done"),
+        pytest.param(WEIGHTS, (DONE | {"name": "wait-for-leader"},), False, id="another one done"),
+    ],
+)
+def test_whether_a_pod_has_its_weights(spec: Json, statuses: tuple[Json, ...], loaded: bool | None) -> None:
+    """``None`` where they are not fetched before the ranks start."""
+    assert see_pod(a_pod(initial(*statuses)) | {"spec": spec}).loaded is loaded
+
+
+def test_what_a_groups_pods_need_is_read_off_its_service() -> None:
+    """Each by its label; other labels and Services without any say nothing."""
+    labels = {
+        "shardwise.dev/config-map": "llama-files-1",
+        "shardwise.dev/compute-domain": "llama-0-nvlink-2",
+        "shardwise.dev/claim-template": "llama-gpus-1",
+        "team": "a",
+    }
+    assert see_companions({"metadata": {"labels": labels}}) == {
+        ("v1", "ConfigMap", "llama-files-1"),
+        ("resource.nvidia.com/v1beta1", "ComputeDomain", "llama-0-nvlink-2"),
+        ("resource.k8s.io/v1", "ResourceClaimTemplate", "llama-gpus-1"),
+    }
+    assert see_companions({"metadata": {}}) == frozenset()

@@ -1,14 +1,19 @@
 """Manifests of plans made by hand, and what a cluster makes of them: names by DNS, arguments by the kubelet."""
 
+import copy
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+import jsonschema
+import kubernetes_validate
 from tests.engines.support import a_plan, wants
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.render import Manifest, bundle, group
+from shardwise.sandbox import Options, Sandbox, compute_domain_definition
 
 ONE_GPU = a_plan(Layout(1, 1))
 ONE_NODE = a_plan(Layout(8, 1))
@@ -19,7 +24,7 @@ TWO_REPLICAS = a_plan(Layout(8, 2), 8, 8, replicas=2)
 
 def pods(plan: Plan, wanted: Wanted | None = None, *, replica: int = 0, attempt: int = 0) -> list[Manifest]:
     """Render the pods of one attempt of one replica."""
-    return list(group(wanted or wants(), plan, replica, attempt))[1:]
+    return list(group(wanted or wants(), plan, replica, attempt).pods)
 
 
 def leader(plan: Plan, **changes: Any) -> Manifest:
@@ -92,3 +97,34 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
 
 def _name(manifest: Manifest) -> str:
     return str(manifest["metadata"]["name"])
+
+
+def a_cluster(**changes: Any) -> Sandbox:
+    """Give a cluster with a clock that stands."""
+    return Sandbox(now=lambda: datetime(2027, 1, 15, tzinfo=UTC), **changes)
+
+
+def check(manifest: Manifest, release: str) -> None:
+    """Hold a manifest to the published schema of its kind; a ComputeDomain to its own."""
+    if manifest["kind"] == "ComputeDomain":
+        (version,) = compute_domain_definition()["spec"]["versions"]
+        jsonschema.validate(manifest, closed(version["schema"]["openAPIV3Schema"], "apiVersion", "kind", "metadata"))
+    elif manifest["kind"] != "ResourceClaimTemplate" or release >= "1.34":
+        assert kubernetes_validate.validate(manifest, release, strict=True) == release
+
+
+def closed(schema: Manifest, *more: str) -> Manifest:
+    """Refuse unknown fields at every depth."""
+    if "properties" not in schema:
+        return schema
+    properties = {name: closed(one) for name, one in schema["properties"].items()} | {name: {} for name in more}
+    return schema | {"properties": properties, "additionalProperties": False}
+
+
+def create_strictly(cluster: Sandbox, manifest: Manifest) -> Manifest:
+    """Create as a client does that wants unknown fields refused."""
+    resource = cluster.store.registry.of(manifest)
+    namespace = manifest["metadata"]["namespace"]
+    created = cluster.api.writer.create(resource, namespace, copy.deepcopy(manifest), Options(validation="Strict"))
+    found: Manifest = copy.deepcopy(created)
+    return found

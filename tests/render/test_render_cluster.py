@@ -1,7 +1,5 @@
 """Rendered manifests on a cluster: schemas of Kubernetes' releases, and the in-memory API with its scheduler."""
 
-import copy
-from datetime import UTC, datetime
 from typing import Any
 
 import kubernetes_validate
@@ -9,7 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.engines.support import wants
-from tests.render.support import ONE_GPU, TWO_NODES, TWO_REPLICAS, TWO_TRAYS, engine, everything, of_kind, pods
+from tests.render.support import (
+    ONE_GPU,
+    TWO_NODES,
+    TWO_REPLICAS,
+    TWO_TRAYS,
+    a_cluster,
+    check,
+    create_strictly,
+    engine,
+    everything,
+    of_kind,
+    pods,
+)
 from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand, pinned
 from tests.support.plans import planned
 
@@ -18,8 +28,7 @@ from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.launch import EnvVar, Owner, Source, SourceKind, Wanted
 from shardwise.domain.plan import Plan
 from shardwise.inventory import read_fleet
-from shardwise.render import Manifest
-from shardwise.sandbox import ApiError, Options, Sandbox, sample_fleet
+from shardwise.sandbox import ApiError, compute_domain_definition, sample_fleet
 
 FULL: dict[str, Any] = {
     "source": Source(revision="v1", token_secret="hub"),
@@ -57,27 +66,13 @@ UNOWNED = Owner("llama", "default", "")
 """Of an object that is on no cluster: the collector would take what belongs to one that does not exist."""
 
 
-def a_cluster(**changes: Any) -> Sandbox:
-    """Give a cluster with a clock that stands."""
-    return Sandbox(now=lambda: datetime(2027, 1, 15, tzinfo=UTC), **changes)
-
-
-def create_strictly(cluster: Sandbox, manifest: Manifest) -> Manifest:
-    """Create as a client does that wants unknown fields refused."""
-    resource = cluster.store.registry.of(manifest)
-    namespace = manifest["metadata"]["namespace"]
-    created = cluster.api.writer.create(resource, namespace, copy.deepcopy(manifest), Options(validation="Strict"))
-    found: Manifest = copy.deepcopy(created)
-    return found
-
-
 @pytest.mark.parametrize("release", ["1.31", "1.34", "1.37"])
 @pytest.mark.parametrize("wanted", OBJECTS)
 @pytest.mark.parametrize("plan", [ONE_GPU, TWO_REPLICAS, TWO_TRAYS], ids=["one GPU", "two replicas", "two trays"])
 def test_manifests_are_valid_for_every_release(plan: Plan, wanted: Wanted, release: str) -> None:
     """By the published schemas, strictly: no field is misspelt or of the wrong type. Image volumes came with 1.31."""
     for one in everything(plan, wanted):
-        assert kubernetes_validate.validate(one, release, strict=True) == release
+        check(one, release)
 
 
 def test_the_schemas_of_these_tests_do_refuse() -> None:
@@ -146,7 +141,7 @@ def test_a_pod_that_was_rendered_otherwise_cannot_be_applied_in_place() -> None:
 )
 def test_the_clusters_scheduler_binds_each_pod_to_its_planned_node(demand: Demand, nodes: list[str]) -> None:
     """And the group gets ready: its leader once all its pods run."""
-    cluster = a_cluster(objects=sample_fleet())
+    cluster = a_cluster(objects=[compute_domain_definition(), *sample_fleet()])
     plan = planned(demand, read_fleet(sample_fleet(), []))
     for one in everything(plan, wants(demand, owner=UNOWNED)):
         create_strictly(cluster, one)

@@ -106,8 +106,8 @@ def test_annotations_of_the_user_stand_beside_ours_and_never_for_them() -> None:
 @pytest.mark.parametrize(
     ("size", "volume"),
     [
-        pytest.param(None, {"medium": "Memory"}, id="no limit of its own"),
-        pytest.param("16Gi", {"medium": "Memory", "sizeLimit": "16Gi"}, id="16Gi"),
+        pytest.param(None, {"medium": "Memory", "sizeLimit": "16Gi"}, id="as configured"),
+        pytest.param("32Gi", {"medium": "Memory", "sizeLimit": "32Gi"}, id="32Gi"),
     ],
 )
 def test_shared_memory_is_as_large_as_asked_for(size: str | None, volume: dict[str, str]) -> None:
@@ -160,7 +160,7 @@ def test_containers_may_gain_no_rights() -> None:
     ids=["as it is", "as asked for"],
 )
 def test_clients_reach_the_leaders_at_the_objects_own_port(changes: dict[str, Any], kind: str, port: int) -> None:
-    """Whatever it is, the engine listens on 8000."""
+    """Whatever it is; of the engine's own they know the name alone, which each engine gives to another number."""
     spec = serving(wants(**changes))["spec"]
     assert spec["type"] == kind
-    assert spec["ports"] == [{"name": "http", "port": port, "targetPort": 8000, "protocol": "TCP"}]
+    assert spec["ports"] == [{"name": "http", "port": port, "targetPort": "http", "protocol": "TCP"}]

@@ -1,7 +1,6 @@
 """Hostile text stays text: no shell sees it, the kubelet expands nothing of it, and it moves no field."""
 
 import json
-import sys
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from tests.engines.support import wants
 from tests.render.support import TWO_NODES, containers, engine, everything, expanded, of_kind
 
 from shardwise.domain.launch import EnvVar, Source, SourceKind, Wanted
-from shardwise.render.pods import literal
+from shardwise.render.containers import literal
 
 HOSTILE = [
     "; rm -rf /",
@@ -97,7 +96,7 @@ def test_no_shell_is_ever_started(word: str) -> None:
             assert command == ["vllm", "serve"]
         else:
             assert command == ["python3", "-c", waiting_script()]
-            assert args == ["llama-0-0-0.llama-0-0.default.svc", "29501"]
+            assert args == ["0", "llama-0-0-0.llama-0-0.default.svc:29501"]
         assert all(isinstance(one, str) for one in (*command, *args))
         assert not {"sh", "bash", "/bin/sh", "/bin/bash", "-lc"} & {*command, *args}
 
@@ -130,31 +129,3 @@ def waiting_script() -> str:
     """Give the text followers wait with, from a harmless object."""
     (found,) = [one["command"][2] for one in containers(everything(TWO_NODES)) if one["name"] == "wait-for-leader"]
     return str(found)
-
-
-class _Line:
-    """A connection, as far as the script needs one."""
-
-    def close(self) -> None:
-        """Be closed."""
-
-
-def test_a_follower_waits_until_its_leader_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The script knocks where its arguments say, pauses between, and ends at the first answer."""
-    answers = [OSError("no such name"), ConnectionRefusedError("refused"), TimeoutError("late"), _Line()]
-    asked: list[tuple[tuple[str, int], float]] = []
-    pauses: list[float] = []
-
-    def connect(address: tuple[str, int], timeout: float) -> _Line:
-        asked.append((address, timeout))
-        answer = answers.pop(0)
-        if isinstance(answer, OSError):
-            raise answer
-        return answer
-
-    monkeypatch.setattr("socket.create_connection", connect)
-    monkeypatch.setattr("time.sleep", pauses.append)
-    monkeypatch.setattr(sys, "argv", ["-c", "leader.group.default.svc", "29501"])
-    exec(compile(waiting_script(), "wait-for-leader", "exec"), {})  # noqa: S102 - the script itself is what is tested
-    assert asked == [(("leader.group.default.svc", 29501), 5)] * 4
-    assert pauses == [2, 2, 2]

@@ -10,7 +10,7 @@ from tests.render.support import TWO_REPLICAS, everything, names_in_dns, of_kind
 
 from shardwise.domain.launch import Owner
 from shardwise.render import Manifest
-from shardwise.render.names import group_name, label_value, leader_host, pod_name, serving_name
+from shardwise.render.names import group_name, hosts, label_value, pod_name, serving_name
 
 SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 """RFC 1035, which Services keep to; pods' names, hostnames and labels ask for less."""
@@ -72,7 +72,9 @@ def test_the_services_of_one_object_do_not_meet(model: str, replica: int, attemp
 @given(BUSY | LONG, st.integers(0, 200), st.integers(0, 10_000))
 def test_the_leaders_address_is_its_first_pod_in_its_groups_subdomain(model: str, replica: int, attempt: int) -> None:
     """Three names and `svc`; the pod's search list adds the cluster's domain."""
-    pod, subdomain, *rest = leader_host(model, "team-a", replica, attempt).split(".")
+    leader, follower = hosts(model, "team-a", replica, attempt, 2)
+    pod, subdomain, *rest = leader.split(".")
+    assert follower.split(".") == [pod_name(model, replica, attempt, 1), subdomain, *rest]
     assert (pod, subdomain) == (pod_name(model, replica, attempt, 0), group_name(model, replica, attempt))
     assert rest == ["team-a", "svc"]
 
@@ -88,7 +90,7 @@ def test_whatever_an_object_is_called_its_pods_are_found_and_told_apart(model: s
     for replica in (0, 1):
         first, second = pods(TWO_REPLICAS, wanted, replica=replica)
         (waiting,) = second["spec"]["initContainers"]
-        assert addresses[waiting["args"][0]] == first["metadata"]["name"]
+        assert addresses[waiting["args"][1].partition(":")[0]] == first["metadata"]["name"]
 
 
 @given(BUSY | LONG)

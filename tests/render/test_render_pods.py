@@ -95,7 +95,7 @@ def test_followers_wait_for_the_port_their_leader_opens(plan: Plan) -> None:
         for pod in rest:
             (waiting,) = pod["spec"]["initContainers"]
             said = options(engine(pod)["args"])
-            assert waiting["args"] == [said["--master-addr"], said["--master-port"]]
+            assert waiting["args"] == ["0", f"{said['--master-addr']}:{said['--master-port']}"]
             assert waiting["image"] == engine(pod)["image"]
             assert int(said["--master-port"]) in [one["containerPort"] for one in engine(first)["ports"]]
 
@@ -112,7 +112,9 @@ def test_only_leaders_are_probed_and_reached_by_clients(plan: Plan) -> None:
         assert pod["metadata"]["labels"]["shardwise.dev/role"] == ("leader" if leads else "worker")
         assert selects(front, pod) == leads
         (port,) = front["spec"]["ports"]
-        assert {engine(pod)[key]["httpGet"]["port"] for key in probes} == ({port["targetPort"]} if leads else set())
+        named = {one["name"]: one["containerPort"] for one in engine(pod)["ports"]}
+        probed = {engine(pod)[key]["httpGet"]["port"] for key in probes}
+        assert probed == ({named[port["targetPort"]]} if leads else set())
 
 
 @given(plans())
@@ -120,7 +122,7 @@ def test_a_groups_service_reaches_its_own_pods_only(plan: Plan) -> None:
     """Neither another replica's, nor another attempt's."""
     made = everything(plan)
     for placed in plan.groups:
-        service = group(wants(), plan, placed.replica, 0)[0]
+        service = group(wants(), plan, placed.replica, 0).service
         own = [pod["metadata"]["name"] for pod in pods(plan, replica=placed.replica)]
         assert [pod["metadata"]["name"] for pod in of_kind("Pod", made) if selects(service, pod)] == own
         assert not [pod for pod in pods(plan, replica=placed.replica, attempt=1) if selects(service, pod)]
@@ -134,7 +136,7 @@ def test_every_pod_is_such_as_a_group_needs(plan: Plan) -> None:
         assert spec["restartPolicy"] == "Always"
         assert spec["enableServiceLinks"] is False
         assert spec["automountServiceAccountToken"] is False
-        assert {"name": "shared-memory", "emptyDir": {"medium": "Memory"}} in spec["volumes"]
+        assert {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}} in spec["volumes"]
         assert {"name": "shared-memory", "mountPath": "/dev/shm"} in engine(pod)["volumeMounts"]  # noqa: S108 - NCCL's
         assert {"nvidia.com/gpu"} == {one["key"] for one in spec["tolerations"] if "tolerationSeconds" not in one}
         lost = {one["key"]: one["tolerationSeconds"] for one in spec["tolerations"] if "tolerationSeconds" in one}
@@ -147,7 +149,7 @@ def test_every_pod_knows_its_own_address(plan: Plan) -> None:
     """The engine would guess it by a route to the internet; every variable is given once."""
     for pod in of_kind("Pod", everything(plan)):
         env = engine(pod)["env"]
-        assert env[0] == {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+        assert {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}} in env
         assert len({one["name"] for one in env}) == len(env)
 
 
@@ -195,7 +197,7 @@ def test_a_later_attempt_has_names_of_its_own() -> None:
     """Pods of the attempt before may still be ending, and must not be found by their names."""
     names = [
         (one["metadata"]["name"], one["metadata"]["labels"]["shardwise.dev/attempt"])
-        for one in group(wants(), TWO_NODES, 0, 3)
+        for one in group(wants(), TWO_NODES, 0, 3).manifests
     ]
     assert names == [("llama-0-3", "3"), ("llama-0-3-0", "3"), ("llama-0-3-1", "3")]
     address = options(engine(pods(TWO_NODES, attempt=3)[1])["args"])["--master-addr"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from tests.engines.support import a_plan, wants
-from tests.render.support import TWO_NODES, TWO_REPLICAS, of_kind, pods
+from tests.render.support import TWO_NODES, TWO_REPLICAS, pods
 
 from shardwise.domain.demand import Toleration
 from shardwise.domain.launch import EnvVar, Owner, Source, SourceKind, Wanted
@@ -46,7 +46,7 @@ def moved(plan: Plan, index: int, **changes: object) -> Plan:
         pytest.param(wants(annotations=(("note", "a"),)), id="annotations"),
         pytest.param(wants(requests=(("cpu", "8"),)), id="requests"),
         pytest.param(wants(limits=(("rdma/ib", "1"),)), id="limits"),
-        pytest.param(wants(shared_memory="16Gi"), id="shared memory"),
+        pytest.param(wants(shared_memory="32Gi"), id="shared memory"),
         pytest.param(wants(trust_remote_code=True), id="trust"),
         pytest.param(wants(kv_cache_dtype="fp8"), id="cache precision"),
     ],
@@ -96,7 +96,7 @@ def test_the_revision_is_on_every_pod_whatever_its_attempt() -> None:
     for attempt in (0, 1, 12):
         labels = [pod["metadata"]["labels"][REVISION] for pod in pods(TWO_NODES, attempt=attempt)]
         assert labels == [revision(PLAIN, TWO_NODES, 0)] * 2
-    assert revision(PLAIN, TWO_NODES, 0) == "23838b852d"
+    assert revision(PLAIN, TWO_NODES, 0) == "18bedbbe80"
 
 
 def test_replicas_have_revisions_of_their_own() -> None:
@@ -121,7 +121,7 @@ def test_a_services_revision_is_that_of_its_spec(changed: Wanted, same: bool) ->
 
 def test_a_groups_service_is_the_same_whatever_its_pods_are() -> None:
     """Its content is names and ports."""
-    before, after = (group(one, TWO_NODES, 0, 0)[0] for one in (PLAIN, wants(image="other")))
+    before, after = (group(one, TWO_NODES, 0, 0).service for one in (PLAIN, wants(image="other")))
     assert before == after
 
 
@@ -131,4 +131,4 @@ def test_a_replica_that_is_not_planned_is_not_rendered() -> None:
         revision(PLAIN, TWO_REPLICAS, 2)
     with pytest.raises(LookupError, match="the plan has no replica 1"):
         group(PLAIN, TWO_NODES, 1, 0)
-    assert len(of_kind("Pod", group(PLAIN, TWO_REPLICAS, 1, 0))) == 2
+    assert len(group(PLAIN, TWO_REPLICAS, 1, 0).pods) == 2

@@ -14,7 +14,7 @@ MEDIAN = 7
 """Lines of a function without its docstring: none longer, nine in ten no longer, half of them no longer."""
 
 LONGEST_FILE = 500
-CONTROLLER = 500
+CONTROLLER = 520
 """Code lines of the controller: it only wires."""
 
 TESTS_PER_CODE = 1.5

@@ -9,7 +9,8 @@ from typing import Any
 
 from shardwise.api import crd
 from shardwise.controller import Options, run
-from shardwise.sandbox import Sandbox, sample_fleet
+from shardwise.domain.site import Site
+from shardwise.sandbox import Sandbox, compute_domain_definition, sample_fleet
 
 Json = dict[str, Any]
 
@@ -43,13 +44,19 @@ class Operating:
     kubeconfig: Path
     clock: list[float] = field(default_factory=lambda: [1_800_000_000.0])
     relist_seconds: float = 3600.0
+    site: Site = field(default_factory=Site)
     _stop: asyncio.Event | None = None
     _task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the operator, and wait until it has listed everything."""
         self._stop, ready = asyncio.Event(), asyncio.Event()
-        options = Options(kubeconfig=self.kubeconfig, relist_seconds=self.relist_seconds, now=lambda: self.clock[0])
+        options = Options(
+            kubeconfig=self.kubeconfig,
+            relist_seconds=self.relist_seconds,
+            now=lambda: self.clock[0],
+            site=self.site,
+        )
         self._task = asyncio.create_task(run(options, self._stop, ready))
         async with asyncio.timeout(LIMIT):
             await ready.wait()
@@ -119,13 +126,16 @@ class Operating:
 
 
 @contextlib.asynccontextmanager
-async def operating(folder: Path, *, nodes: Sequence[Json] | None = None) -> AsyncIterator[Operating]:
-    """Run an operator on a cluster with the sample fleet, or with other nodes."""
+async def operating(
+    folder: Path, *, nodes: Sequence[Json] | None = None, compute_domains: bool = True, site: Site | None = None
+) -> AsyncIterator[Operating]:
+    """Run an operator on a cluster with the sample fleet, or with other nodes, and NVIDIA's DRA driver unless said."""
     fleet = sample_fleet() if nodes is None else nodes
-    async with Sandbox(objects=[crd.definition(), *fleet]) as cluster:
+    kinds = [crd.definition(), *([compute_domain_definition()] if compute_domains else [])]
+    async with Sandbox(objects=[*kinds, *fleet]) as cluster:
         kubeconfig = folder / "kubeconfig"
         cluster.write_kubeconfig(kubeconfig)
-        running = Operating(cluster, kubeconfig)
+        running = Operating(cluster, kubeconfig, site=site or Site())
         await running.start()
         try:
             yield running

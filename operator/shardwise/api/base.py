@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from shardwise.domain.units import QUANTITY_PATTERN
+from shardwise.domain.version import VERSION_PATTERN
 
 GROUP = "shardwise.dev"
 VERSION = "v1alpha1"
@@ -26,6 +27,7 @@ SHAPES: Final[Mapping[str, str]] = {
     ABSOLUTE_PATTERN: "is no absolute path: it must begin with `/`",
     DNS_PATTERN: "is no Kubernetes name: lower-case letters and digits, with `-` and `.` between",
     ENV_PATTERN: "is no variable name: letters, digits and `_`, not beginning with a digit",
+    VERSION_PATTERN: "is no release such as `0.33.0`",
     QUANTITY_PATTERN: "is no quantity such as `500Mi` or `2Gi`",
 }
 """What a text of each pattern is, for people."""

@@ -8,10 +8,11 @@ from pydantic import Field, ValidationError
 
 from shardwise.api.base import OBJECT_PATTERN, ByteQuantity, LabelKey, LabelValue, ShortText, Wire
 from shardwise.api.crd import Schema, structural
+from shardwise.api.launch_configuration import LaunchConfiguration, launch_problems, launch_site
 from shardwise.api.problems import InvalidObject, Problem, problems
 from shardwise.domain.hardware import GpuKind, bare_product, gpu_kind
 from shardwise.domain.platforms import PLATFORMS, Level
-from shardwise.domain.site import FleetSite, LaunchSite, Site, StatedProduct
+from shardwise.domain.site import FleetSite, Site, StatedProduct
 from shardwise.domain.units import parse_quantity
 
 LevelName = Annotated[str, Field(min_length=1, max_length=63, pattern=OBJECT_PATTERN)]
@@ -80,10 +81,6 @@ class FleetConfiguration(Wire):
     )
 
 
-class LaunchConfiguration(Wire):
-    """How pods are started."""
-
-
 class Configuration(Wire):
     """The operator configuration."""
 
@@ -97,7 +94,11 @@ def parse_site(document: Mapping[str, Any]) -> Site:
         configuration = Configuration.model_validate(_without_nulls(document))
     except ValidationError as error:
         raise InvalidObject(tuple(problems(error, Configuration))) from error
-    return Site(_fleet(configuration.fleet), LaunchSite())
+    wrong = tuple(launch_problems(configuration.launch))
+    fleet = _fleet(configuration.fleet)
+    if wrong:
+        raise InvalidObject(wrong)
+    return Site(fleet, launch_site(configuration.launch))
 
 
 def configuration_schema() -> Schema:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Final
 
+from shardwise.api.model_spec import CacheVolume
 from shardwise.api.parse import ShardedModel
 from shardwise.api.problems import InvalidObject, Problem
 from shardwise.api.spec import EnvVar as WireEnvVar
 from shardwise.api.spec import NodeAffinity, NodeRequirement, TolerationSpec
 from shardwise.domain.demand import Demand, Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import EnvVar, Launch, Owner, Source, SourceKind, Wanted
+from shardwise.domain.launch import Cache, CacheKind, EnvVar, Launch, LaunchSite, Owner, Source, SourceKind, Wanted
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.units import parse_quantity
 
@@ -19,8 +20,8 @@ PAUSED: Final = "shardwise.dev/paused"
 _KV_BYTES: Final = {"auto": 2, "bfloat16": 2, "fp8": 1}
 
 
-def to_wanted(obj: ShardedModel, facts: ModelFacts) -> Wanted:
-    """Convert an object and the facts of its model.
+def to_wanted(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None = None) -> Wanted:
+    """Convert an object and the facts of its model. ``site`` is the operator's configuration of launching.
 
     Raises :class:`InvalidObject` where the two contradict: a context longer than the model's own maximum.
     """
@@ -31,6 +32,7 @@ def to_wanted(obj: ShardedModel, facts: ModelFacts) -> Wanted:
         generation=obj.metadata.generation,
         paused=obj.metadata.annotations.get(PAUSED) == "true",
         max_restarts=obj.spec.restart_policy.max_restarts,
+        site=site or LaunchSite(),
     )
 
 
@@ -83,6 +85,8 @@ def _launch(obj: ShardedModel) -> Launch:
         image_pull_secrets=tuple(spec.engine.image_pull_secrets),
         args=tuple(spec.engine.args),
         env=tuple(_env(one) for one in spec.engine.env),
+        version=spec.engine.version,
+        options=spec.engine.options,
         tolerations=_tolerations(spec.placement.tolerations),
         priority_class=spec.placement.priority_class_name,
         scheduler_name=spec.placement.scheduler_name,
@@ -118,7 +122,18 @@ def _source(obj: ShardedModel) -> Source:
         revision=hub.revision if hub is not None else None,
         token_secret=token.name if token is not None else None,
         token_key=token.key if token is not None else "token",
+        cache=to_cache(hub.cache) if hub is not None and hub.cache is not None else None,
+        pre_pull=hub.pre_pull if hub is not None else None,
     )
+
+
+def to_cache(volume: CacheVolume) -> Cache:
+    """Convert a cache that has exactly one of its fields."""
+    if volume.persistent_volume_claim is not None:
+        return Cache(CacheKind.PERSISTENT_VOLUME_CLAIM, volume.persistent_volume_claim.claim_name)
+    if volume.host_path is not None:
+        return Cache(CacheKind.HOST_PATH, volume.host_path.path)
+    return Cache(size=volume.empty_dir.size_limit if volume.empty_dir is not None else None)
 
 
 def _env(one: WireEnvVar) -> EnvVar:

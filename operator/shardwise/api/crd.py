@@ -33,6 +33,7 @@ _KEPT: Final = frozenset(
         "maxLength",
         "minItems",
         "maxItems",
+        "minProperties",
         "maxProperties",
     }
 )

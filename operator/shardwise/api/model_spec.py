@@ -14,12 +14,51 @@ class SecretKey(Wire):
     key: ShortText = Field(default="token", description="Key inside the Secret.")
 
 
+class EmptyCache(Wire):
+    """A cache that lives as long as its pod."""
+
+    size_limit: ByteQuantity | None = Field(default=None, description="Most it may hold; default: the node's disk.")
+
+
+class ClaimCache(Wire):
+    """A cache on a PersistentVolumeClaim in the object's namespace, written by every pod."""
+
+    claim_name: DnsName = Field(description="Name of the PersistentVolumeClaim; ReadWriteMany for several nodes.")
+
+
+class HostPathCache(Wire):
+    """A cache in a folder of each node, made where it is missing."""
+
+    path: Path = Field(pattern=ABSOLUTE_PATTERN, description="Absolute path of the folder on the nodes.")
+
+
+class CacheVolume(Wire):
+    """Where fetched weights and compiled code are kept: exactly one of the fields."""
+
+    empty_dir: EmptyCache | None = Field(default=None, description="Until the pod ends.")
+    persistent_volume_claim: ClaimCache | None = Field(default=None, description="A claim all pods share.")
+    host_path: HostPathCache | None = Field(default=None, description="A folder on the nodes.")
+
+    def given(self) -> list[str]:
+        """Name the fields that are set, as the object spells them."""
+        fields = type(self).model_fields
+        return [str(field.alias or name) for name, field in fields.items() if getattr(self, name) is not None]
+
+
 class HuggingFaceSource(Wire):
     """Weights from the Hugging Face Hub, fetched by each pod."""
 
     revision: ShortText | None = Field(default=None, description="Branch, tag or commit; default: the main branch.")
     token_secret_ref: SecretKey | None = Field(
         default=None, description="Access token for a private or gated model, given to the pods as HF_TOKEN."
+    )
+    cache: CacheVolume | None = Field(
+        default=None, description="Where fetched weights are kept; default: as the operator's configuration says."
+    )
+    pre_pull: bool | None = Field(
+        default=None,
+        description="Whether all weights are fetched into the cache before any rank starts; "
+        "default: as the operator's configuration says.",
     )
 
 

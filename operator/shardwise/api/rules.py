@@ -45,6 +45,15 @@ def _one_source(spec: ShardedModelSpec) -> str | None:
     return f"exactly one source is needed, {named} given"
 
 
+def _one_cache(spec: ShardedModelSpec) -> str | None:
+    source = spec.model.source
+    cache = source.hugging_face.cache if source is not None and source.hugging_face is not None else None
+    if cache is None or len(cache.given()) == 1:
+        return None
+    named = " and ".join(f"`{one}`" for one in cache.given()) or "none"
+    return f"exactly one volume is needed, {named} given"
+
+
 def _pins_within_budget(spec: ShardedModelSpec) -> str | None:
     pins, replicas = spec.parallelism, max(1, spec.replicas)
     if pins.tensor is None and pins.pipeline is None:
@@ -128,6 +137,13 @@ RULES: Final = (
         ".filter(given, given).size() == 1",
         "exactly one of huggingFace, persistentVolumeClaim, hostPath and image is needed",
         _one_source,
+    ),
+    SpanningRule(
+        ("spec", "model", "source", "huggingFace", "cache"),
+        "spec.model.source.huggingFace.cache",
+        "[has(self.emptyDir), has(self.persistentVolumeClaim), has(self.hostPath)].filter(given, given).size() == 1",
+        "exactly one of emptyDir, persistentVolumeClaim and hostPath is needed",
+        _one_cache,
     ),
     SpanningRule(
         ("spec",),

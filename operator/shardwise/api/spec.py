@@ -1,11 +1,12 @@
 """``spec``: what a user asks for. Every field is honoured, or the object is refused with the reason."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from shardwise.api.base import ByteQuantity, DnsName, EnvName, LabelKey, LabelValue, ShortText, Wire
 from shardwise.api.model_spec import ModelSpec, SecretKey
+from shardwise.domain.version import VERSION_PATTERN
 
 
 class GpuBudget(Wire):
@@ -55,12 +56,21 @@ class Engine(Wire):
         default=None, description="As in a pod."
     )
     image_pull_secrets: list[DnsName] = Field(default=[], max_length=16, description="Names of pull Secrets.")
+    version: Annotated[str, Field(min_length=1, max_length=64, pattern=VERSION_PATTERN)] | None = Field(
+        default=None, description="The engine's release, where the image's tag does not say it.", examples=["0.33.0"]
+    )
     args: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(
         default=[],
         max_length=128,
         description="Extra arguments, appended item by item. What contradicts the plan is refused.",
     )
     env: list[EnvVar] = Field(default=[], max_length=128, description="Extra environment variables.")
+    options: dict[str, Any] = Field(
+        default={},
+        max_length=128,
+        description="TensorRT-LLM only: entries of its options file (extra_llm_api_options). "
+        "What contradicts the plan is refused.",
+    )
 
 
 class TolerationSpec(Wire):
@@ -150,7 +160,7 @@ class PodTemplate(Wire):
         default={}, max_length=16, description="Extra container limits, such as memory or RDMA devices; no GPUs."
     )
     shared_memory: ByteQuantity | None = Field(
-        default=None, description="Size limit of /dev/shm; default: none but the pod's memory."
+        default=None, description="Size limit of /dev/shm; default: as the operator's configuration says, 16Gi."
     )
 
 

@@ -103,6 +103,9 @@ class GroupReport(Reported):
     state: str = Field(description="Pending, Starting, Ready, Backoff or Held.")
     ready_pods: int = Field(description="Pods that are Ready.")
     pods: int = Field(description="Pods it has by plan.")
+    loaded_pods: int | None = Field(
+        default=None, description="Pods that have all weights, where these are fetched before the ranks start."
+    )
     nodes: list[str] = Field(default=[], description="Nodes of its pods, in rank order.")
     message: str = Field(default="", description="What it waits for, or how it failed.")
 

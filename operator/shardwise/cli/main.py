@@ -4,6 +4,7 @@ import asyncio
 import io
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from shardwise.cli.documents import WrongInput
 from shardwise.cli.fleet import fleet_shown, plans_drawn
 from shardwise.cli.offline import plan_all, read_objects
 from shardwise.cli.snapshot import read_snapshot
-from shardwise.cluster import ClusterError
+from shardwise.cluster import ClusterError, with_keys
 from shardwise.controller import Options, run
 from shardwise.render import bundle
 
@@ -54,6 +55,13 @@ _shown = click.option(
     show_default=True,
     help="Text for people, JSON or YAML for machines, or a picture of the fleet.",
 )
+_check = click.option("--check", is_flag=True, help="Change nothing; fail when a file is stale.")
+_root = click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=Path(),
+    help="Root of the repository whose files are meant; default: the current folder.",
+)
 _independent = click.option("--independent", is_flag=True, help="Plan each object as if it were alone.")
 
 
@@ -87,8 +95,9 @@ def main() -> None:
 @_independent
 def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, config: Path | None, independent: bool) -> None:
     """Say where each object would run, split how, and why. Objects given together share the fleet, in order."""
-    snapshot = read_snapshot(fleets, read_site(config).fleet)
-    answers = plan_all(read_objects(files), snapshot, independent=independent)
+    site = read_site(config)
+    snapshot = read_snapshot(fleets, site.fleet)
+    answers = plan_all(read_objects(files), snapshot, independent=independent, site=site.launch)
     if form == "svg":
         click.echo(plans_drawn(snapshot, answers), nl=False)
         output.write_failures(answers)
@@ -115,10 +124,13 @@ def render(
     files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, config: Path | None, independent: bool
 ) -> None:
     """Print the manifests the operator would apply, ready for `kubectl apply -f -`."""
-    snapshot = read_snapshot(fleets, read_site(config).fleet)
-    answers = plan_all(read_objects(files), snapshot, independent=independent)
-    manifests = [one for answer in answers if answer.placed is not None for one in bundle(*answer.placed)]
+    site = read_site(config)
+    snapshot = read_snapshot(fleets, site.fleet)
+    answers = plan_all(read_objects(files), snapshot, independent=independent, site=site.launch)
+    made = [one for answer in answers if answer.placed is not None for one in bundle(*answer.placed)]
+    manifests = [with_keys(one) if one["kind"] == "Secret" else one for one in made]
     output.write_manifests(manifests, form)
+    output.write_secrets(manifests)
     output.write_failures(answers)
     sys.exit(_exit_status(answer.verdict for answer in answers))
 
@@ -133,25 +145,35 @@ def fleet(fleets: tuple[str, ...], form: str, *, config: Path | None) -> None:
 
 
 @cli.command()
-@click.option("--check", is_flag=True, help="Change nothing; fail when a file is stale.")
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=Path(),
-    help="Root of the repository whose files are meant; default: the current folder.",
-)
+@_check
+@_root
 def crds(*, check: bool, root: Path) -> None:
     """Write what is generated from the models: the CustomResourceDefinition, and the chart's schema of its values."""
     wanted = {root / folder / crd.FILE_NAME: crd.text() for folder in crd.FOLDERS}
     schema = root / values.FILE
     if schema.is_file():
         wanted[schema] = values.with_configuration(schema.read_text())
+    _write_generated(wanted, "crds", check=check)
+
+
+@cli.command(hidden=True)
+@_check
+@_root
+def pages(*, check: bool, root: Path) -> None:
+    """Write the pages of the engines, generated from what is rendered and refused."""
+    from shardwise.cli import pages as engine_pages  # noqa: PLC0415 - only those who work on Shardwise need it
+
+    _write_generated({root / path: text for path, text in engine_pages.pages().items()}, "pages", check=check)
+
+
+def _write_generated(wanted: Mapping[Path, str], command: str, *, check: bool) -> None:
+    """Write files whose text is not as wanted, or only name them, and fail."""
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
     for path in stale:
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(wanted[path])
-        click.echo(f"{path} {'is stale; run `shardwise crds`' if check else 'written'}", err=check)
+        click.echo(f"{path} {f'is stale; run `shardwise {command}`' if check else 'written'}", err=check)
     if check and stale:
         sys.exit(1)
 

@@ -10,7 +10,7 @@ from shardwise.cli.documents import Document, WrongInput, read_documents, shown
 from shardwise.cli.snapshot import Snapshot
 from shardwise.controller.store import Key
 from shardwise.domain.fleet import Fleet
-from shardwise.domain.launch import Wanted
+from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.engines import problems
@@ -58,16 +58,19 @@ def read_objects(names: Iterable[str]) -> list[Document]:
     return found
 
 
-def plan_all(objects: Iterable[Document], snapshot: Snapshot, *, independent: bool) -> list[Answer]:
+def plan_all(
+    objects: Iterable[Document], snapshot: Snapshot, *, independent: bool, site: LaunchSite | None = None
+) -> list[Answer]:
     """Plan each object, in order; what one takes is gone for the next, unless they are independent.
 
-    An object is planned as the operator would: as if its own pods, where it runs already, held nothing.
+    An object is planned as the operator would: as if its own pods, where it runs already, held nothing. ``site`` is the
+    operator's configuration of launching.
     """
     ledger = snapshot.ledger()
     answers: list[Answer] = []
     for document in objects:
         key = _key(document)
-        answer = _answer(document, key, ledger.fleet(without=key))
+        answer = _answer(document, key, ledger.fleet(without=key), site)
         answers.append(answer)
         if not independent and isinstance(answer.outcome, Plan):
             ledger.release(key)
@@ -75,11 +78,11 @@ def plan_all(objects: Iterable[Document], snapshot: Snapshot, *, independent: bo
     return answers
 
 
-def _answer(document: Document, key: Key, fleet: Fleet) -> Answer:
+def _answer(document: Document, key: Key, fleet: Fleet, site: LaunchSite | None) -> Answer:
     namespace, name = key
     try:
         obj = parse(document)
-        wanted = to_wanted(obj, model_facts(obj))
+        wanted = to_wanted(obj, model_facts(obj), site)
     except InvalidObject as error:
         return Answer(name, namespace, tuple(str(problem) for problem in error.problems))
     except FactsUnavailable as error:

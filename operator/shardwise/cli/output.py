@@ -57,6 +57,16 @@ def write_manifests(manifests: list[Manifest], form: str) -> None:
         click.echo("---\n".join(_yaml(manifest) for manifest in manifests), nl=False)
 
 
+def write_secrets(manifests: list[Manifest]) -> None:
+    """Warn on standard error of private keys among the manifests: each call makes new ones."""
+    for one in manifests:
+        if one["kind"] == "Secret":
+            name = f"{one['metadata']['namespace']}/{one['metadata']['name']}"
+            click.echo(
+                f"note: Secret {name} holds private keys made just now; keep it out of version control", err=True
+            )
+
+
 def write_failures(answers: list[Answer]) -> None:
     """Say on standard error why an object has no manifests."""
     for answer in answers:

@@ -65,6 +65,28 @@ class Cluster:
             if not after:
                 return found, str(metadata.get("resourceVersion", ""))
 
+    async def serves(self, kind: Kind) -> bool:
+        """Tell whether the API server knows a kind: one that an add-on brings, or a newer release."""
+        try:
+            found = await self._call(f"look for {kind.plural}", "get", kind.root())
+        except ClusterError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        return any(one.get("name") == kind.plural for one in found.get("resources") or ())
+
+    async def create(self, manifest: Mapping[str, Any]) -> None:
+        """Create an object; one of its name that is there is left as it is."""
+        kind = kind_of(manifest["apiVersion"], manifest["kind"])
+        namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        try:
+            await self._call(
+                f"create {kind.name} {namespace}/{name}", "post", kind.path(namespace), body=dict(manifest)
+            )
+        except ClusterError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+
     async def apply(self, manifest: Mapping[str, Any]) -> Json:
         """Create or update an object of ours by server-side apply, and give it as it then is.
 
@@ -115,8 +137,13 @@ class Cluster:
             )
 
     async def _with_uid(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Name the very object that is there, if any: it may be replaced by another before it is written."""
+        """Name the very object that is there, if any: it may be replaced by another before it is written.
+
+        What may not be read is named by its content, and nobody else's.
+        """
         kind = kind_of(manifest["apiVersion"], manifest["kind"])
+        if "get" not in kind.verbs:
+            return manifest
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         what = f"{kind.name} {namespace}/{name}"
         try:

@@ -23,12 +23,18 @@ class Kind:
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """Give the path of an object, of a namespace's objects, or of all objects of the kind."""
-        root = f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
         inside = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
-        return "/".join(part for part in (f"{root}{inside}/{self.plural}", name, subresource) if part)
+        return "/".join(part for part in (f"{self.root()}{inside}/{self.plural}", name, subresource) if part)
+
+    def root(self) -> str:
+        """Give the path of the group's version, which lists its kinds."""
+        return f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
 
 
 _WATCHED: Final = ("get", "list", "watch")
+_MADE: Final = ("create", "patch", "delete")
+"""Of what is named by its content, so that it is nobody else's: it need not be read, and so may not be."""
+
 _OWNED: Final = (*_WATCHED, "create", "patch", "delete")
 
 KINDS: Final = (
@@ -36,6 +42,11 @@ KINDS: Final = (
     Kind("Pod", "", "v1", "pods", True, _OWNED),
     Kind("Service", "", "v1", "services", True, _OWNED),
     Kind("Node", "", "v1", "nodes", False, _WATCHED),
+    Kind("ConfigMap", "", "v1", "configmaps", True, _MADE),
+    # Keys are made and handed to pods by reference: nothing in a Secret is ever read.
+    Kind("Secret", "", "v1", "secrets", True, ("create",)),
+    Kind("ComputeDomain", "resource.nvidia.com", "v1beta1", "computedomains", True, _MADE),
+    Kind("ResourceClaimTemplate", "resource.k8s.io", "v1", "resourceclaimtemplates", True, _MADE),
     Kind("Event", "", "v1", "events", True, ("create", "patch")),
     # kopf finds out which namespaces and resources there are before it watches anything.
     Kind("Namespace", "", "v1", "namespaces", False, _WATCHED),
@@ -62,3 +73,4 @@ SHARDED_MODEL: Final = KINDS[0]
 POD: Final = KINDS[1]
 SERVICE: Final = KINDS[2]
 NODE: Final = KINDS[3]
+COMPUTE_DOMAIN: Final = kind_of("resource.nvidia.com/v1beta1", "ComputeDomain")

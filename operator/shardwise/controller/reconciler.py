@@ -8,13 +8,13 @@ from typing import Any
 
 from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
 from shardwise.api.base import API_VERSION, KIND
-from shardwise.cluster import Cluster, ClusterError, Refused
+from shardwise.cluster import Cluster, ClusterError, Refused, with_keys
 from shardwise.cluster.resources import kind_of
 from shardwise.controller.store import Key, Store
-from shardwise.domain.launch import Wanted
+from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.model import ModelFacts
 from shardwise.hub import FactsUnavailable
-from shardwise.reconcile import Action, Apply, Decision, Delete, Emit, Invalid, decide, decide_invalid
+from shardwise.reconcile import Action, Apply, Decision, Delete, Emit, Invalid, MakeKeys, decide, decide_invalid
 
 LOOK_AGAIN_SECONDS = 0.2
 FACTS_RETRY_SECONDS = 30.0
@@ -27,12 +27,18 @@ class Reconciler:
     """Brings one object at a time closer to what is wanted. ``facts`` may block: it is called in a thread."""
 
     def __init__(
-        self, cluster: Cluster, store: Store, facts: Callable[[ShardedModel], ModelFacts], now: Callable[[], float]
+        self,
+        cluster: Cluster,
+        store: Store,
+        facts: Callable[[ShardedModel], ModelFacts],
+        now: Callable[[], float],
+        site: LaunchSite | None = None,
     ) -> None:
         self._cluster = cluster
         self._store = store
         self._facts = facts
         self._now = now
+        self._site = site or LaunchSite()
         self._known: dict[tuple[Key, str], ModelFacts] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -67,7 +73,7 @@ class Reconciler:
         generation = int(model["metadata"].get("generation") or 0)
         try:
             obj = parse(model)
-            return to_wanted(obj, await self._facts_of(key, obj))
+            return to_wanted(obj, await self._facts_of(key, obj), self._site)
         except InvalidObject as error:
             return Invalid(generation, str(error))
         except FactsUnavailable as error:
@@ -134,10 +140,14 @@ class Reconciler:
         match action:
             case Apply(manifest):
                 applied = await self._cluster.apply(manifest)
-                (self._store.pods if manifest["kind"] == "Pod" else self._store.services).put(applied)
+                shelf = self._store.shelf_of(manifest["kind"])
+                if shelf is not None:
+                    shelf.put(applied)
                 return (applied.get("status") or {}).get("phase") == "Running"
-            case Delete(kind, name, uid):
-                await self._cluster.delete(kind_of("v1", kind), namespace, name, uid)
+            case MakeKeys(manifest):
+                await self._cluster.create(with_keys(manifest))
+            case Delete(kind, name, uid, api_version):
+                await self._cluster.delete(kind_of(api_version, kind), namespace, name, uid)
             case Emit(reason, message):
                 _log.info("%s/%s: %s: %s", namespace, model["metadata"]["name"], reason, message)
                 await self._cluster.record({"apiVersion": API_VERSION, "kind": KIND, **model}, action)

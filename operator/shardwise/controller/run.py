@@ -12,7 +12,7 @@ import kopf
 
 from shardwise.api import ShardedModel
 from shardwise.cluster import Cluster, Connection, connect
-from shardwise.cluster.resources import NODE, POD, SERVICE, SHARDED_MODEL
+from shardwise.cluster.resources import COMPUTE_DOMAIN, NODE, POD, SERVICE, SHARDED_MODEL
 from shardwise.controller.queue import Queue
 from shardwise.controller.reconciler import Reconciler
 from shardwise.controller.store import Key, Store, is_relevant, slim
@@ -51,7 +51,7 @@ async def run(options: Options, stop: asyncio.Event | None = None, ready: asynci
     connection = await connect(options.kubeconfig, options.context)
     cluster = Cluster(connection)
     store = Store(options.site.fleet)
-    reconciler = Reconciler(cluster, store, options.facts, options.now)
+    reconciler = Reconciler(cluster, store, options.facts, options.now, options.site.launch)
     queue: Queue[Key] = Queue(reconciler.reconcile)
     watches = Watches(store, queue)
     try:
@@ -71,6 +71,7 @@ async def relist(cluster: Cluster, store: Store, watches: Watches, queue: Queue[
     pods, pods_at = await cluster.list(POD)
     services, services_at = await cluster.list(SERVICE, f"{MANAGED_BY}={OPERATOR}")
     models, models_at = await cluster.list(SHARDED_MODEL)
+    store.compute_domains = await cluster.serves(COMPUTE_DOMAIN)
     store.nodes.sweep(map(slim, nodes), int(nodes_at or 0))
     store.pods.sweep((slim(pod) for pod in pods if is_relevant(pod)), int(pods_at or 0))
     store.services.sweep(map(slim, services), int(services_at or 0))

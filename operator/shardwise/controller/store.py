@@ -13,7 +13,7 @@ from typing import Any, Final
 from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import Ledger, gpu_request, holding, is_finished
-from shardwise.reconcile import Observed, PodSeen, see_pod
+from shardwise.reconcile import Observed, PodSeen, see_companions, see_pod
 from shardwise.render.manifest import MANAGED_BY, MODEL, OPERATOR, REVISION
 from shardwise.render.names import label_value
 
@@ -102,6 +102,9 @@ class Store:
         self.refused: Final[dict[Key, str]] = {}
         """What was last said against making something for an object, until all it needs could be made."""
 
+        self.compute_domains = True
+        """Whether the API server serves ComputeDomains, as of the last list."""
+
     @property
     def plans(self) -> Mapping[Key, Json]:
         """The latest plan document decided for each object, whether or not the API server has it yet."""
@@ -121,10 +124,16 @@ class Store:
         return Observed(
             pods=tuple(sorted(_seen(self._pods_of.get(key, {}).values()), key=lambda pod: pod.name)),
             services={name: obj["metadata"]["labels"].get(REVISION, "") for (_, name), obj in services.items()},
+            companions={name: see_companions(obj) for (_, name), obj in services.items()},
+            compute_domains=self.compute_domains,
             status=self.models.objects[key].get("status") or {},
             fleet=self.fleet(without=key),
             refused=self.refused.get(key, ""),
         )
+
+    def shelf_of(self, kind: str) -> Shelf | None:
+        """Give the shelf of a kind that is watched and made, or ``None`` for one that is only made."""
+        return {"Pod": self.pods, "Service": self.services}.get(kind)
 
     def fleet(self, without: Key | None = None) -> Fleet:
         """Give the fleet, as if one object held nothing."""

@@ -1,9 +1,12 @@
 """What to start, besides where: everything rendering asks of an object that planning does not."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, Final
 
 from shardwise.domain.demand import Demand, Toleration
+from shardwise.domain.engine import EngineName
 
 
 class SourceKind(StrEnum):
@@ -15,11 +18,32 @@ class SourceKind(StrEnum):
     IMAGE = "image"
 
 
+class CacheKind(StrEnum):
+    """Where what is fetched from the Hub is kept."""
+
+    EMPTY_DIR = "emptyDir"
+    PERSISTENT_VOLUME_CLAIM = "persistentVolumeClaim"
+    HOST_PATH = "hostPath"
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The cache of weights and compiled code. ``location`` is the claim's name or the path on the nodes.
+
+    ``size`` bounds an emptyDir; ``None`` leaves it the node's disk.
+    """
+
+    kind: CacheKind = CacheKind.EMPTY_DIR
+    location: str = ""
+    size: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The origin of the weights. Only the fields of its kind are set.
 
-    ``location`` is the claim's name, the host path or the image reference; ``path`` a folder inside it.
+    ``location`` is the claim's name, the host path or the image reference; ``path`` a folder inside it. ``cache`` and
+    ``pre_pull`` are for the Hub; ``None`` leaves them to the operator's configuration.
     """
 
     kind: SourceKind = SourceKind.HUGGING_FACE
@@ -28,16 +52,19 @@ class Source:
     token_key: str = "token"  # noqa: S105 - the key's name inside the Secret, no secret itself
     location: str = ""
     path: str = ""
+    cache: Cache | None = None
+    pre_pull: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EnvVar:
-    """An environment variable: a plain value, or a reference to a Secret's or ConfigMap's key."""
+    """An environment variable: a plain value, a Secret's or ConfigMap's key, or a ``field`` of the pod itself."""
 
     name: str
     value: str | None = None
     secret: tuple[str, str] | None = None
     config_map: tuple[str, str] | None = None
+    field: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +80,10 @@ class Owner:
 class Launch:
     """How one object wants its pods. ``image`` ``None`` is the engine's default; ``args`` are appended, item by item.
 
-    ``port`` is where clients reach the leaders' Service. ``labels`` and ``annotations`` go onto pods besides
-    Shardwise's own. ``resources`` are extra container requests and limits (CPU, memory, RDMA devices).
+    ``version`` is the engine's release where the image's tag does not say it. ``options`` are entries of the options
+    file of an engine that reads one. ``port`` is where clients reach the leaders' Service. ``labels`` and
+    ``annotations`` go onto pods besides Shardwise's own. ``requests`` and ``limits`` are extra resources of the
+    container (CPU, memory, RDMA devices).
     """
 
     owner: Owner
@@ -66,6 +95,8 @@ class Launch:
     image_pull_secrets: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     env: tuple[EnvVar, ...] = ()
+    version: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
     priority_class: str | None = None
     scheduler_name: str | None = None
@@ -83,9 +114,47 @@ class Launch:
     quantization: str | None = None
 
 
+SHARED_MEMORY: Final = "16Gi"
+"""Size of /dev/shm: what the engines' own docker instructions ask for. A limit, not a reservation."""
+
+
+class NodeNvlink(StrEnum):
+    """How pods get at NVLink between nodes (IMEX channels)."""
+
+    COMPUTE_DOMAIN = "computeDomain"
+    PROVIDED = "provided"
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSite:
+    """How pods are started on this cluster: the same for every object.
+
+    ``env`` goes onto every pod; ``interface`` is the network interface ranks talk over. ``rdma`` are the device
+    plugin's resources that a pod of a group of several gets, with ``ipc_lock`` the right to pin memory. ``host_paths``
+    are the folders of the nodes that an object may mount, with all below them. ``gpu_device_class`` not ``None`` asks
+    for GPUs by claims of that DeviceClass instead of ``nvidia.com/gpu``.
+    """
+
+    env: tuple[tuple[str, str], ...] = ()
+    interface: str | None = None
+    rdma: tuple[tuple[str, str], ...] = ()
+    ipc_lock: bool = False
+    host_paths: tuple[str, ...] = ()
+    gpu_device_class: str | None = None
+    images: tuple[tuple[EngineName, str], ...] = ()
+    cache: Cache = field(default_factory=Cache)
+    pre_pull: bool = False
+    shared_memory: str = SHARED_MEMORY
+    node_nvlink: NodeNvlink = NodeNvlink.COMPUTE_DOMAIN
+
+    def image(self, engine: EngineName) -> str | None:
+        """Give the image configured for an engine."""
+        return dict(self.images).get(engine)
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One object, read and converted: what to plan and what to start.
+    """One object, read and converted: what to plan and what to start, and where.
 
     ``max_restarts`` counts restarts in a row, none of which became Ready, after which a group is held.
     """
@@ -95,3 +164,4 @@ class Wanted:
     generation: int = 0
     paused: bool = False
     max_restarts: int = 10
+    site: LaunchSite = field(default_factory=LaunchSite)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from shardwise.domain.hardware import GpuKind
+from shardwise.domain.launch import LaunchSite
 from shardwise.domain.platforms import PLATFORMS, Level
 
 
@@ -33,11 +34,6 @@ class FleetSite:
     levels: tuple[Level, ...] = PLATFORMS["generic"].levels
     products: tuple[StatedProduct, ...] = ()
     fault_conditions: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchSite:
-    """How pods are started. Nothing is configured yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,45 +1,36 @@
-"""How an engine is started on a planned group: words of its command line, environment, ports and probes. Pure.
+"""How an engine is started on a planned group: words of its command line, environment, ports, probes, files. Pure.
 
-One module an engine; they do not know one another. This version launches vLLM and refuses the others by name.
+One module an engine; they do not know one another, and keep the protocol in ``shardwise.engines.protocol``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Final
 
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
-from shardwise.engines import vllm
-from shardwise.engines.contradictions import argument_problems, env_problems
-from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe
+from shardwise.engines import sglang, tensorrt_llm, vllm
+from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe
+from shardwise.engines.problems import found_problems
+from shardwise.engines.protocol import Engine
+from shardwise.engines.release import image_of
 
-__all__ = ["GroupLaunch", "PodLaunch", "Probe", "UnsupportedEngine", "launch", "problems"]
+__all__ = ["ENGINES", "Engine", "File", "GroupLaunch", "PodLaunch", "Probe", "launch", "problems"]
+
+ENGINES: Final[Mapping[EngineName, Engine]] = {
+    EngineName.VLLM: vllm,
+    EngineName.SGLANG: sglang,
+    EngineName.TENSORRT_LLM: tensorrt_llm,
+}
+"""All engines an object may name."""
 
 
-class UnsupportedEngine(ValueError):
-    """An engine this version cannot launch. The message names those it can."""
-
-
-def launch(wanted: Wanted, plan: Plan, group: GroupPlacement, leader_host: str) -> GroupLaunch:
-    """Say how the pods of one group are started. ``leader_host`` is the DNS name of the pod that leads.
-
-    Raises :class:`UnsupportedEngine`.
-    """
-    _check_supported(plan.engine)
-    return vllm.launch(wanted, plan, group, leader_host)
+def launch(wanted: Wanted, plan: Plan, group: GroupPlacement, hosts: tuple[str, ...]) -> GroupLaunch:
+    """Say how the pods of one group are started. ``hosts`` are the DNS names of its pods; the first one leads."""
+    engine = ENGINES[plan.engine]
+    return engine.launch(wanted, plan, group, hosts, image_of(wanted, engine.DEFAULT_IMAGE))
 
 
 def problems(wanted: Wanted) -> tuple[tuple[str, str], ...]:
-    """Give ``(field path, message)`` for what an object asks of its engine that cannot be honoured."""
-    found: Iterable[tuple[str, str]]
-    try:
-        _check_supported(wanted.demand.engine)
-    except UnsupportedEngine as error:
-        found = [("spec.engine.name", str(error))]
-    else:
-        found = [*argument_problems(wanted.launch.args), *env_problems(one.name for one in wanted.launch.env)]
-    return tuple(found)
-
-
-def _check_supported(engine: EngineName) -> None:
-    if engine is not EngineName.VLLM:
-        raise UnsupportedEngine(f"`{engine.value}` cannot be launched by this version; `vllm` can")
+    """Give ``(field path, message)`` for what an object asks of its launch that cannot be honoured."""
+    return tuple(found_problems(wanted, ENGINES[wanted.demand.engine]))

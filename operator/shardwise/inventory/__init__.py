@@ -3,10 +3,11 @@
 from shardwise.inventory.fleet import held_gpus, read_fleet
 from shardwise.inventory.ledger import Ledger
 from shardwise.inventory.nodes import read_node
-from shardwise.inventory.pods import gpu_request, holding, is_finished
+from shardwise.inventory.pods import CLAIMED_GPUS, gpu_request, holding, is_finished
 from shardwise.inventory.sightings import settled, sighted
 
 __all__ = [
+    "CLAIMED_GPUS",
     "Ledger",
     "gpu_request",
     "held_gpus",

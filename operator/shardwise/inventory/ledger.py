@@ -1,8 +1,8 @@
 """Who holds which GPUs, kept up to date event by event: the fleet is read once, and then only where it changes.
 
-Pods hold the GPUs of the node they are bound to. What a plan has decided beyond the bound pods of its object is held as
-well, or two objects would be given the same GPUs. So an object holds on a node what its bound pods hold or what its plan
-gives it there, whichever is more; strangers hold what their bound pods do.
+Pods hold the GPUs of the node they are bound to. What a plan has decided beyond the bound pods of its object is held
+as well, or two objects would be given the same GPUs. So an object holds on a node what its bound pods hold or what its
+plan gives it there, whichever is more; strangers hold what their bound pods do.
 """
 
 from bisect import bisect_left

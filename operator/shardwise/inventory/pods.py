@@ -1,11 +1,14 @@
 """How many GPUs a pod holds."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from shardwise.inventory.vendors import RESOURCES, read_count
 
 Pod = Mapping[str, Any]
+
+CLAIMED_GPUS: Final = "shardwise.dev/gpus"
+"""Label of pods that hold GPUs by resource claims, which name no resource: how many."""
 
 
 def is_finished(pod: Pod) -> bool:
@@ -27,13 +30,15 @@ def gpu_request(pod: Pod) -> int:
     """Count the GPUs a pod asks for, as the scheduler does.
 
     Containers add up, and so do sidecars (init containers that restart always); other init containers run one by one,
-    so the largest of them counts where it exceeds that sum.
+    so the largest of them counts where it exceeds that sum. Pods that hold GPUs by claims say so in a label.
     """
+    claimed = read_count(((pod.get("metadata") or {}).get("labels") or {}).get(CLAIMED_GPUS)) or 0
     spec = pod.get("spec") or {}
     initial = spec.get("initContainers") or ()
     sidecars = sum(_requested(one) for one in initial if one.get("restartPolicy") == "Always")
     running = sum(_requested(one) for one in spec.get("containers") or ()) + sidecars
-    return max(running, _largest((one for one in initial if one.get("restartPolicy") != "Always"), sidecars))
+    initially = _largest((one for one in initial if one.get("restartPolicy") != "Always"), sidecars)
+    return max(running, initially, claimed)
 
 
 def _largest(containers: Iterable[Mapping[str, Any]], beside: int) -> int:

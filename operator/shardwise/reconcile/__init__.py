@@ -4,9 +4,9 @@ Level-triggered: the same decision for create, resume, update and every event. A
 next decision sees the outcome and goes on from there.
 """
 
-from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit
+from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
 from shardwise.reconcile.decide import Invalid, decide, decide_invalid
-from shardwise.reconcile.observed import Observed, PodSeen, see_pod
+from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
 
 __all__ = [
     "Action",
@@ -15,9 +15,11 @@ __all__ = [
     "Delete",
     "Emit",
     "Invalid",
+    "MakeKeys",
     "Observed",
     "PodSeen",
     "decide",
     "decide_invalid",
+    "see_companions",
     "see_pod",
 ]

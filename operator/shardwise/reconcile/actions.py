@@ -14,12 +14,20 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeKeys:
+    """Create the Secret of an object's keys, with a new key pair. One that is there is kept, and never read."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Delete an object. With ``uid`` only that very one; one that is gone already counts as deleted."""
 
     kind: str
     name: str
     uid: str = ""
+    api_version: str = "v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,7 @@ class Emit:
     warning: bool = False
 
 
-Action = Apply | Delete | Emit
+Action = Apply | MakeKeys | Delete | Emit
 
 
 @dataclass(frozen=True, slots=True)

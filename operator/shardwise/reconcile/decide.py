@@ -8,13 +8,15 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.engines import problems
 from shardwise.explain import plan_message, refusal_message
-from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit
+from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
+from shardwise.reconcile.fabric import no_compute_domains
 from shardwise.reconcile.groups import GroupView, advance, wait_seconds
-from shardwise.reconcile.observed import Observed, PodSeen
+from shardwise.reconcile.observed import Observed, PodSeen, companion_of
 from shardwise.reconcile.plans import InForce, in_force
 from shardwise.reconcile.records import Record, State, read_records
 from shardwise.reconcile.status import WRITE_REFUSED, Progress, invalid_status, paused_status, status_of
-from shardwise.render import Manifest, group, revision, serving
+from shardwise.render import Group, Manifest, group, needs_compute_domains, revision, serving
+from shardwise.render.companions import is_named_by_us
 from shardwise.render.manifest import REVISION
 from shardwise.render.names import group_name, serving_name
 
@@ -41,6 +43,9 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Decision:
     force = in_force(wanted.demand, observed.status, records, observed.pods, observed.fleet)
     if force.plan is None:
         return _without_plan(wanted, force, observed, now)
+    if not observed.compute_domains and not observed.pods and needs_compute_domains(wanted, force.plan):
+        message = no_compute_domains(wanted, force.plan, observed.fleet)
+        return decide_invalid(Invalid(wanted.generation, message, "ComputeDomainsMissing"), observed, now)
     return _with_plan(wanted, force, force.plan, observed, now)
 
 
@@ -71,10 +76,11 @@ def _with_plan(wanted: Wanted, force: InForce, plan: Plan, observed: Observed, n
     groups = tuple(zip(before, after, strict=True))
     progress = Progress(wanted, plan, force.document, force.refusal, groups, observed.refused)
     status = status_of(progress, observed.status, now)
+    made = tuple(group(wanted, plan, record.replica, record.attempt) for record in after)
     actions = (
-        *_removals(wanted, after, observed),
+        *_removals(wanted, after, made, observed),
         *_serving(wanted, observed),
-        *_launches(wanted, plan, before, after, observed),
+        *_launches(before, after, made, observed),
         *_told(progress, observed),
         *_refusal_told(status, observed),
     )
@@ -118,16 +124,30 @@ def _renewed(views: tuple[GroupView, ...]) -> frozenset[int]:
     return frozenset(idle | set(serving_ones[:1] if others_ready and not idle else ()))
 
 
-def _removals(wanted: Wanted, records: tuple[Record, ...], observed: Observed) -> Iterator[Action]:
+def _removals(
+    wanted: Wanted, records: tuple[Record, ...], made: tuple[Group, ...], observed: Observed
+) -> Iterator[Action]:
     """Remove what belongs to no present attempt: pods first, so that their GPUs come back."""
     present = {(record.replica, record.attempt) for record in records}
     for pod in observed.pods:
         if (pod.replica, pod.attempt) not in present and not pod.deleting:
             yield Delete("Pod", pod.name, pod.uid)
     kept = {group_name(wanted.launch.owner.name, *one) for one in present} | {serving_name(wanted.launch.owner.name)}
-    for name in sorted(observed.services):
-        if name not in kept:
-            yield Delete("Service", name)
+    gone = [name for name in sorted(observed.services) if name not in kept]
+    yield from _companion_removals(wanted.launch.owner.name, gone, made, observed)
+    yield from (Delete("Service", name) for name in gone)
+
+
+def _companion_removals(model: str, gone: list[str], made: tuple[Group, ...], observed: Observed) -> Iterator[Action]:
+    """Remove what only groups that go needed beside them: before the Services that say so, or it would be forgotten.
+
+    Only what is called as ours is: whoever may label a Service could else have anything deleted by us.
+    """
+    needed = {companion_of(one) for present in made for one in present.companions}
+    left = {one for service in gone for one in observed.companions.get(service, ())}
+    for api_version, kind, name in sorted(left - needed):
+        if is_named_by_us(model, name):
+            yield Delete(kind, name, api_version=api_version)
 
 
 def _serving(wanted: Wanted, observed: Observed) -> Iterator[Action]:
@@ -141,16 +161,17 @@ def _missing_service(manifest: Manifest, observed: Observed) -> Iterator[Action]
 
 
 def _launches(
-    wanted: Wanted, plan: Plan, before: tuple[GroupView, ...], after: tuple[Record, ...], observed: Observed
+    before: tuple[GroupView, ...], after: tuple[Record, ...], made: tuple[Group, ...], observed: Observed
 ) -> Iterator[Action]:
-    for view, record in zip(before, after, strict=True):
+    for view, record, one in zip(before, after, made, strict=True):
         if record.state in (State.BACKOFF, State.HELD):
             continue
-        service, *pods = group(wanted, plan, record.replica, record.attempt)
-        yield from _missing_service(service, observed)
+        yield from _missing_service(one.service, observed)
         if record.state is State.PENDING:
             there = {pod.name for pod in view.pods}
-            yield from (Apply(pod) for pod in pods if pod["metadata"]["name"] not in there)
+            yield from (Apply(companion) for companion in one.companions)
+            yield from (MakeKeys(secret) for secret in (one.keys,) if secret is not None)
+            yield from (Apply(pod) for pod in one.pods if pod["metadata"]["name"] not in there)
 
 
 def _told(progress: Progress, observed: Observed) -> Iterator[Emit]:

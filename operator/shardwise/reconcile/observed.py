@@ -1,10 +1,12 @@
 """What was read of one object and its pods, as values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from shardwise.domain.fleet import Fleet
+from shardwise.render.companions import LABELS
+from shardwise.render.containers import WEIGHTS
 from shardwise.render.manifest import ATTEMPT, INDEX, REPLICA, REVISION
 
 
@@ -13,7 +15,8 @@ class PodSeen:
     """One pod of an object.
 
     ``failure`` says how it ended or why its engine started again, empty while nothing did. ``waiting`` says what a pod
-    that is not ready waits for. ``node`` is empty until it is bound.
+    that is not ready waits for. ``node`` is empty until it is bound. ``loaded`` tells whether a pod that fetches
+    weights before its engine starts has them; ``None`` for one that does not.
     """
 
     name: str
@@ -27,15 +30,21 @@ class PodSeen:
     deleting: bool
     failure: str = ""
     waiting: str = ""
+    loaded: bool | None = None
+
+
+Companion = tuple[str, str, str]
+"""What pods need beside them: apiVersion, kind and name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
     """Everything a decision looks at.
 
-    ``services`` maps the names of the object's Services to the revision they carry. ``status`` is the object's own, as
-    last written. ``fleet`` is the fleet as if this object held nothing. ``refused`` is what the API server, or what
-    stands before it, last said against something that was to be made or deleted; empty while nothing was refused.
+    ``services`` maps the names of the object's Services to the revision they carry, ``companions`` to what they say
+    their pods need. ``status`` is the object's own, as last written. ``fleet`` is the fleet as if this object held
+    nothing. ``refused`` is what the API server, or what stands before it, last said against something that was to be
+    made or deleted; empty while nothing was refused. ``compute_domains`` tells whether the cluster serves them.
     """
 
     pods: tuple[PodSeen, ...]
@@ -43,6 +52,19 @@ class Observed:
     status: Mapping[str, Any]
     fleet: Fleet
     refused: str = ""
+    companions: Mapping[str, frozenset[Companion]] = field(default_factory=dict)
+    compute_domains: bool = True
+
+
+def companion_of(manifest: Mapping[str, Any]) -> Companion:
+    """Name what a manifest is of, as a Service does."""
+    return manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"]
+
+
+def see_companions(service: Mapping[str, Any]) -> frozenset[Companion]:
+    """Read off a Service what its pods need beside them."""
+    labels = service["metadata"].get("labels") or {}
+    return frozenset((*kind, labels[label]) for label, kind in LABELS.items() if label in labels)
 
 
 def see_pod(pod: Mapping[str, Any]) -> PodSeen:
@@ -61,7 +83,16 @@ def see_pod(pod: Mapping[str, Any]) -> PodSeen:
         deleting="deletionTimestamp" in metadata,
         failure=_failure(status),
         waiting=_waiting(status),
+        loaded=_loaded(pod.get("spec") or {}, status),
     )
+
+
+def _loaded(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool | None:
+    """Tell whether the container that fetches weights has ended well; ``None`` where the pod has none."""
+    if not any(one.get("name") == WEIGHTS for one in spec.get("initContainers") or ()):
+        return None
+    fetching = (one for one in status.get("initContainerStatuses") or () if one.get("name") == WEIGHTS)
+    return any(((one.get("state") or {}).get("terminated") or {}).get("exitCode") == 0 for one in fetching)
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
@@ -103,9 +134,31 @@ def _waiting(status: Mapping[str, Any]) -> str:
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False":
         return f"not scheduled: {scheduled.get('message') or scheduled.get('reason') or ''}"
-    containers = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
-    for one in containers:
+    for one in status.get("initContainerStatuses") or ():
+        if ((one.get("state") or {}).get("terminated") or {}).get("exitCode", 1) != 0:
+            return _before_the_engine(one)
+    for one in status.get("containerStatuses") or ():
         reason = ((one.get("state") or {}).get("waiting") or {}).get("reason")
         if reason:
             return str(reason)
     return "engine starting" if status.get("phase") == "Running" else "not started"
+
+
+_INITIAL: Final[Mapping[str, str]] = {
+    WEIGHTS: "weights being fetched",
+    "wait-for-leader": "waiting for the leader",
+    "wait-for-followers": "waiting for the followers",
+}
+
+
+def _before_the_engine(container: Mapping[str, Any]) -> str:
+    """Say what an init container that has not ended does, and how it last failed."""
+    state = container.get("state") or {}
+    doing = _INITIAL.get(str(container.get("name")), str(container.get("name")))
+    reason = (state.get("waiting") or {}).get("reason")
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+    if not ended:
+        return f"{doing}: {reason}" if reason and reason != "PodInitializing" else doing
+    lines = str(ended.get("message") or "").strip().splitlines()
+    last = f": {lines[-1][:200]}" if lines else ""
+    return f"{doing}, failed with exit code {ended.get('exitCode')}{last}"

@@ -127,7 +127,15 @@ def _waits(view: GroupView, record: Record) -> str:
     pods = view.pods if record.attempt == view.record.attempt else ()
     ready = sum(pod.ready for pod in pods)
     waiting = next((f"pod {pod.index}: {pod.waiting}" for pod in pods if not pod.ready), "pods being created")
-    return f"{name}, attempt {record.attempt}: {ready} of {len(view.placed.pods)} pods ready; {waiting}"
+    progress = f"{ready} of {len(view.placed.pods)} pods ready{_loaded_of(view)}"
+    return f"{name}, attempt {record.attempt}: {progress}; {waiting}"
+
+
+def _loaded_of(view: GroupView) -> str:
+    """Say on how many pods the weights have arrived, while they are fetched before anything else."""
+    fetching = [pod for pod in view.pods if pod.loaded is not None]
+    loaded = sum(pod.loaded is True for pod in fetching)
+    return f", weights on {loaded} of {len(view.placed.pods)}" if fetching and loaded < len(view.placed.pods) else ""
 
 
 def _standing(verdict: Verdict) -> list[tuple[str, str, str, str]]:
@@ -192,6 +200,14 @@ def _group(view: GroupView, record: Record) -> Status:
         "state": record.state.value,
         "readyPods": sum(pod.ready for pod in view.pods) if record.attempt == view.record.attempt else 0,
         "pods": len(view.placed.pods),
+        **_loaded(view, record),
         "nodes": [pod.node for pod in view.placed.pods],
         "message": record.message,
     }
+
+
+def _loaded(view: GroupView, record: Record) -> Status:
+    """Count the pods that have their weights, where they are fetched before the ranks start."""
+    if record.attempt != view.record.attempt or not any(pod.loaded is not None for pod in view.pods):
+        return {}
+    return {"loadedPods": sum(pod.loaded is True for pod in view.pods)}

@@ -1,31 +1,52 @@
 """Whole sets of manifests: a group, the Service in front, everything; and the revision that names their content."""
 
+from dataclasses import dataclass
+
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.engines import GroupLaunch, launch
-from shardwise.engines.vllm import HTTP_PORT
+from shardwise.render.companions import companions, keys, needs_compute_domain
 from shardwise.render.manifest import Manifest, digest
-from shardwise.render.names import leader_host
-from shardwise.render.pods import pod, with_revision
+from shardwise.render.names import hosts
+from shardwise.render.pods import pods, with_revision
 from shardwise.render.services import rendezvous, to_leaders
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One attempt of one replica: its headless Service, what its pods need beside them, and its pods in rank order.
+
+    ``keys`` is the Secret of the object's keys, without the keys, where its pods talk ssh.
+    """
+
+    service: Manifest
+    companions: tuple[Manifest, ...]
+    pods: tuple[Manifest, ...]
+    keys: Manifest | None = None
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """All of it, in the order it is applied, but for the keys."""
+        return (self.service, *self.companions, *self.pods)
 
 
 def serving(wanted: Wanted) -> Manifest:
     """Make the Service to the leaders."""
-    return to_leaders(wanted.launch, HTTP_PORT)
+    return to_leaders(wanted.launch)
 
 
-def group(wanted: Wanted, plan: Plan, replica: int, attempt: int) -> tuple[Manifest, ...]:
-    """Make one attempt of one replica: its headless Service, then its pods in rank order.
-
-    Raises ``LookupError`` for a replica the plan does not have, and ``UnsupportedEngine``.
-    """
+def group(wanted: Wanted, plan: Plan, replica: int, attempt: int) -> Group:
+    """Make one attempt of one replica. Raises ``LookupError`` for a replica the plan does not have."""
     placed = _placed(plan, replica)
     label = revision(wanted, plan, replica)
     started = _started(wanted, plan, placed, attempt)
-    pods = (pod(wanted.launch, plan, started, place, replica, attempt) for place in placed.pods)
-    service = rendezvous(wanted.launch, started, replica, attempt)
-    return (service, *(with_revision(one, label) for one in pods))
+    beside = companions(wanted, plan, placed, started)
+    return Group(
+        service=rendezvous(wanted.launch, started, replica, attempt, beside),
+        companions=beside,
+        pods=tuple(with_revision(one, label) for one in pods(wanted, plan, placed, started, attempt)),
+        keys=keys(wanted) if started.keys_at else None,
+    )
 
 
 def revision(wanted: Wanted, plan: Plan, replica: int) -> str:
@@ -34,15 +55,20 @@ def revision(wanted: Wanted, plan: Plan, replica: int) -> str:
     Two operators that render the same pods give the same revision, so that an upgrade restarts nothing by accident.
     """
     placed = _placed(plan, replica)
-    started = _started(wanted, plan, placed, 0)
-    pods = [pod(wanted.launch, plan, started, place, replica, 0) for place in placed.pods]
-    return digest(pods)
+    return digest(pods(wanted, plan, placed, _started(wanted, plan, placed, 0), 0))
 
 
 def bundle(wanted: Wanted, plan: Plan) -> tuple[Manifest, ...]:
-    """Make everything for an object, at the first attempt."""
-    groups = (one for placed in plan.groups for one in group(wanted, plan, placed.replica, 0))
-    return (serving(wanted), *groups)
+    """Make everything for an object, at the first attempt; what groups share once; the Secret of keys without keys."""
+    groups = [group(wanted, plan, placed.replica, 0) for placed in plan.groups]
+    secrets = [one.keys for one in groups if one.keys is not None][:1]
+    made = [serving(wanted), *secrets, *(manifest for one in groups for manifest in one.manifests)]
+    return tuple({(one["kind"], one["metadata"]["name"]): one for one in made}.values())
+
+
+def needs_compute_domains(wanted: Wanted, plan: Plan) -> bool:
+    """Tell whether any group of a plan needs a ComputeDomain."""
+    return any(needs_compute_domain(wanted, plan, placed) for placed in plan.groups)
 
 
 def _placed(plan: Plan, replica: int) -> GroupPlacement:
@@ -54,4 +80,4 @@ def _placed(plan: Plan, replica: int) -> GroupPlacement:
 
 def _started(wanted: Wanted, plan: Plan, placed: GroupPlacement, attempt: int) -> GroupLaunch:
     owner = wanted.launch.owner
-    return launch(wanted, plan, placed, leader_host(owner.name, owner.namespace, placed.replica, attempt))
+    return launch(wanted, plan, placed, hosts(owner.name, owner.namespace, placed.replica, attempt, len(placed.pods)))

@@ -1,12 +1,15 @@
 """The pods of a group: one for each equal share of GPUs on a node."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from shardwise.domain.demand import Toleration
-from shardwise.domain.launch import EnvVar, Launch
-from shardwise.domain.plan import Plan, PodPlacement
-from shardwise.engines import GroupLaunch, PodLaunch, Probe
+from shardwise.domain.launch import Launch, Wanted
+from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
+from shardwise.engines import GroupLaunch
+from shardwise.inventory import CLAIMED_GPUS
+from shardwise.render.companions import channel_name, claim_template_name, needs_compute_domain
+from shardwise.render.containers import CHANNEL_CLAIM, GPU_CLAIM, before_the_engine, engine
 from shardwise.render.manifest import (
     GROUP_SIZE,
     INDEX,
@@ -19,43 +22,15 @@ from shardwise.render.manifest import (
     metadata,
 )
 from shardwise.render.names import group_name, pod_name
-from shardwise.render.volumes import mounts, volumes
-
-CONTAINER: Final = "engine"
+from shardwise.render.volumes import volumes
 
 _NODE_LOST_SECONDS: Final = 30
 """How long a pod stays on a node that went away; Kubernetes' own default would hold the group for five minutes."""
 
-_WAIT_SCRIPT: Final = (
-    "import socket, sys, time\n"
-    "while True:\n"
-    "    try:\n"
-    "        socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).close()\n"
-    "        break\n"
-    "    except OSError as error:\n"
-    "        print('waiting for', *sys.argv[1:], error, flush=True)\n"
-    "        time.sleep(2)\n"
-)
-"""A worker started before its leader would give up; this constant text waits, and gets host and port as arguments."""
 
-
-def pod(launch: Launch, plan: Plan, started: GroupLaunch, place: PodPlacement, replica: int, attempt: int) -> Manifest:
-    """Make one pod, without its revision label."""
-    one = started.pods[place.index]
-    name = pod_name(launch.owner.name, replica, attempt, place.index)
-    role = LEADER if place.index == 0 else WORKER
-    labels = dict(launch.labels) | group_labels(launch, replica, attempt)
-    labels |= {INDEX: str(place.index), ROLE: role, GROUP_SIZE: str(len(started.pods))}
-    found = metadata(launch.owner, name, labels)
-    found["annotations"] = dict(launch.annotations) | {
-        "shardwise.dev/layout": str(plan.layout),
-        "shardwise.dev/ranks": f"{place.ranks[0]}-{place.ranks[-1]}",
-    }
-    spec = _spec(launch, started, one, place, plan.resource) | {
-        "hostname": name,
-        "subdomain": group_name(launch.owner.name, replica, attempt),
-    }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": found, "spec": spec}
+def pods(wanted: Wanted, plan: Plan, placed: GroupPlacement, started: GroupLaunch, attempt: int) -> list[Manifest]:
+    """Make the pods of one attempt of one replica, in rank order, without their revision label."""
+    return [_pod(wanted, plan, placed, started, place, attempt) for place in placed.pods]
 
 
 def with_revision(manifest: Manifest, revision: str) -> Manifest:
@@ -64,8 +39,40 @@ def with_revision(manifest: Manifest, revision: str) -> Manifest:
     return manifest | {"metadata": manifest["metadata"] | {"labels": labels}}
 
 
-def _spec(launch: Launch, started: GroupLaunch, one: PodLaunch, place: PodPlacement, resource: str) -> Manifest:
-    tolerations = (*launch.tolerations, Toleration(resource, "Exists"), *_TOLERATIONS)
+def _pod(
+    wanted: Wanted, plan: Plan, placed: GroupPlacement, started: GroupLaunch, place: PodPlacement, attempt: int
+) -> Manifest:
+    launch = wanted.launch
+    name = pod_name(launch.owner.name, placed.replica, attempt, place.index)
+    role = LEADER if place.index == 0 else WORKER
+    labels = dict(launch.labels) | group_labels(launch, placed.replica, attempt)
+    labels |= {INDEX: str(place.index), ROLE: role, GROUP_SIZE: str(len(started.pods))}
+    if wanted.site.gpu_device_class is not None:
+        labels[CLAIMED_GPUS] = str(place.gpus)
+    found = metadata(launch.owner, name, labels)
+    found["annotations"] = dict(launch.annotations) | {
+        "shardwise.dev/layout": str(plan.layout),
+        "shardwise.dev/ranks": f"{place.ranks[0]}-{place.ranks[-1]}",
+    }
+    claims = dict(_claims(wanted, plan, placed, place))
+    spec = _spec(wanted, plan, started, place, claims) | {
+        "hostname": name,
+        "subdomain": group_name(launch.owner.name, placed.replica, attempt),
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": found, "spec": spec}
+
+
+def _claims(wanted: Wanted, plan: Plan, placed: GroupPlacement, place: PodPlacement) -> Iterator[tuple[str, str]]:
+    """Give the resource claims of a pod, with the templates they are made from."""
+    if wanted.site.gpu_device_class is not None:
+        yield GPU_CLAIM, claim_template_name(wanted.launch, wanted.site.gpu_device_class, place)
+    if needs_compute_domain(wanted, plan, placed):
+        yield CHANNEL_CLAIM, channel_name(wanted.launch, placed)
+
+
+def _spec(wanted: Wanted, plan: Plan, started: GroupLaunch, place: PodPlacement, claims: dict[str, str]) -> Manifest:
+    launch, one = wanted.launch, started.pods[place.index]
+    tolerations = (*launch.tolerations, Toleration(plan.resource, "Exists"), *_TOLERATIONS)
     spec: Manifest = {
         "restartPolicy": "Always",
         "enableServiceLinks": False,
@@ -74,12 +81,22 @@ def _spec(launch: Launch, started: GroupLaunch, one: PodLaunch, place: PodPlacem
         "affinity": _affinity(place.node),
         "tolerations": [_toleration(toleration) for toleration in tolerations],
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [_container(launch, started, one, {resource: str(place.gpus)})],
-        "volumes": volumes(launch),
+        "containers": [engine(wanted, started, one, _gpus(wanted, plan, place), claims)],
+        "volumes": volumes(wanted, started),
     }
-    if one.wait_for is not None:
-        spec["initContainers"] = [_waiting(launch, started, one.wait_for)]
+    before = list(before_the_engine(wanted, started, one))
+    if before:
+        spec["initContainers"] = before
+    if claims:
+        spec["resourceClaims"] = [
+            {"name": name, "resourceClaimTemplateName": template} for name, template in claims.items()
+        ]
     return spec | _optional(launch)
+
+
+def _gpus(wanted: Wanted, plan: Plan, place: PodPlacement) -> dict[str, str]:
+    """Give the resource a pod asks for, with its count; none where it claims its GPUs."""
+    return {plan.resource: str(place.gpus)} if wanted.site.gpu_device_class is None else {}
 
 
 def _optional(launch: Launch) -> Manifest:
@@ -93,62 +110,10 @@ def _optional(launch: Launch) -> Manifest:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _container(launch: Launch, started: GroupLaunch, one: PodLaunch, gpus: Mapping[str, str]) -> Manifest:
-    container: Manifest = {
-        "name": CONTAINER,
-        "image": started.image,
-        "command": list(one.command),
-        "args": [literal(word) for word in one.args],
-        "env": [_pod_ip(), *(_env(variable) for variable in one.env)],
-        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in started.ports],
-        "resources": {"requests": {**dict(launch.requests), **gpus}, "limits": {**dict(launch.limits), **gpus}},
-        "securityContext": {"allowPrivilegeEscalation": False},
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": mounts(launch),
-    }
-    probes = {"startupProbe": one.startup, "readinessProbe": one.readiness, "livenessProbe": one.liveness}
-    container |= {key: _probe(probe, started.http_port) for key, probe in probes.items() if probe is not None}
-    if launch.image_pull_policy is not None:
-        container["imagePullPolicy"] = launch.image_pull_policy
-    return container
-
-
-def _waiting(launch: Launch, started: GroupLaunch, wait_for: tuple[str, int]) -> Manifest:
-    host, port = wait_for
-    policy = {"imagePullPolicy": launch.image_pull_policy} if launch.image_pull_policy is not None else {}
-    return {
-        "name": "wait-for-leader",
-        "image": started.image,
-        "command": ["python3", "-c", _WAIT_SCRIPT],
-        "args": [host, str(port)],
-        "securityContext": {"allowPrivilegeEscalation": False},
-        **policy,
-    }
-
-
-def literal(text: str) -> str:
-    """Write text so that the kubelet leaves it alone: it would expand ``$(NAME)``, and read ``$$`` as ``$``."""
-    return text.replace("$", "$$")
-
-
 _TOLERATIONS: Final = (
     Toleration("node.kubernetes.io/not-ready", "Exists", effect="NoExecute", seconds=_NODE_LOST_SECONDS),
     Toleration("node.kubernetes.io/unreachable", "Exists", effect="NoExecute", seconds=_NODE_LOST_SECONDS),
 )
-
-
-def _pod_ip() -> Manifest:
-    return {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
-
-
-def _env(variable: EnvVar) -> Manifest:
-    if variable.secret is not None:
-        name, key = variable.secret
-        return {"name": variable.name, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
-    if variable.config_map is not None:
-        name, key = variable.config_map
-        return {"name": variable.name, "valueFrom": {"configMapKeyRef": {"name": name, "key": key}}}
-    return {"name": variable.name, "value": literal(variable.value or "")}
 
 
 def _affinity(node: str) -> Manifest:
@@ -167,12 +132,3 @@ def _toleration(toleration: Toleration) -> Manifest:
     }
     found = {key: value for key, value in given.items() if value}
     return found if toleration.seconds is None else found | {"tolerationSeconds": toleration.seconds}
-
-
-def _probe(probe: Probe, port: int) -> Manifest:
-    return {
-        "httpGet": {"path": probe.path, "port": port},
-        "periodSeconds": probe.period,
-        "timeoutSeconds": probe.timeout,
-        "failureThreshold": probe.failures,
-    }

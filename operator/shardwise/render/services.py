@@ -2,6 +2,7 @@
 
 from shardwise.domain.launch import Launch
 from shardwise.engines import GroupLaunch
+from shardwise.render.companions import companion_labels
 from shardwise.render.manifest import (
     GROUP,
     REVISION,
@@ -15,8 +16,10 @@ from shardwise.render.manifest import (
 from shardwise.render.names import group_name, serving_name
 
 
-def rendezvous(launch: Launch, started: GroupLaunch, replica: int, attempt: int) -> Manifest:
-    """Make the headless Service of a group.
+def rendezvous(
+    launch: Launch, started: GroupLaunch, replica: int, attempt: int, beside: tuple[Manifest, ...]
+) -> Manifest:
+    """Make the headless Service of a group, labelled with the names of what its pods need beside them.
 
     It publishes pods that are not ready: no pod becomes ready before the ranks have met by these names.
     """
@@ -27,15 +30,19 @@ def rendezvous(launch: Launch, started: GroupLaunch, replica: int, attempt: int)
         "selector": {GROUP: name},
         "ports": [{"name": port_name, "port": port, "protocol": "TCP"} for port_name, port in started.ports],
     }
-    return _service(metadata(launch.owner, name, group_labels(launch, replica, attempt)), spec)
+    labels = group_labels(launch, replica, attempt) | companion_labels(beside)
+    return _service(metadata(launch.owner, name, labels), spec)
 
 
-def to_leaders(launch: Launch, http_port: int) -> Manifest:
-    """Make the Service clients use: it reaches the leaders of all replicas that are ready."""
+def to_leaders(launch: Launch) -> Manifest:
+    """Make the Service clients use: it reaches the leaders of all replicas that are ready.
+
+    By the name of their port: while one engine takes the place of another, they listen on different ones.
+    """
     spec: Manifest = {
         "type": launch.service_type,
         "selector": leader_selector(launch),
-        "ports": [{"name": "http", "port": launch.port, "targetPort": http_port, "protocol": "TCP"}],
+        "ports": [{"name": "http", "port": launch.port, "targetPort": "http", "protocol": "TCP"}],
     }
     return _service(metadata(launch.owner, serving_name(launch.owner.name), common_labels(launch)), spec)
 

@@ -1,39 +1,74 @@
-"""Volumes of a pod: shared memory, cache, and the weights' source."""
+"""Volumes of a pod: shared memory, cache, the weights' source, files and keys."""
 
-from shardwise.domain.launch import Launch, SourceKind
-from shardwise.engines.vllm import CACHE_FOLDER, MODEL_FOLDER
+from collections.abc import Iterator
+from typing import Final
+
+from shardwise.domain.launch import Cache, CacheKind, Source, SourceKind, Wanted
+from shardwise.engines import GroupLaunch
+from shardwise.engines.weights import CACHE_FOLDER, cache_of, is_fetched
+from shardwise.render.companions import files_name, keys_name
 from shardwise.render.manifest import Manifest
 
+_OWNER_READS: Final = 0o400
+"""What ssh asks of a private key: that nobody else can read it."""
 
-def volumes(launch: Launch) -> list[Manifest]:
+CACHE_MOUNT: Final[Manifest] = {"name": "cache", "mountPath": CACHE_FOLDER}
+
+
+def volumes(wanted: Wanted, started: GroupLaunch) -> list[Manifest]:
     """Give a pod's volumes."""
-    size: Manifest = {"sizeLimit": launch.shared_memory} if launch.shared_memory is not None else {}
-    common: list[Manifest] = [
-        {"name": "shared-memory", "emptyDir": {"medium": "Memory", **size}},
-        {"name": "cache", "emptyDir": {}},
+    shared = wanted.launch.shared_memory or wanted.site.shared_memory
+    found: list[Manifest] = [
+        {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": shared}},
+        {"name": "cache", **_cache(cache_of(wanted))},
     ]
-    return common + _source(launch)
+    found += _source(wanted.launch.source)
+    if started.files:
+        found.append({"name": "files", "configMap": {"name": files_name(wanted.launch, started)}})
+    if started.keys_at:
+        secret = {"secretName": keys_name(wanted.launch), "defaultMode": _OWNER_READS}
+        found.append({"name": "keys", "secret": secret})
+    return found
 
 
-def mounts(launch: Launch) -> list[Manifest]:
-    """Give the container's mounts of those volumes. The weights are never written."""
-    common: list[Manifest] = [
+def mounts(wanted: Wanted, started: GroupLaunch) -> list[Manifest]:
+    """Give the engine's mounts of those volumes. The weights are never written."""
+    found: list[Manifest] = [
         {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108 - where NCCL and the engine look for it
-        {"name": "cache", "mountPath": CACHE_FOLDER},
+        CACHE_MOUNT,
     ]
-    if launch.source.kind is SourceKind.HUGGING_FACE:
-        return common
-    return [*common, {"name": "model", "mountPath": MODEL_FOLDER, "readOnly": True}]
+    if not is_fetched(wanted.launch.source):
+        inside = {"subPath": started.model_inside} if started.model_inside else {}
+        found.append({"name": "model", "mountPath": started.model_at, "readOnly": True, **inside})
+    found += _file_mounts(started)
+    if started.keys_at:
+        found.append({"name": "keys", "mountPath": started.keys_at, "readOnly": True})
+    return found
 
 
-def _source(launch: Launch) -> list[Manifest]:
-    location = launch.source.location
-    match launch.source.kind:
+def _file_mounts(started: GroupLaunch) -> Iterator[Manifest]:
+    """Mount each file by itself: its folder may hold others of the image's."""
+    for file in started.files:
+        yield {"name": "files", "mountPath": file.path, "subPath": file.name, "readOnly": True}
+
+
+def _cache(cache: Cache) -> Manifest:
+    match cache.kind:
+        case CacheKind.EMPTY_DIR:
+            return {"emptyDir": {} if cache.size is None else {"sizeLimit": cache.size}}
+        case CacheKind.PERSISTENT_VOLUME_CLAIM:
+            return {"persistentVolumeClaim": {"claimName": cache.location}}
+        case CacheKind.HOST_PATH:
+            return {"hostPath": {"path": cache.location, "type": "DirectoryOrCreate"}}
+
+
+def _source(source: Source) -> list[Manifest]:
+    match source.kind:
         case SourceKind.HUGGING_FACE:
             return []
         case SourceKind.PERSISTENT_VOLUME_CLAIM:
-            return [{"name": "model", "persistentVolumeClaim": {"claimName": location, "readOnly": True}}]
+            return [{"name": "model", "persistentVolumeClaim": {"claimName": source.location, "readOnly": True}}]
         case SourceKind.HOST_PATH:
-            return [{"name": "model", "hostPath": {"path": location, "type": "Directory"}}]
+            return [{"name": "model", "hostPath": {"path": source.location, "type": "Directory"}}]
         case SourceKind.IMAGE:
-            return [{"name": "model", "image": {"reference": location, "pullPolicy": "IfNotPresent"}}]
+            return [{"name": "model", "image": {"reference": source.location, "pullPolicy": "IfNotPresent"}}]

@@ -23,6 +23,7 @@ itself.
 """
 
 from shardwise.sandbox.admission import Options
+from shardwise.sandbox.compute_domains import compute_domain_definition
 from shardwise.sandbox.deletion import DeleteOptions
 from shardwise.sandbox.errors import ApiError
 from shardwise.sandbox.faults import Fault, FaultHook, RequestInfo
@@ -44,6 +45,7 @@ __all__ = [
     "Sandbox",
     "Scheduler",
     "Store",
+    "compute_domain_definition",
     "gb200_tray",
     "h100_node",
     "l40s_node",

@@ -154,6 +154,12 @@ BUILTIN: Final = (
         selectable=_REGARDING_FIELDS,
         stored_as=("", "events"),
     ),
+    ResourceType(
+        group="resource.k8s.io",
+        plural="resourceclaimtemplates",
+        singular="resourceclaimtemplate",
+        kind="ResourceClaimTemplate",
+    ),
     ResourceType(group="coordination.k8s.io", plural="leases", singular="lease", kind="Lease"),
     ResourceType(
         group="policy",

@@ -17,7 +17,7 @@ from shardwise.cli.demo.scene import fleet_documents
 from shardwise.controller import Options, run
 from shardwise.domain.units import plural
 from shardwise.render.manifest import MODEL
-from shardwise.sandbox import Sandbox
+from shardwise.sandbox import Sandbox, compute_domain_definition
 
 Json = dict[str, Any]
 _Seen = TypeVar("_Seen")
@@ -101,7 +101,7 @@ def _has_recovered(status: Json, restarts: int) -> bool:
 async def staged(screen: Console) -> AsyncIterator[Stage]:
     """Start the cluster and the operator; end both on the way out."""
     with TemporaryDirectory(prefix="shardwise-demo-") as folder:
-        async with Sandbox(objects=[crd.definition(), *fleet_documents()]) as cluster:
+        async with Sandbox(objects=[crd.definition(), compute_domain_definition(), *fleet_documents()]) as cluster:
             kubeconfig = Path(folder) / "kubeconfig"
             cluster.write_kubeconfig(kubeconfig)
             stop, ready = asyncio.Event(), asyncio.Event()

@@ -1,0 +1,123 @@
+"""The launch part of the operator configuration: how pods are started on this cluster, whatever they serve."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shardwise.api.base import (
+    ABSOLUTE_PATTERN,
+    ENV_PATTERN,
+    SHAPES,
+    ByteQuantity,
+    DnsName,
+    LabelKey,
+    Path,
+    ShortText,
+    Wire,
+)
+from shardwise.api.convert import to_cache
+from shardwise.api.model_spec import CacheVolume
+from shardwise.api.problems import Problem
+from shardwise.domain.engine import EngineName
+from shardwise.domain.launch import SHARED_MEMORY, Cache, LaunchSite, NodeNvlink
+
+
+class RdmaConfiguration(Wire):
+    """RDMA between the pods of a group."""
+
+    resources: dict[LabelKey, ShortText] = Field(
+        min_length=1,
+        max_length=16,
+        description="Resources of the RDMA device plugin that a pod of a group of several gets, with their counts.",
+    )
+    ipc_lock: bool = Field(default=True, description="Whether such pods may pin memory (capability IPC_LOCK).")
+
+
+class GpuClaims(Wire):
+    """GPUs by dynamic resource allocation instead of the device plugin (Kubernetes 1.34 or later)."""
+
+    device_class: DnsName = Field(default="gpu.nvidia.com", description="DeviceClass of the GPUs.")
+
+
+Image = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class EngineImages(Wire):
+    """Container images of the engines."""
+
+    vllm: Image | None = Field(default=None, description="Of vLLM.")
+    sglang: Image | None = Field(default=None, description="Of SGLang.")
+    tensorrt_llm: Image | None = Field(default=None, alias="tensorrt-llm", description="Of TensorRT-LLM.")
+
+
+class LaunchConfiguration(Wire):
+    """How pods are started."""
+
+    images: EngineImages = Field(
+        default=EngineImages(), description="Default container image of each engine, in place of its own."
+    )
+    env: dict[LabelKey, Annotated[str, Field(max_length=4096)]] = Field(
+        default={},
+        max_length=128,
+        description="Variables of every pod, such as NCCL_IB_HCA; the same on all, as NCCL needs it.",
+    )
+    interface: ShortText | None = Field(
+        default=None, description="Network interface ranks talk over (NCCL, Gloo, Open MPI), where pods have several."
+    )
+    rdma: RdmaConfiguration | None = Field(default=None, description="RDMA between the pods of a group.")
+    host_paths: list[Annotated[Path, Field(pattern=ABSOLUTE_PATTERN)]] = Field(
+        default=[],
+        max_length=64,
+        description="Folders of the nodes that objects may mount, with all below them; by default none.",
+    )
+    cache: CacheVolume | None = Field(
+        default=None, description="Where fetched weights and compiled code are kept; default: an emptyDir."
+    )
+    pre_pull: bool = Field(default=False, description="Whether weights are fetched before any rank starts.")
+    shared_memory: ByteQuantity = Field(
+        default=SHARED_MEMORY, description="Size limit of /dev/shm; it counts against a pod's memory."
+    )
+    gpu_claims: GpuClaims | None = Field(default=None, description="GPUs by resource claims instead of nvidia.com/gpu.")
+    node_nvlink: Literal["computeDomain", "provided"] = Field(
+        default="computeDomain",
+        description="How pods get at NVLink between nodes: by a ComputeDomain for each replica, or because every pod "
+        "of the cluster is provided with IMEX channels.",
+    )
+
+
+def launch_problems(given: LaunchConfiguration) -> Iterator[Problem]:
+    """Give what is wrong with it as a whole."""
+    volumes = given.cache.given() if given.cache is not None else [""]
+    if len(volumes) != 1:
+        named = " and ".join(f"`{one}`" for one in volumes) or "none"
+        yield Problem("launch.cache", f"exactly one volume is needed, {named} given")
+    for name in given.env:
+        if re.fullmatch(ENV_PATTERN, name) is None:
+            yield Problem(f"launch.env.{name}", f"`{name}` {SHAPES[ENV_PATTERN]}")
+    for position, path in enumerate(given.host_paths):
+        if ".." in path.split("/"):
+            yield Problem(f"launch.hostPaths.{position}", f"`{path}` may lead anywhere: `..` is not allowed")
+
+
+def launch_site(given: LaunchConfiguration) -> LaunchSite:
+    """Convert what :func:`launch_problems` finds nothing wrong with."""
+    return LaunchSite(
+        env=tuple(sorted(given.env.items())),
+        interface=given.interface,
+        rdma=tuple(sorted(given.rdma.resources.items())) if given.rdma is not None else (),
+        ipc_lock=given.rdma is not None and given.rdma.ipc_lock,
+        host_paths=tuple(given.host_paths),
+        gpu_device_class=given.gpu_claims.device_class if given.gpu_claims is not None else None,
+        images=tuple(_images(given.images)),
+        cache=to_cache(given.cache) if given.cache is not None else Cache(),
+        pre_pull=given.pre_pull,
+        shared_memory=given.shared_memory,
+        node_nvlink=NodeNvlink(given.node_nvlink),
+    )
+
+
+def _images(given: EngineImages) -> Iterator[tuple[EngineName, str]]:
+    for name, image in given.model_dump(by_alias=True, exclude_none=True).items():
+        yield EngineName(name), image

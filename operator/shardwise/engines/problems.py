@@ -1,0 +1,86 @@
+"""What an object asks of its launch that cannot be honoured: each with its field, and what would be right."""
+
+from collections.abc import Iterator
+
+from shardwise.domain.engine import EngineName
+from shardwise.domain.launch import CacheKind, LaunchSite, SourceKind, Wanted
+from shardwise.domain.version import Version
+from shardwise.engines.protocol import Engine
+from shardwise.engines.release import image_of, release_of
+
+
+def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
+    """Give ``(field path, message)`` for each, in the order of the fields' importance."""
+    yield from _release(wanted, engine)
+    yield from _paths(wanted)
+    yield from _dashes(wanted)
+    yield from _options(wanted)
+    yield from engine.problems(wanted)
+    yield from engine.RESERVED.argument_problems(wanted.launch.args)
+    yield from engine.RESERVED.variable_problems(one.name for one in wanted.launch.env)
+
+
+def _release(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
+    version = release_of(wanted, engine.READ)
+    if version >= engine.OLDEST:
+        return
+    said = wanted.launch.version is not None
+    field = "spec.engine.version" if said else "spec.engine.image"
+    value = wanted.launch.version if said else image_of(wanted, engine.DEFAULT_IMAGE)
+    name, least = wanted.demand.engine.value, _dotted(engine.OLDEST)
+    yield field, f"`{value}` is {name} {_dotted(version)}: {least} or later is needed"
+
+
+def _paths(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    """Refuse folders of the nodes that nobody allowed: a pod could read any of them."""
+    source = wanted.launch.source
+    if source.kind is SourceKind.HOST_PATH:
+        yield from _path(wanted.site, "spec.model.source.hostPath.path", source.location)
+    cache = source.cache
+    if cache is not None and cache.kind is CacheKind.HOST_PATH:
+        yield from _path(wanted.site, "spec.model.source.huggingFace.cache.hostPath.path", cache.location)
+    if ".." in source.path.split("/"):
+        yield _path_field(source.kind), f"`{source.path}` leads out of the volume: `..` is not allowed"
+
+
+def _path(site: LaunchSite, field: str, path: str) -> Iterator[tuple[str, str]]:
+    if ".." in path.split("/"):
+        yield field, f"`{path}` may lead anywhere: `..` is not allowed"
+    elif not any(_is_below(path, allowed) for allowed in site.host_paths):
+        listed = ", ".join(f"`{one}`" for one in site.host_paths) or "no path of the nodes"
+        yield field, f"`{path}` is not allowed; `launch.hostPaths` of the operator's configuration lists {listed}"
+
+
+def _is_below(path: str, folder: str) -> bool:
+    inside, above = _parts(path), _parts(folder)
+    return inside[: len(above)] == above
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _path_field(kind: SourceKind) -> str:
+    return f"spec.model.source.{kind.value}.path"
+
+
+def _dashes(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    """Refuse values that begin with a dash: to the parsers of all engines they are options, whatever stands before."""
+    launch = wanted.launch
+    values = (
+        ("spec.model.servedName", launch.served_name),
+        ("spec.model.source.huggingFace.revision", launch.source.revision or ""),
+    )
+    for field, value in values:
+        if value.startswith("-"):
+            yield field, f"`{value}` would be read as an option: it must not begin with `-`"
+
+
+def _options(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    name = wanted.demand.engine
+    if wanted.launch.options and name is not EngineName.TENSORRT_LLM:
+        yield "spec.engine.options", f"`{name.value}` reads no options file; use `spec.engine.args`"
+
+
+def _dotted(version: Version) -> str:
+    return ".".join(str(part) for part in version)

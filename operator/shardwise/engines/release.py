@@ -1,0 +1,15 @@
+"""Which release of an engine an object starts: what it says, else the image's tag, else the one that was read."""
+
+from shardwise.domain.launch import Wanted
+from shardwise.domain.version import Version, parse_version, version_of_image
+
+
+def image_of(wanted: Wanted, default: str) -> str:
+    """Give the image: the object's, else the operator's for this engine, else the default."""
+    return wanted.launch.image or wanted.site.image(wanted.demand.engine) or default
+
+
+def release_of(wanted: Wanted, read: Version) -> Version:
+    """Give the release of the engine. ``read`` is the one assumed where neither object nor tag say any."""
+    said = parse_version(wanted.launch.version) if wanted.launch.version is not None else None
+    return said or version_of_image(image_of(wanted, "")) or read

@@ -1,0 +1,23 @@
+"""NVLink between nodes that a cluster does not let pods have: what to say, and what would help."""
+
+from dataclasses import replace
+
+from shardwise.domain.fleet import Fleet
+from shardwise.domain.launch import Wanted
+from shardwise.domain.plan import Plan
+from shardwise.planner import plan as plan_demand
+from shardwise.render import needs_compute_domains
+
+
+def no_compute_domains(wanted: Wanted, plan: Plan, fleet: Fleet) -> str:
+    """Tell why a plan that spans nodes over NVLink is not begun. A pin is named only where it was planned with."""
+    pods = plan.groups[0].pods
+    reason = (
+        f"{plan.layout} shares each layer over {len(pods)} nodes by NVLink, which takes a ComputeDomain, and the "
+        "cluster serves no `resource.nvidia.com/v1beta1`; install NVIDIA's DRA driver"
+    )
+    tensor = pods[0].gpus
+    pinned = replace(wanted.demand, pins=replace(wanted.demand.pins, tensor=tensor))
+    outcome = plan_demand(pinned, fleet)
+    helps = isinstance(outcome, Plan) and not needs_compute_domains(wanted, outcome)
+    return f"{reason}, or pin `spec.parallelism.tensor` to {tensor}" if helps else reason

@@ -1,0 +1,134 @@
+"""What pods need beside them: files, keys, NVLink between nodes, claims of GPUs.
+
+All but the keys are named by their content, or by what of it cannot be changed, so that the same name always means the
+same thing: attempts and replicas share them, and one that nobody names any more can go.
+"""
+
+import re
+from typing import Final
+
+from shardwise.domain.launch import Launch, NodeNvlink, Wanted
+from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
+from shardwise.engines import GroupLaunch
+from shardwise.engines.environment import spans_nodes
+from shardwise.render.manifest import Manifest, common_labels, digest, metadata
+from shardwise.render.names import joined
+
+CONFIG_MAP: Final = ("v1", "ConfigMap")
+COMPUTE_DOMAIN: Final = ("resource.nvidia.com/v1beta1", "ComputeDomain")
+CLAIM_TEMPLATE: Final = ("resource.k8s.io/v1", "ResourceClaimTemplate")
+
+LABELS: Final = {
+    "shardwise.dev/config-map": CONFIG_MAP,
+    "shardwise.dev/compute-domain": COMPUTE_DOMAIN,
+    "shardwise.dev/claim-template": CLAIM_TEMPLATE,
+}
+"""By these labels a group's headless Service says what its pods need, so that it is found again when the group goes."""
+
+_DIGITS: Final = 8
+_SUFFIX: Final = re.compile(r"-(files-[0-9a-f]{8}|gpus-[0-9a-f]{8}|\d+-nvlink-\d+)$")
+
+
+def companions(wanted: Wanted, plan: Plan, placed: GroupPlacement, started: GroupLaunch) -> tuple[Manifest, ...]:
+    """Make all that the pods of a group need beside them, but for keys."""
+    found = []
+    if started.files:
+        found.append(_files(wanted.launch, started))
+    if needs_compute_domain(wanted, plan, placed):
+        found.append(_compute_domain(wanted.launch, placed))
+    if wanted.site.gpu_device_class is not None:
+        found.append(_claim_template(wanted.launch, wanted.site.gpu_device_class, placed.pods[0]))
+    return tuple(found)
+
+
+def companion_labels(manifests: tuple[Manifest, ...]) -> dict[str, str]:
+    """Give the labels that name companions."""
+    kinds = {kind: label for label, kind in LABELS.items()}
+    return {kinds[one["apiVersion"], one["kind"]]: one["metadata"]["name"] for one in manifests}
+
+
+def is_named_by_us(model: str, name: str) -> bool:
+    """Tell whether something is called as a companion of a model is: labels of a Service may be anybody's words."""
+    suffix = _SUFFIX.search(name)
+    return suffix is not None and name == joined(model, suffix.group())
+
+
+def needs_compute_domain(wanted: Wanted, plan: Plan, placed: GroupPlacement) -> bool:
+    """Tell whether ranks talk over NVLink between nodes, and the cluster does not give every pod its channels."""
+    return wanted.site.node_nvlink is NodeNvlink.COMPUTE_DOMAIN and spans_nodes(plan, placed)
+
+
+def keys(wanted: Wanted) -> Manifest:
+    """Make the Secret of an object's keys, without the keys: whoever creates it makes them, once."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(wanted.launch.owner, keys_name(wanted.launch), common_labels(wanted.launch)),
+        "type": "Opaque",
+        "immutable": True,
+    }
+
+
+def keys_name(launch: Launch) -> str:
+    """Name the Secret; an object that takes the place of a deleted one of its name does not take its keys."""
+    return joined(launch.owner.name, f"-ssh-{digest(launch.owner.uid)[:_DIGITS]}")
+
+
+def files_name(launch: Launch, started: GroupLaunch) -> str:
+    """Name the ConfigMap of a group's files by what is in them."""
+    return joined(launch.owner.name, f"-files-{digest(_texts(started))[:_DIGITS]}")
+
+
+def domain_name(launch: Launch, placed: GroupPlacement) -> str:
+    """Name the ComputeDomain of a replica. The number of nodes cannot be changed, so it is part of the name."""
+    return joined(launch.owner.name, f"-{placed.replica}-nvlink-{len(placed.pods)}")
+
+
+def channel_name(launch: Launch, placed: GroupPlacement) -> str:
+    """Name the claim template of a ComputeDomain's channels, which its controller makes."""
+    return joined(launch.owner.name, f"-{placed.replica}-channel-{len(placed.pods)}")
+
+
+def claim_template_name(launch: Launch, device_class: str, place: PodPlacement) -> str:
+    """Name the claim template of a pod's GPUs."""
+    return joined(launch.owner.name, f"-gpus-{digest(_devices(device_class, place.gpus))[:_DIGITS]}")
+
+
+def _texts(started: GroupLaunch) -> dict[str, str]:
+    return {file.name: file.text for file in started.files}
+
+
+def _files(launch: Launch, started: GroupLaunch) -> Manifest:
+    return {
+        "apiVersion": CONFIG_MAP[0],
+        "kind": CONFIG_MAP[1],
+        "metadata": metadata(launch.owner, files_name(launch, started), common_labels(launch)),
+        "data": _texts(started),
+        "immutable": True,
+    }
+
+
+def _compute_domain(launch: Launch, placed: GroupPlacement) -> Manifest:
+    """Ask for IMEX channels between the nodes; older drivers wait for as many nodes as are said here."""
+    channel = {"resourceClaimTemplate": {"name": channel_name(launch, placed)}}
+    return {
+        "apiVersion": COMPUTE_DOMAIN[0],
+        "kind": COMPUTE_DOMAIN[1],
+        "metadata": metadata(launch.owner, domain_name(launch, placed), common_labels(launch)),
+        "spec": {"numNodes": len(placed.pods), "channel": channel},
+    }
+
+
+def _claim_template(launch: Launch, device_class: str, place: PodPlacement) -> Manifest:
+    name = claim_template_name(launch, device_class, place)
+    return {
+        "apiVersion": CLAIM_TEMPLATE[0],
+        "kind": CLAIM_TEMPLATE[1],
+        "metadata": metadata(launch.owner, name, common_labels(launch)),
+        "spec": {"spec": _devices(device_class, place.gpus)},
+    }
+
+
+def _devices(device_class: str, count: int) -> Manifest:
+    exactly = {"deviceClassName": device_class, "allocationMode": "ExactCount", "count": count}
+    return {"devices": {"requests": [{"name": "gpus", "exactly": exactly}]}}

@@ -1,0 +1,371 @@
+"""The whole grid: engines × layouts × sources × quantisations × roles, each word checked against the engine's own."""
+
+import itertools
+import json
+from collections.abc import Iterator
+
+import pytest
+from tests.engines.support import (
+    SGLANG,
+    TENSORRT_LLM,
+    VLLM,
+    a_plan,
+    by_name,
+    known_flags,
+    options,
+    started,
+    values_of,
+    wants,
+    wants_of,
+)
+from tests.support.models import LLAMA_8B, QWEN_235B_FP8, a_demand, a_model
+
+from shardwise.domain.engine import EngineName
+from shardwise.domain.launch import Cache, CacheKind, EnvVar, LaunchSite, Source, SourceKind, Wanted
+from shardwise.domain.layout import Layout
+from shardwise.domain.plan import MemoryUse, Plan
+from shardwise.domain.units import GIB
+from shardwise.engines import ENGINES, GroupLaunch, PodLaunch, problems
+
+EMITTED = {
+    VLLM: {
+        "--served-model-name",
+        "--revision",
+        "--trust-remote-code",
+        "--tensor-parallel-size",
+        "--pipeline-parallel-size",
+        "--enable-expert-parallel",
+        "--max-model-len",
+        "--max-num-batched-tokens",
+        "--max-num-seqs",
+        "--gpu-memory-utilization",
+        "--kv-cache-dtype",
+        "--quantization",
+        "--nnodes",
+        "--node-rank",
+        "--master-addr",
+        "--master-port",
+        "--distributed-executor-backend",
+        "--headless",
+        "--host",
+        "--port",
+    },
+    SGLANG: {
+        "--model-path",
+        "--served-model-name",
+        "--revision",
+        "--trust-remote-code",
+        "--tp-size",
+        "--pp-size",
+        "--ep-size",
+        "--context-length",
+        "--chunked-prefill-size",
+        "--max-running-requests",
+        "--mem-fraction-static",
+        "--kv-cache-dtype",
+        "--quantization",
+        "--enable-metrics",
+        "--nnodes",
+        "--node-rank",
+        "--dist-init-addr",
+        "--host",
+        "--port",
+    },
+    TENSORRT_LLM: {
+        "--tp_size",
+        "--pp_size",
+        "--ep_size",
+        "--gpus_per_node",
+        "--max_seq_len",
+        "--max_num_tokens",
+        "--max_batch_size",
+        "--trust_remote_code",
+        "--host",
+        "--port",
+        "--extra_llm_api_options",
+    },
+}
+"""All a launch of each engine may ever say, and does say somewhere in the grid."""
+
+YIELDING = {"--max-num-seqs", "--max-running-requests", "--max_batch_size"}
+"""Said by every launch, and still the user's to say: the plan's memory hardly depends on it."""
+
+LAYOUTS = [
+    (Layout(1, 1), (1,)),
+    (Layout(2, 1), (2,)),
+    (Layout(8, 1), (8,)),
+    (Layout(8, 1, expert=True), (8,)),
+    (Layout(4, 2), (8,)),
+    (Layout(1, 4), (4,)),
+    (Layout(8, 2), (8, 8)),
+    (Layout(8, 2, expert=True), (8, 8)),
+    (Layout(4, 4), (4, 4, 4, 4)),
+    (Layout(2, 6), (4, 4, 4)),
+    (Layout(8, 1), (4, 4)),
+    (Layout(16, 1, expert=True), (4, 4, 4, 4)),
+    (Layout(8, 2), (4, 4, 4, 4)),
+]
+"""Layouts with the GPUs of each pod: one GPU, one node, several nodes, tensor groups over the trays of a rack."""
+
+SOURCES = [
+    Source(),
+    Source(revision="v1.0", token_secret="hub", token_key="read", pre_pull=True),
+    Source(cache=Cache(CacheKind.HOST_PATH, "/data/cache")),
+    Source(SourceKind.PERSISTENT_VOLUME_CLAIM, location="claim", path="a/b"),
+    Source(SourceKind.HOST_PATH, location="/data/llama"),
+    Source(SourceKind.IMAGE, location="registry.example/llama@sha256:0"),
+]
+
+PLAIN = a_model(name=LLAMA_8B)
+QUANTISATIONS = [
+    (PLAIN, None),
+    (PLAIN, "none"),
+    (PLAIN, "fp8"),
+    (PLAIN, "int4"),
+    (PLAIN, "nvfp4"),
+    (QWEN_235B_FP8, "fp8"),
+]
+DTYPES = [None, "fp8", "bfloat16"]
+
+SITE = LaunchSite(env=(("NCCL_IB_HCA", "mlx5"),), interface="eth0", rdma=(("rdma/ib", "1"),), host_paths=("/data",))
+
+GRID = list(itertools.product(LAYOUTS, SOURCES, QUANTISATIONS, DTYPES))
+
+
+def wanted_of(engine: EngineName, source: Source, quantisation: tuple[object, str | None], dtype: str | None) -> Wanted:
+    model, forced = quantisation
+    demand = a_demand(model, engine=engine)  # type: ignore[arg-type]
+    named = demand.model.name
+    return wants(
+        demand,
+        site=SITE,
+        model=named,
+        served_name=named,
+        source=source,
+        quantization=forced,
+        kv_cache_dtype=dtype,
+        trust_remote_code=dtype == "fp8",
+    )
+
+
+def cells(engine: EngineName) -> Iterator[tuple[Plan, Wanted, GroupLaunch]]:
+    """Launch every cell of the grid that an object may ask for."""
+    whole = MemoryUse(20 * GIB, 30 * GIB, 12 * GIB, 4 * GIB, 80 * GIB)
+    for (layout, pods), source, quantisation, dtype in GRID:
+        wanted = wanted_of(engine, source, quantisation, dtype)
+        if not problems(wanted):
+            plan = a_plan(layout, *pods, engine=engine, memory=whole)
+            yield plan, wanted, started(plan, wanted)
+
+
+def served(engine: EngineName, pod: PodLaunch) -> tuple[str, ...]:
+    """Give the words of the engine itself, without those of mpirun before them."""
+    if engine is TENSORRT_LLM and "trtllm-serve" in pod.args:
+        return pod.args[pod.args.index("trtllm-serve") + 1 :]
+    return pod.args
+
+
+@pytest.fixture(scope="module", params=list(EngineName), ids=lambda engine: engine.value)
+def grid(request: pytest.FixtureRequest) -> tuple[EngineName, list[tuple[Plan, Wanted, GroupLaunch]]]:
+    return request.param, list(cells(request.param))
+
+
+Grid = tuple[EngineName, list[tuple[Plan, Wanted, GroupLaunch]]]
+
+
+def test_the_grid_leaves_out_only_what_is_refused(grid: Grid) -> None:
+    """TensorRT-LLM quantises nothing on load, and takes no bfloat16 cache: two of six, and one of three."""
+    engine, found = grid
+    part = {VLLM: 1.0, SGLANG: 1.0, TENSORRT_LLM: 5 / 6 * 2 / 3}[engine]
+    assert len(found) == round(len(GRID) * part)
+
+
+def test_every_option_is_one_the_engine_declares_and_is_said_once(grid: Grid) -> None:
+    """In full: no abbreviations. TensorRT-LLM hears what every release since 1.0 takes."""
+    engine, found = grid
+    known = known_flags(engine, "portable") if engine is TENSORRT_LLM else known_flags(engine)
+    said: set[str] = set()
+    for _, _, group in found:
+        for pod in group.pods:
+            words = served(engine, pod)
+            said |= set(options(words))
+            assert set(options(words)) <= known
+    assert said == EMITTED[engine]
+
+
+def test_every_word_is_one_argument_and_no_value_reads_as_an_option(grid: Grid) -> None:
+    """No blank, no quote, nothing a shell would take apart; commands apart, which are constants."""
+    engine, found = grid
+    for _, _, group in found:
+        for pod in group.pods:
+            assert all(word and not set(word) & set(" \t\n\"'$`;|&*?") for word in pod.args)
+            values = [value for value in options(served(engine, pod)).values() if value.startswith("-")]
+            assert values == []
+
+
+def test_what_a_launch_says_its_user_may_not_say_again(grid: Grid) -> None:
+    """The last word wins in these parsers, and the user's words come last; of a single option this is meant."""
+    engine, found = grid
+    for _, _, group in found[::7]:
+        for pod in group.pods:
+            for option in options(served(engine, pod)):
+                owner = ENGINES[engine].RESERVED.option(option)
+                assert owner is not None
+                assert owner.word == option
+                assert owner.yields == (option in YIELDING)
+                assert (problems(wants_of(engine, args=(option, "1"))) == ()) == owner.yields
+
+
+def test_every_emitted_option_has_its_reason_in_the_documents(grid: Grid) -> None:
+    """And none that is only refused has one."""
+    engine, _ = grid
+    explained = {one.word for one in ENGINES[engine].RESERVED.options if one.why}
+    assert explained == EMITTED[engine]
+
+
+def test_pods_of_a_group_differ_in_rank_and_role_alone(grid: Grid) -> None:
+    """NCCL hangs where settings differ from rank to rank."""
+    engine, found = grid
+    for _, _, group in found:
+        assert {pod.env for pod in group.pods} == {group.pods[0].env}
+        if engine is TENSORRT_LLM:
+            assert {(pod.command, pod.args) for pod in group.pods[1:]} <= {(group.pods[-1].command, ())}
+            continue
+        said = [options(pod.args) for pod in group.pods]
+        shared = [{k: v for k, v in one.items() if k not in ("--node-rank", "--headless")} for one in said]
+        assert shared == [shared[0]] * len(said)
+        if len(said) > 1:
+            assert [int(one["--node-rank"]) for one in said] == list(range(len(said)))
+
+
+def test_degrees_context_and_chunk_are_those_of_the_plan(grid: Grid) -> None:
+    """Totals over all nodes, whatever an engine calls them."""
+    engine, found = grid
+    tensor, pipeline, context, chunk = {
+        VLLM: ("--tensor-parallel-size", "--pipeline-parallel-size", "--max-model-len", "--max-num-batched-tokens"),
+        SGLANG: ("--tp-size", "--pp-size", "--context-length", "--chunked-prefill-size"),
+        TENSORRT_LLM: ("--tp_size", "--pp_size", "--max_seq_len", "--max_num_tokens"),
+    }[engine]
+    for plan, _, group in found:
+        said = options(served(engine, group.pods[0]))
+        assert (said[tensor], said[pipeline]) == (str(plan.layout.tensor), str(plan.layout.pipeline))
+        assert (said[context], said[chunk]) == ("8192", "8192")
+
+
+def test_experts_are_dealt_out_as_planned(grid: Grid) -> None:
+    """Over the tensor group, and only where the plan does."""
+    engine, found = grid
+    word = {VLLM: "--enable-expert-parallel", SGLANG: "--ep-size", TENSORRT_LLM: "--ep_size"}[engine]
+    for plan, _, group in found:
+        value = "" if engine is VLLM else str(plan.layout.tensor)
+        said = options(served(engine, group.pods[0])).get(word)
+        assert said == (value if plan.layout.expert else None)
+
+
+def test_ranks_land_where_they_were_planned(grid: Grid) -> None:
+    """By each engine's own rule for which rank runs on which node."""
+    engine, found = grid
+    for plan, _, group in found[:: len(SOURCES) * len(QUANTISATIONS) * len(DTYPES)]:
+        expected = [pod.ranks for pod in plan.groups[0].pods]
+        assert [ranks_of(engine, plan, group, node) for node in range(len(expected))] == expected
+
+
+def ranks_of(engine: EngineName, plan: Plan, group: GroupLaunch, node: int) -> tuple[int, ...]:
+    """Give the ranks an engine runs on a node.
+
+    vLLM: local world × node rank + local rank (multiproc_executor.py). SGLang: by stages and by nodes of a stage
+    (entrypoints/engine.py). Open MPI: hosts are filled in their order, slot by slot.
+    """
+    tensor, pipeline, nodes = plan.layout.tensor, plan.layout.pipeline, len(group.pods)
+    if engine is SGLANG:
+        assert pipeline % nodes == 0 or nodes % pipeline == 0
+        stages, nodes_a_stage = max(pipeline // nodes, 1), max(nodes // pipeline, 1)
+        assert tensor % nodes_a_stage == 0
+        share = tensor // nodes_a_stage
+        first_stage, first = stages * (node // nodes_a_stage), share * (node % nodes_a_stage)
+        return tuple(
+            stage * tensor + rank
+            for stage in range(first_stage, first_stage + stages)
+            for rank in range(first, first + share)
+        )
+    if engine is VLLM or nodes == 1:
+        local = tensor * pipeline // nodes
+        return tuple(range(local * node, local * (node + 1)))
+    words = group.pods[0].args
+    slots = [int(host.rpartition(":")[2]) for host in words[words.index("-H") + 1].split(",")]
+    return tuple(range(sum(slots[:node]), sum(slots[: node + 1])))
+
+
+def test_nothing_is_fetched_where_the_weights_are_there(grid: Grid) -> None:
+    """On a volume, or fetched before the ranks started."""
+    _, found = grid
+    for _, wanted, group in found:
+        offline = wanted.launch.source.kind is not SourceKind.HUGGING_FACE or wanted.launch.source.pre_pull
+        assert (values_of(group.pods[0]).get("HF_HUB_OFFLINE") == "1") == bool(offline)
+
+
+def test_a_token_is_only_ever_a_reference(grid: Grid) -> None:
+    _, found = grid
+    for _, wanted, group in found:
+        token = by_name(group.pods[0]).get("HF_TOKEN")
+        secret = wanted.launch.source.token_secret
+        assert token == (EnvVar("HF_TOKEN", secret=("hub", "read")) if secret else None)
+
+
+def test_the_sites_network_reaches_every_pod(grid: Grid) -> None:
+    _, found = grid
+    for _, _, group in found:
+        for pod in group.pods:
+            named = values_of(pod)
+            assert (named["NCCL_IB_HCA"], named["NCCL_SOCKET_IFNAME"], named["GLOO_SOCKET_IFNAME"]) == (
+                "mlx5",
+                "eth0",
+                "eth0",
+            )
+
+
+def test_nvlink_between_nodes_is_used_or_fails(grid: Grid) -> None:
+    """Where a tensor group leaves its node, and nowhere else is NCCL told to."""
+    _, found = grid
+    for plan, _, group in found:
+        across = plan.groups[0].pods[0].gpus < plan.layout.tensor
+        assert ("NCCL_MNNVL_ENABLE" in values_of(group.pods[0])) == across
+
+
+def test_probes_and_grace_fit_each_role(grid: Grid) -> None:
+    """The leader of any engine is probed at its HTTP port, gets time to answer, and is drained; followers are not."""
+    engine, found = grid
+    for _, _, group in found:
+        leader, *followers = group.pods
+        assert leader.startup is not None
+        assert leader.readiness is not None
+        assert leader.liveness is not None
+        assert leader.startup.period * leader.startup.failures >= 1800
+        assert (leader.grace, bool(leader.drain)) == (60, True)
+        for pod in followers:
+            assert (pod.liveness, pod.grace, pod.drain) == (None, 10, ())
+            how = {VLLM: None, SGLANG: "/health", TENSORRT_LLM: ""}[engine]
+            assert (None if pod.readiness is None else pod.readiness.path) == how
+
+
+def test_the_options_file_of_tensorrt_llm_says_nothing_the_command_line_says(grid: Grid) -> None:
+    """Which of the two wins depends on the release."""
+    engine, found = grid
+    for _, _, group in found:
+        texts = [json.loads(file.text) for file in group.files if file.name == "options.yaml"]
+        assert len(texts) == (1 if engine is TENSORRT_LLM else 0)
+        for text in texts:
+            same = {f"--{key}" for key in text} | {f"--{key}" for key in text["kv_cache_config"]}
+            assert not same & set(served(engine, group.pods[0]))
+            assert "--kv_cache_free_gpu_memory_fraction" not in group.pods[0].args
+
+
+def test_the_sequences_of_a_step_are_those_the_plan_is_sized_for(grid: Grid) -> None:
+    """256, or as many as are asked for at full length; a user's own number comes last, and wins."""
+    engine, _ = grid
+    (word,) = YIELDING & EMITTED[engine]
+    for concurrency, expected in ((1, "256"), (256, "256"), (300, "300")):
+        plan = a_plan(Layout(1, 1), engine=engine, concurrency=concurrency)
+        (pod,) = started(plan, wants_of(engine, args=(word, "1024"))).pods
+        said = [after for option, after in zip(pod.args, pod.args[1:], strict=False) if option == word]
+        assert said == [expected, "1024"]

@@ -1,0 +1,239 @@
+"""The constant texts that run in pods, run for real: waiting, draining, starting ssh and mpirun."""
+
+import http.server
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.engines.support import TENSORRT_LLM, a_plan, started
+
+from shardwise.domain.layout import Layout
+from shardwise.engines import mpi
+from shardwise.engines.meeting import WAIT_SCRIPT, drain
+
+SCRIPTS = {
+    "wait": WAIT_SCRIPT,
+    "drain": drain(8000, ())[2],
+    "server": mpi.FOLLOWER_COMMAND[2],
+    "leader": mpi.LEADER_COMMAND[2],
+}
+
+
+def run(script: str, *args: str) -> None:
+    """Run a text as `python3 -c` does."""
+    before = sys.argv
+    sys.argv = ["-c", *args]
+    try:
+        exec(compile(script, "script", "exec"), {})  # noqa: S102 - the script itself is what is tested
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Give the pauses a script makes; they pass at once."""
+    made: list[float] = []
+    monkeypatch.setattr("time.sleep", made.append)
+    return made
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_the_texts_are_such_as_the_kubelet_leaves_alone(name: str) -> None:
+    """It expands `$(NAME)` in commands; and every engine's image has Python 3.8 or later."""
+    assert "$" not in SCRIPTS[name]
+    compile(SCRIPTS[name], name, "exec", dont_inherit=True)
+
+
+def test_a_pod_waits_until_all_places_answer(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
+    """It knocks at each in turn, pauses between, and goes on at the first answer."""
+    answers = {
+        ("leader.svc", 29501): [OSError("no such name"), TimeoutError("late"), None],
+        ("fd00::1", 2222): [ConnectionRefusedError("refused"), None],
+    }
+    asked: list[tuple[tuple[str, int], float]] = []
+
+    class Line:
+        def close(self) -> None:
+            """Be closed."""
+
+    def connect(place: tuple[str, int], timeout: float) -> Line:
+        asked.append((place, timeout))
+        answer = answers[place].pop(0)
+        if answer is not None:
+            raise answer
+        return Line()
+
+    monkeypatch.setattr("socket.create_connection", connect)
+    run(WAIT_SCRIPT, "0", "leader.svc:29501", "fd00::1:2222")
+    assert asked == [(("leader.svc", 29501), 5)] * 3 + [(("fd00::1", 2222), 5)] * 2
+    assert pauses == [2, 2, 2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_two_pods_meet_though_each_waits_for_the_other() -> None:
+    """A follower's door is open while it waits for the leader, so that the leader may wait for the door."""
+    door, rendezvous = free_port(), free_port()
+    follower = threading.Thread(target=run_apart, args=(str(door), f"127.0.0.1:{rendezvous}"), daemon=True)
+    follower.start()
+    run_apart("0", f"127.0.0.1:{door}")
+    with socket.create_server(("127.0.0.1", rendezvous)):
+        follower.join(timeout=20)
+    assert not follower.is_alive()
+
+
+def run_apart(*args: str) -> None:
+    """Run the waiting text in a process of its own, as in a pod."""
+    words = [sys.executable, "-c", WAIT_SCRIPT, *args]
+    pid = os.spawnv(os.P_NOWAIT, sys.executable, words)  # noqa: S606 - as the container is started: without a shell
+    _, status = os.waitpid(pid, 0)
+    assert status == 0
+
+
+@contextmanager
+def metrics(*texts: str | None) -> Iterator[tuple[int, list[str]]]:
+    """Serve metrics, one text after the other, the last one for ever; ``None`` is an error."""
+    left, asked = list(texts), []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            text = left.pop(0) if len(left) > 1 else left[0]
+            self.send_response(500 if text is None else 200)
+            self.end_headers()
+            self.wfile.write((text or "").encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_address[1], asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+BUSY = 'vllm:num_requests_running{engine="0"} 2.0\nvllm:num_requests_waiting{engine="0"} 0.0\n'
+QUEUED = 'vllm:num_requests_running{engine="0"} 0.0\nvllm:num_requests_waiting{engine="0"} 1.0\n'
+IDLE = 'vllm:num_requests_running{engine="0"} 0.0\nvllm:num_requests_waiting{engine="0"} 0.0\nother 7\n'
+
+
+@pytest.mark.parametrize(
+    ("texts", "asked"),
+    [
+        pytest.param((IDLE,), 1, id="nothing in work"),
+        pytest.param((BUSY, QUEUED, IDLE), 3, id="until all are answered"),
+        pytest.param((None,), 1, id="an engine that is broken is not waited for"),
+        pytest.param(("",), 1, id="no such metric"),
+    ],
+)
+def test_a_leader_is_drained(texts: tuple[str | None, ...], asked: int, pauses: list[float]) -> None:
+    """Five seconds for clients to hear, then a look a second."""
+    with metrics(*texts) as (port, paths):
+        command = drain(port, ("vllm:num_requests_running", "vllm:num_requests_waiting"))
+        run(command[2], *command[3:])
+    assert paths == ["/metrics"] * asked
+    assert pauses == [5] + [1] * (asked - 1)
+
+
+def test_draining_ends_with_its_time(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
+    """And with an engine that is gone at once."""
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with metrics(BUSY) as (port, paths):
+        command = drain(port, ("vllm:num_requests_running",))
+        run(command[2], *command[3:])
+    assert len(paths) == 3
+    run(command[2], *command[3:])
+    assert pauses == [5, 1, 1, 1, 5]
+
+
+def test_an_engine_without_such_metrics_is_only_left_alone(pauses: list[float]) -> None:
+    command = drain(8000, ())
+    run(command[2], *command[3:])
+    assert pauses == [5]
+
+
+@pytest.fixture
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the folder of an image's programs, the only ones there are."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("os.defpath", str(tmp_path))
+    return tmp_path
+
+
+def install(image: Path, *programs: str) -> None:
+    for name in programs:
+        (image / name).write_text("#!/bin/sh\n")
+        (image / name).chmod(0o755)
+
+
+@pytest.fixture
+def started_programs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Give the programs a script becomes."""
+    became: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _, words: became.append(words))
+    return became
+
+
+def test_the_leader_becomes_mpirun_by_its_whole_path(image: Path, started_programs: list[list[str]]) -> None:
+    """Which tells the other end where the rest of Open MPI is."""
+    install(image, "mpirun", "ssh", "trtllm-llmapi-launch")
+    run(SCRIPTS["leader"], "-n", "16", "a b")
+    assert started_programs == [[str(image / "mpirun"), "-n", "16", "a b"]]
+
+
+def test_a_leader_without_the_programs_says_which(image: Path) -> None:
+    """Instead of a traceback: the message is the pod's last word."""
+    install(image, "mpirun")
+    with pytest.raises(SystemExit) as ended:
+        run(SCRIPTS["leader"])
+    assert ended.value.code == (
+        "this image has no ssh, trtllm-llmapi-launch: TensorRT-LLM over several nodes needs them"
+    )
+
+
+def test_a_follower_without_a_server_says_so(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    with pytest.raises(SystemExit) as ended:
+        run(SCRIPTS["server"])
+    assert ended.value.code == (
+        "this image has no sshd: TensorRT-LLM over several nodes needs openssh-server and openssh-client in it"
+    )
+
+
+def test_a_follower_becomes_an_ssh_server(monkeypatch: pytest.MonkeyPatch, started_programs: list[list[str]]) -> None:
+    """In the foreground, its log on standard error, with the folder it asks for."""
+    made: list[str] = []
+    monkeypatch.setattr("shutil.which", lambda *_, **__: "/usr/sbin/sshd")
+    monkeypatch.setattr("os.makedirs", lambda path, *_, **__: made.append(path))
+    run(SCRIPTS["server"])
+    assert made == ["/run/sshd"]
+    assert started_programs == [["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/shardwise/sshd_config"]]
+
+
+def test_both_ends_of_ssh_name_the_same_port_keys_and_host() -> None:
+    """Strictly checked, without a password, without a prompt."""
+    files = {file.name: file.text for file in started(a_plan(Layout(8, 2), 8, 8, engine=TENSORRT_LLM)).files}
+    server = dict(line.split(" ", 1) for line in files["sshd_config"].splitlines())
+    client = dict(line.strip().split(" ", 1) for line in files["ssh_config"].splitlines())
+    assert server["Port"] == client["Port"] == "2222"
+    assert (server["PasswordAuthentication"], server["KbdInteractiveAuthentication"]) == ("no", "no")
+    assert (client["StrictHostKeyChecking"], client["BatchMode"]) == ("yes", "yes")
+    assert client["HostKeyAlias"] == "shardwise"
+    named = {server["HostKey"], server["AuthorizedKeysFile"], client["IdentityFile"], client["UserKnownHostsFile"]}
+    assert named == {f"/etc/shardwise-ssh/{name}" for name in ("host", "authorized_keys", "id", "known_hosts")}
