@@ -12,11 +12,7 @@ from shardwise import __version__
 from shardwise.cli.demo import fleet_documents
 from shardwise.hub import HubError
 
-<<<<<<< HEAD
-COMMANDS = ["plan", "render", "fleet", "crds", "run", "demo"]
-=======
-COMMANDS = ["plan", "render", "crds", "run", "demo", "fleet"]
->>>>>>> issue6
+COMMANDS = ["plan", "render", "fleet", "inspect", "crds", "run", "demo"]
 
 
 def plan(objects: Path, fleet: Path, *more: str, stdin: bytes = b"") -> Ran:
