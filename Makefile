@@ -95,6 +95,18 @@ testbed: $(READY) ## Build the real control plane that test-cluster runs on, onc
 test-cluster: testbed ## Run the operator on a real control plane (EXISTING=kind-x: on that context)
 	$(BIN)/python -m pytest -m cluster tests/cluster $(LATE_SOCKETS) $(ON_EXISTING) $(PYTEST_ARGS)
 
+# Needs torch and transformers, 6 GB of them, in an environment of its own: never part of `make test`.
+CHECK_VENV ?= .venv-transformers
+$(CHECK_VENV)/.ready: tests/transformers_check/requirements.txt
+	$(PYTHON) -m venv --clear $(CHECK_VENV)
+	$(CHECK_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --requirement $<
+	$(CHECK_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --editable .
+	@touch $@
+
+.PHONY: check-transformers
+check-transformers: $(CHECK_VENV)/.ready ## Count every architecture transformers knows, anew: needs 6 GB, minutes
+	$(CHECK_VENV)/bin/python tests/transformers_check/count.py
+
 .PHONY: crds
 crds: $(READY) ## Write the CustomResourceDefinition from the models
 	$(BIN)/shardwise crds

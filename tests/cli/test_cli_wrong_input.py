@@ -12,7 +12,7 @@ from shardwise import __version__
 from shardwise.cli.demo import fleet_documents
 from shardwise.hub import HubError
 
-COMMANDS = ["plan", "render", "crds", "run", "demo", "fleet"]
+COMMANDS = ["plan", "render", "crds", "run", "demo", "fleet", "inspect"]
 
 
 def plan(objects: Path, fleet: Path, *more: str, stdin: bytes = b"") -> Ran:
@@ -224,7 +224,7 @@ def test_every_command_explains_itself(command: str) -> None:
     ran = shardwise(command, "--help")
     assert (ran.status, ran.err) == (0, "")
     usage, _, sentence, *_ = ran.out.splitlines()
-    assert usage.endswith(f"shardwise {command} [OPTIONS]")
+    assert f"shardwise {command} [OPTIONS]" in usage
     assert sentence.startswith("  ")
     assert "  -h, --help " in ran.out
 

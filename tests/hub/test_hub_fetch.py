@@ -11,6 +11,7 @@ from pytest_mock import MockerFixture
 from tests.support.models import config
 
 from shardwise.checkpoint import from_config
+from shardwise.domain.model import Quantization
 from shardwise.hub import HubError, HubFacts, fetch_config
 
 REPO = "meta-llama/Llama-3.1-8B"
@@ -20,16 +21,25 @@ INDEX = {"metadata": {"total_size": 16_060_522_496}, "weight_map": {}}
 Answer = Callable[[httpx2.Request], httpx2.Response]
 
 
-def answers(config_json: Any, index: Any = None) -> Answer:
+def answers(config_json: Any, index: Any = None, quantization: Any = None) -> Answer:
     """Answer with these documents; ``None`` is a file that the repository lacks."""
+    documents = {
+        "config.json": config_json,
+        "model.safetensors.index.json": index,
+        "hf_quant_config.json": quantization,
+    }
 
     def answer(request: httpx2.Request) -> httpx2.Response:
-        document = config_json if request.url.path.endswith("/config.json") else index
+        document = documents[_file(request)]
         if document is None:
             return httpx2.Response(404, headers={"X-Error-Code": "EntryNotFound"})
         return httpx2.Response(200, json=document)
 
     return answer
+
+
+def _file(request: httpx2.Request) -> str:
+    return request.url.path.rsplit("/", 1)[1]
 
 
 def raises(error: Exception) -> Answer:
@@ -68,7 +78,11 @@ Install = Callable[[Answer], list[httpx2.Request]]
 def test_a_config_and_the_size_of_its_weights_are_fetched(hub: Install) -> None:
     seen = hub(answers(CONFIG, INDEX))
     assert fetch_config(REPO, None, None) == HubFacts(CONFIG, 16_060_522_496)
-    assert [request.url.path.rsplit("/", 1)[1] for request in seen] == ["config.json", "model.safetensors.index.json"]
+    assert [_file(request) for request in seen] == [
+        "config.json",
+        "hf_quant_config.json",
+        "model.safetensors.index.json",
+    ]
 
 
 def test_what_is_fetched_gives_facts(hub: Install) -> None:
@@ -76,6 +90,48 @@ def test_what_is_fetched_gives_facts(hub: Install) -> None:
     fetched = fetch_config(REPO, None, None)
     model = from_config(fetched.config, name=REPO, origin="Hub", checkpoint_bytes=fetched.weight_bytes)
     assert model.checkpoint_bytes == 16_060_522_496
+
+
+STATED = {
+    "producer": {"name": "modelopt", "version": "0.23.0"},
+    "quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8", "exclude_modules": ["lm_head"]},
+}
+
+
+def test_a_quantisation_that_modelopt_keeps_in_a_file_of_its_own_is_part_of_the_config(hub: Install) -> None:
+    hub(answers(CONFIG, INDEX, STATED))
+    fetched = fetch_config(REPO, None, None)
+    model = from_config(fetched.config, name=REPO, origin="Hub")
+    assert (model.quantization, model.kv_cache_dtype, model.guessed) == (Quantization.FP8, "fp8", False)
+    assert fetched.config["quantization_config"] == {"quant_method": "modelopt", **STATED}
+
+
+def test_a_config_that_states_its_quantisation_has_no_other_file_read(hub: Install) -> None:
+    stated = CONFIG | {"quantization_config": {"quant_method": "fp8"}}
+    seen = hub(answers(stated, INDEX, STATED))
+    assert fetch_config(REPO, None, None).config == stated
+    assert [_file(request) for request in seen] == ["config.json", "model.safetensors.index.json"]
+
+
+@pytest.mark.parametrize("other", [None, [], "fp8", {}], ids=["none", "list", "text", "empty"])
+def test_a_quantisation_file_that_says_nothing_adds_nothing(hub: Install, other: Any) -> None:
+    hub(answers(CONFIG, INDEX, other))
+    assert fetch_config(REPO, None, None).config == CONFIG
+
+
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_quantisation_that_cannot_be_read_now_is_no_plain_checkpoint(hub: Install, code: int) -> None:
+    """A plan in sixteen bits for an fp8 checkpoint would take twice the GPUs."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if _file(request) == "hf_quant_config.json":
+            return httpx2.Response(code)
+        return answers(CONFIG, INDEX)(request)
+
+    hub(answer)
+    with pytest.raises(HubError, match=r"`hf_quant_config\.json`") as raised:
+        fetch_config(REPO, None, None)
+    assert raised.value.retryable
 
 
 def test_only_small_files_are_asked_for(hub: Install) -> None:
@@ -199,7 +255,7 @@ def test_a_network_lost_between_the_files_is_retried_rather_than_taken_for_no_in
         raise httpx2.ConnectError("gone")
 
     hub(answer)
-    with pytest.raises(HubError, match=r"index\.json") as raised:
+    with pytest.raises(HubError, match=r"hf_quant_config\.json") as raised:
         fetch_config(REPO, None, None)
     assert raised.value.retryable
 

@@ -1,6 +1,6 @@
 """Reading single fields of a config.json, with errors that name the field and the value."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,39 +37,95 @@ class Fields:
         """Give the first of ``keys`` that is set to something other than null or 0, else ``None``."""
         for key in keys:
             value = self.values.get(key)
-            if value is None or value is False or value == 0:
+            if value is None or value is False or (not isinstance(value, bool) and value == 0):
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(
-                    f"config of `{self.name}` has `{key}: {_short(value)}`: a whole number of at least 1 is needed"
-                )
-            if value > _MOST:
-                raise ConfigError(f"config of `{self.name}` has `{key}` above {_MOST:,}: no model is that large")
+            return self._whole(key, value)
+        return None
+
+    def any(self, *keys: str, default: int) -> int:
+        """Give the first of ``keys`` that is set, 0 included, else ``default``."""
+        for key in keys:
+            value = self.values.get(key)
+            if value is not None:
+                return 0 if value == 0 and value is not False else self._whole(key, value)
+        return default
+
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """Give a boolean field; numbers 0 and 1 are taken for one."""
+        value = self.values.get(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or (isinstance(value, int) and value in {0, 1}):
+            return bool(value)
+        raise ConfigError(f"config of `{self.name}` has `{key}: {short(value)}`: true or false is needed")
+
+    def text(self, *keys: str) -> str | None:
+        """Give the first of ``keys`` that is set, a string, or ``None``."""
+        for key in keys:
+            value = self.values.get(key)
+            if value is None:
+                continue
+            if not isinstance(value, str):
+                raise ConfigError(f"config of `{self.name}` has `{key}: {short(value)}`: a text is needed")
             return value
         return None
 
-    def flag(self, key: str, *, default: bool) -> bool:
-        """Give a boolean field."""
-        value = self.values.get(key)
-        return default if value is None else bool(value)
+    def texts(self, *keys: str) -> tuple[str, ...]:
+        """Give the first of ``keys`` that is set, a list of strings; empty where none is."""
+        found = self.items(*keys)
+        for item in found:
+            if not isinstance(item, str):
+                raise ConfigError(f"config of `{self.name}` has {short(item)} in `{keys[0]}`: texts are needed")
+        return tuple(str(item) for item in found)
 
-    def text(self, key: str) -> str | None:
-        """Give a string field, or ``None``."""
-        value = self.values.get(key)
-        return value if isinstance(value, str) else None
+    def numbers(self, *keys: str) -> tuple[int, ...]:
+        """Give the first of ``keys`` that is set, a list of whole numbers of at least 0; empty where none is."""
+        found = self.items(*keys)
+        for item in found:
+            if not isinstance(item, int) or not 0 <= item <= _MOST:
+                raise ConfigError(f"config of `{self.name}` has {short(item)} in `{keys[0]}`: whole numbers are needed")
+        return tuple(int(str(int(item))) for item in found if isinstance(item, int))
 
-    def texts(self, key: str) -> tuple[str, ...]:
-        """Give a list of strings; anything else is empty."""
-        value = self.values.get(key)
-        return tuple(str(item) for item in value) if isinstance(value, list | tuple) else ()
+    def items(self, *keys: str) -> tuple[object, ...]:
+        """Give the first of ``keys`` that is set, a list; empty where none is."""
+        for key in keys:
+            value = self.values.get(key)
+            if value is None:
+                continue
+            if isinstance(value, str) or not isinstance(value, Sequence):
+                raise ConfigError(f"config of `{self.name}` has `{key}: {short(value)}`: a list is needed")
+            return tuple(value)
+        return ()
 
-    def section(self, key: str) -> "Fields | None":
-        """Give a nested object, or ``None``."""
-        value = self.values.get(key)
-        return Fields(self.name, value) if isinstance(value, Mapping) else None
+    def section(self, *keys: str) -> "Fields | None":
+        """Give the first of ``keys`` that is set, a nested object, or ``None``."""
+        for key in keys:
+            value = self.values.get(key)
+            if value is None:
+                continue
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"config of `{self.name}` has `{key}: {short(value)}`: an object is needed")
+            return Fields(self.name, value)
+        return None
+
+    def has(self, key: str) -> bool:
+        """Tell whether a field is set to something other than null."""
+        return self.values.get(key) is not None
+
+    def _whole(self, key: str, value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(
+                f"config of `{self.name}` has `{key}: {short(value)}`: a whole number of at least 1 is needed"
+            )
+        if value > _MOST:
+            raise ConfigError(f"config of `{self.name}` has `{key}` above {_MOST:,}: no model is that large")
+        return value
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     """Print a value for a message, cut to what a line holds."""
-    printed = repr(value)
+    try:
+        printed = repr(value)
+    except (ValueError, RecursionError):  # a number of more digits than Python prints; a value nested without end
+        printed = f"a {type(value).__name__} too large to print"
     return printed if len(printed) <= _SHOWN else printed[:_SHOWN] + "…"

@@ -16,10 +16,12 @@ from shardwise.cli import output
 from shardwise.cli.configuration import read_site
 from shardwise.cli.documents import WrongInput
 from shardwise.cli.fleet import fleet_shown, plans_drawn
+from shardwise.cli.inspect import inspected
 from shardwise.cli.offline import plan_all, read_objects
 from shardwise.cli.snapshot import read_snapshot
 from shardwise.cluster import ClusterError, with_keys
 from shardwise.controller import Options, run
+from shardwise.domain.model import Quantization
 from shardwise.render import bundle
 
 NOT_PLACED: Final = 1
@@ -142,6 +144,29 @@ def render(
 def fleet(fleets: tuple[str, ...], form: str, *, config: Path | None) -> None:
     """Show the fleet as Shardwise sees it: NVLink domains, and which GPUs are free, held, or left out and why."""
     click.echo(fleet_shown(read_snapshot(fleets, read_site(config).fleet), form), nl=False)
+
+
+@cli.command()
+@click.argument("model")
+@click.option(
+    "--quantization",
+    type=click.Choice(["auto", *(kind.value for kind in Quantization)]),
+    default="auto",
+    show_default=True,
+    help="As in the object: as the config says, or how the weights will be quantised.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["text", "json", "yaml"]),
+    default="text",
+    show_default=True,
+    help="Text for people, JSON or YAML for machines.",
+)
+def inspect(model: str, quantization: str, form: str) -> None:
+    """Say a model's facts, sizes and legal degrees: MODEL is a config.json, or a model's id."""
+    output.write_model(inspected(model, quantization), form)
 
 
 @cli.command()

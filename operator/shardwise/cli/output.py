@@ -12,9 +12,10 @@ import yaml
 from rich.console import Console
 
 from shardwise.cli.offline import Answer, Verdict
+from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
-from shardwise.explain import plan_document, plan_text, refusal_document, refusal_text
+from shardwise.explain import model_document, model_text, plan_document, plan_text, refusal_document, refusal_text
 from shardwise.render import Manifest
 
 Verdicts = Iterable[Verdict]
@@ -65,6 +66,15 @@ def write_secrets(manifests: list[Manifest]) -> None:
             click.echo(
                 f"note: Secret {name} holds private keys made just now; keep it out of version control", err=True
             )
+
+
+def write_model(model: ModelFacts, form: str) -> None:
+    """Write a model's facts."""
+    if form == "text":
+        console().print(model_text(model))
+        return
+    document = model_document(model)
+    click.echo(json.dumps(document, indent=2) if form == "json" else _yaml(document), nl=form == "json")
 
 
 def write_failures(answers: list[Answer]) -> None:

@@ -140,12 +140,14 @@ class Layer:
     """One decoder layer: its weights, what it keeps of a sequence, and how wide it gets.
 
     ``reduces`` counts the all-reduces a tensor group does in it: one after attention, one after the feed-forward.
+    ``state`` is what it keeps besides ``cache``, where it attends and has a state as well (Falcon-H1, Zamba).
     """
 
     weights: tuple[Weight, ...]
     cache: Cache | None = None
     widths: Widths = field(default_factory=Widths)
     reduces: int = 2
+    state: StateCache | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ class ModelFacts:
     different stages. ``tower`` (vision, audio) lies on the first stage. ``drafts`` are in the checkpoint, and loaded
     only for speculative decoding. ``checkpoint_bytes`` is the published size of all of it where it is known; it wins
     over the sum of the weights. ``origin`` says where the facts come from. ``guessed``: read off an architecture nobody
-    counted.
+    counted. ``kv_cache_dtype``: in which the checkpoint says that keys and values are to be kept (``fp8``), if it does.
     """
 
     name: str
@@ -177,6 +179,7 @@ class ModelFacts:
     checkpoint_bytes: int | None = None
     guessed: bool = False
     notes: tuple[str, ...] = field(default=())
+    kv_cache_dtype: str | None = None
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -6,6 +6,7 @@ Pure, from domain values alone. Messages put the fact with its number and unit f
 from shardwise.explain.causes import cause
 from shardwise.explain.documents import demand_fingerprint, plan_document, plan_from_document, refusal_document
 from shardwise.explain.fleet import fleet_document, fleet_text, summary, with_gpus
+from shardwise.explain.models import model_document, model_text
 from shardwise.explain.plans import plan_message, plan_text
 from shardwise.explain.refusals import hint, refusal_message, refusal_text
 from shardwise.explain.rules import rule
@@ -16,6 +17,8 @@ __all__ = [
     "fleet_document",
     "fleet_text",
     "hint",
+    "model_document",
+    "model_text",
     "plan_document",
     "plan_from_document",
     "plan_message",

@@ -1,6 +1,6 @@
 """Model facts from outside: the object's own config, the catalog, or the Hugging Face Hub; the only user of the latter.
 
-Only small files are fetched: ``config.json`` and the safetensors index. No weights.
+Only small files are fetched: ``config.json``, ``hf_quant_config.json`` and the safetensors index. No weights.
 """
 
 from shardwise.hub.facts import FactsUnavailable, model_facts

@@ -18,7 +18,10 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import get_session, hf_raise_for_status
 
+from shardwise.checkpoint import with_quantization
+
 _CONFIG: Final = "config.json"
+_QUANTIZATION: Final = "hf_quant_config.json"
 _INDEX: Final = "model.safetensors.index.json"
 _SECONDS: Final = 10.0
 _SERVER_ERROR: Final = 500
@@ -36,7 +39,10 @@ class HubError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HubFacts:
-    """What the Hub says of a checkpoint: its config, and the bytes of its weights where an index tells."""
+    """What the Hub says of a checkpoint: its config, and the bytes of its weights where an index tells.
+
+    The config includes what modelopt keeps in a file of its own, ``hf_quant_config.json``.
+    """
 
     config: Mapping[str, object]
     weight_bytes: int | None
@@ -54,20 +60,28 @@ def _config(repo: str, revision: str | None, token: str | None) -> Mapping[str, 
     document = _fetch(repo, _CONFIG, revision, token)
     if not isinstance(document, Mapping):
         raise HubError(f"`{_CONFIG}` of `{repo}` on the Hub is no JSON object", retryable=False)
-    return document
+    if document.get("quantization_config"):
+        return document
+    stated = _if_there(repo, _QUANTIZATION, revision, token)
+    return with_quantization(document, stated) if isinstance(stated, Mapping) else document
 
 
 def _weight_bytes(repo: str, revision: str | None, token: str | None) -> int | None:
     """Read the size off the index; a checkpoint in one file has none, and its size follows from the config."""
+    index = _if_there(repo, _INDEX, revision, token)
+    metadata = index.get("metadata") if isinstance(index, Mapping) else None
+    size = metadata.get("total_size") if isinstance(metadata, Mapping) else None
+    return int(size) if isinstance(size, int | float) else None
+
+
+def _if_there(repo: str, file: str, revision: str | None, token: str | None) -> object:
+    """Read a file that not every checkpoint has; ``None`` without. A Hub that may come back is still an error."""
     try:
-        index = _fetch(repo, _INDEX, revision, token)
+        return _fetch(repo, file, revision, token)
     except HubError as error:
         if error.retryable:
             raise
         return None
-    metadata = index.get("metadata") if isinstance(index, Mapping) else None
-    size = metadata.get("total_size") if isinstance(metadata, Mapping) else None
-    return int(size) if isinstance(size, int | float) else None
 
 
 def _fetch(repo: str, file: str, revision: str | None, token: str | None) -> object:

@@ -1,0 +1,42 @@
+"""A decoder as the shapes its layers are made of: what every family of models reads off its configs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shardwise.checkpoint.fields import Fields
+from shardwise.checkpoint.parts import Shape
+
+Block = tuple[Shape, ...]
+"""The shapes one layer is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """A language model: its layers' blocks, first to last, and what stands before and after them.
+
+    ``prefix`` is the path of the layers in the checkpoint. ``before`` stands with the embedding (positions, norms),
+    ``after`` with the output head (final norm, biases). ``drafts`` predict further tokens. ``embedding_size`` and
+    ``head_size``: widths of the embedding and of the head's input, where they are not the hidden size.
+    ``entries`` and ``outputs``: vocabulary entries of the embedding and of the head, where they are not the vocabulary.
+    """
+
+    hidden: int
+    vocabulary: int
+    context_length: int
+    blocks: tuple[Block, ...]
+    tied: bool = False
+    prefix: str = "model.layers"
+    before: Block = ()
+    after: Block = ()
+    drafts: Block = ()
+    tower: Block = ()
+    embedding_size: int | None = None
+    head_size: int | None = None
+    entries: int | None = None
+    outputs: int | None = None
+    notes: tuple[str, ...] = ()
+    guessed: bool = False
+
+
+Reader = Callable[[Fields], Decoder]
+"""Reads the config of a family's models. Raises :class:`ConfigError` naming a field that is missing or wrong."""

@@ -1,0 +1,298 @@
+"""Decoders whose layers keep states: Mamba, linear attention, convolutions, and hybrids of them with attention."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from shardwise.checkpoint.blocks import Block, Decoder, Reader
+from shardwise.checkpoint.families import reading, windows
+from shardwise.checkpoint.families.dense import ALL_BIASES, whole_qk
+from shardwise.checkpoint.families.family import (
+    Attends,
+    Family,
+    Feeds,
+    Layered,
+    Mixes,
+    next_token_layers,
+    no_part,
+    no_shared,
+)
+from shardwise.checkpoint.families.latent import Compresses
+from shardwise.checkpoint.fields import ConfigError, Fields
+from shardwise.checkpoint.parts import Dense, Mixture, Shape
+from shardwise.checkpoint.states import (
+    DeltaAttention,
+    GatedDelta,
+    Lightning,
+    Mamba,
+    Mamba2,
+    ShortConvolution,
+)
+
+_RECURRENT: Final = frozenset({"linear_attention", "mamba", "recurrent", "conv", "mamba2"})
+_BYTES: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """A layer that either keeps a state or attends, as its kind says; ``attends`` says so where the config does not."""
+
+    state: Layered
+    attention: Layered
+    attends: Callable[[Fields, int], bool]
+
+    def __call__(self, fields: Fields, index: int) -> Shape | None:
+        """Read the shape."""
+        listed = reading.kinds(fields)
+        attends = listed[index] not in _RECURRENT if listed else self.attends(fields, index)
+        return (self.attention if attends else self.state)(fields, index)
+
+
+def state_bytes(fields: Fields) -> int | None:
+    """Read the bytes of an element of a state, where the config says."""
+    stated = fields.text("mamba_ssm_dtype", "mamba_ssm_cache_dtype")
+    return _BYTES.get(stated) if stated else None
+
+
+def gated_delta(fields: Fields, _: int) -> GatedDelta:
+    """Read a gated delta net."""
+    return GatedDelta(
+        key_heads=fields.count("linear_num_key_heads"),
+        value_heads=fields.count("linear_num_value_heads"),
+        key_dim=fields.count("linear_key_head_dim"),
+        value_dim=fields.count("linear_value_head_dim"),
+        kernel=fields.count("linear_conv_kernel_dim", default=4),
+        state_bytes=state_bytes(fields),
+    )
+
+
+def mamba(fields: Fields, _: int, *, normed: bool = False) -> Mamba:
+    """Read a first-generation Mamba mixer."""
+    hidden = reading.hidden(fields)
+    state = fields.count("state_size", "mamba_d_state")
+    rank = fields.values.get("time_step_rank", fields.values.get("mamba_dt_rank"))
+    rank = -(-hidden // 16) if rank in {"auto", None} else fields.count("time_step_rank", "mamba_dt_rank")
+    return Mamba(
+        inner=fields.count("expand", "mamba_expand", default=2) * hidden,
+        state=state,
+        kernel=fields.count("conv_kernel", "mamba_d_conv", default=4),
+        rank=rank,
+        bias=fields.flag("use_bias") or fields.flag("mamba_proj_bias"),
+        conv_bias=fields.flag("use_conv_bias", default=fields.flag("mamba_conv_bias", default=True)),
+        norm_size=rank + 2 * state if normed else 0,
+    )
+
+
+def normed_mamba(fields: Fields, index: int) -> Mamba:
+    """Read Jamba's mixer, which has norms."""
+    return mamba(fields, index, normed=True)
+
+
+def mamba2(fields: Fields, _: int = 0, *, normed: bool = True) -> Mamba2:
+    """Read a second-generation Mamba mixer."""
+    hidden = reading.hidden(fields)
+    heads = fields.count("mamba_num_heads", "mamba_n_heads", "n_mamba_heads", "num_heads")
+    inner = fields.optional("mamba_d_ssm") or fields.count("expand", "mamba_expand", default=2) * hidden
+    return Mamba2(
+        heads=heads,
+        head_dim=fields.optional("mamba_head_dim", "mamba_d_head", "mamba_headdim") or max(1, inner // heads),
+        groups=fields.count("n_groups", "mamba_n_groups", "mamba_ngroups", default=1),
+        state=fields.count("ssm_state_size", "mamba_d_state", "state_size"),
+        kernel=fields.count("conv_kernel", "mamba_d_conv", default=4),
+        bias=fields.flag("mamba_proj_bias") or (fields.flag("use_bias") and not fields.has("mamba_proj_bias")),
+        conv_bias=fields.flag("use_conv_bias", default=fields.flag("mamba_conv_bias", default=True)),
+        norm=normed,
+        state_bytes=state_bytes(fields),
+    )
+
+
+def _mamba_alone(fields: Fields, index: int) -> Mamba:
+    shape = mamba(fields, index)
+    return replace(shape, inner=fields.count("intermediate_size", default=shape.inner))
+
+
+def _falcon_h1(fields: Fields, index: int) -> Block:
+    return (mamba2(fields, index, normed=fields.flag("mamba_rms_norm")),)
+
+
+def _mamba2_alone(fields: Fields, index: int) -> Mamba2:
+    shape = mamba2(fields, index)
+    return replace(shape, head_dim=fields.count("head_dim", default=shape.head_dim))
+
+
+def _each_fourth(fields: Fields, index: int) -> bool:
+    return (index + 1) % fields.count("full_attention_interval", default=4) == 0
+
+
+def _last_of_group(fields: Fields, index: int) -> bool:
+    return (index + 1) % fields.count("layer_group_size", default=6) == 0
+
+
+def _jamba_attends(fields: Fields, index: int) -> bool:
+    period, offset = fields.count("attn_layer_period", default=8), fields.any("attn_layer_offset", default=4)
+    return index % period == offset
+
+
+def _jamba_sparse(fields: Fields, index: int) -> bool:
+    period, offset = fields.count("expert_layer_period", default=2), fields.any("expert_layer_offset", default=1)
+    return fields.count("num_experts", default=16) > 1 and index % period == offset
+
+
+def _listed(*keys: str) -> Callable[[Fields, int], bool]:
+    return lambda fields, index: index in fields.numbers(*keys)
+
+
+def _minimax_attends(fields: Fields, index: int) -> bool:
+    listed = fields.numbers("attn_type_list")
+    return bool(listed[index]) if index < len(listed) else index % 2 == 1
+
+
+def _lightning(fields: Fields, _: int) -> Lightning:
+    return Lightning(reading.heads(fields), reading.head_dim(fields))
+
+
+def _delta(fields: Fields, _: int) -> DeltaAttention:
+    stated = fields.section("linear_attn_config")
+    heads = stated.count("num_heads") if stated else fields.count("linear_num_heads")
+    width = stated.count("head_dim") if stated else fields.count("linear_head_dim")
+    kernel = stated.count("short_conv_kernel_size", default=4) if stated else fields.count(
+        "linear_conv_kernel_dim", default=4
+    )  # fmt: skip
+    return DeltaAttention(heads, width, kernel, forget_rank=width, gate_rank=width)
+
+
+def _whole_delta(fields: Fields, index: int) -> DeltaAttention:
+    return replace(_delta(fields, index), forget_rank=None, gate_rank=None)
+
+
+def _kimi_attends(fields: Fields, index: int) -> bool:
+    """Follow Kimi Linear's own list, which counts layers from 1."""
+    stated = fields.section("linear_attn_config")
+    return index + 1 in stated.numbers("full_attn_layers") if stated else (index + 1) % 4 == 0
+
+
+def _convolution(fields: Fields, _: int) -> ShortConvolution:
+    return ShortConvolution(fields.count("conv_L_cache", default=3), fields.flag("conv_bias"))
+
+
+def _lfm2_columns(fields: Fields, _: int) -> Dense:
+    """Follow LFM2's adjustment of the stated width: two thirds of it, times a factor, rounded up to a multiple."""
+    width = fields.count("block_ff_dim", "intermediate_size")
+    if fields.flag("block_auto_adjust_ff_dim", default=True):
+        factor = fields.values.get("block_ffn_dim_multiplier")
+        width = int(2 * width / 3)
+        width = int((factor if isinstance(factor, int | float) else 1) * width)
+        multiple = fields.count("block_multiple_of", default=256)
+        width = multiple * -(-width // multiple)
+    return Dense(width, name="feed_forward")
+
+
+def _lfm3_attention(fields: Fields, index: int) -> Shape:
+    gate = 1 if fields.flag("use_attention_gate", default=True) else 0
+    return replace(ALL_BIASES, qk_norm=True, gate_per_head=gate)(fields, index)
+
+
+_PATTERN: Final = {"M": "linear_attention", "*": "full_attention", "-": "mlp", "E": "moe"}
+
+
+def _nemotron_kinds(fields: Fields) -> tuple[str, ...]:
+    """Read Nemotron-H's layers: a letter each, or a list of names."""
+    pattern = fields.text("hybrid_override_pattern")
+    if pattern is None:
+        return fields.texts("layers_block_type", "layer_types")
+    strange = sorted(set(pattern) - set(_PATTERN))
+    if strange:
+        raise ConfigError(
+            f"config of `{fields.name}` has `{strange[0]}` in `hybrid_override_pattern`: M, *, - and E are known"
+        )
+    return tuple(_PATTERN[letter] for letter in pattern)
+
+
+def _nemotron_part(fields: Fields, kind: str) -> Shape:
+    if kind in {"linear_attention", "mamba"}:
+        return mamba2(fields)
+    if kind in {"full_attention", "attention"}:
+        return Attends("attention_bias", "attention_bias", window=windows.no_window, name="mixer")(fields, 0)
+    if kind == "moe":
+        return Mixture(
+            reading.experts(fields),
+            fields.count("moe_intermediate_size"),
+            shared=reading.shared_columns(fields),
+            gated=False,
+            bias=fields.flag("mlp_bias"),
+            latent=fields.optional("moe_latent_size"),
+            name="mixer",
+        )
+    return Feeds(gated=False, bias="mlp_bias", name="mixer")(fields, 0)
+
+
+def _nemotron_h(fields: Fields) -> Decoder:
+    """Read Nemotron-H, where every layer is one part alone: a mixer, attention, or a feed-forward block."""
+    kinds = _nemotron_kinds(fields)
+    if not kinds:
+        raise ConfigError(
+            f"config of `{fields.name}` lacks `hybrid_override_pattern`: the kind of each layer is needed"
+        )
+    count = fields.count("num_hidden_layers", default=len(kinds))
+    if count != len(kinds):
+        raise ConfigError(f"config of `{fields.name}` names {len(kinds)} layers one by one, and has {count} of them")
+    values = {key: value for key, value in fields.values.items() if key != "layer_types"}
+    counted = Fields(fields.name, values | {"num_hidden_layers": count})
+
+    def part(fields: Fields, index: int) -> Shape:
+        return _nemotron_part(fields, kinds[index])
+
+    return Family(part, no_part, norms=1, prefix="backbone.layers", names={"head_dim": "attention_head_dim"})(counted)
+
+
+QWEN_NEXT_ATTENTION: Final = replace(ALL_BIASES, qk_norm=True, gated_query=True, window=windows.no_window)
+QWEN_NEXT: Final = Family(
+    Either(gated_delta, QWEN_NEXT_ATTENTION, _each_fourth), Mixes(shared_gate=1), drafts=next_token_layers()
+)
+MAMBA: Final = Family(_mamba_alone, no_part, norms=1, tied=True, prefix="backbone.layers")
+LFM2: Final = Family(
+    Either(_convolution, replace(ALL_BIASES, qk_norm=True), _listed("full_attn_idxs")), _lfm2_columns, tied=True
+)
+
+FAMILIES: Final[Mapping[str, Reader]] = {
+    "bailing_hybrid": Family(
+        Either(_whole_delta, Compresses(gate_per_head=1), _last_of_group),
+        Mixes(), drafts=next_token_layers(),
+    ),
+    "bamba": Family(
+        Either(mamba2, ALL_BIASES, _listed("attn_layer_indices")), Feeds(bias="mlp_bias", name="feed_forward"),
+    ),
+    "falcon_h1": Family(ALL_BIASES, Feeds(bias="mlp_bias", name="feed_forward"), more=_falcon_h1),
+    "falcon_mamba": MAMBA,
+    "granitemoehybrid": Family(
+        Either(mamba2, ALL_BIASES, lambda _, __: False),
+        Mixes(sparse=lambda f, _: reading.has_experts(f), dense=no_part, name="block_sparse_moe",
+              shared=lambda f: f.optional("shared_intermediate_size") or 0),
+    ),
+    "jamba": Family(
+        Either(normed_mamba, Attends(), _jamba_attends),
+        Mixes(sparse=_jamba_sparse, shared=no_shared, name="feed_forward", dense=Feeds(name="feed_forward")),
+    ),
+    "kimi_linear": Family(Either(_delta, Compresses(), _kimi_attends), Mixes()),
+    "lara_mini": Family(
+        Either(gated_delta, replace(ALL_BIASES, qk_norm=True), _each_fourth), Mixes(sparse=lambda _, __: True),
+        tied=True,
+    ),
+    "lfm2": LFM2,
+    "lfm3": replace(
+        LFM2, attention=Either(_convolution, _lfm3_attention, _listed("full_attn_idxs")),
+        feed_forward=Feeds(name="feed_forward"),
+        norms=lambda fields, _: 4 if fields.flag("use_sandwich_norm") else 2,
+    ),
+    "lfm2_moe": replace(LFM2, feed_forward=Mixes(shared=no_shared, dense=Feeds(name="feed_forward"))),
+    "mamba": MAMBA,
+    "mamba2": Family(_mamba2_alone, no_part, norms=1, prefix="backbone.layers"),
+    "minimax": Family(
+        Either(_lightning, Attends(), _minimax_attends), Mixes(sparse=lambda _, __: True, shared=no_shared)
+    ),
+    "nemotron_h": _nemotron_h,
+    "olmo_hybrid": Family(Either(gated_delta, replace(ALL_BIASES, norm_size=whole_qk), _each_fourth)),
+    "qwen3_5_moe_text": QWEN_NEXT,
+    "qwen3_5_text": replace(QWEN_NEXT, feed_forward=Feeds()),
+    "qwen3_next": QWEN_NEXT,
+}  # fmt: skip

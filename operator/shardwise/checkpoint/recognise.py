@@ -1,0 +1,207 @@
+"""Which family a config belongs to, and where in it the language model stands."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from shardwise.checkpoint.blocks import Decoder, Reader
+from shardwise.checkpoint.defaults import DEFAULTS
+from shardwise.checkpoint.families import FAMILIES, reading
+from shardwise.checkpoint.families.generic import generic
+from shardwise.checkpoint.fields import Fields
+from shardwise.checkpoint.parts import Vectors
+from shardwise.checkpoint.towers import tower
+
+_NESTS: Final = ("text_config", "llm_config", "language_config", "thinker_config", "language_model_config")
+_DEEPEST: Final = 3
+
+_ALIASES: Final = {
+    "DeciLM": "nemotron-nas",
+    "MiniMaxM1": "minimax",
+    "MiniMaxText01": "minimax",
+    "minimax_m1": "minimax",
+    "minimax_text_01": "minimax",
+    "gpt-sw3": "gpt2",
+    "mimo_v2": "mimo_v2_flash",
+    "mllama": "mllama_text_model",
+    "qwen3_5": "qwen3_5_text",
+    "qwen3_5_moe": "qwen3_5_moe_text",
+}
+"""Other names of a family: older ``model_type`` values, and architectures that are not called like their type."""
+
+_CLASSES: Final = {
+    "biogpt": "BioGptForCausalLM",
+    "codegen": "CodeGenForCausalLM",
+    "ernie4_5_moe": "Ernie4_5_MoeForCausalLM",
+    "ernie4_5": "Ernie4_5ForCausalLM",
+    "gpt2": "GPT2LMHeadModel",
+    "gpt_bigcode": "GPTBigCodeForCausalLM",
+    "gpt_neo": "GPTNeoForCausalLM",
+    "gpt_neox": "GPTNeoXForCausalLM",
+    "gptj": "GPTJForCausalLM",
+    "granitemoe": "GraniteMoeForCausalLM",
+    "granitemoehybrid": "GraniteMoeHybridForCausalLM",
+    "granitemoeshared": "GraniteMoeSharedForCausalLM",
+    "hunyuan_v1_dense": "HunYuanDenseV1ForCausalLM",
+    "hunyuan_v1_moe": "HunYuanMoEV1ForCausalLM",
+    "mimo": "MiMoForCausalLM",
+    "mimo_v2_flash": "MiMoV2FlashForCausalLM",
+    "minicpm3": "MiniCPM3ForCausalLM",
+    "minimax": "MiniMaxText01ForCausalLM",
+    "minimax_m2": "MiniMaxM2ForCausalLM",
+    "nemotron-nas": "DeciLMForCausalLM",
+    "nemotron_h": "NemotronHForCausalLM",
+    "opt": "OPTForCausalLM",
+    "phimoe": "PhiMoEForCausalLM",
+    "qwen3_5": "Qwen3_5ForCausalLM",
+    "qwen3_5_moe": "Qwen3_5MoeForCausalLM",
+    "smollm3": "SmolLM3ForCausalLM",
+    "stablelm": "StableLmForCausalLM",
+}
+"""Classes that are not called like their type (vllm 0.33.0, model_executor/models/registry.py)."""
+
+_PUBLISHED: Final[tuple[tuple[str, str, Mapping[str, object]], ...]] = (
+    ("glm-4.5", "glm4_moe", {"head_dim": 128}),
+    ("glm-4.6", "glm4_moe", {"head_dim": 128}),
+    ("minimax-m2", "minimax_m2", {}),
+    ("qwen3-next", "qwen3_next", {}),
+    ("gemma-2", "gemma2", {}),
+    ("gemma-", "gemma", {}),
+    ("llama-2", "llama", {}),
+    ("llama-3", "llama", {}),
+    ("phi-3.5-moe", "phimoe", {}),
+    ("mixtral", "mixtral", {}),
+    ("mistral", "mistral", {}),
+    ("gpt-j", "gptj", {}),
+    ("gpt-neox", "gpt_neox", {}),
+    ("gpt2", "gpt2", {}),
+)
+"""Parts of published names -> family, and what all its published models have; for configs that name no type."""
+
+_REQUIRED: Final = frozenset(
+    {"hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "intermediate_size"}
+)
+"""Dimensions that only a nested config may leave to the defaults of its type; a whole one without is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """A config and how it is read. ``text`` is the language model's part of it, which may be the whole."""
+
+    whole: Fields
+    text: Fields
+    reader: Reader
+    architecture: str
+    guessed: bool = False
+    notes: tuple[str, ...] = ()
+
+    def read(self) -> Decoder:
+        """Read the decoder, with its towers."""
+        decoder = self.reader(self.text)
+        elements, notes = tower(self.whole, decoder.hidden)
+        held = (Vectors(elements, "tower"),) if elements else ()
+        return replace(decoder, tower=held, notes=decoder.notes + notes, guessed=decoder.guessed or bool(notes))
+
+
+def recognise(whole: Fields) -> Recognised:
+    """Find the language model in a config, and its family by ``model_type``, architecture or published name."""
+    text = _nested(whole)
+    named = whole.texts("architectures") or text.texts("architectures")
+    stated = text.text("model_type") or whole.text("model_type")
+    found = _family(whole, text, stated, named)
+    filled = {
+        key: value
+        for key, value in {**_defaults(found.kind, nested=text is not whole), **found.fixed}.items()
+        if not any(name in text.values for name in _same(key))
+    }
+    values = {**filled, **text.values}
+    if text is not whole and whole.has("tie_word_embeddings"):
+        values["tie_word_embeddings"] = whole.values["tie_word_embeddings"]
+    return Recognised(
+        whole=whole,
+        text=Fields(whole.name, values),
+        reader=FAMILIES.get(found.kind, generic),
+        architecture=named[0] if named else _class(found.kind or stated or "unknown"),
+        guessed=found.guessed,
+        notes=found.notes + _filled(found.kind, filled),
+    )
+
+
+def _nested(whole: Fields) -> Fields:
+    found = whole
+    for _ in range(_DEEPEST):
+        inner = found.section(*_NESTS)
+        if inner is None:
+            break
+        found = inner
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """A family that was found, with what all its published models have, and what there is to say of how."""
+
+    kind: str = ""
+    fixed: Mapping[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    guessed: bool = False
+
+
+def _family(whole: Fields, text: Fields, stated: str | None, named: tuple[str, ...]) -> _Family:
+    for kind in (text.text("model_type"), whole.text("model_type")):
+        if kind and (found := _lookup(kind)):
+            return _Family(found)
+    unknown = f"model type `{stated}` is not one Shardwise has counted: "
+    if named and (found := _lookup(re.sub(r"(For\w+|LMHeadModel|Model)$", "", named[0]))):
+        said = f"read as `{found}` for its architecture `{named[0]}`"
+        return _Family(found, notes=((unknown if stated else "no `model_type`: ") + said,), guessed=stated is not None)
+    if stated is None and not named and (by_name := _by_name(whole.name)):
+        return by_name
+    return _Family(notes=(unknown + "sizes are a guess",), guessed=True)
+
+
+def _by_name(name: str) -> _Family | None:
+    for part, kind, fixed in _PUBLISHED:
+        if part in name.lower():
+            return _Family(kind, fixed, (f"no `model_type`: read as `{kind}` for the name `{name}`",))
+    return None
+
+
+def _class(kind: str) -> str:
+    """Give the class that models of a type have, where a config names none: engines know them by it."""
+    plain = kind.removesuffix("_text")
+    return _CLASSES.get(plain, "".join(part.capitalize() for part in re.split(r"[-_]", plain)) + "ForCausalLM")
+
+
+def _lookup(kind: str) -> str | None:
+    kind = _ALIASES.get(kind, kind)
+    if kind in FAMILIES:
+        return kind
+    if f"{kind}_text" in FAMILIES:
+        return f"{kind}_text"
+    letters = _letters(kind)
+    return _BY_LETTERS.get(letters) or _BY_LETTERS.get(f"{letters}text")
+
+
+def _letters(kind: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", kind.lower())
+
+
+_BY_LETTERS: Final = {_letters(kind): kind for kind in FAMILIES}
+
+
+def _defaults(kind: str, *, nested: bool) -> Mapping[str, object]:
+    found = DEFAULTS.get(kind, {})
+    return found if nested else {key: value for key, value in found.items() if key not in _REQUIRED}
+
+
+def _same(key: str) -> tuple[str, ...]:
+    """List the names under which families state a field: where one is set, no other is filled in."""
+    return next((names for names in reading.SYNONYMS if key in names), (key,))
+
+
+def _filled(kind: str, filled: Mapping[str, object]) -> tuple[str, ...]:
+    """Say which dimensions the config leaves to its type's defaults."""
+    shown = ", ".join(f"`{key}: {value}`" for key, value in filled.items())
+    return (f"not in the config, taken as `{kind}` has it by default: {shown}",) if shown else ()

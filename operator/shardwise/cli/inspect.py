@@ -1,0 +1,67 @@
+"""Finding the model that ``shardwise inspect`` is asked about: a config.json, or a model's id."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shardwise.checkpoint import ConfigError, catalog, from_config
+from shardwise.cli.documents import WrongInput
+from shardwise.domain.model import ModelFacts
+from shardwise.hub import HubError, fetch_config
+
+
+def inspected(model: str, quantization: str) -> ModelFacts:
+    """Read the facts of a file, of an entry of the catalog, or of a model on the Hub, in this order.
+
+    Raises :class:`WrongInput` in one line for what is no config and no model.
+    """
+    path = Path(model)
+    if path.suffix == ".json" or path.is_file():
+        config = _read(path)
+        return _facts(config, _name(path, config), str(path), quantization)
+    known = catalog.lookup(model)
+    if known is not None:
+        return _facts(known, model, "catalog", quantization)
+    return _from_hub(model, quantization)
+
+
+def _from_hub(model: str, quantization: str) -> ModelFacts:
+    try:
+        found = fetch_config(model)
+    except HubError as error:
+        raise WrongInput(f"{error}; a path to its config.json needs no network") from error
+    return _facts(found.config, model, "hub", quantization, found.weight_bytes)
+
+
+def _facts(
+    config: Mapping[str, object], name: str, origin: str, quantization: str, checkpoint_bytes: int | None = None
+) -> ModelFacts:
+    try:
+        return from_config(
+            config, name=name, origin=origin, quantization=quantization, checkpoint_bytes=checkpoint_bytes
+        )
+    except ConfigError as error:
+        raise WrongInput(str(error)) from error
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise WrongInput(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise WrongInput(f"{path}: not JSON: {str(error).partition(chr(10))[0]}") from error
+    if not isinstance(document, Mapping):
+        raise WrongInput(f"{path}: a config.json is an object, not `{str(document)[:60]}`")
+    return document
+
+
+def _name(path: Path, config: Mapping[str, Any]) -> str:
+    """Name a model as its file is named (``ORG__NAME.json``), as its config says, or as its folder is named."""
+    if "__" in path.stem:
+        return path.stem.replace("__", "/", 1)
+    stated = config.get("_name_or_path")
+    if isinstance(stated, str) and stated.count("/") == 1 and not stated.startswith(("/", ".")):
+        return stated
+    return path.resolve().parent.name if path.name == "config.json" else path.stem
