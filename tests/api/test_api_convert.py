@@ -1,6 +1,7 @@
 """From the object to the core's values: every field arrives where it is honoured."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -163,6 +164,24 @@ def test_what_is_left_out_is_what_most_want() -> None:
     assert (plain.demand.objective, plain.demand.replicas, plain.demand.products) == (Objective.FEWEST_GPUS, 1, ())
     assert (plain.launch.source, plain.launch.served_name) == (Source(), LLAMA_8B)
     assert (plain.paused, plain.max_restarts, plain.launch.port) == (False, 10, 8000)
+
+
+@pytest.mark.parametrize(
+    ("asked", "stated", "planned"),
+    [
+        ("auto", None, (2, None)),
+        ("auto", "fp8", (1, "fp8")),
+        ("bfloat16", "fp8", (2, "bfloat16")),
+        ("fp8", None, (1, "fp8")),
+    ],
+)
+def test_the_kv_cache_is_kept_as_the_object_or_else_the_checkpoint_says(
+    asked: str, stated: str | None, planned: tuple[int, str | None]
+) -> None:
+    """And the engine is told so: what is planned is what runs."""
+    obj = parse(changed("spec.model.kvCacheDtype", asked))
+    found = to_wanted(obj, replace(facts("meta-llama/Llama-3.1-8B"), kv_cache_dtype=stated))
+    assert (found.demand.kv_bytes, found.launch.kv_cache_dtype) == planned
 
 
 def test_a_context_may_be_lowered_only_where_the_object_says_how_far() -> None:

@@ -13,7 +13,7 @@ Q, GATE, EXPERT = "self_attn.q_proj", "mlp.gate_proj", "mlp.experts.up_proj"
 FP8_BLOCK = Precision(1 + 4 / 128**2, (128, 128))
 FP8 = Precision(1.0)
 NVFP4 = Precision(0.5625, (1, 16))
-MXFP4 = Precision(0.53125, (1, 32))
+MXFP4 = Precision(0.53125, (1, 32), padded=True)
 INT4 = Precision(0.515625, (1, 128))
 
 

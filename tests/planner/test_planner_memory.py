@@ -108,6 +108,15 @@ def test_a_layer_on_one_rank_is_counted(layout: Layout, attends: object, ffn: ob
     assert layer_elements(layout, attends=attends, ffn=ffn) == elements
 
 
+def test_mxfp4_experts_are_split_by_whole_blocks_and_the_fullest_rank_counts() -> None:
+    """2880 columns are 90 blocks of 32: 23 for the fullest of four ranks, 12 for that of eight."""
+    model = facts("openai/gpt-oss-120b")
+    experts = [weight for weight in model.kinds[0].weights if weight.experts is not None and weight.precision.padded]
+    for tensor, blocks in ((1, 90), (2, 45), (4, 23), (8, 12)):
+        whole = sum(weight.size for weight in experts)
+        assert bytes_on_rank(experts, Layout(tensor, 1)) == pytest.approx(whole * blocks / 90)
+
+
 @pytest.mark.parametrize("tensor", [1, 2, 8])
 def test_low_rank_projections_of_latent_attention_are_whole_on_every_rank(tensor: int) -> None:
     latent = Latent(heads=16, q_rank=256, kv_rank=128, nope_dim=64, rope_dim=32, value_dim=64)

@@ -17,7 +17,7 @@ from shardwise.domain.units import parse_quantity
 PAUSED: Final = "shardwise.dev/paused"
 """Annotation that stops all action on an object while it is ``true``."""
 
-_KV_BYTES: Final = {"auto": 2, "bfloat16": 2, "fp8": 1}
+_KV_BYTES: Final = {None: 2, "bfloat16": 2, "fp8": 1}
 
 
 def to_wanted(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None = None) -> Wanted:
@@ -28,7 +28,7 @@ def to_wanted(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None = No
     _check_context(obj, facts)
     return Wanted(
         demand=_demand(obj, facts),
-        launch=_launch(obj),
+        launch=_launch(obj, facts),
         generation=obj.metadata.generation,
         paused=obj.metadata.annotations.get(PAUSED) == "true",
         max_restarts=obj.spec.restart_policy.max_restarts,
@@ -58,7 +58,7 @@ def _demand(obj: ShardedModel, facts: ModelFacts) -> Demand:
         context_length=spec.model.context_length or facts.context_length,
         engine=EngineName(spec.engine.name),
         concurrency=spec.model.concurrency,
-        kv_bytes=_KV_BYTES[spec.model.kv_cache_dtype],
+        kv_bytes=_KV_BYTES.get(_kv_cache_dtype(obj, facts), 2),
         products=tuple(spec.gpu_budget.products),
         replicas=spec.replicas,
         objective=Objective(spec.objective),
@@ -73,7 +73,13 @@ def _demand(obj: ShardedModel, facts: ModelFacts) -> Demand:
     )
 
 
-def _launch(obj: ShardedModel) -> Launch:
+def _kv_cache_dtype(obj: ShardedModel, facts: ModelFacts) -> str | None:
+    """Give the precision of the KV cache: the object's, else the checkpoint's own; ``None`` is the model's."""
+    asked = obj.spec.model.kv_cache_dtype
+    return facts.kv_cache_dtype if asked == "auto" else asked
+
+
+def _launch(obj: ShardedModel, facts: ModelFacts) -> Launch:
     spec, template = obj.spec, obj.spec.pod_template
     return Launch(
         owner=Owner(obj.metadata.name, obj.metadata.namespace, obj.metadata.uid),
@@ -100,7 +106,7 @@ def _launch(obj: ShardedModel) -> Launch:
         limits=_pairs(template.limits),
         shared_memory=template.shared_memory,
         trust_remote_code=spec.model.trust_remote_code,
-        kv_cache_dtype=None if spec.model.kv_cache_dtype == "auto" else spec.model.kv_cache_dtype,
+        kv_cache_dtype=_kv_cache_dtype(obj, facts),
         quantization=None if spec.model.quantization == "auto" else spec.model.quantization,
     )
 

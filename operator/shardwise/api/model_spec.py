@@ -133,7 +133,8 @@ class ModelSpec(Wire):
         "else the precision of the weights.",
     )
     kv_cache_dtype: Literal["auto", "bfloat16", "fp8"] = Field(
-        default="auto", description="Precision of the KV cache; auto is two bytes an element."
+        default="auto",
+        description="Precision of the KV cache; auto: what the checkpoint says, else two bytes an element.",
     )
     trust_remote_code: bool = Field(
         default=False, description="Whether the engine may run Python code that the checkpoint brings."

@@ -8,7 +8,7 @@ from typing import Final
 from shardwise.checkpoint.fields import ConfigError, Fields
 from shardwise.checkpoint.making import Storage
 from shardwise.checkpoint.names import names
-from shardwise.checkpoint.schemes import Scheme, group, read_scheme
+from shardwise.checkpoint.schemes import MXFP4, Scheme, group, read_scheme
 from shardwise.domain.model import Precision, Quantization
 
 _DTYPE_BYTES: Final = {
@@ -116,7 +116,7 @@ def _uniform(kind: Quantization) -> Scheme | None:
         Quantization.FP8: Precision(1.0),
         Quantization.INT8: Precision(1.0),
         Quantization.INT4: group(4, 128, 2),
-        Quantization.MXFP4: group(4, 32, 1),
+        Quantization.MXFP4: MXFP4,
         Quantization.NVFP4: group(4, 16, 1),
     }[kind]
     return None if stored is None else Scheme(kind, ((None, stored),))

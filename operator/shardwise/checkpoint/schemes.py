@@ -51,6 +51,10 @@ def group(bits: int, size: int, scale_bytes: int, *, zeros: bool = False) -> Pre
     return Precision(bits / 8 + (scale_bytes + (bits / 8 if zeros else 0)) / size, (1, size))
 
 
+MXFP4: Final = replace(group(4, 32, 1), padded=True)
+"""One byte of scale for 32 elements. Experts are split by whole blocks (vllm 0.33.0 and sglang 0.5.23, gpt_oss.py)."""
+
+
 def read_scheme(stated: Fields, text: Fields) -> Scheme | None:
     """Read a ``quantization_config``; ``None`` where it quantises no weights. ``text`` is the language model's config.
 
@@ -105,7 +109,7 @@ def _block(outputs: int, inputs: int) -> Precision:
 
 def _mxfp4(_: Fields) -> Scheme:
     """Read MXFP4 as gpt-oss has it: experts only (vllm 0.33.0, quantization/mxfp4.py)."""
-    return Scheme(Quantization.MXFP4, ((_EXPERTS, group(4, 32, 1)),))
+    return Scheme(Quantization.MXFP4, ((_EXPERTS, MXFP4),))
 
 
 def _integers(stated: Fields, *, zeros: bool) -> Precision:
@@ -208,7 +212,7 @@ def _compressed(weights: Fields) -> Stored:
     if bits not in {2, 3, 4}:
         raise ConfigError(f"config of `{weights.name}` has `num_bits: {bits}`: 2, 3, 4 and 8 are known")
     if floats:
-        return Quantization.MXFP4 if size == _MXFP4_GROUP else Quantization.NVFP4, group(bits, size or 16, 1)
+        return (Quantization.MXFP4, MXFP4) if size == _MXFP4_GROUP else (Quantization.NVFP4, group(bits, size or 16, 1))
     symmetric = weights.flag("symmetric", default=True)
     return Quantization.INT4, group(bits, size, 2, zeros=not symmetric) if size else Precision(bits / 8)
 
@@ -221,7 +225,7 @@ _ALGORITHMS: Final[Mapping[str, Stored]] = {
     "NVFP4": (Quantization.NVFP4, group(4, 16, 1)),
     "NVFP4_AWQ": (Quantization.NVFP4, group(4, 16, 1)),
     "W4A16_NVFP4": (Quantization.NVFP4, group(4, 16, 1)),
-    "MXFP4": (Quantization.MXFP4, group(4, 32, 1)),
+    "MXFP4": (Quantization.MXFP4, MXFP4),
     "W4A16_AWQ": (Quantization.INT4, group(4, 128, 2)),
     "W4A8_AWQ": (Quantization.INT4, group(4, 128, 2)),
     "INT4_AWQ": (Quantization.INT4, group(4, 128, 2)),
@@ -270,7 +274,7 @@ def _mixed(stated: Fields) -> Scheme:
 
 _QUARK: Final[Mapping[str, Stored]] = {
     "fp8_e4m3": (Quantization.FP8, Precision(1.0)),
-    "fp4": (Quantization.MXFP4, group(4, 32, 1)),
+    "fp4": (Quantization.MXFP4, MXFP4),
     "int8": (Quantization.INT8, Precision(1.0)),
     "int4": (Quantization.INT4, group(4, 128, 2)),
     "uint4": (Quantization.INT4, group(4, 128, 2)),

@@ -26,11 +26,13 @@ class Precision:
     """Bytes per element of a stored weight, block scales included.
 
     ``block`` is the edge of a quantisation block ``(outputs, inputs)``; a partition of a weight must hold whole blocks.
-    ``(1, n)`` is a group along the inputs only; ``None`` means that any split is fine.
+    ``(1, n)`` is a group along the inputs only; ``None`` means that any split is fine. ``padded``: engines split
+    experts by whole blocks, the last ranks getting less, where their number does not divide.
     """
 
     bytes_per_element: float
     block: tuple[int, int] | None = None
+    padded: bool = False
 
 
 class Split(StrEnum):

@@ -9,7 +9,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts, Split, Weight
 from shardwise.domain.refusal import BlockSplit, Cause, NoExperts, NotDivisible, PipelineUnsupported, TooManyStages
 from shardwise.planner.engine_rules import RULES, EngineRules
-from shardwise.planner.weights import padded_vocabulary
+from shardwise.planner.weights import is_padded, padded_vocabulary
 
 MOST_TENSOR = 512
 """The largest tensor degree considered: no NVLink domain has more GPUs."""
@@ -106,7 +106,7 @@ def _units(weight: Weight, rules: EngineRules, layout: Layout) -> Iterator[Cause
 
 def _blocks(weight: Weight, model: ModelFacts, rules: EngineRules, layout: Layout) -> Iterator[Cause]:
     """Each partition of a quantised weight must hold whole blocks; a weight that is not split is never cut."""
-    if weight.experts is not None and layout.expert:
+    if is_padded(weight) or (weight.experts is not None and layout.expert):
         return
     outputs, inputs = rules.block(model.quantization, weight.precision)
     match weight.split:

@@ -31,9 +31,19 @@ def parts(weight: Weight, layout: Layout) -> float:
         case Split.COPIED:
             return min(tensor, weight.units)
         case Split.OUTPUTS | Split.INPUTS:
-            return tensor
+            return _whole_blocks(weight, tensor) if is_padded(weight) else tensor
         case Split.VOCABULARY:
             return tensor * weight.units / padded_vocabulary(weight.units)
+
+
+def is_padded(weight: Weight) -> bool:
+    """Tell whether engines split a weight by whole blocks, unevenly where they do not divide."""
+    return weight.precision.padded and weight.experts is not None
+
+
+def _whole_blocks(weight: Weight, tensor: int) -> float:
+    blocks = ceil(weight.units / max(weight.precision.block or (1, 1)))
+    return blocks / ceil(blocks / tensor)
 
 
 def bytes_on_rank(weights: Iterable[Weight], layout: Layout) -> float:
