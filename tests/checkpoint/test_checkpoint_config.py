@@ -313,6 +313,17 @@ def test_experts_keep_their_number_and_how_many_a_token_meets() -> None:
     assert (experts.count, experts.active) == (8, 2)
 
 
+def test_layers_may_have_heads_of_their_own() -> None:
+    """poolside/Laguna-XS.2 has 48 where it sees everything and 64 where it slides."""
+    model = read(model_type="laguna", **EXPERTS, num_attention_heads_per_layer=[16, 32, 32, 16], head_dim=64)
+    assert [weight(layer, "self_attn.q_proj").units for layer in model.layers] == [16, 32, 32, 16]
+
+
+def test_a_list_of_heads_that_miscounts_is_named() -> None:
+    with pytest.raises(ConfigError, match="1 `num_attention_heads_per_layer` for 4 layers"):
+        read(model_type="laguna", **EXPERTS, num_attention_heads_per_layer=[16])
+
+
 def test_latent_attention_is_told_by_its_ranks() -> None:
     model = read(**LATENT)
     assert {layer.cache for layer in model.layers} == {LatentCache(576)}

@@ -145,9 +145,13 @@ def variants(kind: str, name: str, base: Mapping[str, Any], parameters: int) -> 
 
 
 def others(field: str, value: Any) -> list[Any]:
-    """Give another value of a field: the other truth, or a number twice and half as large."""
+    """Give another value of a field: the other truth, a number twice and half as large, a list that is turned round."""
     if isinstance(value, bool):
         return [not value]
+    if isinstance(value, list) and len(value) > 1:
+        numbers = all(isinstance(one, int) and not isinstance(one, bool) for one in value)
+        turned = [value[::-1]] if value != value[::-1] else []
+        return [*turned, *([[*value[:-1], 2 * value[-1]]] if numbers and value[-1] else [])]
     if not isinstance(value, int) or field.endswith(("_id", "_index")) or value < 1:
         return []
     return [value * 2, value // 2] if value > 1 else [value * 2]

@@ -180,7 +180,15 @@ class Family:
 
 
 def of_layer(fields: Fields, index: int) -> Fields:
-    """Give the fields of one layer: ``per_layer_config`` says what it has otherwise than the rest."""
+    """Give the fields of one layer: ``per_layer_config`` and lists for all layers say what it has for itself."""
+    heads = fields.numbers("num_attention_heads_per_layer")
+    if heads:
+        if len(heads) != reading.layers(fields):
+            raise ConfigError(
+                f"config of `{fields.name}` has {len(heads)} `num_attention_heads_per_layer` "
+                f"for {reading.layers(fields)} layers"
+            )
+        fields = Fields(fields.name, {**fields.values, "num_attention_heads": heads[index]})
     listed = fields.section("per_layer_config")
     if listed is None:
         return fields
