@@ -21,7 +21,7 @@ from tests.support.models import (
 
 from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import GroupedCache, Precision
+from shardwise.domain.model import GroupedCache, Precision, StateCache
 from shardwise.domain.plan import MemoryUse
 from shardwise.domain.units import GIB, MIB
 from shardwise.planner.budgets import (
@@ -202,6 +202,15 @@ def test_what_is_needed_is_the_sum_and_slack_the_rest() -> None:
 def test_a_sliding_layer_keeps_its_window_and_one_chunk(window: int | None, context: int, tokens: int) -> None:
     demand = a_demand(a_model(), context=context)
     assert kv_bytes(demand, GroupedCache(8, 128, 128, window), 1) == 2 * 8 * 128 * 2 * tokens
+
+
+def test_a_layer_may_keep_keys_and_a_state() -> None:
+    """As Falcon-H1's and Zamba's do: the state has one size, whatever the context."""
+    plain = a_model(4)
+    both = replace(plain, kinds=(replace(plain.kinds[0], state=StateCache(1000)),))
+    for context in (1024, 4096):
+        with_state, without = (memory_use(a_demand(one, context=context), Layout(2, 1), 0) for one in (both, plain))
+        assert with_state.kv_cache - without.kv_cache == 4 * 1000 // 2
 
 
 def test_the_kv_cache_grows_with_concurrency_and_element_size() -> None:

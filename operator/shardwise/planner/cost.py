@@ -98,7 +98,7 @@ def _head_bytes(model: ModelFacts, tensor: int) -> float:
 
 def _layer_seconds(demand: Demand, layer: Layer, index: int, layout: Layout, links: Links, batch: int) -> float:
     touched, elements = _touched(demand.model, index, layout.tensor, layout.expert, batch)
-    cache = _cache_read(demand, layer.cache, layout.tensor) * batch
+    cache = sum(_cache_read(demand, kept, layout.tensor) for kept in (layer.cache, layer.state)) * batch
     memory = (touched + cache) / (HBM_SHARE * links.kind.hbm)
     compute = 2 * elements * batch / (FLOPS_SHARE * links.kind.flops)
     message = batch * demand.model.hidden * _ACTIVATION_BYTES

@@ -91,7 +91,10 @@ def _load(demand: Demand, layout: Layout, stage: Stage) -> tuple[int, int]:
 
 
 def _kv_by_kind(demand: Demand, tensor: int) -> tuple[float, ...]:
-    return tuple(kv_bytes(demand, layer.cache, tensor) for layer in demand.model.kinds)
+    """Give what a layer of each kind keeps on one rank; some attend and have a state as well."""
+    return tuple(
+        kv_bytes(demand, layer.cache, tensor) + kv_bytes(demand, layer.state, tensor) for layer in demand.model.kinds
+    )
 
 
 @lru_cache(maxsize=8192)
