@@ -76,7 +76,7 @@ def plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             request.config.stash[_RUNNING] = running
             fleet(running, fleet_documents())
             running.kubectl("apply", "--server-side", "-f", "-", given=compute_domain_definition())
-            running.kubectl("wait", "--for=condition=Established", "crd/computedomains.resource.nvidia.com")
+            running.established("computedomains.resource.nvidia.com")
             yield running
     except (NotOurs, Missing) as error:  # said once, not by every test
         pytest.exit(f"error: {error}", returncode=pytest.ExitCode.USAGE_ERROR)

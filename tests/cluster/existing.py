@@ -20,7 +20,7 @@ from tests.cluster.reached import Reached
 from tests.cluster.waiting import wait_until
 
 OURS: Final = {
-    "crd": ("shardedmodels.shardwise.dev", "widgets.test.dev"),
+    "crd": ("shardedmodels.shardwise.dev", "widgets.test.dev", "computedomains.resource.nvidia.com"),
     "namespace": ("shardwise", "second"),
     "clusterrole,clusterrolebinding": ("shardwise", "second-shardwise"),
 }
