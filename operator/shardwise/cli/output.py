@@ -15,7 +15,7 @@ from shardwise.cli.offline import Answer, Verdict
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
-from shardwise.explain import model_document, model_text, plan_document, plan_text, refusal_document, refusal_text
+from shardwise.explain import model_document, model_text, plan_answer, plan_text, refusal_answer, refusal_text
 from shardwise.render import Manifest
 
 Verdicts = Iterable[Verdict]
@@ -41,9 +41,9 @@ def answer_document(answer: Answer) -> dict[str, Any]:
     document: dict[str, Any] = {"name": answer.name, "namespace": answer.namespace, "fits": answer.verdict == "placed"}
     match answer.outcome:
         case Plan() as plan:
-            document["plan"] = plan_document(plan)
+            document["plan"] = plan_answer(plan)
         case Refusal() as refusal:
-            document["refusal"] = refusal_document(refusal)
+            document["refusal"] = refusal_answer(refusal)
         case lines:
             message = "; ".join(lines)
             document["refusal"] = {"reason": "InvalidObject", "message": message, "nearest": None, "hints": []}

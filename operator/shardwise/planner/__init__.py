@@ -13,7 +13,7 @@ from shardwise.domain.refusal import Refusal
 from shardwise.planner.pools import eligible
 from shardwise.planner.refuse import refuse
 from shardwise.planner.shorten import with_shorter_context
-from shardwise.planner.solve import solve
+from shardwise.planner.solve import solve, survey
 
 __all__ = ["plan", "take"]
 
@@ -24,10 +24,11 @@ def plan(demand: Demand, fleet: Fleet) -> Plan | Refusal:
     O(nodes) to sort the fleet, then O(layouts) to judge and O(domains · log domains) to place the chosen one.
     """
     pools = eligible(demand, fleet)
-    solution = solve(demand, pools)
+    surveyed = survey(demand, pools)
+    solution = solve(demand, surveyed)
     if solution.plan is not None:
         return solution.plan
-    return with_shorter_context(demand, pools) or refuse(demand, fleet, pools, solution.refused)
+    return with_shorter_context(demand, surveyed) or refuse(demand, fleet, pools, surveyed, solution.refused)
 
 
 def take(fleet: Fleet, taken: Plan) -> Fleet:
