@@ -12,6 +12,7 @@ from shardwise.explain.models import model_document, model_text
 from shardwise.explain.plans import plan_message, plan_text
 from shardwise.explain.refusals import refusal_message, refusal_text
 from shardwise.explain.rules import rule
+from shardwise.explain.standing import standing_answer, standing_text
 
 __all__ = [
     "cause",
@@ -30,6 +31,8 @@ __all__ = [
     "refusal_message",
     "refusal_text",
     "rule",
+    "standing_answer",
+    "standing_text",
     "summary",
     "with_gpus",
 ]
