@@ -84,8 +84,10 @@ thorough: $(READY) ## Hold the planner to its oracle and properties on twenty ti
 	SHARDWISE_EXAMPLES=20 $(BIN)/python -m pytest tests/planner/test_planner_oracle.py tests/planner/test_planner_deal.py $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: $(READY) ## Measure reading, updating and planning on fleets of up to 5,000 nodes (about 2 minutes)
+bench: $(READY) ## Measure what needs no GPU, on fleets of up to 5,000 nodes (about 4 minutes)
 	$(BIN)/python -m benchmarks.fleet
+	$(BIN)/python -m benchmarks.plan
+	$(BIN)/python -m benchmarks.reading
 
 .PHONY: testbed
 testbed: $(READY) ## Build the real control plane that test-cluster runs on, once: needs Go

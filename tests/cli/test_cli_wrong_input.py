@@ -12,7 +12,7 @@ from shardwise import __version__
 from shardwise.cli.demo import fleet_documents
 from shardwise.hub import HubError
 
-COMMANDS = ["plan", "render", "crds", "run", "demo", "fleet", "inspect"]
+COMMANDS = ["plan", "explain", "render", "fleet", "inspect", "crds", "run", "demo"]
 
 
 def plan(objects: Path, fleet: Path, *more: str, stdin: bytes = b"") -> Ran:
@@ -189,7 +189,8 @@ def test_every_problem_of_a_fleet_is_said(tmp_path: Path, scene: Path) -> None:
     ("args", "problem"),
     [
         (["plan"], "Missing option '-f' / '--file'"),
-        (["plan", "-f", "x"], "Missing option '--fleet'"),
+        (["explain"], "either NAME or -f is needed, and not both"),
+        (["explain", "x", "-f", "y"], "either NAME or -f is needed, and not both"),
         (["render", "--fleet", "x"], "Missing option '-f' / '--file'"),
         (["plan", "--nonsense"], "No such option '--nonsense'"),
         (["plan", "-f", "x", "--fleet", "y", "-o", "xml"], "'xml' is not one of 'text', 'json', 'yaml'"),

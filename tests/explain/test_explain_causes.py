@@ -1,15 +1,18 @@
-"""Each cause in words, to the letter: fact with number and unit first."""
+"""Each cause, rule and hint in words, to the letter: fact with number and unit first; and the same as data."""
 
 import dataclasses
+import json
 from typing import get_args
 
 import pytest
 
+from shardwise.domain.demand import Toleration
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Rule
 from shardwise.domain.refusal import (
     BlockSplit,
     Cause,
+    Change,
     DomainTooSmall,
     Hint,
     MemoryShort,
@@ -17,7 +20,6 @@ from shardwise.domain.refusal import (
     NoExperts,
     NoRoom,
     NotDivisible,
-    NotPinned,
     OverBudget,
     PipelineUnsupported,
     Preferred,
@@ -26,8 +28,8 @@ from shardwise.domain.refusal import (
     TooManyStages,
 )
 from shardwise.domain.units import GIB
-from shardwise.explain.causes import cause
-from shardwise.explain.refusals import hint
+from shardwise.explain.causes import cause, fate, numbers
+from shardwise.explain.hints import hint, hint_document
 from shardwise.explain.rules import rule
 
 SAID: list[tuple[Cause, str]] = [
@@ -50,7 +52,6 @@ SAID: list[tuple[Cause, str]] = [
     (NoExperts(), "the model has no experts to deal out"),
     (TooManyStages(40, 32), "32 layers cannot fill 40 stages"),
     (PipelineUnsupported("vllm", "WhisperModel"), "vllm cannot split `WhisperModel` into pipeline stages"),
-    (NotPinned("tensor", 4), "`spec.parallelism.tensor` pins 4"),
     (
         MemoryShort("H100", 80 * GIB, 72 * GIB, 70 * GIB, 8 * GIB, 2 * GIB),
         (
@@ -61,10 +62,19 @@ SAID: list[tuple[Cause, str]] = [
     (OverBudget(16, 8, 1), "16 GPUs needed, `spec.gpuBudget.total` allows 8"),
     (OverBudget(16, 8, 2), "16 GPUs needed for 2 replicas, `spec.gpuBudget.total` allows 8"),
     (OverBudget(1, 0, 1), "1 GPU needed, `spec.gpuBudget.total` allows 0"),
-    (NoRoom("H100", 2, 1, 8, 12), "2 stages of 8 GPUs wanted, free H100 have room for 1 (12 free GPUs)"),
+    (NoRoom("H100", 2, 1, 8, 12), "2 stages of 8 GPUs wanted, the 12 free H100 have room for 1"),
+    (NoRoom("H100", 1, 0, 1, 0), "1 stage of 1 GPU wanted, no H100 is free"),
     (
         NoRoom("H100", 2, 1, 8, 12, "rack"),
-        "2 stages of 8 GPUs wanted with one value of `rack`, free H100 have room for 1 (12 free GPUs)",
+        "2 stages of 8 GPUs wanted with one value of `rack`, the 12 free H100 have room for 1",
+    ),
+    (
+        NoRoom("H100", 2, 2, 8, 16, "rack"),
+        "2 stages of 8 GPUs wanted with one value of `rack`, the 16 free H100 have room for 2, but not so",
+    ),
+    (
+        NoRoom("H100", 3, 3, 2, 7),
+        "3 stages of 2 GPUs wanted in equal parts a node, the 7 free H100 have room for 3, but not so",
     ),
     (
         DomainTooSmall("L40S", 16, 8),
@@ -95,20 +105,100 @@ def test_causes_are_plain_values(kind: type) -> None:
     assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("why", "words"), SAID, ids=lambda value: type(value).__name__)
+def test_a_cause_is_data_too(why: Cause, words: str) -> None:
+    """Its kind, and every number its words hold."""
+    data = json.loads(json.dumps(numbers(why)))
+    assert data.pop("kind") == type(why).__name__
+    assert len(data) == len(dataclasses.fields(why))
+    assert numbers(why) == {"kind": type(why).__name__, **data}, "nothing but JSON"
+
+
+def test_a_causes_numbers_are_named_as_in_the_object() -> None:
+    """In camel case, like every field there is."""
+    assert numbers(MemoryShort("H100", 8, 7, 4, 3, 1)) == {
+        "kind": "MemoryShort",
+        "product": "H100",
+        "needed": 8,
+        "budget": 7,
+        "weights": 4,
+        "kvCache": 3,
+        "other": 1,
+    }
+
+
+@pytest.mark.parametrize("kind", get_args(Cause), ids=lambda kind: kind.__name__)
+def test_what_became_of_many_is_said_in_a_few_words(kind: type) -> None:
+    """As it follows their count: "9 lack memory"."""
+    why = next(why for why, _ in SAID if type(why) is kind)
+    assert 3 < len(fate(why)) < 40
+
+
+def test_no_two_causes_come_to_the_same_end() -> None:
+    """Or their counts would say one thing twice."""
+    assert len({fate(why) for why, _ in SAID}) == len(get_args(Cause))
+
+
 @pytest.mark.parametrize("decided", list(Rule), ids=lambda one: one.value)
 def test_every_rule_has_one_sentence(decided: Rule) -> None:
     assert 20 < len(rule(decided)) < 160
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        (
-            Hint("spec.gpuBudget.total", "16", Layout(8, 2), "H100"),
-            "with `spec.gpuBudget.total: 16`, TP8×PP2 fits on H100",
+HINTS: list[tuple[Hint, str, object]] = [
+    (
+        Hint("spec.gpuBudget.total", 16, Layout(8, 2), "H100", 16),
+        "with `spec.gpuBudget.total: 16`, TP8×PP2 fits on 16 H100",
+        16,
+    ),
+    (
+        Hint("spec.gpuBudget.total", 2, Layout(2, 1), "H100", 2, tight=True),
+        "with `spec.gpuBudget.total: 2`, TP2×PP1 fits tightly on 2 H100",
+        2,
+    ),
+    (
+        Hint("spec.parallelism", None, Layout(4, 1), "H200", 4, Change.UNSET),
+        "without `spec.parallelism`, TP4×PP1 fits on 4 H200",
+        None,
+    ),
+    (
+        Hint("spec.parallelism.expert", True, Layout(8, 1, expert=True), "H200", 8),
+        "with `spec.parallelism.expert: true`, TP8×PP1 EP fits on 8 H200",
+        True,
+    ),
+    (
+        Hint("spec.gpuBudget.products", "H200", Layout(1, 1), "H200", 1, Change.ADD),
+        "with `H200` added to `spec.gpuBudget.products`, TP1×PP1 fits on 1 H200",
+        "H200",
+    ),
+    (
+        Hint("spec.placement.nodeSelector", "zone", Layout(1, 1), "H200", 1, Change.REMOVE),
+        "with `zone` taken out of `spec.placement.nodeSelector`, TP1×PP1 fits on 1 H200",
+        "zone",
+    ),
+    (
+        Hint(
+            "spec.placement.tolerations",
+            Toleration("team", "Equal", "ml", "NoSchedule"),
+            Layout(1, 1),
+            "H200",
+            1,
+            Change.ADD,
         ),
-        (Hint("spec.parallelism", "unset", Layout(4, 1), "H200"), "without `spec.parallelism`, TP4×PP1 fits on H200"),
-    ],
-)
-def test_a_hint_names_field_value_and_what_then_fits(given: Hint, words: str) -> None:
+        "with `team=ml:NoSchedule` added to `spec.placement.tolerations`, TP1×PP1 fits on 1 H200",
+        {"key": "team", "operator": "Equal", "value": "ml", "effect": "NoSchedule"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "words", "value"), HINTS, ids=lambda one: getattr(one, "field", ""))
+def test_a_hint_names_field_value_and_what_then_fits(given: Hint, words: str, value: object) -> None:
+    """In words, and as data that a program can apply."""
     assert hint(given) == words
+    data = hint_document(given)
+    assert (data["field"], data["change"], data["value"]) == (given.field, given.change.value, value)
+    assert (data["text"], data["gpus"], data["product"]) == (words, given.gpus, given.product)
+
+
+def test_every_change_a_hint_can_make_has_its_words_here() -> None:
+    """A new one needs its row."""
+    assert {given.change for given, _, _ in HINTS} == set(Change)

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.cases import RACKS, in_levels
 from tests.support.fleets import H200, T4, a_fleet, a_node, gb200_rack, h100s, h200s, l40s
 from tests.support.models import (
     KIMI_K2,
@@ -21,11 +24,14 @@ from tests.support.models import (
 from tests.support.plans import refused
 from tests.support.strategies import demands, fleets
 
-from shardwise.domain.demand import Demand
-from shardwise.domain.fleet import Exclusion, Fleet
+from shardwise.api.spec import ShardedModelSpec
+from shardwise.domain.demand import Demand, Toleration
+from shardwise.domain.engine import EngineName
+from shardwise.domain.fleet import Exclusion, Fleet, Taint
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import (
+    Asked,
     BlockSplit,
     DomainTooSmall,
     Hint,
@@ -37,7 +43,9 @@ from shardwise.domain.refusal import (
     RefusalReason,
     TooManyStages,
 )
+from shardwise.domain.units import GIB
 from shardwise.planner import plan
+from shardwise.planner.hints import MOST_BUDGET
 from shardwise.planner.layouts import layouts
 from shardwise.planner.pools import eligible
 
@@ -176,45 +184,163 @@ def test_exclusions_and_free_gpus_are_counted() -> None:
     assert refusal.excluded == (("has a product `spec.gpuBudget.products` does not list", 1), ("is cordoned", 1))
 
 
-def hints(refusal: Refusal) -> dict[str, str]:
+def hints(refusal: Refusal) -> dict[str, object]:
     return {hint.field: hint.value for hint in refusal.hints}
 
 
-HINTED: dict[str, tuple[Demand, Fleet, dict[str, str]]] = {
-    "more budget": (
+TEAM = Taint("team", "ml", "NoSchedule")
+BROKEN = Taint("node.kubernetes.io/unreachable", "", "NoExecute")
+
+HINTED: dict[str, tuple[Demand, Fleet, dict[str, object]]] = {
+    "the smallest budget that works, not all there is": (
         a_demand(LLAMA_405B, budget=8),
-        a_fleet(h100s(2)),
-        {"spec.gpuBudget.total": "16", "spec.model.quantization": "fp8"},
+        a_fleet(h100s(8)),
+        {"spec.gpuBudget.total": 12, "spec.model.quantization": "fp8"},
+    ),
+    "a budget for all replicas": (
+        a_demand(facts(LLAMA_8B, "fp8"), budget=1, replicas=2),
+        a_fleet(h100s(1)),
+        {"spec.gpuBudget.total": 2, "spec.replicas": 1},
     ),
     "fp8": (a_demand(LLAMA_405B), a_fleet(h100s(1)), {"spec.model.quantization": "fp8"}),
-    "fewer replicas": (
-        a_demand(facts(LLAMA_8B, "fp8"), budget=1, replicas=2),
-        a_fleet(a_node(gpus=1)),
-        {"spec.replicas": "1"},
+    "as many replicas as fit": (
+        a_demand(LLAMA_8B, budget=64, replicas=20),
+        a_fleet(h100s(2, free=(8, 5))),
+        {"spec.replicas": 13},
     ),
-    "no pins": (a_demand(LLAMA_70B, pins=pinned(6)), a_fleet(h100s(1)), {"spec.parallelism": "unset"}),
+    "the nearest tensor degree": (
+        a_demand(LLAMA_70B, pins=pinned(6)),
+        a_fleet(h100s(1)),
+        {"spec.parallelism.tensor": 8},
+    ),
+    "a tensor degree that fits the domain": (
+        a_demand(LLAMA_70B, budget=64, pins=pinned(64)),
+        a_fleet(h100s(7)),
+        {"spec.parallelism.tensor": 8},
+    ),
+    "the nearest depth": (
+        a_demand(LLAMA_405B, budget=16, pins=pinned(8, 1)),
+        a_fleet(h100s(2)),
+        {"spec.parallelism.pipeline": 2, "spec.model.quantization": "fp8"},
+    ),
+    "experts whole rather than fewer GPUs": (
+        a_demand(QWEN_235B_FP8, pins=pinned(8, expert=False)),
+        a_fleet(h100s(1)),
+        {"spec.parallelism.expert": True},
+    ),
+    "no pins where no one of them is at fault": (
+        a_demand(LLAMA_405B, budget=16, pins=pinned(6, 5)),
+        a_fleet(h100s(2)),
+        {"spec.parallelism": None},
+    ),
     "another product": (
         a_demand(LLAMA_8B, products=(H200,)),
-        a_fleet(h100s(1)),
-        {"spec.gpuBudget.products": "unset"},
+        a_fleet(h100s(1), l40s(1)),
+        {"spec.gpuBudget.products": "NVIDIA-L40S"},
     ),
-    "no bounding label": (
+    "the next level that holds it": (
+        a_demand(LLAMA_405B, budget=16, pins=pinned(8, 2), within="rack"),
+        in_levels(RACKS, "rack", "zone"),
+        {"spec.placement.within": "zone"},
+    ),
+    "no level where none holds it": (
+        a_demand(LLAMA_405B, budget=16, pins=pinned(8, 2), within="rack"),
+        in_levels(RACKS, "rack"),
+        {"spec.placement.within": None},
+    ),
+    "the level alone where its label is nowhere": (
         a_demand(facts(LLAMA_8B, "fp8"), within="zone"),
         a_fleet(h100s(1)),
-        {"spec.placement.within": "unset"},
+        {"spec.placement.within": None},
     ),
+    "one label less": (
+        a_demand(LLAMA_8B, node_selector=(("disk", "ssd"), ("zone", "z"))),
+        RACKS,
+        {"spec.placement.nodeSelector": "disk"},
+    ),
+    "the only label": (
+        a_demand(LLAMA_8B, node_selector=(("disk", "ssd"),)),
+        RACKS,
+        {"spec.placement.nodeSelector": "disk"},
+    ),
+    "no labels": (
+        a_demand(LLAMA_8B, node_selector=(("disk", "ssd"), ("planet", "mars"))),
+        RACKS,
+        {"spec.placement.nodeSelector": None},
+    ),
+    "a toleration, of the taint that holds most": (
+        a_demand(LLAMA_8B),
+        a_fleet(a_node("a", taints=[Taint("x", "", "NoSchedule")], gpus=1), a_node("b", taints=[TEAM])),
+        {"spec.placement.tolerations": Toleration("team", "Equal", "ml", "NoSchedule")},
+    ),
+    "never a toleration of what is broken": (a_demand(LLAMA_8B), a_fleet(a_node(taints=[BROKEN])), {}),
+    "another engine where it can": (
+        a_demand(
+            replace(facts(LLAMA_70B), architecture="NobodyElseHeardOfIt"), engine=EngineName.SGLANG, pins=pinned(1, 4)
+        ),
+        a_fleet(h100s(1)),
+        {"spec.parallelism": None, "spec.engine.name": "vllm"},
+    ),
+    "the cache in fp8, or less of it": (
+        a_demand(KIMI_K2, context=131072),
+        a_fleet(h200s(1)),
+        {"spec.model.kvCacheDtype": "fp8", "spec.model.contextLength": 98304},
+    ),
+    "fewer sequences, or shorter ones": (
+        a_demand(LLAMA_70B, context=131072, concurrency=40),
+        a_fleet(h100s(1)),
+        {"spec.model.concurrency": 10, "spec.model.contextLength": 32768},
+    ),
+    "the least context where it is what lacks": (
+        a_demand(facts(LLAMA_8B, "fp8"), budget=1, context=2_000_000, least_context=1_500_000, kv_bytes=1),
+        a_fleet(a_node(gpus=1)),
+        {"spec.model.minContextLength": 786432},
+    ),
+    "no reserve of one's own": (
+        a_demand(facts(LLAMA_8B, "fp8"), budget=1, reserve=70 * GIB),
+        a_fleet(a_node(gpus=1)),
+        {"spec.model.gpuMemoryReserve": None},
+    ),
+    "nothing but waiting": (a_demand(facts(LLAMA_8B, "fp8")), a_fleet(h100s(1, free=[0])), {}),
     "nothing helps": (a_demand(facts(R1)), a_fleet(a_node(product=T4, gpus=1)), {}),
 }
 
 
 @pytest.mark.parametrize(("demand", "fleet", "expected"), HINTED.values(), ids=HINTED)
-def test_hints_name_the_field_and_the_value(demand: Demand, fleet: Fleet, expected: dict[str, str]) -> None:
-    assert hints(refused(demand, fleet)) == expected
+def test_hints_name_the_field_and_the_value(demand: Demand, fleet: Fleet, expected: dict[str, object]) -> None:
+    """The least change of each kind, in the order of how little they change."""
+    assert list(hints(refused(demand, fleet)).items()) == list(expected.items())
 
 
 def test_a_shorter_context_is_hinted_where_the_cache_is_what_lacks() -> None:
     refusal = refused(a_demand(facts(LLAMA_8B, "fp8"), budget=1, context=2_000_000), a_fleet(h100s(1)))
-    assert int(hints(refusal)["spec.model.contextLength"]) < 2_000_000
+    assert hints(refusal)["spec.model.contextLength"] == 393216
+
+
+def test_at_most_five_hints_are_given() -> None:
+    """Those that change least: a shorter context and weights in fp8 would help here, too."""
+    demand = a_demand(
+        LLAMA_8B, budget=1, context=115_000, concurrency=4, reserve=3 * GIB, products=("NVIDIA-H100-80GB-HBM3",)
+    )
+    assert list(hints(refused(demand, a_fleet(h100s(1), h200s(1))))) == [
+        "spec.gpuBudget.total",
+        "spec.gpuBudget.products",
+        "spec.model.kvCacheDtype",
+        "spec.model.gpuMemoryReserve",
+        "spec.model.concurrency",
+    ]
+
+
+def test_the_largest_budget_hinted_at_is_the_largest_an_object_takes() -> None:
+    """A hint that the API refuses helps nobody."""
+    total = ShardedModelSpec.model_fields["gpu_budget"].annotation.model_fields["total"]
+    assert [one.le for one in total.metadata if hasattr(one, "le")] == [MOST_BUDGET]
+
+
+def test_an_engine_that_can_is_hinted_at() -> None:
+    """The first of those that do."""
+    demand = a_demand(replace(facts(LLAMA_70B), architecture="Mamba2ForCausalLM"), pins=pinned(1, 4))
+    assert hints(refused(demand, a_fleet(h100s(1))))["spec.engine.name"] == "tensorrt-llm"
 
 
 def test_kimi_at_128k_does_not_fit_eight_h200_in_one_tensor_group() -> None:
@@ -222,31 +348,102 @@ def test_kimi_at_128k_does_not_fit_eight_h200_in_one_tensor_group() -> None:
     assert refusal.reason is RefusalReason.MEMORY_SHORT
 
 
-CHANGES: dict[str, Callable[[Demand, str], Demand]] = {
-    "spec.gpuBudget.total": lambda demand, value: replace(demand, gpu_budget=int(value)),
+CHANGES: dict[str, Callable[[Demand, Any], Demand]] = {
+    "spec.engine.name": lambda demand, value: replace(demand, engine=EngineName(value)),
+    "spec.gpuBudget.products": lambda demand, value: replace(demand, products=(*demand.products, value)),
+    "spec.gpuBudget.total": lambda demand, value: replace(demand, gpu_budget=value),
+    "spec.model.concurrency": lambda demand, value: replace(demand, concurrency=value),
+    "spec.model.contextLength": lambda demand, value: replace(demand, context_length=value),
+    "spec.model.gpuMemoryReserve": lambda demand, _: replace(demand, reserve=None),
+    "spec.model.kvCacheDtype": lambda demand, _: replace(demand, kv_bytes=1),
+    "spec.model.minContextLength": lambda demand, value: replace(demand, least_context=value),
     "spec.model.quantization": lambda demand, value: replace(demand, model=facts(demand.model.name, value)),
-    "spec.model.contextLength": lambda demand, value: replace(demand, context_length=int(value)),
-    "spec.replicas": lambda demand, value: replace(demand, replicas=int(value)),
     "spec.parallelism": lambda demand, _: replace(demand, pins=Pins()),
-    "spec.gpuBudget.products": lambda demand, _: replace(demand, products=()),
-    "spec.placement.within": lambda demand, _: replace(demand, within=None),
+    "spec.parallelism.expert": lambda demand, value: replace(demand, pins=replace(demand.pins, expert=value)),
+    "spec.parallelism.pipeline": lambda demand, value: replace(demand, pins=replace(demand.pins, pipeline=value)),
+    "spec.parallelism.tensor": lambda demand, value: replace(demand, pins=replace(demand.pins, tensor=value)),
+    "spec.placement.nodeSelector": lambda demand, value: replace(demand, node_selector=_without(demand, value)),
+    "spec.placement.tolerations": lambda demand, value: replace(demand, tolerations=(*demand.tolerations, value)),
+    "spec.placement.within": lambda demand, value: replace(demand, within=value),
+    "spec.replicas": lambda demand, value: replace(demand, replicas=value),
 }
+"""What a user does who follows a hint, by the field it names."""
+
+
+def _without(demand: Demand, key: str | None) -> tuple[tuple[str, str], ...]:
+    return tuple(label for label in demand.node_selector if key is not None and label[0] != key)
 
 
 def follow(demand: Demand, hint: Hint) -> Demand:
     return CHANGES[hint.field](demand, hint.value)
 
 
-@given(demands, fleets())
-@settings(max_examples=150)
-def test_every_hint_applied_gives_the_layout_it_promises(demand: Demand, fleet: Fleet) -> None:
+harder = st.builds(
+    replace,
+    demands,
+    concurrency=st.sampled_from([1, 40, 300]),
+    context_length=st.sampled_from([8192, 131072]),
+    within=st.sampled_from([None, None, "rack"]),
+    node_selector=st.sampled_from([(), (), (("zone", "a"),), (("disk", "ssd"), ("zone", "a"))]),
+    reserve=st.sampled_from([None, None, 30 * GIB]),
+    least_context=st.sampled_from([None, None, 4096]),
+)
+"""Demands with more to go wrong: labels, levels, reserves, and caches of many sequences."""
+
+
+@st.composite
+def labelled_fleets(draw: st.DrawFn) -> Fleet:
+    """Draw a fleet some nodes of which have labels or a taint."""
+    nodes = [
+        replace(node, labels=draw(st.sampled_from(LABELS)), taints=draw(st.sampled_from([(), (), (TEAM,)])))
+        for node in draw(fleets()).nodes
+    ]
+    return in_levels(Fleet(tuple(nodes)), "rack", "zone")
+
+
+LABELS = [(), (("rack", "1"), ("zone", "a")), (("rack", "2"), ("zone", "a")), (("rack", "3"), ("zone", "b"))]
+
+
+@given(harder, labelled_fleets())
+@settings(max_examples=200)
+def test_every_hint_followed_gives_the_plan_it_promises(demand: Demand, fleet: Fleet) -> None:
+    """Each on its own, through the planner's front door; and no hint changes nothing."""
     refusal = plan(demand, fleet)
     if isinstance(refusal, Plan):
         return
     for hint in refusal.hints:
-        made = plan(follow(demand, hint), fleet)
+        changed = follow(demand, hint)
+        assert changed != demand
+        made = plan(changed, fleet)
         assert isinstance(made, Plan)
-        assert (made.layout, made.product) == (hint.layout, hint.product)
+        assert (made.layout, made.product, made.gpus, made.tight) == (hint.layout, hint.product, hint.gpus, hint.tight)
+
+
+@given(harder, labelled_fleets())
+@settings(max_examples=100)
+def test_a_hints_number_is_the_least_change_that_works(demand: Demand, fleet: Fleet) -> None:
+    """One GPU less of budget, one replica or sequence more, and there is no plan."""
+    refusal = plan(demand, fleet)
+    if isinstance(refusal, Plan):
+        return
+    steps = {"spec.gpuBudget.total": -1, "spec.replicas": 1, "spec.model.concurrency": 1}
+    for hint in refusal.hints:
+        if hint.field in steps:
+            assert isinstance(hint.value, int)
+            nearer = CHANGES[hint.field](demand, hint.value + steps[hint.field])
+            assert isinstance(plan(nearer, fleet), Refusal)
+
+
+@given(harder, labelled_fleets())
+@settings(max_examples=100)
+def test_the_pools_and_exclusions_of_a_refusal_count_every_node(demand: Demand, fleet: Fleet) -> None:
+    refusal = plan(demand, fleet)
+    if isinstance(refusal, Refusal):
+        usable = sum(pool.nodes for pool in refusal.pools)
+        assert usable + sum(count for _, count in refusal.excluded) == refusal.nodes == len(fleet.nodes)
+        assert sum(pool.free for pool in refusal.pools) == refusal.free_gpus
+        assert all(pool.free <= pool.gpus for pool in refusal.pools)
+        assert refusal.asked == Asked(demand.replicas, demand.gpu_budget, demand.context_length, demand.concurrency)
 
 
 @given(demands, fleets())

@@ -147,7 +147,7 @@ def test_scaling_beyond_the_budget_keeps_what_serves_and_names_the_field() -> No
     world.settle()
     assert sorted(world.pods) == ["llama-0-0-0"]
     assert world.standing() == "Stalled/BudgetShort"
-    assert world.status["message"].endswith("; hint: with `spec.gpuBudget.total: 2`, TP1×PP1 fits on " + H100)
+    assert world.status["message"].endswith("; hint: with `spec.gpuBudget.total: 2`, TP1×PP1 fits on 2 " + H100)
 
 
 def test_scaling_down_takes_the_last_groups() -> None:

@@ -176,7 +176,9 @@ def test_a_demand_that_can_never_fit_is_stalled() -> None:
     world = World(wants(a_demand(LLAMA_8B, pins=Pins(6, None, None))))
     world.settle()
     assert world.standing() == "Stalled/IllegalLayout"
-    assert world.status["message"].endswith("hint: without `spec.parallelism`, TP1×PP1 fits on NVIDIA-H100-80GB-HBM3")
+    assert world.status["message"].endswith(
+        "hint: with `spec.parallelism.tensor: 8`, TP8×PP1 fits on 8 NVIDIA-H100-80GB-HBM3"
+    )
 
 
 def test_room_that_comes_is_used() -> None:

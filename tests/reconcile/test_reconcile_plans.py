@@ -178,7 +178,7 @@ def test_groups_beyond_the_budget_are_refused_by_its_numbers(replicas: int) -> N
     assert where(force) == [(0, "h100-00"), (1, "h100-01")]
     assert force.refusal is not None
     assert (force.refusal.reason, force.refusal.waits) == (RefusalReason.BUDGET_SHORT, False)
-    assert [(hint.field, hint.value) for hint in force.refusal.hints] == [("spec.gpuBudget.total", str(replicas))]
+    assert [(hint.field, hint.value) for hint in force.refusal.hints] == [("spec.gpuBudget.total", replicas)]
 
 
 def test_no_hint_is_given_that_the_fleet_could_not_keep() -> None:

@@ -132,6 +132,17 @@ def test_the_plan_shown_in_the_readme_is_what_the_command_prints(tmp_path: Path)
     assert printed.output.splitlines()[: len(wanted)] == wanted
 
 
+def test_the_refusal_shown_in_the_readme_is_what_the_command_prints(tmp_path: Path) -> None:
+    """The same object with half its budget, to the letter."""
+    shown_refusal = next(block for block in _blocks(README, "") if block.startswith("×"))
+    runner = CliRunner()
+    assert runner.invoke(cli, ["demo", "--files", str(tmp_path)]).exit_code == 0
+    small = tmp_path / "small.yaml"
+    small.write_text((tmp_path / "3-llama-405b.yaml").read_text().replace("total: 16", "total: 8"))
+    printed = runner.invoke(cli, ["plan", "-f", str(small), "--fleet", str(tmp_path / "fleet.yaml")])
+    assert (printed.exit_code, printed.output) == (1, shown_refusal)
+
+
 def test_the_picture_shown_is_what_the_command_draws(tmp_path: Path) -> None:
     """The demo's objects on the demo's fleet: `shardwise plan -f try --fleet try/fleet.yaml -o svg > docs/demo.svg`."""
     runner = CliRunner()

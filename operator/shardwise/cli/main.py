@@ -4,7 +4,7 @@ import asyncio
 import io
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +15,11 @@ from shardwise.api import crd, values
 from shardwise.cli import output
 from shardwise.cli.configuration import read_site
 from shardwise.cli.documents import WrongInput
+from shardwise.cli.explaining import explain_all, find_model
 from shardwise.cli.fleet import fleet_shown, plans_drawn
 from shardwise.cli.inspect import inspected
+from shardwise.cli.looking import Look, config_option, context_option, kubeconfig_option, looking
 from shardwise.cli.offline import plan_all, read_objects
-from shardwise.cli.snapshot import read_snapshot
 from shardwise.cluster import ClusterError, with_keys
 from shardwise.controller import Options, run
 from shardwise.domain.model import Quantization
@@ -27,36 +28,30 @@ from shardwise.render import bundle
 NOT_PLACED: Final = 1
 WRONG_INPUT: Final = 2
 
-_objects = click.option(
-    "-f",
-    "--file",
-    "files",
-    multiple=True,
-    required=True,
-    help="ShardedModel manifests, YAML or JSON: a file, a folder, or - for standard input. May be repeated.",
-)
-_fleet = click.option(
-    "--fleet",
-    "fleets",
-    multiple=True,
-    required=True,
-    help="Output of `kubectl get nodes,pods -A -o yaml` (or json), with shardedmodels where there are any; nodes alone "
-    "will do. May be repeated.",
-)
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help="The operator configuration: how nodes are read and pods are started. See docs/configuration.md.",
-)
-_shown = click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["text", "json", "yaml", "svg"]),
-    default="text",
-    show_default=True,
-    help="Text for people, JSON or YAML for machines, or a picture of the fleet.",
-)
+
+def _objects(*, required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "-f",
+        "--file",
+        "files",
+        multiple=True,
+        required=required,
+        help="ShardedModel manifests, YAML or JSON: a file, a folder, or - for standard input. May be repeated.",
+    )
+
+
+def _form(*choices: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "-o",
+        "--output",
+        "form",
+        type=click.Choice(choices),
+        default=choices[0],
+        show_default=True,
+        help=f"Text for people, JSON or YAML for machines{', or a picture' if 'svg' in choices else ''}.",
+    )
+
+
 _check = click.option("--check", is_flag=True, help="Change nothing; fail when a file is stale.")
 _root = click.option(
     "--root",
@@ -90,16 +85,14 @@ def main() -> None:
 
 
 @cli.command()
-@_objects
-@_fleet
-@_shown
-@_config
+@_objects(required=True)
+@looking
+@_form("text", "json", "yaml", "svg")
 @_independent
-def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, config: Path | None, independent: bool) -> None:
+def plan(files: tuple[str, ...], look: Look, form: str, *, independent: bool) -> None:
     """Say where each object would run, split how, and why. Objects given together share the fleet, in order."""
-    site = read_site(config)
-    snapshot = read_snapshot(fleets, site.fleet)
-    answers = plan_all(read_objects(files), snapshot, independent=independent, site=site.launch)
+    snapshot = look.snapshot()
+    answers = plan_all(read_objects(files), snapshot, independent=independent, site=look.site.launch)
     if form == "svg":
         click.echo(plans_drawn(snapshot, answers), nl=False)
         output.write_failures(answers)
@@ -109,8 +102,30 @@ def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, config: 
 
 
 @cli.command()
-@_objects
-@_fleet
+@click.argument("name", required=False)
+@click.option("-n", "--namespace", help="Namespace of NAME; default: that of the context.")
+@_objects(required=False)
+@looking
+@_form("text", "json", "yaml")
+def explain(name: str | None, namespace: str | None, files: tuple[str, ...], look: Look, form: str) -> None:
+    """Say where an object stands: its plan and why, whether it stays, what its groups wait for, or why there is none.
+
+    NAME is a ShardedModel of the cluster, or of the files given by --fleet; -f explains objects of files instead.
+    """
+    if (name is None) == (not files):
+        raise click.UsageError("either NAME or -f is needed, and not both")
+    objects = read_objects(files) if name is None else []
+    snapshot = look.snapshot()
+    if name is not None:
+        objects = [find_model(snapshot, name, namespace)]
+    explained = explain_all(objects, snapshot, site=look.site.launch)
+    output.write_explained(explained, form)
+    sys.exit(_exit_status(one.verdict for one in explained))
+
+
+@cli.command()
+@_objects(required=True)
+@looking
 @click.option(
     "-o",
     "--output",
@@ -120,15 +135,10 @@ def plan(files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, config: 
     show_default=True,
     help="YAML documents, or one JSON List.",
 )
-@_config
 @_independent
-def render(
-    files: tuple[str, ...], fleets: tuple[str, ...], form: str, *, config: Path | None, independent: bool
-) -> None:
+def render(files: tuple[str, ...], look: Look, form: str, *, independent: bool) -> None:
     """Print the manifests the operator would apply, ready for `kubectl apply -f -`."""
-    site = read_site(config)
-    snapshot = read_snapshot(fleets, site.fleet)
-    answers = plan_all(read_objects(files), snapshot, independent=independent, site=site.launch)
+    answers = plan_all(read_objects(files), look.snapshot(), independent=independent, site=look.site.launch)
     made = [one for answer in answers if answer.placed is not None for one in bundle(*answer.placed)]
     manifests = [with_keys(one) if one["kind"] == "Secret" else one for one in made]
     output.write_manifests(manifests, form)
@@ -138,12 +148,11 @@ def render(
 
 
 @cli.command()
-@_fleet
-@_shown
-@_config
-def fleet(fleets: tuple[str, ...], form: str, *, config: Path | None) -> None:
+@looking
+@_form("text", "json", "yaml", "svg")
+def fleet(look: Look, form: str) -> None:
     """Show the fleet as Shardwise sees it: NVLink domains, and which GPUs are free, held, or left out and why."""
-    click.echo(fleet_shown(read_snapshot(fleets, read_site(config).fleet), form), nl=False)
+    click.echo(fleet_shown(look.snapshot(), form), nl=False)
 
 
 @cli.command()
@@ -204,11 +213,11 @@ def _write_generated(wanted: Mapping[Path, str], command: str, *, check: bool) -
 
 
 @cli.command(name="run")
-@click.option("--kubeconfig", type=click.Path(path_type=Path, dir_okay=False), help="Default: the usual places.")
-@click.option("--context", help="Context of the kubeconfig; default: its current one.")
+@kubeconfig_option
+@context_option
 @click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Objects worked on at once.")
 @click.option("--relist", type=click.FloatRange(1), default=300.0, show_default=True, help="Seconds between relists.")
-@_config
+@config_option
 @click.option("--liveness", help="Address of the health endpoint, such as http://0.0.0.0:8080/healthz.")
 @click.option(
     "--log-format",

@@ -1,16 +1,17 @@
 """Planning without a cluster: objects and a fleet from files, the same core, the same answer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from shardwise.api import InvalidObject, parse, to_wanted
+from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
 from shardwise.api.base import KIND
 from shardwise.cli.documents import Document, WrongInput, read_documents, shown
-from shardwise.cli.snapshot import Snapshot
+from shardwise.cli.snapshot import Snapshot, key_of
 from shardwise.controller.store import Key
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import LaunchSite, Wanted
+from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.engines import problems
@@ -68,9 +69,10 @@ def plan_all(
     """
     ledger = snapshot.ledger()
     answers: list[Answer] = []
+    facts = facts_once()
     for document in objects:
-        key = _key(document)
-        answer = _answer(document, key, ledger.fleet(without=key), site)
+        key = key_of(document)
+        answer = _answer(document, key, ledger.fleet(without=key), facts, site)
         answers.append(answer)
         if not independent and isinstance(answer.outcome, Plan):
             ledger.release(key)
@@ -78,26 +80,42 @@ def plan_all(
     return answers
 
 
-def _answer(document: Document, key: Key, fleet: Fleet, site: LaunchSite | None) -> Answer:
-    namespace, name = key
+Facts = Callable[[ShardedModel], ModelFacts]
+"""Finds the facts of an object's model."""
+
+
+def facts_once() -> Facts:
+    """Find each model's facts once, however many objects serve it: the Hub is asked once, the planner remembers it."""
+    known: dict[str, ModelFacts] = {}
+
+    def facts(obj: ShardedModel) -> ModelFacts:
+        said = obj.spec.model.model_dump_json()
+        if said not in known:
+            known[said] = model_facts(obj)
+        return known[said]
+
+    return facts
+
+
+def read_wanted(document: Document, facts: Facts, site: LaunchSite | None) -> Wanted | tuple[str, ...]:
+    """Read what an object wants, or the lines that say what is wrong with it. May ask the Hub for the model's facts."""
     try:
         obj = parse(document)
-        wanted = to_wanted(obj, model_facts(obj), site)
+        wanted = to_wanted(obj, facts(obj), site)
     except InvalidObject as error:
-        return Answer(name, namespace, tuple(str(problem) for problem in error.problems))
+        return tuple(str(problem) for problem in error.problems)
     except FactsUnavailable as error:
-        return Answer(name, namespace, (f"spec.model.name: {error}",))
+        return (f"spec.model.name: {error}",)
     found = problems(wanted)
-    if found:
-        return Answer(name, namespace, tuple(f"{field}: {message}" for field, message in found))
-    return Answer(name, namespace, plan(wanted.demand, fleet), wanted)
+    return tuple(f"{field}: {message}" for field, message in found) if found else wanted
 
 
-def _key(document: Document) -> Key:
-    metadata: Any = document.get("metadata")
-    if not isinstance(metadata, Mapping):
-        return "default", "unnamed"
-    return str(metadata.get("namespace") or "default"), str(metadata.get("name") or "unnamed")
+def _answer(document: Document, key: Key, fleet: Fleet, facts: Facts, site: LaunchSite | None) -> Answer:
+    namespace, name = key
+    read = read_wanted(document, facts, site)
+    if not isinstance(read, Wanted):
+        return Answer(name, namespace, read)
+    return Answer(name, namespace, plan(read.demand, fleet), read)
 
 
 def _kind(document: Document) -> str:

@@ -11,11 +11,22 @@ import click
 import yaml
 from rich.console import Console
 
+from shardwise.cli.explaining import Explained
 from shardwise.cli.offline import Answer, Verdict
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
-from shardwise.explain import model_document, model_text, plan_document, plan_text, refusal_document, refusal_text
+from shardwise.domain.standing import Standing
+from shardwise.explain import (
+    model_document,
+    model_text,
+    plan_answer,
+    plan_text,
+    refusal_answer,
+    refusal_text,
+    standing_answer,
+    standing_text,
+)
 from shardwise.render import Manifest
 
 Verdicts = Iterable[Verdict]
@@ -29,11 +40,12 @@ def console() -> Console:
 def write_answers(answers: list[Answer], form: str) -> None:
     """Write what became of each object; what is wrong with one goes to standard error in every form."""
     if form == "text":
-        _write_text(answers)
+        outcomes = [(answer.outcome, answer.name) for answer in answers]
+        _write_blocks(_text(outcome, name) for outcome, name in outcomes if not isinstance(outcome, tuple))
     else:
-        documents = [answer_document(answer) for answer in answers]
-        click.echo(json.dumps(documents, indent=2) if form == "json" else _yaml(documents), nl=form == "json")
-    _write_invalid(answers)
+        _write_data([answer_document(answer) for answer in answers], form)
+    for answer in answers:
+        _write_problems(answer.name, answer.namespace, answer.outcome)
 
 
 def answer_document(answer: Answer) -> dict[str, Any]:
@@ -41,13 +53,32 @@ def answer_document(answer: Answer) -> dict[str, Any]:
     document: dict[str, Any] = {"name": answer.name, "namespace": answer.namespace, "fits": answer.verdict == "placed"}
     match answer.outcome:
         case Plan() as plan:
-            document["plan"] = plan_document(plan)
+            document["plan"] = plan_answer(plan)
         case Refusal() as refusal:
-            document["refusal"] = refusal_document(refusal)
+            document["refusal"] = refusal_answer(refusal)
         case lines:
             message = "; ".join(lines)
             document["refusal"] = {"reason": "InvalidObject", "message": message, "nearest": None, "hints": []}
     return document
+
+
+def write_explained(explained: list[Explained], form: str) -> None:
+    """Write where each object stands; what is wrong with one goes to standard error in every form."""
+    if form == "text":
+        texts = [(standing_text(one.outcome, one.name), one) for one in explained if isinstance(one.outcome, Standing)]
+        _write_blocks([(text, "yellow" if one.verdict == "refused" else "") for text, one in texts])
+    else:
+        _write_data([explained_document(one) for one in explained], form)
+    for one in explained:
+        _write_problems(one.name, one.namespace, one.outcome)
+
+
+def explained_document(one: Explained) -> dict[str, Any]:
+    """Give where an object stands as JSON data."""
+    document: dict[str, Any] = {"name": one.name, "namespace": one.namespace, "verdict": one.verdict}
+    if isinstance(one.outcome, Standing):
+        return document | standing_answer(one.outcome)
+    return document | {"problems": list(one.outcome)}
 
 
 def write_manifests(manifests: list[Manifest], form: str) -> None:
@@ -82,7 +113,7 @@ def write_failures(answers: list[Answer]) -> None:
     for answer in answers:
         if isinstance(answer.outcome, Refusal):
             click.echo(refusal_text(answer.outcome, answer.name), err=True)
-    _write_invalid(answers)
+        _write_problems(answer.name, answer.namespace, answer.outcome)
 
 
 def set_up_logs(form: str, *, verbose: bool) -> None:
@@ -109,23 +140,28 @@ class _JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
-def _write_text(answers: list[Answer]) -> None:
+def _text(outcome: Plan | Refusal, name: str) -> tuple[str, str]:
+    if isinstance(outcome, Plan):
+        return plan_text(outcome, name), ""
+    return refusal_text(outcome, name), "yellow"
+
+
+def _write_blocks(blocks: Iterable[tuple[str, str]]) -> None:
+    """Write texts, each with its style, a blank line between two."""
     screen = console()
-    valid = [answer for answer in answers if answer.verdict != "invalid"]
-    for position, answer in enumerate(valid):
+    for position, (text, style) in enumerate(blocks):
         if position:
             screen.print()
-        if isinstance(answer.outcome, Plan):
-            screen.print(plan_text(answer.outcome, answer.name))
-        elif isinstance(answer.outcome, Refusal):
-            screen.print(refusal_text(answer.outcome, answer.name), style="yellow")
+        screen.print(text, style=style)
 
 
-def _write_invalid(answers: list[Answer]) -> None:
-    for answer in answers:
-        if isinstance(answer.outcome, tuple):
-            for line in answer.outcome:
-                click.echo(f"error: {answer.namespace}/{answer.name}: {line}", err=True)
+def _write_data(documents: list[dict[str, Any]], form: str) -> None:
+    click.echo(json.dumps(documents, indent=2) if form == "json" else _yaml(documents), nl=form == "json")
+
+
+def _write_problems(name: str, namespace: str, outcome: object) -> None:
+    for line in outcome if isinstance(outcome, tuple) else ():
+        click.echo(f"error: {namespace}/{name}: {line}", err=True)
 
 
 def _yaml(document: object) -> str:

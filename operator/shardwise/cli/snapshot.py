@@ -1,5 +1,7 @@
-"""The fleet as files show it: Nodes and Pods that kubectl printed, checked before anything is read off them."""
+"""A cluster at one time: Nodes, Pods and ShardedModels, as files show them or as the API server lists them."""
 
+import contextlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,6 +11,7 @@ from shardwise.cli.documents import Document, WrongInput, read_documents, shown
 from shardwise.controller.store import STRANGERS, Key, owner_of, planned_gpus
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import Ledger, holding
+from shardwise.reconcile import PodSeen, see_pod
 
 _EXAMPLE: Final = "`kubectl get nodes,pods -A -o yaml` gives one"
 
@@ -36,19 +39,29 @@ _SHAPES: Final[Mapping[str, Shape]] = {
     },
     KIND: {
         "metadata": _METADATA,
-        "status": {"plan": {"groups": [{"pods": [{"node": str, "gpus": int}]}]}},
+        "status": {
+            "observedGeneration": int,
+            "conditions": [{"type": str, "status": str}],
+            "plan": {"groups": [{"pods": [{"node": str, "gpus": int}]}]},
+            "groups": [{"replica": int}],
+        },
     },
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
-    """The Nodes and Pods of a cluster at one time, the ShardedModels with their plans, and how nodes are read."""
+    """What one look at a cluster shows, and how nodes are read.
+
+    ``namespace`` is the one meant where none is said. ``installed``: the cluster knows ShardedModels.
+    """
 
     nodes: tuple[Document, ...]
     pods: tuple[Document, ...]
     models: tuple[Document, ...] = ()
     site: FleetSite = field(default_factory=FleetSite)
+    namespace: str = "default"
+    installed: bool = True
 
     def ledger(self) -> Ledger[Key]:
         """Count who holds which GPUs, as the operator would: bound pods, and plans whose pods are not bound yet."""
@@ -60,14 +73,16 @@ class Snapshot:
             if held is not None:
                 ledger.bind(owner_of(pod) or STRANGERS, *held)
         for model in self.models:
-            metadata, status = model["metadata"], model.get("status") or {}
-            key = metadata.get("namespace") or "default", metadata["name"]
-            ledger.plan(key, planned_gpus(status.get("plan") or {}))
+            ledger.plan(key_of(model), _planned(model))
         return ledger
+
+    def pods_of(self, key: Key) -> tuple[PodSeen, ...]:
+        """Read the pods of one object; one that somebody stripped of our labels belongs to no group."""
+        return tuple(sorted(_seen(pod for pod in self.pods if owner_of(pod) == key), key=lambda pod: pod.name))
 
 
 def read_snapshot(names: Iterable[str], site: FleetSite | None = None) -> Snapshot:
-    """Read Nodes and Pods off files. What two files both hold counts once; other kinds are passed over.
+    """Read Nodes, Pods and ShardedModels off files. What two files both hold counts once; other kinds are passed over.
 
     Raises :class:`WrongInput` where there is no Node, or one that no API server would give.
     """
@@ -82,6 +97,28 @@ def read_snapshot(names: Iterable[str], site: FleetSite | None = None) -> Snapsh
         raise WrongInput(f"no Node in {shown(names)}: {_EXAMPLE}")
     nodes, pods, models = (tuple(found[kind].values()) for kind in ("Node", "Pod", KIND))
     return Snapshot(nodes, pods, models, site or FleetSite())
+
+
+def key_of(document: Document) -> Key:
+    """Give the namespace and name of an object, as kubectl would apply it; whatever it is, it gets some."""
+    metadata: Any = document.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return "default", "unnamed"
+    return str(metadata.get("namespace") or "default"), str(metadata.get("name") or "unnamed")
+
+
+def _planned(model: Document) -> Counter[str]:
+    """Count the GPUs of an object's plan; a plan that does not say holds none."""
+    try:
+        return planned_gpus((model.get("status") or {}).get("plan") or {})
+    except KeyError:
+        return Counter()
+
+
+def _seen(pods: Iterable[Document]) -> Iterator[PodSeen]:
+    for pod in pods:
+        with contextlib.suppress(KeyError, ValueError):
+            yield see_pod(pod)
 
 
 def _checked_key(path: str, kind: str, document: Document) -> Key:

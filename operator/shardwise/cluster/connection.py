@@ -1,7 +1,9 @@
 """Where the API server is and who we are: from a kubeconfig, or from inside a pod."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
@@ -9,13 +11,16 @@ from kubernetes.aio.config import ConfigException
 
 from shardwise.cluster.errors import Refused
 
+_POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+"""Where a pod finds the name of its own namespace."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
     """A connection's parameters, for the client here and for the watches of the controller.
 
     Paths are of PEM files. ``token`` is without its scheme. Tokens and certificates rotate: what the API server no
-    longer takes is :meth:`renewed`.
+    longer takes is :meth:`renewed`. ``namespace`` is the one meant where none is said.
     """
 
     server: str
@@ -27,6 +32,7 @@ class Connection:
     settings: Configuration = field(repr=False)
     kubeconfig: Path | None = None
     context: str | None = None
+    namespace: str = "default"
 
     def client(self) -> ApiClient:
         """Make a client. Whoever makes it closes it."""
@@ -44,7 +50,7 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None) ->
     """
     settings = Configuration()
     try:
-        await _load(settings, kubeconfig, context)
+        namespace = await _load(settings, kubeconfig, context)
     except Exception as error:  # a file of any shape may be there, and the library checks none
         raise Refused(f"no cluster to talk to: {_brief(error)}") from error
     token = (settings.api_key or {}).get("BearerToken")
@@ -58,6 +64,7 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None) ->
         settings=settings,
         kubeconfig=kubeconfig,
         context=context,
+        namespace=namespace,
     )
 
 
@@ -66,12 +73,25 @@ def _brief(error: Exception) -> str:
     return str(error) if known else f"the kubeconfig cannot be read: {str(error).splitlines()[0]}"
 
 
-async def _load(settings: Configuration, kubeconfig: Path | None, context: str | None) -> None:
-    if kubeconfig is not None or context is not None:
-        path = None if kubeconfig is None else str(kubeconfig)
-        await config.load_kube_config(config_file=path, context=context, client_configuration=settings)
-        return
-    try:
-        config.load_incluster_config(client_configuration=settings)
-    except ConfigException:
-        await config.load_kube_config(client_configuration=settings)
+async def _load(settings: Configuration, kubeconfig: Path | None, context: str | None) -> str:
+    """Load the settings, and give the namespace they are for."""
+    path = None if kubeconfig is None else str(kubeconfig)
+    if kubeconfig is None and context is None:
+        try:
+            config.load_incluster_config(client_configuration=settings)
+        except ConfigException:
+            pass
+        else:
+            return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.is_file() else "default"
+    _check_there(path or config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION)
+    await config.load_kube_config(config_file=path, context=context, client_configuration=settings)
+    contexts, current = config.list_kube_config_contexts(path)
+    named = current if context is None else next(one for one in contexts if one["name"] == context)
+    return str(named["context"].get("namespace") or "default")
+
+
+def _check_there(paths: str) -> None:
+    """Refuse where no kubeconfig is: the library logs it, and then misses a key of what it could not read."""
+    places = [Path(path).expanduser() for path in paths.split(os.pathsep) if path]
+    if not any(place.exists() for place in places):
+        raise ConfigException(f"no kubeconfig at {', '.join(map(str, places))}")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shardwise.domain.demand import Toleration
 from shardwise.domain.layout import Layout
 
 
@@ -96,14 +97,6 @@ class DomainTooSmall:
 
 
 @dataclass(frozen=True, slots=True)
-class NotPinned:
-    """The layout differs from what ``spec.parallelism`` pins."""
-
-    field: str
-    pinned: int | bool
-
-
-@dataclass(frozen=True, slots=True)
 class MoreGpus:
     """Fits, and needs more GPUs than the chosen layout."""
 
@@ -144,7 +137,6 @@ Cause = (
     | OverBudget
     | NoRoom
     | DomainTooSmall
-    | NotPinned
     | MoreGpus
     | Tight
     | Slower
@@ -173,14 +165,49 @@ class Attempt:
     cause: Cause
 
 
+class Change(StrEnum):
+    """What a hint does to its field: give it a value, put one more into its list or map, take one out, or drop it."""
+
+    SET = "set"
+    ADD = "add"
+    REMOVE = "remove"
+    UNSET = "unset"
+
+
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A change that was planned with and works: the exact field, the value, and the layout it then gets."""
+    """A change that was planned with and works: the exact field and value, and the plan that is then made.
+
+    ``value`` is ``None`` where the field is dropped. ``gpus`` counts those of all replicas of that plan.
+    """
 
     field: str
-    value: str
+    value: int | bool | str | Toleration | None
     layout: Layout
     product: str
+    gpus: int
+    change: Change = Change.SET
+    tight: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for, as far as it decides whether a layout fits."""
+
+    replicas: int
+    gpu_budget: int
+    context_length: int
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolCount:
+    """The usable nodes of one product and their GPUs, of which ``free`` are held by nobody."""
+
+    product: str
+    nodes: int
+    gpus: int
+    free: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +215,9 @@ class Refusal:
     """Why a demand has no plan.
 
     ``waits``: the fleet could hold it were GPUs free, so that waiting makes sense; else the object itself must change.
-    ``attempts`` lists every enumerated layout once. ``nearest`` is the one that came closest. ``excluded`` counts
-    nodes by the reason they were left out, sorted.
+    ``attempts`` lists every enumerated layout once. ``nearest`` is the one that came closest. ``pools`` count what may
+    be used, ``excluded`` the nodes left out by the reason, both sorted. ``asked`` is ``None`` where only a part of a
+    demand was refused.
     """
 
     reason: RefusalReason
@@ -200,4 +228,5 @@ class Refusal:
     nodes: int
     free_gpus: int
     excluded: tuple[tuple[str, int], ...] = ()
-    detail: str = ""
+    pools: tuple[PoolCount, ...] = ()
+    asked: Asked | None = None

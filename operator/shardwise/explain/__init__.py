@@ -3,13 +3,16 @@
 Pure, from domain values alone. Messages put the fact with its number and unit first and the remedy last.
 """
 
+from shardwise.explain.answers import plan_answer, refusal_answer
 from shardwise.explain.causes import cause
-from shardwise.explain.documents import demand_fingerprint, plan_document, plan_from_document, refusal_document
+from shardwise.explain.documents import demand_fingerprint, plan_document, plan_from_document
 from shardwise.explain.fleet import fleet_document, fleet_text, summary, with_gpus
+from shardwise.explain.hints import hint
 from shardwise.explain.models import model_document, model_text
 from shardwise.explain.plans import plan_message, plan_text
-from shardwise.explain.refusals import hint, refusal_message, refusal_text
+from shardwise.explain.refusals import refusal_message, refusal_text
 from shardwise.explain.rules import rule
+from shardwise.explain.standing import standing_answer, standing_text
 
 __all__ = [
     "cause",
@@ -19,14 +22,17 @@ __all__ = [
     "hint",
     "model_document",
     "model_text",
+    "plan_answer",
     "plan_document",
     "plan_from_document",
     "plan_message",
     "plan_text",
-    "refusal_document",
+    "refusal_answer",
     "refusal_message",
     "refusal_text",
     "rule",
+    "standing_answer",
+    "standing_text",
     "summary",
     "with_gpus",
 ]

@@ -1,6 +1,7 @@
-"""One clause for each cause a layout can be refused, or passed over, for."""
+"""One clause for each cause a layout can be refused, or passed over, for; and its numbers as data."""
 
-from typing import assert_never
+from dataclasses import fields
+from typing import Any, Final, assert_never
 
 from shardwise.domain.refusal import (
     BlockSplit,
@@ -11,7 +12,6 @@ from shardwise.domain.refusal import (
     NoExperts,
     NoRoom,
     NotDivisible,
-    NotPinned,
     OverBudget,
     PipelineUnsupported,
     Preferred,
@@ -21,23 +21,41 @@ from shardwise.domain.refusal import (
 )
 from shardwise.domain.units import gib, plural
 
-_LISTED = 8
+Illegal = NotDivisible | BlockSplit | NoExperts | TooManyStages | PipelineUnsupported
+Short = MemoryShort | OverBudget | NoRoom | DomainTooSmall
+Lost = MoreGpus | Tight | Slower | Preferred
+
+_LEGAL: Final = 8
+"""Legal degrees that are listed: all powers of two there are on one node and in one rack."""
 
 
 def cause(why: Cause) -> str:
     """Say a cause, numbers first."""
     match why:
-        case NotDivisible() | BlockSplit() | NoExperts() | TooManyStages() | PipelineUnsupported() | NotPinned():
-            return _illegal(why)
+        case NotDivisible() | BlockSplit() | NoExperts() | TooManyStages() | PipelineUnsupported():
+            return illegal(why)
         case MemoryShort() | OverBudget() | NoRoom() | DomainTooSmall():
             return _short(why)
         case MoreGpus() | Tight() | Slower() | Preferred():
-            return _lost(why)
+            return f"fits{_lost(why)}"
         case _:
             assert_never(why)
 
 
-def _illegal(why: NotDivisible | BlockSplit | NoExperts | TooManyStages | PipelineUnsupported | NotPinned) -> str:
+def numbers(why: Cause) -> dict[str, Any]:
+    """Give a cause as data: its kind and every number of it. Bytes are bytes, a GPU each."""
+    found = {_camel(one.name): getattr(why, one.name) for one in fields(why)}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+    return {"kind": type(why).__name__, **plain}
+
+
+def fate(why: Cause) -> str:
+    """Name what became of the layouts that share a kind of cause, as it follows their count."""
+    return _FATES[type(why)]
+
+
+def illegal(why: Illegal) -> str:
+    """Say which rule of model or engine a layout breaks."""
     match why:
         case NotDivisible(what, size, by, legal):
             return f"{size} {what} are not divisible by {by}{_legal(legal)}"
@@ -52,26 +70,25 @@ def _illegal(why: NotDivisible | BlockSplit | NoExperts | TooManyStages | Pipeli
             return f"{layers} layers cannot fill {pipeline} stages"
         case PipelineUnsupported(engine, architecture):
             return f"{engine} cannot split `{architecture}` into pipeline stages"
-        case NotPinned(field, pinned):
-            return f"`spec.parallelism.{field}` pins {pinned}"
 
 
-def _short(why: MemoryShort | OverBudget | NoRoom | DomainTooSmall) -> str:
+def memory_short(why: MemoryShort) -> str:
+    """Say how much a GPU lacks, and of what its need is made."""
+    return (
+        f"{gib(why.needed)} needed of {gib(why.budget)} a GPU, {gib(why.needed - why.budget)} short "
+        f"(weights {gib(why.weights)}, KV cache {gib(why.kv_cache)}, activations and reserve {gib(why.other)})"
+    )
+
+
+def _short(why: Short) -> str:
     match why:
-        case MemoryShort(needed=needed, budget=budget, weights=weights, kv_cache=kv_cache, other=other):
-            return (
-                f"{gib(needed)} needed of {gib(budget)} a GPU, {gib(needed - budget)} short "
-                f"(weights {gib(weights)}, KV cache {gib(kv_cache)}, activations and reserve {gib(other)})"
-            )
+        case MemoryShort():
+            return memory_short(why)
         case OverBudget(needed, budget, replicas):
             each = f" for {replicas} replicas" if replicas > 1 else ""
             return f"{plural(needed, 'GPU')} needed{each}, `spec.gpuBudget.total` allows {budget}"
-        case NoRoom(product, wanted, slots, gpus, free, within):
-            bound = f" with one value of `{within}`" if within else ""
-            return (
-                f"{plural(wanted, 'stage')} of {plural(gpus, 'GPU')} wanted{bound}, "
-                f"free {product} have room for {slots} ({plural(free, 'free GPU')})"
-            )
+        case NoRoom():
+            return _no_room(why)
         case DomainTooSmall(product, tensor, largest, usable, nodes):
             where = f" on {usable} of {nodes} nodes" if nodes > 1 else ""
             return (
@@ -80,20 +97,54 @@ def _short(why: MemoryShort | OverBudget | NoRoom | DomainTooSmall) -> str:
             )
 
 
-def _lost(why: MoreGpus | Tight | Slower | Preferred) -> str:
+def _no_room(why: NoRoom) -> str:
+    """Say how many stages find a place; where all do by their number, they do not find it together."""
+    asked = f"{plural(why.wanted, 'stage')} of {plural(why.slot_gpus, 'GPU')} wanted"
+    bound = f" with one value of `{why.within}`" if why.within else ""
+    if why.free == 0:
+        return f"{asked}{bound}, no {why.product} is free"
+    if why.slots >= why.wanted:
+        together = bound or " in equal parts a node"
+        return f"{asked}{together}, the {why.free} free {why.product} have room for {why.slots}, but not so"
+    return f"{asked}{bound}, the {why.free} free {why.product} have room for {why.slots}"
+
+
+def _lost(why: Lost) -> str:
     match why:
         case MoreGpus(gpus, chosen):
-            return f"fits, and needs {plural(gpus, 'GPU')} where {chosen} {'is' if chosen == 1 else 'are'} enough"
+            return f", and needs {plural(gpus, 'GPU')} where {chosen} {'is' if chosen == 1 else 'are'} enough"
         case Tight(slack, wanted):
-            return f"fits, but tightly: {gib(slack)} of slack a GPU, {gib(wanted)} wanted"
+            return f", but tightly: {gib(slack)} of slack a GPU, {gib(wanted)} wanted"
         case Slower(measure, ratio):
-            return f"fits, at an estimated {ratio:.2f} times the {measure}"
+            return f", at an estimated {ratio:.2f} times the {measure}"
         case Preferred(because):
-            return f"fits, and {because}"
+            return f", and {because}"
 
 
 def _legal(legal: tuple[int, ...]) -> str:
     if not legal:
         return ""
-    shown = ", ".join(str(one) for one in legal[:_LISTED])
-    return f" (possible here: {shown}{', …' if len(legal) > _LISTED else ''})"
+    shown = ", ".join(str(one) for one in legal[:_LEGAL])
+    return f" (possible here: {shown}{', …' if len(legal) > _LEGAL else ''})"
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+_FATES: Final[dict[type, str]] = {
+    NotDivisible: "cannot be divided",
+    BlockSplit: "would cut quantisation blocks",
+    NoExperts: "want experts there are none of",
+    TooManyStages: "have more stages than layers",
+    PipelineUnsupported: "need stages the engine cannot make",
+    MemoryShort: "lack memory",
+    OverBudget: "exceed the budget",
+    NoRoom: "find no room",
+    DomainTooSmall: "exceed the NVLink domain",
+    MoreGpus: "fit on more GPUs",
+    Tight: "fit tightly",
+    Slower: "fit and are slower",
+    Preferred: "fit and come after the chosen",
+}

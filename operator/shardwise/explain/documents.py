@@ -1,4 +1,4 @@
-"""Plans and refusals as data: what ``-o json`` prints and what ``status.plan`` holds. Bytes are bytes, a GPU each."""
+"""A plan as data, as ``status.plan`` holds it, and read back from there. Bytes are bytes, a GPU each."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,16 +9,11 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import NVIDIA
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Alternative, Estimate, GroupPlacement, MemoryUse, Plan, PodPlacement, Rule
-from shardwise.domain.refusal import Attempt, Refusal
+from shardwise.explain.alternatives import telling
 from shardwise.explain.causes import cause
-from shardwise.explain.plans import telling
-from shardwise.explain.refusals import hint, refusal_message
 from shardwise.explain.rules import rule
 
 Document = dict[str, Any]
-
-LISTED_ALTERNATIVES: Final = 8
-"""Alternatives in a document: enough to explain, few enough for a status."""
 
 _DIGITS: Final = 12
 
@@ -40,9 +35,9 @@ def plan_document(plan: Plan) -> Document:
         "concurrency": plan.concurrency,
         "tight": plan.tight,
         "groups": [_group(group) for group in plan.groups],
-        "memory": _memory(plan.memory),
-        "estimate": _estimate(plan.estimate),
-        "alternatives": [_alternative(one) for one in telling(plan.alternatives, LISTED_ALTERNATIVES)],
+        "memory": memory_document(plan.memory),
+        "estimate": estimate_document(plan.estimate),
+        "alternatives": [alternative_document(one) for one in telling(plan)],
         "alternativesTotal": len(plan.alternatives),
         "notes": list(plan.notes),
     } | ({} if plan.resource == NVIDIA else {"resource": plan.resource})
@@ -80,16 +75,6 @@ def plan_from_document(document: Mapping[str, Any]) -> Plan:
     )
 
 
-def refusal_document(refusal: Refusal) -> Document:
-    """Give a refusal as JSON data."""
-    return {
-        "reason": refusal.reason.value,
-        "message": refusal_message(refusal),
-        "nearest": None if refusal.nearest is None else _attempt(refusal.nearest),
-        "hints": [hint(one) for one in refusal.hints],
-    }
-
-
 def demand_fingerprint(demand: Demand) -> str:
     """Name a demand by its content, so that a plan is kept until the demand changes: 12 hexadecimal digits."""
     return hashlib.sha256(repr(demand).encode()).hexdigest()[:_DIGITS]
@@ -112,7 +97,8 @@ def _read_pod(pod: Mapping[str, Any]) -> PodPlacement:
     return PodPlacement(int(pod["index"]), str(pod["node"]), str(pod["domain"]), int(pod["gpus"]), ranks)
 
 
-def _memory(use: MemoryUse) -> Document:
+def memory_document(use: MemoryUse) -> Document:
+    """Give the bytes on the fullest GPU."""
     return {
         "weights": use.weights,
         "kvCache": use.kv_cache,
@@ -124,15 +110,16 @@ def _memory(use: MemoryUse) -> Document:
     }
 
 
-def _estimate(estimate: Estimate) -> Document:
-    """Whole numbers: a status must not change by the last digit of a float."""
+def estimate_document(estimate: Estimate) -> Document:
+    """Give an estimate in whole numbers: a status must not change by the last digit of a float."""
     return {
         "microsecondsPerToken": round(estimate.seconds_per_token * 1e6),
         "tokensPerSecondPerGpu": round(estimate.tokens_per_second_per_gpu),
     }
 
 
-def _alternative(one: Alternative) -> Document:
+def alternative_document(one: Alternative) -> Document:
+    """Give a layout that lost, and why, in words."""
     return {
         "tensor": one.layout.tensor,
         "pipeline": one.layout.pipeline,
@@ -140,14 +127,4 @@ def _alternative(one: Alternative) -> Document:
         "product": one.product,
         "verdict": one.verdict.value,
         "reason": cause(one.cause),
-    }
-
-
-def _attempt(attempt: Attempt) -> Document:
-    return {
-        "tensor": attempt.layout.tensor,
-        "pipeline": attempt.layout.pipeline,
-        "expert": attempt.layout.expert,
-        "product": attempt.product,
-        "reason": cause(attempt.cause),
     }

@@ -3,12 +3,22 @@
 from collections.abc import Iterator
 from typing import Final
 
-from shardwise.domain.plan import Alternative, GroupPlacement, Plan, Verdict
-from shardwise.domain.units import gib, plural
+from shardwise.domain.layout import Layout
+from shardwise.domain.plan import Alternative, Estimate, GroupPlacement, Plan, PodPlacement, Verdict
+from shardwise.domain.refusal import Cause, MemoryShort
+from shardwise.domain.units import GIB, gib, plural
+from shardwise.explain.alternatives import grounds, rest, telling
 from shardwise.explain.causes import cause
+from shardwise.explain.layouts import LISTED, others
 from shardwise.explain.rules import rule
+from shardwise.explain.tables import aligned
 
-LISTED_ALTERNATIVES: Final = 5
+_MOST_PODS: Final = 16
+"""Pods whose ranks are said one by one: a group of two racks has no more."""
+
+_HEAD: Final = ("", "", "", "GPUs", "GiB a GPU", "ms a token", "tokens/s a GPU", "")
+_NUMBERS: Final = (3, 4, 5, 6)
+_NONE: Final = "–"
 
 
 def plan_message(plan: Plan) -> str:
@@ -16,32 +26,42 @@ def plan_message(plan: Plan) -> str:
     if not plan.groups:
         return f"{plan.layout} on {plan.product}, 0 replicas"
     tight = ", tight" if plan.tight else ""
-    return f"{plan.layout} on {_where(plan)}{tight}; {rule(plan.rule)}"
+    return f"{plan.layout} on {whereabouts(plan)}{tight}; {rule(plan.rule)}"
 
 
 def plan_text(plan: Plan, name: str) -> str:
-    """Say a plan at length: where, memory, the rule, and why the alternatives lost. No trailing newline."""
+    """Say a plan at length: the rule, memory, speed, where, and beside it the alternatives. No trailing newline."""
     return "\n".join(_lines(plan, name))
 
 
 def _lines(plan: Plan, name: str) -> Iterator[str]:
-    yield f"✓ `{name}`: {plan.layout} on {_where(plan)}"
-    yield f"  chosen   {rule(plan.rule)}"
+    yield f"✓ `{name}`: {plan.layout} on {whereabouts(plan)}"
+    yield f"  chosen   {rule(plan.rule)}{_grounds(plan)}"
     yield f"  memory   {_memory(plan)}"
     yield f"  serves   {plural(plan.concurrency, 'sequence')} of {plan.context_length} tokens"
-    yield f"  speed    about {plan.estimate.seconds_per_token * 1000:.1f} ms a token for one sequence (estimate)"
-    for group in plan.groups:
-        yield from _placement(group)
+    yield f"  speed    {_speed(plan)}"
+    yield from _section("placed", list(_placed(plan.groups)))
     yield from (f"  note     {note}" for note in plan.notes)
-    yield from _alternatives(plan.alternatives)
+    yield from _section("layouts", list(_side_by_side(plan)))
 
 
-def _where(plan: Plan) -> str:
+def _section(name: str, lines: list[str]) -> Iterator[str]:
+    for position, line in enumerate(lines):
+        yield f"  {name if position == 0 else '':<9}{line}"
+
+
+def whereabouts(plan: Plan) -> str:
+    """Say on how many GPUs of which product a plan lies, and on which nodes."""
     nodes = list(dict.fromkeys(pod.node for group in plan.groups for pod in group.pods))
-    shown = ", ".join(nodes[:LISTED_ALTERNATIVES])
-    more = f" and {len(nodes) - LISTED_ALTERNATIVES} others" if len(nodes) > LISTED_ALTERNATIVES else ""
+    shown = ", ".join(nodes[:LISTED]) + others(max(0, len(nodes) - LISTED))
     replicas = f", {plan.replicas} replicas" if plan.replicas != 1 else ""
-    return f"{plural(plan.gpus, plan.product, plan.product)}{replicas} ({shown}{more})"
+    return f"{plural(plan.gpus, plan.product, plan.product)}{replicas} ({shown})"
+
+
+def _grounds(plan: Plan) -> str:
+    """Say what the rule rests on, in numbers."""
+    simpler = grounds(plan)
+    return "" if simpler is None else f" ({simpler.layout}: {_brief(simpler.cause)})"
 
 
 def _memory(plan: Plan) -> str:
@@ -53,31 +73,71 @@ def _memory(plan: Plan) -> str:
     )
 
 
-def _placement(group: GroupPlacement) -> Iterator[str]:
-    for pod in group.pods:
-        ranks = f"rank {pod.ranks[0]}" if len(pod.ranks) == 1 else f"ranks {pod.ranks[0]}–{pod.ranks[-1]}"
-        domain = "" if pod.domain == pod.node else f", NVLink domain {pod.domain}"
-        yield f"  replica {group.replica}, pod {pod.index}: {ranks} on {pod.node}{domain}"
+def _speed(plan: Plan) -> str:
+    guess = plan.estimate
+    return (
+        f"about {guess.seconds_per_token * 1000:.1f} ms a token for one sequence, "
+        f"{guess.tokens_per_second_per_gpu:.0f} tokens a second and GPU for many (estimates)"
+    )
 
 
-def _alternatives(alternatives: tuple[Alternative, ...]) -> Iterator[str]:
-    shown = telling(alternatives, LISTED_ALTERNATIVES)
-    for position, one in enumerate(shown):
-        lead = "instead" if position == 0 else "       "
-        verdict = "" if one.verdict is Verdict.FITS else "refused: "
-        yield f"  {lead}  {one.layout!s:<11} {one.product}: {verdict}{cause(one.cause)}"
-    if len(alternatives) > len(shown):
-        yield f"           and {len(alternatives) - len(shown)} others"
+def _placed(groups: tuple[GroupPlacement, ...]) -> Iterator[str]:
+    pods = [(group, pod) for group in groups for pod in group.pods]
+    rows = [(_of(group, groups), *_pod(pod)) for group, pod in pods[:_MOST_PODS]]
+    yield from aligned(rows)
+    if len(pods) > _MOST_PODS:
+        yield f"and {plural(len(pods) - _MOST_PODS, 'pod')} more"
 
 
-def telling(alternatives: tuple[Alternative, ...], most: int) -> tuple[Alternative, ...]:
-    """Choose the alternatives that teach most: one of each kind of cause and product first, in the order given."""
-    seen: set[tuple[str, str]] = set()
-    first: list[Alternative] = []
-    rest: list[Alternative] = []
-    for one in alternatives:
-        kind = (type(one.cause).__name__, one.product)
-        (rest if kind in seen else first).append(one)
-        seen.add(kind)
-    kept = set(map(id, (first + rest)[:most]))
-    return tuple(one for one in alternatives if id(one) in kept)
+def _of(group: GroupPlacement, groups: tuple[GroupPlacement, ...]) -> str:
+    return f"replica {group.replica}" if len(groups) > 1 else ""
+
+
+def _pod(pod: PodPlacement) -> tuple[str, str, str]:
+    ranks = f"rank {pod.ranks[0]}" if len(pod.ranks) == 1 else f"ranks {pod.ranks[0]}–{pod.ranks[-1]}"
+    domain = "" if pod.domain == pod.node else f", NVLink domain {pod.domain}"
+    return f"pod {pod.index}", ranks, f"on {pod.node}{domain}"
+
+
+def _side_by_side(plan: Plan) -> Iterator[str]:
+    """Give the chosen layout and the telling alternatives as one table, so that their numbers stand side by side."""
+    shown = telling(plan)
+    if not shown:
+        return
+    several = any(one.product != plan.product for one in plan.alternatives)
+    chosen = _cells(plan.layout, plan.product if several else "", plan.memory.needed, plan.estimate)
+    rows = [_HEAD, ("→", *chosen, "chosen")]
+    rows += [("", *_row(one, several=several), _why(one)) for one in shown]
+    yield from aligned(rows, right=_NUMBERS)
+    left = rest(plan, shown)
+    if left:
+        counted = ", ".join(f"{count} {fate}" for fate, count in left)
+        yield f"and {plural(sum(count for _, count in left), 'other')}: {counted}"
+
+
+def _row(one: Alternative, *, several: bool) -> tuple[str, ...]:
+    needed = one.cause.needed if isinstance(one.cause, MemoryShort) else None
+    needed = one.memory.needed if one.memory is not None else needed
+    return _cells(one.layout, one.product if several else "", needed, one.estimate)
+
+
+def _cells(layout: Layout, product: str, needed: int | None, guess: Estimate | None) -> tuple[str, ...]:
+    return (
+        str(layout),
+        product,
+        str(layout.world_size),
+        _NONE if needed is None else f"{needed / GIB:.1f}",
+        _NONE if guess is None else f"{guess.seconds_per_token * 1000:.1f}",
+        _NONE if guess is None else f"{guess.tokens_per_second_per_gpu:.0f}",
+    )
+
+
+def _why(one: Alternative) -> str:
+    return _brief(one.cause) if one.verdict is Verdict.FITS else f"refused: {_brief(one.cause)}"
+
+
+def _brief(why: Cause) -> str:
+    """Leave out of a cause what stands beside it."""
+    if isinstance(why, MemoryShort):
+        return f"{gib(why.needed - why.budget)} short of {gib(why.budget)} a GPU"
+    return cause(why)

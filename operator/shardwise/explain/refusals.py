@@ -3,46 +3,29 @@
 from collections.abc import Iterator
 from typing import Final
 
-from shardwise.domain.refusal import (
-    Attempt,
-    BlockSplit,
-    Hint,
-    NoExperts,
-    NotDivisible,
-    NotPinned,
-    OverBudget,
-    PipelineUnsupported,
-    Refusal,
-    TooManyStages,
-)
-from shardwise.domain.units import plural
+from shardwise.domain.refusal import Asked, Attempt, Cause, DomainTooSmall, MemoryShort, NoRoom, OverBudget, Refusal
+from shardwise.domain.units import gib, plural
 from shardwise.explain.causes import cause
+from shardwise.explain.derivation import Clause, derive
+from shardwise.explain.hints import hint
+from shardwise.explain.layouts import LISTED, listed, others
 
 MOST_MESSAGE: Final = 1024
 """A condition's message stays within this many characters."""
 
-_LISTED: Final = 5
+_PLURALS: Final = {"has": "have", "is": "are", "lacks": "lack", "does": "do", "reports": "report", "shares": "share"}
 
-_OF_ANY_PRODUCT: Final = (
-    NotDivisible,
-    BlockSplit,
-    NoExperts,
-    TooManyStages,
-    PipelineUnsupported,
-    OverBudget,
-    NotPinned,
-)
-"""Causes that hold whatever the GPUs are."""
+_HINTS_IN_MESSAGE: Final = 2
 
 
 def refusal_message(refusal: Refusal) -> str:
     """Say a refusal in one line of at most 1 KiB."""
-    parts = [_headline(refusal)]
+    parts = [refusal_headline(refusal)]
     if refusal.nearest is not None:
-        parts.append(f"nearest {_attempt(refusal.nearest)}")
+        parts.append(f"nearest {attempt_text(refusal.nearest)}")
     if refusal.excluded:
-        parts.append(_excluded(refusal))
-    parts.extend(f"hint: {hint(one)}" for one in refusal.hints[:2])
+        parts.append(f"of {plural(refusal.nodes, 'node')} left out: {_excluded(refusal)}")
+    parts.extend(f"hint: {hint(one)}" for one in refusal.hints[:_HINTS_IN_MESSAGE])
     message = "; ".join(parts)
     return message if len(message) <= MOST_MESSAGE else message[: MOST_MESSAGE - 1] + "…"
 
@@ -52,63 +35,100 @@ def refusal_text(refusal: Refusal, name: str) -> str:
     return "\n".join(_lines(refusal, name))
 
 
-def hint(one: Hint) -> str:
-    """Say a hint: the exact field and value, and the layout the planner then found."""
-    value = "without" if one.value == "unset" else "with"
-    setting = f"`{one.field}`" if one.value == "unset" else f"`{one.field}: {one.value}`"
-    return f"{value} {setting}, {one.layout} fits on {one.product}"
+def clause_text(clause: Clause) -> str:
+    """Say which layouts a cause covers, and why they cannot be used."""
+    why = clause.closest.cause
+    said = None if len(clause.layouts) == 1 else _of_all(why)
+    return f"{listed(clause.layouts)}: {cause(why)}" if said is None else f"{listed(clause.layouts)} {said}"
 
 
-def _headline(refusal: Refusal) -> str:
-    if refusal.detail:
-        return refusal.detail
+def _of_all(why: Cause) -> str | None:
+    """Say what the nearest miss proves of every layout that shares its kind of cause; ``None`` where it is the same."""
+    match why:
+        case MemoryShort(product=product, budget=budget):
+            return f"need more than the {gib(budget)} of each {product}"
+        case OverBudget(needed, budget, replicas):
+            each = f" for {replicas} replicas" if replicas > 1 else ""
+            return f"need {needed} GPUs or more{each}, `spec.gpuBudget.total` allows {budget}"
+        case DomainTooSmall(product=product, largest=largest, usable=usable, nodes=nodes):
+            where = f" on {usable} of {nodes} nodes" if nodes > 1 else ""
+            return f"exceed the largest NVLink domain of {product}, {plural(largest, 'GPU')}{where}"
+        case NoRoom(product=product, free=0):
+            return f"find no room, no {product} is free"
+        case NoRoom(product=product, wanted=wanted, slots=slots, free=free):
+            lack = "find no room" if slots < wanted else "cannot be placed together"
+            return f"{lack} on the {free} free {product}"
+        case _:
+            return None
+
+
+def closest_text(clause: Clause) -> str | None:
+    """Say how near the nearest layout of a cause came; ``None`` where the clause has said it."""
+    if len(clause.layouts) == 1 or not isinstance(clause.closest.cause, MemoryShort | NoRoom):
+        return None
+    return f"nearest {clause.closest.layout}: {cause(clause.closest.cause)}"
+
+
+def refusal_headline(refusal: Refusal) -> str:
+    """Say in one clause what there is too little of."""
+    if not refusal.nodes:
+        return "there are no nodes"
     if not refusal.attempts:
-        return f"none of {plural(refusal.nodes, 'node')} may be used"
+        return f"0 of {plural(refusal.nodes, 'node')} may be used"
     wait = "waiting for GPUs: " if refusal.waits else ""
     return f"{wait}no layout fits on {plural(refusal.free_gpus, 'free GPU')}"
 
 
 def _lines(refusal: Refusal, name: str) -> Iterator[str]:
-    yield f"× no placement for `{name}`: {_headline(refusal)}"
-    lead = "╰─▶ Because"
-    for attempts in _by_cause(refusal.attempts):
-        yield f"{lead} {_group(attempts)}"
-        lead = "    And because"
-    if refusal.attempts:
-        yield "    So no layout fits"
-    if refusal.excluded:
-        yield f"nodes: {_excluded(refusal)}"
+    yield f"× no placement for `{name}`: {refusal_headline(refusal)}"
+    yield from _derivation(refusal)
+    if refusal.asked is not None:
+        yield f"asked: {_asked(refusal.asked)}"
+    if refusal.nodes:
+        yield f"nodes: {_nodes(refusal)}"
     yield from (f"hint: {hint(one)}" for one in refusal.hints)
 
 
-def _by_cause(attempts: tuple[Attempt, ...]) -> list[list[Attempt]]:
-    """Group attempts of one kind of cause: by product where the product is part of it, over all products where not."""
-    kinds: dict[tuple[str, str], list[Attempt]] = {}
-    for attempt in attempts:
-        product = "" if isinstance(attempt.cause, _OF_ANY_PRODUCT) else attempt.product
-        kinds.setdefault((product, type(attempt.cause).__name__), []).append(attempt)
-    return list(kinds.values())
+def _derivation(refusal: Refusal) -> Iterator[str]:
+    lead = "╰─▶ Because"
+    for clause in derive(refusal):
+        yield f"{lead} {clause_text(clause)}"
+        nearest = closest_text(clause)
+        if nearest is not None:
+            yield f"        {nearest}"
+        lead = "    And because"
+    if refusal.attempts:
+        yield "    So no layout fits"
 
 
-def _group(attempts: list[Attempt]) -> str:
-    """Say the cause of the closest, and which layouts share its kind."""
-    layouts = list(dict.fromkeys(str(one.layout) for one in attempts))
-    more = f" and {len(layouts) - _LISTED} others" if len(layouts) > _LISTED else ""
-    closest = min(attempts, key=_shortfall)
-    example = "" if len(layouts) == 1 else f"{closest.layout}: "
-    where = "" if isinstance(closest.cause, _OF_ANY_PRODUCT) else f" on {closest.product}"
-    return f"{example}{cause(closest.cause)}: this rules out {', '.join(layouts[:_LISTED])}{more}{where}"
+def _asked(asked: Asked) -> str:
+    replicas = f"{asked.replicas} replicas of " if asked.replicas != 1 else ""
+    sequences = plural(asked.concurrency, "sequence")
+    return f"{replicas}{sequences} of {asked.context_length} tokens, {plural(asked.gpu_budget, 'GPU')} at most"
 
 
-def _shortfall(attempt: Attempt) -> tuple[float, int]:
-    needed = getattr(attempt.cause, "needed", 0)
-    return needed, attempt.layout.world_size
+def _nodes(refusal: Refusal) -> str:
+    usable = sum(pool.nodes for pool in refusal.pools)
+    pools = (f"{pool.gpus} {pool.product}, {pool.free} free" for pool in refusal.pools)
+    parts = [f"{usable} of {refusal.nodes} usable", *pools]
+    if refusal.excluded:
+        parts.append(f"left out: {_excluded(refusal)}")
+    return "; ".join(parts)
 
 
-def _attempt(attempt: Attempt) -> str:
+def attempt_text(attempt: Attempt) -> str:
+    """Say why one layout on one product cannot be used."""
     return f"{attempt.layout} on {attempt.product}: {cause(attempt.cause)}"
 
 
 def _excluded(refusal: Refusal) -> str:
-    counted = ", ".join(f"{count} {reason}" for reason, count in refusal.excluded)
-    return f"{refusal.nodes} in all, left out: {counted}"
+    """Say the commonest reasons first."""
+    counted = sorted(refusal.excluded, key=lambda reason: (-reason[1], reason[0]))
+    shown = ", ".join(f"{count} {_of_many(reason) if count > 1 else reason}" for reason, count in counted[:LISTED])
+    return shown + others(sum(count for _, count in counted[LISTED:]))
+
+
+def _of_many(reason: str) -> str:
+    """Say of several nodes what a reason says of one."""
+    verb, _, what = reason.partition(" ")
+    return f"{_PLURALS.get(verb, verb)} {what.replace('its ', 'their ')}"

@@ -63,11 +63,11 @@ def has_experts(model: ModelFacts) -> bool:
     return any(weight.experts is not None for layer in model.kinds for weight in layer.weights)
 
 
-def _dealt(model: ModelFacts) -> Iterator[Weight]:
-    for layer in model.kinds:
-        yield from layer.weights
-    yield from model.embedding
-    yield from model.head
+@lru_cache(maxsize=1024)
+def _dealt(model: ModelFacts) -> tuple[Weight, ...]:
+    """Give the different weights that a tensor group deals out, in the order of the model."""
+    layers = (weight for layer in model.kinds for weight in layer.weights)
+    return tuple(dict.fromkeys((*layers, *model.embedding, *model.head)))
 
 
 def _pipeline(model: ModelFacts, engine: EngineName, pipeline: int) -> Cause | None:
@@ -80,10 +80,9 @@ def _pipeline(model: ModelFacts, engine: EngineName, pipeline: int) -> Cause | N
 
 def _tensor_causes(model: ModelFacts, rules: EngineRules, layout: Layout) -> Iterator[Cause]:
     """Whole units first: a message about heads says more than one about the blocks they are stored in."""
-    weights = tuple(dict.fromkeys(_dealt(model)))
-    for weight in weights:
+    for weight in _dealt(model):
         yield from _units(weight, rules, layout)
-    for weight in weights:
+    for weight in _dealt(model):
         yield from _blocks(weight, model, rules, layout)
 
 

@@ -61,14 +61,24 @@ class Pool:
     def shapes(self) -> Mapping[str, Shapes]:
         """How many domains have which free GPUs, by bounding place; large fleets have few shapes. Worked out once."""
         found: dict[str, Counter[Shape]] = {}
-        for bound, nodes in self.domains:
-            found.setdefault(bound, Counter())[shape_of(nodes)] += 1
+        bounds = (bound for bound, _ in self.domains)
+        for (bound, shape), count in Counter(zip(bounds, self.domain_shapes, strict=True)).items():
+            found.setdefault(bound, Counter())[shape] = count
         return found
+
+    @cached_property
+    def domain_shapes(self) -> tuple[Shape, ...]:
+        """The free GPUs of each domain's nodes, in the order of the domains. Worked out once."""
+        return tuple(shape_of(nodes) for _, nodes in self.domains)
 
     @cached_property
     def largest_domain(self) -> list[Node]:
         """The usable nodes of the NVLink domain with the most GPUs, whether free or not. Worked out once."""
-        return max((nodes for _, nodes in self.domains), key=lambda nodes: sum(node.gpus for node in nodes))
+        return max((nodes for _, nodes in self.domains), key=_gpus)
+
+
+def _gpus(nodes: Sequence[Node]) -> int:
+    return nodes[0].gpus if len(nodes) == 1 else sum(node.gpus for node in nodes)
 
 
 def shape_of(nodes: Sequence[Node]) -> Shape:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from shardwise.domain.fleet import Node
-from shardwise.planner.pools import Pool, Shape, shape_of
+from shardwise.planner.pools import Pool, Shape
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +38,7 @@ class Rooms:
         self._taken: dict[str, int] = {}
         self.levels: list[dict[tuple[str, ...], Scope]] = [{} for _ in range(_height(pool) + 1)]
         self.nodes = [nodes for _, nodes in pool.domains]
-        self.shapes = [shape_of(nodes) for nodes in self.nodes]
+        self.shapes = list(pool.domain_shapes)
         self._scopes: list[tuple[Scope, ...]] = []
         known: dict[tuple[str, ...], tuple[Scope, ...]] = {}
         for number, ((bound, nodes), shape) in enumerate(zip(pool.domains, self.shapes, strict=True)):

@@ -1,6 +1,6 @@
 """Enumerate, refuse, place, choose: the search for one demand, with every layout's fate recorded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -27,19 +27,31 @@ class Solution:
     refused: tuple[Attempt, ...]
 
 
-def solve(demand: Demand, pools: Eligible) -> Solution:
+def solve(demand: Demand, surveyed: Iterable["Surveyed"]) -> Solution:
     """Search all pools. The plan is the most preferred candidate that can be placed."""
     candidates: list[Candidate] = []
     refused: list[Attempt] = []
-    for pool in pools.pools:
-        facts = _PoolFacts(_joined_for(demand, pool))
+    for facts in surveyed:
         for layout in layouts(demand, facts.pool):
             judged = _judge(demand, facts, layout)
             if isinstance(judged, Candidate):
                 candidates.append(judged)
             else:
-                refused.append(Attempt(layout, pool.product, judged))
+                refused.append(Attempt(layout, facts.pool.product, judged))
     return _choose(demand, candidates, refused)
+
+
+def fitting(demand: Demand, surveyed: Iterable["Surveyed"]) -> Iterator[tuple[Layout, Pool]]:
+    """Give the layouts nothing rules out, in the order they are tried; whether they can be placed is left open."""
+    for facts in surveyed:
+        for layout in layouts(demand, facts.pool):
+            if isinstance(_ruled_out(demand, facts, layout), MemoryUse):
+                yield layout, facts.pool
+
+
+def fits(demand: Demand, surveyed: Iterable["Surveyed"]) -> bool:
+    """Tell whether there is a plan: as :func:`solve` would, without choosing the best."""
+    return any(place(demand, pool, layout) is not None for layout, pool in fitting(demand, surveyed))
 
 
 def _choose(demand: Demand, candidates: list[Candidate], refused: list[Attempt]) -> Solution:
@@ -85,7 +97,7 @@ def _joined_for(demand: Demand, pool: Pool) -> Pool:
     return replace(pool, joined=True) if pinned is not None and pinned > largest_domain(pool) else pool
 
 
-class _PoolFacts:
+class Surveyed:
     """A pool with what the search asks of it again and again, worked out once."""
 
     def __init__(self, pool: Pool) -> None:
@@ -97,8 +109,21 @@ class _PoolFacts:
         self.slots = cache(lambda tensor: stage_slots(counted, tensor))
 
 
-def _judge(demand: Demand, facts: _PoolFacts, layout: Layout) -> Candidate | Cause:
-    """Give a candidate, or the one cause that rules the layout out: by law, by budget, by memory, then by room."""
+def survey(demand: Demand, pools: Eligible) -> tuple[Surveyed, ...]:
+    """Work the pools' facts out, for one search or many of demands that pin the same tensor degree. O(nodes)."""
+    return tuple(Surveyed(_joined_for(demand, pool)) for pool in pools.pools)
+
+
+def _judge(demand: Demand, facts: Surveyed, layout: Layout) -> Candidate | Cause:
+    """Give a candidate, or the one cause that rules the layout out."""
+    found = _ruled_out(demand, facts, layout)
+    if not isinstance(found, MemoryUse):
+        return found
+    return Candidate(layout, facts.pool, found, estimate(demand, layout, _links(facts, layout), found))
+
+
+def _ruled_out(demand: Demand, facts: Surveyed, layout: Layout) -> Cause | MemoryUse:
+    """Give what rules a layout out: law, budget, memory, then room; where nothing does, the memory it needs."""
     broken = illegal(demand.model, demand.engine, layout)
     if broken is not None:
         return broken
@@ -107,10 +132,7 @@ def _judge(demand: Demand, facts: _PoolFacts, layout: Layout) -> Candidate | Cau
     use = memory_use(demand, layout, facts.pool.memory)
     if use.slack < 0:
         return _memory_short(facts.pool, use)
-    crowded = _crowded(demand, facts, layout)
-    if crowded is not None:
-        return crowded
-    return Candidate(layout, facts.pool, use, estimate(demand, layout, _links(facts, layout), use))
+    return _crowded(demand, facts, layout) or use
 
 
 def _memory_short(pool: Pool, use: MemoryUse) -> MemoryShort:
@@ -118,7 +140,7 @@ def _memory_short(pool: Pool, use: MemoryUse) -> MemoryShort:
     return MemoryShort(pool.product, use.needed, use.budget, use.weights, use.kv_cache, other)
 
 
-def _crowded(demand: Demand, facts: _PoolFacts, layout: Layout) -> Cause | None:
+def _crowded(demand: Demand, facts: Surveyed, layout: Layout) -> Cause | None:
     """Count before placing: cheap, and enough to rule out most layouts."""
     if layout.tensor > facts.largest_domain:
         usable, nodes = nodes_of_largest_domain(facts.pool)
@@ -141,7 +163,7 @@ def _no_room(demand: Demand, candidate: Candidate) -> NoRoom:
     return NoRoom(pool.product, wanted, found, layout.tensor, free, demand.within)
 
 
-def _links(facts: _PoolFacts, layout: Layout) -> Links:
+def _links(facts: Surveyed, layout: Layout) -> Links:
     kind = facts.pool.kind
     domain = facts.largest_domain if kind.rack and not facts.pool.joined else facts.node_gpus
     on_nvlink = kind.nvlink is not None and layout.tensor <= domain

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import sub
 
 from shardwise.domain.engine import EngineName
 from shardwise.domain.model import ModelFacts
@@ -40,10 +41,20 @@ def layers_per_stage(engine: EngineName, layers: int, pipeline: int) -> tuple[in
 def stages_of(model: ModelFacts, engine: EngineName, pipeline: int) -> tuple[tuple[Stage, int], ...]:
     """Give the different stages of a pipeline, each with how many there are of it."""
     counted: Counter[Stage] = Counter()
-    start = 0
+    before, start = _kinds_before(model), 0
     for index, count in enumerate(layers_per_stage(engine, len(model.order), pipeline)):
-        kinds = Counter(model.order[start : start + count])
-        layers = tuple(kinds[kind] for kind in range(len(model.kinds)))
+        layers = tuple(map(sub, before[start + count], before[start]))
         counted[Stage(layers, index == 0, index == pipeline - 1)] += 1
         start += count
     return tuple(counted.items())
+
+
+@lru_cache(maxsize=1024)
+def _kinds_before(model: ModelFacts) -> tuple[tuple[int, ...], ...]:
+    """Count the layers of each kind before each layer, and in all: what any run of layers holds is a difference."""
+    counts = [0] * len(model.kinds)
+    found = [tuple(counts)]
+    for kind in model.order:
+        counts[kind] += 1
+        found.append(tuple(counts))
+    return tuple(found)

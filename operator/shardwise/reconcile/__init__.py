@@ -7,6 +7,7 @@ next decision sees the outcome and goes on from there.
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
 from shardwise.reconcile.decide import Invalid, decide, decide_invalid
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
+from shardwise.reconcile.standing import standing_of
 
 __all__ = [
     "Action",
@@ -22,4 +23,5 @@ __all__ = [
     "decide_invalid",
     "see_companions",
     "see_pod",
+    "standing_of",
 ]

@@ -124,7 +124,7 @@ def _over_budget(demand: Demand, plan: Plan, needed: int, outcome: Plan | Refusa
     """Refuse replicas the budget does not allow; the hint is given where the fleet has room for them."""
     cause = OverBudget(needed, demand.gpu_budget, demand.replicas)
     attempt = Attempt(plan.layout, plan.product, cause)
-    hint = Hint("spec.gpuBudget.total", str(needed), plan.layout, plan.product)
+    hint = Hint("spec.gpuBudget.total", needed, plan.layout, plan.product, gpus=needed)
     return Refusal(
         reason=RefusalReason.BUDGET_SHORT,
         waits=False,

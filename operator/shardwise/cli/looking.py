@@ -1,0 +1,71 @@
+"""The options by which a command is told what to look at: files, or a cluster; and how nodes are read."""
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shardwise.cli.configuration import read_site
+from shardwise.cli.live import Context, read_live
+from shardwise.cli.snapshot import Snapshot, read_snapshot
+from shardwise.domain.site import Site
+
+kubeconfig_option = click.option(
+    "--kubeconfig", type=click.Path(path_type=Path, dir_okay=False), help="Default: the usual places."
+)
+context_option = click.option("--context", help="Context of the kubeconfig; default: its current one.")
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The operator configuration: how nodes are read and pods are started. See docs/configuration.md.",
+)
+_fleet_option = click.option(
+    "--fleet",
+    "fleets",
+    multiple=True,
+    help="Output of `kubectl get nodes,pods,shardedmodels -A -o yaml` (or json); nodes alone will do. May be repeated. "
+    "Default: the cluster of the current context.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What to look at: the files given, else the cluster of a context. ``site`` is the operator's configuration."""
+
+    fleets: tuple[str, ...]
+    cluster: Context
+    site: Site
+
+    def snapshot(self) -> Snapshot:
+        """Look, once. Raises ``WrongInput`` for files, and ``ClusterError`` for a cluster, that do not let us."""
+        site = self.site.fleet
+        snapshot = read_snapshot(self.fleets, site) if self.fleets else read_live(self.cluster, site)
+        # What was read stays until the end. Looked through by the garbage collector again and again, the documents of
+        # 5,000 nodes take a third of the time that planning many objects takes (benchmarks/plan.py).
+        gc.freeze()
+        return snapshot
+
+
+def looking(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options above, as one argument ``look``."""
+
+    @_fleet_option
+    @kubeconfig_option
+    @context_option
+    @config_option
+    @wraps(command)
+    def with_look(
+        *,
+        fleets: tuple[str, ...],
+        kubeconfig: Path | None,
+        context: str | None,
+        config: Path | None,
+        **others: Any,  # noqa: ANN401 - the command's own
+    ) -> None:
+        command(look=Look(fleets, Context(kubeconfig, context), read_site(config)), **others)
+
+    return with_look

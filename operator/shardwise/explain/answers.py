@@ -1,0 +1,101 @@
+"""Answers as data: all that is said at length, with the numbers it is said from. What ``-o json`` prints.
+
+A screen can be drawn from it alone: ranges of layouts instead of lists, every cause with its kind and numbers.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from shardwise.domain.layout import Layout
+from shardwise.domain.plan import Alternative, Plan
+from shardwise.domain.refusal import Attempt, Refusal
+from shardwise.explain.alternatives import grounds, rest, telling
+from shardwise.explain.causes import cause, numbers
+from shardwise.explain.derivation import Clause, derive
+from shardwise.explain.documents import alternative_document, estimate_document, memory_document, plan_document
+from shardwise.explain.hints import hint_document
+from shardwise.explain.layouts import ranges
+from shardwise.explain.refusals import clause_text, refusal_message
+
+Document = dict[str, Any]
+
+
+def plan_answer(plan: Plan) -> Document:
+    """Give a plan as JSON data: what the status holds, and each alternative with its cause, memory and speed."""
+    shown, simpler = telling(plan), grounds(plan)
+    return plan_document(plan) | {
+        "grounds": None if simpler is None else _alternative(simpler),
+        "alternatives": [_alternative(one) for one in shown],
+        "others": [{"fate": fate, "count": count} for fate, count in rest(plan, shown)],
+    }
+
+
+def refusal_answer(refusal: Refusal) -> Document:
+    """Give a refusal as JSON data: the derivation with its numbers, the nearest miss, the nodes, and the hints."""
+    asked = refusal.asked
+    return {
+        "reason": refusal.reason.value,
+        "message": refusal_message(refusal),
+        "waits": refusal.waits,
+        "asked": None if asked is None else {_CAMEL[name]: value for name, value in asdict(asked).items()},
+        "derivation": [_clause(clause) for clause in derive(refusal)],
+        "nearest": None if refusal.nearest is None else _attempt(refusal.nearest),
+        "nodes": _nodes(refusal),
+        "hints": [hint_document(one) for one in refusal.hints],
+    }
+
+
+_CAMEL = {
+    "replicas": "replicas",
+    "gpu_budget": "gpuBudget",
+    "context_length": "contextLength",
+    "concurrency": "concurrency",
+}
+
+
+def _alternative(one: Alternative) -> Document:
+    return alternative_document(one) | {
+        "worldSize": one.layout.world_size,
+        "cause": numbers(one.cause),
+        "memory": None if one.memory is None else memory_document(one.memory),
+        "estimate": None if one.estimate is None else estimate_document(one.estimate),
+    }
+
+
+def _clause(clause: Clause) -> Document:
+    return {
+        "kind": clause.kind,
+        "product": clause.product,
+        "text": clause_text(clause),
+        "count": len(clause.layouts),
+        "layouts": _ranges(clause.layouts),
+        "nearest": _attempt(clause.closest),
+    }
+
+
+def _ranges(layouts: Iterable[Layout]) -> list[Document]:
+    return [
+        {"tensor": one.tensor, "expert": one.expert, "pipelineFrom": one.first, "pipelineTo": one.last}
+        for one in ranges(layouts)
+    ]
+
+
+def _attempt(attempt: Attempt) -> Document:
+    return {
+        "tensor": attempt.layout.tensor,
+        "pipeline": attempt.layout.pipeline,
+        "expert": attempt.layout.expert,
+        "product": attempt.product,
+        "reason": cause(attempt.cause),
+        "cause": numbers(attempt.cause),
+    }
+
+
+def _nodes(refusal: Refusal) -> Document:
+    return {
+        "total": refusal.nodes,
+        "usable": [asdict(pool) for pool in refusal.pools],
+        "freeGpus": refusal.free_gpus,
+        "excluded": [{"reason": reason, "count": count} for reason, count in refusal.excluded],
+    }

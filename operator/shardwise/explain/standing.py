@@ -1,0 +1,158 @@
+"""Where an object stands, in words and as data."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from shardwise.domain.plan import Plan
+from shardwise.domain.refusal import Refusal
+from shardwise.domain.standing import GroupStanding, PodStanding, Standing
+from shardwise.domain.units import plural
+from shardwise.explain.answers import plan_answer, refusal_answer
+from shardwise.explain.causes import cause
+from shardwise.explain.layouts import LISTED, others
+from shardwise.explain.plans import plan_text, whereabouts
+from shardwise.explain.refusals import attempt_text, refusal_headline, refusal_text
+
+_STICKY = "it stays: a plan changes when the object does, or when it cannot be carried out any more"
+
+
+def standing_text(standing: Standing, name: str) -> str:
+    """Say where an object stands, at length. No trailing newline."""
+    return "\n".join(_lines(standing, name))
+
+
+def standing_answer(standing: Standing) -> dict[str, Any]:
+    """Give where an object stands as JSON data."""
+    planned = standing.planned
+    return {
+        "generation": standing.generation,
+        "observedGeneration": standing.observed,
+        "paused": standing.paused,
+        "planned": None if planned is None else plan_answer(_with_alternatives(standing, planned)),
+        "plannedAt": standing.planned_at,
+        "kept": standing.kept,
+        "sameToday": standing.same_today,
+        "changed": standing.changed,
+        "lostNodes": [{"node": node, "reason": reason} for node, reason in standing.lost],
+        "next": _answer(standing.next),
+        "today": _answer(standing.today),
+        "notes": [said for _, said in _news(standing)],
+        "nextBecause": "" if planned is None else _next(standing, planned),
+        "groups": [_group_answer(group) for group in standing.groups],
+    }
+
+
+def _lines(standing: Standing, name: str) -> Iterator[str]:
+    """Give the plan in the status first, or what there is instead of one; then what is to be said of it."""
+    if standing.planned is not None:
+        yield plan_text(_with_alternatives(standing, standing.planned), name)
+    else:
+        yield _outcome(standing.next, name)
+    for label, said in _news(standing):
+        yield f"  {label:<9}{said}"
+    for position, group in enumerate(standing.groups):
+        yield f"  {'groups' if position == 0 else '':<9}{_group(group)}"
+    if standing.planned is not None:
+        yield f"  next     {_next(standing, standing.planned)}"
+        if not standing.kept:
+            yield _outcome(standing.next, name)
+
+
+def _outcome(outcome: Plan | Refusal, name: str) -> str:
+    return plan_text(outcome, name) if isinstance(outcome, Plan) else refusal_text(outcome, name)
+
+
+def _answer(outcome: Plan | Refusal) -> dict[str, Any]:
+    if isinstance(outcome, Plan):
+        return {"fits": True, "plan": plan_answer(outcome)}
+    return {"fits": False, "refusal": refusal_answer(outcome)}
+
+
+def _with_alternatives(standing: Standing, planned: Plan) -> Plan:
+    """Give the plan with its alternatives, which no status holds, where it would be made the same today."""
+    return standing.today if standing.same_today and isinstance(standing.today, Plan) else planned
+
+
+def _news(standing: Standing) -> Iterator[tuple[str, str]]:
+    """Give what is to be said of a plan besides, each with its label."""
+    if standing.paused:
+        yield "paused", "the annotation `shardwise.dev/paused` holds everything as it is"
+    if standing.observed < 0:
+        yield "status", "no operator has seen this object yet"
+    elif standing.observed < standing.generation:
+        yield "status", f"the operator has seen generation {standing.observed}, this is {standing.generation}"
+    if standing.planned is None:
+        return
+    if standing.planned_at:
+        yield "planned", standing.planned_at
+    yield "today", _today(standing, standing.planned)
+
+
+def _today(standing: Standing, planned: Plan) -> str:
+    """Say whether the same would be planned today, and if not, why."""
+    if standing.same_today:
+        return "the same would be planned"
+    if isinstance(standing.today, Refusal):
+        nearest = standing.today.nearest
+        because = "" if nearest is None else f"; {attempt_text(nearest)}"
+        return f"it would be refused, {refusal_headline(standing.today)}{because}"
+    made = f"{standing.today.layout} on {whereabouts(standing.today)} would be planned"
+    if standing.changed or standing.today.replicas != planned.replicas:
+        return f"{made}: the object has changed"
+    if (standing.today.layout, standing.today.product) == (planned.layout, planned.product):
+        return f"{made}: other GPUs are free"
+    return f"{made}; {planned.layout} on {planned.product} {_why_not(planned, standing.today)}"
+
+
+def _why_not(planned: Plan, today: Plan) -> str:
+    wanted = (planned.layout, planned.product)
+    found = (cause(one.cause) for one in today.alternatives if (one.layout, one.product) == wanted)
+    return next(found, "is not among what may be used")
+
+
+def _next(standing: Standing, planned: Plan) -> str:
+    if standing.kept:
+        return _STICKY
+    because = _moved_by(standing, planned)
+    if isinstance(standing.next, Refusal):
+        return f"{because}, and there is no plan for that"
+    return f"{because}: {standing.next.layout} on {whereabouts(standing.next)} takes its place"
+
+
+def _moved_by(standing: Standing, planned: Plan) -> str:
+    """Say why a plan does not stay."""
+    if standing.changed:
+        return "the object asks for something else"
+    if standing.lost:
+        nodes = [f"{node} {reason}" for node, reason in standing.lost]
+        return ", ".join(nodes[:LISTED]) + others(max(0, len(nodes) - LISTED))
+    return f"the object asks for other than {plural(planned.replicas, 'replica')}"
+
+
+def _group(group: GroupStanding) -> str:
+    since = f" since {group.since}" if group.since else ""
+    failed = f", {plural(group.failures, 'failure')} in a row" if group.failures else ""
+    state = f"replica {group.replica}: {group.state}{since}, attempt {group.attempt}{failed}"
+    waits = "".join(f"; {_pod(pod)}" for pod in group.waiting[:LISTED]) + others(max(0, len(group.waiting) - LISTED))
+    told = not group.message or any(pod.waits_for in group.message for pod in group.waiting)
+    message = "" if told else f"; {group.message}"
+    return f"{state}, {group.ready} of {plural(group.pods, 'pod')} ready{waits}{message}"
+
+
+def _pod(pod: PodStanding) -> str:
+    where = f" on {pod.node}" if pod.node else ""
+    return f"pod {pod.index}{where}: {pod.waits_for}"
+
+
+def _group_answer(group: GroupStanding) -> dict[str, Any]:
+    return {
+        "replica": group.replica,
+        "state": group.state,
+        "since": group.since,
+        "attempt": group.attempt,
+        "failures": group.failures,
+        "message": group.message,
+        "readyPods": group.ready,
+        "pods": group.pods,
+        "waiting": [{"index": pod.index, "node": pod.node, "waitsFor": pod.waits_for} for pod in group.waiting],
+    }

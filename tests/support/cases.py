@@ -1,0 +1,125 @@
+"""Demands and fleets whose plans and refusals, taken together, say everything there is to say."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tests.support.fleets import B200, H100, H200, L40S, T4, UNKNOWN, a_fleet, a_node, gb200_rack, h100s, h200s, l40s
+from tests.support.models import (
+    KIMI_K2,
+    LLAMA_8B,
+    LLAMA_70B,
+    LLAMA_405B,
+    QWEN_235B_FP8,
+    R1,
+    Objective,
+    a_demand,
+    facts,
+    pinned,
+)
+
+from shardwise.domain.demand import Demand
+from shardwise.domain.engine import EngineName
+from shardwise.domain.fleet import Exclusion, Fleet, Taint
+
+Case = tuple[Demand, Fleet]
+
+ML = Taint("team", "ml", "NoSchedule")
+RACKS = a_fleet(a_node("a", labels={"rack": "1", "zone": "z"}), a_node("b", labels={"rack": "2", "zone": "z"}))
+
+
+def in_levels(fleet: Fleet, *levels: str) -> Fleet:
+    """Give a fleet whose nodes have a place at each level, by the label of that name."""
+    nodes = (replace(node, places=tuple(dict(node.labels).get(level, "") for level in levels)) for node in fleet.nodes)
+    return replace(fleet, nodes=tuple(nodes), levels=levels)
+
+
+PLANNED: Mapping[str, Case] = {
+    "one GPU": (a_demand(LLAMA_8B), a_fleet(h100s(1))),
+    "tensor in a node": (a_demand(LLAMA_70B), a_fleet(h100s(1))),
+    "for latency": (a_demand(LLAMA_70B, objective=Objective.LATENCY), a_fleet(h100s(1))),
+    "for throughput": (a_demand(LLAMA_70B, objective=Objective.THROUGHPUT), a_fleet(h100s(1))),
+    "tight": (a_demand(LLAMA_70B, budget=2), a_fleet(h100s(1))),
+    "over PCIe": (a_demand(LLAMA_70B), a_fleet(l40s(1))),
+    "two nodes": (a_demand(LLAMA_405B, budget=16), a_fleet(h100s(2))),
+    "across trays": (a_demand(R1), a_fleet(gb200_rack(2))),
+    "three replicas": (a_demand(LLAMA_8B, replicas=3), a_fleet(h100s(1))),
+    "more pods than are told": (a_demand(LLAMA_8B, replicas=20, budget=20), a_fleet(h100s(3))),
+    "no replicas": (a_demand(LLAMA_8B, replicas=0), a_fleet(h100s(1))),
+    "pinned": (a_demand(LLAMA_70B, pins=pinned(2, 4)), a_fleet(h100s(1))),
+    "two products": (a_demand(LLAMA_70B), a_fleet(h100s(1), h200s(1))),
+    "a product that lost for want of room": (a_demand(LLAMA_70B), a_fleet(h100s(1, free=[0]), h200s(1))),
+    "four products": (
+        a_demand(LLAMA_8B),
+        a_fleet(h100s(1), h200s(1), l40s(1), a_node("b200", product=B200)),
+    ),
+    "whole experts": (a_demand(QWEN_235B_FP8), a_fleet(h100s(1))),
+    "an engine that cannot pipeline": (
+        a_demand(replace(facts(LLAMA_8B), architecture="Mamba2ForCausalLM")),
+        a_fleet(h100s(1)),
+    ),
+    "a product nobody knows": (a_demand(LLAMA_8B), a_fleet(a_node(product=UNKNOWN))),
+    "a shorter context": (a_demand(LLAMA_8B, budget=1, context=1_000_000, least_context=2048), a_fleet(h100s(1))),
+}
+
+REFUSED: Mapping[str, Case] = {
+    "memory": (a_demand(LLAMA_405B), a_fleet(h100s(1))),
+    "memory of two products": (a_demand(LLAMA_405B), a_fleet(h100s(1), l40s(1))),
+    "memory of one layout": (a_demand(LLAMA_405B, pins=pinned(8, 1)), a_fleet(h100s(1))),
+    "budget": (a_demand(LLAMA_405B, budget=4), a_fleet(h100s(2))),
+    "budget of replicas": (a_demand(LLAMA_8B, budget=2, replicas=3), a_fleet(h100s(1))),
+    "heads": (a_demand(LLAMA_70B, pins=pinned(6)), a_fleet(h100s(1), h200s(1))),
+    "blocks": (a_demand(QWEN_235B_FP8, pins=pinned(8, expert=False)), a_fleet(h100s(1))),
+    "stages": (a_demand(LLAMA_8B, budget=64, pins=pinned(1, 33)), a_fleet(h100s(8))),
+    "no pipeline": (
+        a_demand(replace(facts(LLAMA_70B), architecture="Mamba2ForCausalLM"), pins=pinned(1, 4)),
+        a_fleet(h100s(1)),
+    ),
+    "another engine": (
+        a_demand(
+            replace(facts(LLAMA_70B), architecture="OnlyOneEngineKnowsForCausalLM"),
+            engine=EngineName.SGLANG,
+            pins=pinned(1, 4),
+        ),
+        a_fleet(h100s(1)),
+    ),
+    "no experts": (a_demand(LLAMA_8B, pins=pinned(2, expert=True)), a_fleet(h100s(1))),
+    "domain": (a_demand(LLAMA_405B, budget=32), a_fleet(h100s(4, free=(8, 0, 0, 0)))),
+    "room": (a_demand(LLAMA_405B, budget=16), a_fleet(h100s(2, free=(8, 0)))),
+    "no room at all": (a_demand(LLAMA_70B), a_fleet(h100s(1, free=[0]))),
+    "two pins": (a_demand(LLAMA_405B, budget=16, pins=pinned(6, 5)), a_fleet(h100s(2))),
+    "not together": (a_demand(LLAMA_70B, budget=16, pins=pinned(8, 2), within="rack"), RACKS),
+    "a wider level": (
+        a_demand(LLAMA_405B, budget=16, within="rack"),
+        in_levels(RACKS, "rack", "zone"),
+    ),
+    "fewer replicas": (a_demand(LLAMA_70B, budget=64, replicas=8), a_fleet(h100s(2, free=(8, 7)))),
+    "fewer sequences": (a_demand(LLAMA_70B, context=131072, concurrency=40), a_fleet(h100s(1))),
+    "cache in fp8": (a_demand(KIMI_K2, context=131072), a_fleet(h200s(1))),
+    "context": (a_demand(facts(LLAMA_8B, "fp8"), budget=1, context=2_000_000, kv_bytes=1), a_fleet(h100s(1))),
+    "least context": (
+        a_demand(facts(LLAMA_8B, "fp8"), budget=1, context=2_000_000, least_context=1_500_000, kv_bytes=1),
+        a_fleet(h100s(1)),
+    ),
+    "reserve": (a_demand(LLAMA_8B, budget=1, reserve=70 * 2**30), a_fleet(h100s(1))),
+    "another product": (a_demand(LLAMA_8B, products=("NVIDIA-B300",)), a_fleet(h100s(1))),
+    "a label": (a_demand(LLAMA_8B, node_selector=(("disk", "ssd"), ("zone", "mars"))), RACKS),
+    "labels": (a_demand(LLAMA_8B, node_selector=(("disk", "ssd"), ("planet", "mars"))), RACKS),
+    "one label of two": (a_demand(LLAMA_8B, node_selector=(("disk", "ssd"), ("zone", "z"))), RACKS),
+    "a taint": (a_demand(LLAMA_8B), a_fleet(a_node("a", taints=[ML]), a_node("b", taints=[ML]))),
+    "many reasons": (
+        a_demand(LLAMA_405B, products=(H100,)),
+        a_fleet(
+            a_node("a"),
+            a_node("b", exclusion=Exclusion.CORDONED, free=0),
+            a_node("c", exclusion=Exclusion.CORDONED, free=0),
+            *(a_node(f"n-{reason.name}", exclusion=reason, free=0) for reason in Exclusion),
+            l40s(2),
+            a_node("t", taints=[ML]),
+        ),
+    ),
+    "no nodes": (a_demand(LLAMA_8B), a_fleet(replace(h100s(1)[0], exclusion=Exclusion.CORDONED, free=0))),
+    "an empty cluster": (a_demand(LLAMA_8B), a_fleet()),
+    "nothing helps": (a_demand(facts(R1)), a_fleet(a_node(product=T4, gpus=1))),
+}
+
+__all__ = ["H100", "H200", "L40S", "ML", "PLANNED", "RACKS", "REFUSED", "Case", "in_levels"]
