@@ -1,8 +1,8 @@
 """The constant texts that run in pods, run for real: waiting, draining, starting ssh and mpirun."""
 
 import http.server
-import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -95,9 +95,7 @@ def test_two_pods_meet_though_each_waits_for_the_other() -> None:
 def run_apart(*args: str) -> None:
     """Run the waiting text in a process of its own, as in a pod."""
     words = [sys.executable, "-c", WAIT_SCRIPT, *args]
-    pid = os.spawnv(os.P_NOWAIT, sys.executable, words)  # noqa: S606 - as the container is started: without a shell
-    _, status = os.waitpid(pid, 0)
-    assert status == 0
+    subprocess.run(words, check=True)  # noqa: S603 - as the container is started: without a shell
 
 
 @contextmanager

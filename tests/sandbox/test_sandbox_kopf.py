@@ -81,6 +81,7 @@ async def test_kopf_resumes_a_dropped_watch_without_replays(served: Sandbox, wat
     served.create(widget("a"))
     async with operator(served, watcher.registry):
         await watcher.saw(lambda seen: (None, "a") in seen)
+        await served.wait_for(lambda: is_watching(served), what="kopf to watch widgets")
         assert served.drop_watches("widgets") == 1
         served.create(widget("b"))
         await watcher.saw(lambda seen: ("ADDED", "b") in seen)
