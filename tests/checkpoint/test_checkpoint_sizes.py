@@ -53,7 +53,8 @@ PUBLISHED = {
 }
 """Parameters in billions, as the publishers' model cards and pages state them, without what drafts further tokens.
 
-Llama 4's configs here leave out the vision tower, 0.9 billion, which the published figures include.
+What is independent of any card stands in tests/data/transformers-counts.json. Llama 4's configs here leave out the
+vision tower, 0.9 billion, which the published figures include.
 """
 
 WITH_DRAFTS = {
@@ -77,7 +78,7 @@ BYTES = {
     "openai/gpt-oss-20b": 13_761_264_768,
     "openai/gpt-oss-120b": 65_248_815_744,
 }
-"""Bytes of the checkpoint: `total_size` of each model.safetensors.index.json."""
+"""Bytes of the checkpoint: `total_size` of each model.safetensors.index.json, as public projects quote it."""
 
 LEFT_OUT = 0.01
 """How far a count may be from what is published."""
