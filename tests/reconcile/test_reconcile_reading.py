@@ -141,6 +141,16 @@ WAITS: dict[str, tuple[Json, str]] = {
         initial({"name": "istio-init", "state": {"terminated": {"exitCode": 3}}}),
         "istio-init, failed with exit code 3",
     ),
+    "a sidecar that runs beside them": (
+        initial(
+            {"name": "istio-proxy", "state": {"running": {}}}, {"name": "wait-for-leader", "state": {"running": {}}}
+        ),
+        "waiting for the leader",
+    ),
+    "a sidecar that runs, and all else ended": (
+        initial({"name": "istio-proxy", "state": {"running": {}}}, DONE | {"name": "weights"}),
+        "PodInitializing",
+    ),
     "all init containers ended": (initial(DONE | {"name": "weights"}), "PodInitializing"),
     "loading": (engine(state={"running": {}}), "engine starting"),
 }

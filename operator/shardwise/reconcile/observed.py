@@ -165,9 +165,9 @@ def _waiting(status: Mapping[str, Any]) -> str:
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False":
         return f"not scheduled: {scheduled.get('message') or scheduled.get('reason') or ''}"
-    for one in status.get("initContainerStatuses") or ():
-        if ((one.get("state") or {}).get("terminated") or {}).get("exitCode", 1) != 0:
-            return _before_the_engine(one)
+    initial = next((one for one in status.get("initContainerStatuses") or () if _holds_up(one)), None)
+    if initial is not None:
+        return _before_the_engine(initial)
     for one in status.get("containerStatuses") or ():
         reason = ((one.get("state") or {}).get("waiting") or {}).get("reason")
         if reason:
@@ -180,6 +180,14 @@ _INITIAL: Final[Mapping[str, str]] = {
     "wait-for-leader": "waiting for the leader",
     "wait-for-followers": "waiting for the followers",
 }
+
+
+def _holds_up(container: Mapping[str, Any]) -> bool:
+    """Tell whether an init container keeps the engine from starting; somebody's sidecar that runs does not."""
+    state = container.get("state") or {}
+    if "running" in state:
+        return container.get("name") in _INITIAL
+    return bool((state.get("terminated") or {}).get("exitCode", 1))
 
 
 def _before_the_engine(container: Mapping[str, Any]) -> str:
