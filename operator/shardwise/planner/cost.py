@@ -14,7 +14,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.model import Cache, GroupedCache, Layer, ModelFacts, StateCache, Weight
 from shardwise.domain.plan import Estimate, MemoryUse
 from shardwise.planner.links import Links, all_reduce_seconds, send_seconds
-from shardwise.planner.memory import kv_bytes
+from shardwise.planner.memory import token_bytes
 from shardwise.planner.stages import stages_of
 from shardwise.planner.weights import bytes_on_rank, parts
 
@@ -130,17 +130,15 @@ def _read_share(weight: Weight, batch: int) -> float:
 
 
 def _cache_read(demand: Demand, cache: Cache | None, tensor: int) -> float:
-    """Give the bytes of one sequence's cache that a step reads in a layer, at half its full length."""
+    """Give the bytes of one sequence's cache that a step reads in a layer: of its mean length, a window, or a state."""
     match cache:
-        case StateCache():
-            share = 1.0
+        case StateCache(size):
+            return size / tensor
         case GroupedCache(window=int(window)):
-            share = min(1.0, min(window, demand.context_length) / max(1, demand.context_length))
-            whole = kv_bytes(demand, GroupedCache(cache.kv_heads, cache.key_dim, cache.value_dim), tensor)
-            return whole / demand.concurrency * share
+            tokens: float = min(window, demand.context_length)
         case _:
-            share = _MEAN_SHARE_OF_CONTEXT
-    return kv_bytes(demand, cache, tensor) / demand.concurrency * share
+            tokens = demand.context_length * _MEAN_SHARE_OF_CONTEXT
+    return token_bytes(cache, tensor, demand.kv_bytes) * tokens
 
 
 def _border(model: ModelFacts, layout: Layout, links: Links, *, batch: int) -> float:

@@ -41,37 +41,39 @@ def wanted_slack(use: MemoryUse) -> int:
     return int(use.budget * TIGHT_SHARE)
 
 
+def token_bytes(cache: Cache | None, tensor: int, element: float) -> float:
+    """Give what one token adds to a layer's cache on one rank, at so many bytes an element; a state grows by nothing.
+
+    Latent attention keeps one compressed head whole on every rank. Source: vllm 0.33.0, v1/kv_cache_interface.py.
+    """
+    match cache:
+        case LatentCache(width, index_bytes):
+            return width * element + index_bytes
+        case GroupedCache(kv_heads, key_dim, value_dim):
+            return max(1, -(-kv_heads // tensor)) * (key_dim + value_dim) * element
+        case _:
+            return 0
+
+
 def kv_bytes(demand: Demand, cache: Cache | None, tensor: int) -> float:
     """Give the KV cache of one layer on one rank, for all of the demand's sequences at full length.
 
-    Latent attention keeps one compressed head whole on every rank. A sliding layer keeps its window and one chunk. A
-    state has one size, whatever the length. Source: vllm 0.33.0, v1/kv_cache_interface.py.
+    A sliding layer keeps its window and one chunk. A state has one size, whatever the length.
     """
-    tokens, sequences = demand.context_length, demand.concurrency
+    tokens = demand.context_length
     match cache:
-        case None:
-            return 0
-        case LatentCache(width, index_bytes):
-            return (width * demand.kv_bytes + index_bytes) * tokens * sequences
         case StateCache(size):
-            return size / tensor * sequences
-        case GroupedCache(kv_heads, key_dim, value_dim, window):
-            held = tokens if window is None else min(tokens, window + CHUNK_TOKENS)
-            return max(1, -(-kv_heads // tensor)) * (key_dim + value_dim) * demand.kv_bytes * held * sequences
+            return size / tensor * demand.concurrency
+        case GroupedCache(window=int(window)):
+            tokens = min(tokens, window + CHUNK_TOKENS)
+        case _:
+            pass
+    return token_bytes(cache, tensor, demand.kv_bytes) * tokens * demand.concurrency
 
 
 def kv_bytes_per_token(model: ModelFacts, kv_bytes: float = 2) -> float:
     """Give the KV cache of one token over all layers, unsplit; what a sliding layer forgets is counted as kept."""
-    total = 0.0
-    for kind in model.order:
-        match model.kinds[kind].cache:
-            case LatentCache(width, index_bytes):
-                total += width * kv_bytes + index_bytes
-            case GroupedCache(kv_heads, key_dim, value_dim):
-                total += kv_heads * (key_dim + value_dim) * kv_bytes
-            case _:
-                pass
-    return total
+    return sum(token_bytes(model.kinds[kind].cache, 1, kv_bytes) for kind in model.order)
 
 
 def _stages(demand: Demand, layout: Layout) -> tuple[tuple[Stage, int], ...]:
