@@ -13,7 +13,13 @@ from shardwise.domain.refusal import Attempt, Refusal
 from shardwise.explain.alternatives import grounds, rest, telling
 from shardwise.explain.causes import cause, numbers
 from shardwise.explain.derivation import Clause, derive
-from shardwise.explain.documents import alternative_document, estimate_document, memory_document, plan_document
+from shardwise.explain.documents import (
+    alternative_document,
+    estimate_document,
+    layout_document,
+    memory_document,
+    plan_document,
+)
 from shardwise.explain.hints import hint_document
 from shardwise.explain.layouts import ranges
 from shardwise.explain.refusals import clause_text, refusal_message
@@ -83,9 +89,7 @@ def _ranges(layouts: Iterable[Layout]) -> list[Document]:
 
 def _attempt(attempt: Attempt) -> Document:
     return {
-        "tensor": attempt.layout.tensor,
-        "pipeline": attempt.layout.pipeline,
-        "expert": attempt.layout.expert,
+        **layout_document(attempt.layout),
         "product": attempt.product,
         "reason": cause(attempt.cause),
         "cause": numbers(attempt.cause),

@@ -17,9 +17,7 @@ Document = dict[str, Any]
 def plan_document(plan: Plan) -> Document:
     """Give a plan as JSON data. :func:`plan_from_document` reads back all that decides."""
     return {
-        "tensor": plan.layout.tensor,
-        "pipeline": plan.layout.pipeline,
-        "expert": plan.layout.expert,
+        **layout_document(plan.layout),
         "replicas": plan.replicas,
         "gpusPerReplica": plan.layout.world_size,
         "worldSize": plan.layout.world_size,
@@ -88,6 +86,11 @@ def _read_pod(pod: Mapping[str, Any]) -> PodPlacement:
     return PodPlacement(int(pod["index"]), str(pod["node"]), str(pod["domain"]), int(pod["gpus"]), ranks)
 
 
+def layout_document(layout: Layout) -> Document:
+    """Give the degrees of a layout."""
+    return {"tensor": layout.tensor, "pipeline": layout.pipeline, "expert": layout.expert}
+
+
 def memory_document(use: MemoryUse) -> Document:
     """Give the bytes on the fullest GPU."""
     return {
@@ -112,9 +115,7 @@ def estimate_document(estimate: Estimate) -> Document:
 def alternative_document(one: Alternative) -> Document:
     """Give a layout that lost, and why, in words."""
     return {
-        "tensor": one.layout.tensor,
-        "pipeline": one.layout.pipeline,
-        "expert": one.layout.expert,
+        **layout_document(one.layout),
         "product": one.product,
         "verdict": one.verdict.value,
         "reason": cause(one.cause),

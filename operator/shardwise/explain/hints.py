@@ -4,6 +4,7 @@ from typing import Any
 
 from shardwise.domain.demand import Toleration
 from shardwise.domain.refusal import Change, Hint
+from shardwise.explain.documents import layout_document
 
 
 def hint(one: Hint) -> str:
@@ -18,9 +19,7 @@ def hint_document(one: Hint) -> dict[str, Any]:
         "field": one.field,
         "change": one.change.value,
         "value": _plain(one.value),
-        "tensor": one.layout.tensor,
-        "pipeline": one.layout.pipeline,
-        "expert": one.layout.expert,
+        **layout_document(one.layout),
         "product": one.product,
         "gpus": one.gpus,
         "tight": one.tight,
