@@ -45,6 +45,11 @@ class PodLaunch:
     drain: tuple[str, ...] = ()
 
 
+def listening(port: int) -> tuple[str, ...]:
+    """Give the words by which every engine is told where to listen: a pod is reached at its own address."""
+    return "--host", "0.0.0.0", "--port", str(port)  # noqa: S104 - not only from inside the pod
+
+
 def named_ports(http: int, meeting: tuple[str, int], pods: tuple[PodLaunch, ...]) -> tuple[tuple[str, int], ...]:
     """Name the ports of a group: HTTP, and the one where several pods meet."""
     return (("http", http), meeting) if len(pods) > 1 else (("http", http),)

@@ -13,7 +13,7 @@ from shardwise.domain.launch import EnvVar, Wanted
 from shardwise.domain.plan import GroupPlacement, MemoryUse, Plan, PodPlacement
 from shardwise.domain.version import Version
 from shardwise.engines.environment import POD_IP, environment
-from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, named_ports
+from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, listening, named_ports
 from shardwise.engines.meeting import drain, in_role
 from shardwise.engines.options import ALWAYS, COMMON_VARIABLES, PLAN, Option, Reserved, Since, Variable
 from shardwise.engines.release import release_of
@@ -133,7 +133,7 @@ def _pod(wanted: Wanted, plan: Plan, group: GroupPlacement, pod: PodPlacement, h
     if len(group.pods) > 1:
         words += ["--nnodes", str(len(group.pods)), "--node-rank", str(pod.index)]
         words += ["--dist-init-addr", f"{hosts[0]}:{MEETING_PORT}"]
-    words += ["--host", "0.0.0.0", "--port", str(HTTP_PORT)]  # noqa: S104 - a pod is reached at its own address
+    words += listening(HTTP_PORT)
     made = PodLaunch(
         index=pod.index,
         command=("python3", "-m", "sglang.launch_server"),

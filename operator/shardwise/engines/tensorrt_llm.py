@@ -16,7 +16,7 @@ from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.domain.version import Version
 from shardwise.engines import mpi
 from shardwise.engines.environment import environment
-from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe, named_ports
+from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe, listening, named_ports
 from shardwise.engines.meeting import FOLLOWER_GRACE, LEADER_GRACE, drain
 from shardwise.engines.options import COMMON_VARIABLES, PLAN, Option, Reserved, Variable, remedy
 from shardwise.engines.weights import MODEL_FOLDER, is_fetched, quantises_on_load, sequences, startup_seconds
@@ -196,7 +196,7 @@ def _words(wanted: Wanted, plan: Plan, gpus: int) -> Iterator[str]:
     yield from ("--max_batch_size", sequences(plan))
     if launch.trust_remote_code:
         yield "--trust_remote_code"
-    yield from ("--host", "0.0.0.0", "--port", str(HTTP_PORT))  # noqa: S104 - a pod is reached at its own address
+    yield from listening(HTTP_PORT)
     yield from ("--extra_llm_api_options", OPTIONS_FILE)
 
 

@@ -13,7 +13,7 @@ from shardwise.domain.launch import EnvVar, Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.domain.version import Version
 from shardwise.engines.environment import POD_IP, environment
-from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, named_ports
+from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, listening, named_ports
 from shardwise.engines.meeting import drain, in_role
 from shardwise.engines.options import COMMON_VARIABLES, PLAN, Option, Reserved, Variable
 from shardwise.engines.weights import (
@@ -109,7 +109,7 @@ def _pod(wanted: Wanted, plan: Plan, group: GroupPlacement, pod: PodPlacement, h
     words = [model_word(wanted), *model_options(wanted.launch), *_shape(plan), *_memory(wanted, plan)]
     if len(group.pods) > 1:
         words += _nodes(len(group.pods), pod.index, hosts[0])
-    words += ["--host", "0.0.0.0", "--port", str(HTTP_PORT)]  # noqa: S104 - a pod is reached at its own address
+    words += listening(HTTP_PORT)
     made = PodLaunch(
         index=pod.index,
         command=("vllm", "serve"),
