@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
-from tests.reconcile.support import World, two_nodes_wide, wants
+from tests.reconcile.support import World, two_nodes_wide, unscheduled, wants
 from tests.support.fleets import a_fleet, h100s, h200s
 from tests.support.models import LLAMA_8B, LLAMA_70B, Pins, a_demand
 
@@ -98,17 +98,6 @@ def node_gone() -> World:
 def node_gone_for_good() -> World:
     world = running(World(two_nodes_wide(), a_fleet(h100s(2))))
     world.lose_node("h100-01")
-    return world
-
-
-def unscheduled() -> World:
-    world = World(two_nodes_wide())
-    world.settle()
-    first, second = sorted(world.pods)
-    world.bind(first)
-    world.pods[second]["status"] = {
-        "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]
-    }
     return world
 
 

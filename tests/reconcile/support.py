@@ -292,3 +292,15 @@ def seen(index: int = 0, **changes: Any) -> PodSeen:
         f"llama-0-0-{index}", f"uid-{index}", 0, 0, index, "r1", f"node-{index}", ready=True, deleting=False
     )
     return replace(plain, **changes)
+
+
+def unscheduled() -> World:
+    """Give a group on two nodes: its first pod is bound, for its second the scheduler finds no place."""
+    world = World(two_nodes_wide())
+    world.settle()
+    first, second = sorted(world.pods)
+    world.bind(first)
+    world.pods[second]["status"] = {
+        "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]
+    }
+    return world

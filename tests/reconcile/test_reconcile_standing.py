@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reconcile.support import START, World, two_nodes_wide, wants
+from tests.reconcile.support import START, World, two_nodes_wide, unscheduled, wants
 from tests.support.fleets import a_fleet, a_node, h100s, h200s
 from tests.support.models import LLAMA_8B, LLAMA_70B, Pins, a_demand
 from tests.support.strategies import demands, fleets
@@ -180,14 +180,7 @@ def test_a_group_without_place_makes_the_refusal_next_while_the_others_serve() -
 
 def test_pods_that_are_not_ready_say_what_they_wait_for() -> None:
     """With the node they are bound to, if any."""
-    world = World(two_nodes_wide())
-    world.settle()
-    first, second = sorted(world.pods)
-    world.bind(first)
-    world.pods[second]["status"] = {
-        "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]
-    }
-    (group,) = stands(world).groups
+    (group,) = stands(unscheduled()).groups
     assert (group.state, group.ready, group.pods) == ("Starting", 0, 2)
     assert group.waiting == (
         PodStanding(0, "h100-00", "not started"),
