@@ -11,7 +11,18 @@ from tests.support.models import LLAMA_8B, facts
 from shardwise.api import InvalidObject, parse, to_wanted
 from shardwise.domain.demand import Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import Cache, CacheKind, EnvVar, LaunchSite, Owner, Source, SourceKind, Wanted
+from shardwise.domain.launch import (
+    Cache,
+    CacheKind,
+    EnvVar,
+    LaunchSite,
+    Owner,
+    RestartPolicy,
+    Source,
+    SourceKind,
+    UpdateStrategy,
+    Wanted,
+)
 from shardwise.domain.units import GIB
 
 
@@ -139,7 +150,13 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
     "scheduler": ("spec.placement.schedulerName", "s", lambda one: one.launch.scheduler_name, "s"),
     "account": ("spec.placement.serviceAccountName", "a", lambda one: one.launch.service_account, "a"),
     "runtime class": ("spec.placement.runtimeClassName", "nvidia", lambda one: one.launch.runtime_class, "nvidia"),
-    "restarts": ("spec.restartPolicy.maxRestarts", 0, lambda one: one.max_restarts, 0),
+    "restarts": ("spec.restartPolicy.maxRestarts", 0, lambda one: one.restart.max_restarts, 0),
+    "window": ("spec.restartPolicy.window", "1h30m", lambda one: one.restart.window, 5400.0),
+    "failed pods": ("spec.restartPolicy.keepFailed", False, lambda one: one.restart.keep_failed, False),
+    "smaller": ("spec.restartPolicy.smallerLayout", True, lambda one: one.restart.smaller_layout, True),
+    "recreate": ("spec.updateStrategy.type", "Recreate", lambda one: one.update.recreate, True),
+    "surge": ("spec.updateStrategy.maxSurge", 3, lambda one: one.update.max_surge, 3),
+    "unavailable": ("spec.updateStrategy.maxUnavailable", 2, lambda one: one.update.max_unavailable, 2),
     "labels": ("spec.podTemplate.labels", {"a": "b"}, lambda one: one.launch.labels, (("a", "b"),)),
     "annotations": ("spec.podTemplate.annotations", {"a": "b"}, lambda one: one.launch.annotations, (("a", "b"),)),
     "requests": ("spec.podTemplate.requests", {"cpu": "8"}, lambda one: one.launch.requests, (("cpu", "8"),)),
@@ -163,7 +180,8 @@ def test_what_is_left_out_is_what_most_want() -> None:
     assert plain.demand.context_length == facts(LLAMA_8B).context_length
     assert (plain.demand.objective, plain.demand.replicas, plain.demand.products) == (Objective.FEWEST_GPUS, 1, ())
     assert (plain.launch.source, plain.launch.served_name) == (Source(), LLAMA_8B)
-    assert (plain.paused, plain.max_restarts, plain.launch.port) == (False, 10, 8000)
+    assert (plain.paused, plain.restart, plain.update) == (False, RestartPolicy(), UpdateStrategy())
+    assert plain.launch.port == 8000
 
 
 @pytest.mark.parametrize(
@@ -207,3 +225,12 @@ def test_the_site_goes_with_the_object() -> None:
     site = LaunchSite(interface="eth1")
     assert to_wanted(parse(PLAIN), facts(LLAMA_8B), site).site == site
     assert wanted().site == LaunchSite()
+
+
+@pytest.mark.parametrize("given", ["True", "yes", "", "1"])
+def test_a_pause_that_is_neither_true_nor_false_is_refused(given: str) -> None:
+    """Ignored in silence, it would not stop what somebody meant to stop."""
+    with pytest.raises(InvalidObject) as caught:
+        wanted("metadata.annotations", {"shardwise.dev/paused": given})
+    expected = f"metadata.annotations.shardwise.dev/paused: `{given}` is neither `true` nor `false`"
+    assert str(caught.value) == expected

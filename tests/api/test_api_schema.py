@@ -128,3 +128,11 @@ def test_a_wrong_spec_is_refused_before_facts_are_asked_for() -> None:
     """No Hub is asked for an object that is refused anyway."""
     with pytest.raises(InvalidObject):
         parse(changed("spec.replicas", 100))
+
+
+def test_nothing_in_a_status_is_filled_in_but_that_nobody_has_seen_it() -> None:
+    """What is filled in differs from what was decided, and would be written again with every look."""
+    (version,) = crd.definition()["spec"]["versions"]
+    status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
+    assert status["default"] == {"observedGeneration": -1}
+    assert json.dumps(status).count('"default"') == 1

@@ -265,8 +265,8 @@ def test_an_invalid_object_is_data_too(tmp_path: Path, fleet: Path) -> None:
 
 
 def status_of(*nodes: str) -> Json:
-    pods = [{"index": index, "node": node, "gpus": 8} for index, node in enumerate(nodes)]
-    return {"plan": {"groups": [{"replica": 0, "pods": pods}]}}
+    group = {"replica": 0, "attempt": 0, "state": "Ready", "nodes": list(nodes), "gpusPerPod": 8}
+    return {"groups": [group]}
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def status_of(*nodes: str) -> Json:
         (renamed(WIDE, "other") | {"status": status_of("h100-1", "h100-2")}, False),
         (WIDE | {"status": status_of("h100-1", "h100-2")}, True),
         (renamed(WIDE, "other") | {"status": {}}, True),
-        (renamed(WIDE, "other") | {"status": {"plan": None}}, True),
+        (renamed(WIDE, "other") | {"status": {"plan": None, "groups": None}}, True),
     ],
     ids=["another's plan", "its own plan", "another without a plan", "another that lost its plan"],
 )
@@ -301,12 +301,9 @@ def test_a_plan_and_its_pods_hold_their_gpus_once(tmp_path: Path) -> None:
     ("status", "problem"),
     [
         ({"plan": []}, "status.plan: `[]` is not an object"),
-        ({"plan": {"groups": {}}}, "status.plan.groups: `{}` is not a list"),
-        ({"plan": {"groups": [{"pods": [{"node": 1}]}]}}, "status.plan.groups.0.pods.0.node: `1` is not a string"),
-        (
-            {"plan": {"groups": [{"pods": [{"gpus": "8"}]}]}},
-            "status.plan.groups.0.pods.0.gpus: `8` is not a whole number",
-        ),
+        ({"groups": {}}, "status.groups: `{}` is not a list"),
+        ({"groups": [{"nodes": [1]}]}, "status.groups.0.nodes.0: `1` is not a string"),
+        ({"groups": [{"gpusPerPod": "8"}]}, "status.groups.0.gpusPerPod: `8` is not a whole number"),
     ],
 )
 def test_a_status_no_operator_would_write_is_refused_by_field(tmp_path: Path, status: Any, problem: str) -> None:
@@ -316,9 +313,10 @@ def test_a_status_no_operator_would_write_is_refused_by_field(tmp_path: Path, st
     assert ran.err == f"error: {fleet}: ShardedModel `llama-405b`: {problem}\n"
 
 
-def test_a_plan_without_its_nodes_holds_nothing(tmp_path: Path) -> None:
+def test_a_group_that_cannot_be_read_holds_nothing(tmp_path: Path) -> None:
     """Written by hand, or by another version."""
-    broken = renamed(WIDE, "other") | {"status": {"plan": {"groups": [{"pods": [{"index": 0}]}]}}}
+    group = {"replica": 0, "attempt": 0, "state": "Elsewhere", "nodes": ["h100-1"], "gpusPerPod": 8}
+    broken = renamed(WIDE, "other") | {"status": {"groups": [group]}}
     fleet = write(tmp_path / "f.yaml", a_list([*fleet_documents(), broken]))
     ran = shardwise("plan", "-f", write(tmp_path / "o.yaml", WIDE), "--fleet", fleet, "-o", "json")
     assert [one["fits"] for one in ran.data] == [True]

@@ -30,7 +30,9 @@ def lived_in(tmp_path: Path) -> Path:
     planned = {
         "kind": "ShardedModel",
         "metadata": {"name": "waiting", "namespace": "default"},
-        "status": {"plan": {"groups": [{"pods": [{"node": "gb200-r1-t4", "gpus": 4}]}]}},
+        "status": {
+            "groups": [{"replica": 0, "attempt": 0, "state": "Pending", "nodes": ["gb200-r1-t4"], "gpusPerPod": 4}]
+        },
     }
     pods = [a_pod("a", "h100-1", 4, owner="llama"), a_pod("b", "h100-1", 1), a_pod("c", "l40s-1", 2, owner="qwen")]
     return write(tmp_path / "fleet.yaml", a_list([*nodes, cpu, *pods, planned]))
@@ -119,8 +121,8 @@ def test_a_plan_in_a_dump_that_is_none_is_wrong_input(tmp_path: Path) -> None:
     wrong = {
         "kind": "ShardedModel",
         "metadata": {"name": "m"},
-        "status": {"plan": {"groups": [{"pods": [{"gpus": "8"}]}]}},
+        "status": {"groups": [{"gpusPerPod": "8"}]},
     }
     ran = shardwise("fleet", "--fleet", write(tmp_path / "f.yaml", a_list([node("l40s-1"), wrong])))
     assert ran.status == 2
-    assert "status.plan.groups.0.pods.0.gpus: `8` is not a whole number" in ran.err
+    assert "status.groups.0.gpusPerPod: `8` is not a whole number" in ran.err

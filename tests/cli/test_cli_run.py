@@ -12,7 +12,7 @@ from tests.cli.support import finished, process, shardwise
 from shardwise.api import parse_site
 from shardwise.cli.output import set_up_logs
 from shardwise.cluster import Refused
-from shardwise.controller import Options
+from shardwise.controller import LeadershipLost, Options
 
 MAIN = sys.modules["shardwise.cli.main"]
 
@@ -131,3 +131,38 @@ def test_the_configuration_reaches_the_operator(ran_with: list[Options], tmp_pat
     assert ran_with[0].site == parse_site({"fleet": {"platform": "oci"}})
     path.write_text("fleet: {platform: moon}")
     assert shardwise("run", "--config", path).status == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "lease"),
+    [
+        ([], None),
+        (["--lease", "a/b"], None),
+        (["--leader-elect"], ("default", "shardwise")),
+        (["--leader-elect", "--lease", "a/b"], ("a", "b")),
+    ],
+    ids=str,
+)
+def test_a_lease_is_held_where_leaders_are_elected(
+    ran_with: list[Options], args: list[str], lease: tuple[str, str] | None
+) -> None:
+    assert shardwise("run", *args).status == 0
+    assert ran_with[0].lease == lease
+
+
+@pytest.mark.parametrize("wrong", ["shardwise", "/b", "a/", "a/b/c", ""])
+def test_a_lease_that_is_none_is_said(ran_with: list[Options], wrong: str) -> None:
+    ran = shardwise("run", "--leader-elect", "--lease", wrong)
+    assert (ran.status, ran_with) == (2, [])
+    assert ran.err == f"error: --lease: `{wrong}` is no NAMESPACE/NAME such as `shardwise/shardwise`\n"
+
+
+def test_an_operator_that_lost_its_lease_ends_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a status that has its pod started again."""
+
+    async def lose(_: Options) -> None:
+        raise LeadershipLost("the Lease was not renewed for 6 s")
+
+    monkeypatch.setattr(MAIN, "run", lose)
+    ran = shardwise("run", "--leader-elect")
+    assert (ran.status, ran.err) == (2, "error: the Lease was not renewed for 6 s\n")

@@ -61,9 +61,12 @@ def test_the_pods_of_an_object_can_be_left_out(tmp_path: Path) -> None:
 
 
 def a_planned(name: str, *pods: tuple[str, int], namespace: str = "default") -> Json:
-    groups = [{"replica": 0, "pods": [{"node": node, "gpus": gpus} for node, gpus in pods]}]
+    groups = [
+        {"replica": replica, "attempt": 0, "state": "Pending", "nodes": [node], "gpusPerPod": gpus}
+        for replica, (node, gpus) in enumerate(pods)
+    ]
     metadata = {"name": name, "namespace": namespace}
-    return {"kind": "ShardedModel", "metadata": metadata, "status": {"plan": {"groups": groups}}}
+    return {"kind": "ShardedModel", "metadata": metadata, "status": {"groups": groups}}
 
 
 def test_what_objects_of_the_cluster_have_planned_is_held(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ NAMESPACE: Final = "shardwise"
 ACCOUNT: Final = "system:serviceaccount:shardwise:shardwise"
 CHART: Final = ROOT / "charts" / "shardwise"
 MODELS: Final = "default"
-_PROCESS: Final = "operator"
 KEEPER: Final = "operator-token"
 """The Secret our token is bound to: deleting it ends the token."""
 
@@ -32,6 +31,8 @@ class Running:
 
     plane: Reached
     kubeconfig: Path
+    arguments: tuple[str, ...] = ()
+    process: str = "operator"
     _audit_before: int = field(init=False)
     _log_before: int = field(init=False)
 
@@ -45,20 +46,20 @@ class Running:
     @property
     def log(self) -> Path:
         """Give the operator's log."""
-        return self.plane.processes.log(_PROCESS)
+        return self.plane.processes.log(self.process)
 
     def start(self) -> None:
         """Start the process."""
-        shardwise = (sys.executable, "-m", "shardwise")
-        self.plane.processes.start(_PROCESS, *shardwise, "run", f"--kubeconfig={self.kubeconfig}", "--relist=3600")
+        shardwise = (sys.executable, "-m", "shardwise", "run", f"--kubeconfig={self.kubeconfig}", "--relist=3600")
+        self.plane.processes.start(self.process, *shardwise, *self.arguments)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End the process, and give its exit status."""
-        return self.plane.processes.stop(_PROCESS, how)
+        return self.plane.processes.stop(self.process, how)
 
     def alive(self) -> bool:
         """Tell whether the process runs."""
-        return self.plane.processes.alive(_PROCESS)
+        return self.plane.processes.alive(self.process)
 
     def apply(self, *objects: Json) -> None:
         """Apply objects as a user does."""

@@ -30,9 +30,9 @@ def deployment(plane: Reached, name: str = "shardwise", namespace: str = NAMESPA
 
 
 def test_an_installed_chart_runs_its_deployment(installed: Installed) -> None:
-    """Helm waited for it; its pod was scheduled under the account whose rights the tests use."""
+    """Helm waited for it; its pods were scheduled under the account whose rights the tests use."""
     found = deployment(installed.plane)
-    assert found["status"]["readyReplicas"] == 1
+    assert found["status"]["readyReplicas"] == 2
     assert found["spec"]["template"]["spec"]["serviceAccountName"] == "shardwise"
 
 
@@ -74,7 +74,16 @@ def test_uninstalling_leaves_nothing_but_the_models_and_their_kind(installed: In
     helm("install", "second", str(CHART), "-n", "second", "--wait", "--timeout=60s")
     helm("upgrade", "second", str(CHART), "-n", "second", "--set", "workers=2", "--wait", "--timeout=60s")
     made = {line.split()[0] for line in everything(plane) - before}
-    assert made >= {"Deployment", "Pod", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Secret"}
+    assert made >= {
+        "Deployment",
+        "Pod",
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "RoleBinding",
+        "Secret",
+    }
     helm("uninstall", "second", "-n", "second", "--wait", "--cascade=foreground", "--timeout=60s")
     assert everything(plane) == before
     assert {f"CustomResourceDefinition <none> {CRD}", "ShardedModel default stays"} <= before

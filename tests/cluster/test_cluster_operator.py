@@ -35,7 +35,7 @@ def test_the_objects_of_the_demo_are_launched_where_they_were_planned(running: R
     for obj in objects:
         name = obj["metadata"]["name"]
         status = running.ready(name)
-        planned = [pod["node"] for group in status["plan"]["groups"] for pod in group["pods"]]
+        planned = [node for group in status["groups"] for node in group["nodes"]]
         pods = running.pods(name)
         assert nodes(pods) == planned
         for pod in pods:

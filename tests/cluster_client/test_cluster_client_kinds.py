@@ -8,11 +8,20 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 MODELS = "/apis/shardwise.dev/v1alpha1"
 NVIDIA = "/apis/resource.nvidia.com/v1beta1"
 CLAIMS = "/apis/resource.k8s.io/v1"
+POLICY = "/apis/policy/v1"
+SCHEDULING = "/apis/scheduling.k8s.io/v1"
 PATHS = [
     ("shardwise.dev/v1alpha1", "ShardedModel", f"{MODELS}/shardedmodels", f"{MODELS}/namespaces/ns/shardedmodels/x"),
     ("v1", "Pod", "/api/v1/pods", "/api/v1/namespaces/ns/pods/x"),
     ("v1", "Service", "/api/v1/services", "/api/v1/namespaces/ns/services/x"),
+    (
+        "policy/v1",
+        "PodDisruptionBudget",
+        f"{POLICY}/poddisruptionbudgets",
+        f"{POLICY}/namespaces/ns/poddisruptionbudgets/x",
+    ),
     ("v1", "Node", "/api/v1/nodes", "/api/v1/nodes/x"),
+    ("scheduling.k8s.io/v1", "PriorityClass", f"{SCHEDULING}/priorityclasses", f"{SCHEDULING}/priorityclasses/x"),
     ("v1", "ConfigMap", "/api/v1/configmaps", "/api/v1/namespaces/ns/configmaps/x"),
     ("v1", "Secret", "/api/v1/secrets", "/api/v1/namespaces/ns/secrets/x"),
     (
@@ -48,7 +57,7 @@ def test_every_kind_stands_in_the_table() -> None:
 def test_only_what_groups_are_made_of_is_deleted() -> None:
     """Nothing of the user's: not the object, not a node, not a namespace; and no Secret, which the object owns."""
     deleted = {kind.name for kind in KINDS if "delete" in kind.verbs}
-    assert deleted == {"Pod", "Service", "ConfigMap", "ComputeDomain", "ResourceClaimTemplate"}
+    assert deleted == {"Pod", "Service", "PodDisruptionBudget", "ConfigMap", "ComputeDomain", "ResourceClaimTemplate"}
 
 
 def test_no_secret_is_ever_read() -> None:

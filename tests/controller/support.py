@@ -63,7 +63,18 @@ def a_model(name: str = "llama", version: int = 1, *, plan: Json | None = None, 
     """Give a ShardedModel as a watch shows it; with a plan, one whose status holds it."""
     fields: Json = {"model": {"name": "meta-llama/Llama-3.1-8B"}, "gpuBudget": {"total": 1}, **spec}
     metadata = {"name": name, "namespace": "default", "uid": f"uid-{name}", "generation": 1}
-    return at(version, {"metadata": metadata, "spec": fields, "status": {} if plan is None else {"plan": plan}})
+    return at(version, {"metadata": metadata, "spec": fields, "status": {} if plan is None else a_status(plan)})
+
+
+def a_status(plan: Json) -> Json:
+    """Give what a status says of groups that hold what a plan document says."""
+    groups = [_a_group(group["replica"], group["pods"]) for group in plan["groups"]]
+    return {"plan": {"tensor": 8, "pipeline": 1}, "groups": groups}
+
+
+def _a_group(replica: int, pods: list[Json]) -> Json:
+    where = {"nodes": [pod["node"] for pod in pods], "gpusPerPod": pods[0]["gpus"] if pods else 0}
+    return {"replica": replica, "attempt": 0, "state": "Ready", **where}
 
 
 def a_pod(name: str = "llama-0-0-0", version: int = 1, *, node: str = "h100-1", gpus: int = 8, **more: str) -> Json:

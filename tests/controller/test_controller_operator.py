@@ -161,10 +161,11 @@ async def test_a_changed_demand_is_planned_anew(operator: Operating) -> None:
     assert operator.status("llama")["plan"]["product"] == "NVIDIA-L40S"
     change = {"spec": {"gpuBudget": {"products": ["NVIDIA-GB200"]}, "parallelism": {"tensor": 2}}}
     operator.cluster.patch("ShardedModel", "default", "llama", change)
-    await operator.ready("llama", restarts=1)
+    await operator.ready("llama")
     plan = operator.status("llama")["plan"]
     assert (plan["product"], plan["tensor"], plan["rule"]) == ("NVIDIA-GB200", 2, "pinned")
-    assert held_gpus(operator) == {plan["groups"][0]["pods"][0]["node"]: 2}
+    (group,) = operator.status("llama")["groups"]
+    await operator.until(lambda: held_gpus(operator) == {group["nodes"][0]: 2}, "the old pod gone")
 
 
 async def test_a_deleted_node_is_planned_around(tmp_path: Path) -> None:

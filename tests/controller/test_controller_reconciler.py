@@ -1,96 +1,24 @@
 """The reconciler: what is decided is held at once, the status is written first, and nothing is done twice."""
 
 import asyncio
-import itertools
 import threading
 from collections.abc import Mapping
 from typing import Any
-from unittest.mock import AsyncMock, Mock
 
 import pytest
 from pytest_mock import MockerFixture
-from tests.controller.support import KEY, Json, a_model, a_node, a_plan, a_pod, at, free
+from tests.controller.scene import PINNED, Scene
+from tests.controller.support import KEY, Json, a_model, a_plan, a_pod, at, free
 
 from shardwise.api import InvalidObject, Problem
 from shardwise.api.base import API_VERSION
-from shardwise.cluster import Cluster, Refused, Retryable
-from shardwise.cluster.resources import POD, SERVICE
-from shardwise.controller.reconciler import FACTS_RETRY_SECONDS, LOOK_AGAIN_SECONDS, Reconciler
-from shardwise.controller.store import Key, Store, key_of
+from shardwise.cluster import Refused, Retryable
+from shardwise.cluster.resources import BUDGET, POD, SERVICE
+from shardwise.cluster.spam import BURST
+from shardwise.controller.reconciler import FACTS_RETRY_SECONDS, LOOK_AGAIN_SECONDS
+from shardwise.controller.store import Key
 from shardwise.hub import FactsUnavailable, model_facts
-
-NOW = 1_800_000_000.0
-PINNED = {"gpuBudget": {"total": 8}, "parallelism": {"tensor": 8}}
-"""Takes a whole node."""
-
-
-def wire(model: Json) -> Json:
-    """Give an object with its kind, as the API server shows it."""
-    return {"apiVersion": "shardwise.dev/v1alpha1", "kind": "ShardedModel", **model}
-
-
-class Scene:
-    """A store, a mocked API server that takes everything, and a reconciler between the two."""
-
-    def __init__(self, mocker: MockerFixture) -> None:
-        self.store = Store()
-        self.store.nodes.put(a_node())
-        self.versions = itertools.count(100)
-        self.facts = Mock(side_effect=model_facts)
-        self.now = NOW
-        self.cluster: AsyncMock = mocker.create_autospec(Cluster, instance=True)
-        self.cluster.apply_status.side_effect = self.take_status
-        self.cluster.apply.side_effect = self.take
-        self.reconciler = Reconciler(self.cluster, self.store, self.facts, lambda: self.now)
-
-    def add(self, name: str = "llama", **spec: Any) -> Key:
-        model = wire(a_model(name, next(self.versions), **spec))
-        self.store.models.put(model)
-        return key_of(model)
-
-    def edit(self, key: Key, **spec: Any) -> None:
-        """Show an object with another spec, and the next generation."""
-        known = self.store.models.objects[key]
-        generation = known["metadata"]["generation"] + 1
-        edited = {**known, "metadata": known["metadata"] | {"generation": generation}, "spec": known["spec"] | spec}
-        self.store.models.put(at(next(self.versions), edited))
-
-    async def take_status(self, manifest: Mapping[str, Any]) -> Json:
-        model = self.store.models.objects[key_of(manifest)]
-        return at(next(self.versions), {**model, "status": manifest["status"]})
-
-    async def take(self, manifest: Mapping[str, Any]) -> Json:
-        return at(next(self.versions), manifest)
-
-    async def reconcile(self, key: Key = KEY) -> float | None:
-        return await self.reconciler.reconcile(key)
-
-    def calls(self) -> list[str]:
-        """Say what was asked of the API server, in order, and forget it."""
-        said = [_said(call) for call in self.cluster.mock_calls]
-        self.cluster.reset_mock()
-        return said
-
-    def status(self, key: Key = KEY) -> Json:
-        status: Json = self.store.models.objects[key]["status"]
-        return status
-
-    def condition(self, kind: str) -> tuple[str, str]:
-        found = next(one for one in self.status()["conditions"] if one["type"] == kind)
-        return found["status"], found["reason"]
-
-
-def _said(call: Any) -> str:
-    name, args, _ = call
-    match name:
-        case "apply":
-            return f"apply {args[0]['kind']} {args[0]['metadata']['name']}"
-        case "record":
-            return f"record {args[1].reason}"
-        case "delete":
-            return f"delete {args[0].name} {args[2]}"
-        case _:
-            return str(name)
+from shardwise.reconcile import holdings
 
 
 @pytest.fixture
@@ -128,9 +56,9 @@ async def test_only_the_status_of_the_object_is_written(scene: Scene) -> None:
     assert {name: value for name, value in manifest.items() if name != "status"} == {
         "apiVersion": "shardwise.dev/v1alpha1",
         "kind": "ShardedModel",
-        "metadata": {"name": "llama", "namespace": "default"},
+        "metadata": {"name": "llama", "namespace": "default", "resourceVersion": "100"},
     }
-    assert manifest["status"]["plan"]["groups"][0]["pods"][0]["node"] == "h100-1"
+    assert manifest["status"]["groups"][0]["nodes"] == ["h100-1"]
 
 
 async def test_nothing_is_done_when_the_status_cannot_be_written(scene: Scene) -> None:
@@ -142,6 +70,34 @@ async def test_nothing_is_done_when_the_status_cannot_be_written(scene: Scene) -
     assert scene.calls() == ["apply_status"]
     assert key in scene.store.plans
     assert free(scene.store) == {"h100-1": 0}
+
+
+async def test_a_decision_on_what_is_no_longer_so_is_not_written(scene: Scene) -> None:
+    """Somebody edited the object meanwhile, or another leader decided: it is read again, and decided anew."""
+    key = scene.add()
+    scene.cluster.apply_status.side_effect = Retryable("modified", 409)
+    newer = at(next(scene.versions), scene.store.models.objects[key])
+    scene.cluster.get.return_value = newer
+    with pytest.raises(Retryable):
+        await scene.reconcile()
+    assert scene.calls() == ["apply_status", "get"]
+    assert scene.store.models.objects[key] is newer
+
+
+async def test_those_behind_are_looked_at_when_one_begins_to_wait_or_no_longer_does(scene: Scene) -> None:
+    """Their position is another; and what was kept for it may be theirs now."""
+    key = scene.add(**PINNED)
+    scene.store.pods.put(a_pod("training", gpus=1))
+    woken: list[Key] = []
+    scene.reconciler.when_turns_change = woken.append
+    await scene.reconcile()
+    assert "waitingSince" in scene.status(key)
+    await scene.reconcile()
+    assert woken == [key]
+    scene.store.pods.remove(("default", "training"), 9)
+    await scene.reconcile()
+    assert "waitingSince" not in scene.status(key)
+    assert woken == [key, key]
 
 
 async def test_the_rest_is_done_later_when_one_action_fails(scene: Scene) -> None:
@@ -174,7 +130,7 @@ async def test_answers_are_taken_in_without_waiting_for_a_watch(scene: Scene) ->
     await scene.reconcile()
     assert set(scene.store.pods.objects) == {("default", "llama-0-0-0")}
     assert set(scene.store.services.objects) == {("default", "llama"), ("default", "llama-0-0")}
-    assert scene.status(key)["plan"] == scene.store.plans[key]
+    assert holdings(scene.status(key)) == scene.store.plans[key]
 
 
 async def test_a_plan_is_held_before_the_first_wait_after_it_is_decided(scene: Scene) -> None:
@@ -202,14 +158,24 @@ async def test_two_objects_decided_at_once_never_get_the_same_gpus(scene: Scene)
     assert sum("plan" in scene.status(key) for key in keys) == 1
 
 
-async def test_an_object_that_no_longer_fits_gives_its_gpus_back(scene: Scene) -> None:
-    """A changed demand is planned anew, and what ran for the old one goes."""
+async def test_an_object_that_may_hold_less_gives_its_gpus_back(scene: Scene) -> None:
+    """A budget is kept, also where nothing smaller can be begun."""
+    key = scene.add(**PINNED)
+    await settled(scene)
+    scene.edit(key, gpuBudget={"total": 4}, parallelism={"tensor": 3})
+    await scene.reconcile()
+    assert scene.store.plans == {}
+    assert "delete Pod llama-0-0-0" in scene.calls()
+
+
+async def test_an_object_that_asks_for_what_there_is_not_holds_what_it_has(scene: Scene) -> None:
+    """What serves is given up for a place, not for a wish."""
     key = scene.add(**PINNED)
     await settled(scene)
     scene.edit(key, gpuBudget={"total": 16}, parallelism={"tensor": 16})
     await scene.reconcile()
-    assert scene.store.plans == {}
-    assert "delete Pod llama-0-0-0" in scene.calls()
+    assert key in scene.store.plans
+    assert scene.calls() == ["apply_status", f"record {scene.condition('Ready')[1]}"]
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["being deleted", "gone"])
@@ -403,7 +369,7 @@ async def test_a_wrong_edit_leaves_what_runs_and_what_it_holds(scene: Scene) -> 
     await scene.reconcile()
     assert scene.calls() == ["apply_status", "record InvalidSpec"]
     assert scene.store.plans == {key: plan}
-    assert scene.status()["plan"] == plan
+    assert holdings(scene.status()) == plan
     assert scene.status()["observedGeneration"] == 2
 
 
@@ -419,6 +385,7 @@ async def test_what_is_too_much_is_deleted_by_its_uid(scene: Scene) -> None:
     assert deleted == [
         (POD, "default", "llama-1-0-0", "u-7"),
         (SERVICE, "default", "llama-1-0", ""),
+        (BUDGET, "default", "llama", ""),
     ]
 
 
@@ -429,6 +396,16 @@ async def test_an_event_is_about_the_object_with_its_kind(scene: Scene) -> None:
     about, event = scene.cluster.record.call_args.args
     assert (about["apiVersion"], about["kind"]) == (API_VERSION, "ShardedModel")
     assert (about["metadata"]["uid"], event.reason) == ("uid-llama", "Planned")
+
+
+async def test_an_object_in_a_loop_fills_no_event_store(scene: Scene) -> None:
+    """What is done for it is done all the same, and logged."""
+    key = scene.add(engine={"args": ["--port=1"]})
+    for number in range(BURST + 10):
+        scene.edit(key, engine={"args": [f"--port={number}"]})
+        await scene.reconcile()
+    assert scene.cluster.record.call_count == BURST
+    assert scene.cluster.apply_status.call_count == BURST + 10
 
 
 async def test_a_stranger_on_the_only_node_is_planned_around(scene: Scene) -> None:

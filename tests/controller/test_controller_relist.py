@@ -74,7 +74,9 @@ async def test_only_our_services_are_asked_for(scene: Scene) -> None:
     await scene.relist(a_store())
     assert scene.selectors == {
         "nodes": None,
+        "poddisruptionbudgets": "app.kubernetes.io/managed-by=shardwise",
         "pods": None,
+        "priorityclasses": None,
         "services": "app.kubernetes.io/managed-by=shardwise",
         "shardedmodels": None,
     }

@@ -12,6 +12,7 @@ from tests.controller.support import KEY, Json, a_model, a_node, a_plan, a_pod, 
 from shardwise.controller.queue import Queue
 from shardwise.controller.store import Store
 from shardwise.controller.watches import Watches
+from shardwise.reconcile import holdings
 
 PLACED = a_plan(("h100-1", 8))
 GONE = True
@@ -24,8 +25,8 @@ class Scene:
     def __init__(self, queue: Mock, *objects: Json) -> None:
         self.store: Store = a_store(*objects, nodes=(a_node("h100-1"), a_node("h100-2")))
         for key, model in self.store.models.objects.items():
-            if "plan" in model["status"]:
-                self.store.hold(key, model["status"]["plan"])
+            if model["status"]:
+                self.store.hold(key, holdings(model["status"]))
         self.queue = queue
         self.watches = Watches(self.store, queue)
 
@@ -65,7 +66,7 @@ def test_what_is_known_already_wakes_nobody(scene: Scene, version: int) -> None:
 def test_a_deleted_object_gives_its_gpus_to_those_that_wait(scene: Scene) -> None:
     """Those that are placed have what they need."""
     scene.watches.model(a_model("on-1", 9), GONE)
-    assert scene.woken() == ["on-1", "waiting", "half"]
+    assert scene.woken() == ["on-1", "half", "waiting"]
     assert ("default", "on-1") not in scene.store.plans
     assert ("default", "on-1") not in scene.store.models.objects
 
@@ -79,7 +80,7 @@ def test_an_object_a_relist_found_gone_gives_its_gpus_back_as_well(scene: Scene)
     """It is off the shelf already by then."""
     gone = scene.store.models.objects.pop(("default", "on-1"))
     scene.watches.model(gone, GONE)
-    assert scene.woken() == ["waiting", "half"]
+    assert scene.woken() == ["half", "waiting"]
     assert ("default", "on-1") not in scene.store.plans
 
 
@@ -89,12 +90,12 @@ PODS: dict[str, tuple[list[Json], Json, bool, list[str]]] = {
     "ours, changed": ([a_pod("p", **OURS)], a_pod("p", 2, **OURS), HERE, ["on-1"]),
     "ours, the same": ([a_pod("p", **OURS)], a_pod("p", **OURS), HERE, []),
     "ours, failed": ([a_pod("p", **OURS)], a_pod("p", 2, **OURS, phase="Failed"), HERE, ["on-1"]),
-    "ours, deleted": ([a_pod("p", **OURS)], a_pod("p", 2, **OURS), GONE, ["on-1", "waiting", "half"]),
+    "ours, deleted": ([a_pod("p", **OURS)], a_pod("p", 2, **OURS), GONE, ["on-1", "half", "waiting"]),
     "ours, of an object not known": ([], a_pod("p", 2, owner="later"), HERE, ["later"]),
     "a stranger with GPUs, new": ([], a_pod("p", 2), HERE, []),
     "a stranger with GPUs, changed": ([a_pod("p")], a_pod("p", 2), HERE, []),
-    "a stranger with GPUs, deleted": ([a_pod("p")], a_pod("p", 2), GONE, ["waiting", "half"]),
-    "a stranger with GPUs, ended": ([a_pod("p")], a_pod("p", 2, phase="Succeeded"), HERE, ["waiting", "half"]),
+    "a stranger with GPUs, deleted": ([a_pod("p")], a_pod("p", 2), GONE, ["half", "waiting"]),
+    "a stranger with GPUs, ended": ([a_pod("p")], a_pod("p", 2, phase="Succeeded"), HERE, ["half", "waiting"]),
     "a stranger with GPUs, deleted before it was seen": ([], a_pod("p", 2), GONE, []),
     "a stranger without GPUs": ([], a_pod("p", 2, gpus=0), HERE, []),
     "a stranger without GPUs, deleted": ([], a_pod("p", 2, gpus=0), GONE, []),
@@ -211,19 +212,19 @@ def test_a_node_that_changes_wakes_its_holders_and_those_that_wait(
 ) -> None:
     """Nobody on other nodes."""
     scene.watches.node(changed(a_node(version=2), change), HERE)
-    assert scene.woken() == ["on-1", "waiting", "half"]
+    assert scene.woken() == ["on-1", "half", "waiting"]
 
 
 def test_a_node_that_is_deleted_wakes_its_holders_and_those_that_wait(scene: Scene) -> None:
     """Holders in name order, each once or asked again."""
     scene.watches.node(a_node("h100-2", 2), GONE)
-    assert scene.woken() == ["half", "on-2", "waiting", "half"]
+    assert scene.woken() == ["half", "on-2", "half", "waiting"]
     assert ("", "h100-2") not in scene.store.nodes.objects
 
 
 def test_a_new_node_wakes_those_that_wait(scene: Scene) -> None:
     scene.watches.node(a_node("h100-3", 2), HERE)
-    assert scene.woken() == ["waiting", "half"]
+    assert scene.woken() == ["half", "waiting"]
 
 
 def test_a_node_event_of_the_past_wakes_nobody(scene: Scene) -> None:
@@ -270,14 +271,14 @@ async def test_an_event_of_kopf_is_its_object_and_whether_that_is_gone(
     take.assert_called_once_with({"a": 1}, deleted)
 
 
-def test_kopf_watches_four_kinds_and_puts_nothing_on_any_object(scene: Scene) -> None:
+def test_kopf_watches_six_kinds_and_puts_nothing_on_any_object(scene: Scene) -> None:
     """No finalizer: an object can be deleted while no operator runs. Of Services, only our own."""
     registry = kopf.OperatorRegistry()
     scene.watches.register(registry)
     handlers: list[Any] = list(registry._watching.get_all_handlers())
-    assert sorted(handler.id for handler in handlers) == ["model", "node", "pod", "service"]
+    assert sorted(handler.id for handler in handlers) == ["budget", "model", "node", "pod", "priority", "service"]
     assert {handler.id: handler.labels for handler in handlers if handler.labels} == {
-        "service": {"app.kubernetes.io/managed-by": "shardwise"}
+        name: {"app.kubernetes.io/managed-by": "shardwise"} for name in ("budget", "service")
     }
     assert not list(registry._changing.get_all_handlers())
     assert not list(registry._spawning.get_all_handlers())
@@ -304,3 +305,17 @@ def test_a_pod_that_is_stripped_of_our_labels_wakes_whose_it_was(scene: Scene) -
     scene.woken()
     scene.watches.pod(at(2, changed(pod, lambda one: one["metadata"]["labels"].clear())), HERE)
     assert "on-1" in scene.woken()
+
+
+def test_those_that_wait_behind_an_object_are_woken_in_turn(scene: Scene) -> None:
+    """And itself; not those before it, nor those that have what they need."""
+    for name in ("a", "b", "c"):
+        waiting = a_model(name, 5)
+        waiting["status"] = {"waitingSince": "2027-01-15T08:00:00Z"}
+        scene.store.models.put(waiting)
+    scene.watches.wake_behind(("default", "b"))
+    assert scene.woken() == ["b", "c"]
+    scene.watches.wake_behind(("default", "on-1"))
+    assert scene.woken() == []
+    scene.watches.wake_behind(("default", "a"))
+    assert scene.woken() == ["a", "b", "c"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardwise.domain.units import GIB, KIB, MIB, QUANTITY_PATTERN, gib, parse_quantity, plural
+from shardwise.domain.units import GIB, KIB, MIB, QUANTITY_PATTERN, gib, parse_duration, parse_quantity, plural
 
 READ = {
     "0": 0,
@@ -74,3 +74,16 @@ def test_bytes_are_said_in_gib(count: float, said: str) -> None:
 )
 def test_nouns_are_counted(count: int, noun: str, many: str | None, said: str) -> None:
     assert plural(count, noun, many) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("15m", 900), ("1h", 3600), ("1h30m", 5400), ("1h0m1s", 3601), ("0s", 0)]
+)
+def test_a_time_is_read(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "1d", "30m1h", "1.5h", "-1s", " 1s", "1s1s"])
+def test_what_is_no_time_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match=f"`{re.escape(text)}` is not a time such as 90s"):
+        parse_duration(text)

@@ -11,6 +11,7 @@ from tests.support.fleets import a_fleet, h100s, h200s
 from tests.support.models import LLAMA_8B, LLAMA_70B, Pins, a_demand
 
 from shardwise.domain.fleet import Exclusion
+from shardwise.domain.launch import RestartPolicy
 from shardwise.domain.standing import PodStanding, Standing
 from shardwise.explain import standing_answer, standing_text
 from shardwise.reconcile import standing_of
@@ -27,7 +28,7 @@ def not_seen() -> World:
 
 def behind() -> World:
     world = running(World(wants()))
-    world.edit(max_restarts=3)
+    world.edit(restart=RestartPolicy(max_restarts=3))
     return world
 
 
@@ -140,7 +141,7 @@ WORLDS: dict[str, Callable[[], World]] = {
 
 def stands(name: str) -> Standing:
     world = WORLDS[name]()
-    return standing_of(world.wanted, world.observe())
+    return standing_of(world.wanted, world.observe(), world.now)
 
 
 @pytest.mark.parametrize("name", WORLDS)

@@ -9,7 +9,7 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Fleet
-from shardwise.domain.launch import Launch, Owner, Wanted
+from shardwise.domain.launch import Launch, Owner, RestartPolicy, UpdateStrategy, Wanted
 from shardwise.reconcile import (
     Apply,
     Decision,
@@ -22,6 +22,8 @@ from shardwise.reconcile import (
     see_companions,
     see_pod,
 )
+from shardwise.reconcile.records import format_time
+from shardwise.reconcile.turns import Turn
 from shardwise.render.manifest import REVISION
 
 Json = dict[str, Any]
@@ -32,9 +34,21 @@ NAME = "llama"
 
 def wants(demand: Demand | None = None, *, generation: int = 1, **changes: Any) -> Wanted:
     """Give an object as wanted; keywords of ``Launch`` change how it is started, the rest change the object."""
+    restart = {key: changes.pop(key) for key in list(changes) if key in RestartPolicy.__dataclass_fields__}
+    update = {key: changes.pop(key) for key in list(changes) if key in UpdateStrategy.__dataclass_fields__}
     launch_changes = {key: changes.pop(key) for key in list(changes) if key in Launch.__dataclass_fields__}
     launch = replace(Launch(Owner(NAME, "default", "uid-1"), LLAMA_8B, NAME), **launch_changes)
-    return replace(Wanted(demand or a_demand(LLAMA_8B, budget=8), launch, generation), **changes)
+    wanted = Wanted(demand or a_demand(LLAMA_8B, budget=8), launch, generation)
+    return named(replace(wanted, restart=RestartPolicy(**restart), update=UpdateStrategy(**update), **changes))
+
+
+def named(wanted: Wanted) -> Wanted:
+    """Name what an object asks for and what its pods are made from, as its wire form is named."""
+    demand = wanted.demand
+    asked = {name: getattr(demand, name) for name in demand.__dataclass_fields__ if name not in ("model", "replicas")}
+    content = {name: value for name, value in asked.items() if name not in ("gpu_budget", "pins", "objective")}
+    launch = replace(wanted.launch, port=0, service_type="")
+    return replace(wanted, asks=f"{demand.model.name} {asked}", content=f"{launch} {content}")
 
 
 def two_nodes_wide(pins: Pins | None = None, **changes: Any) -> Wanted:
@@ -55,19 +69,25 @@ class World:
     companions: dict[tuple[str, str], Json] = field(default_factory=dict)
     secrets: dict[str, Json] = field(default_factory=dict)
     compute_domains: bool = True
+    budgets: dict[str, Json] = field(default_factory=dict)
     events: list[Emit] = field(default_factory=list)
     refused: str = ""
     last: Decision | None = None
+    turn: Turn = field(default_factory=Turn)
     _made: int = 0
 
     def observe(self) -> Observed:
         """Look at it as the operator's store does."""
         services = {name: one["metadata"]["labels"].get(REVISION, "") for name, one in self.services.items()}
+        pods = tuple(map(see_pod, sorted(self.pods.values(), key=name_of)))
+        budgets = {name: one["metadata"]["labels"][REVISION] for name, one in self.budgets.items()}
         return Observed(
-            tuple(map(see_pod, sorted(self.pods.values(), key=name_of))),
+            pods,
             services,
             self.status,
             self.fleet,
+            self.turn,
+            budgets,
             refused=self.refused,
             companions={name: see_companions(one) for name, one in self.services.items()},
             compute_domains=self.compute_domains,
@@ -106,10 +126,8 @@ class World:
             case MakeKeys(manifest):
                 self._made += 1
                 self.secrets.setdefault(name_of(manifest), manifest | {"data": {"id": str(self._made)}})
-            case Delete("Service", name, _):
-                self.services.pop(name, None)
             case Delete(kind, name, _, _):
-                self.companions.pop((kind, name), None)
+                self._delete(kind, name)
             case Emit():
                 self.events.append(action)
 
@@ -147,6 +165,22 @@ class World:
         """Let the kubelet throw a pod out."""
         self.pods[name]["status"] = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory"}
 
+    def unready(self, name: str) -> None:
+        """Let a pod's probe fail."""
+        self.pods[name].setdefault("status", {})["conditions"] = [{"type": "Ready", "status": "False"}]
+
+    def unscheduled(self, name: str) -> None:
+        """Let the scheduler find no place for a pod, unless it has one."""
+        if not self.pods[name]["spec"].get("nodeName"):
+            condition = {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "Unschedulable",
+                "message": "0/4 nodes are available: Insufficient cpu",
+                "lastTransitionTime": format_time(self.now),
+            }
+            self.pods[name]["status"] = {"phase": "Pending", "conditions": [condition]}
+
     def deleting(self, name: str) -> None:
         """Let somebody delete a pod that takes its time to go."""
         self.pods[name]["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"
@@ -166,7 +200,7 @@ class World:
 
     def edit(self, **changes: Any) -> None:
         """Change what is wanted, as an edit of the object does."""
-        self.wanted = replace(self.wanted, generation=self.wanted.generation + 1, **changes)
+        self.wanted = named(replace(self.wanted, generation=self.wanted.generation + 1, **changes))
 
     def demand(self, **changes: Any) -> None:
         """Change what is demanded."""
@@ -193,14 +227,27 @@ class World:
         """Give the state and attempt of each group."""
         return [f"{group['state']} {group['attempt']}" for group in self.status["groups"]]
 
+    def nodes(self) -> list[list[str]]:
+        """Give the nodes of each group."""
+        return [group.get("nodes", []) for group in self.status["groups"]]
+
     def told(self) -> list[str]:
         """Give the reasons of the events so far."""
         return [event.reason for event in self.events]
 
+    def _delete(self, kind: str, name: str) -> None:
+        match kind:
+            case "Service":
+                self.services.pop(name, None)
+            case "PodDisruptionBudget":
+                self.budgets.pop(name, None)
+            case _:
+                self.companions.pop((kind, name), None)
+
     def _apply(self, manifest: Mapping[str, Any]) -> None:
         name = manifest["metadata"]["name"]
-        if manifest["kind"] == "Service":
-            self.services[name] = dict(manifest)
+        if manifest["kind"] in ("Service", "PodDisruptionBudget"):
+            {"Service": self.services, "PodDisruptionBudget": self.budgets}[manifest["kind"]][name] = dict(manifest)
         elif manifest["kind"] != "Pod":
             self.companions[manifest["kind"], name] = dict(manifest)
         elif name not in self.pods:

@@ -23,7 +23,7 @@ def test_the_plan_is_written_down_before_anything_is_made() -> None:
     """So that an operator that dies in between goes on with the same plan."""
     world = World(two_nodes_wide())
     status = world.decide().status
-    assert [pod["node"] for pod in status["plan"]["groups"][0]["pods"]] == ["h100-00", "h100-01"]
+    assert status["groups"][0]["nodes"] == ["h100-00", "h100-01"]
     assert status["groups"][0]["attempt"] == 0
     assert status["groups"][0]["state"] == "Pending"
 
@@ -79,12 +79,11 @@ def test_an_operator_may_die_after_any_action(kept: int) -> None:
 
 @pytest.mark.parametrize("kept", range(5))
 def test_a_status_that_was_not_written_makes_no_second_group(kept: int) -> None:
-    """Pods are named by attempt, so the pods that are there are found again, whatever was forgotten."""
+    """Whole groups are found again by their pods; what is half made is left behind by the next attempt."""
     world = World(two_nodes_wide())
     world.step(keep=lambda position: position < kept)
     world.status = {}
     world.settle()
-    assert sorted(world.pods) == ["llama-0-0-0", "llama-0-0-1"]
     assert [gpus_of(pod) for pod in world.pods.values()] == [8, 8]
 
 
@@ -217,6 +216,7 @@ def test_all_conditions_carry_the_generation_and_time() -> None:
         assert condition["lastTransitionTime"] == "2027-01-15T08:00:00Z"
         assert condition["reason"]
     assert {one["type"] for one in world.status["conditions"]} == {
+        "Degraded",
         "Ready",
         "Reconciling",
         "Stalled",

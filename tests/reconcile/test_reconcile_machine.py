@@ -1,18 +1,26 @@
-"""Whatever happens in whatever order, with actions and statuses lost on the way, the object ends where it should."""
+"""Whatever happens in whatever order, with actions, answers and statuses lost on the way, the object ends as it should.
+
+User edits, faults of nodes and pods, faults of the API and of the operator, and waits, mixed: after every step what
+must hold is checked, and at the end all calms down and has to serve.
+"""
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.reconcile.support import World, gpus_of, node_wanted, wants
+from tests.reconcile.support import START, World, gpus_of, node_wanted, wants
 from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Pins
-from shardwise.reconcile import Apply
+from shardwise.domain.fleet import Exclusion, Node
+from shardwise.domain.launch import UpdateStrategy
+from shardwise.reconcile import Apply, Turn, Waiter
+from shardwise.reconcile.records import State, read_records
 
 DEMANDS = {
     "two replicas of one GPU": a_demand(LLAMA_8B, budget=4, replicas=2),
@@ -20,7 +28,10 @@ DEMANDS = {
     "TP8×PP2 over two nodes": a_demand(LLAMA_405B, budget=16, pins=Pins(8, 2, None)),
 }
 ARGS: tuple[tuple[str, ...], ...] = ((), ("--seed=7",), ("--enforce-eager",))
+STRATEGIES = (UpdateStrategy(), UpdateStrategy(max_surge=0), UpdateStrategy(recreate=True), UpdateStrategy(max_surge=3))
 NODES = h100s(4)
+NAMES = [node.name for node in NODES]
+STATUS_BYTES = 16_384
 
 
 class Life(RuleBasedStateMachine):
@@ -29,10 +40,11 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World(wants())
+        self.serving_before: set[str] = set()
 
-    @initialize(name=st.sampled_from(sorted(DEMANDS)))
-    def begin(self, name: str) -> None:
-        self.world = World(wants(DEMANDS[name], max_restarts=2), a_fleet(NODES))
+    @initialize(name=st.sampled_from(sorted(DEMANDS)), keep=st.booleans())
+    def begin(self, name: str, keep: bool) -> None:
+        self.world = World(wants(DEMANDS[name], max_restarts=2, keep_failed=keep), a_fleet(NODES))
 
     @rule()
     def decide(self) -> None:
@@ -43,6 +55,11 @@ class Life(RuleBasedStateMachine):
         """Write the status, and do so many of the actions."""
         self.world.step(keep=lambda position: position < done)
 
+    @rule(lost=st.sets(st.integers(0, 8), max_size=4))
+    def decide_with_calls_that_fail(self, lost: set[int]) -> None:
+        """Write the status; some calls come to nothing, those after them are made all the same."""
+        self.world.step(keep=lambda position: position not in lost)
+
     @rule(done=st.integers(0, 6))
     def decide_with_the_status_lost(self, done: int) -> None:
         """Do so many of the actions, and forget the status that was written before them."""
@@ -50,7 +67,11 @@ class Life(RuleBasedStateMachine):
         self.world.step(keep=lambda position: position < done)
         self.world.status = before
 
-    @rule(seconds=st.sampled_from([1, 10, 60, 600]))
+    @rule()
+    def lose_the_whole_status(self) -> None:
+        self.world.status = {}
+
+    @rule(seconds=st.sampled_from([1, 10, 60, 600, 4000]))
     def wait(self, seconds: int) -> None:
         self.world.now += seconds
 
@@ -59,7 +80,9 @@ class Life(RuleBasedStateMachine):
         self.world.start([name for name, pod in self.world.pods.items() if pod["status"]["phase"] == "Pending"])
 
     @precondition(lambda self: self.world.pods)
-    @rule(data=st.data(), harm=st.sampled_from(["bind", "crash", "evict", "deleting", "lose"]))
+    @rule(
+        data=st.data(), harm=st.sampled_from(["bind", "crash", "evict", "deleting", "lose", "unready", "unscheduled"])
+    )
     def harm(self, data: st.DataObject, harm: str) -> None:
         getattr(self.world, harm)(data.draw(st.sampled_from(sorted(self.world.pods))))
 
@@ -67,25 +90,66 @@ class Life(RuleBasedStateMachine):
     def let_go(self) -> None:
         self.world.gone()
 
-    @rule(node=st.sampled_from([one.name for one in NODES]))
+    @rule(node=st.sampled_from(NAMES))
     def lose_node(self, node: str) -> None:
         self.world.lose_node(node)
+
+    @rule(node=st.sampled_from(NAMES), why=st.sampled_from([Exclusion.NOT_READY, Exclusion.CORDONED, Exclusion.FAULTY]))
+    def exclude_node(self, node: str, why: Exclusion) -> None:
+        self._change(node, exclusion=why, free=0)
+
+    @rule(node=st.sampled_from(NAMES), free=st.integers(0, 8))
+    def strangers_come_and_go(self, node: str, free: int) -> None:
+        self._change(node, free=free)
+
+    def _change(self, name: str, **changes: Any) -> None:
+        def changed(node: Node) -> Node:
+            return replace(node, **changes) if node.name == name and node.exclusion is None else node
+
+        fleet = self.world.fleet
+        self.world.fleet = replace(fleet, nodes=tuple(map(changed, fleet.nodes)))
 
     @rule()
     def nodes_come_back(self) -> None:
         self.world.fleet = a_fleet(NODES)
 
+    @rule(waited=st.sampled_from([0.0, 700.0, None]))
+    def somebody_waits_before_us(self, waited: float | None) -> None:
+        """For a moment, for so long that GPUs are kept for it, or no longer."""
+        if waited is None:
+            self.world.turn = Turn()
+        else:
+            first = Waiter("default/first", 5, START, self.world.now - waited, DEMANDS["TP8×PP2 over two nodes"])
+            self.world.turn = Turn((first,), 2)
+
     @rule(name=st.sampled_from(sorted(DEMANDS)))
     def demand(self, name: str) -> None:
         self.world.edit(demand=DEMANDS[name])
 
-    @rule(replicas=st.integers(0, 2))
+    @rule(replicas=st.integers(0, 3))
     def scale(self, replicas: int) -> None:
         self.world.demand(replicas=replicas, gpu_budget=32)
+
+    @rule(budget=st.sampled_from([1, 4, 16, 32]))
+    def change_the_budget(self, budget: int) -> None:
+        self.world.demand(gpu_budget=budget)
 
     @rule(args=st.sampled_from(ARGS))
     def change_args(self, args: tuple[str, ...]) -> None:
         self.world.launch(args=args)
+
+    @rule(update=st.sampled_from(STRATEGIES))
+    def change_the_strategy(self, update: UpdateStrategy) -> None:
+        self.world.edit(update=update)
+
+    @rule(most=st.sampled_from([0, 2, 10]), smaller=st.booleans())
+    def change_the_policy(self, most: int, smaller: bool) -> None:
+        policy = self.world.wanted.restart
+        self.world.edit(restart=replace(policy, max_restarts=most, smaller_layout=smaller))
+
+    @rule()
+    def pause_or_resume(self) -> None:
+        self.world.wanted = replace(self.world.wanted, paused=not self.world.wanted.paused)
 
     @precondition(lambda self: self.world.services)
     @rule(data=st.data())
@@ -99,7 +163,30 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def a_status_is_json_of_bounded_size(self) -> None:
-        assert len(json.dumps(self.world.status)) < 32_768
+        assert len(json.dumps(self.world.status, separators=(",", ":"))) < STATUS_BYTES
+
+    @invariant()
+    def what_is_held_is_within_the_budget_of_the_last_decision(self) -> None:
+        """All groups together, the old and the new of an update included."""
+        last = self.world.last
+        if last is None or any(one["reason"] == "Paused" for one in last.status["conditions"]):
+            return
+        held = sum(record.held_gpus for record in read_records(last.status).values())
+        if last.status.get("observedGeneration") == self.world.wanted.generation:
+            assert held <= self.world.wanted.demand.gpu_budget
+
+    @invariant()
+    def groups_of_one_object_never_share_a_gpu(self) -> None:
+        held: Counter[str] = Counter()
+        for record in read_records(self.world.status).values():
+            for node in record.nodes:
+                held[node] += record.gpus
+        assert all(gpus <= 8 for gpus in held.values()), held
+
+    @invariant()
+    def a_group_that_is_told_ready_has_its_place(self) -> None:
+        for record in read_records(self.world.status).values():
+            assert bool(record.nodes) or record.state in (State.WAITING, State.HELD)
 
     @invariant()
     def what_a_decision_makes_fits_its_nodes(self) -> None:
@@ -112,29 +199,39 @@ class Life(RuleBasedStateMachine):
                 asked[node_wanted(action.manifest)] += gpus_of(action.manifest)
         assert all(gpus <= 8 for gpus in asked.values())
 
+    @invariant()
+    def a_pause_stops_all_action(self) -> None:
+        if self.world.wanted.paused:
+            assert self.world.decide().actions == ()
+
     def teardown(self) -> None:
         """Let everything calm down: nodes back, failed pods replaced, all engines starting. It must then serve."""
         world = self.world
-        world.fleet = a_fleet(NODES)
+        world.fleet, world.turn = a_fleet(NODES), Turn()
+        world.wanted = replace(world.wanted, paused=False)
+        world.demand(gpu_budget=32, replicas=min(2, world.wanted.demand.replicas))
         world.launch(args=("--last-edit",))
-        for _ in range(30):
+        for _ in range(40):
             world.gone()
             world.step()
             world.start()
-            world.now += 600
+            world.now += 4000
         world.settle()
         replicas = world.wanted.demand.replicas
         assert world.standing() in ("Ready/AllReplicasReady", "Ready/ScaledToZero")
         assert world.status["readyReplicas"] == replicas
         assert sum(map(gpus_of, world.pods.values())) == replicas * world.status["plan"]["worldSize"]
-        planned = [pod["node"] for group in world.status["plan"]["groups"] for pod in group["pods"]]
+        planned = [node for group in world.status["groups"] for node in group["nodes"]]
         assert sorted(map(node_wanted, world.pods.values())) == sorted(planned)
         assert set(world.services) == {"llama", *(_group(pod) for pod in world.pods.values())}
+        assert set(world.budgets) == ({"llama"} if replicas > 1 else set())
 
 
 def _group(pod: dict[str, Any]) -> str:
     return str(pod["metadata"]["labels"]["shardwise.dev/group"])
 
 
-Life.TestCase.settings = settings(max_examples=150, stateful_step_count=25)
+Life.TestCase.settings = settings(
+    max_examples=500, stateful_step_count=40, report_multiple_bugs=False, print_blob=False
+)
 TestLife = Life.TestCase

@@ -1,202 +1,257 @@
-"""Which plan is in force: when the recorded one is kept, when it is mended, and when all is planned anew."""
+"""Which plan is in force: when the recorded one is kept, when groups move, and when all is planned anew."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from tests.reconcile.support import START, seen
+from tests.reconcile.support import World, wants
 from tests.support.fleets import H100, H200, a_fleet, h100s, h200s
 from tests.support.models import LLAMA_8B, LLAMA_70B, a_demand
-from tests.support.plans import check_capacity, planned
 
-from shardwise.domain.demand import Demand, Objective, Pins
+from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Exclusion, Fleet, Node
-from shardwise.domain.plan import Plan
-from shardwise.domain.refusal import RefusalReason
-from shardwise.explain import plan_document
-from shardwise.reconcile.observed import PodSeen
-from shardwise.reconcile.plans import InForce, fingerprint, in_force
-from shardwise.reconcile.records import Record, State
+from shardwise.reconcile.ground import Ground
+from shardwise.reconcile.plans import design, recorded
 
 FLEET = a_fleet(h100s(3, free=[1, 1, 1]))
 TWO = a_demand(LLAMA_8B, budget=3, replicas=2)
 
 
-@dataclass(frozen=True)
-class Before:
-    """What was decided before, and what has become of it."""
-
-    demand: Demand = TWO
-    fleet: Fleet = FLEET
-    states: Mapping[int, State] = field(default_factory=dict)
-    alive: bool = True
-
-    @property
-    def plan(self) -> Plan:
-        """Give the plan that was recorded."""
-        return planned(self.demand, self.fleet)
-
-    def now(self, demand: Demand | None = None, fleet: Fleet | None = None) -> InForce:
-        """Decide which plan is in force for what is demanded, and there, now."""
-        document = plan_document(self.plan) | {"demand": fingerprint(self.demand)}
-        records = {one: Record(one, 0, 0, START, state) for one, state in self.states.items()}
-        pods = tuple(self._pods()) if self.alive else ()
-        return in_force(demand or self.demand, {"plan": document}, records, pods, fleet or self.fleet)
-
-    def _pods(self) -> list[PodSeen]:
-        return [
-            seen(pod.index, name=f"llama-{group.replica}-0-{pod.index}", replica=group.replica, node=pod.node)
-            for group in self.plan.groups
-            for pod in group.pods
-        ]
+def two(fleet: Fleet = FLEET, **changes: Any) -> World:
+    world = World(wants(TWO, **changes), fleet)
+    world.run()
+    return world
 
 
-def where(force: InForce) -> list[tuple[int, str]]:
-    """Give replica and node of each group."""
-    assert force.plan is not None
-    return [(group.replica, group.pods[0].node) for group in force.plan.groups]
-
-
-def without(fleet: Fleet, *names: str) -> Fleet:
-    return Fleet(tuple(node for node in fleet.nodes if node.name not in names))
-
-
-def excluded(fleet: Fleet, name: str) -> Fleet:
+def excluded(fleet: Fleet, name: str, why: Exclusion = Exclusion.CORDONED) -> Fleet:
     def changed(node: Node) -> Node:
-        return replace(node, exclusion=Exclusion.CORDONED, free=0) if node.name == name else node
+        return replace(node, exclusion=why, free=0) if node.name == name else node
 
-    return Fleet(tuple(map(changed, fleet.nodes)))
-
-
-READY = {0: State.READY, 1: State.READY}
+    return replace(fleet, nodes=tuple(map(changed, fleet.nodes)))
 
 
 def test_a_plan_that_answers_the_demand_is_kept_to_the_letter() -> None:
     """Its explanation too: why it was chosen then is still why."""
-    before = Before(states=READY)
-    force = before.now()
-    assert force.document == plan_document(before.plan) | {"demand": fingerprint(TWO)}
-    assert (where(force), force.refusal) == ([(0, "h100-00"), (1, "h100-01")], None)
+    world = two()
+    before = world.status["plan"]
+    world.fleet = a_fleet(h100s(3), h200s(4))
+    assert world.settle().status["plan"] == before
+    assert world.nodes() == [["h100-00"], ["h100-01"]]
 
 
-@pytest.mark.parametrize("state", [State.STARTING, State.READY, State.HELD])
-def test_a_group_that_lives_stays_on_a_node_nobody_else_may_use(state: State) -> None:
-    """Cordoned, tainted or faulty by its labels: its pods run, so it stays."""
-    force = Before(states={0: state, 1: state}).now(fleet=excluded(FLEET, "h100-01"))
-    assert where(force) == [(0, "h100-00"), (1, "h100-01")]
+def test_a_group_that_lives_stays_on_a_node_nobody_else_may_use() -> None:
+    """Cordoned or tainted: its pods run, so it stays."""
+    world = two()
+    world.fleet = excluded(FLEET, "h100-01")
+    assert world.settle().actions == ()
 
 
-@pytest.mark.parametrize("state", [State.PENDING, State.BACKOFF])
-def test_a_group_that_must_start_again_leaves_a_node_it_cannot_start_on(state: State) -> None:
-    force = Before(states={0: State.READY, 1: state}).now(fleet=excluded(FLEET, "h100-01"))
-    assert where(force) == [(0, "h100-00"), (1, "h100-02")]
+def test_a_group_that_must_start_again_leaves_a_node_it_cannot_start_on() -> None:
+    """As after a drain: the node is cordoned, its pods are evicted."""
+    world = two()
+    world.fleet = excluded(FLEET, "h100-01")
+    world.deleting("llama-1-0-0")
+    world.run()
+    assert world.nodes() == [["h100-00"], ["h100-02"]]
+    assert world.standing() == "Ready/AllReplicasReady"
 
 
 def test_a_group_whose_pods_are_gone_stays_where_it_was_while_it_can() -> None:
     """Weights may lie in the node's cache."""
-    force = Before(states=READY, alive=False).now()
-    assert where(force) == [(0, "h100-00"), (1, "h100-01")]
+    world = two()
+    world.lose("llama-1-0-0")
+    world.run()
+    assert world.nodes() == [["h100-00"], ["h100-01"]]
+    assert world.states() == ["Ready 0", "Ready 1"]
+
+
+def test_a_place_that_strangers_took_meanwhile_is_left() -> None:
+    """They came while the group waited to start again."""
+    world = World(wants(), a_fleet(h100s(2, free=[1, 1])))
+    world.settle()
+    (place,) = world.nodes()
+    world.crash("llama-0-0-0")
+    world.settle()
+    other = {"h100-00": [0, 1], "h100-01": [1, 0]}[place[0]]
+    world.fleet = a_fleet(h100s(2, free=other))
+    world.now += 10
+    world.run()
+    assert world.nodes() != [place]
+    assert world.states() == ["Ready 1"]
 
 
 @pytest.mark.parametrize("lost", ["h100-00", "h100-01"])
 def test_only_the_group_of_a_lost_node_moves(lost: str) -> None:
-    before = Before(states=READY)
-    pods_left = replace(before, alive=False)
-    force = pods_left.now(fleet=without(FLEET, lost))
-    kept = {"h100-00": (1, "h100-01"), "h100-01": (0, "h100-00")}[lost]
-    assert kept in where(force)
-    assert {node for _, node in where(force)} == {node.name for node in FLEET.nodes} - {lost}
+    world = two()
+    kept = next(nodes for nodes in world.nodes() if nodes != [lost])
+    world.lose_node(lost)
+    world.run()
+    assert kept in world.nodes()
+    assert sorted(world.nodes()) == sorted([kept, ["h100-02"]])
+    assert world.status["restarts"] == 1
 
 
-def test_a_group_that_finds_no_other_node_is_left_out_and_told() -> None:
-    fleet = a_fleet(h100s(2, free=[1, 1]))
-    force = Before(fleet=fleet, states=READY, alive=False).now(fleet=without(fleet, "h100-01"))
-    assert where(force) == [(0, "h100-00")]
-    assert force.refusal is not None
-    assert force.refusal.hints == ()
+def test_a_node_that_is_gone_ends_its_group_though_its_pods_are_still_shown() -> None:
+    """Kubernetes takes its time to collect them."""
+    world = two()
+    world.fleet = replace(FLEET, nodes=tuple(node for node in FLEET.nodes if node.name != "h100-01"))
+    world.run()
+    assert world.nodes() == [["h100-00"], ["h100-02"]]
+
+
+def test_a_group_that_finds_no_other_node_waits_and_the_rest_serves() -> None:
+    world = two(a_fleet(h100s(2, free=[1, 1])))
+    world.lose_node("h100-01")
+    world.settle()
+    assert world.nodes() == [["h100-00"], []]
+    assert world.standing() == "Reconciling/CapacityShort"
+    assert (world.status["readyReplicas"], world.status["replicas"]) == (1, 1)
+    assert world.condition("Degraded")["reason"] == "ReplicasMissing"
+    world.fleet = a_fleet(h100s(2, free=[1, 1]))
+    world.run()
+    assert world.standing() == "Ready/AllReplicasReady"
+    assert "waitingSince" not in world.status
 
 
 def test_with_no_group_left_the_whole_demand_is_planned_anew() -> None:
-    """In whatever layout is best now."""
-    before = Before(a_demand(LLAMA_70B), a_fleet(h100s(1)), alive=False)
-    force = before.now(fleet=a_fleet(h200s(1)))
-    assert force.plan is not None
-    assert force.plan.product == H200
+    """In whatever layout is best now, of no fewer GPUs."""
+    world = World(wants(a_demand(LLAMA_70B, pins=Pins(4, 1, None))), a_fleet(h100s(1)))
+    before = world.run()["plan"]
+    world.pods.clear()
+    world.fleet = a_fleet(h200s(1))
+    world.run()
+    assert world.status["plan"]["product"] == H200
+    assert world.status["plan"]["worldSize"] >= before["worldSize"]
 
 
-CHANGES: dict[str, dict[str, Any]] = {
-    "context": {"context_length": 4096},
-    "concurrency": {"concurrency": 2},
-    "objective": {"objective": Objective.LATENCY},
-    "pins": {"pins": Pins(1, 1, None)},
-    "products": {"products": (H100,)},
-    "node selector": {"node_selector": (("a", "b"),)},
-    "within": {"within": "topology.kubernetes.io/zone"},
-    "reserve": {"reserve": 2**30},
-    "budget": {"gpu_budget": 4},
-    "KV cache": {"kv_bytes": 1},
-}
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_smaller_layout_is_taken_only_where_the_object_allows_it(allowed: bool) -> None:
+    """Half the GPUs are half the speed: some would rather wait for the node."""
+    fleet = a_fleet(h100s(1))
+    world = World(wants(a_demand(LLAMA_70B, budget=8, pins=Pins(None, 1, None)), smaller_layout=allowed), fleet)
+    world.run()
+    before = world.status["plan"]["worldSize"]
+    world.pods.clear()
+    world.fleet = a_fleet(h200s(1, free=[before // 2]))
+    world.run()
+    if allowed:
+        assert world.standing() == "Ready/AllReplicasReady"
+        assert world.status["plan"]["worldSize"] < before
+    else:
+        assert world.standing() == "Reconciling/NoMatchingNodes"
+        assert "hint: with `spec.restartPolicy.smallerLayout: true`" in world.status["message"]
+        assert world.pods == {}
 
 
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_another_demand_has_another_fingerprint(change: dict[str, Any]) -> None:
-    assert fingerprint(replace(TWO, **change)) != fingerprint(TWO)
-
-
-@given(st.integers(0, 9))
-def test_scaling_keeps_the_fingerprint(replicas: int) -> None:
-    assert fingerprint(replace(TWO, replicas=replicas)) == fingerprint(TWO)
+def test_as_many_replicas_as_there_is_room_for_are_begun() -> None:
+    """Those that are missing wait, each with its share of the budget."""
+    world = World(wants(a_demand(LLAMA_8B, budget=8, replicas=4)), a_fleet(h100s(1, free=[3])))
+    world.run()
+    assert (world.status["readyReplicas"], world.status["replicas"]) == (3, 3)
+    assert world.standing() == "Reconciling/CapacityShort"
+    assert world.status["message"].startswith("3 of 4 replicas serve; waiting for GPUs")
+    world.fleet = a_fleet(h100s(1, free=[4]))
+    world.run()
+    assert world.standing() == "Ready/AllReplicasReady"
 
 
 @pytest.mark.parametrize(
     ("replicas", "nodes"),
-    [(0, []), (1, ["h100-00"]), (2, ["h100-00", "h100-01"]), (3, ["h100-00", "h100-01", "h100-02"])],
+    [(0, []), (1, [["h100-00"]]), (2, [["h100-00"], ["h100-01"]]), (3, [["h100-00"], ["h100-01"], ["h100-02"]])],
 )
-def test_scaling_keeps_the_first_groups_where_they_are(replicas: int, nodes: list[str]) -> None:
-    force = Before(states=READY).now(demand=replace(TWO, replicas=replicas))
-    assert where(force) == list(enumerate(nodes))
-    assert force.document is not None
-    assert force.document["replicas"] == replicas
+def test_scaling_keeps_the_first_groups_where_they_are(replicas: int, nodes: list[list[str]]) -> None:
+    world = two()
+    world.demand(replicas=replicas)
+    world.run()
+    assert world.nodes() == nodes
+    assert world.status["restarts"] == 0
 
 
 def test_groups_that_scaling_adds_have_the_layout_of_the_others() -> None:
     """Even where another would now be preferred."""
-    before = Before(a_demand(LLAMA_8B, budget=8, pins=Pins(2, None, None)), a_fleet(h100s(2)))
-    scaled = replace(before.demand, replicas=3)
-    force = before.now(demand=scaled, fleet=a_fleet(h100s(2), h200s(1)))
-    assert force.plan is not None
-    assert (str(force.plan.layout), force.plan.product, force.plan.replicas) == ("TP2×PP1", H100, 3)
-    check_capacity(force.plan, a_fleet(h100s(2)))
+    world = World(wants(a_demand(LLAMA_8B, budget=8, pins=Pins(2, None, None))), a_fleet(h100s(2)))
+    world.run()
+    world.fleet = a_fleet(h100s(2), h200s(1))
+    world.demand(replicas=3)
+    world.run()
+    plan = world.status["plan"]
+    assert (plan["tensor"], plan["pipeline"], plan["product"]) == (2, 1, H100)
+    assert world.status["readyReplicas"] == 3
 
 
-@pytest.mark.parametrize("replicas", [4, 5])
-def test_groups_beyond_the_budget_are_refused_by_its_numbers(replicas: int) -> None:
-    force = Before(states=READY).now(demand=replace(TWO, replicas=replicas), fleet=a_fleet(h100s(3)))
-    assert where(force) == [(0, "h100-00"), (1, "h100-01")]
-    assert force.refusal is not None
-    assert (force.refusal.reason, force.refusal.waits) == (RefusalReason.BUDGET_SHORT, False)
-    assert [(hint.field, hint.value) for hint in force.refusal.hints] == [("spec.gpuBudget.total", replicas)]
+def test_replicas_beyond_the_budget_are_refused_by_its_numbers_and_those_within_serve() -> None:
+    """An autoscaler may ask for more than it is allowed: it gets what it is."""
+    world = World(wants(a_demand(LLAMA_8B, budget=3)), a_fleet(h100s(3)))
+    world.run()
+    world.demand(replicas=5)
+    world.run()
+    assert world.status["readyReplicas"] == 3
+    assert world.standing() == "Stalled/BudgetShort"
+    assert "hint: with `spec.gpuBudget.total: 5`" in world.status["message"]
 
 
 def test_no_hint_is_given_that_the_fleet_could_not_keep() -> None:
     """More budget would not help: there are no more GPUs."""
-    force = Before(states=READY).now(demand=replace(TWO, replicas=4))
-    assert force.refusal is not None
-    assert force.refusal.hints == ()
+    world = World(wants(a_demand(LLAMA_8B, budget=1)), a_fleet(h100s(1, free=[1])))
+    world.run()
+    world.demand(replicas=2)
+    world.run()
+    assert "hint" not in world.status["message"]
 
 
-@pytest.mark.parametrize("document", [{}, {"tensor": 1}, {"tensor": "x"}, {"groups": 3}], ids=str)
-def test_a_record_that_cannot_be_read_is_no_record(document: dict[str, Any]) -> None:
-    status = {"plan": document | {"demand": fingerprint(TWO)}}
-    force = in_force(TWO, status, {}, (), FLEET)
-    assert where(force) == [(0, "h100-00"), (1, "h100-01")]
+@pytest.mark.parametrize("document", [{}, {"tensor": 1}, {"tensor": "x"}, {"memory": 3}, 7], ids=str)
+def test_a_record_that_cannot_be_read_is_no_record(document: Any) -> None:
+    assert recorded({"plan": document}) is None
+    assert recorded({}) is None
+
+
+@pytest.mark.parametrize(("asks", "found"), [(None, True), ("asked", True), ("other", False)])
+def test_a_plan_answers_the_demand_it_was_made_for(asks: str | None, found: bool) -> None:
+    made = design(replace(wants(TWO), asks="asked"), Ground(FLEET))
+    assert (recorded({"plan": made.document}, asks) is not None) is found
+
+
+def test_a_recorded_plan_says_how_and_not_where() -> None:
+    """Where, every group says itself: nothing stands in a status twice."""
+    made = design(wants(TWO), Ground(FLEET))
+    assert made.document is not None
+    assert not {"groups", "replicas"} & set(made.document)
+    assert [group.pods[0].node for group in made.fresh] == ["h100-00", "h100-01"]
 
 
 def test_a_demand_nothing_serves_has_no_plan_but_a_refusal() -> None:
-    force = in_force(replace(TWO, pins=Pins(6, None, None)), {}, {}, (), FLEET)
-    assert (force.plan, force.document) == (None, None)
-    assert force.refusal is not None
-    assert force.refusal.reason is RefusalReason.ILLEGAL_LAYOUT
+    made = design(wants(replace(TWO, pins=Pins(6, None, None))), Ground(FLEET))
+    assert (made.plan, made.document, made.fresh) == (None, None, ())
+    assert made.refusal is not None
+
+
+FAULTS: dict[str, tuple[Callable[[], Fleet], list[list[str]], str]] = {
+    "another node is free": (lambda: FLEET, [["h100-00"], ["h100-02"]], "AsPlanned"),
+    "no other node is free": (lambda: a_fleet(h100s(2, free=[1, 1])), [["h100-00"], ["h100-01"]], "NodeFaulty"),
+}
+
+
+@pytest.mark.parametrize(("fleet", "nodes", "reason"), FAULTS.values(), ids=FAULTS)
+def test_a_group_leaves_a_faulty_node_if_it_has_where_to_go(
+    fleet: Callable[[], Fleet], nodes: list[list[str]], reason: str
+) -> None:
+    """What serves is not given up for nothing; the object says that it stands on bad ground."""
+    world = two(fleet())
+    world.fleet = excluded(world.fleet, "h100-01", Exclusion.FAULTY)
+    for _ in range(3):
+        world.run()
+    assert sorted(world.nodes()) == nodes
+    assert world.standing() == "Ready/AllReplicasReady"
+    assert world.condition("Degraded")["reason"] == reason
+
+
+def test_a_group_leaves_a_faulty_node_beside_which_the_new_one_serves_first() -> None:
+    """Where budget and fleet have room for both."""
+    world = two()
+    world.fleet = excluded(FLEET, "h100-01", Exclusion.FAULTY)
+    world.settle()
+    assert sorted(world.pods) == ["llama-0-0-0", "llama-1-0-0", "llama-2-0-0"]
+    assert world.status["readyReplicas"] == 2
+    world.run()
+    assert sorted(world.pods) == ["llama-0-0-0", "llama-2-0-0"]

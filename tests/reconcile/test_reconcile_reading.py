@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardwise.reconcile import see_companions, see_pod
-from shardwise.reconcile.records import Record, State, format_time, parse_time, read_records
+from shardwise.reconcile.records import Record, State, format_time, holdings, parse_time, read_records, write_record
 
 Json = dict[str, Any]
 
@@ -166,11 +166,43 @@ def test_ready_is_the_kubelets_word(status: str, ready: bool) -> None:
     assert see_pod(a_pod({"conditions": [{"type": "Ready", "status": status}]})).ready is ready
 
 
-GROUP = {"replica": 1, "attempt": 2, "failures": 3, "since": "2027-01-15T08:00:00Z", "state": "Backoff", "message": "m"}
+GROUP = {
+    "replica": 1,
+    "attempt": 2,
+    "state": "Backoff",
+    "since": "2027-01-15T08:00:00Z",
+    "failures": 3,
+    "served": "2027-01-15T08:00:01Z",
+    "retryAt": "2027-01-15T08:00:02Z",
+    "nodes": ["a", "b"],
+    "gpusPerPod": 4,
+    "content": "c0ffee",
+    "message": "m",
+}
+RECORD = Record(1, 2, State.BACKOFF, 1_800_000_000.0, 3, 1_800_000_001.0, 1_800_000_002.0, ("a", "b"), 4, "c0ffee", "m")
 
 
 def test_a_group_is_read_back_as_it_was_written() -> None:
-    assert read_records({"groups": [GROUP]}) == {1: Record(1, 2, 3, 1_800_000_000.0, State.BACKOFF, "m")}
+    """All but its message, which says more while its pods are there."""
+    assert read_records({"groups": [GROUP]}) == {1: RECORD}
+    assert write_record(RECORD) == {name: value for name, value in GROUP.items() if name != "message"}
+
+
+def test_what_a_group_has_not_is_not_written() -> None:
+    """Twenty of them share a status."""
+    assert write_record(Record(0, since=1_800_000_000.0)) == {
+        "replica": 0,
+        "attempt": 0,
+        "state": "Pending",
+        "since": "2027-01-15T08:00:00Z",
+    }
+
+
+def test_what_groups_hold_is_read_off_a_status() -> None:
+    """Also by an operator that has just started: nobody else may plan on it."""
+    assert holdings({"groups": [GROUP, {"replica": 2, "attempt": 0, "state": "Waiting"}]}) == {
+        "groups": [{"replica": 1, "pods": [{"index": 0, "node": "a", "gpus": 4}, {"index": 1, "node": "b", "gpus": 4}]}]
+    }
 
 
 @pytest.mark.parametrize(
@@ -184,6 +216,8 @@ def test_a_group_is_read_back_as_it_was_written() -> None:
         {"groups": [GROUP | {"attempt": None}]},
         {"groups": [GROUP | {"replica": "x"}]},
         {"groups": [3]},
+        {"groups": [GROUP | {"nodes": 3}]},
+        {"groups": [GROUP | {"since": 3}]},
     ],
     ids=str,
 )

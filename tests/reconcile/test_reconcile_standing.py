@@ -22,7 +22,7 @@ AT_START = "2027-01-15T08:00:00Z"
 
 
 def stands(world: World) -> Standing:
-    return standing_of(world.wanted, world.observe())
+    return standing_of(world.wanted, world.observe(), world.now)
 
 
 def running(demand: Demand | None = None, fleet: Fleet | None = None) -> World:
@@ -128,7 +128,7 @@ def test_a_node_that_is_gone_is_named_and_the_plan_moves() -> None:
     assert {pod.node for group in standing.next.groups for pod in group.pods} == {"h100-00", "h100-02"}
 
 
-@pytest.mark.parametrize("exclusion", [Exclusion.CORDONED, Exclusion.NOT_READY, Exclusion.FAULTY])
+@pytest.mark.parametrize("exclusion", [Exclusion.CORDONED, Exclusion.NOT_READY])
 def test_a_node_that_may_not_be_used_any_more_is_named_with_the_reason(exclusion: Exclusion) -> None:
     """While its pods live, the plan stays all the same."""
     world = running()
@@ -137,6 +137,28 @@ def test_a_node_that_may_not_be_used_any_more_is_named_with_the_reason(exclusion
     standing = stands(world)
     assert standing.lost == ((node.name, exclusion.value),)
     assert standing.kept
+
+
+@pytest.mark.parametrize(("others", "kept"), [(2, False), (0, True)])
+def test_a_faulty_node_is_left_where_there_is_another(others: int, kept: bool) -> None:
+    """Else it serves on there: bad ground is better than none."""
+    world = running(fleet=a_fleet(h100s(1 + others)))
+    (node, *rest) = world.fleet.nodes
+    world.fleet = a_fleet(replace(node, exclusion=Exclusion.FAULTY, free=0), rest)
+    standing = stands(world)
+    assert standing.lost == ((node.name, "reports a GPU fault"),)
+    assert standing.kept is kept
+    assert isinstance(standing.next, Plan)
+    nodes = {pod.node for group in standing.next.groups for pod in group.pods}
+    assert (node.name in nodes) is kept
+
+
+def test_other_content_for_the_same_plan_keeps_the_plan() -> None:
+    """Its groups roll, which is no other plan."""
+    world = running()
+    world.launch(args=("--seed=7",))
+    standing = stands(world)
+    assert (standing.changed, standing.kept) == (False, True)
 
 
 def test_where_no_other_node_will_do_the_refusal_is_next() -> None:
@@ -229,8 +251,9 @@ def test_looking_decides_nothing(demand: Demand, fleet: Fleet) -> None:
     standing, again = stands(world), stands(world)
     assert standing == again
     assert standing.today == plan(demand, fleet)
-    assert (standing.planned is not None) == isinstance(standing.next, Plan)
-    assert standing.kept == (standing.planned is not None)
+    whole = standing.planned is not None and standing.planned.replicas == demand.replicas
+    assert isinstance(standing.next, Plan) == whole
+    assert standing.kept == whole
 
 
 @given(st.sampled_from([(8, 8, 8), (0, 8, 8), (4, 4, 8)]), st.sampled_from(["", "h100-00", "h100-01", "h100-02"]))
@@ -243,11 +266,11 @@ def test_what_is_said_to_come_next_is_what_the_operator_does_next(free: tuple[in
         world.lose_node(lost)
     standing = stands(world)
     world.settle()
-    planned = world.status.get("plan")
-    assert isinstance(standing.next, Plan) == (planned is not None)
+    placed = [group["nodes"] for group in world.status["groups"] if group.get("nodes")]
+    assert isinstance(standing.next, Plan) == bool(placed)
     if isinstance(standing.next, Plan):
         nodes = [pod.node for group in standing.next.groups for pod in group.pods]
-        assert nodes == [pod["node"] for group in planned["groups"] for pod in group["pods"]]
+        assert nodes == [node for group in placed for node in group]
 
 
 def test_a_fleet_without_the_plans_product_has_no_same_plan() -> None:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.reconcile.support import World, two_nodes_wide, wants
-from tests.support.fleets import a_fleet, h100s
-from tests.support.models import LLAMA_8B, a_demand
+from tests.support.fleets import a_fleet, gb200_rack, h100s
+from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.api.crd import definition
 from shardwise.domain.demand import Pins
@@ -125,4 +126,65 @@ def test_a_status_says_where_it_stands_in_one_line(moment: Callable[[], World]) 
     assert message
     assert "\n" not in message
     assert len(message) <= 1024
-    assert world.condition("Ready")["message"] == world.condition("Stalled")["message"] == message
+    true = world.standing().split("/")[0]
+    assert world.condition("Ready")["message"] == world.condition(true)["message"] == message
+
+
+def racks(count: int, name: str = "gb200-r{}-t{:02}") -> World:
+    """Give twenty replicas of 72 ranks, each in a rack of its own."""
+    trays = [
+        replace(tray, name=name.format(rack, index))
+        for rack in range(count)
+        for index, tray in enumerate(gb200_rack(18, clique=f"7b968a6d-c8aa-45e1-9e07-e1e51be99c31.{rack}"))
+    ]
+    demand = a_demand(LLAMA_405B, budget=72 * count, replicas=count, pins=Pins(8, 9, None))
+    return World(wants(demand), a_fleet(trays))
+
+
+def size(status: Json) -> int:
+    """Count the bytes of a status as the API server sends it."""
+    return len(json.dumps(status, separators=(",", ":")))
+
+
+def test_a_status_stays_small_for_72_ranks_and_20_replicas() -> None:
+    """Starting, serving, and with every group failed: below 16 KiB, as every watcher gets it with every change."""
+    world = racks(20)
+    world.settle()
+    sizes = [size(world.status)]
+    world.run()
+    sizes.append(size(world.status))
+    for replica in range(20):
+        world.crash(f"llama-{replica}-0-17", "NCCL error: unhandled system error " * 20)
+    world.step()
+    sizes.append(size(world.status))
+    assert all(len(group["nodes"]) == 18 for group in world.status["groups"])
+    assert max(sizes) < 16_384, sizes
+
+
+def test_a_group_says_what_it_waits_for() -> None:
+    """The replica table: pods ready, nodes, attempt, since when, and why not."""
+    world = started(new())
+    (group,) = world.status["groups"]
+    assert {name: group[name] for name in ("replica", "attempt", "state", "since", "readyPods", "pods", "message")} == {
+        "replica": 0,
+        "attempt": 0,
+        "state": "Starting",
+        "since": "2027-01-15T08:00:00Z",
+        "readyPods": 0,
+        "pods": 2,
+        "message": "0 of 2 pods ready; pod 0: not started",
+    }
+
+
+DEGRADED = {
+    "its pods are being made": ("False", "NothingServes"),
+    "it serves": ("False", "AsPlanned"),
+    "one of two serves": ("True", "ReplicasMissing"),
+    "it waits for GPUs": ("False", "NothingServes"),
+}
+
+
+@pytest.mark.parametrize("name", DEGRADED)
+def test_degraded_is_what_serves_and_not_as_it_should(name: str) -> None:
+    condition = MOMENTS[name][0]().condition("Degraded")
+    assert (condition["status"], condition["reason"]) == DEGRADED[name]

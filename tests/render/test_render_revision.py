@@ -77,7 +77,7 @@ def test_whatever_the_plan_changes_of_a_pod_changes_its_revision(changed: Plan) 
     [
         pytest.param(wants(port=80), TWO_NODES, id="port of the Service"),
         pytest.param(wants(service_type="LoadBalancer"), TWO_NODES, id="type of the Service"),
-        pytest.param(replace(PLAIN, generation=7, paused=True, max_restarts=1), TWO_NODES, id="generation"),
+        pytest.param(replace(PLAIN, generation=7, paused=True, asks="x", content="y"), TWO_NODES, id="generation"),
         pytest.param(PLAIN, replace(TWO_NODES, rule=Rule.PINNED, tight=True, notes=("note",)), id="reasons"),
         pytest.param(PLAIN, replace(TWO_NODES, estimate=Estimate(9.0, 1.0)), id="estimate"),
         pytest.param(PLAIN, replace(TWO_NODES, product="NVIDIA-B200", concurrency=9), id="product"),

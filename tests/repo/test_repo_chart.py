@@ -11,7 +11,7 @@ import yaml
 from tests.support.repository import ROOT, project
 
 from shardwise.api import values
-from shardwise.cluster.resources import KINDS
+from shardwise.cluster.resources import KINDS, LEASE
 
 CHART = ROOT / "charts" / "shardwise"
 TEMPLATES = sorted((CHART / "templates").iterdir())
@@ -77,6 +77,14 @@ def test_the_cluster_role_grants_what_the_operator_uses_and_no_more() -> None:
     assert sorted(_granted()) == sorted([*_used(), OWNER_REFERENCES])
 
 
+def test_the_lease_is_allowed_in_the_namespace_of_the_operator_alone() -> None:
+    """By a Role: other namespaces' Leases are nobody's business here."""
+    (role,) = [one for one in _template("rbac.yaml").split("\n---\n") if "\nkind: Role\n" in one]
+    (rule,) = yaml.safe_load(role[role.index("\nrules:") :])["rules"]
+    assert rule == {"apiGroups": [LEASE.group], "resources": [LEASE.plural], "verbs": list(LEASE.verbs)}
+    assert "namespace: {{ .Release.Namespace }}" in role
+
+
 def test_the_cluster_role_has_no_wildcard_and_reads_no_secret() -> None:
     """Tokens are handed to pods by reference, keys are made and never read; nor are ConfigMaps of others."""
     for group, resource, verbs in _granted():
@@ -129,7 +137,8 @@ def test_the_values_fit_their_schema_and_are_all_in_it() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        pytest.param({"replicas": 2}, id="an unknown value"),
+        pytest.param({"replica": 2}, id="an unknown value"),
+        pytest.param({"replicas": -1}, id="fewer operators than none"),
         pytest.param({"image": {"repo": "x"}}, id="an unknown value inside another"),
         pytest.param({"image": {"repository": ""}}, id="an image without a name"),
         pytest.param({"image": {"repository": "x", "pullPolicy": "Sometimes"}}, id="an unknown pull policy"),
@@ -177,12 +186,11 @@ def test_every_included_template_is_defined_and_every_defined_one_included() -> 
         "allowPrivilegeEscalation: false",
         "capabilities: {drop: [ALL]}",
         "seccompProfile: {type: RuntimeDefault}",
-        "strategy: {type: Recreate}",
-        "replicas: 1",
+        "--leader-elect",
     ],
 )
 def test_the_deployment_holds_to(line: str) -> None:
-    """What the restricted pod security standard asks, and never two operators at a time."""
+    """What the restricted pod security standard asks, and never two operators that act."""
     assert line in _template("deployment.yaml")
 
 

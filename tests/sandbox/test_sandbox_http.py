@@ -22,7 +22,15 @@ DOCUMENTS: dict[str, tuple[str, Callable[[Json], Any], Any]] = {
     "the groups": (
         "/apis",
         lambda body: sorted(group["name"] for group in body["groups"]),
-        ["apiextensions.k8s.io", "coordination.k8s.io", "events.k8s.io", "policy", "resource.k8s.io", "test.dev"],
+        [
+            "apiextensions.k8s.io",
+            "coordination.k8s.io",
+            "events.k8s.io",
+            "policy",
+            "resource.k8s.io",
+            "scheduling.k8s.io",
+            "test.dev",
+        ],
     ),
     "a group": ("/apis/test.dev", lambda body: body["preferredVersion"]["groupVersion"], "test.dev/v1"),
     "the custom kinds": (

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from shardwise.domain.units import QUANTITY_PATTERN
+from shardwise.domain.units import DURATION_PATTERN, QUANTITY_PATTERN
 from shardwise.domain.version import VERSION_PATTERN
 
 GROUP = "shardwise.dev"
@@ -28,6 +28,7 @@ SHAPES: Final[Mapping[str, str]] = {
     DNS_PATTERN: "is no Kubernetes name: lower-case letters and digits, with `-` and `.` between",
     ENV_PATTERN: "is no variable name: letters, digits and `_`, not beginning with a digit",
     VERSION_PATTERN: "is no release such as `0.33.0`",
+    DURATION_PATTERN: "is no time such as `90s`, `15m` or `1h30m`",
     QUANTITY_PATTERN: "is no quantity such as `500Mi` or `2Gi`",
 }
 """What a text of each pattern is, for people."""
@@ -50,6 +51,9 @@ ByteQuantity = Annotated[
     Field(pattern=QUANTITY_PATTERN, max_length=32, examples=["810Gi"]),
 ]
 """A count of bytes with a unit, such as ``810Gi``."""
+
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=32, examples=["1h30m"])]
+"""A time such as ``90s`` or ``1h30m``."""
 
 ShortText = Annotated[str, Field(min_length=1, max_length=253)]
 Path = Annotated[str, Field(min_length=1, max_length=1024)]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from shardwise.api.identity import asks_of, content_of
 from shardwise.api.model_spec import CacheVolume
 from shardwise.api.parse import ShardedModel
 from shardwise.api.problems import InvalidObject, Problem
@@ -10,9 +11,21 @@ from shardwise.api.spec import EnvVar as WireEnvVar
 from shardwise.api.spec import NodeAffinity, NodeRequirement, TolerationSpec
 from shardwise.domain.demand import Demand, Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import Cache, CacheKind, EnvVar, Launch, LaunchSite, Owner, Source, SourceKind, Wanted
+from shardwise.domain.launch import (
+    Cache,
+    CacheKind,
+    EnvVar,
+    Launch,
+    LaunchSite,
+    Owner,
+    RestartPolicy,
+    Source,
+    SourceKind,
+    UpdateStrategy,
+    Wanted,
+)
 from shardwise.domain.model import ModelFacts
-from shardwise.domain.units import parse_quantity
+from shardwise.domain.units import parse_duration, parse_quantity
 
 PAUSED: Final = "shardwise.dev/paused"
 """Annotation that stops all action on an object while it is ``true``."""
@@ -23,17 +36,39 @@ _KV_BYTES: Final = {None: 2, "bfloat16": 2, "fp8": 1}
 def to_wanted(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None = None) -> Wanted:
     """Convert an object and the facts of its model. ``site`` is the operator's configuration of launching.
 
-    Raises :class:`InvalidObject` where the two contradict: a context longer than the model's own maximum.
+    Raises :class:`InvalidObject` where the two contradict: a context longer than the model's own maximum; and for a
+    pause that is neither true nor false.
     """
     _check_context(obj, facts)
     return Wanted(
         demand=_demand(obj, facts),
         launch=_launch(obj, facts),
         generation=obj.metadata.generation,
-        paused=obj.metadata.annotations.get(PAUSED) == "true",
-        max_restarts=obj.spec.restart_policy.max_restarts,
         site=site or LaunchSite(),
+        paused=_paused(obj),
+        restart=_restart(obj),
+        update=_update(obj),
+        asks=asks_of(obj.spec),
+        content=content_of(obj.spec),
     )
+
+
+def _paused(obj: ShardedModel) -> bool:
+    given = obj.metadata.annotations.get(PAUSED, "false")
+    if given not in ("true", "false"):
+        raise InvalidObject((Problem(f"metadata.annotations.{PAUSED}", f"`{given}` is neither `true` nor `false`"),))
+    return given == "true"
+
+
+def _restart(obj: ShardedModel) -> RestartPolicy:
+    policy = obj.spec.restart_policy
+    window = parse_duration(policy.window)
+    return RestartPolicy(policy.max_restarts, window, policy.keep_failed, policy.smaller_layout)
+
+
+def _update(obj: ShardedModel) -> UpdateStrategy:
+    strategy = obj.spec.update_strategy
+    return UpdateStrategy(strategy.type == "Recreate", strategy.max_surge, strategy.max_unavailable)
 
 
 def _check_context(obj: ShardedModel, facts: ModelFacts) -> None:

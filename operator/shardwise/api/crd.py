@@ -194,5 +194,13 @@ def _only_choice(choices: list[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _without_default(schema: Schema) -> Schema:
-    """Drop the default of a status field: only observedGeneration is ever there before the operator wrote it."""
-    return {key: value for key, value in schema.items() if key != "default"}
+    """Drop the defaults of a status field and of all inside it: what the operator leaves out has to stay out.
+
+    The API server would fill them in, the status would never be what was decided, and be written again and again.
+    """
+    kept = {name: value for name, value in schema.items() if name != "default"}
+    if "properties" in kept:
+        kept["properties"] = {name: _without_default(one) for name, one in kept["properties"].items()}
+    if "items" in kept:
+        kept["items"] = _without_default(kept["items"])
+    return kept

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from shardwise.api.base import ByteQuantity, DnsName, EnvName, LabelKey, LabelValue, ShortText, Wire
+from shardwise.api.base import ByteQuantity, DnsName, Duration, EnvName, LabelKey, LabelValue, ShortText, Wire
 from shardwise.api.model_spec import ModelSpec, SecretKey
 from shardwise.domain.version import VERSION_PATTERN
 
@@ -139,10 +139,37 @@ class RestartPolicy(Wire):
     """What happens when a group fails."""
 
     max_restarts: int = Field(
-        default=10,
+        default=10, ge=0, le=1000, description="Failures in a row that are answered by a restart; the next one holds."
+    )
+    window: Duration = Field(
+        default="1h",
+        description="How long a group has to serve before its failures are forgotten, such as 90s or 1h30m.",
+    )
+    keep_failed: bool = Field(
+        default=True,
+        description="Whether the pods of a failed attempt, with their GPUs, are left to be looked at until the next "
+        "attempt begins, and those of a held group until it is edited.",
+    )
+    smaller_layout: bool = Field(
+        default=False,
+        description="Whether a model that lost its nodes may come back on fewer GPUs a replica than its plan had.",
+    )
+
+
+class UpdateStrategy(Wire):
+    """How replicas are replaced when other content is wanted; docs/updates.md says which field does what."""
+
+    type: Literal["Rolling", "Recreate"] = Field(
+        default="Rolling", description="Rolling replaces replica by replica, Recreate all at once."
+    )
+    max_surge: int = Field(
+        default=1,
         ge=0,
-        le=1000,
-        description="Restarts in a row, none of which became Ready, before the group is held.",
+        le=100,
+        description="New replicas started beside the old ones at a time, where free GPUs and the budget allow.",
+    )
+    max_unavailable: int = Field(
+        default=1, ge=1, le=100, description="Replicas that may be down at a time where none can be started beside."
     )
 
 
@@ -184,5 +211,8 @@ class ShardedModelSpec(Wire):
     engine: Engine = Field(default=Engine(), description="The inference engine.")
     placement: Placement = Field(default=Placement(), description="Where the pods may run.")
     restart_policy: RestartPolicy = Field(default=RestartPolicy(), description="What happens when a group fails.")
+    update_strategy: UpdateStrategy = Field(
+        default=UpdateStrategy(), description="How replicas are replaced when other content is wanted."
+    )
     pod_template: PodTemplate = Field(default=PodTemplate(), description="Extras for the pods.")
     service: ServiceSpec = Field(default=ServiceSpec(), description="The Service to the leaders.")

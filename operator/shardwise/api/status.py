@@ -10,7 +10,7 @@ from shardwise.api.base import Reported
 class Condition(Reported):
     """A condition, as Kubernetes' metav1.Condition."""
 
-    type: str = Field(description="Ready, Reconciling, Stalled, Planned or Launched.")
+    type: str = Field(description="Ready, Reconciling, Stalled, Planned, Launched or Degraded.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: str = Field(description="Stable CamelCase reason.")
     message: str = Field(default="", description="One line for people.")
@@ -18,23 +18,6 @@ class Condition(Reported):
         description="When the status last changed.", json_schema_extra={"format": "date-time"}
     )
     observed_generation: int | None = Field(default=None, description="Generation the condition is about.")
-
-
-class PlannedPod(Reported):
-    """One pod of a planned group."""
-
-    index: int = Field(description="Position in the group; 0 leads.")
-    node: str = Field(description="Node it runs on.")
-    domain: str = Field(description="NVLink domain of that node.")
-    gpus: int = Field(description="GPUs it holds.")
-    ranks: list[int] = Field(description="Ranks it runs.")
-
-
-class PlannedGroup(Reported):
-    """One planned replica."""
-
-    replica: int = Field(description="Number of the replica.")
-    pods: list[PlannedPod] = Field(description="Its pods, in rank order.")
 
 
 class MemoryReport(Reported):
@@ -74,7 +57,6 @@ class PlanReport(Reported):
     tensor: int = Field(description="GPUs that share each layer.")
     pipeline: int = Field(description="Stages.")
     expert: bool = Field(description="Whether experts are dealt out whole.")
-    replicas: int = Field(description="Groups.")
     gpus_per_replica: int = Field(description="GPUs a group holds.")
     world_size: int = Field(description="tensor x pipeline.")
     product: str = Field(description="GPU product.")
@@ -84,7 +66,6 @@ class PlanReport(Reported):
     context_length: int = Field(description="Tokens per sequence.")
     concurrency: int = Field(description="Sequences the KV cache holds.")
     tight: bool = Field(description="Whether under 5 % of the budget is left.")
-    groups: list[PlannedGroup] = Field(description="Placement.")
     memory: MemoryReport = Field(description="Memory of the fullest GPU.")
     estimate: EstimateReport = Field(description="Estimated speed.")
     alternatives: list[AlternativeReport] = Field(default=[], description="Layouts that lost, and why.")
@@ -98,23 +79,42 @@ class GroupReport(Reported):
 
     replica: int = Field(description="Number of the replica.")
     attempt: int = Field(description="How often it was started again.")
-    failures: int = Field(default=0, description="Attempts in a row that ended before Ready.")
-    since: str = Field(description="When this attempt began.", json_schema_extra={"format": "date-time"})
-    state: str = Field(description="Pending, Starting, Ready, Backoff or Held.")
-    ready_pods: int = Field(description="Pods that are Ready.")
-    pods: int = Field(description="Pods it has by plan.")
+    state: str = Field(description="Waiting, Pending, Starting, Ready, Unready, Backoff or Held.")
+    since: str = Field(description="When this state began.", json_schema_extra={"format": "date-time"})
+    failures: int = Field(default=0, description="Failures in a row.")
+    served: str | None = Field(
+        default=None, description="When this attempt was first Ready.", json_schema_extra={"format": "date-time"}
+    )
+    retry_at: str | None = Field(
+        default=None, description="When the next attempt begins.", json_schema_extra={"format": "date-time"}
+    )
+    ready_pods: int = Field(default=0, description="Pods that are Ready.")
+    pods: int = Field(default=0, description="Pods it has.")
     loaded_pods: int | None = Field(
         default=None, description="Pods that have all weights, where these are fetched before the ranks start."
     )
     nodes: list[str] = Field(default=[], description="Nodes of its pods, in rank order.")
+    gpus_per_pod: int = Field(default=0, description="GPUs each pod holds; pod 0 runs the first ranks, and so on.")
+    content: str = Field(default="", description="Name of what its pods were made from.")
     message: str = Field(default="", description="What it waits for, or how it failed.")
+
+
+class ShunnedReport(Reported):
+    """A node that is left out for a while."""
+
+    node: str = Field(description="The node.")
+    why: str = Field(description="Failed: groups failed there; Unschedulable: it took no pod.")
+    times: int = Field(description="How often.")
+    until: str = Field(description="When that is forgotten.", json_schema_extra={"format": "date-time"})
 
 
 class ShardedModelStatus(Reported):
     """The object as the operator last saw it."""
 
     observed_generation: int = Field(default=-1, description="Generation this status is about; -1: not seen yet.")
-    conditions: list[Condition] = Field(default=[], description="Ready, Reconciling, Stalled, Planned, Launched.")
+    conditions: list[Condition] = Field(
+        default=[], description="Ready, Reconciling, Stalled, Planned, Launched, Degraded."
+    )
     message: str = Field(default="", description="The one line to read.")
     replicas: int = Field(default=0, description="Groups that exist.")
     ready_replicas: int = Field(default=0, description="Groups that serve.")
@@ -123,3 +123,7 @@ class ShardedModelStatus(Reported):
     restarts: int = Field(default=0, description="Restarts of groups, all told.")
     plan: PlanReport | None = Field(default=None, description="The plan in force.")
     groups: list[GroupReport] = Field(default=[], description="The replicas.")
+    shunned_nodes: list[ShunnedReport] = Field(default=[], description="Nodes left out after failures, for a while.")
+    waiting_since: str | None = Field(
+        default=None, description="Since when it waits for GPUs.", json_schema_extra={"format": "date-time"}
+    )

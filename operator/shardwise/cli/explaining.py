@@ -32,8 +32,13 @@ class Explained:
         return "refused" if isinstance(self.outcome.next, Refusal) else "placed"
 
 
-def explain_all(objects: Iterable[Document], snapshot: Snapshot, *, site: LaunchSite | None = None) -> list[Explained]:
-    """Explain each object. Its status is its own, or what the cluster holds under its name."""
+def explain_all(
+    objects: Iterable[Document], snapshot: Snapshot, now: float, *, site: LaunchSite | None = None
+) -> list[Explained]:
+    """Explain each object; its status is its own, or what the cluster holds under its name.
+
+    ``now`` is seconds since the epoch.
+    """
     facts, ledger, known = facts_once(), snapshot.ledger(), _known(snapshot)
     explained = []
     for document in objects:
@@ -42,7 +47,7 @@ def explain_all(objects: Iterable[Document], snapshot: Snapshot, *, site: Launch
         if isinstance(read, Wanted):
             status = document.get("status") or known.get(key, {}).get("status") or {}
             observed = Observed(snapshot.pods_of(key), {}, status, ledger.fleet(without=key))
-            explained.append(Explained(key[1], key[0], standing_of(read, observed)))
+            explained.append(Explained(key[1], key[0], standing_of(read, observed, now)))
         else:
             explained.append(Explained(key[1], key[0], read))
     return explained

@@ -4,6 +4,7 @@ import asyncio
 import io
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from shardwise.cli.inspect import inspected
 from shardwise.cli.looking import Look, config_option, context_option, kubeconfig_option, looking
 from shardwise.cli.offline import plan_all, read_objects
 from shardwise.cluster import ClusterError, with_keys
-from shardwise.controller import Options, run
+from shardwise.controller import LeadershipLost, Options, run
 from shardwise.domain.model import Quantization
 from shardwise.render import bundle
 
@@ -118,7 +119,7 @@ def explain(name: str | None, namespace: str | None, files: tuple[str, ...], loo
     snapshot = look.snapshot()
     if name is not None:
         objects = [find_model(snapshot, name, namespace)]
-    explained = explain_all(objects, snapshot, site=look.site.launch)
+    explained = explain_all(objects, snapshot, time.time(), site=look.site.launch)
     output.write_explained(explained, form)
     sys.exit(_exit_status(one.verdict for one in explained))
 
@@ -226,6 +227,10 @@ def _write_generated(wanted: Mapping[Path, str], command: str, *, check: bool) -
     show_default=True,
     help="Lines for people, or one JSON object a line.",
 )
+@click.option("--leader-elect", is_flag=True, help="Act only while holding a Lease, so that several may run.")
+@click.option(
+    "--lease", default="default/shardwise", show_default=True, metavar="NAMESPACE/NAME", help="The Lease to hold."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log every event.")
 def operate(  # noqa: PLR0913 - one parameter an option
     *,
@@ -236,15 +241,28 @@ def operate(  # noqa: PLR0913 - one parameter an option
     config: Path | None,
     liveness: str | None,
     log_format: str,
+    leader_elect: bool,
+    lease: str,
     verbose: bool,
 ) -> None:
     """Run the operator, until told to end."""
     output.set_up_logs(log_format, verbose=verbose)
-    options = Options(kubeconfig, context, workers, relist, liveness, site=read_site(config))
+    held = _lease(lease) if leader_elect else None
+    options = Options(kubeconfig, context, workers, relist, liveness, site=read_site(config), lease=held)
     try:
         asyncio.run(run(options))
     except KeyboardInterrupt:
         logging.getLogger(__name__).info("stopped")
+    except LeadershipLost as error:
+        # Another may act by now: what this process has begun ends with it, and its pod is started again.
+        raise WrongInput(str(error)) from error
+
+
+def _lease(text: str) -> tuple[str, str]:
+    namespace, slash, name = text.partition("/")
+    if not (namespace and slash and name) or "/" in name:
+        raise WrongInput(f"--lease: `{text}` is no NAMESPACE/NAME such as `shardwise/shardwise`")
+    return namespace, name
 
 
 @cli.command()

@@ -11,7 +11,7 @@ from shardwise.cli.documents import Document, WrongInput, read_documents, shown
 from shardwise.controller.store import STRANGERS, Key, owner_of, planned_gpus
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import Ledger, holding
-from shardwise.reconcile import PodSeen, see_pod
+from shardwise.reconcile import PodSeen, holdings, see_pod
 
 _EXAMPLE: Final = "`kubectl get nodes,pods -A -o yaml` gives one"
 
@@ -42,8 +42,8 @@ _SHAPES: Final[Mapping[str, Shape]] = {
         "status": {
             "observedGeneration": int,
             "conditions": [{"type": str, "status": str}],
-            "plan": {"groups": [{"pods": [{"node": str, "gpus": int}]}]},
-            "groups": [{"replica": int}],
+            "plan": {"*": object},
+            "groups": [{"replica": int, "attempt": int, "state": str, "nodes": [str], "gpusPerPod": int}],
         },
     },
 }
@@ -108,11 +108,8 @@ def key_of(document: Document) -> Key:
 
 
 def _planned(model: Document) -> Counter[str]:
-    """Count the GPUs of an object's plan; a plan that does not say holds none."""
-    try:
-        return planned_gpus((model.get("status") or {}).get("plan") or {})
-    except KeyError:
-        return Counter()
+    """Count the GPUs the groups of an object hold; one that does not say where it is holds none."""
+    return planned_gpus(holdings(model.get("status") or {}))
 
 
 def _seen(pods: Iterable[Document]) -> Iterator[PodSeen]:

@@ -5,7 +5,18 @@ Every exception of the client library is converted here, once, into :class:`Clus
 
 from shardwise.cluster.client import Cluster
 from shardwise.cluster.connection import Connection, connect
+from shardwise.cluster.election import Election, LeadershipLost
 from shardwise.cluster.errors import ClusterError, Refused, Retryable
 from shardwise.cluster.keys import with_keys
 
-__all__ = ["Cluster", "ClusterError", "Connection", "Refused", "Retryable", "connect", "with_keys"]
+__all__ = [
+    "Cluster",
+    "ClusterError",
+    "Connection",
+    "Election",
+    "LeadershipLost",
+    "Refused",
+    "Retryable",
+    "connect",
+    "with_keys",
+]

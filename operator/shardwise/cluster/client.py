@@ -12,7 +12,7 @@ from kubernetes.aio.dynamic import DynamicClient
 
 from shardwise.cluster.connection import Connection
 from shardwise.cluster.errors import ClusterError, Refused, converted, is_gone
-from shardwise.cluster.resources import Kind, kind_of
+from shardwise.cluster.resources import LEASE, Kind, kind_of
 from shardwise.reconcile import Emit
 from shardwise.render.manifest import MANAGED_BY, MODEL
 
@@ -87,6 +87,10 @@ class Cluster:
             if error.status != HTTPStatus.CONFLICT:
                 raise
 
+    async def get(self, kind: Kind, namespace: str, name: str) -> Json:
+        """Read an object. Raises :class:`Refused` with status 404 where there is none."""
+        return await self._call(f"get {kind.name} {namespace}/{name}", "get", kind.path(namespace, name))
+
     async def apply(self, manifest: Mapping[str, Any]) -> Json:
         """Create or update an object of ours by server-side apply, and give it as it then is.
 
@@ -106,6 +110,14 @@ class Cluster:
             if _UNTYPED not in str(error):
                 raise
         return await self._patch(manifest, "status", "application/merge-patch+json", {"status": manifest["status"]})
+
+    async def write(self, obj: Mapping[str, Any], *, create: bool) -> Json:
+        """Create an object, or replace it at the version it carries; 409 where it is there, or is another by now."""
+        metadata = obj["metadata"]
+        kind = LEASE if obj["kind"] == LEASE.name else kind_of(obj["apiVersion"], obj["kind"])
+        path = kind.path(metadata["namespace"], "" if create else metadata["name"])
+        words = f"{'create' if create else 'replace'} {kind.name} {metadata['namespace']}/{metadata['name']}"
+        return await self._call(words, "post" if create else "put", path, body=dict(obj))
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "") -> None:
         """Delete an object; one that is gone, or replaced by another of its name, counts as deleted."""

@@ -37,11 +37,16 @@ _MADE: Final = ("create", "patch", "delete")
 
 _OWNED: Final = (*_WATCHED, "create", "patch", "delete")
 
+LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases", True, ("get", "create", "update"))
+"""Of the operator's own namespace alone: a Role, not the ClusterRole, allows it."""
+
 KINDS: Final = (
     Kind("ShardedModel", "shardwise.dev", "v1alpha1", "shardedmodels", True, _WATCHED, ("get", "patch")),
     Kind("Pod", "", "v1", "pods", True, _OWNED),
     Kind("Service", "", "v1", "services", True, _OWNED),
+    Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets", True, _OWNED),
     Kind("Node", "", "v1", "nodes", False, _WATCHED),
+    Kind("PriorityClass", "scheduling.k8s.io", "v1", "priorityclasses", False, _WATCHED),
     Kind("ConfigMap", "", "v1", "configmaps", True, _MADE),
     # Keys are made and handed to pods by reference: nothing in a Secret is ever read.
     Kind("Secret", "", "v1", "secrets", True, ("create",)),
@@ -72,5 +77,7 @@ def kind_of(api_version: str, name: str) -> Kind:
 SHARDED_MODEL: Final = KINDS[0]
 POD: Final = KINDS[1]
 SERVICE: Final = KINDS[2]
-NODE: Final = KINDS[3]
+NODE: Final = kind_of("v1", "Node")
+BUDGET: Final = kind_of("policy/v1", "PodDisruptionBudget")
+PRIORITY_CLASS: Final = kind_of("scheduling.k8s.io/v1", "PriorityClass")
 COMPUTE_DOMAIN: Final = kind_of("resource.nvidia.com/v1beta1", "ComputeDomain")

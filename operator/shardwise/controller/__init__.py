@@ -3,6 +3,7 @@
 What to do is decided in ``shardwise.reconcile``; how to talk to the API is known in ``shardwise.cluster``.
 """
 
+from shardwise.cluster import LeadershipLost
 from shardwise.controller.run import Options, run
 
-__all__ = ["Options", "run"]
+__all__ = ["LeadershipLost", "Options", "run"]

@@ -3,18 +3,32 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
 from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
 from shardwise.api.base import API_VERSION, KIND
 from shardwise.cluster import Cluster, ClusterError, Refused, with_keys
-from shardwise.cluster.resources import kind_of
-from shardwise.controller.store import Key, Store
+from shardwise.cluster.resources import SHARDED_MODEL, kind_of
+from shardwise.cluster.spam import EventBudget
+from shardwise.controller.store import Key, Store, key_of, version_of
+from shardwise.controller.waiting import Waiting, waits
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.model import ModelFacts
 from shardwise.hub import FactsUnavailable
-from shardwise.reconcile import Action, Apply, Decision, Delete, Emit, Invalid, MakeKeys, decide, decide_invalid
+from shardwise.reconcile import (
+    Action,
+    Apply,
+    Decision,
+    Delete,
+    Emit,
+    Invalid,
+    MakeKeys,
+    decide,
+    decide_invalid,
+    holdings,
+)
 
 LOOK_AGAIN_SECONDS = 0.2
 FACTS_RETRY_SECONDS = 30.0
@@ -24,7 +38,11 @@ _log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Brings one object at a time closer to what is wanted. ``facts`` may block: it is called in a thread."""
+    """Brings one object at a time closer to what is wanted. ``facts`` may block: it is called in a thread.
+
+    ``when_turns_change`` is called with an object that begins to wait or no longer does: those behind it have another
+    turn.
+    """
 
     def __init__(
         self,
@@ -33,12 +51,16 @@ class Reconciler:
         facts: Callable[[ShardedModel], ModelFacts],
         now: Callable[[], float],
         site: LaunchSite | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
         self._cluster = cluster
         self._store = store
         self._facts = facts
         self._now = now
         self._site = site or LaunchSite()
+        self._waiting = waiting or Waiting(store.models, store.priorities)
+        self._events = EventBudget()
+        self.when_turns_change: Callable[[Key], None] = lambda _: None
         self._known: dict[tuple[Key, str], ModelFacts] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -67,6 +89,8 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         self._store.hold(key, None)
         self._store.refused.pop(key, None)
+        self._waiting.demands.pop(key, None)
+        self._events.forget(key)
         self._known = {one: facts for one, facts in self._known.items() if one[0] != key}
 
     async def _read(self, key: Key, model: Mapping[str, Any]) -> Wanted | Invalid:
@@ -81,15 +105,17 @@ class Reconciler:
 
     def _decide(self, key: Key, read: Wanted | Invalid) -> Decision:
         """Decide, and hold the planned GPUs in the same step: nobody else plans between the two."""
-        observed = self._store.observe(key)
         if isinstance(read, Invalid):
-            return decide_invalid(read, observed, self._now())
+            return decide_invalid(read, self._store.observe(key), self._now())
+        self._waiting.demands[key] = read.demand
+        observed = replace(self._store.observe(key), turn=self._waiting.turn(key))
         decision = decide(read, observed, self._now())
         self._hold(key, decision)
         return decision
 
     def _hold(self, key: Key, decision: Decision) -> None:
-        self._store.hold(key, decision.status.get("plan"))
+        held = holdings(decision.status)
+        self._store.hold(key, held if held["groups"] else None)
 
     async def _facts_of(self, key: Key, obj: ShardedModel) -> ModelFacts:
         """Look the model up once for as long as the object says the same of it."""
@@ -106,10 +132,18 @@ class Reconciler:
         manifest = {
             "apiVersion": API_VERSION,
             "kind": KIND,
-            "metadata": {"name": key[1], "namespace": key[0]},
+            "metadata": {"name": key[1], "namespace": key[0], "resourceVersion": model["metadata"]["resourceVersion"]},
             "status": decision.status,
         }
-        self._store.models.put(await self._cluster.apply_status(manifest))
+        try:
+            self._store.models.put(await self._cluster.apply_status(manifest))
+        except ClusterError as error:
+            if error.status == HTTPStatus.CONFLICT:
+                # Decided on what is no longer so: by an edit, another leader, or a write whose answer was lost.
+                self._store.models.put(await self._cluster.get(SHARDED_MODEL, *key))
+            raise
+        if waits(model) != ("waitingSince" in decision.status):
+            self.when_turns_change(key)
 
     async def _act_all(self, key: Key, model: Mapping[str, Any], actions: tuple[Action, ...]) -> bool:
         """Do what was decided, and tell whether to look again soon, though nothing more may happen.
@@ -148,7 +182,17 @@ class Reconciler:
                 await self._cluster.create(with_keys(manifest))
             case Delete(kind, name, uid, api_version):
                 await self._cluster.delete(kind_of(api_version, kind), namespace, name, uid)
+                self._forget_deleted(kind, (namespace, name))
             case Emit(reason, message):
-                _log.info("%s/%s: %s: %s", namespace, model["metadata"]["name"], reason, message)
-                await self._cluster.record({"apiVersion": API_VERSION, "kind": KIND, **model}, action)
+                key = key_of(model)
+                _log.info("%s/%s: %s: %s", *key, reason, message)
+                if self._events.allows(key, self._now()):
+                    await self._cluster.record({"apiVersion": API_VERSION, "kind": KIND, **model}, action)
         return False
+
+    def _forget_deleted(self, kind: str, key: Key) -> None:
+        """Take what was deleted for gone, or the next decision would delete it again; a pod takes its time."""
+        shelf = None if kind == "Pod" else self._store.shelf_of(kind)
+        known = None if shelf is None else shelf.objects.get(key)
+        if shelf is not None and known is not None:
+            shelf.remove(key, version_of(known))

@@ -3,23 +3,30 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+import uuid
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import kopf
 
 from shardwise.api import ShardedModel
-from shardwise.cluster import Cluster, Connection, connect
-from shardwise.cluster.resources import COMPUTE_DOMAIN, NODE, POD, SERVICE, SHARDED_MODEL
+from shardwise.cluster import Cluster, Connection, Election, connect
+from shardwise.cluster.lease import Lease
+from shardwise.cluster.resources import BUDGET, COMPUTE_DOMAIN, NODE, POD, PRIORITY_CLASS, SERVICE, SHARDED_MODEL
 from shardwise.controller.queue import Queue
 from shardwise.controller.reconciler import Reconciler
 from shardwise.controller.store import Key, Store, is_relevant, slim
+from shardwise.controller.waiting import Waiting
 from shardwise.controller.watches import Watches
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.site import Site
 from shardwise.hub import model_facts
+from shardwise.reconcile import holdings
 from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
 _log = logging.getLogger(__name__)
@@ -30,7 +37,8 @@ class Options:
     """How to run. ``kubeconfig`` and ``context`` ``None`` mean the usual places, or the pod's own account.
 
     ``relist_seconds`` is how often all is listed again, for what a watch may have lost. ``liveness`` is an address
-    such as ``http://0.0.0.0:8080/healthz``. ``site`` is the operator configuration.
+    such as ``http://0.0.0.0:8080/healthz``. ``site`` is the operator configuration. ``lease`` is the namespace and name
+    of the Lease to hold before acting, and ``identity`` who holds it; without it the operator acts at once.
     """
 
     kubeconfig: Path | None = None
@@ -41,6 +49,8 @@ class Options:
     now: Callable[[], float] = field(default=time.time)
     facts: Callable[[ShardedModel], ModelFacts] = field(default=model_facts)
     site: Site = field(default_factory=Site)
+    lease: tuple[str, str] | None = None
+    identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}")
 
 
 async def run(options: Options, stop: asyncio.Event | None = None, ready: asyncio.Event | None = None) -> None:
@@ -51,18 +61,56 @@ async def run(options: Options, stop: asyncio.Event | None = None, ready: asynci
     connection = await connect(options.kubeconfig, options.context)
     cluster = Cluster(connection)
     store = Store(options.site.fleet)
-    reconciler = Reconciler(cluster, store, options.facts, options.now, options.site.launch)
+    waiting = Waiting(store.models, store.priorities)
+    reconciler = Reconciler(cluster, store, options.facts, options.now, options.site.launch, waiting)
     queue: Queue[Key] = Queue(reconciler.reconcile)
-    watches = Watches(store, queue)
+    watches = Watches(store, queue, waiting)
+    reconciler.when_turns_change = watches.wake_behind
+    work = partial(_acting, options, cluster, store, watches, queue)
     try:
         await relist(cluster, store, watches, queue)
-        async with _background(options, cluster, store, watches, queue):
-            if ready is not None:
-                ready.set()
-            await _watch(options, connection, watches, stop)
+        tasks = [asyncio.create_task(_watch(options, connection, watches, stop))]
+        tasks.append(asyncio.create_task(_led(_election(options, cluster), work, ready)))
+        await until_one_ends(tasks)
     finally:
         queue.close()
         await cluster.close()
+
+
+def _election(options: Options, cluster: Cluster) -> Election | None:
+    if options.lease is None:
+        return None
+    return Election(Lease(cluster, *options.lease, options.identity, time.monotonic))
+
+
+async def _led(
+    election: Election | None,
+    work: Callable[[asyncio.Event | None], Coroutine[Any, Any, None]],
+    ready: asyncio.Event | None,
+) -> None:
+    """Work as soon as, and for as long as, we lead."""
+    if election is None:
+        await work(ready)
+        return
+    async with election.leading() as renewal:
+        await until_one_ends([renewal, asyncio.create_task(work(ready))])
+
+
+async def _acting(
+    options: Options,
+    cluster: Cluster,
+    store: Store,
+    watches: Watches,
+    queue: Queue[Key],
+    ready: asyncio.Event | None,
+) -> None:
+    """Work until cancelled. What another did before us is listed first, whatever the watches have told."""
+    if options.lease is not None:
+        await relist(cluster, store, watches, queue)
+    async with _background(options, cluster, store, watches, queue):
+        if ready is not None:
+            ready.set()
+        await asyncio.Event().wait()
 
 
 async def relist(cluster: Cluster, store: Store, watches: Watches, queue: Queue[Key]) -> None:
@@ -70,17 +118,22 @@ async def relist(cluster: Cluster, store: Store, watches: Watches, queue: Queue[
     nodes, nodes_at = await cluster.list(NODE)
     pods, pods_at = await cluster.list(POD)
     services, services_at = await cluster.list(SERVICE, f"{MANAGED_BY}={OPERATOR}")
+    budgets, budgets_at = await cluster.list(BUDGET, f"{MANAGED_BY}={OPERATOR}")
+    classes, classes_at = await cluster.list(PRIORITY_CLASS)
     models, models_at = await cluster.list(SHARDED_MODEL)
     store.compute_domains = await cluster.serves(COMPUTE_DOMAIN)
     store.nodes.sweep(map(slim, nodes), int(nodes_at or 0))
     store.pods.sweep((slim(pod) for pod in pods if is_relevant(pod)), int(pods_at or 0))
     store.services.sweep(map(slim, services), int(services_at or 0))
+    store.budgets.sweep(map(slim, budgets), int(budgets_at or 0))
+    store.priorities.sweep(map(slim, classes), int(classes_at or 0))
     for gone in store.models.sweep(models, int(models_at or 0)):
         watches.model(gone, deleted=True)
     for key, model in store.models.objects.items():
-        plan = (model.get("status") or {}).get("plan")
-        if plan and key not in store.plans:
-            store.hold(key, plan)
+        held = holdings(model.get("status") or {})
+        if held["groups"] and key not in store.plans:
+            store.hold(key, held)
+    for key in watches.waiting.in_turn(list(store.models.objects)):
         queue.add(key)
 
 
@@ -111,7 +164,7 @@ async def _watch(options: Options, connection: Connection, watches: Watches, sto
     registry = kopf.OperatorRegistry()
     watches.register(registry)
     _log_in(registry, connection)
-    await _until_one_ends(
+    await until_one_ends(
         await kopf.spawn_tasks(
             registry=registry,
             settings=_settings(),
@@ -123,7 +176,7 @@ async def _watch(options: Options, connection: Connection, watches: Watches, sto
     )
 
 
-async def _until_one_ends(tasks: Collection[asyncio.Task[object]]) -> None:
+async def until_one_ends(tasks: Collection[asyncio.Task[object]]) -> None:
     """Run kopf's tasks until one ends or fails, then end the others.
 
     ``kopf.operator`` does this, too, but it takes every task that others start meanwhile for its own: it waits 5 s for

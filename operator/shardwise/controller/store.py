@@ -95,10 +95,13 @@ class Store:
         self.pods: Final = Shelf(self._pod_changed)
         self.services: Final = Shelf(self._service_changed)
         self.nodes: Final = Shelf(self._node_changed)
+        self.priorities: Final = Shelf()
+        self.budgets: Final = Shelf(self._budget_changed)
         self._plans: Final[dict[Key, Json]] = {}
         self._ledger: Final[Ledger[Key]] = Ledger(site)
         self._pods_of: Final[Owned] = {}
         self._services_of: Final[Owned] = {}
+        self._budgets_of: Final[Owned] = {}
         self.refused: Final[dict[Key, str]] = {}
         """What was last said against making something for an object, until all it needs could be made."""
 
@@ -107,7 +110,7 @@ class Store:
 
     @property
     def plans(self) -> Mapping[Key, Json]:
-        """The latest plan document decided for each object, whether or not the API server has it yet."""
+        """What the groups of each object hold as last decided, whether or not the API server has it yet."""
         return self._plans
 
     def hold(self, key: Key, plan: Json | None) -> bool:
@@ -123,7 +126,8 @@ class Store:
         services = self._services_of.get(key, {})
         return Observed(
             pods=tuple(sorted(_seen(self._pods_of.get(key, {}).values()), key=lambda pod: pod.name)),
-            services={name: obj["metadata"]["labels"].get(REVISION, "") for (_, name), obj in services.items()},
+            services=_revisions(services),
+            budgets=_revisions(self._budgets_of.get(key, {})),
             companions={name: see_companions(obj) for (_, name), obj in services.items()},
             compute_domains=self.compute_domains,
             status=self.models.objects[key].get("status") or {},
@@ -133,7 +137,7 @@ class Store:
 
     def shelf_of(self, kind: str) -> Shelf | None:
         """Give the shelf of a kind that is watched and made, or ``None`` for one that is only made."""
-        return {"Pod": self.pods, "Service": self.services}.get(kind)
+        return {"Pod": self.pods, "Service": self.services, "PodDisruptionBudget": self.budgets}.get(kind)
 
     def fleet(self, without: Key | None = None) -> Fleet:
         """Give the fleet, as if one object held nothing."""
@@ -162,6 +166,9 @@ class Store:
 
     def _service_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._services_of, before, after)
+
+    def _budget_changed(self, before: Json | None, after: Json | None) -> None:
+        _move(self._budgets_of, before, after)
 
 
 def _move(owned: Owned, before: Json | None, after: Json | None) -> None:
@@ -208,6 +215,11 @@ def slim(obj: Json) -> Json:
     metadata = {name: value for name, value in obj["metadata"].items() if name not in ("managedFields", "annotations")}
     status = {name: value for name, value in (obj.get("status") or {}).items() if name != "images"}
     return {**obj, "metadata": metadata, "status": status}
+
+
+def _revisions(owned: Mapping[Key, Json]) -> dict[str, str]:
+    """Give the names of an object's own with the revision each carries."""
+    return {name: obj["metadata"]["labels"].get(REVISION, "") for (_, name), obj in owned.items()}
 
 
 def _seen(pods: Iterable[Json]) -> Iterator[PodSeen]:

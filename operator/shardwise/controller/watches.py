@@ -8,15 +8,17 @@ import kopf
 from shardwise.api.base import GROUP, PLURAL, VERSION
 from shardwise.controller.queue import Queue
 from shardwise.controller.store import Json, Key, Shelf, Store, is_relevant, key_of, owner_of, slim, version_of
+from shardwise.controller.waiting import Waiting, waits
 from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
 
 class Watches:
     """Takes in what changed, from watches and relists alike."""
 
-    def __init__(self, store: Store, queue: Queue[Key]) -> None:
+    def __init__(self, store: Store, queue: Queue[Key], waiting: Waiting | None = None) -> None:
         self._store = store
         self._queue = queue
+        self.waiting = waiting or Waiting(store.models, store.priorities)
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
         """Register the handlers. Plain events: kopf writes nothing onto any object, no finalizer, no annotation."""
@@ -24,7 +26,11 @@ class Watches:
         kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="model")(self._handler(self.model))
         kopf.on.event("", "v1", "pods", registry=registry, id="pod")(self._handler(self.pod))
         kopf.on.event("", "v1", "services", registry=registry, id="service", labels=ours)(self._handler(self.service))
+        budgets = ("policy", "v1", "poddisruptionbudgets")
+        kopf.on.event(*budgets, registry=registry, id="budget", labels=ours)(self._handler(self.budget))
         kopf.on.event("", "v1", "nodes", registry=registry, id="node")(self._handler(self.node))
+        classes = ("scheduling.k8s.io", "v1", "priorityclasses")
+        kopf.on.event(*classes, registry=registry, id="priority")(self._handler(self.priority))
 
     @staticmethod
     def _handler(take: Callable[[Json, bool], None]) -> Callable[..., Any]:
@@ -38,8 +44,11 @@ class Watches:
         key = key_of(obj)
         if self._taken(self._store.models, obj, deleted):
             self._queue.add(key)
-        gone = deleted and key not in self._store.models.objects
-        if gone and self._store.hold(key, None):
+        if not deleted or key in self._store.models.objects:
+            return
+        held = self._store.hold(key, None)
+        self.waiting.demands.pop(key, None)
+        if held or waits(obj):
             self.wake_waiting()
 
     def pod(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
@@ -55,8 +64,15 @@ class Watches:
 
     def service(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
         """Take in one of our Services."""
+        self._made(self._store.services, obj, deleted)
+
+    def budget(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+        """Take in one of our disruption budgets."""
+        self._made(self._store.budgets, obj, deleted)
+
+    def _made(self, shelf: Shelf, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
         owner = owner_of(obj)
-        if self._taken(self._store.services, slim(obj), deleted) and owner is not None:
+        if self._taken(shelf, slim(obj), deleted) and owner is not None:
             self._queue.add(owner)
 
     def node(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
@@ -69,11 +85,27 @@ class Watches:
             self._queue_all(self._store.holders(name))
             self.wake_waiting()
 
+    def priority(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+        """Take in a PriorityClass: it may change whose turn it is."""
+        if self._taken(self._store.priorities, slim(obj), deleted):
+            self.wake_waiting()
+
     def wake_waiting(self) -> None:
-        """Look again at every object that has no full plan: GPUs may have become free."""
-        for key, model in self._store.models.objects.items():
-            if not _is_placed(model):
-                self._queue.add(key)
+        """Look again at every object that has no full plan, in turn: GPUs may have become free."""
+        lacking = [key for key, model in self._store.models.objects.items() if not _is_placed(model)]
+        for key in self.waiting.in_turn(lacking):
+            self._queue.add(key)
+
+    def wake_behind(self, key: Key) -> None:
+        """Look again at those that wait behind an object: their turn is another.
+
+        And at itself, where it waits: others may have begun to while its own wait was being written.
+        """
+        waiting = {one for one, model in self._store.models.objects.items() if waits(model)}
+        turns = self.waiting.in_turn([*waiting | {key}])
+        for one in turns[turns.index(key) :]:
+            if one in waiting:
+                self._queue.add(one)
 
     def _queue_all(self, keys: Iterable[Key]) -> None:
         for key in sorted(keys):
@@ -87,4 +119,5 @@ class Watches:
 def _is_placed(model: Json) -> bool:
     status = model.get("status") or {}
     replicas = (model.get("spec") or {}).get("replicas", 1)
-    return len((status.get("plan") or {}).get("groups") or ()) == replicas and bool(status.get("plan"))
+    placed = sum(bool(group.get("nodes")) for group in status.get("groups") or ())
+    return bool(status.get("plan")) and placed >= replicas and "waitingSince" not in status

@@ -153,15 +153,48 @@ class LaunchSite:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """What happens to a group that fails.
+
+    ``max_restarts`` failures in a row are answered by a new attempt, the next one holds the group. ``window`` seconds
+    of serving forget the failures before. ``keep_failed`` leaves the pods of a failed attempt until the next one
+    begins, and those of a held group for as long as it is held. ``smaller_layout`` lets an object that lost its nodes
+    come back on fewer GPUs than its plan had.
+    """
+
+    max_restarts: int = 10
+    window: float = 3600.0
+    keep_failed: bool = True
+    smaller_layout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStrategy:
+    """How groups are replaced when other content is wanted.
+
+    ``recreate`` replaces all at once. Else they roll: at most ``max_surge`` new groups beside the old ones where GPUs
+    and budget allow; where they do not, at most ``max_unavailable`` groups down at a time.
+    """
+
+    recreate: bool = False
+    max_surge: int = 1
+    max_unavailable: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """One object, read and converted: what to plan and what to start, and where.
 
-    ``max_restarts`` counts restarts in a row, none of which became Ready, after which a group is held.
+    ``asks`` names all of the object that its plan depends on, ``content`` all of it that its pods may depend on: by
+    what the user wrote, so that neither changes with the version of the operator.
     """
 
     demand: Demand
     launch: Launch
     generation: int = 0
     paused: bool = False
-    max_restarts: int = 10
     site: LaunchSite = field(default_factory=LaunchSite)
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+    update: UpdateStrategy = field(default_factory=UpdateStrategy)
+    asks: str = ""
+    content: str = ""

@@ -41,6 +41,20 @@ def parse_quantity(text: str | int) -> Bytes:
     return Bytes(int(float(match.group(1)) * _SUFFIXES[match.group(2)]))
 
 
+DURATION_PATTERN: Final = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+"""The times the object accepts: whole hours, minutes and seconds, in this order. Nothing at all is no time."""
+
+
+def parse_duration(text: str) -> float:
+    """Read a time such as ``90s`` or ``1h30m``, in seconds. Raises ``ValueError`` naming the text when it is none."""
+    match = re.fullmatch(DURATION_PATTERN, text)
+    if match is None or not text:
+        message = f"`{text}` is not a time such as 90s or 1h30m"
+        raise ValueError(message)
+    hours, minutes, seconds = (int(part[:-1]) if part else 0 for part in match.groups())
+    return float(hours * 3600 + minutes * 60 + seconds)
+
+
 def gib(count: float) -> str:
     """Say bytes for people, in GiB with one decimal: ``75.6 GiB``."""
     return f"{count / GIB:.1f} GiB"

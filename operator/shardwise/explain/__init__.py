@@ -5,7 +5,7 @@ Pure, from domain values alone. Messages put the fact with its number and unit f
 
 from shardwise.explain.answers import plan_answer, refusal_answer
 from shardwise.explain.causes import cause
-from shardwise.explain.documents import demand_fingerprint, plan_document, plan_from_document
+from shardwise.explain.documents import plan_document, plan_from_document
 from shardwise.explain.fleet import fleet_document, fleet_text, summary, with_gpus
 from shardwise.explain.hints import hint
 from shardwise.explain.models import model_document, model_text
@@ -16,7 +16,6 @@ from shardwise.explain.standing import standing_answer, standing_text
 
 __all__ = [
     "cause",
-    "demand_fingerprint",
     "fleet_document",
     "fleet_text",
     "hint",

@@ -1,10 +1,8 @@
 """A plan as data, as ``status.plan`` holds it, and read back from there. Bytes are bytes, a GPU each."""
 
-import hashlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import NVIDIA
 from shardwise.domain.layout import Layout
@@ -14,8 +12,6 @@ from shardwise.explain.causes import cause
 from shardwise.explain.rules import rule
 
 Document = dict[str, Any]
-
-_DIGITS: Final = 12
 
 
 def plan_document(plan: Plan) -> Document:
@@ -71,11 +67,6 @@ def plan_from_document(document: Mapping[str, Any]) -> Plan:
         notes=tuple(document.get("notes", ())),
         resource=str(document.get("resource", NVIDIA)),
     )
-
-
-def demand_fingerprint(demand: Demand) -> str:
-    """Name a demand by its content, so that a plan is kept until the demand changes: 12 hexadecimal digits."""
-    return hashlib.sha256(repr(demand).encode()).hexdigest()[:_DIGITS]
 
 
 def _group(group: GroupPlacement) -> Document:

@@ -1,24 +1,28 @@
-"""The decision for one object: keep or make the plan, advance each group, say what to apply and delete, and report."""
+"""The decision for one object: which plan, which groups, what of each to make and to remove, and what to report."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from shardwise.domain.launch import Wanted
-from shardwise.domain.plan import GroupPlacement, Plan
+from shardwise.domain.plan import Plan
 from shardwise.engines import problems
-from shardwise.explain import plan_message, refusal_message
-from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
-from shardwise.reconcile.fabric import no_compute_domains
-from shardwise.reconcile.groups import GroupView, advance, wait_seconds
-from shardwise.reconcile.observed import Observed, PodSeen, companion_of
-from shardwise.reconcile.plans import InForce, in_force
-from shardwise.reconcile.records import Record, State, read_records
-from shardwise.reconcile.status import WRITE_REFUSED, Progress, invalid_status, paused_status, status_of
-from shardwise.render import Group, Manifest, group, needs_compute_domains, revision, serving
-from shardwise.render.companions import is_named_by_us
-from shardwise.render.manifest import REVISION
-from shardwise.render.names import group_name, serving_name
+from shardwise.reconcile.actions import Decision, Emit
+from shardwise.reconcile.carry_out import actions_of
+from shardwise.reconcile.fabric import lacking_compute_domains
+from shardwise.reconcile.ground import Ground
+from shardwise.reconcile.life import Cause, Terms, advance, decided, until_next
+from shardwise.reconcile.look import look
+from shardwise.reconcile.observed import Observed
+from shardwise.reconcile.plans import Design, again, design, identity, recorded
+from shardwise.reconcile.records import State, read_records
+from shardwise.reconcile.roll import roll
+from shardwise.reconcile.roster import Muster, Roster, places_of, retained, without_plan
+from shardwise.reconcile.shunned import Shuns, Why, held_against, left_out, read_shunned
+from shardwise.reconcile.status import Progress, invalid_status, paused_status, status_of
+from shardwise.reconcile.tell import told, write_refused
+from shardwise.reconcile.turns import kept_back
+from shardwise.reconcile.views import GroupView
+
+Views = tuple[GroupView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,24 @@ class Invalid:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What becomes of an object: the plan in force, its groups before and after, what it shuns, where it may go."""
+
+    design: Design
+    before: Views
+    roster: Roster
+    shuns: Shuns
+    ground: Ground
+
+    def progress(self, wanted: Wanted, observed: Observed) -> Progress:
+        """Give what the status and the Events are made from."""
+        plan, document = self.design.plan, self.design.document
+        return Progress(
+            wanted, plan, document, self.roster, self.before, self.shuns, observed.turn, refused=observed.refused
+        )
+
+
 def decide(wanted: Wanted, observed: Observed, now: float) -> Decision:
     """Decide what to do for one object. ``now`` is seconds since the epoch."""
     if wanted.paused:
@@ -39,14 +61,29 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Decision:
     if refused:
         message = "; ".join(f"{field}: {text}" for field, text in refused)
         return decide_invalid(Invalid(wanted.generation, message), observed, now)
-    records = read_records(observed.status)
-    force = in_force(wanted.demand, observed.status, records, observed.pods, observed.fleet)
-    if force.plan is None:
-        return _without_plan(wanted, force, observed, now)
-    if not observed.compute_domains and not observed.pods and needs_compute_domains(wanted, force.plan):
-        message = no_compute_domains(wanted, force.plan, observed.fleet)
-        return decide_invalid(Invalid(wanted.generation, message, "ComputeDomainsMissing"), observed, now)
-    return _with_plan(wanted, force, force.plan, observed, now)
+    way = course(wanted, observed, now)
+    lacking = lacking_compute_domains(wanted, way.design.plan, way.roster.records, observed, way.ground)
+    if lacking:
+        return decide_invalid(Invalid(wanted.generation, lacking, "ComputeDomainsMissing"), observed, now)
+    progress = way.progress(wanted, observed)
+    status = status_of(progress, observed.status, now)
+    actions = actions_of(wanted, way.design.plan, way.roster, observed, way.ground)
+    events = (*told(progress, observed), *write_refused(status, observed))
+    return Decision(status, (*actions, *events), _retry_after(way.roster, way.shuns, Terms(wanted.restart, now)))
+
+
+def course(wanted: Wanted, observed: Observed, now: float) -> Course:
+    """Work out what becomes of an object's plan and groups, whatever is done about it. ``now`` is as of ``decide``."""
+    terms = Terms(wanted.restart, now)
+    shuns = read_shunned(observed.status, now)
+    plan = _plan(wanted, observed, _ground(observed, shuns, now))
+    before = look(wanted, plan.plan, observed, _ground(observed, shuns, now), now)
+    after = tuple(_advanced(view, terms) for view in before)
+    shuns = _blamed(before, after, shuns, now)
+    ground = _ground(observed, shuns, now)
+    plan, roster = _mustered(wanted, plan, after, observed, ground, terms)
+    there = frozenset((pod.replica, pod.attempt) for pod in observed.pods)
+    return Course(plan, before, _stamped(wanted, plan.plan, before, roster, there), shuns, ground)
 
 
 def decide_invalid(invalid: Invalid, observed: Observed, now: float) -> Decision:
@@ -54,168 +91,101 @@ def decide_invalid(invalid: Invalid, observed: Observed, now: float) -> Decision
     status = invalid_status(observed.status, invalid.generation, invalid.reason, invalid.message, now)
     if invalid.retry_after is not None:
         return Decision(status, retry_after=invalid.retry_after)
-    told = invalid.message == observed.status.get("message")
-    return Decision(status, () if told else (Emit(invalid.reason, invalid.message, warning=True),))
+    said = invalid.message == observed.status.get("message")
+    return Decision(status, () if said else (Emit(invalid.reason, invalid.message, warning=True),))
 
 
-def _without_plan(wanted: Wanted, force: InForce, observed: Observed, now: float) -> Decision:
-    """Nothing can run: a demand that changed, or whose nodes are gone, gives its GPUs back."""
-    progress = Progress(wanted, None, None, force.refusal, ())
-    status = status_of(progress, observed.status, now)
-    deletions = tuple(Delete("Pod", pod.name, pod.uid) for pod in observed.pods if not pod.deleting)
-    return Decision(status, (*deletions, *_told(progress, observed)))
+def _plan(wanted: Wanted, observed: Observed, ground: Ground) -> Design:
+    """Keep the plan that answers the demand, or make one."""
+    return recorded(observed.status, wanted.asks) or design(wanted, ground)
 
 
-def _with_plan(wanted: Wanted, force: InForce, plan: Plan, observed: Observed, now: float) -> Decision:
-    before = _views(wanted, plan, observed, now)
-    renewed = _renewed(before)
-    after = tuple(
-        advance(view, max_restarts=wanted.max_restarts, renew=view.record.replica in renewed, now=now)
-        for view in before
+def _ground(observed: Observed, shuns: Shuns, now: float) -> Ground:
+    own: dict[str, int] = {}
+    for record in read_records(observed.status).values():
+        for node in record.nodes:
+            own[node] = own.get(node, 0) + record.gpus
+    return Ground(
+        fleet=observed.fleet,
+        barred=left_out(shuns, Why.UNSCHEDULABLE),
+        blamed=left_out(shuns, Why.FAILED),
+        kept=kept_back(observed.turn, observed.fleet, now),
+        own=own,
     )
-    groups = tuple(zip(before, after, strict=True))
-    progress = Progress(wanted, plan, force.document, force.refusal, groups, observed.refused)
-    status = status_of(progress, observed.status, now)
-    made = tuple(group(wanted, plan, record.replica, record.attempt) for record in after)
-    actions = (
-        *_removals(wanted, after, made, observed),
-        *_serving(wanted, observed),
-        *_launches(before, after, made, observed),
-        *_told(progress, observed),
-        *_refusal_told(status, observed),
-    )
-    return Decision(status, actions, _retry_after(after, now))
 
 
-def _views(wanted: Wanted, plan: Plan, observed: Observed, now: float) -> tuple[GroupView, ...]:
-    records = read_records(observed.status)
-    return tuple(_view(wanted, plan, placed, observed.pods, records, now) for placed in plan.groups)
+def _advanced(view: GroupView, terms: Terms) -> GroupView:
+    """Give a group after what is seen of it. The next attempt has no pods yet, and is of what is wanted now.
 
-
-def _view(
-    wanted: Wanted,
-    plan: Plan,
-    placed: GroupPlacement,
-    pods: tuple[PodSeen, ...],
-    records: dict[int, Record],
-    now: float,
-) -> GroupView:
-    """Find the present attempt: the one written down, or a later one whose pods are there already."""
-    mine = [pod for pod in pods if pod.replica == placed.replica]
-    record = records.get(placed.replica) or Record(placed.replica, since=now)
-    attempt = max((record.attempt, *(pod.attempt for pod in mine)))
-    if attempt != record.attempt:
-        record = Record(placed.replica, attempt, record.failures, now)
-    current = tuple(sorted((pod for pod in mine if pod.attempt == attempt), key=lambda pod: pod.index))
-    return GroupView(placed, record, current, revision(wanted, plan, placed.replica))
-
-
-def _renewed(views: tuple[GroupView, ...]) -> frozenset[int]:
-    """Choose the stale groups to replace now.
-
-    Those that do not serve, and all when a plan moved them; else one after the other, each once the rest is ready.
+    The place of one of old content may be of another shape, or where nothing is wanted any more: it looks for another.
     """
-    stale = [view for view in views if view.stale]
-    if any(view.moved for view in stale):
-        return frozenset(view.record.replica for view in stale)
-    idle = {view.record.replica for view in stale if not view.ready}
-    others_ready = all(view.ready for view in views if not view.stale)
-    serving_ones = [view.record.replica for view in stale if view.ready]
-    return frozenset(idle | set(serving_ones[:1] if others_ready and not idle else ()))
+    record = advance(view, terms)
+    if record.attempt == view.record.attempt:
+        return replace(view, record=record)
+    begun = replace(view, record=record, pods=(), stale=False)
+    if view.stale and record.state is State.PENDING:
+        return replace(begun, record=decided(begun, Cause.DISPLACED, terms))
+    return begun
 
 
-def _removals(
-    wanted: Wanted, records: tuple[Record, ...], made: tuple[Group, ...], observed: Observed
-) -> Iterator[Action]:
-    """Remove what belongs to no present attempt: pods first, so that their GPUs come back."""
-    present = {(record.replica, record.attempt) for record in records}
-    for pod in observed.pods:
-        if (pod.replica, pod.attempt) not in present and not pod.deleting:
-            yield Delete("Pod", pod.name, pod.uid)
-    kept = {group_name(wanted.launch.owner.name, *one) for one in present} | {serving_name(wanted.launch.owner.name)}
-    gone = [name for name in sorted(observed.services) if name not in kept]
-    yield from _companion_removals(wanted.launch.owner.name, gone, made, observed)
-    yield from (Delete("Service", name) for name in gone)
+def _blamed(before: Views, after: Views, shuns: Shuns, now: float) -> Shuns:
+    """Hold failures against the nodes they happened on, and places that were none against theirs."""
+    for old, new in zip(before, after, strict=True):
+        if new.record.failures > old.record.failures and old.failed is not None and old.failed.node:
+            shuns = held_against(shuns, [old.failed.node], Why.FAILED, now)
+        if new.record.state is State.WAITING and old.record.state is State.STARTING:
+            refused = [old.record.nodes[pod.index] for pod in old.refused]
+            shuns = held_against(shuns, refused, Why.UNSCHEDULABLE, now)
+    return shuns
 
 
-def _companion_removals(model: str, gone: list[str], made: tuple[Group, ...], observed: Observed) -> Iterator[Action]:
-    """Remove what only groups that go needed beside them: before the Services that say so, or it would be forgotten.
-
-    Only what is called as ours is: whoever may label a Service could else have anything deleted by us.
-    """
-    needed = {companion_of(one) for present in made for one in present.companions}
-    left = {one for service in gone for one in observed.companions.get(service, ())}
-    for api_version, kind, name in sorted(left - needed):
-        if is_named_by_us(model, name):
-            yield Delete(kind, name, api_version=api_version)
-
-
-def _serving(wanted: Wanted, observed: Observed) -> Iterator[Action]:
-    yield from _missing_service(serving(wanted), observed)
+def _mustered(
+    wanted: Wanted, plan: Design, groups: Views, observed: Observed, ground: Ground, terms: Terms
+) -> tuple[Design, Roster]:
+    """Work out the groups; where none is left and none of their shape has a place, by a new plan."""
+    roster = _roster(wanted, plan, groups, observed, ground, terms)
+    lost = plan.plan is not None and not plan.fresh and not any(view.record.nodes for view in roster.groups)
+    if not (lost and roster.refusal is not None and roster.refusal.waits and wanted.demand.replicas):
+        return plan, roster
+    remade = again(wanted, plan, roster.refusal, ground)
+    if not remade.fresh:
+        return remade, replace(roster, refusal=remade.refusal)
+    return remade, _roster(wanted, remade, groups, observed, ground, terms)
 
 
-def _missing_service(manifest: Manifest, observed: Observed) -> Iterator[Action]:
-    metadata = manifest["metadata"]
-    if observed.services.get(metadata["name"]) != metadata["labels"][REVISION]:
-        yield Apply(manifest)
+def _roster(wanted: Wanted, plan: Design, groups: Views, observed: Observed, ground: Ground, terms: Terms) -> Roster:
+    if plan.plan is None:
+        return without_plan(wanted, plan, groups)
+    muster = Muster(wanted, plan.plan, ground, terms, frozenset(pod.replica for pod in observed.pods))
+    muster.keep(retained(wanted, groups))
+    muster.fill(places_of(plan) if not muster.room.taken else ())
+    roll(muster)
+    muster.refusal = muster.refusal or plan.refusal
+    return muster.roster()
 
 
-def _launches(
-    before: tuple[GroupView, ...], after: tuple[Record, ...], made: tuple[Group, ...], observed: Observed
-) -> Iterator[Action]:
-    for view, record, one in zip(before, after, made, strict=True):
-        if record.state in (State.BACKOFF, State.HELD):
-            continue
-        yield from _missing_service(one.service, observed)
-        if record.state is State.PENDING:
-            there = {pod.name for pod in view.pods}
-            yield from (Apply(companion) for companion in one.companions)
-            yield from (MakeKeys(secret) for secret in (one.keys,) if secret is not None)
-            yield from (Apply(pod) for pod in one.pods if pod["metadata"]["name"] not in there)
+def _stamped(
+    wanted: Wanted, plan: Plan | None, before: Views, roster: Roster, pods: frozenset[tuple[int, int]]
+) -> Roster:
+    """Write down what the attempts that begin are made from; those found by their pods are looked at next time."""
+    if plan is None:
+        return roster
+    held = {view.record.replica for view in before if view.record.state is State.HELD}
+
+    def stamp(view: GroupView) -> GroupView:
+        record = view.record
+        begins = record.state is State.PENDING and not record.content and (record.replica, record.attempt) not in pods
+        lets_go = record.state is State.HELD and not record.nodes and record.replica not in held
+        if not (begins or lets_go):
+            return view
+        return replace(view, record=replace(record, content=identity(wanted, plan, record.nodes, record.gpus)))
+
+    return replace(roster, groups=tuple(map(stamp, roster.groups)))
 
 
-def _told(progress: Progress, observed: Observed) -> Iterator[Emit]:
-    """Tell each change once: what the status said before is told already."""
-    if progress.refusal is not None:
-        message = refusal_message(progress.refusal)
-        if message not in _messages(observed):
-            yield Emit(progress.refusal.reason.value, message, warning=True)
-    if progress.plan is not None and (observed.status.get("plan") or {}).get("groups") != (progress.document or {}).get(
-        "groups"
-    ):
-        yield Emit("Planned", plan_message(progress.plan))
-    for view, record in progress.groups:
-        yield from _group_told(view, record)
-
-
-def _refusal_told(status: Mapping[str, Any], observed: Observed) -> Iterator[Emit]:
-    """Tell what was refused where the status says it, and did not say so before."""
-    said = any(one["reason"] == WRITE_REFUSED for one in status["conditions"])
-    if said and status["message"] != observed.status.get("message"):
-        yield Emit(WRITE_REFUSED, observed.refused, warning=True)
-
-
-def _messages(observed: Observed) -> set[str]:
-    return {str(one.get("message")) for one in observed.status.get("conditions") or ()}
-
-
-def _group_told(view: GroupView, record: Record) -> Iterator[Emit]:
-    old = view.record
-    if record.state is State.READY and old.state is not State.READY:
-        yield Emit("GroupReady", f"replica {record.replica} serves, attempt {record.attempt}")
-    if record.state is State.BACKOFF and old.state is not State.BACKOFF:
-        wait = f"starting again in {wait_seconds(record.failures):.0f} s"
-        yield Emit("GroupFailed", f"replica {record.replica}: {record.message}; {wait}", warning=True)
-    if record.state is State.HELD and old.state is not State.HELD:
-        held = f"held after {record.failures} failures in a row"
-        yield Emit("GroupHeld", f"replica {record.replica}: {record.message}; {held}", warning=True)
-    if record.attempt > old.attempt:
-        why = record.message or old.message or "other content is wanted"
-        yield Emit(
-            "GroupRestarted", f"replica {record.replica}: {why}; starting attempt {record.attempt}", warning=True
-        )
-
-
-def _retry_after(records: tuple[Record, ...], now: float) -> float | None:
-    ends = [one.since + wait_seconds(one.failures) for one in records if one.state is State.BACKOFF]
-    return max(0.0, min(ends) - now) if ends else None
+def _retry_after(roster: Roster, shuns: Shuns, terms: Terms) -> float | None:
+    """Come back when time alone changes something: a wait ends, a grace passes, a node is forgiven."""
+    ends = [until_next(view, terms) for view in roster.groups]
+    if roster.refusal is not None:
+        ends += [one.until - terms.now for one in shuns if one.counts]
+    return min((end for end in ends if end is not None), default=None)

@@ -6,11 +6,29 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.planner import plan as plan_demand
+from shardwise.reconcile.ground import Ground
+from shardwise.reconcile.observed import Observed
+from shardwise.reconcile.plans import with_group
+from shardwise.reconcile.records import Record
 from shardwise.render import needs_compute_domains
 
 
-def no_compute_domains(wanted: Wanted, plan: Plan, fleet: Fleet) -> str:
-    """Tell why a plan that spans nodes over NVLink is not begun. A pin is named only where it was planned with."""
+def lacking_compute_domains(
+    wanted: Wanted, plan: Plan | None, records: tuple[Record, ...], observed: Observed, ground: Ground
+) -> str:
+    """Tell why groups that span nodes over NVLink are not begun; empty where nothing is in the way, or some run."""
+    if plan is None or observed.compute_domains or observed.pods:
+        return ""
+    domains = ground.domains()
+    for record in records:
+        placed = with_group(plan, record.replica, record.nodes, record.gpus, domains)
+        if needs_compute_domains(wanted, placed):
+            return _no_compute_domains(wanted, placed, observed.fleet)
+    return ""
+
+
+def _no_compute_domains(wanted: Wanted, plan: Plan, fleet: Fleet) -> str:
+    """Say what is missing, and what helps. A pin is named only where it was planned with."""
     pods = plan.groups[0].pods
     reason = (
         f"{plan.layout} shares each layer over {len(pods)} nodes by NVLink, which takes a ComputeDomain, and the "

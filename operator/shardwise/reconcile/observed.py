@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shardwise.domain.fleet import Fleet
+from shardwise.inventory import gpu_request
+from shardwise.reconcile.records import parse_time
+from shardwise.reconcile.turns import Turn
 from shardwise.render.companions import LABELS
 from shardwise.render.containers import WEIGHTS
-from shardwise.render.manifest import ATTEMPT, INDEX, REPLICA, REVISION
+from shardwise.render.manifest import ATTEMPT, GROUP_SIZE, INDEX, REPLICA, REVISION
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +18,10 @@ class PodSeen:
     """One pod of an object.
 
     ``failure`` says how it ended or why its engine started again, empty while nothing did. ``waiting`` says what a pod
-    that is not ready waits for. ``node`` is empty until it is bound. ``loaded`` tells whether a pod that fetches
-    weights before its engine starts has them; ``None`` for one that does not.
+    that is not ready waits for. ``node`` is empty until it is bound. ``unschedulable`` is since when, in seconds since
+    the epoch, the scheduler has found no place for it; 0 while it has not said so. ``size`` counts the pods of its
+    group, ``wants`` is the node it must go to, ``gpus`` what it asks for there. ``loaded`` tells whether a pod that
+    fetches weights before its engine starts has them; ``None`` for one that does not.
     """
 
     name: str
@@ -30,6 +35,10 @@ class PodSeen:
     deleting: bool
     failure: str = ""
     waiting: str = ""
+    unschedulable: float = 0.0
+    size: int = 0
+    wants: str = ""
+    gpus: int = 0
     loaded: bool | None = None
 
 
@@ -41,16 +50,19 @@ Companion = tuple[str, str, str]
 class Observed:
     """Everything a decision looks at.
 
-    ``services`` maps the names of the object's Services to the revision they carry, ``companions`` to what they say
-    their pods need. ``status`` is the object's own, as last written. ``fleet`` is the fleet as if this object held
-    nothing. ``refused`` is what the API server, or what stands before it, last said against something that was to be
-    made or deleted; empty while nothing was refused. ``compute_domains`` tells whether the cluster serves them.
+    ``services`` and ``budgets`` map the names of the object's Services and disruption budgets to the revision they
+    carry. ``status`` is the object's own, as last written. ``fleet`` is the fleet as if this object held nothing.
+    ``turn`` is its place among the objects that wait for GPUs. ``companions`` maps Services to what they say their pods
+    need. ``refused`` is what the API server, or what stands before it, last said against something that was to be made
+    or deleted; empty while nothing was refused. ``compute_domains`` tells whether the cluster serves them.
     """
 
     pods: tuple[PodSeen, ...]
     services: Mapping[str, str]
     status: Mapping[str, Any]
     fleet: Fleet
+    turn: Turn = field(default_factory=Turn)
+    budgets: Mapping[str, str] = field(default_factory=dict)
     refused: str = ""
     companions: Mapping[str, frozenset[Companion]] = field(default_factory=dict)
     compute_domains: bool = True
@@ -83,8 +95,21 @@ def see_pod(pod: Mapping[str, Any]) -> PodSeen:
         deleting="deletionTimestamp" in metadata,
         failure=_failure(status),
         waiting=_waiting(status),
+        unschedulable=_unschedulable(status),
+        size=int(labels.get(GROUP_SIZE, 0)),
+        wants=_wants(pod.get("spec") or {}),
+        gpus=gpu_request(pod),
         loaded=_loaded(pod.get("spec") or {}, status),
     )
+
+
+def _wants(spec: Mapping[str, Any]) -> str:
+    """Read the node a pod's required affinity names, as we write it; empty where it is none of ours."""
+    terms: Any = spec.get("affinity") or {}
+    for step in ("nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"):
+        terms = (terms or {}).get(step)
+    fields = [field for term in terms or () for field in term.get("matchFields") or ()]
+    return str(fields[0]["values"][0]) if len(fields) == 1 and len(fields[0].get("values") or ()) == 1 else ""
 
 
 def _loaded(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool | None:
@@ -97,6 +122,12 @@ def _loaded(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool | None:
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     return next((one for one in status.get("conditions") or () if one.get("type") == kind), {})
+
+
+def _unschedulable(status: Mapping[str, Any]) -> float:
+    scheduled = _condition(status, "PodScheduled")
+    refused = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+    return parse_time(str(scheduled.get("lastTransitionTime") or "")) if refused else 0.0
 
 
 def _failure(status: Mapping[str, Any]) -> str:

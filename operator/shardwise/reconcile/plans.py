@@ -1,7 +1,8 @@
-"""Which plan is in force: the recorded one, for as long as it answers the demand and can be carried out.
+"""Which plan is in force: how each group is split. Where the groups are, each of them knows itself.
 
-A better plan never replaces one that works. A group whose node is gone, and one that scaling adds, is planned anew in
-the layout the others have; only where no group is left alive is the whole demand planned again.
+The recorded plan is kept for as long as the demand is the same and a group of it runs or can be placed. A better one
+never replaces one that works. Where no group is left and none of its shape can be placed, the demand is planned anew;
+a shape of fewer GPUs than before is taken only where the object allows it.
 """
 
 from collections.abc import Mapping
@@ -10,127 +11,134 @@ from typing import Any
 
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Fleet
-from shardwise.domain.plan import GroupPlacement, Plan
+from shardwise.domain.launch import Wanted
+from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.domain.refusal import Attempt, Hint, OverBudget, Refusal, RefusalReason
-from shardwise.explain import demand_fingerprint, plan_document, plan_from_document
+from shardwise.explain import plan_document, plan_from_document
 from shardwise.planner import plan as plan_demand
-from shardwise.planner import take
-from shardwise.reconcile.observed import PodSeen
-from shardwise.reconcile.records import Record, State
+from shardwise.reconcile.ground import Ground
+from shardwise.render.manifest import digest
+
+Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
-    """The plan to carry out, its document for the status, and the refusal where not all of the demand has one."""
+class Design:
+    """How groups are split now. ``fresh`` are the places of a plan just made for the whole demand.
+
+    ``refusal`` says why not all of the demand has a plan. Without ``plan`` nothing new can be begun.
+    """
 
     plan: Plan | None
-    document: dict[str, Any] | None
+    document: Document | None
     refusal: Refusal | None = None
+    fresh: tuple[GroupPlacement, ...] = ()
 
 
-def in_force(
-    demand: Demand,
-    status: Mapping[str, Any],
-    records: Mapping[int, Record],
-    pods: tuple[PodSeen, ...],
-    fleet: Fleet,
-) -> InForce:
-    """Keep, mend or make the plan. ``fleet`` is the fleet as if this object held nothing."""
-    recorded = _recorded(status, fingerprint(demand))
-    if recorded is None:
-        return _made(demand, plan_demand(demand, fleet))
-    plan, document = recorded
-    kept = tuple(
-        group for group in plan.groups if group.replica < demand.replicas and _holds(group, records, pods, fleet)
-    )
-    if len(kept) == demand.replicas == len(plan.groups):
-        return InForce(plan, document)
-    if len(kept) == demand.replicas:
-        return _regrouped(plan, document, kept)
-    return _mended(demand, plan, document, kept, fleet) if kept else _made(demand, plan_demand(demand, fleet))
-
-
-def fingerprint(demand: Demand) -> str:
-    """Name a demand whatever its replicas: scaling keeps the groups that are there."""
-    return demand_fingerprint(replace(demand, replicas=1))
-
-
-def _recorded(status: Mapping[str, Any], wanted: str) -> tuple[Plan, dict[str, Any]] | None:
+def recorded(status: Mapping[str, Any], asks: str | None = None) -> Design | None:
+    """Read the plan a status holds; with ``asks``, only one that answers just that."""
     document = status.get("plan")
-    if not document or document.get("demand") != wanted:
+    if not document or (asks is not None and document.get("demand") != asks):
         return None
     try:
-        return plan_from_document(document), dict(document)
-    except (KeyError, TypeError, ValueError):
+        return Design(plan_from_document({**document, "groups": []}), dict(document))
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
-def _holds(group: GroupPlacement, records: Mapping[int, Record], pods: tuple[PodSeen, ...], fleet: Fleet) -> bool:
-    """Tell whether a group can stay where it is: all its pods live, or all its nodes could take them again."""
-    record = records.get(group.replica, Record(group.replica))
-    present = sum(
-        pod.replica == group.replica and pod.attempt == record.attempt and not pod.deleting and not pod.failure
-        for pod in pods
+def design(wanted: Wanted, ground: Ground) -> Design:
+    """Plan a demand as a whole; where there is no room for all replicas, for as many as there is room for."""
+    refusals: list[Refusal] = []
+    for fleet in ground.choices():
+        outcome = plan_demand(wanted.demand, fleet)
+        if isinstance(outcome, Plan):
+            return _designed(wanted, outcome)
+        refusals.append(outcome)
+    fewer = _most_replicas(wanted.demand, fleet)
+    refusal = refusals[-1]
+    return Design(None, None, refusal) if fewer is None else replace(_designed(wanted, fewer), refusal=refusal)
+
+
+def _designed(wanted: Wanted, plan: Plan) -> Design:
+    document = {name: value for name, value in plan_document(plan).items() if name not in ("groups", "replicas")}
+    return Design(replace(plan, groups=()), document | {"demand": wanted.asks}, fresh=plan.groups)
+
+
+def _most_replicas(demand: Demand, fleet: Fleet) -> Plan | None:
+    """Plan as many replicas as there is room for, each with its share of the budget. O(log(replicas)) plans."""
+    fits, too_many, found = 0, demand.replicas, None
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        share = demand.gpu_budget * middle // demand.replicas
+        outcome = plan_demand(replace(demand, replicas=middle, gpu_budget=share), fleet)
+        if isinstance(outcome, Plan):
+            fits, found = middle, outcome
+        else:
+            too_many = middle
+    return found
+
+
+def again(wanted: Wanted, before: Design, refusal: Refusal, ground: Ground) -> Design:
+    """Plan a demand anew whose plan cannot be carried out any more: ``refusal`` says why its shape has no place."""
+    made = design(wanted, ground)
+    if made.plan is None or before.plan is None:
+        return replace(before, refusal=refusal)
+    if made.plan.layout.world_size < before.plan.layout.world_size and not wanted.restart.smaller_layout:
+        return replace(before, refusal=_smaller(refusal, made.plan, len(made.fresh)))
+    return made
+
+
+def _smaller(refusal: Refusal, plan: Plan, replicas: int) -> Refusal:
+    hint = Hint(
+        "spec.restartPolicy.smallerLayout", True, plan.layout, plan.product, gpus=plan.layout.world_size * replicas
     )
-    if present == len(group.pods) and record.state in (State.STARTING, State.READY, State.HELD):
-        return True
-    usable = {node.name for node in fleet.nodes if node.exclusion is None}
-    return all(pod.node in usable for pod in group.pods)
+    return replace(refusal, hints=(hint,))
 
 
-def _made(demand: Demand, outcome: Plan | Refusal) -> InForce:
-    if isinstance(outcome, Refusal):
-        return InForce(None, None, outcome)
-    return InForce(outcome, plan_document(outcome) | {"demand": fingerprint(demand)})
-
-
-def _regrouped(plan: Plan, document: dict[str, Any], groups: tuple[GroupPlacement, ...]) -> InForce:
-    regrouped = replace(plan, groups=groups)
-    fresh = plan_document(regrouped)
-    return InForce(regrouped, document | {"groups": fresh["groups"], "replicas": fresh["replicas"]})
-
-
-def _mended(
-    demand: Demand, plan: Plan, document: dict[str, Any], kept: tuple[GroupPlacement, ...], fleet: Fleet
-) -> InForce:
-    """Plan the missing groups in the layout of the others, beside them."""
-    present = {group.replica for group in kept}
-    missing = [replica for replica in range(demand.replicas) if replica not in present]
-    outcome = plan_demand(_like(plan, demand, len(missing)), take(fleet, replace(plan, groups=kept)))
-    needed = plan.layout.world_size * demand.replicas
-    if needed > demand.gpu_budget:
-        outcome = _over_budget(demand, plan, needed, outcome, fleet)
-    elif isinstance(outcome, Refusal):
-        outcome = replace(outcome, hints=())  # they would be true of the missing groups alone
-    if isinstance(outcome, Refusal):
-        return replace(_regrouped(plan, document, kept), refusal=outcome)
-    added = (replace(group, replica=missing[group.replica]) for group in outcome.groups)
-    return _regrouped(plan, document, tuple(sorted((*kept, *added), key=lambda group: group.replica)))
-
-
-def _like(plan: Plan, demand: Demand, replicas: int) -> Demand:
-    """Demand more replicas in the layout and on the product of a plan."""
+def one_more(wanted: Wanted, plan: Plan) -> Demand:
+    """Demand one group more, just like those of a plan."""
     layout = plan.layout
     return replace(
-        demand,
-        replicas=replicas,
-        gpu_budget=layout.world_size * replicas,
+        wanted.demand,
+        replicas=1,
+        gpu_budget=layout.world_size,
         products=(plan.product,),
         pins=Pins(layout.tensor, layout.pipeline, layout.expert),
+        context_length=plan.context_length,
+        concurrency=plan.concurrency,
+        least_context=None,
     )
 
 
-def _over_budget(demand: Demand, plan: Plan, needed: int, outcome: Plan | Refusal, fleet: Fleet) -> Refusal:
+def with_group(plan: Plan, replica: int, nodes: tuple[str, ...], gpus: int, domains: Mapping[str, str]) -> Plan:
+    """Give a plan with one group in its place. A node the fleet does not know is its own NVLink domain."""
+    pods = tuple(
+        PodPlacement(index, node, domains.get(node, node), gpus, tuple(range(index * gpus, (index + 1) * gpus)))
+        for index, node in enumerate(nodes)
+    )
+    return replace(plan, groups=(GroupPlacement(replica, pods),))
+
+
+def identity(wanted: Wanted, plan: Plan, nodes: tuple[str, ...], gpus: int) -> str:
+    """Name what the pods of a group are made from: what the user wrote, the plan in force, and their place."""
+    layout = plan.layout
+    shape = [layout.tensor, layout.pipeline, layout.expert, plan.context_length, plan.concurrency]
+    return digest([wanted.content, shape, list(nodes), gpus])
+
+
+def over_budget(wanted: Wanted, plan: Plan, fleet: Fleet) -> Refusal:
     """Refuse replicas the budget does not allow; the hint is given where the fleet has room for them."""
-    cause = OverBudget(needed, demand.gpu_budget, demand.replicas)
-    attempt = Attempt(plan.layout, plan.product, cause)
+    demand = wanted.demand
+    needed = plan.layout.world_size * demand.replicas
+    attempt = Attempt(plan.layout, plan.product, OverBudget(needed, demand.gpu_budget, demand.replicas))
+    whole = replace(one_more(wanted, plan), replicas=demand.replicas, gpu_budget=needed)
     hint = Hint("spec.gpuBudget.total", needed, plan.layout, plan.product, gpus=needed)
     return Refusal(
         reason=RefusalReason.BUDGET_SHORT,
         waits=False,
         attempts=(attempt,),
         nearest=attempt,
-        hints=(hint,) if isinstance(outcome, Plan) else (),
+        hints=(hint,) if isinstance(plan_demand(whole, fleet), Plan) else (),
         nodes=len(fleet.nodes),
         free_gpus=sum(node.free for node in fleet.nodes),
     )

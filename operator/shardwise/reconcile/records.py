@@ -1,4 +1,4 @@
-"""What the status remembers of each group from one decision to the next."""
+"""What the status remembers from one decision to the next: each group, and the nodes to stay away from for a while."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,29 +8,43 @@ from typing import Any
 
 
 class State(StrEnum):
-    """The states of a group's attempt; the life cycle is in ``shardwise.reconcile.groups``."""
+    """The states of a group; its life cycle is in ``shardwise.reconcile.life``."""
 
+    WAITING = "Waiting"
     PENDING = "Pending"
     STARTING = "Starting"
     READY = "Ready"
+    UNREADY = "Unready"
     BACKOFF = "Backoff"
     HELD = "Held"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One group, as the status remembers it.
+    """One group, as the status remembers it. Times are seconds since the epoch; 0 is never.
 
-    ``failures`` counts attempts in a row that ended before the group was ready. ``since`` is the time, in seconds
-    since the epoch, at which the present state began.
+    ``since`` is when the present state began, ``served`` when this attempt was first ready, ``retry_at`` when a group
+    in Backoff begins its next attempt. ``failures`` counts failures in a row. ``nodes`` are those of its pods in rank
+    order, ``gpus`` what each of them holds; a group that has no place has none. ``content`` names what its pods were
+    made from.
     """
 
     replica: int
     attempt: int = 0
-    failures: int = 0
-    since: float = 0.0
     state: State = State.PENDING
+    since: float = 0.0
+    failures: int = 0
+    served: float = 0.0
+    retry_at: float = 0.0
+    nodes: tuple[str, ...] = ()
+    gpus: int = 0
+    content: str = ""
     message: str = ""
+
+    @property
+    def held_gpus(self) -> int:
+        """GPUs its place has, over all its pods."""
+        return self.gpus * len(self.nodes)
 
 
 def read_records(status: Mapping[str, Any]) -> dict[int, Record]:
@@ -39,7 +53,7 @@ def read_records(status: Mapping[str, Any]) -> dict[int, Record]:
     for group in status.get("groups") or ():
         try:
             record = _read(group)
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             continue
         found[record.replica] = record
     return found
@@ -49,11 +63,45 @@ def _read(group: Mapping[str, Any]) -> Record:
     return Record(
         replica=int(group["replica"]),
         attempt=int(group["attempt"]),
-        failures=int(group.get("failures", 0)),
-        since=parse_time(group.get("since", "")),
         state=State(group["state"]),
+        since=parse_time(group.get("since", "")),
+        failures=int(group.get("failures", 0)),
+        served=parse_time(group.get("served", "")),
+        retry_at=parse_time(group.get("retryAt", "")),
+        nodes=tuple(str(node) for node in group.get("nodes", ())),
+        gpus=int(group.get("gpusPerPod", 0)),
+        content=str(group.get("content", "")),
         message=str(group.get("message", "")),
     )
+
+
+def write_record(record: Record) -> dict[str, Any]:
+    """Give a record as the status holds it; what is nothing is left out, so that the status stays small."""
+    written = {
+        "replica": record.replica,
+        "attempt": record.attempt,
+        "state": record.state.value,
+        "since": format_time(record.since),
+    }
+    optional = {
+        "failures": record.failures,
+        "served": record.served and format_time(record.served),
+        "retryAt": record.retry_at and format_time(record.retry_at),
+        "nodes": list(record.nodes),
+        "gpusPerPod": record.gpus,
+        "content": record.content,
+    }
+    return written | {name: value for name, value in optional.items() if value}
+
+
+def holdings(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the groups of a status hold, as the document of a plan does: groups of pods with node and GPUs."""
+    placed = [record for record in read_records(status).values() if record.nodes]
+    return {"groups": [{"replica": one.replica, "pods": _pods(one)} for one in placed]}
+
+
+def _pods(record: Record) -> list[dict[str, Any]]:
+    return [{"index": index, "node": node, "gpus": record.gpus} for index, node in enumerate(record.nodes)]
 
 
 def format_time(seconds: float) -> str:

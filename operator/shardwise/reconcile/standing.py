@@ -1,33 +1,35 @@
 """Where an object stands, from the same observation a decision is made from. Nothing is decided here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
-from shardwise.domain.plan import Plan
+from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import GroupStanding, PodStanding, Standing
-from shardwise.explain import plan_from_document
 from shardwise.planner import plan
+from shardwise.reconcile.decide import Course, course
+from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.observed import Observed, PodSeen
-from shardwise.reconcile.plans import fingerprint, in_force
+from shardwise.reconcile.plans import recorded, with_group
 from shardwise.reconcile.records import Record, format_time, read_records
 
 
-def standing_of(wanted: Wanted, observed: Observed) -> Standing:
-    """Say where an object stands."""
-    status, demand = observed.status, wanted.demand
+def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
+    """Say where an object stands. ``now`` is seconds since the epoch, as of ``decide``."""
+    status = observed.status
     records = read_records(status)
-    planned = _planned(status.get("plan"))
-    force = in_force(demand, status, records, observed.pods, observed.fleet)
-    today = plan(demand, observed.fleet)
+    way = course(wanted, observed, now)
+    planned = _planned(status, records, way.ground)
+    today = plan(wanted.demand, observed.fleet)
     return Standing(
         planned=planned,
         planned_at=_planned_at(status.get("conditions") or ()) if planned is not None else "",
-        changed=planned is not None and status["plan"].get("demand") != fingerprint(demand),
+        changed=planned is not None and status["plan"].get("demand") != wanted.asks,
         lost=() if planned is None else tuple(_lost(planned, observed.fleet)),
-        next=_next(force.plan, force.refusal, today),
+        next=_next(wanted, way, today),
         today=today,
         groups=tuple(_groups(planned, records, observed.pods)),
         generation=wanted.generation,
@@ -36,17 +38,39 @@ def standing_of(wanted: Wanted, observed: Observed) -> Standing:
     )
 
 
-def _next(made: Plan | None, refusal: Refusal | None, today: Plan | Refusal) -> Plan | Refusal:
-    """Where only some replicas have a plan, what the others lack is the news."""
-    return refusal or made or today
+def _next(wanted: Wanted, way: Course, today: Plan | Refusal) -> Plan | Refusal:
+    """Say what the operator goes on with. Where only some replicas have a plan, what the others lack is the news."""
+    design = way.design
+    if way.roster.refusal is not None or design.plan is None:
+        return way.roster.refusal or today
+    placed = [view for view in way.roster.groups if view.record.nodes and not (design.fresh and view.stale)]
+    placed.sort(key=lambda view: (bool(view.faulty_nodes), view.record.attempt == 0, view.record.replica))
+    groups = _placements(design.plan, (view.record for view in placed[: wanted.demand.replicas]), way.ground)
+    made = replace(design.plan, groups=groups or design.fresh)
+    # That of today knows its alternatives, which no status holds.
+    return today if isinstance(today, Plan) and _same(made, today) else made
 
 
-def _planned(document: dict[str, Any] | None) -> Plan | None:
-    """Read the plan of a status; one that another version wrote counts as none, as it does for the operator."""
-    try:
-        return None if not document else plan_from_document(document)
-    except (KeyError, TypeError, ValueError):
+def _same(one: Plan, other: Plan) -> bool:
+    return (one.layout, one.product, one.groups) == (other.layout, other.product, other.groups)
+
+
+def _placements(made: Plan, records: Iterable[Record], ground: Ground) -> tuple[GroupPlacement, ...]:
+    domains = ground.domains()
+    ordered = sorted(records, key=lambda one: one.replica)
+    return tuple(with_group(made, one.replica, one.nodes, one.gpus, domains).groups[0] for one in ordered)
+
+
+def _planned(status: Mapping[str, Any], records: Mapping[int, Record], ground: Ground) -> Plan | None:
+    """Read the plan of a status, with its groups where they are; without any it is none.
+
+    One that another version wrote counts as none, as it does for the operator.
+    """
+    known = recorded(status)
+    placed = [one for one in records.values() if one.nodes]
+    if known is None or known.plan is None or not placed:
         return None
+    return replace(known.plan, groups=_placements(known.plan, placed, ground))
 
 
 def _planned_at(conditions: Any) -> str:  # noqa: ANN401 - any JSON

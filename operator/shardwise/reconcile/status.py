@@ -1,19 +1,26 @@
 """The status of an object: conditions by the kstatus contract, the plan, the groups, and the one line to read.
 
 Waiting for capacity is Reconciling, an object that cannot be honoured is Stalled, never both. The same facts give the
-same status, so that nothing is written when nothing changed.
+same status, so that nothing is written when nothing changed. It stays small: the plan says how, each group where.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.explain import plan_message, refusal_message
-from shardwise.reconcile.groups import GroupView, wait_seconds
-from shardwise.reconcile.records import Record, State, format_time
+from shardwise.reconcile.plans import with_group
+from shardwise.reconcile.records import Record, State, format_time, parse_time, write_record
+from shardwise.reconcile.remedies import remedy
+from shardwise.reconcile.roll import halted
+from shardwise.reconcile.roster import Roster
+from shardwise.reconcile.shunned import Shuns, write_shunned
+from shardwise.reconcile.turns import Turn
+from shardwise.reconcile.views import GroupView
 from shardwise.render.manifest import leader_selector
 from shardwise.render.names import serving_name
 
@@ -24,22 +31,40 @@ WRITE_REFUSED: Final = "WriteRefused"
 
 _MOST_MESSAGE: Final = 1024
 
+_MOST_GROUP_MESSAGE: Final = 160
+"""Characters a group may say: twenty of them share a status."""
+
+MOST_BYTES: Final = 16_384
+"""A status stays below this: every watcher of the objects gets it with every change."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Everything a status is made from: the plan in force and each group before and after this decision."""
+    """Everything a status is made from: the plan in force, the groups before and after, and the queue."""
 
     wanted: Wanted
     plan: Plan | None
     document: Mapping[str, Any] | None
-    refusal: Refusal | None
-    groups: tuple[tuple[GroupView, Record], ...]
+    roster: Roster
+    before: tuple[GroupView, ...] = ()
+    shuns: Shuns = ()
+    turn: Turn = field(default_factory=Turn)
     refused: str = ""
+
+    @property
+    def groups(self) -> tuple[GroupView, ...]:
+        """The groups that have a place."""
+        return tuple(view for view in self.roster.groups if view.record.nodes)
 
     @property
     def ready(self) -> int:
         """Groups that serve."""
-        return sum(record.state is State.READY for _, record in self.groups)
+        return sum(view.record.state is State.READY for view in self.roster.groups)
+
+    @property
+    def replicas(self) -> int:
+        """Groups that are asked for."""
+        return self.wanted.demand.replicas
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +82,35 @@ def status_of(progress: Progress, before: Mapping[str, Any], now: float) -> Stat
     owner = progress.wanted.launch.owner
     status: Status = {
         "observedGeneration": progress.wanted.generation,
-        "message": verdict.message,
+        "message": verdict.message[:_MOST_MESSAGE],
         "replicas": len(progress.groups),
         "readyReplicas": progress.ready,
         "selector": ",".join(f"{key}={value}" for key, value in leader_selector(progress.wanted.launch).items()),
         "endpoint": f"http://{serving_name(owner.name)}.{owner.namespace}.svc:{progress.wanted.launch.port}/v1",
         "restarts": _restarts(progress, before),
-        "groups": [_group(view, record) for view, record in progress.groups],
+        "groups": [_group(view) for view in progress.roster.groups if _is_told(view)],
     }
     if progress.document is not None:
         status["plan"] = dict(progress.document)
-    wanted = [*_standing(verdict), _planned(progress), _launched(progress)]
+    if progress.shuns:
+        status["shunnedNodes"] = write_shunned(progress.shuns)
+    if _waits(progress):
+        status["waitingSince"] = format_time(_waiting_since(before, now))
+    wanted = [*_standing(verdict), _planned(progress), _launched(progress), _degraded(progress)]
     status["conditions"] = _conditions(wanted, before, progress.wanted.generation, now)
-    return status
+    return _small(status)
+
+
+def located(progress: Progress) -> Plan:
+    """Give the plan in force with its groups in their places. There must be one."""
+    assert progress.plan is not None  # noqa: S101 - told only of what has a plan
+    plan = progress.plan
+    placed = (with_group(plan, one.replica, one.nodes, one.gpus, {}).groups[0] for one in _records(progress))
+    return replace(plan, groups=tuple(placed))
+
+
+def _records(progress: Progress) -> tuple[Record, ...]:
+    return tuple(view.record for view in progress.groups if not view.stale)
 
 
 def invalid_status(before: Mapping[str, Any], generation: int, reason: str, message: str, now: float) -> Status:
@@ -77,89 +118,155 @@ def invalid_status(before: Mapping[str, Any], generation: int, reason: str, mess
     message = message[:_MOST_MESSAGE]
     state = "Stalled" if reason == "InvalidSpec" else "Reconciling"
     wanted = [*_standing(Verdict(state, reason, message)), ("Planned", "False", reason, message)]
-    kept = [one for one in before.get("conditions") or () if one.get("type") == "Launched"]
+    kept = [one for one in before.get("conditions") or () if one.get("type") in ("Launched", "Degraded")]
     conditions = _conditions(wanted, before, generation, now) + kept
-    return dict(before) | {"observedGeneration": generation, "message": message, "conditions": conditions}
+    return _kept(before) | {"observedGeneration": generation, "message": message, "conditions": conditions}
 
 
 def paused_status(before: Mapping[str, Any], generation: int, now: float) -> Status:
     """Give the status of an object that is paused: as it was, and saying so."""
     message = "paused by the annotation `shardwise.dev/paused`; nothing is changed"
-    kept = [one for one in before.get("conditions") or () if one.get("type") in ("Planned", "Launched")]
+    kept = [one for one in before.get("conditions") or () if one.get("type") in ("Planned", "Launched", "Degraded")]
     conditions = _conditions(_standing(Verdict("Reconciling", "Paused", message)), before, generation, now) + kept
-    return dict(before) | {"observedGeneration": generation, "message": message, "conditions": conditions}
+    return _kept(before) | {"observedGeneration": generation, "message": message, "conditions": conditions}
+
+
+def _kept(before: Mapping[str, Any]) -> Status:
+    """Keep a status, but no place in the queue: what cannot be begun must hold up nobody."""
+    return {name: value for name, value in before.items() if name != "waitingSince"}
 
 
 def _verdict(progress: Progress) -> Verdict:
-    held = next((record for _, record in progress.groups if record.state is State.HELD), None)
+    held = next((view.record for view in progress.roster.groups if view.record.state is State.HELD), None)
     if held is not None:
         text = f"replica {held.replica} is held after {held.failures} failures in a row: {held.message}"
-        return Verdict("Stalled", "RestartsExhausted", text)
-    if progress.refusal is not None:
-        state = "Reconciling" if progress.refusal.waits else "Stalled"
-        return Verdict(state, progress.refusal.reason.value, refusal_message(progress.refusal))
+        return Verdict("Stalled", "RestartsExhausted", f"{text}; {remedy(held.message)}")
+    if progress.roster.refusal is not None:
+        return _refused(progress, progress.roster.refusal)
     if progress.refused:
-        served = f"{progress.ready} of {len(progress.groups)} replicas serve"
+        served = f"{progress.ready} of {progress.replicas} replicas serve"
         return Verdict("Reconciling", WRITE_REFUSED, f"{served}; {progress.refused}")
-    if progress.ready == len(progress.groups) and progress.plan is not None:
-        return _serving(progress, progress.plan)
-    return Verdict("Reconciling", *_starting(progress))
+    if progress.plan is not None and _all_serve(progress):
+        return _serving(progress)
+    return Verdict("Reconciling", *_under_way(progress))
 
 
-def _serving(progress: Progress, plan: Plan) -> Verdict:
-    if not progress.groups:
+def _all_serve(progress: Progress) -> bool:
+    groups = progress.roster.groups
+    current = all(view.record.state is State.READY and not view.stale for view in groups)
+    return current and len(groups) == progress.replicas
+
+
+def _refused(progress: Progress, refusal: Refusal) -> Verdict:
+    message = refusal_message(refusal)
+    if progress.ready or progress.groups:
+        message = f"{progress.ready} of {progress.replicas} replicas serve; {message}"
+    if not refusal.waits:
+        return Verdict("Stalled", refusal.reason.value, message)
+    return Verdict("Reconciling", refusal.reason.value, f"{message}{_in_queue(progress)}{_for_want_of(progress)}")
+
+
+def _in_queue(progress: Progress) -> str:
+    """Say the position, where there is a queue, and whom GPUs that look free are kept for."""
+    turn = progress.turn
+    if turn.length <= 1:
+        return ""
+    first = f", after `{turn.ahead[0].key}`" if turn.ahead else ""
+    return f"; position {turn.position} of {turn.length} in the queue{first}"
+
+
+def _for_want_of(progress: Progress) -> str:
+    """Say why a group gave its GPUs back, where one did."""
+    waiting = [view.record for view in progress.roster.groups if view.record.state is State.WAITING]
+    said = next((record.message for record in waiting if record.message), "")
+    return f"; {said}" if said else ""
+
+
+def _serving(progress: Progress) -> Verdict:
+    if not progress.roster.groups:
         return Verdict("Ready", "ScaledToZero", "scaled to 0 replicas")
-    served = f"{progress.ready} of {len(progress.groups)} replicas serve"
-    return Verdict("Ready", "AllReplicasReady", f"{served}: {plan_message(plan)}")
+    served = f"{progress.ready} of {progress.replicas} replicas serve"
+    return Verdict("Ready", "AllReplicasReady", f"{served}: {plan_message(located(progress))}")
 
 
-def _starting(progress: Progress) -> tuple[str, str]:
-    view, record = next((view, record) for view, record in progress.groups if record.state is not State.READY)
-    reason = "GroupBackoff" if record.state is State.BACKOFF else "GroupsStarting"
-    return reason, f"{progress.ready} of {len(progress.groups)} replicas serve; {_waits(view, record)}"
+def _under_way(progress: Progress) -> tuple[str, str]:
+    groups = progress.roster.groups
+    stale = sum(view.stale for view in groups)
+    busy = next((view for view in groups if view.record.state is not State.READY), None)
+    served = f"{progress.ready} of {progress.replicas} replicas serve"
+    doing = f"; {_group_waits(busy)}" if busy is not None else ""
+    if busy is not None and busy.record.state is State.BACKOFF:
+        reason = "GroupBackoff"
+    else:
+        reason = "Updating" if stale else "GroupsStarting"
+    old = f", {stale} of old content" if stale else ""
+    return reason, f"{served}{old}{doing}"
 
 
-def _waits(view: GroupView, record: Record) -> str:
+def _group_waits(view: GroupView) -> str:
+    record = view.record
     name = f"replica {record.replica}"
     if record.state is State.BACKOFF:
-        at = format_time(record.since + wait_seconds(record.failures))
-        return f"{name} starts again at {at}: {record.message}"
-    pods = view.pods if record.attempt == view.record.attempt else ()
-    ready = sum(pod.ready for pod in pods)
-    waiting = next((f"pod {pod.index}: {pod.waiting}" for pod in pods if not pod.ready), "pods being created")
-    progress = f"{ready} of {len(view.placed.pods)} pods ready{_loaded_of(view)}"
-    return f"{name}, attempt {record.attempt}: {progress}; {waiting}"
+        return f"{name} starts again at {format_time(record.retry_at)}: {record.message}"
+    return f"{name}, attempt {record.attempt}: {view.progress}"
 
 
-def _loaded_of(view: GroupView) -> str:
-    """Say on how many pods the weights have arrived, while they are fetched before anything else."""
-    fetching = [pod for pod in view.pods if pod.loaded is not None]
-    loaded = sum(pod.loaded is True for pod in fetching)
-    return f", weights on {loaded} of {len(view.placed.pods)}" if fetching and loaded < len(view.placed.pods) else ""
+def _waits(progress: Progress) -> bool:
+    refusal = progress.roster.refusal
+    return refusal is not None and refusal.waits
+
+
+def _waiting_since(before: Mapping[str, Any], now: float) -> float:
+    return parse_time(str(before.get("waitingSince") or "")) or now
 
 
 def _standing(verdict: Verdict) -> list[tuple[str, str, str, str]]:
-    """Say all three conditions every time, so that a waiter never meets a missing one."""
+    """Say all three conditions every time, so that a waiter never meets a missing one.
+
+    Ready and the one that is True carry the message; the status would hold it four times else.
+    """
     return [
         (kind, "True" if kind == verdict.state else "False", verdict.reason, verdict.message)
+        if kind in ("Ready", verdict.state)
+        else (kind, "False", verdict.reason, "")
         for kind in ("Ready", "Reconciling", "Stalled")
     ]
 
 
 def _planned(progress: Progress) -> tuple[str, str, str, str]:
-    if progress.plan is None:
-        reason = progress.refusal.reason.value if progress.refusal is not None else "NoPlan"
-        message = refusal_message(progress.refusal) if progress.refusal is not None else ""
-        return "Planned", "False", reason, message
-    return "Planned", "True", "PlanMade", plan_message(progress.plan)
+    refusal = progress.roster.refusal
+    if progress.plan is None or (refusal is not None and not _records(progress)):
+        reason = refusal.reason.value if refusal is not None else "NoPlan"
+        return "Planned", "False", reason, refusal_message(refusal) if refusal is not None else ""
+    return "Planned", "True", "PlanMade", plan_message(located(progress))
 
 
 def _launched(progress: Progress) -> tuple[str, str, str, str]:
-    launched = sum(record.state in (State.STARTING, State.READY) for _, record in progress.groups)
-    complete = progress.plan is not None and launched == progress.wanted.demand.replicas
+    up = (State.STARTING, State.READY, State.UNREADY)
+    launched = sum(view.record.state in up for view in progress.roster.groups)
+    complete = progress.plan is not None and launched >= progress.replicas
     reason = "AllPodsCreated" if complete else "PodsMissing"
-    message = f"{launched} of {progress.wanted.demand.replicas} replicas have all their pods"
+    message = f"{launched} of {progress.replicas} replicas have all their pods"
     return "Launched", "True" if complete else "False", reason, message
+
+
+def _degraded(progress: Progress) -> tuple[str, str, str, str]:
+    """Say whether it serves, and less than it should or on worse ground."""
+    faulty = sorted({node for view in progress.groups for node in view.faulty_nodes})
+    if not progress.ready:
+        return "Degraded", "False", "NothingServes", ""
+    if halted(progress.roster.groups):
+        return "Degraded", "True", "UpdateHalted", "what is wanted now has failed; replicas of the old content serve"
+    if progress.ready < progress.replicas:
+        return "Degraded", "True", "ReplicasMissing", f"{progress.ready} of {progress.replicas} replicas serve"
+    if faulty:
+        return (
+            "Degraded",
+            "True",
+            "NodeFaulty",
+            f"{', '.join(faulty[:5])} reports a GPU fault, and no other node is free",
+        )
+    return "Degraded", "False", "AsPlanned", ""
 
 
 def _conditions(
@@ -187,27 +294,38 @@ def _changed(old: Mapping[str, Any] | None, status: str, now: float) -> str:
 
 
 def _restarts(progress: Progress, before: Mapping[str, Any]) -> int:
-    added = sum(max(0, record.attempt - view.record.attempt) for view, record in progress.groups)
-    return int(before.get("restarts") or 0) + added
+    old = {view.record.replica: view.record.attempt for view in progress.before}
+    added = (one.attempt - old.get(one.replica, one.attempt) for one in progress.roster.records)
+    return int(before.get("restarts") or 0) + sum(max(0, count) for count in added)
 
 
-def _group(view: GroupView, record: Record) -> Status:
-    return {
-        "replica": record.replica,
-        "attempt": record.attempt,
-        "failures": record.failures,
-        "since": format_time(record.since),
-        "state": record.state.value,
-        "readyPods": sum(pod.ready for pod in view.pods) if record.attempt == view.record.attempt else 0,
-        "pods": len(view.placed.pods),
-        **_loaded(view, record),
-        "nodes": [pod.node for pod in view.placed.pods],
-        "message": record.message,
-    }
+def _is_told(view: GroupView) -> bool:
+    """Tell whether a group has anything to remember: one that only waits has not."""
+    record = view.record
+    return bool(record.nodes or record.attempt or record.failures or record.message)
 
 
-def _loaded(view: GroupView, record: Record) -> Status:
-    """Count the pods that have their weights, where they are fetched before the ranks start."""
-    if record.attempt != view.record.attempt or not any(pod.loaded is not None for pod in view.pods):
-        return {}
-    return {"loadedPods": sum(pod.loaded is True for pod in view.pods)}
+def _group(view: GroupView) -> Status:
+    record = view.record
+    written = write_record(record)
+    if record.nodes:
+        written |= {"readyPods": sum(pod.ready for pod in view.pods), "pods": len(record.nodes)}
+        written |= {} if view.loaded is None else {"loadedPods": view.loaded}
+    message = record.message or ("" if record.state is State.READY else _doing(view))
+    return written | ({"message": message[:_MOST_GROUP_MESSAGE]} if message else {})
+
+
+def _doing(view: GroupView) -> str:
+    return view.progress if view.record.nodes else "waits for GPUs"
+
+
+def _small(status: Status) -> Status:
+    """Leave out what explains, last what matters least, until a status is small enough."""
+    for explanation in ("alternatives", "notes"):
+        if _size(status) >= MOST_BYTES and explanation in status.get("plan", {}):
+            status["plan"][explanation] = []
+    return status
+
+
+def _size(status: Status) -> int:
+    return len(json.dumps(status, separators=(",", ":")))

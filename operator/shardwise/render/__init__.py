@@ -1,6 +1,17 @@
 """Plan and launch in, manifests out: what the operator applies, and what ``shardwise render`` prints. Pure."""
 
 from shardwise.render.bundle import Group, bundle, group, needs_compute_domains, revision, serving
+from shardwise.render.disruption import disruption_budget, has_budget
 from shardwise.render.manifest import Manifest
 
-__all__ = ["Group", "Manifest", "bundle", "group", "needs_compute_domains", "revision", "serving"]
+__all__ = [
+    "Group",
+    "Manifest",
+    "bundle",
+    "disruption_budget",
+    "group",
+    "has_budget",
+    "needs_compute_domains",
+    "revision",
+    "serving",
+]

@@ -6,6 +6,7 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.engines import GroupLaunch, launch
 from shardwise.render.companions import companions, keys, needs_compute_domain
+from shardwise.render.disruption import disruption_budget, has_budget
 from shardwise.render.manifest import Manifest, digest
 from shardwise.render.names import hosts
 from shardwise.render.pods import pods, with_revision
@@ -62,7 +63,8 @@ def bundle(wanted: Wanted, plan: Plan) -> tuple[Manifest, ...]:
     """Make everything for an object, at the first attempt; what groups share once; the Secret of keys without keys."""
     groups = [group(wanted, plan, placed.replica, 0) for placed in plan.groups]
     secrets = [one.keys for one in groups if one.keys is not None][:1]
-    made = [serving(wanted), *secrets, *(manifest for one in groups for manifest in one.manifests)]
+    budgets = [disruption_budget(wanted.launch)] if has_budget(wanted) else []
+    made = [serving(wanted), *budgets, *secrets, *(manifest for one in groups for manifest in one.manifests)]
     return tuple({(one["kind"], one["metadata"]["name"]): one for one in made}.values())
 
 

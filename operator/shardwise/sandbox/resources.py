@@ -160,6 +160,14 @@ BUILTIN: Final = (
         singular="resourceclaimtemplate",
         kind="ResourceClaimTemplate",
     ),
+    ResourceType(
+        group="scheduling.k8s.io",
+        plural="priorityclasses",
+        singular="priorityclass",
+        kind="PriorityClass",
+        namespaced=False,
+        short_names=("pc",),
+    ),
     ResourceType(group="coordination.k8s.io", plural="leases", singular="lease", kind="Lease"),
     ResourceType(
         group="policy",

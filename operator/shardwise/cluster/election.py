@@ -1,0 +1,78 @@
+"""Which operator acts: one holds the Lease and works, the others watch, and are ready to."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, Protocol
+
+from shardwise.cluster.errors import ClusterError
+from shardwise.cluster.lease import GIVE_UP_SECONDS, RENEW_SECONDS
+
+_log = logging.getLogger(__name__)
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class LeadershipLost(Exception):
+    """The Lease could not be renewed in time: another may act by now. The process has to end, and begin again."""
+
+
+class Held(Protocol):
+    """What is held by one at a time."""
+
+    async def try_to_hold(self) -> bool:
+        """Take it, or renew it."""
+
+    async def let_go(self) -> None:
+        """Give it up."""
+
+
+class Election:
+    """Waits for the Lease, and renews it. ``steady`` and ``sleep`` are the clock."""
+
+    def __init__(self, lease: Held, steady: Callable[[], float] = time.monotonic, sleep: Sleep = asyncio.sleep) -> None:
+        self._lease: Final = lease
+        self._steady = steady
+        self._sleep = sleep
+
+    @contextlib.asynccontextmanager
+    async def leading(self) -> AsyncIterator[asyncio.Task[None]]:
+        """Wait until the Lease is ours, and give a task that ends with :class:`LeadershipLost` when it no longer is.
+
+        On the way out the Lease is given up, so that the next can act at once.
+        """
+        await self._win()
+        _log.info("leading")
+        renewal = asyncio.create_task(self._renew())
+        try:
+            yield renewal
+        finally:
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
+            with contextlib.suppress(ClusterError, TimeoutError):
+                await asyncio.wait_for(self._lease.let_go(), RENEW_SECONDS)
+
+    async def _win(self) -> None:
+        while not await self._tried():
+            await self._sleep(RENEW_SECONDS)
+
+    async def _renew(self) -> None:
+        renewed = self._steady()
+        while True:
+            await self._sleep(RENEW_SECONDS)
+            left = renewed + GIVE_UP_SECONDS - self._steady()
+            begun = self._steady()
+            if left > 0 and await self._tried(left):
+                renewed = begun
+            elif self._steady() - renewed >= GIVE_UP_SECONDS:
+                raise LeadershipLost(f"the Lease was not renewed for {GIVE_UP_SECONDS:.0f} s")
+
+    async def _tried(self, seconds: float = GIVE_UP_SECONDS) -> bool:
+        """Try once, for no longer than what is left: an answer that comes later is no answer."""
+        try:
+            return await asyncio.wait_for(self._lease.try_to_hold(), seconds)
+        except (ClusterError, TimeoutError) as error:
+            _log.warning("the Lease cannot be held: %s", str(error) or "no answer")
+            return False

@@ -1,0 +1,57 @@
+"""The fleet as one object may use it: what it stays away from, and what is kept for others."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from shardwise.domain.demand import Demand
+from shardwise.domain.fleet import Exclusion, Fleet, Node
+from shardwise.planner.pools import eligible
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The fleet as if the object held nothing, and its limits.
+
+    ``barred`` nodes take no group of it, ``blamed`` ones only where there is no other. ``kept`` nodes have their free
+    GPUs kept for objects before it in the queue; what it holds there, by ``own``, it may go on using.
+    """
+
+    fleet: Fleet
+    barred: frozenset[str] = frozenset()
+    blamed: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+    own: Mapping[str, int] = field(default_factory=dict)
+
+    def choices(self) -> Iterator[Fleet]:
+        """Give the fleets to look for a place in, one after the other: without the blamed nodes, then with them."""
+        if self.blamed:
+            yield self._without(self.barred | self.blamed)
+        yield self._without(self.barred)
+
+    def _without(self, shut: frozenset[str]) -> Fleet:
+        if not (shut or self.kept):
+            return self.fleet
+        return replace(self.fleet, nodes=tuple(self._left(node, shut) for node in self.fleet.nodes))
+
+    def _left(self, node: Node, shut: frozenset[str]) -> Node:
+        """Leave a node its GPUs, but none that are free: it is there, so that waiting for it makes sense."""
+        if node.name in shut:
+            return replace(node, free=0)
+        return replace(node, free=min(node.free, self.own.get(node.name, 0))) if node.name in self.kept else node
+
+    def exclusions(self, nodes: Collection[str]) -> tuple[tuple[str, Exclusion | None], ...]:
+        """Say of nodes why nobody may use them; those that are gone are left out. In the order given, each once."""
+        known = {node.name: node.exclusion for node in self.fleet.nodes}
+        return tuple((name, known[name]) for name in dict.fromkeys(nodes) if name in known)
+
+    def suits(self, demand: Demand, nodes: Collection[str]) -> bool:
+        """Tell whether nodes are such as a demand asks for, whatever their health: that may be better again."""
+        chosen = [replace(node, exclusion=None, taints=()) for node in self.fleet.nodes if node.name in nodes]
+        fleet = replace(self.fleet, nodes=tuple(chosen))
+        fit = [node for pool in eligible(demand, fleet).pools for node in pool.nodes]
+        places = {fleet.place(node, demand.within) for node in fit} if demand.within is not None else {""}
+        return len(fit) == len(set(nodes)) and len(places) == 1
+
+    def domains(self) -> Mapping[str, str]:
+        """Give the NVLink domain of each node."""
+        return {node.name: node.domain for node in self.fleet.nodes}

@@ -1,0 +1,79 @@
+"""From what was read of an object to its groups as they are: records and pods together, old content told from new."""
+
+from collections import defaultdict
+from dataclasses import replace
+
+from shardwise.domain.launch import Wanted
+from shardwise.domain.plan import Plan
+from shardwise.reconcile.ground import Ground
+from shardwise.reconcile.observed import Observed, PodSeen
+from shardwise.reconcile.plans import identity, recorded, with_group
+from shardwise.reconcile.records import Record, State, read_records
+from shardwise.reconcile.views import GroupView
+from shardwise.render import revision
+
+Pods = tuple[PodSeen, ...]
+
+
+def look(wanted: Wanted, plan: Plan | None, observed: Observed, ground: Ground, now: float) -> tuple[GroupView, ...]:
+    """Give the groups of an object, by replica. Without a plan none is of the content that is wanted."""
+    by_replica: dict[int, list[PodSeen]] = defaultdict(list)
+    for pod in observed.pods:
+        by_replica[pod.replica].append(pod)
+    known = read_records(observed.status)
+    if not known and recorded(observed.status) is None:
+        # Nobody remembers these pods but they themselves.
+        known = {replica: Record(replica, -1, since=now) for replica in by_replica}
+    records = [_present(record, by_replica[replica], now) for replica, record in sorted(known.items())]
+    linger = _lingering(observed.pods, records)
+    return tuple(_view(wanted, plan, record, tuple(by_replica[record.replica]), ground, linger) for record in records)
+
+
+def _present(record: Record, pods: list[PodSeen], now: float) -> Record:
+    """Find the present attempt: the one written down, or a later one whose pods are there already.
+
+    The place of a later one is where its pods are to go; where not all are there, nobody knows it: it is left behind.
+    """
+    attempt = max((record.attempt, *(pod.attempt for pod in pods)))
+    if attempt == record.attempt:
+        return record
+    later = sorted((pod for pod in pods if pod.attempt == attempt), key=lambda pod: pod.index)
+    fresh = Record(record.replica, attempt, State.PENDING, now, record.failures)
+    if len(later) == later[0].size and all(pod.wants and pod.gpus == later[0].gpus for pod in later):
+        return replace(fresh, nodes=tuple(pod.wants for pod in later), gpus=later[0].gpus)
+    return replace(fresh, attempt=attempt + 1, state=State.WAITING)
+
+
+def _lingering(pods: Pods, records: list[Record]) -> frozenset[str]:
+    """Name the nodes where pods of attempts that are over still are."""
+    present = {(record.replica, record.attempt) for record in records}
+    return frozenset(pod.node for pod in pods if pod.node and (pod.replica, pod.attempt) not in present)
+
+
+def _view(
+    wanted: Wanted, plan: Plan | None, record: Record, pods: Pods, ground: Ground, linger: frozenset[str]
+) -> GroupView:
+    present = tuple(sorted((pod for pod in pods if pod.attempt == record.attempt), key=lambda pod: pod.index))
+    seen = {*record.nodes, *(pod.node for pod in present if pod.node)}
+    view = GroupView(record, present, nodes=ground.exclusions(sorted(seen)), linger=linger)
+    if plan is None:
+        return replace(view, stale=True)
+    if not record.nodes:
+        return replace(view, stale=record.content not in ("", identity(wanted, plan, (), 0)))
+    wanted_content = identity(wanted, plan, record.nodes, record.gpus)
+    if record.content == wanted_content or _made_so(wanted, plan, view, ground):
+        return replace(view, record=replace(record, content=wanted_content))
+    return replace(view, stale=True)
+
+
+def _made_so(wanted: Wanted, plan: Plan, view: GroupView, ground: Ground) -> bool:
+    """Tell whether pods are just what would be made now, whatever was edited: then they stand for it.
+
+    Where they stand must be such as is asked for; and a group of another shape cannot even be rendered.
+    """
+    record, layout = view.record, plan.layout
+    if not view.pods or record.held_gpus != layout.world_size or not ground.suits(wanted.demand, record.nodes):
+        return False
+    placed = with_group(plan, record.replica, record.nodes, record.gpus, ground.domains())
+    rendered = revision(wanted, placed, record.replica)
+    return all(pod.revision == rendered for pod in view.pods)

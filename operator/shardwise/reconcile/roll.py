@@ -1,0 +1,101 @@
+"""How groups are replaced that were made from other content than is wanted, or sit on a faulty node.
+
+What does not serve is replaced at once: it costs nobody anything. What serves is replaced one after the other (or as
+many at a time as the strategy says): by a new group beside it, where free GPUs and the budget allow, and the old one
+goes once the new one serves; else by giving its own GPUs to its successor, once all others serve. Where the new content
+fails before it has served, nothing more is replaced: the old groups stay until the object is edited. A group that finds
+no other place is never given up for one.
+"""
+
+from shardwise.domain.refusal import Refusal
+from shardwise.reconcile.records import State
+from shardwise.reconcile.room import Place
+from shardwise.reconcile.roster import Muster
+from shardwise.reconcile.views import GroupView
+
+_SERVES = (State.READY, State.UNREADY)
+"""A group whose probe fails for a while is not given up for content that has not served yet."""
+
+
+def halted(groups: tuple[GroupView, ...]) -> bool:
+    """Tell whether a replacement has stopped: what is wanted now has failed, and not served since."""
+    fresh = [view.record for view in groups if not view.leaving]
+    failed = any(record.failures and not record.served for record in fresh)
+    return failed and any(view.leaving for view in groups)
+
+
+def roll(muster: Muster) -> None:
+    """Replace what may be replaced now."""
+    groups = tuple(view for _, view in sorted(muster.groups.items()))
+    stale = [view for view in groups if view.leaving]
+    if not stale or halted(groups):
+        return
+    if muster.wanted.update.recreate:
+        _replace(muster, stale, least=len(stale))
+        return
+    for view in stale:
+        if view.record.state not in _SERVES:
+            _replace(muster, [view], least=1)
+    serving = [view for view in stale if view.record.state in _SERVES]
+    if not _beside(muster, serving):
+        _in_place(muster, serving)
+
+
+def _trials(muster: Muster) -> int:
+    """Count the groups of the content wanted that do not serve yet."""
+    return sum(not view.leaving and view.record.state is not State.READY for view in muster.groups.values())
+
+
+def _beside(muster: Muster, serving: list[GroupView]) -> bool:
+    """Start new groups beside those that serve. Tell whether any is under way: then the old ones may stay so long."""
+    replicas, surge = muster.wanted.demand.replicas, muster.wanted.update.max_surge
+    while len(muster.groups) < replicas + surge and _trials(muster) < len(serving):
+        place = muster.place_for_one()
+        if isinstance(place, Refusal):
+            break
+        muster.put(next(muster.newcomers(1)), place)
+    return len(muster.groups) > replicas
+
+
+def _in_place(muster: Muster, serving: list[GroupView]) -> None:
+    """Give the GPUs of groups that serve to their successors, for as long as not too many are down."""
+    down = sum(view.record.state is not State.READY for view in muster.groups.values())
+    waiting = [view for view in serving if view.record.state is State.READY]
+    while waiting and down < muster.wanted.update.max_unavailable:
+        given_up = _replace(muster, waiting, least=1)
+        if not given_up:
+            return
+        down += given_up
+        waiting = waiting[given_up:]
+
+
+def _replace(muster: Muster, victims: list[GroupView], least: int) -> int:
+    """Replace the first of the victims, and as many more as have to give their GPUs for it; ``least`` at least.
+
+    Gives how many were given up: none where all together would not do.
+    """
+    place: Place | Refusal | None = None
+    for count in range(least, len(victims) + 1):
+        leaving = victims[:count]
+        for view in leaving:
+            muster.room.give_back(view.record)
+        place = muster.place_anew(leaving[0])
+        if not isinstance(place, Refusal):
+            _succeed(muster, leaving)
+            return count
+        for view in leaving:
+            muster.room.take(view.record.nodes, view.record.gpus)
+    if isinstance(place, Refusal) and victims[0].stale:
+        muster.refusal = muster.refusal or place
+    return 0
+
+
+def _succeed(muster: Muster, leaving: list[GroupView]) -> None:
+    """Begin the next attempts of groups that have given their GPUs back; those that find no place go."""
+    for view in leaving:
+        place = muster.place_anew(view)
+        if isinstance(place, Refusal):
+            muster.refusal = place
+            del muster.groups[view.record.replica]
+        else:
+            muster.renew(view, place)

@@ -1,0 +1,85 @@
+"""The GPUs that are left to an object, as its own groups take them and give them back."""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import replace
+
+from shardwise.domain.fleet import Fleet
+from shardwise.domain.launch import Wanted
+from shardwise.domain.plan import GroupPlacement, Plan
+from shardwise.domain.refusal import Refusal, RefusalReason
+from shardwise.planner import plan as plan_demand
+from shardwise.reconcile.ground import Ground
+from shardwise.reconcile.plans import one_more
+from shardwise.reconcile.records import Record
+
+Place = tuple[tuple[str, ...], int]
+"""Nodes of the pods in rank order, and the GPUs of each."""
+
+
+class Room:
+    """What is left of the ground of one object."""
+
+    def __init__(self, wanted: Wanted, ground: Ground) -> None:
+        self._wanted = wanted
+        self._ground = ground
+        self._free = {node.name: node.free for node in ground.fleet.nodes}
+        self._usable = {node.name for node in ground.fleet.nodes if node.exclusion is None} - ground.barred
+        self._taken: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """GPUs the object's groups have taken."""
+        return sum(self._taken.values())
+
+    def take(self, nodes: Collection[str], gpus: int) -> None:
+        """Take GPUs of nodes, once for each time a node is named."""
+        for node in nodes:
+            self._taken[node] += gpus
+
+    def give_back(self, record: Record) -> None:
+        """Give back what a group has taken."""
+        self.take(record.nodes, -record.gpus)
+
+    def holds(self, record: Record) -> bool:
+        """Tell whether a group can begin in the place it has: all nodes may be used, and have GPUs for it."""
+        asked: Counter[str] = Counter()
+        for node in record.nodes:
+            asked[node] += record.gpus
+        return all(
+            node in self._usable and self._free[node] - self._taken[node] >= gpus for node, gpus in asked.items()
+        )
+
+    def find(self, plan: Plan, *, but_blamed: bool = False, only: frozenset[str] | None = None) -> Place | Refusal:
+        """Find a place for one more group of a plan; on nodes that are blamed only where there is no other.
+
+        With ``but_blamed`` not even there; with ``only`` on no other nodes.
+        """
+        demand = one_more(self._wanted, plan)
+        fleets = (_part(fleet, only) for fleet in self._ground.choices())
+        outcome = plan_demand(demand, self._left(next(fleets)))
+        for fleet in fleets:
+            if isinstance(outcome, Refusal) and not but_blamed:
+                outcome = plan_demand(demand, self._left(fleet))
+        return _waiting(outcome) if isinstance(outcome, Refusal) else place_of(outcome.groups[0])
+
+    def _left(self, fleet: Fleet) -> Fleet:
+        if not self._taken:
+            return fleet
+        nodes = (replace(node, free=max(0, node.free - self._taken[node.name])) for node in fleet.nodes)
+        return replace(fleet, nodes=tuple(nodes))
+
+
+def place_of(group: GroupPlacement) -> Place:
+    """Give the place of a planned group: its pods hold equal shares."""
+    return tuple(pod.node for pod in group.pods), group.pods[0].gpus
+
+
+def _part(fleet: Fleet, only: frozenset[str] | None) -> Fleet:
+    return fleet if only is None else replace(fleet, nodes=tuple(node for node in fleet.nodes if node.name in only))
+
+
+def _waiting(refusal: Refusal) -> Refusal:
+    """Wait for GPUs: groups of this shape had a place once. Hints would be true of this one group alone."""
+    nowhere = refusal.reason is RefusalReason.NO_MATCHING_NODES
+    return replace(refusal, hints=(), waits=True, reason=refusal.reason if nowhere else RefusalReason.CAPACITY_SHORT)

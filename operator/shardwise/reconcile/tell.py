@@ -1,0 +1,95 @@
+"""The Events of a decision: each change is told once, by a stable reason; what the status said before is told."""
+
+from collections.abc import Iterator
+
+from shardwise.explain import plan_message, refusal_message
+from shardwise.reconcile.actions import Emit
+from shardwise.reconcile.observed import Observed
+from shardwise.reconcile.records import Record, State, format_time
+from shardwise.reconcile.remedies import remedy
+from shardwise.reconcile.roll import halted
+from shardwise.reconcile.shunned import Shunned, Why, read_shunned
+from shardwise.reconcile.status import WRITE_REFUSED, Progress, Status, located
+
+
+def told(progress: Progress, observed: Observed) -> Iterator[Emit]:
+    """Tell what a decision changes."""
+    yield from _refused(progress, observed)
+    if progress.plan is not None and _planned_places(progress) - _places(observed):
+        yield Emit("Planned", plan_message(located(progress)))
+    before = {view.record.replica: view.record for view in progress.before}
+    for record in progress.roster.records:
+        yield from _of_group(before.pop(record.replica, None), record)
+    for record in before.values():
+        yield from _gone(record)
+    known = {(one.node, one.why) for one in read_shunned(observed.status, 0.0) if one.counts}
+    yield from (_shun(one) for one in progress.shuns if one.counts and (one.node, one.why) not in known)
+    if halted(progress.roster.groups) and not halted(progress.before):
+        yield Emit("UpdateHalted", "what is wanted now has failed; replicas of the old content stay", warning=True)
+
+
+def write_refused(status: Status, observed: Observed) -> Iterator[Emit]:
+    """Tell what was refused where the status says it, and did not say so before."""
+    said = any(one["reason"] == WRITE_REFUSED for one in status["conditions"])
+    if said and status["message"] != observed.status.get("message"):
+        yield Emit(WRITE_REFUSED, observed.refused, warning=True)
+
+
+def _refused(progress: Progress, observed: Observed) -> Iterator[Emit]:
+    """Tell a refusal when its reason is new. Its numbers change with every pod that comes and goes."""
+    refusal = progress.roster.refusal
+    if refusal is None:
+        return
+    said = {(one.get("reason"), one.get("status")) for one in observed.status.get("conditions") or ()}
+    if (refusal.reason.value, "True") not in said or _asked_anew(progress, observed):
+        yield Emit(refusal.reason.value, refusal_message(refusal), warning=True)
+
+
+def _asked_anew(progress: Progress, observed: Observed) -> bool:
+    return observed.status.get("observedGeneration") != progress.wanted.generation
+
+
+def _places(observed: Observed) -> set[tuple[object, tuple[object, ...]]]:
+    groups = observed.status.get("groups") or ()
+    return {(group.get("replica"), tuple(group.get("nodes") or ())) for group in groups if group.get("nodes")}
+
+
+def _planned_places(progress: Progress) -> set[tuple[object, tuple[object, ...]]]:
+    return {(record.replica, record.nodes) for record in progress.roster.records if record.nodes}
+
+
+def _of_group(old: Record | None, record: Record) -> Iterator[Emit]:
+    name = f"replica {record.replica}"
+    state = None if old is None else old.state
+    if record.state is State.READY and state not in (State.READY, State.UNREADY):
+        yield Emit("GroupReady", f"{name} serves, attempt {record.attempt}")
+    if record.state is State.UNREADY and state is State.READY:
+        yield Emit("GroupUnready", f"{name} stopped serving", warning=True)
+    if record.state is State.BACKOFF and state is not State.BACKOFF:
+        again = f"starting again at {format_time(record.retry_at)}"
+        yield Emit("GroupFailed", f"{name}: {record.message}; {again}", warning=True)
+    if record.state is State.HELD and state is not State.HELD:
+        held = f"held after {record.failures} failures in a row; {remedy(record.message)}"
+        yield Emit("GroupHeld", f"{name}: {record.message}; {held}", warning=True)
+    if old is not None and record.attempt > old.attempt:
+        yield from _restarted(old, record)
+
+
+def _restarted(old: Record, record: Record) -> Iterator[Emit]:
+    why = record.message or old.message or "other content is wanted"
+    if record.state is State.WAITING:
+        yield Emit("GroupWaiting", f"replica {record.replica}: {why}; its GPUs are given back", warning=True)
+    else:
+        message = f"replica {record.replica}: {why}; starting attempt {record.attempt}"
+        yield Emit("GroupRestarted", message, warning=True)
+
+
+def _gone(record: Record) -> Iterator[Emit]:
+    if record.nodes:
+        yield Emit("GroupRemoved", f"replica {record.replica} is no longer wanted")
+
+
+def _shun(one: Shunned) -> Emit:
+    did = f"failed here {one.times} times" if one.why is Why.FAILED else "found no place here"
+    message = f"{one.node} is left out until {format_time(one.until)}: a pod of this object {did}"
+    return Emit("NodeLeftOut", message, warning=True)

@@ -1,0 +1,125 @@
+"""One group as it is seen: its record, the pods of its attempt, and what it should be."""
+
+from dataclasses import dataclass
+
+from shardwise.domain.fleet import Exclusion
+from shardwise.reconcile.observed import PodSeen
+from shardwise.reconcile.records import Record, State
+
+_ALL_THERE = frozenset({State.STARTING, State.READY, State.UNREADY})
+"""States in which every pod of the attempt has been seen: one that is missing is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """How a group lost a pod: the pod's index, its node where it has one, and what happened."""
+
+    index: int
+    node: str
+    what: str
+
+    def told(self, gpus: int) -> str:
+        """Say it with the ranks of the pod: ``pod 1 (ranks 8–15) on h100-2: engine exited 1 (Error)``."""
+        first, last = self.index * gpus, (self.index + 1) * gpus - 1
+        ranks = f" (rank {first})" if gpus == 1 else f" (ranks {first}–{last})" if gpus else ""
+        return f"pod {self.index}{ranks}{f' on {self.node}' if self.node else ''}{self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """One group. ``pods`` are those of its present attempt, by index; ``linger`` the nodes of earlier ones' pods.
+
+    ``stale``: its pods were made from other content, or for other nodes, than is wanted now. ``nodes`` says of its
+    nodes why they may not be used, and ``None`` of those that may; one that is not in it is gone.
+    """
+
+    record: Record
+    pods: tuple[PodSeen, ...]
+    stale: bool = False
+    nodes: tuple[tuple[str, Exclusion | None], ...] = ()
+    linger: frozenset[str] = frozenset()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all pods of the attempt are there."""
+        return bool(self.record.nodes) and len(self.pods) == len(self.record.nodes)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it serves: the leader is ready only once all ranks have met, and all pods must still be up."""
+        return self.complete and all(pod.ready for pod in self.pods)
+
+    @property
+    def failed(self) -> Loss | None:
+        """The first pod that ended, or whose engine was started again in place: its ranks do not rejoin."""
+        return next((Loss(pod.index, pod.node, f": {pod.failure}") for pod in self.pods if pod.failure), None)
+
+    @property
+    def disrupted(self) -> Loss | None:
+        """The first pod that somebody took away, or whose node went: no fault of the group."""
+        for pod in self.pods:
+            if pod.deleting:
+                return Loss(pod.index, pod.node, " is being deleted")
+            if pod.node and pod.node not in dict(self.nodes):
+                return Loss(pod.index, pod.node, ": the node is gone")
+        return self._missing() if self.record.state in _ALL_THERE and not self.complete else None
+
+    def _missing(self) -> Loss | None:
+        here = {pod.index for pod in self.pods}
+        gone = next((index for index in range(len(self.record.nodes)) if index not in here), None)
+        return None if gone is None else Loss(gone, self.record.nodes[gone], " is gone")
+
+    @property
+    def not_ready_node(self) -> Loss | None:
+        """The first pod whose node is not Ready."""
+        away = {name for name, exclusion in self.nodes if exclusion is Exclusion.NOT_READY}
+        return next(
+            (Loss(pod.index, pod.node, ": the node is not Ready") for pod in self.pods if pod.node in away), None
+        )
+
+    @property
+    def faulty_nodes(self) -> tuple[str, ...]:
+        """Its nodes that report a GPU fault."""
+        return tuple(name for name, exclusion in self.nodes if exclusion is Exclusion.FAULTY)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is to be replaced: by other content, or to get off a faulty node."""
+        return self.stale or bool(self.faulty_nodes)
+
+    @property
+    def refused_since(self) -> float:
+        """Since when the scheduler has had no place for one of its pods, of which nobody knows why; 0 if it has.
+
+        While pods of an earlier attempt are still going on the very node, everybody knows why.
+        """
+        waits = [pod.unschedulable for pod in self.refused]
+        return max(waits, default=0.0)
+
+    @property
+    def refused(self) -> tuple[PodSeen, ...]:
+        """The pods the scheduler has no place for."""
+        return tuple(
+            pod for pod in self.pods if pod.unschedulable and not pod.node and not self._waits_for_earlier(pod)
+        )
+
+    def _waits_for_earlier(self, pod: PodSeen) -> bool:
+        return pod.index < len(self.record.nodes) and self.record.nodes[pod.index] in self.linger
+
+    @property
+    def progress(self) -> str:
+        """Say how far its pods are, and what the first that is not ready waits for."""
+        ready = sum(pod.ready for pod in self.pods)
+        waiting = next((f"pod {pod.index}: {pod.waiting}" for pod in self.pods if not pod.ready), "pods being created")
+        return f"{ready} of {len(self.record.nodes)} pods ready{self._loaded}; {waiting}"
+
+    @property
+    def loaded(self) -> int | None:
+        """How many pods have their weights; ``None`` where they are not fetched before the ranks start."""
+        fetching = [pod for pod in self.pods if pod.loaded is not None]
+        return sum(pod.loaded is True for pod in fetching) if fetching else None
+
+    @property
+    def _loaded(self) -> str:
+        pods = len(self.record.nodes)
+        return "" if self.loaded is None or self.loaded >= pods else f", weights on {self.loaded} of {pods}"

@@ -1,0 +1,151 @@
+"""Which operator acts: it waits for the Lease, renews it, and stops acting before another may begin."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.controller.support import Clock, settle
+from tests.support.operating import LIMIT, Operating, a_model
+
+from shardwise.api import crd
+from shardwise.cluster import Retryable, election
+from shardwise.cluster import lease as lease_module
+from shardwise.cluster.election import Election
+from shardwise.cluster.lease import GIVE_UP_SECONDS, LEASE_SECONDS, RENEW_SECONDS
+from shardwise.controller import LeadershipLost, Options, run
+from shardwise.sandbox import Sandbox, sample_fleet
+
+
+class Held:
+    """A Lease that answers what a test says."""
+
+    def __init__(self, *answers: bool | Exception) -> None:
+        self.answers = list(answers)
+        self.tries = 0
+        self.let_go_of = 0
+        self.silent = False
+
+    async def try_to_hold(self) -> bool:
+        self.tries += 1
+        if self.silent:
+            await asyncio.Event().wait()
+        answer = self.answers.pop(0) if self.answers else True
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def let_go(self) -> None:
+        self.let_go_of += 1
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def elected(held: Held, clock: Clock) -> Election:
+    return Election(held, lambda: clock.now, asyncio.sleep)
+
+
+async def lead(held: Held, clock: Clock, begun: asyncio.Event) -> None:
+    async with elected(held, clock).leading() as renewal:
+        begun.set()
+        await renewal
+
+
+async def test_nothing_begins_before_the_lease_is_held(clock: Clock) -> None:
+    """However often it takes, and whatever the API says meanwhile."""
+    held, begun = Held(False, Retryable("no answer"), False, True), asyncio.Event()
+    task = asyncio.create_task(lead(held, clock, begun))
+    for _ in range(3):
+        await settle()
+        assert not begun.is_set()
+        await clock.advance(RENEW_SECONDS)
+    assert begun.is_set()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_lease_that_is_renewed_is_kept(clock: Clock) -> None:
+    """A renewal that fails once in between does no harm."""
+    held, begun = Held(True, True, Retryable("no answer"), True), asyncio.Event()
+    task = asyncio.create_task(lead(held, clock, begun))
+    for _ in range(20):
+        await clock.advance(RENEW_SECONDS)
+    assert not task.done()
+    assert held.tries >= 20
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("how", ["refused", "silent"])
+async def test_a_lease_that_cannot_be_renewed_ends_the_work_before_it_expires(clock: Clock, how: str) -> None:
+    held, begun = Held(True), asyncio.Event()
+    task = asyncio.create_task(lead(held, clock, begun))
+    await settle()
+    assert begun.is_set()
+    held.answers = [False] * 99
+    held.silent = how == "silent"
+    start = clock.now
+    while not task.done():
+        await clock.advance(0.5)
+        assert clock.now - start < LEASE_SECONDS
+    with pytest.raises(LeadershipLost, match="not renewed for 6 s"):
+        await task
+    assert clock.now - start >= GIVE_UP_SECONDS
+
+
+async def test_on_the_way_out_the_lease_is_given_up(clock: Clock) -> None:
+    held, begun = Held(True), asyncio.Event()
+    task = asyncio.create_task(lead(held, clock, begun))
+    await settle()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert held.let_go_of == 1
+
+
+def test_whoever_waits_takes_over_within_fifteen_seconds_and_never_too_early() -> None:
+    """Expired, looked at, and everything listed once more; and the holder has stopped before."""
+    assert LEASE_SECONDS + RENEW_SECONDS < 15
+    assert GIVE_UP_SECONDS + RENEW_SECONDS < LEASE_SECONDS
+
+
+class Two(Operating):
+    """Two operators that elect a leader."""
+
+    def candidate(self, name: str) -> tuple[asyncio.Event, asyncio.Task[None]]:
+        stop = asyncio.Event()
+        options = Options(kubeconfig=self.kubeconfig, lease=("default", "shardwise"), identity=name)
+        return stop, asyncio.create_task(run(options, stop))
+
+    def holder(self) -> str:
+        found = self.cluster.find("Lease", "default", "shardwise") or {"spec": {}}
+        return str(found["spec"].get("holderIdentity", ""))
+
+
+async def test_of_two_operators_one_acts_and_the_other_takes_over_without_touching_what_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(election, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 1)
+    async with Sandbox(objects=[crd.definition(), *sample_fleet()]) as cluster:
+        cluster.write_kubeconfig(tmp_path / "kubeconfig")
+        both = Two(cluster, tmp_path / "kubeconfig")
+        stop_a, a = both.candidate("a")
+        await both.until(lambda: both.holder() == "a", "a leads")
+        stop_b, b = both.candidate("b")
+        cluster.create(a_model())
+        await both.ready("llama")
+        before = {pod["metadata"]["uid"] for pod in both.pods("llama")}
+        a.cancel()  # as if it were killed, but for its connections
+        await asyncio.gather(a, return_exceptions=True)
+        await both.until(lambda: both.holder() == "b", "b leads")
+        cluster.create(a_model("second"))
+        await both.ready("second")
+        assert {pod["metadata"]["uid"] for pod in both.pods("llama")} == before
+        assert both.status("llama")["restarts"] == 0
+        stop_b.set()
+        async with asyncio.timeout(LIMIT):
+            await b
+        assert both.holder() == ""
+        assert not stop_a.is_set()

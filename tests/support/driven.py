@@ -1,0 +1,347 @@
+"""The operator's own parts on the in-memory API, driven step by step without HTTP, clock or chance.
+
+What is real: store, watches' handlers, reconciler, the API's rules of writing, its scheduler, kubelets and collector.
+What stands in: the connection (calls go straight to the API, and any of them may be harmed), and the queue.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+from shardwise.api import ShardedModel, crd
+from shardwise.cluster import ClusterError, Refused, Retryable
+from shardwise.cluster.resources import Kind
+from shardwise.controller.reconciler import Reconciler
+from shardwise.controller.run import relist
+from shardwise.controller.store import Key, Store
+from shardwise.controller.waiting import Waiting
+from shardwise.controller.watches import Watches
+from shardwise.domain.model import ModelFacts
+from shardwise.hub import model_facts
+from shardwise.inventory import gpu_request
+from shardwise.reconcile import Emit, holdings, see_pod
+from shardwise.sandbox import ApiError, DeleteOptions, Options, Sandbox, h100_node
+from shardwise.sandbox.watch import DELETED, Change
+from shardwise.sandbox.writes import Target
+
+Json = dict[str, Any]
+
+MODELS = "ShardedModel"
+_BUDGETS = ("policy", "poddisruptionbudgets")
+START = 1_800_000_000.0
+
+
+class Harm(StrEnum):
+    """What happens to one call, or from then on to the watches."""
+
+    DIES_BEFORE = "the operator dies before it"
+    DIES_AFTER = "the operator dies after it"
+    ANSWER_LOST = "it is carried out, its answer lost"
+    TIMEOUT = "it is not carried out, and nobody answers"
+    CONFLICT = "it is answered 409"
+    SERVER_ERROR = "it is answered 500"
+    WATCH_DROPPED = "the watches end, and begin again with a list"
+    DELETIONS_MISSED = "no deletion is told of, until the next list"
+
+
+class Died(Exception):
+    """The operator's process ended here."""
+
+
+@dataclass
+class Wire:
+    """The calls to the API, counted; the ``at``-th since it was armed is harmed."""
+
+    sandbox: Sandbox
+    calls: list[str] = field(default_factory=list)
+    at: int = -1
+    harm: Harm = Harm.DIES_AFTER
+    fired: bool = False
+    after: Callable[[], None] = lambda: None
+
+    async def list(self, kind: Kind, selector: str | None = None) -> tuple[list[Json], str]:
+        """List all objects of a kind."""
+        del selector  # what is not ours is left out by its owner, as on the watches
+        return self._call(f"list {kind.plural}", lambda: shared(self.sandbox, kind.plural)), str(
+            self.sandbox.store.version
+        )
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Json:
+        """Read an object."""
+        found: Json = self._call(f"get {name}", lambda: self.sandbox.get(kind.name, namespace, name))
+        return found
+
+    async def serves(self, kind: Kind) -> bool:
+        """Tell that no add-on is there, with the kind it would bring."""
+        return bool(self._call(f"look for {kind.plural}", lambda: False))
+
+    async def create(self, manifest: Mapping[str, Any]) -> None:
+        """Create an object; one that is there is kept."""
+        try:
+            self._call(f"create {manifest['metadata']['name']}", lambda: self.sandbox.create(dict(manifest)))
+        except ClusterError as error:
+            # As in a delete: a call that was disturbed comes as a conflict of its own.
+            if "already exists" not in str(error):
+                raise
+
+    async def apply(self, manifest: Mapping[str, Any]) -> Json:
+        """Apply an object."""
+        return self._applied(manifest, "")
+
+    async def apply_status(self, manifest: Mapping[str, Any]) -> Json:
+        """Apply a status."""
+        return self._applied(manifest, "status")
+
+    def _applied(self, manifest: Mapping[str, Any], subresource: str) -> Json:
+        metadata = manifest["metadata"]
+        kind = self.sandbox.store.registry.named(manifest["kind"])
+        target = Target(kind, (metadata["namespace"], metadata["name"]), subresource)
+        how = Options(manager="shardwise", force=True)
+        words = f"apply {manifest['kind']} {metadata['name']} {subresource}".strip()
+        made: Json = self._call(words, lambda: self.sandbox.api.writer.apply(target, dict(manifest), how)[0])
+        return made
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "") -> None:
+        """Delete an object; one that is gone is deleted."""
+        try:
+            options = DeleteOptions(uid=uid)
+            self._call(f"delete {name}", lambda: self.sandbox.delete(kind.name, namespace, name, options))
+        except ClusterError as error:
+            # A conflict is that of another uid: a call that was disturbed comes as a conflict of its own.
+            if error.status != 404 and "Precondition" not in str(error):
+                raise
+
+    async def record(self, about: Mapping[str, Any], event: Emit) -> None:
+        """Record an Event; nobody keeps it here."""
+        self._call(f"record {event.reason}", lambda: about)
+
+    def _call(self, words: str, carry_out: Callable[[], Any]) -> Any:
+        position = len(self.calls)
+        self.calls.append(words)
+        harm = self.harm if position == self.at else None
+        self.fired = self.fired or harm is not None
+        if harm is Harm.DIES_BEFORE:
+            raise Died
+        if harm is Harm.TIMEOUT:
+            raise Retryable(f"cannot {words}: no answer")
+        if harm in (Harm.CONFLICT, Harm.SERVER_ERROR):
+            status = 409 if harm is Harm.CONFLICT else 500
+            raise Retryable(f"cannot {words}: HTTP {status}", status)
+        answer = self._carried_out(words, carry_out)
+        self.after()
+        if harm is Harm.DIES_AFTER:
+            raise Died
+        if harm is Harm.ANSWER_LOST:
+            raise Retryable(f"cannot {words}: no answer")
+        return answer
+
+    @staticmethod
+    def _carried_out(words: str, carry_out: Callable[[], Any]) -> Any:
+        try:
+            return carry_out()
+        except ApiError as error:
+            kind = Retryable if error.code in (409, 500, 503) else Refused
+            raise kind(f"cannot {words}: {error.message}", error.code) from error
+
+
+def shared(sandbox: Sandbox, kind: str) -> list[Json]:
+    """List objects without copying them: who reads them changes nothing."""
+    return list(sandbox.store.all(sandbox.store.registry.named(kind).key))
+
+
+class Keys:
+    """Keys that want work, first come first served, each at most once; and when to come back."""
+
+    def __init__(self) -> None:
+        self.ready: list[Key] = []
+
+    def add(self, key: Key) -> None:
+        """Ask for work."""
+        if key not in self.ready:
+            self.ready.append(key)
+
+
+class Operator:
+    """One life of the operator's process."""
+
+    def __init__(self, wire: Wire, now: Callable[[], float]) -> None:
+        self.store = Store()
+        self.keys = Keys()
+        waiting = Waiting(self.store.models, self.store.priorities)
+        self.reconciler = Reconciler(wire, self.store, _facts, now, waiting=waiting)  # type: ignore[arg-type]
+        self.watches = Watches(self.store, self.keys, waiting)  # type: ignore[arg-type]
+        self.reconciler.when_turns_change = self.watches.wake_behind
+        self._wire = wire
+        self.seen = 0
+
+    async def list(self) -> None:
+        """List everything, as at a start, after a watch expired, and now and then."""
+        self.seen = self._wire.sandbox.store.version
+        await relist(self._wire, self.store, self.watches, self.keys)  # type: ignore[arg-type]
+
+    def hear(self, changes: Iterable[Change]) -> None:
+        """Hear of changes."""
+        handlers = {
+            "pods": self.watches.pod,
+            "services": self.watches.service,
+            "nodes": self.watches.node,
+            "poddisruptionbudgets": self.watches.budget,
+            "shardedmodels": self.watches.model,
+        }
+        for change in sorted(changes, key=lambda one: one.version):
+            handler = handlers.get(change.key[1])
+            if handler is not None:
+                handler(change.obj, change.kind == DELETED)
+
+
+_definition = lru_cache(crd.definition)
+
+
+@lru_cache
+def _known(name: str, written: str) -> ModelFacts:
+    return model_facts(ShardedModel.model_validate_json(written))
+
+
+def _facts(obj: ShardedModel) -> ModelFacts:
+    plain = obj.model_copy(update={"spec": obj.spec.model_copy(update={"replicas": 1})})
+    return _known(obj.spec.model.name, plain.model_dump_json(by_alias=True))
+
+
+class Driven:
+    """A cluster and its operator, as long as it lives; a new one follows one that died."""
+
+    def __init__(self, nodes: Sequence[Json] | None = None) -> None:
+        self.now = START
+        fleet = [h100_node(f"h100-{number}") for number in range(1, 5)] if nodes is None else nodes
+        self.sandbox = Sandbox(now=lambda: datetime.fromtimestamp(self.now, UTC), objects=[_definition(), *fleet])
+        self.wire = Wire(self.sandbox, after=self.check)
+        self.operator = Operator(self.wire, lambda: self.now)
+        self.lives = 1
+        self.deaf = False
+        self._started = False
+        self._later: dict[Key, float] = {}
+
+    def arm(self, at: int, harm: Harm) -> None:
+        """Let the ``at``-th call from now on be harmed."""
+        self.wire.calls.clear()
+        self.wire.at, self.wire.harm, self.wire.fired = at, harm, False
+
+    async def settle(self, most: int = 400) -> None:
+        """Let everything happen that will, over as much time as it takes."""
+        for _ in range(most):
+            if not await self._step():
+                return
+        raise AssertionError(f"not settled; last calls: {self.wire.calls[-8:]}")
+
+    async def _step(self) -> bool:
+        self.sandbox.settle()
+        try:
+            if not self._started:
+                self._started = True
+                await self.operator.list()
+            await self._hear()
+            return await self._work()
+        except Died:
+            self.operator = Operator(self.wire, lambda: self.now)
+            self._started, self.lives = False, self.lives + 1
+            self._later.clear()
+            return True
+        except ClusterError:
+            self._started = False  # a list that fails at the start is begun again
+            return True
+
+    async def _hear(self) -> None:
+        heard = self.operator.seen
+        lossy = self.wire.fired and self.wire.harm in (Harm.WATCH_DROPPED, Harm.DELETIONS_MISSED)
+        if lossy and self.wire.harm is Harm.WATCH_DROPPED and not self.deaf:
+            self.deaf = True
+            await self.operator.list()
+            heard = self.operator.seen
+        for key in (("", "nodes"), ("", "pods"), ("", "services"), _BUDGETS, ("shardwise.dev", "shardedmodels")):
+            changes = self.sandbox.store.log.since(key, heard)
+            missed = lossy and self.wire.harm is Harm.DELETIONS_MISSED and not self.deaf
+            self.operator.hear(one for one in changes if not (missed and one.kind == DELETED))
+        self.operator.seen = self.sandbox.store.version
+
+    async def _work(self) -> bool:
+        if not self.operator.keys.ready:
+            return await self._wait()
+        key = self.operator.keys.ready.pop(0)
+        self._later.pop(key, None)
+        try:
+            seconds = await self.operator.reconciler.reconcile(key)
+        except ClusterError:
+            self.operator.keys.add(key)
+            return True
+        if seconds is not None:
+            self._later[key] = self.now + seconds
+        return True
+
+    async def _wait(self) -> bool:
+        """Let time pass to the next appointment, and at the very end to the next list of everything."""
+        if self._later:
+            key = min(self._later, key=lambda one: self._later[one])
+            self.now = max(self.now, self._later.pop(key))
+            self.operator.keys.add(key)
+            return True
+        if self.wire.fired and self.wire.harm is Harm.DELETIONS_MISSED and not self.deaf:
+            self.deaf = True
+            await self.operator.list()
+            return True
+        return False
+
+    def check(self) -> None:
+        """Hold what is decided, and what is there, to the GPUs there are: after every call."""
+        held: Counter[str] = Counter()
+        for model in shared(self.sandbox, MODELS):
+            planned: Counter[str] = Counter()
+            for group in holdings(model.get("status") or {})["groups"]:
+                for pod in group["pods"]:
+                    planned[pod["node"]] += pod["gpus"]
+            live: Counter[str] = Counter()
+            for seen, gpus in self._pods(model["metadata"]["uid"]):
+                if not seen.deleting:
+                    live[seen.node or seen.wants] += gpus
+            held += planned | live
+        for node in shared(self.sandbox, "nodes"):
+            name, gpus = node["metadata"]["name"], int(node["status"]["allocatable"]["nvidia.com/gpu"])
+            assert held[name] <= gpus, f"{held[name]} of {gpus} GPUs of {name} are held"
+
+    def _pods(self, uid: str) -> Iterable[tuple[Any, int]]:
+        for pod in shared(self.sandbox, "pods"):
+            if pod["metadata"]["ownerReferences"][0]["uid"] == uid:
+                yield see_pod(pod), gpu_request(pod)
+
+    def graph(self) -> Json:
+        """Give all that there is for the objects: pods and where they are, Services, how the objects stand."""
+        pods = {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in shared(self.sandbox, "pods")}
+        models = {
+            model["metadata"]["name"]: (
+                next(one["type"] for one in model["status"]["conditions"] if one["status"] == "True"),
+                model["status"]["readyReplicas"],
+                model["status"]["observedGeneration"] == model["metadata"]["generation"],
+                sorted(name for group in model["status"]["groups"] for name in group.get("nodes", ())),
+            )
+            for model in shared(self.sandbox, MODELS)
+        }
+        made: Json = {
+            kind: list(self.sandbox.names(kind)) for kind in ("services", "poddisruptionbudgets", "configmaps")
+        }
+        made["keys"] = len(self.sandbox.names("secrets"))  # named by the object's uid, which is random
+        return {"pods": pods, "models": models, **made}
+
+    def patch(self, name: str, **spec: Any) -> None:
+        """Edit an object's spec."""
+        self.sandbox.patch(MODELS, "default", name, {"spec": spec})
+
+    def status(self, name: str) -> Json:
+        """Give an object's status."""
+        status: Json = self.sandbox.get(MODELS, "default", name)["status"]
+        return status
+
+
+__all__ = ["START", "Died", "Driven", "Harm", "Operator", "Wire", "shared"]
