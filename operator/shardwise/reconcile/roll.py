@@ -31,7 +31,7 @@ def roll(muster: Muster) -> None:
     if not stale or halted(groups):
         return
     if muster.wanted.update.recreate:
-        _replace(muster, stale, least=len(stale))
+        _recreate(muster, stale)
         return
     for view in stale:
         if view.record.state not in _SERVES:
@@ -39,6 +39,16 @@ def roll(muster: Muster) -> None:
     serving = [view for view in stale if view.record.state in _SERVES]
     if not _beside(muster, serving):
         _in_place(muster, serving)
+
+
+def _recreate(muster: Muster, stale: list[GroupView]) -> None:
+    """Replace all; those that have a successor beside them, from before the strategy was this one, only go."""
+    spare = max(0, len(muster.groups) - muster.wanted.demand.replicas)
+    for view in stale[:spare]:
+        muster.room.give_back(view.record)
+        del muster.groups[view.record.replica]
+    if stale[spare:]:
+        _replace(muster, stale[spare:], least=len(stale) - spare)
 
 
 def _trials(muster: Muster) -> int:
