@@ -162,7 +162,7 @@ def _displace(view: GroupView, terms: Terms) -> Record:
 
 
 def _without_place(record: Record) -> Record:
-    return replace(record, state=State.WAITING, nodes=(), gpus=0)
+    return replace(record, state=State.WAITING, nodes=(), gpus=0, content="")
 
 
 def _renew(view: GroupView, terms: Terms) -> Record:

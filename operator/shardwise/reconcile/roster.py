@@ -75,9 +75,10 @@ class Muster:
         record = view.record
         if record.nodes and self.room.holds(record):
             elsewhere = None if view.pods else self._elsewhere(record)
-            nodes, gpus = elsewhere or (record.nodes, record.gpus)
-            self.room.take(nodes, gpus)
-            self.set(replace(view, record=replace(record, nodes=nodes, gpus=gpus)))
+            if elsewhere is not None:
+                record = replace(record, nodes=elsewhere[0], gpus=elsewhere[1], content="")
+            self.room.take(record.nodes, record.gpus)
+            self.set(replace(view, record=record))
         else:
             self.set(replace(view, record=decided(view, Cause.DISPLACED, self.terms)))
 
@@ -129,11 +130,11 @@ class Muster:
     def place_anew(self, view: GroupView) -> Place | Refusal:
         """Find a place for the next attempt of a group that has given its own back: the same, where that will do.
 
-        Its weights may lie in a cache there.
+        Its weights may lie in a cache there. A node that is blamed will not do while there is another.
         """
         if self.room.taken + self.plan.layout.world_size > self.wanted.demand.gpu_budget:
             return over_budget(self.wanted, self.plan, self._ground.fleet)
-        same = self.room.find(self.plan, only=frozenset(view.record.nodes))
+        same = self.room.find(self.plan, but_blamed=True, only=frozenset(view.record.nodes))
         return self.room.find(self.plan) if isinstance(same, Refusal) else same
 
     def renew(self, view: GroupView, place: Place) -> None:
