@@ -1,13 +1,14 @@
 """From what was read of an object to its groups as they are: records and pods together, old content told from new."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.observed import Observed, PodSeen
-from shardwise.reconcile.plans import identity, recorded, with_group
+from shardwise.reconcile.plans import identity, with_group
 from shardwise.reconcile.records import Record, State, read_records
 from shardwise.reconcile.views import GroupView
 from shardwise.render import revision
@@ -20,13 +21,22 @@ def look(wanted: Wanted, plan: Plan | None, observed: Observed, ground: Ground, 
     by_replica: dict[int, list[PodSeen]] = defaultdict(list)
     for pod in observed.pods:
         by_replica[pod.replica].append(pod)
-    known = read_records(observed.status)
-    if not known and recorded(observed.status) is None:
-        # Nobody remembers these pods but they themselves.
-        known = {replica: Record(replica, -1, since=now) for replica in by_replica}
+    known = _remembered(observed, by_replica, now)
     records = [_present(record, by_replica[replica], now) for replica, record in sorted(known.items())]
     linger = _lingering(observed.pods, records)
     return tuple(_view(wanted, plan, record, tuple(by_replica[record.replica]), ground, linger) for record in records)
+
+
+def _remembered(observed: Observed, replicas: Iterable[int], now: float) -> dict[int, Record]:
+    """Read the records of an object; where not all can be read, nobody remembers the other pods but they themselves.
+
+    Where all can be, pods of other replicas are on their way out.
+    """
+    known = read_records(observed.status)
+    written = observed.status.get("groups")
+    if written is not None and len(known) == len(written):
+        return known
+    return {replica: Record(replica, -1, since=now) for replica in replicas} | known
 
 
 def _present(record: Record, pods: list[PodSeen], now: float) -> Record:
