@@ -68,7 +68,7 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Decision:
     progress = way.progress(wanted, observed)
     status = status_of(progress, observed.status, now)
     actions = actions_of(wanted, way.design.plan, way.roster, observed, way.ground)
-    events = (*told(progress, observed), *write_refused(status, observed))
+    events = (*told(progress, status, observed), *write_refused(status, observed))
     return Decision(status, (*actions, *events), _retry_after(way.roster, way.shuns, Terms(wanted.restart, now)))
 
 

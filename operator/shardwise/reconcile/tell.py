@@ -1,27 +1,30 @@
 """The Events of a decision: each change is told once, by a stable reason; what the status said before is told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from shardwise.explain import plan_message, refusal_message
 from shardwise.reconcile.actions import Emit
 from shardwise.reconcile.observed import Observed
-from shardwise.reconcile.records import Record, State, format_time
+from shardwise.reconcile.records import Record, State, format_time, read_records
 from shardwise.reconcile.remedies import remedy
 from shardwise.reconcile.roll import halted
 from shardwise.reconcile.shunned import Shunned, Why, read_shunned
 from shardwise.reconcile.status import WRITE_REFUSED, Progress, Status, located
 
 
-def told(progress: Progress, observed: Observed) -> Iterator[Emit]:
-    """Tell what a decision changes."""
-    yield from _refused(progress, observed)
+def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emit]:
+    """Tell what a decision changes. ``status`` is the one it writes."""
+    yield from _refused(progress, status, observed)
     if progress.plan is not None and _planned_places(progress) - _places(observed):
         yield Emit("Planned", plan_message(located(progress)))
     before = {view.record.replica: view.record for view in progress.before}
     for record in progress.roster.records:
         yield from _of_group(before.pop(record.replica, None), record)
+    remembered = read_records(observed.status)
     for record in before.values():
-        yield from _gone(record)
+        if record.replica in remembered:
+            yield from _gone(record)
     known = {(one.node, one.why) for one in read_shunned(observed.status, 0.0) if one.counts}
     yield from (_shun(one) for one in progress.shuns if one.counts and (one.node, one.why) not in known)
     if halted(progress.roster.groups) and not halted(progress.before):
@@ -35,14 +38,20 @@ def write_refused(status: Status, observed: Observed) -> Iterator[Emit]:
         yield Emit(WRITE_REFUSED, observed.refused, warning=True)
 
 
-def _refused(progress: Progress, observed: Observed) -> Iterator[Emit]:
-    """Tell a refusal when its reason is new. Its numbers change with every pod that comes and goes."""
+def _refused(progress: Progress, status: Status, observed: Observed) -> Iterator[Emit]:
+    """Tell a refusal when its reason is new. Its numbers change with every pod that comes and goes.
+
+    One that the status has no word for, as while a group is held, is told once it has.
+    """
     refusal = progress.roster.refusal
-    if refusal is None:
+    if refusal is None or not _says(status, refusal.reason.value):
         return
-    said = {(one.get("reason"), one.get("status")) for one in observed.status.get("conditions") or ()}
-    if (refusal.reason.value, "True") not in said or _asked_anew(progress, observed):
+    if not _says(observed.status, refusal.reason.value) or _asked_anew(progress, observed):
         yield Emit(refusal.reason.value, refusal_message(refusal), warning=True)
+
+
+def _says(status: Mapping[str, Any], reason: str) -> bool:
+    return any((one.get("reason"), one.get("status")) == (reason, "True") for one in status.get("conditions") or ())
 
 
 def _asked_anew(progress: Progress, observed: Observed) -> bool:
