@@ -6,7 +6,6 @@ Else an operator that is woken twice would write for ever, and tell the same twi
 from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reconcile.support import START, World, wants
