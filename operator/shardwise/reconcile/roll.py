@@ -2,9 +2,9 @@
 
 What does not serve is replaced at once: it costs nobody anything. What serves is replaced one after the other (or as
 many at a time as the strategy says): by a new group beside it, where free GPUs and the budget allow, and the old one
-goes once the new one serves; else by giving its own GPUs to its successor, once all others serve. Where the new content
-fails before it has served, nothing more is replaced: the old groups stay until the object is edited. A group that finds
-no other place is never given up for one.
+goes once the new one serves; else by giving its own GPUs to its successor, once all others serve, those whose probe
+fails first. Where the new content fails before it has served, nothing more is replaced: the old groups stay until the
+object is edited. A group that finds no other place is never given up for one.
 """
 
 from shardwise.domain.refusal import Refusal
@@ -68,10 +68,17 @@ def _beside(muster: Muster, serving: list[GroupView]) -> bool:
 
 
 def _in_place(muster: Muster, serving: list[GroupView]) -> None:
-    """Give the GPUs of groups that serve to their successors, for as long as not too many are down."""
+    """Give the GPUs of groups to their successors, for as long as not too many are down.
+
+    Those whose probe fails come first: that takes no more down, and the edit may be what mends them.
+    """
+    most = muster.wanted.update.max_unavailable
+    for view in serving:
+        if view.record.state is State.UNREADY and _trials(muster) < most:
+            _replace(muster, [view], least=1)
     down = sum(view.record.state is not State.READY for view in muster.groups.values())
     waiting = [view for view in serving if view.record.state is State.READY]
-    while waiting and down < muster.wanted.update.max_unavailable:
+    while waiting and down < most:
         given_up = _replace(muster, waiting, least=1)
         if not given_up:
             return

@@ -1,0 +1,210 @@
+"""Each row of the table of a group's life, taken once on a cluster: what happens there, and what follows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+from tests.reconcile.support import World, two_nodes_wide
+from tests.support.fleets import a_fleet, h100s
+
+from shardwise.domain.fleet import Exclusion
+from shardwise.reconcile import life
+from shardwise.reconcile.life import LIFE, Cause, Step, Terms
+from shardwise.reconcile.records import Record, State
+from shardwise.reconcile.views import GroupView
+
+Act = Callable[[World], None]
+LAST = "llama-0-0-1"
+
+
+def written() -> World:
+    """Give a group that is written down, and none of its pods made."""
+    world = World(two_nodes_wide(max_restarts=2))
+    world.step(keep=lambda _: False)
+    return world
+
+
+def made() -> World:
+    """Give one whose pods were just made."""
+    world = World(two_nodes_wide(max_restarts=2))
+    world.step()
+    return world
+
+
+def starting() -> World:
+    world = World(two_nodes_wide(max_restarts=2))
+    world.settle()
+    return world
+
+
+def serving() -> World:
+    world = World(two_nodes_wide(max_restarts=2))
+    world.run()
+    return world
+
+
+def unready() -> World:
+    world = serving()
+    world.unready(LAST)
+    world.settle()
+    return world
+
+
+def backing_off() -> World:
+    world = starting()
+    world.crash(LAST)
+    world.settle()
+    return world
+
+
+def held() -> World:
+    world = World(two_nodes_wide(max_restarts=0))
+    world.settle()
+    world.crash(LAST)
+    world.settle()
+    return world
+
+
+def waiting() -> World:
+    world = World(two_nodes_wide(), a_fleet(h100s(2)))
+    world.run()
+    world.lose_node("h100-01")
+    world.settle()
+    return world
+
+
+def to(pod: str, harm: str) -> Act:
+    return lambda world: getattr(world, harm)(pod)
+
+
+def edited(world: World) -> None:
+    world.launch(args=("--seed=7",))
+
+
+def after(seconds: float, act: Act = lambda _: None) -> Act:
+    def do(world: World) -> None:
+        act(world)
+        world.now += seconds
+
+    return do
+
+
+def away(world: World) -> None:
+    nodes = (replace(one, exclusion=Exclusion.NOT_READY) if one.name == "h100-01" else one for one in h100s(3))
+    world.fleet = a_fleet(nodes)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: where it begins, what happens, and the state and attempt after one decision."""
+
+    state: State
+    cause: Cause
+    begin: Callable[[], World]
+    act: Act
+    then: str
+    nodes: tuple[str, ...] = ("h100-00", "h100-01")
+
+
+P, S, R, U, B, H = State.PENDING, State.STARTING, State.READY, State.UNREADY, State.BACKOFF, State.HELD
+OTHER = ("h100-00", "h100-02")
+
+ROWS = (
+    Row(
+        State.WAITING,
+        Cause.PLACED,
+        waiting,
+        lambda world: setattr(world, "fleet", a_fleet(h100s(3)[:1], h100s(3)[2:])),
+        "Pending 1",
+        OTHER,
+    ),
+    Row(P, Cause.DISRUPTED, made, to(LAST, "deleting"), "Backoff 0"),
+    Row(P, Cause.FAILED, made, to(LAST, "evict"), "Backoff 0"),
+    Row(P, Cause.READY, made, lambda world: world.start(), "Ready 0"),
+    Row(P, Cause.COMPLETE, made, lambda _: None, "Starting 0"),
+    Row(P, Cause.RENEWED, written, edited, "Pending 1"),
+    Row(P, Cause.DISPLACED, written, lambda world: world.lose_node("h100-01"), "Pending 0", OTHER),
+    Row(S, Cause.DISRUPTED, starting, to(LAST, "lose"), "Backoff 0"),
+    Row(S, Cause.FAILED, starting, to(LAST, "crash"), "Backoff 0"),
+    Row(S, Cause.UNSCHEDULABLE, starting, after(60, to(LAST, "unscheduled")), "Pending 1", OTHER),
+    Row(S, Cause.READY, starting, lambda world: world.start(), "Ready 0"),
+    Row(S, Cause.RENEWED, starting, edited, "Pending 1"),
+    Row(R, Cause.DISRUPTED, serving, lambda world: world.lose_node("h100-01"), "Pending 1", OTHER),
+    Row(R, Cause.FAILED, serving, to(LAST, "crash"), "Pending 1"),
+    Row(R, Cause.UNREADY, serving, to(LAST, "unready"), "Unready 0"),
+    Row(R, Cause.RENEWED, serving, edited, "Pending 1"),
+    Row(U, Cause.DISRUPTED, unready, to(LAST, "deleting"), "Pending 1"),
+    Row(U, Cause.FAILED, unready, to(LAST, "evict"), "Pending 1"),
+    Row(U, Cause.NODE_AWAY, unready, after(60, away), "Pending 1", OTHER),
+    Row(U, Cause.READY, unready, lambda world: world.start(), "Ready 0"),
+    Row(U, Cause.RENEWED, unready, edited, "Pending 1"),
+    Row(B, Cause.WAITED, backing_off, after(10), "Pending 1"),
+    Row(B, Cause.RENEWED, backing_off, edited, "Pending 1"),
+    Row(
+        H,
+        Cause.ALLOWED,
+        held,
+        lambda world: world.edit(restart=replace(world.wanted.restart, max_restarts=1)),
+        "Pending 1",
+    ),
+    Row(H, Cause.RENEWED, held, edited, "Pending 1"),
+)
+NAMES = [f"{row.state}: {row.cause}" for row in ROWS]
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[State, Cause]]:
+    """Note which rows are taken, as they are."""
+    noted: list[tuple[State, Cause]] = []
+
+    def spied(state: State, cause: Cause, step: Step) -> Step:
+        def take(view: GroupView, terms: Terms) -> Record:
+            noted.append((state, cause))
+            return step(view, terms)
+
+        return take
+
+    table = {state: {cause: spied(state, cause, step) for cause, step in rows.items()} for state, rows in LIFE.items()}
+    monkeypatch.setattr(life, "LIFE", table)
+    return noted
+
+
+def test_every_row_is_here() -> None:
+    assert {(row.state, row.cause) for row in ROWS} == {(state, cause) for state in LIFE for cause in LIFE[state]}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+def test_a_row_of_the_table_on_a_cluster(row: Row, taken: list[tuple[State, Cause]]) -> None:
+    """It is that very row that is taken, and the group is where it should be after one decision."""
+    world = row.begin()
+    taken.clear()
+    row.act(world)
+    world.step()
+    assert (row.state, row.cause) in taken
+    assert (world.states(), world.nodes()) == ([row.then], [list(row.nodes)])
+
+
+@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+def test_after_any_row_a_group_comes_to_serve_with_the_pods_of_one_attempt(row: Row) -> None:
+    """On the nodes that are written down; nothing of the attempts before is left."""
+    world = row.begin()
+    row.act(world)
+    for _ in range(3):
+        world.step()
+        world.gone()
+        world.now += 300
+    world.run()
+    (group,) = world.status["groups"]
+    assert world.standing() == "Ready/AllReplicasReady"
+    assert sorted(world.pods) == [f"llama-0-{group['attempt']}-{index}" for index in range(2)]
+    assert {world.pods[name]["spec"]["nodeName"] for name in world.pods} == set(group["nodes"])
+    assert sorted(world.services) == ["llama", f"llama-0-{group['attempt']}"]
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.state not in (State.WAITING, P)], ids=lambda row: row.cause)
+def test_the_attempt_counts_as_a_restart_just_if_it_is_another(row: Row) -> None:
+    world = row.begin()
+    before = world.status["restarts"]
+    row.act(world)
+    world.step()
+    assert world.status["restarts"] - before == int(row.then.endswith("1"))
