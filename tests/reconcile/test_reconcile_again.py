@@ -3,6 +3,8 @@
 Else an operator that is woken twice would write for ever, and tell the same twice.
 """
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -33,9 +35,12 @@ def emitted(decision: Decision) -> list[Emit]:
 
 
 def said(decision: Decision, world: World) -> object:
-    """Give a status, less its words while GPUs are kept for another: how many are left depends on what it gave back."""
+    """Give a status, less the GPUs it counts as free: how many that is depends on what it shuns by the decision itself.
+
+    While GPUs are kept for another even what would help does, by what the object gave back; then all its words go.
+    """
     if not world.turn.ahead:
-        return decision.status
+        return re.sub(r"\d+ free GPUs", "free GPUs", json.dumps(decision.status))
     conditions = [(one["type"], one["status"], one["reason"]) for one in decision.status["conditions"]]
     return conditions, {name: decision.status.get(name) for name in ("groups", "plan", "restarts", "waitingSince")}
 
