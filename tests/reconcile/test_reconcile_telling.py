@@ -1,0 +1,274 @@
+"""What an object says of itself: conditions and their times, Events, sizes, and that an explanation says the same."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.reconcile.support import START, World, two_nodes_wide, wants
+from tests.support.fleets import a_fleet, gb200_rack, h100s
+from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
+
+from shardwise.domain.demand import Pins
+from shardwise.domain.fleet import Exclusion
+from shardwise.domain.launch import Owner
+from shardwise.domain.plan import Plan
+from shardwise.domain.refusal import Refusal
+from shardwise.reconcile import standing_of
+from shardwise.reconcile.ground import Ground
+from shardwise.reconcile.plans import design
+from shardwise.reconcile.records import Record, State, read_records
+from shardwise.reconcile.roster import Roster
+from shardwise.reconcile.shunned import MOST, Shunned, Why
+from shardwise.reconcile.status import MOST_BYTES, Progress, status_of
+from shardwise.reconcile.turns import Turn, Waiter
+from shardwise.reconcile.views import GroupView
+
+FLEET = a_fleet(h100s(4))
+KINDS = ("Ready", "Reconciling", "Stalled")
+WANTED = wants(a_demand(LLAMA_8B, budget=8, replicas=3), generation=7)
+DESIGN = design(WANTED, Ground(FLEET))
+SHORT = design(wants(a_demand(LLAMA_405B, budget=16)), Ground(a_fleet(h100s(1)))).refusal
+NEVER = design(wants(a_demand(LLAMA_8B, pins=Pins(6, None, None))), Ground(FLEET)).refusal
+
+views = st.builds(
+    lambda state, served, stale, failures, attempt: GroupView(
+        Record(
+            0,
+            attempt,
+            state,
+            START,
+            failures,
+            START if served else 0.0,
+            START + 10,
+            () if state is State.WAITING else ("h100-00",),
+            0 if state is State.WAITING else 1,
+            "c",
+            "engine exited 1 (Error)" if failures else "",
+        ),
+        (),
+        stale,
+    ),
+    st.sampled_from(list(State)),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 3),
+    st.integers(0, 3),
+)
+progresses = st.builds(
+    lambda groups, refusal, refused, planned, turn: Progress(
+        WANTED,
+        DESIGN.plan if planned else None,
+        DESIGN.document if planned else None,
+        Roster(tuple(replace(one, record=replace(one.record, replica=at)) for at, one in enumerate(groups)), refusal),
+        turn=turn,
+        refused=refused,
+    ),
+    st.lists(views, max_size=4),
+    st.sampled_from([None, None, SHORT, NEVER]),
+    st.sampled_from(["", "", "exceeded quota"]),
+    st.sampled_from([True, True, False]),
+    st.sampled_from([Turn(), Turn((Waiter("ns/first", 0, START, START),), 3)]),
+)
+
+
+def true_of(status: dict[str, Any]) -> list[str]:
+    return [one["type"] for one in status["conditions"] if one["type"] in KINDS and one["status"] == "True"]
+
+
+@given(progresses)
+def test_whatever_is_under_way_one_of_the_three_is_true_and_all_are_said(progress: Progress) -> None:
+    """kstatus: a waiter never meets a missing condition, nor two that contradict each other."""
+    status = status_of(progress, {}, START)
+    conditions = {one["type"]: one for one in status["conditions"]}
+    assert len(conditions) == len(status["conditions"]) == 6
+    assert len(true_of(status)) == 1
+    assert {one["observedGeneration"] for one in conditions.values()} == {7}
+    assert status["observedGeneration"] == 7
+    assert all(one["reason"] and one["status"] in ("True", "False") for one in conditions.values())
+    assert conditions["Ready"]["message"] == conditions[true_of(status)[0]]["message"] == status["message"]
+
+
+@given(progresses)
+def test_ready_means_that_all_that_is_wanted_serves_and_nothing_else_does(progress: Progress) -> None:
+    status = status_of(progress, {}, START)
+    groups = progress.roster.groups
+    serves = len(groups) == 3 and all(one.record.state is State.READY and not one.stale for one in groups)
+    clear = progress.roster.refusal is None and not progress.refused and progress.plan is not None
+    assert (true_of(status) == ["Ready"]) == (serves and clear)
+
+
+@given(progresses)
+def test_stalled_means_that_somebody_has_to_do_something(progress: Progress) -> None:
+    """A group is held, or what is asked for can never be: waiting for GPUs is not that."""
+    held = any(one.record.state is State.HELD for one in progress.roster.groups)
+    refusal = progress.roster.refusal
+    never = refusal is not None and not refusal.waits
+    status = status_of(progress, {}, START)
+    assert (true_of(status) == ["Stalled"]) == (held or never)
+    assert ("waitingSince" in status) == (refusal is not None and refusal.waits)
+
+
+@given(progresses, progresses)
+def test_a_condition_has_the_time_its_status_last_changed_and_no_other(first: Progress, then: Progress) -> None:
+    """Whatever its words become: `kubectl wait` and alerts count from that time."""
+    before = status_of(first, {}, START)
+    after = status_of(then, before, START + 60)
+    old = {one["type"]: one for one in before["conditions"]}
+    for one in after["conditions"]:
+        same = one["status"] == old[one["type"]]["status"]
+        assert one["lastTransitionTime"] == ("2027-01-15T08:00:00Z" if same else "2027-01-15T08:01:00Z")
+
+
+@given(progresses)
+def test_a_status_reads_back_as_the_groups_it_was_written_of(progress: Progress) -> None:
+    """What only waits, and never was anything, has nothing to remember."""
+    records = read_records(status_of(progress, {}, START))
+    for view in progress.roster.groups:
+        record = view.record
+        if record.nodes or record.attempt or record.failures:
+            assert replace(records[record.replica], message=record.message) == record
+        else:
+            assert record.replica not in records
+
+
+LONG = "llama-" + "x" * 57
+TRAYS = [
+    replace(tray, name=f"gb200-{'n' * 40}-r{rack:02}-t{index:02}", domain=f"rack-{rack}")
+    for rack in range(20)
+    for index, tray in enumerate(gb200_rack(18))
+]
+
+
+def crowded() -> World:
+    """Give twenty replicas of 72 ranks, as the longest names that people give make them."""
+    demand = a_demand(LLAMA_405B, budget=72 * 20, replicas=20, pins=Pins(8, 9, None))
+    return World(wants(demand, owner=Owner(LONG, "n" * 63, "uid-1")), a_fleet(TRAYS))
+
+
+def test_a_status_of_long_words_is_cut_and_still_says_where_it_stands() -> None:
+    """Every group failed with a page of output, and sixteen nodes are shunned."""
+    world = crowded()
+    world.settle()
+    shuns = tuple(Shunned(tray.name, Why.FAILED, 9, START + 3600) for tray in TRAYS[:MOST])
+    view = GroupView(Record(0, message="NCCL error " * 400, state=State.BACKOFF, nodes=("n",), gpus=8), ())
+    groups = tuple(replace(view, record=replace(view.record, replica=at)) for at in range(20))
+    status = status_of(Progress(world.wanted, None, None, Roster(groups), shuns=shuns), {}, START)
+    assert max(len(one["message"]) for one in status["conditions"]) <= 1024
+    assert {len(one["message"]) for one in status["groups"]} == {160}
+    assert len(json.dumps(status, separators=(",", ":"))) < MOST_BYTES
+
+
+def standing_groups(world: World) -> list[tuple[int, str, int]]:
+    standing = standing_of(world.wanted, world.observe(), world.now)
+    return [(one.replica, one.state, one.attempt) for one in standing.groups]
+
+
+def excluded(node: str, why: Exclusion) -> Callable[[World], None]:
+    def do(world: World) -> None:
+        nodes = (replace(one, exclusion=why) if one.name == node else one for one in world.fleet.nodes)
+        world.fleet = replace(world.fleet, nodes=tuple(nodes))
+
+    return do
+
+
+HAPPENS: dict[str, Callable[[World], None]] = {
+    "nothing": lambda _: None,
+    "an engine exits": lambda world: world.crash("llama-0-0-1"),
+    "a pod is lost": lambda world: world.lose("llama-0-0-0"),
+    "a node is gone": lambda world: world.lose_node("h100-01"),
+    "a node is faulty": excluded("h100-00", Exclusion.FAULTY),
+    "all nodes but one are gone": lambda world: [world.lose_node(f"h100-0{index}") for index in (1, 2)] and None,
+    "other arguments": lambda world: world.launch(args=("--seed=7",)),
+    "no replica": lambda world: world.demand(replicas=0),
+    "too small a budget": lambda world: world.demand(gpu_budget=4),
+    "another split": lambda world: world.demand(pins=Pins(4, 4, None)),
+    "the status is lost": lambda world: setattr(world, "status", {}),
+}
+
+
+@pytest.mark.parametrize("happens", HAPPENS.values(), ids=HAPPENS)
+def test_an_explanation_shows_the_groups_of_the_status_and_the_places_of_the_next_decision(
+    happens: Callable[[World], None],
+) -> None:
+    """It decides nothing; and where it says that a plan is next, the decision has that, node for node."""
+    world = World(two_nodes_wide(Pins(8, 2, None)))
+    world.run()
+    happens(world)
+    told = [(one.replica, one.state.value, one.attempt) for one in read_records(world.status).values() if one.nodes]
+    assert standing_groups(world) == told
+    standing = standing_of(world.wanted, world.observe(), world.now)
+    after = read_records(world.decide().status)
+    places = [one.nodes for one in after.values() if one.nodes]
+    if isinstance(standing.next, Plan):
+        assert [tuple(pod.node for pod in group.pods) for group in standing.next.groups] == places
+    else:
+        assert isinstance(standing.next, Refusal)
+        reasons = [one["reason"] for one in world.decide().status["conditions"] if one["status"] == "True"]
+        assert standing.next.reason.value in reasons
+
+
+STORY: tuple[tuple[Callable[[World], None], list[str]], ...] = (
+    (lambda _: None, ["Planned"]),
+    (lambda world: world.start(), ["GroupReady"]),
+    (lambda world: world.unready("llama-0-0-0"), ["GroupUnready"]),
+    (lambda world: world.start(), []),
+    (lambda world: world.crash("llama-0-0-0"), ["GroupRestarted"]),
+    (lambda world: world.crash("llama-0-1-0"), ["GroupFailed", "NodeLeftOut"]),
+    (lambda world: setattr(world, "now", world.now + 20), ["Planned", "GroupRestarted"]),
+    (lambda world: world.crash("llama-0-2-0"), ["GroupHeld"]),
+    (lambda world: world.launch(args=("--seed=7",)), ["GroupRestarted"]),
+    (lambda world: world.start(), ["GroupReady"]),
+    (lambda world: world.demand(replicas=2, gpu_budget=1), ["BudgetShort"]),
+    (lambda world: world.demand(replicas=2, gpu_budget=2), ["Planned"]),
+    (lambda world: world.demand(replicas=0), ["GroupRemoved", "GroupRemoved"]),
+)
+
+
+def test_each_change_of_a_long_life_is_told_once_by_its_reason() -> None:
+    """One object through everything: what each step tells, and nothing more however often it is looked at."""
+    world = World(wants(a_demand(LLAMA_8B, budget=1), max_restarts=2))
+    told = []
+    for act, _ in STORY:
+        act(world)
+        for name in world.pods:
+            world.bind(name)
+        before = len(world.told())
+        world.settle()
+        for _ in range(2):
+            world.step()
+        told.append(world.told()[before:])
+    assert told == [expected for _, expected in STORY]
+
+
+def test_a_refusal_that_a_held_group_hides_is_told_once_the_group_is_mended() -> None:
+    world = World(wants(a_demand(LLAMA_8B, budget=1), max_restarts=0))
+    world.settle()
+    world.crash("llama-0-0-0")
+    world.settle()
+    world.demand(replicas=2)
+    for _ in range(3):
+        world.step()
+    assert "BudgetShort" not in world.told()
+    world.edit(restart=replace(world.wanted.restart, max_restarts=5))
+    for _ in range(3):
+        world.step()
+    assert world.told().count("BudgetShort") == 1
+
+
+@settings(max_examples=40)
+@given(st.lists(st.sampled_from(["crash", "deleting", "evict", "lose", "unready", "start"]), max_size=8))
+def test_restarts_count_just_the_attempts_that_began(harms: list[str]) -> None:
+    world = World(wants(a_demand(LLAMA_8B, budget=1), max_restarts=9))
+    world.run()
+    for harm in harms:
+        for name in list(world.pods):
+            world.start() if harm == "start" else getattr(world, harm)(name)
+        world.settle()
+        world.now += 400
+        world.settle()
+        world.gone()
+    assert world.status["restarts"] == world.status["groups"][0]["attempt"]

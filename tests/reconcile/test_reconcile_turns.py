@@ -1,0 +1,191 @@
+"""Fairness: whose turn it is among any waiters, which GPUs that keeps from whom, and the ground an object may use."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.reconcile.support import START, World, wants
+from tests.support.fleets import H100, H200, L40S, a_fleet, a_node, h100s, h200s, l40s
+from tests.support.models import LLAMA_8B, a_demand
+
+from shardwise.domain.demand import Demand
+from shardwise.domain.fleet import Exclusion, Fleet, Taint
+from shardwise.reconcile.ground import Ground
+from shardwise.reconcile.turns import PATIENCE, Turn, Waiter, kept_back, turn_of
+
+FLEET = a_fleet(h100s(2), h200s(1), l40s(1))
+ALL = {"h100-00", "h100-01", "h200-00", "l40s-00"}
+DEMANDS = [a_demand(LLAMA_8B, products=products) for products in ((), (H100,), (H200,), (L40S,), (H100, L40S))]
+
+waiters = st.lists(
+    st.builds(
+        Waiter,
+        st.sampled_from([f"ns/{letter}" for letter in "abcdefgh"]),
+        st.integers(-1, 1),
+        st.sampled_from([START, START + 1, START + 2]),
+        st.sampled_from([START, START + PATIENCE / 2, START + PATIENCE]),
+        st.sampled_from([*DEMANDS, None]),
+    ),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda one: one.key,
+)
+
+
+@given(waiters, st.randoms())
+def test_the_queue_is_one_order_in_which_everybody_has_one_place(queue: list[Waiter], chance: Random) -> None:
+    """Whoever asks, and however they are listed: positions from 1 to the last, and who is ahead of whom is agreed."""
+    shuffled = list(queue)
+    chance.shuffle(shuffled)
+    turns = {one.key: turn_of(one, shuffled) for one in queue}
+    assert sorted(turn.position for turn in turns.values()) == list(range(1, len(queue) + 1))
+    assert {turn.length for turn in turns.values()} == {len(queue)}
+    for one in queue:
+        for other in turns[one.key].ahead:
+            assert turns[other.key].position < turns[one.key].position
+            assert one.key not in {ahead.key for ahead in turns[other.key].ahead}
+
+
+@given(waiters)
+def test_a_higher_priority_is_always_before_a_lower_and_among_equals_the_older(queue: list[Waiter]) -> None:
+    """When a wait began gives nobody a better place: an object that stops waiting and begins again keeps its own."""
+    for one in queue:
+        for ahead in turn_of(one, queue).ahead:
+            assert (-ahead.priority, ahead.created) <= (-one.priority, one.created)
+
+
+def can_use(demand: Demand | None) -> set[str]:
+    """Name the nodes a demand of one GPU can use, by product alone."""
+    if demand is None or not demand.products:
+        return ALL
+    names = {H100: {"h100-00", "h100-01"}, H200: {"h200-00"}, L40S: {"l40s-00"}}
+    return set().union(*(names[product] for product in demand.products))
+
+
+@given(waiters, st.sampled_from([0.0, PATIENCE / 2, PATIENCE, 3 * PATIENCE]))
+def test_just_what_those_ahead_can_use_is_kept_once_they_have_waited_long(queue: list[Waiter], later: float) -> None:
+    """Nobody who has waited so long is overtaken on a node it could use; before that anybody may pass."""
+    now = START + later
+    for one in queue:
+        turn = turn_of(one, queue)
+        kept = kept_back(turn, FLEET, now)
+        patient = [other for other in turn.ahead if now - other.since >= PATIENCE]
+        assert kept == set().union(*(can_use(other.demand) for other in patient))
+
+
+@given(waiters)
+def test_nothing_is_ever_kept_from_the_first(queue: list[Waiter]) -> None:
+    """So somebody can always go on: a queue of patient waiters does not stop itself."""
+    (first,) = [one for one in queue if turn_of(one, queue).position == 1]
+    assert kept_back(turn_of(first, queue), FLEET, START + 10 * PATIENCE) == frozenset()
+
+
+WISHES: dict[str, tuple[Demand, set[str]]] = {
+    "any": (a_demand(LLAMA_8B), {"a", "b", "c"}),
+    "a label": (a_demand(LLAMA_8B, node_selector=(("team", "blue"),)), {"b"}),
+    "a product": (a_demand(LLAMA_8B, products=(H200,)), {"c"}),
+    "a product nobody has": (a_demand(LLAMA_8B, products=(L40S,)), set()),
+}
+
+
+@pytest.mark.parametrize(("demand", "names"), WISHES.values(), ids=WISHES)
+def test_what_is_kept_follows_the_wish_of_the_one_ahead(demand: Demand, names: set[str]) -> None:
+    """Not of a node it does not tolerate or that is not to be used: those stay everybody's."""
+    fleet = a_fleet(
+        a_node("a"),
+        a_node("b", labels={"team": "blue"}),
+        a_node("c", product=H200),
+        a_node("d", taints=(Taint("dedicated", "NoSchedule", "x"),)),
+        a_node("e", exclusion=Exclusion.CORDONED),
+    )
+    turn = Turn((Waiter("ns/first", 0, START, START, demand),), 2)
+    assert kept_back(turn, fleet, START + PATIENCE) & {"a", "b", "c", "d"} == names
+
+
+def frees(ground: Ground) -> list[dict[str, int]]:
+    """Give the free GPUs of each node, choice by choice."""
+    return [{node.name: node.free for node in fleet.nodes} for fleet in ground.choices()]
+
+
+GROUNDS: dict[str, tuple[Ground, list[tuple[int, int, int]]]] = {
+    "all of it": (Ground(a_fleet(h100s(3))), [(8, 8, 8)]),
+    "a node took no pod": (Ground(a_fleet(h100s(3)), barred=frozenset({"h100-01"})), [(8, 0, 8)]),
+    "a node failed twice": (Ground(a_fleet(h100s(3)), blamed=frozenset({"h100-01"})), [(8, 0, 8), (8, 8, 8)]),
+    "one of each": (
+        Ground(a_fleet(h100s(3)), barred=frozenset({"h100-00"}), blamed=frozenset({"h100-01"})),
+        [(0, 0, 8), (0, 8, 8)],
+    ),
+    "kept for another": (Ground(a_fleet(h100s(3)), kept=frozenset({"h100-00", "h100-01"})), [(0, 0, 8)]),
+    "kept, and four are its own": (
+        Ground(a_fleet(h100s(3)), kept=frozenset({"h100-00"}), own={"h100-00": 4}),
+        [(4, 8, 8)],
+    ),
+    "kept, its own, and half taken by strangers since": (
+        Ground(a_fleet(h100s(3, free=[2, 8, 8])), kept=frozenset({"h100-00"}), own={"h100-00": 4}),
+        [(2, 8, 8)],
+    ),
+    "kept, its own, and took no pod": (
+        Ground(a_fleet(h100s(3)), frozenset({"h100-00"}), kept=frozenset({"h100-00"}), own={"h100-00": 4}),
+        [(0, 8, 8)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("ground", "choices"), GROUNDS.values(), ids=GROUNDS)
+def test_the_fleets_an_object_looks_for_a_place_in(ground: Ground, choices: list[tuple[int, int, int]]) -> None:
+    """A node that is shut is there without free GPUs: waiting for it makes sense, as for one that is full."""
+    assert [tuple(one.values()) for one in frees(ground)] == choices
+
+
+SUITS: dict[str, tuple[Demand, tuple[str, ...], bool]] = {
+    "of its product": (a_demand(LLAMA_8B, products=(H100,)), ("h100-00", "h100-01"), True),
+    "of another product": (a_demand(LLAMA_8B, products=(H200,)), ("h100-00",), False),
+    "one of them is": (a_demand(LLAMA_8B, products=(H100,)), ("h100-00", "h200-00"), False),
+    "named twice": (a_demand(LLAMA_8B), ("h100-00", "h100-00"), True),
+    "gone": (a_demand(LLAMA_8B), ("h100-09",), False),
+    "within one zone": (a_demand(LLAMA_8B, within="zone"), ("h100-00", "h200-00"), True),
+    "in two zones": (a_demand(LLAMA_8B, within="zone"), ("h100-00", "h100-01"), False),
+}
+
+
+@pytest.mark.parametrize("exclusion", [None, Exclusion.FAULTY, Exclusion.NOT_READY])
+@pytest.mark.parametrize(("demand", "names", "suits"), SUITS.values(), ids=SUITS)
+def test_whether_nodes_are_such_as_are_asked_for_whatever_their_health(
+    demand: Demand, names: tuple[str, ...], suits: bool, exclusion: Exclusion | None
+) -> None:
+    zones = {"h100-00": ("east",), "h200-00": ("east",), "h100-01": ("west",), "l40s-00": ("west",)}
+    nodes = tuple(replace(node, places=zones[node.name], exclusion=exclusion, free=0) for node in FLEET.nodes)
+    assert Ground(Fleet(nodes, ("zone",))).suits(demand, names) is suits
+
+
+def waiting_with(large_since: float, free: int) -> World:
+    """Give a small object behind one that needs eight GPUs of a node, of which not all are free."""
+    world = World(wants(a_demand(LLAMA_8B, budget=1)), a_fleet(h100s(1, free=[free])))
+    world.turn = Turn((Waiter("ns/large", 0, START, large_since, a_demand(LLAMA_8B, budget=8)),), 2)
+    return world
+
+
+def test_one_that_was_passed_gets_the_gpus_as_they_become_free() -> None:
+    """They come one by one; small ones behind leave each alone, until the large one has its eight and is gone."""
+    for free in (1, 4, 7, 8):
+        world = waiting_with(START - PATIENCE, free)
+        world.settle()
+        assert (world.pods, world.status["groups"]) == ({}, [])
+    world.turn = Turn()
+    world.run()
+    assert world.standing() == "Ready/AllReplicasReady"
+
+
+def test_a_place_in_the_queue_is_lost_by_what_cannot_be_honoured_and_by_nothing_else() -> None:
+    """A wrong object would hold up everybody behind it."""
+    world = World(wants(a_demand(LLAMA_8B, budget=1)), a_fleet(h100s(1, free=[0])))
+    world.settle()
+    world.launch(args=("--seed=7",))
+    world.now += 50
+    world.settle()
+    assert world.status["waitingSince"] == "2027-01-15T08:00:00Z"
+    world.edit(paused=True)
+    world.settle()
+    assert "waitingSince" not in world.status
