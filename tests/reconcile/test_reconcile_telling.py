@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reconcile.support import START, World, two_nodes_wide, wants
-from tests.support.fleets import a_fleet, gb200_rack, h100s
+from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Exclusion
-from shardwise.domain.launch import Owner
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.reconcile import standing_of
@@ -135,30 +134,18 @@ def test_a_status_reads_back_as_the_groups_it_was_written_of(progress: Progress)
             assert record.replica not in records
 
 
-LONG = "llama-" + "x" * 57
-TRAYS = [
-    replace(tray, name=f"gb200-{'n' * 40}-r{rack:02}-t{index:02}", domain=f"rack-{rack}")
-    for rack in range(20)
-    for index, tray in enumerate(gb200_rack(18))
-]
+CROWDS = {"few small groups": (3, 1, 400), "many groups": (20, 10, 160), "many large groups": (20, 18, 60)}
 
 
-def crowded() -> World:
-    """Give twenty replicas of 72 ranks, as the longest names that people give make them."""
-    demand = a_demand(LLAMA_405B, budget=72 * 20, replicas=20, pins=Pins(8, 9, None))
-    return World(wants(demand, owner=Owner(LONG, "n" * 63, "uid-1")), a_fleet(TRAYS))
-
-
-def test_a_status_of_long_words_is_cut_and_still_says_where_it_stands() -> None:
-    """Every group failed with a page of output, and sixteen nodes are shunned."""
-    world = crowded()
-    world.settle()
-    shuns = tuple(Shunned(tray.name, Why.FAILED, 9, START + 3600) for tray in TRAYS[:MOST])
-    view = GroupView(Record(0, message="NCCL error " * 400, state=State.BACKOFF, nodes=("n",), gpus=8), ())
-    groups = tuple(replace(view, record=replace(view.record, replica=at)) for at in range(20))
-    status = status_of(Progress(world.wanted, None, None, Roster(groups), shuns=shuns), {}, START)
+@pytest.mark.parametrize(("count", "nodes", "cut"), CROWDS.values(), ids=CROWDS)
+def test_a_status_of_long_words_is_cut_as_far_as_it_must_be(count: int, nodes: int, cut: int) -> None:
+    """Every group failed with a page of output, and sixteen nodes are shunned: below 16 KiB all the same."""
+    shuns = tuple(Shunned(f"gb200-{'n' * 40}-{at:02}", Why.FAILED, 9, START + 3600) for at in range(MOST))
+    record = Record(0, message="NCCL error " * 400, state=State.BACKOFF, nodes=("gb200-r00-t00",) * nodes, gpus=8)
+    groups = tuple(GroupView(replace(record, replica=at), ()) for at in range(count))
+    status = status_of(Progress(WANTED, None, None, Roster(groups), shuns=shuns), {}, START)
     assert max(len(one["message"]) for one in status["conditions"]) <= 1024
-    assert {len(one["message"]) for one in status["groups"]} == {160}
+    assert {len(one["message"]) for one in status["groups"]} == {cut}
     assert len(json.dumps(status, separators=(",", ":"))) < MOST_BYTES
 
 

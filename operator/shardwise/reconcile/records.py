@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 
 class State(StrEnum):
@@ -17,6 +17,10 @@ class State(StrEnum):
     UNREADY = "Unready"
     BACKOFF = "Backoff"
     HELD = "Held"
+
+
+WORDLESS: Final = frozenset({State.STARTING, State.READY, State.UNREADY})
+"""States a group enters without a word: what the status says of it then is how far its pods are, each time anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,11 @@ def read_records(status: Mapping[str, Any]) -> dict[int, Record]:
 
 
 def _read(group: Mapping[str, Any]) -> Record:
+    state = State(group["state"])
     return Record(
         replica=int(group["replica"]),
         attempt=int(group["attempt"]),
-        state=State(group["state"]),
+        state=state,
         since=parse_time(group.get("since", "")),
         failures=int(group.get("failures", 0)),
         served=parse_time(group.get("served", "")),
@@ -71,7 +76,7 @@ def _read(group: Mapping[str, Any]) -> Record:
         nodes=tuple(str(node) for node in group.get("nodes", ())),
         gpus=int(group.get("gpusPerPod", 0)),
         content=str(group.get("content", "")),
-        message=str(group.get("message", "")),
+        message="" if state in WORDLESS else str(group.get("message", "")),
     )
 
 

@@ -14,7 +14,7 @@ from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.explain import plan_message, refusal_message
 from shardwise.reconcile.plans import with_group
-from shardwise.reconcile.records import Record, State, format_time, parse_time, write_record
+from shardwise.reconcile.records import WORDLESS, Record, State, format_time, parse_time, write_record
 from shardwise.reconcile.remedies import remedy
 from shardwise.reconcile.roll import halted
 from shardwise.reconcile.roster import Roster
@@ -31,8 +31,11 @@ WRITE_REFUSED: Final = "WriteRefused"
 
 _MOST_MESSAGE: Final = 1024
 
-_MOST_GROUP_MESSAGE: Final = 160
-"""Characters a group may say: twenty of them share a status."""
+_MOST_GROUP_MESSAGE: Final = 400
+"""Characters a group may say: where it is, how it ended, and the last line of its log."""
+
+_SHORTER_GROUP_MESSAGES: Final = (160, 60)
+"""Characters a group may say where all of them together leave no room for more."""
 
 MOST_BYTES: Final = 16_384
 """A status stays below this: every watcher of the objects gets it with every change."""
@@ -311,12 +314,12 @@ def _group(view: GroupView) -> Status:
     if record.nodes:
         written |= {"readyPods": sum(pod.ready for pod in view.pods), "pods": len(record.nodes)}
         written |= {} if view.loaded is None else {"loadedPods": view.loaded}
-    message = record.message or ("" if record.state is State.READY else _doing(view))
+    message = _progress(view) if record.state in WORDLESS else record.message
     return written | ({"message": message[:_MOST_GROUP_MESSAGE]} if message else {})
 
 
-def _doing(view: GroupView) -> str:
-    return view.progress if view.record.nodes else "waits for GPUs"
+def _progress(view: GroupView) -> str:
+    return "" if view.record.state is State.READY else view.progress
 
 
 def _small(status: Status) -> Status:
@@ -324,7 +327,14 @@ def _small(status: Status) -> Status:
     for explanation in ("alternatives", "notes"):
         if _size(status) >= MOST_BYTES and explanation in status.get("plan", {}):
             status["plan"][explanation] = []
+    for most in _SHORTER_GROUP_MESSAGES:
+        if _size(status) >= MOST_BYTES:
+            status["groups"] = [_cut(group, most) for group in status["groups"]]
     return status
+
+
+def _cut(group: Status, most: int) -> Status:
+    return group | {"message": group["message"][:most]} if "message" in group else group
 
 
 def _size(status: Status) -> int:
