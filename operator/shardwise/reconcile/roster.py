@@ -165,7 +165,7 @@ def retained(wanted: Wanted, groups: tuple[GroupView, ...]) -> tuple[GroupView, 
 
 def _within_budget(budget: int, ordered: list[GroupView]) -> Iterator[GroupView]:
     held = 0
-    for view in sorted(ordered, key=_worth):
+    for view in ordered:
         held += view.record.held_gpus
         if held <= budget:
             yield view
