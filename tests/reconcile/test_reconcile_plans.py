@@ -255,3 +255,17 @@ def test_a_group_leaves_a_faulty_node_beside_which_the_new_one_serves_first() ->
     assert world.status["readyReplicas"] == 2
     world.run()
     assert sorted(world.pods) == ["llama-0-0-0", "llama-2-0-0"]
+
+
+def test_a_replica_only_another_product_could_take_says_so() -> None:
+    """Replicas are alike. The object lists no products: its list of them must not be blamed."""
+    world = World(wants(a_demand(LLAMA_8B, budget=2, replicas=2)), a_fleet(h100s(1), h200s(2)))
+    world.run()
+    shut = [replace(node, exclusion=Exclusion.CORDONED) if node.product == H100 else node for node in world.fleet.nodes]
+    world.fleet = a_fleet(shut)
+    world.lose("llama-1-0-0")
+    world.settle()
+    assert world.standing() == "Reconciling/NoMatchingNodes"
+    assert "1 of 2 replicas serve" in world.status["message"]
+    assert "2 have another product than the plan, 1 is cordoned" in world.status["message"]
+    assert "gpuBudget" not in world.status["message"]

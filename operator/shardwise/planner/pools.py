@@ -4,11 +4,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.fleet import NVIDIA, Fleet, Node, Taint
 from shardwise.domain.hardware import GpuKind, bare_product
 from shardwise.planner.affinity import matches_any
+
+UNLISTED: Final = "has a product `spec.gpuBudget.products` does not list"
+"""Why a node of another product than those a demand allows may not be used."""
 
 Shape = tuple[int, ...]
 """The free GPUs of each node of a domain, sorted."""
@@ -144,7 +148,7 @@ class _Wanted:
         if node.exclusion is not None:
             return node.exclusion.value
         if self._products and self.bare(node.product) not in self._products:
-            return "has a product `spec.gpuBudget.products` does not list"
+            return UNLISTED
         if node.resource != NVIDIA and not (self._products and self._demand.own_image):
             return f"offers {node.resource}: `spec.gpuBudget.products` must list it, `spec.engine.image` run on it"
         return self._unplaced(node) or _untolerated(node, self._demand.tolerations)

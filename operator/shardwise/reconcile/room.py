@@ -3,15 +3,19 @@
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Final
 
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.domain.refusal import Refusal, RefusalReason
 from shardwise.planner import plan as plan_demand
+from shardwise.planner.pools import UNLISTED
 from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.plans import one_more
 from shardwise.reconcile.records import Record
+
+_OTHER: Final = "has another product than the plan"
 
 Place = tuple[tuple[str, ...], int]
 """Nodes of the pods in rank order, and the GPUs of each."""
@@ -80,6 +84,15 @@ def _part(fleet: Fleet, only: frozenset[str] | None) -> Fleet:
 
 
 def _waiting(refusal: Refusal) -> Refusal:
-    """Wait for GPUs: groups of this shape had a place once. Hints would be true of this one group alone."""
+    """Wait for GPUs: groups of this shape had a place once. Hints would be true of this one group alone.
+
+    It was the plan, and not the object, that asked for one product.
+    """
     nowhere = refusal.reason is RefusalReason.NO_MATCHING_NODES
-    return replace(refusal, hints=(), waits=True, reason=refusal.reason if nowhere else RefusalReason.CAPACITY_SHORT)
+    return replace(
+        refusal,
+        hints=(),
+        waits=True,
+        reason=refusal.reason if nowhere else RefusalReason.CAPACITY_SHORT,
+        excluded=tuple(sorted((_OTHER if why == UNLISTED else why, count) for why, count in refusal.excluded)),
+    )
