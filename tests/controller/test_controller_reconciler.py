@@ -381,11 +381,13 @@ async def test_what_is_too_much_is_deleted_by_its_uid(scene: Scene) -> None:
     scene.store.pods.put(at(next(scene.versions), {**pod, "metadata": pod["metadata"] | {"uid": "u-7"}}))
     scene.edit(key, replicas=1)
     await scene.reconcile()
+    scene.store.pods.remove(("default", "llama-1-0-0"), next(scene.versions))
+    await scene.reconcile()
     deleted = [call.args for call in scene.cluster.delete.call_args_list]
     assert deleted == [
         (POD, "default", "llama-1-0-0", "u-7"),
-        (SERVICE, "default", "llama-1-0", ""),
         (BUDGET, "default", "llama", ""),
+        (SERVICE, "default", "llama-1-0", ""),
     ]
 
 

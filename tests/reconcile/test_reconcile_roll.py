@@ -218,7 +218,7 @@ def test_scaling_down_takes_the_newest_groups() -> None:
     world.demand(replicas=1)
     decision = world.step()
     assert deleted(decision, "Pod") == ["llama-1-0-0", "llama-2-0-0"]
-    assert deleted(decision, "Service") == ["llama-1-0", "llama-2-0"]
+    assert deleted(world.step(), "Service") == ["llama-1-0", "llama-2-0"]
     assert world.status["replicas"] == 1
     assert world.standing() == "Ready/AllReplicasReady"
 
@@ -247,6 +247,9 @@ def test_a_replica_that_goes_is_drained_leader_first() -> None:
     assert deleted(world.step(), "Pod") == []
     world.gone()
     assert deleted(world.step(), "Pod") == ["llama-0-0-1"]
+    assert "llama-0-0" in world.services, "they find each other by it to the end"
+    world.step()
+    assert "llama-0-0" not in world.services
 
 
 @pytest.mark.parametrize("harm", ["crash", "evict", "deleting"])

@@ -1,8 +1,8 @@
 """What to apply and delete, so that a cluster comes to have the groups of a roster.
 
 Pods that belong to no attempt go first, so that their GPUs come back. A replica that goes is drained: its leader goes
-first, and ends what it has begun while all ranks are there, then the others. One that is broken, or whose next attempt
-waits for the GPUs, goes at once.
+first, and ends what it has begun while all ranks are there, then the others, then what they find each other by. One
+that is broken, or whose next attempt waits for the GPUs, goes at once.
 """
 
 from collections import defaultdict
@@ -74,7 +74,9 @@ def _removals(wanted: Wanted, roster: Roster, made: Mapping[int, Group], observe
     for (replica, _), pods in sorted(leaving.items()):
         going = pods if replica in replicas else _next_to_go(pods)
         yield from (Delete("Pod", pod.name, pod.uid) for pod in going if not pod.deleting)
-    kept = {group_name(wanted.launch.owner.name, *one) for one in present} | {serving_name(wanted.launch.owner.name)}
+    draining = {(replica, attempt) for replica, attempt in leaving if replica not in replicas}
+    kept = {group_name(wanted.launch.owner.name, *one) for one in present | draining}
+    kept.add(serving_name(wanted.launch.owner.name))
     gone = [name for name in sorted(observed.services) if name not in kept]
     yield from _companion_removals(wanted.launch.owner.name, gone, made, observed)
     yield from (Delete("Service", name) for name in gone)
