@@ -32,8 +32,8 @@ async def explain(cluster: Operating, *args: str | Path) -> Ran:
 
 
 async def dump(cluster: Operating, path: Path) -> Path:
-    """Write what `kubectl get nodes,pods,shardedmodels -A -o yaml` would print."""
-    kinds = ("nodes", "pods", "shardedmodels")
+    """Write what `kubectl get nodes,pods,shardedmodels,priorityclasses -A -o yaml` would print."""
+    kinds = ("nodes", "pods", "shardedmodels", "priorityclasses")
     return write(path, a_list([one for kind in kinds for one in cluster.cluster.list(kind)]))
 
 

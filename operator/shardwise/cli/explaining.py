@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from shardwise.cli.documents import Document, WrongInput
-from shardwise.cli.offline import Verdict, facts_once, read_wanted
+from shardwise.cli.offline import Facts, Verdict, facts_once, read_wanted
 from shardwise.cli.snapshot import Snapshot, key_of
-from shardwise.controller.store import Key
+from shardwise.controller.store import Key, Shelf
+from shardwise.controller.waiting import Waiting, waits
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import Standing
@@ -40,17 +41,31 @@ def explain_all(
     ``now`` is seconds since the epoch.
     """
     facts, ledger, known = facts_once(), snapshot.ledger(), _known(snapshot)
+    waiting = _waiting(snapshot, facts, site)
     explained = []
     for document in objects:
         key = key_of(document)
         read = read_wanted(document, facts, site)
         if isinstance(read, Wanted):
             status = document.get("status") or known.get(key, {}).get("status") or {}
-            observed = Observed(snapshot.pods_of(key), {}, status, ledger.fleet(without=key))
+            turn = waiting.turn(key, document)
+            observed = Observed(snapshot.pods_of(key), {}, status, ledger.fleet(without=key), turn)
             explained.append(Explained(key[1], key[0], standing_of(read, observed, now)))
         else:
             explained.append(Explained(key[1], key[0], read))
     return explained
+
+
+def _waiting(snapshot: Snapshot, facts: Facts, site: LaunchSite | None) -> Waiting:
+    """Give the queue as the operator has it: those that wait by their status, and what they ask for."""
+    models, priorities = Shelf(objects=dict(_known(snapshot))), Shelf()
+    priorities.objects.update({key_of(one): one for one in snapshot.priorities})
+    waiting = Waiting(models, priorities)
+    for key, model in models.objects.items():
+        read = read_wanted(dict(model), facts, site) if waits(model) else ()
+        if isinstance(read, Wanted):
+            waiting.demands[key] = read.demand
+    return waiting
 
 
 def find_model(snapshot: Snapshot, name: str, namespace: str | None) -> Document:

@@ -8,7 +8,7 @@ from pathlib import Path
 from shardwise.cli.documents import Document
 from shardwise.cli.snapshot import Snapshot
 from shardwise.cluster import Cluster, Refused, connect
-from shardwise.cluster.resources import NODE, POD, SHARDED_MODEL
+from shardwise.cluster.resources import NODE, POD, PRIORITY_CLASS, SHARDED_MODEL
 from shardwise.domain.site import FleetSite
 
 
@@ -32,12 +32,14 @@ async def _read(context: Context, site: FleetSite) -> Snapshot:
         nodes, _ = await cluster.list(NODE)
         pods, _ = await cluster.list(POD)
         models = await _models(cluster)
+        priorities = await _priorities(cluster)
     finally:
         await cluster.close()
     return Snapshot(
         nodes=tuple(nodes),
         pods=tuple(pods),
         models=tuple(models or ()),
+        priorities=tuple(priorities),
         site=site,
         namespace=connection.namespace,
         installed=models is not None,
@@ -52,4 +54,13 @@ async def _models(cluster: Cluster) -> list[Document] | None:
         if error.status != HTTPStatus.NOT_FOUND:
             raise
         return None
+    return list(found)
+
+
+async def _priorities(cluster: Cluster) -> list[Document]:
+    """List the PriorityClasses; none where we may not: they order the queue, and all else is known without them."""
+    try:
+        found, _ = await cluster.list(PRIORITY_CLASS)
+    except Refused:
+        return []
     return list(found)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from shardwise.api.base import KIND
 from shardwise.cli.documents import Document, WrongInput, read_documents, shown
+from shardwise.cluster.resources import PRIORITY_CLASS
 from shardwise.controller.store import STRANGERS, Key, owner_of, planned_gpus
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import Ledger, holding
@@ -32,6 +33,7 @@ _SHAPES: Final[Mapping[str, Shape]] = {
         "spec": {"taints": [{"key": str, "value": str, "effect": str}]},
         "status": {"allocatable": {"*": object}, "conditions": [{"type": str, "status": str}]},
     },
+    PRIORITY_CLASS.name: {"metadata": _METADATA, "value": int},
     "Pod": {
         "metadata": _METADATA,
         "spec": {"nodeName": str, "containers": _CONTAINERS, "initContainers": _CONTAINERS},
@@ -51,7 +53,7 @@ _SHAPES: Final[Mapping[str, Shape]] = {
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one look at a cluster shows, and how nodes are read.
+    """What one look at a cluster shows, and how nodes are read. ``priorities`` are its PriorityClasses.
 
     ``namespace`` is the one meant where none is said. ``installed``: the cluster knows ShardedModels.
     """
@@ -59,6 +61,7 @@ class Snapshot:
     nodes: tuple[Document, ...]
     pods: tuple[Document, ...]
     models: tuple[Document, ...] = ()
+    priorities: tuple[Document, ...] = ()
     site: FleetSite = field(default_factory=FleetSite)
     namespace: str = "default"
     installed: bool = True
@@ -95,8 +98,10 @@ def read_snapshot(names: Iterable[str], site: FleetSite | None = None) -> Snapsh
             found[kind][key] = document
     if not found["Node"]:
         raise WrongInput(f"no Node in {shown(names)}: {_EXAMPLE}")
-    nodes, pods, models = (tuple(found[kind].values()) for kind in ("Node", "Pod", KIND))
-    return Snapshot(nodes, pods, models, site or FleetSite())
+    nodes, pods, models, priorities = (
+        tuple(found[kind].values()) for kind in ("Node", "Pod", KIND, PRIORITY_CLASS.name)
+    )
+    return Snapshot(nodes, pods, models, priorities, site or FleetSite())
 
 
 def key_of(document: Document) -> Key:

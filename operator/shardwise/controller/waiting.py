@@ -16,10 +16,10 @@ class Waiting:
         self._priorities = priorities
         self.demands: Final[dict[Key, Demand]] = {}
 
-    def turn(self, key: Key) -> Turn:
-        """Give the queue as one object meets it."""
+    def turn(self, key: Key, me: Json | None = None) -> Turn:
+        """Give the queue as one object meets it, which may be one that is not there yet."""
         others = (self._waiter(one, model) for one, model in self._models.objects.items() if waits(model))
-        return turn_of(self._waiter(key, self._models.objects[key]), others)
+        return turn_of(self._waiter(key, self._models.objects[key] if me is None else me), others)
 
     def in_turn(self, keys: list[Key]) -> list[Key]:
         """Order objects by whose turn it is."""

@@ -34,6 +34,15 @@ class GroupStanding:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueStanding:
+    """The place, from 1, of an object among those that wait for GPUs; ``first`` is whose turn it is, if another's."""
+
+    position: int
+    length: int
+    first: str
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Where an object stands.
 
@@ -41,6 +50,7 @@ class Standing:
     asks for something else than that plan answers. ``lost`` are nodes of it that cannot be used any more, each with the
     reason. ``next`` is what the operator goes on with, ``today`` what would be planned were there no plan yet.
     ``generation`` is the object's, ``observed`` the one its status is about: -1 where no operator has seen it.
+    ``queue`` is its place among the objects that wait for GPUs, where it waits and is not the only one.
     """
 
     planned: Plan | None
@@ -53,6 +63,7 @@ class Standing:
     generation: int = 0
     observed: int = -1
     paused: bool = False
+    queue: QueueStanding | None = None
 
     @property
     def kept(self) -> bool:

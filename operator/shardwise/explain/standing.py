@@ -5,7 +5,7 @@ from typing import Any
 
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
-from shardwise.domain.standing import GroupStanding, PodStanding, Standing
+from shardwise.domain.standing import GroupStanding, PodStanding, QueueStanding, Standing
 from shardwise.domain.units import plural
 from shardwise.explain.answers import plan_answer, refusal_answer
 from shardwise.explain.causes import cause
@@ -36,6 +36,7 @@ def standing_answer(standing: Standing) -> dict[str, Any]:
         "lostNodes": [{"node": node, "reason": reason} for node, reason in standing.lost],
         "next": _answer(standing.next),
         "today": _answer(standing.today),
+        "queue": None if standing.queue is None else _queue_answer(standing.queue),
         "notes": [said for _, said in _news(standing)],
         "nextBecause": "" if planned is None else _next(standing, planned),
         "groups": [_group_answer(group) for group in standing.groups],
@@ -81,11 +82,19 @@ def _news(standing: Standing) -> Iterator[tuple[str, str]]:
         yield "status", "no operator has seen this object yet"
     elif standing.observed < standing.generation:
         yield "status", f"the operator has seen generation {standing.observed}, this is {standing.generation}"
+    if standing.queue is not None:
+        yield "queue", _queue(standing.queue)
     if standing.planned is None:
         return
     if standing.planned_at:
         yield "planned", standing.planned_at
     yield "today", _today(standing, standing.planned)
+
+
+def _queue(queue: QueueStanding) -> str:
+    """Say the place; free GPUs that one before it could use may be kept for that one."""
+    place = f"position {queue.position} of {queue.length} among the objects that wait for GPUs"
+    return f"{place}, after `{queue.first}`" if queue.first else place
 
 
 def _today(standing: Standing, planned: Plan) -> str:
@@ -142,6 +151,10 @@ def _group(group: GroupStanding) -> str:
 def _pod(pod: PodStanding) -> str:
     where = f" on {pod.node}" if pod.node else ""
     return f"pod {pod.index}{where}: {pod.waits_for}"
+
+
+def _queue_answer(queue: QueueStanding) -> dict[str, Any]:
+    return {"position": queue.position, "length": queue.length, "first": queue.first or None}
 
 
 def _group_answer(group: GroupStanding) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.domain.refusal import Refusal
-from shardwise.domain.standing import GroupStanding, PodStanding, Standing
+from shardwise.domain.standing import GroupStanding, PodStanding, QueueStanding, Standing
 from shardwise.planner import plan
 from shardwise.reconcile.decide import Course, course
 from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.observed import Observed, PodSeen
 from shardwise.reconcile.plans import recorded, with_group
 from shardwise.reconcile.records import Record, format_time, read_records
+from shardwise.reconcile.turns import Turn
 
 
 def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
@@ -24,17 +25,25 @@ def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
     way = course(wanted, observed, now)
     planned = _planned(status, records, way.ground)
     today = plan(wanted.demand, observed.fleet)
+    following = _next(wanted, way, today)
     return Standing(
         planned=planned,
         planned_at=_planned_at(status.get("conditions") or ()) if planned is not None else "",
         changed=planned is not None and status["plan"].get("demand") != wanted.asks,
         lost=() if planned is None else tuple(_lost(planned, observed.fleet)),
-        next=_next(wanted, way, today),
+        next=following,
         today=today,
         groups=tuple(_groups(planned, records, observed.pods)),
         generation=wanted.generation,
         observed=int(status.get("observedGeneration", -1)),
         paused=wanted.paused,
+        queue=_queue(observed.turn) if isinstance(following, Refusal) and following.waits else None,
+    )
+
+
+def _queue(turn: Turn) -> QueueStanding | None:
+    return (
+        QueueStanding(turn.position, turn.length, turn.ahead[0].key if turn.ahead else "") if turn.length > 1 else None
     )
 
 
