@@ -36,6 +36,7 @@ STARTING = (seen(0, ready=False), seen(1, ready=False))
 HALF = (seen(0, ready=False),)
 LOST = (seen(0), seen(1, failure="engine exited 1 (Error)", ready=False))
 GOING = (seen(0), seen(1, deleting=True))
+SHUT = (seen(0), seen(1, failure="Terminated: node shutdown", blameless=True, ready=False))
 UNPLACED = (seen(0, ready=False), seen(1, ready=False, node="", unschedulable=START, waiting="not scheduled: full"))
 LATER = START + 1000.0
 POLICY = RestartPolicy(max_restarts=2, window=600.0)
@@ -96,6 +97,8 @@ CASES = (
     Case(
         "all pods vanished while serving", R, (), P, attempt=1, served=5, message="pod 0 (ranks 0–7) on node-0 is gone"
     ),
+    Case("a node is shut down under a pod that serves", R, SHUT, P, attempt=1, served=5, message="node shutdown"),
+    Case("a node is shut down under a pod that starts", S, SHUT, B, wait=10, message="node shutdown"),
     Case("a disruption leaves the count of failures", R, GOING, P, 1, failed_before=2, failures=2, served=5),
     Case("a node is gone", R, READY, P, attempt=1, served=5, nodes=GONE, message="node-1: the node is gone"),
     Case("a node is gone while starting", S, STARTING, B, wait=10, nodes=GONE, message="the node is gone"),

@@ -28,6 +28,10 @@ def engine(**status: Any) -> Json:
     return {"phase": "Running", "containerStatuses": [{"name": "engine", "restartCount": 0, **status}]}
 
 
+def disrupted(reason: str, status: str = "True") -> Json:
+    return {"type": "DisruptionTarget", "status": status, "reason": reason}
+
+
 ENDED = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
 
 
@@ -59,6 +63,21 @@ def test_a_pod_without_our_labels_is_refused(label: str) -> None:
     else:
         with pytest.raises(KeyError, match=label):
             see_pod(pod)
+
+
+BLAMELESS: dict[str, tuple[Json, bool]] = {
+    "shut down with its node": ({"reason": "Terminated", "conditions": [disrupted("TerminationByKubelet")]}, True),
+    "made room for a critical pod": ({"reason": "Preempting", "conditions": [disrupted("TerminationByKubelet")]}, True),
+    "evicted for what it took": ({"reason": "Evicted", "conditions": [disrupted("TerminationByKubelet")]}, False),
+    "was to go, and was not taken": ({"conditions": [disrupted("PreemptionByScheduler", "False")]}, False),
+    "its engine exited": (engine(state=ENDED), False),
+}
+
+
+@pytest.mark.parametrize(("status", "blameless"), BLAMELESS.values(), ids=BLAMELESS)
+def test_a_pod_that_had_to_go_is_told_from_one_that_failed(status: Json, blameless: bool) -> None:
+    """A spot node that is taken back ends its pods as failed; it must not use up the restarts of a group."""
+    assert see_pod(a_pod(status={"phase": "Failed", **status})).blameless is blameless
 
 
 FAILURES: dict[str, tuple[Json, str]] = {

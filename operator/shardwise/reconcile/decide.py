@@ -9,6 +9,7 @@ from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.carry_out import actions_of
 from shardwise.reconcile.fabric import lacking_compute_domains
 from shardwise.reconcile.ground import Ground
+from shardwise.reconcile.left_alone import invalid_status, paused_status
 from shardwise.reconcile.life import Cause, Terms, advance, decided, until_next
 from shardwise.reconcile.look import look
 from shardwise.reconcile.observed import Observed
@@ -17,7 +18,7 @@ from shardwise.reconcile.records import State, read_records
 from shardwise.reconcile.roll import roll
 from shardwise.reconcile.roster import Muster, Roster, places_of, retained, without_plan
 from shardwise.reconcile.shunned import Shuns, Why, held_against, left_out, read_shunned
-from shardwise.reconcile.status import Progress, invalid_status, paused_status, status_of
+from shardwise.reconcile.status import Progress, status_of
 from shardwise.reconcile.tell import told, write_refused
 from shardwise.reconcile.turns import kept_back
 from shardwise.reconcile.views import GroupView
@@ -56,7 +57,7 @@ class Course:
 def decide(wanted: Wanted, observed: Observed, now: float) -> Decision:
     """Decide what to do for one object. ``now`` is seconds since the epoch."""
     if wanted.paused:
-        return Decision(paused_status(observed.status, wanted.generation, now))
+        return Decision(paused_status(observed, wanted.generation, now))
     refused = problems(wanted)
     if refused:
         message = "; ".join(f"{field}: {text}" for field, text in refused)
@@ -88,7 +89,7 @@ def course(wanted: Wanted, observed: Observed, now: float) -> Course:
 
 def decide_invalid(invalid: Invalid, observed: Observed, now: float) -> Decision:
     """Report an object that cannot be honoured, and leave what runs alone: the mistake may be the last edit's."""
-    status = invalid_status(observed.status, invalid.generation, invalid.reason, invalid.message, now)
+    status = invalid_status(observed, invalid.generation, invalid.reason, invalid.message, now)
     if invalid.retry_after is not None:
         return Decision(status, retry_after=invalid.retry_after)
     said = invalid.message == observed.status.get("message")

@@ -21,7 +21,8 @@ class PodSeen:
     that is not ready waits for. ``node`` is empty until it is bound. ``unschedulable`` is since when, in seconds since
     the epoch, the scheduler has found no place for it; 0 while it has not said so. ``size`` counts the pods of its
     group, ``wants`` is the node it must go to, ``gpus`` what it asks for there. ``loaded`` tells whether a pod that
-    fetches weights before its engine starts has them; ``None`` for one that does not.
+    fetches weights before its engine starts has them; ``None`` for one that does not. ``blameless`` tells of one that
+    failed that its node was shut down under it, or it had to make room.
     """
 
     name: str
@@ -40,6 +41,7 @@ class PodSeen:
     wants: str = ""
     gpus: int = 0
     loaded: bool | None = None
+    blameless: bool = False
 
 
 Companion = tuple[str, str, str]
@@ -100,6 +102,7 @@ def see_pod(pod: Mapping[str, Any]) -> PodSeen:
         wants=_wants(pod.get("spec") or {}),
         gpus=gpu_request(pod),
         loaded=_loaded(pod.get("spec") or {}, status),
+        blameless=_blameless(status),
     )
 
 
@@ -137,6 +140,11 @@ def _failure(status: Mapping[str, Any]) -> str:
         return f"{status.get('reason') or 'pod ended'}: {detail}"
     ended = _ended(status)
     return ended if ended and _restarted(status) else ""
+
+
+def _blameless(status: Mapping[str, Any]) -> bool:
+    """Tell a pod that had to go from one that failed. A kubelet's own evictions are for what the pod took too much."""
+    return _condition(status, "DisruptionTarget").get("status") == "True" and status.get("reason") != "Evicted"
 
 
 def _restarted(status: Mapping[str, Any]) -> bool:

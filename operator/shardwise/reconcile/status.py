@@ -13,6 +13,7 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.explain import plan_message, refusal_message
+from shardwise.reconcile.conditions import MOST_MESSAGE, Said, Verdict, conditions, short_of, standing
 from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import WORDLESS, Record, State, format_time, parse_time, write_record
 from shardwise.reconcile.remedies import remedy
@@ -28,8 +29,6 @@ Status = dict[str, Any]
 
 WRITE_REFUSED: Final = "WriteRefused"
 """The reason while the API server, a quota or a webhook refuses something that is to be made or deleted."""
-
-_MOST_MESSAGE: Final = 1024
 
 _MOST_GROUP_MESSAGE: Final = 400
 """Characters a group may say: where it is, how it ended, and the last line of its log."""
@@ -70,22 +69,13 @@ class Progress:
         return self.wanted.demand.replicas
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Where an object stands: the reason and message that Ready, Reconciling and Stalled share."""
-
-    state: str
-    reason: str
-    message: str
-
-
 def status_of(progress: Progress, before: Mapping[str, Any], now: float) -> Status:
     """Give the whole status after a decision."""
     verdict = _verdict(progress)
     owner = progress.wanted.launch.owner
     status: Status = {
         "observedGeneration": progress.wanted.generation,
-        "message": verdict.message[:_MOST_MESSAGE],
+        "message": verdict.message[:MOST_MESSAGE],
         "replicas": len(progress.groups),
         "readyReplicas": progress.ready,
         "selector": ",".join(f"{key}={value}" for key, value in leader_selector(progress.wanted.launch).items()),
@@ -99,8 +89,8 @@ def status_of(progress: Progress, before: Mapping[str, Any], now: float) -> Stat
         status["shunnedNodes"] = write_shunned(progress.shuns)
     if _waits(progress):
         status["waitingSince"] = format_time(_waiting_since(before, now))
-    wanted = [*_standing(verdict), _planned(progress), _launched(progress), _degraded(progress)]
-    status["conditions"] = _conditions(wanted, before, progress.wanted.generation, now)
+    wanted = [*standing(verdict), _planned(progress), _launched(progress), _degraded(progress)]
+    status["conditions"] = conditions(wanted, before, progress.wanted.generation, now)
     return _small(status)
 
 
@@ -114,29 +104,6 @@ def located(progress: Progress) -> Plan:
 
 def _records(progress: Progress) -> tuple[Record, ...]:
     return tuple(view.record for view in progress.groups if not view.stale)
-
-
-def invalid_status(before: Mapping[str, Any], generation: int, reason: str, message: str, now: float) -> Status:
-    """Give the status of an object that cannot be honoured, or whose model is not known yet; the rest is kept."""
-    message = message[:_MOST_MESSAGE]
-    state = "Stalled" if reason == "InvalidSpec" else "Reconciling"
-    wanted = [*_standing(Verdict(state, reason, message)), ("Planned", "False", reason, message)]
-    kept = [one for one in before.get("conditions") or () if one.get("type") in ("Launched", "Degraded")]
-    conditions = _conditions(wanted, before, generation, now) + kept
-    return _kept(before) | {"observedGeneration": generation, "message": message, "conditions": conditions}
-
-
-def paused_status(before: Mapping[str, Any], generation: int, now: float) -> Status:
-    """Give the status of an object that is paused: as it was, and saying so."""
-    message = "paused by the annotation `shardwise.dev/paused`; nothing is changed"
-    kept = [one for one in before.get("conditions") or () if one.get("type") in ("Planned", "Launched", "Degraded")]
-    conditions = _conditions(_standing(Verdict("Reconciling", "Paused", message)), before, generation, now) + kept
-    return _kept(before) | {"observedGeneration": generation, "message": message, "conditions": conditions}
-
-
-def _kept(before: Mapping[str, Any]) -> Status:
-    """Keep a status, but no place in the queue: what cannot be begun must hold up nobody."""
-    return {name: value for name, value in before.items() if name != "waitingSince"}
 
 
 def _verdict(progress: Progress) -> Verdict:
@@ -223,20 +190,7 @@ def _waiting_since(before: Mapping[str, Any], now: float) -> float:
     return parse_time(str(before.get("waitingSince") or "")) or now
 
 
-def _standing(verdict: Verdict) -> list[tuple[str, str, str, str]]:
-    """Say all three conditions every time, so that a waiter never meets a missing one.
-
-    Ready and the one that is True carry the message; the status would hold it four times else.
-    """
-    return [
-        (kind, "True" if kind == verdict.state else "False", verdict.reason, verdict.message)
-        if kind in ("Ready", verdict.state)
-        else (kind, "False", verdict.reason, "")
-        for kind in ("Ready", "Reconciling", "Stalled")
-    ]
-
-
-def _planned(progress: Progress) -> tuple[str, str, str, str]:
+def _planned(progress: Progress) -> Said:
     refusal = progress.roster.refusal
     if progress.plan is None or (refusal is not None and not _records(progress)):
         reason = refusal.reason.value if refusal is not None else "NoPlan"
@@ -244,7 +198,7 @@ def _planned(progress: Progress) -> tuple[str, str, str, str]:
     return "Planned", "True", "PlanMade", plan_message(located(progress))
 
 
-def _launched(progress: Progress) -> tuple[str, str, str, str]:
+def _launched(progress: Progress) -> Said:
     up = (State.STARTING, State.READY, State.UNREADY)
     launched = sum(view.record.state in up for view in progress.roster.groups)
     complete = progress.plan is not None and launched >= progress.replicas
@@ -253,47 +207,18 @@ def _launched(progress: Progress) -> tuple[str, str, str, str]:
     return "Launched", "True" if complete else "False", reason, message
 
 
-def _degraded(progress: Progress) -> tuple[str, str, str, str]:
+def _degraded(progress: Progress) -> Said:
     """Say whether it serves, and less than it should or on worse ground."""
     faulty = sorted({node for view in progress.groups for node in view.faulty_nodes})
-    if not progress.ready:
-        return "Degraded", "False", "NothingServes", ""
-    if halted(progress.roster.groups):
+    if progress.ready and halted(progress.roster.groups):
         return "Degraded", "True", "UpdateHalted", "what is wanted now has failed; replicas of the old content serve"
-    if progress.ready < progress.replicas:
-        return "Degraded", "True", "ReplicasMissing", f"{progress.ready} of {progress.replicas} replicas serve"
+    lacking = short_of(progress.ready, progress.replicas)
+    if lacking is not None:
+        return lacking
     if faulty:
-        return (
-            "Degraded",
-            "True",
-            "NodeFaulty",
-            f"{', '.join(faulty[:5])} reports a GPU fault, and no other node is free",
-        )
+        nodes = ", ".join(faulty[:5])
+        return "Degraded", "True", "NodeFaulty", f"{nodes} reports a GPU fault, and no other node is free"
     return "Degraded", "False", "AsPlanned", ""
-
-
-def _conditions(
-    wanted: list[tuple[str, str, str, str]], before: Mapping[str, Any], generation: int, now: float
-) -> list[Status]:
-    """Keep the time of the last change of a condition whose status is what it was."""
-    old = {one.get("type"): one for one in before.get("conditions") or ()}
-    return [
-        {
-            "type": kind,
-            "status": status,
-            "reason": reason,
-            "message": message[:_MOST_MESSAGE],
-            "lastTransitionTime": _changed(old.get(kind), status, now),
-            "observedGeneration": generation,
-        }
-        for kind, status, reason, message in wanted
-    ]
-
-
-def _changed(old: Mapping[str, Any] | None, status: str, now: float) -> str:
-    if old is not None and old.get("status") == status and old.get("lastTransitionTime"):
-        return str(old["lastTransitionTime"])
-    return format_time(now)
 
 
 def _restarts(progress: Progress, before: Mapping[str, Any]) -> int:

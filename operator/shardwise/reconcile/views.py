@@ -62,6 +62,8 @@ class GroupView:
                 return Loss(pod.index, pod.node, " is being deleted")
             if pod.node and pod.node not in dict(self.nodes):
                 return Loss(pod.index, pod.node, ": the node is gone")
+            if pod.failure and pod.blameless:
+                return Loss(pod.index, pod.node, f": {pod.failure}")
         return self._missing() if self.record.state in _ALL_THERE and not self.complete else None
 
     def _missing(self) -> Loss | None:
