@@ -47,3 +47,24 @@ def test_a_group_that_has_not_begun_holds_no_gpu_once_what_is_asked_for_cannot_b
         world.settle()
         assert world.standing() == "Stalled/IllegalLayout"
         assert len(world.status["groups"]) == len(world.pods) // 2 == int(begun)
+
+
+def test_groups_too_small_to_give_a_larger_shape_its_gpus_together_serve_on() -> None:
+    """However often they are asked: three times two GPUs are never taken for eight."""
+    world = World(wants(a_demand(LLAMA_8B, budget=24, replicas=3, pins=Pins(2, 1, None))), a_fleet(h100s(1, free=[6])))
+    world.run()
+    before = dict(world.pods)
+    world.demand(pins=Pins(8, 1, None))
+    world.settle()
+    assert (world.pods, world.status["readyReplicas"]) == (before, 3)
+    assert world.standing() == "Stalled/CapacityShort"
+
+
+def test_two_groups_go_for_one_that_needs_the_gpus_of_both() -> None:
+    """No single one would do; and no more go than have to."""
+    world = World(wants(a_demand(LLAMA_8B, budget=16, replicas=3, pins=Pins(2, 1, None))), a_fleet(h100s(1, free=[6])))
+    world.run()
+    world.demand(pins=Pins(4, 1, None))
+    world.settle()
+    assert sorted(group["gpusPerPod"] for group in world.status["groups"]) == [2, 4]
+    assert world.status["readyReplicas"] == 1
