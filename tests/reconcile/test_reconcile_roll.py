@@ -187,8 +187,8 @@ def test_a_change_of_demand_is_rolled_out_as_well() -> None:
     assert world.told() == ["Planned", "GroupReady", "Planned", "GroupReady", "GroupRemoved"]
 
 
-def test_a_larger_shape_gets_the_gpus_of_as_many_old_groups_as_it_needs() -> None:
-    """In place, where budget or fleet are full: two groups of four go for one of eight."""
+def test_another_shape_of_the_same_size_takes_the_gpus_of_one_group_after_the_other() -> None:
+    """In place, where budget or fleet are full."""
     fleet = a_fleet(h100s(2))
     world = World(wants(a_demand(LLAMA_8B, budget=16, replicas=2, pins=Pins(4, 2, None))), fleet)
     world.run()
