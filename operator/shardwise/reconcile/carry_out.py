@@ -50,7 +50,6 @@ def _made(
 
     One of old content may be of another shape: it cannot be made as it is.
     """
-    domains = ground.domains()
     names = {group_name(wanted.launch.owner.name, one.replica, one.attempt) for one in roster.records}
     companions_go = any(needed for service, needed in observed.companions.items() if service not in names)
     for view in roster.groups:
@@ -58,6 +57,7 @@ def _made(
         there = group_name(wanted.launch.owner.name, record.replica, record.attempt) in observed.services
         begins = record.state is State.PENDING or not there
         if record.nodes and not view.stale and (companions_go or begins):
+            domains = ground.domains(record.nodes)
             placed = with_group(plan, record.replica, record.nodes, record.gpus, domains)
             yield record.replica, group(wanted, placed, record.replica, record.attempt)
 
