@@ -65,6 +65,22 @@ async def test_a_list_asks_for_five_hundred_and_hands_each_continue_token_back(
     ]
 
 
+async def test_a_list_is_trimmed_page_by_page(script: Scripted, cluster: Cluster) -> None:
+    """What is left out of an object is gone before the next page is asked for."""
+    asked_when: list[int] = []
+
+    def trim(obj: Json) -> Json:
+        asked_when.append(len(script.asked))
+        return {"n": obj["n"]}
+
+    script.says(
+        Said({"metadata": {"continue": "t1"}, "items": [{"n": 1, "images": ["i"]}, {"n": 2}]}),
+        Said({"metadata": {}, "items": [{"n": 3, "images": ["i"]}]}),
+    )
+    assert await cluster.list(NODE, trim=trim) == ([{"n": 1}, {"n": 2}, {"n": 3}], "")
+    assert asked_when == [1, 1, 2]
+
+
 async def test_a_list_without_a_selector_sends_none(script: Scripted, cluster: Cluster) -> None:
     """And an answer without metadata has no version."""
     assert await cluster.list(NODE) == ([], "")

@@ -63,9 +63,11 @@ class Wire:
     fired: bool = False
     after: Callable[[], None] = lambda: None
 
-    async def list(self, kind: Kind, selector: str | None = None) -> tuple[list[Json], str]:
+    async def list(
+        self, kind: Kind, selector: str | None = None, trim: Callable[[Json], Json] | None = None
+    ) -> tuple[list[Json], str]:
         """List all objects of a kind."""
-        del selector  # what is not ours is left out by its owner, as on the watches
+        del selector, trim  # what is not ours is left out by its owner, as on the watches
         return self._call(f"list {kind.plural}", lambda: shared(self.sandbox, kind.plural)), str(
             self.sandbox.store.version
         )
