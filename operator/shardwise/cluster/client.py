@@ -12,7 +12,7 @@ from kubernetes.aio.dynamic import DynamicClient
 
 from shardwise.cluster.connection import Connection
 from shardwise.cluster.errors import ClusterError, Refused, converted, is_gone
-from shardwise.cluster.resources import LEASE, Kind, kind_of
+from shardwise.cluster.resources import LEASE, POD, Kind, kind_of
 from shardwise.reconcile import Emit
 from shardwise.render.manifest import MANAGED_BY, MODEL
 
@@ -83,15 +83,21 @@ class Cluster:
 
     async def create(self, manifest: Mapping[str, Any]) -> None:
         """Create an object; one of its name that is there is left as it is."""
+        await self._created(manifest)
+
+    async def _created(self, manifest: Mapping[str, Any]) -> Json | None:
+        """Create an object, and give it; ``None`` where one of its name is there."""
         kind = kind_of(manifest["apiVersion"], manifest["kind"])
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        words = f"create {kind.name} {namespace}/{name}"
         try:
-            await self._call(
-                f"create {kind.name} {namespace}/{name}", "post", kind.path(namespace), body=dict(manifest)
+            return await self._call(
+                words, "post", kind.path(namespace), body=dict(manifest), field_manager=FIELD_MANAGER
             )
         except ClusterError as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
+        return None
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json:
         """Read an object. Raises :class:`Refused` with status 404 where there is none."""
@@ -100,9 +106,13 @@ class Cluster:
     async def apply(self, manifest: Mapping[str, Any]) -> Json:
         """Create or update an object of ours by server-side apply, and give it as it then is.
 
+        A pod is created, which is one call in place of two: it is applied once, and never changed.
         Raises :class:`Refused` where one of its name is there that is not ours: applied by force it would become so,
         and be deleted with the model.
         """
+        made = await self._created(manifest) if manifest["kind"] == POD.name else None
+        if made is not None:
+            return made
         return await self._apply(await self._with_uid(manifest), "")
 
     async def apply_status(self, manifest: Mapping[str, Any]) -> Json:
