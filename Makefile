@@ -89,6 +89,10 @@ bench: $(READY) ## Measure what needs no GPU, on fleets of up to 5,000 nodes (ab
 	$(BIN)/python -m benchmarks.plan
 	$(BIN)/python -m benchmarks.reading
 
+.PHONY: bench-cluster
+bench-cluster: testbed ## Measure the operator on API servers, and beside LeaderWorkerSet (about 15 minutes)
+	$(BIN)/python -m benchmarks.cluster
+
 .PHONY: testbed
 testbed: $(READY) ## Build the real control plane that test-cluster runs on, once: needs Go
 	$(BIN)/python -m tests.cluster.binaries

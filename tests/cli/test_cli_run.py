@@ -1,5 +1,6 @@
 """``shardwise run``: options reach the operator, logs are for people or machines, and no cluster is said clearly."""
 
+import gc
 import json
 import logging
 import sys
@@ -39,6 +40,17 @@ def ran_with(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
 
     monkeypatch.setattr(MAIN, "run", note)
     return noted
+
+
+def test_the_garbage_collector_has_patience(ran_with: list[Options]) -> None:
+    """What was listed stays: looking through it with every few hundred objects made would take most of a start."""
+    before = gc.get_threshold()
+    try:
+        assert shardwise("run").status == 0
+        assert gc.get_threshold() > before
+    finally:
+        gc.set_threshold(*before)
+    assert len(ran_with) == 1
 
 
 def test_without_a_cluster_it_says_so_and_ends() -> None:

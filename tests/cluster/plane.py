@@ -20,7 +20,9 @@ from tests.cluster.keys import Keys
 from tests.cluster.reached import ADMIN, Reached, a_kubeconfig
 from tests.cluster.waiting import wait_until
 
-_SERVICES: Final = "10.0.0.0/24"
+_SERVICES: Final = "10.0.0.0/20"
+_CALLS_A_SECOND: Final = 1000
+"""What the controllers may make: by default 20, and whoever waits for them would wait for that."""
 
 
 @dataclass
@@ -46,15 +48,19 @@ class ControlPlane(Reached):
 
     def start(self) -> None:
         """Start everything; ready once the default ServiceAccount is there, which pods need."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._make_keys()
-        self._start_etcd()
-        self.start_api_server()
+        self.start_servers()
         self._start_controllers()
         self.start_kwok()
         wait_until(lambda: self.kubectl("get", "serviceaccount", "default"), "the default ServiceAccount")
 
-    def start_api_server(self) -> None:
+    def start_servers(self, *flags: str) -> None:
+        """Start etcd and the API server, with further flags of its own; ready, but nobody acts on what is written."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._make_keys()
+        self._start_etcd()
+        self.start_api_server(*flags)
+
+    def start_api_server(self, *flags: str) -> None:
         """Start the API server, and wait until it is ready."""
         self._run(
             "kube-apiserver",
@@ -74,6 +80,7 @@ class ControlPlane(Reached):
             f"--audit-policy-file={self._audit_policy()}",
             f"--audit-log-path={self.audit_log}",
             f"--cert-dir={self.folder / 'generated'}",
+            *flags,
         )
         wait_until(self._is_ready, "the API server")
 
@@ -112,6 +119,8 @@ class ControlPlane(Reached):
             "--node-monitor-period=2s",
             "--node-monitor-grace-period=20s",
             "--leader-elect=false",
+            f"--kube-api-qps={_CALLS_A_SECOND}",
+            f"--kube-api-burst={_CALLS_A_SECOND}",
             f"--secure-port={self.port('controller-manager')}",
             f"--cert-dir={self.folder / 'generated'}",
             "--bind-address=127.0.0.1",
@@ -130,7 +139,11 @@ class ControlPlane(Reached):
         return {
             "apiVersion": "kubescheduler.config.k8s.io/v1",
             "kind": "KubeSchedulerConfiguration",
-            "clientConnection": {"kubeconfig": str(self.folder / "scheduler.kubeconfig")},
+            "clientConnection": {
+                "kubeconfig": str(self.folder / "scheduler.kubeconfig"),
+                "qps": _CALLS_A_SECOND,
+                "burst": _CALLS_A_SECOND,
+            },
             "leaderElection": {"leaderElect": False},
             "podInitialBackoffSeconds": 1,
             "podMaxBackoffSeconds": 1,

@@ -17,6 +17,7 @@ from shardwise.reconcile import Emit
 Json = dict[str, Any]
 
 POD_MANIFEST: Json = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "ns"}, "spec": {"a": 1}}
+SERVICE_MANIFEST: Json = POD_MANIFEST | {"kind": "Service"}
 MODEL: Json = {
     "apiVersion": "shardwise.dev/v1alpha1",
     "kind": "ShardedModel",
@@ -65,6 +66,22 @@ async def test_a_list_asks_for_five_hundred_and_hands_each_continue_token_back(
     ]
 
 
+async def test_a_list_is_trimmed_page_by_page(script: Scripted, cluster: Cluster) -> None:
+    """What is left out of an object is gone before the next page is asked for."""
+    asked_when: list[int] = []
+
+    def trim(obj: Json) -> Json:
+        asked_when.append(len(script.asked))
+        return {"n": obj["n"]}
+
+    script.says(
+        Said({"metadata": {"continue": "t1"}, "items": [{"n": 1, "images": ["i"]}, {"n": 2}]}),
+        Said({"metadata": {}, "items": [{"n": 3, "images": ["i"]}]}),
+    )
+    assert await cluster.list(NODE, trim=trim) == ([{"n": 1}, {"n": 2}, {"n": 3}], "")
+    assert asked_when == [1, 1, 2]
+
+
 async def test_a_list_without_a_selector_sends_none(script: Scripted, cluster: Cluster) -> None:
     """And an answer without metadata has no version."""
     assert await cluster.list(NODE) == ([], "")
@@ -85,11 +102,35 @@ async def test_a_list_that_expires_half_way_is_to_be_made_again(script: Scripted
 async def test_an_apply_is_server_side_by_force_and_under_our_name(script: Scripted, cluster: Cluster) -> None:
     """After a look whether one of the name is there."""
     script.says(NOT_FOUND, Said({"applied": True}))
-    assert await cluster.apply(POD_MANIFEST) == {"applied": True}
+    assert await cluster.apply(SERVICE_MANIFEST) == {"applied": True}
     look, one = script.asked
-    assert (look.method, look.path, look.query) == ("GET", "/api/v1/namespaces/ns/pods/p", {})
-    assert (one.method, one.path, one.query) == ("PATCH", "/api/v1/namespaces/ns/pods/p", APPLY)
-    assert (one.headers["Content-Type"], one.body) == (APPLY_TYPE, POD_MANIFEST)
+    assert (look.method, look.path, look.query) == ("GET", "/api/v1/namespaces/ns/services/p", {})
+    assert (one.method, one.path, one.query) == ("PATCH", "/api/v1/namespaces/ns/services/p", APPLY)
+    assert (one.headers["Content-Type"], one.body) == (APPLY_TYPE, SERVICE_MANIFEST)
+
+
+async def test_a_pod_is_created_by_one_call(script: Scripted, cluster: Cluster) -> None:
+    """The API server itself refuses it where one of its name is there; nothing about it is changed later."""
+    script.says(Said({"made": True}, 201))
+    assert await cluster.apply(POD_MANIFEST) == {"made": True}
+    one = only(script)
+    assert (one.method, one.path, one.query) == ("POST", "/api/v1/namespaces/ns/pods", {"fieldManager": "shardwise"})
+    assert one.body == POD_MANIFEST
+
+
+async def test_a_pod_that_is_there_is_looked_at_and_applied(script: Scripted, cluster: Cluster) -> None:
+    """It may be ours: the answer to its creation was lost, or the last leader had just made it."""
+    wanted = POD_MANIFEST | {"metadata": POD_MANIFEST["metadata"] | {"labels": OURS}}
+    script.says(CONFLICT, Said(labelled(**OURS)), Said({"applied": True}))
+    assert await cluster.apply(wanted) == {"applied": True}
+    assert [one.method for one in script.asked] == ["POST", "GET", "PATCH"]
+
+
+async def test_a_pod_that_may_not_be_made_is_not_tried_again_by_other_means(script: Scripted, cluster: Cluster) -> None:
+    script.says(Said({"message": "exceeded quota: gpus"}, 403))
+    with pytest.raises(Refused, match="cannot create Pod ns/p: exceeded quota: gpus"):
+        await cluster.apply(POD_MANIFEST)
+    assert [one.method for one in script.asked] == ["POST"]
 
 
 def labelled(**labels: str) -> Json:
@@ -110,7 +151,7 @@ async def test_what_may_not_be_read_is_applied_unread(script: Scripted, cluster:
 
 async def test_an_apply_to_what_is_there_names_that_very_object(script: Scripted, cluster: Cluster) -> None:
     """It may be replaced by somebody else's before it is written: then that is a conflict."""
-    wanted = POD_MANIFEST | {"metadata": POD_MANIFEST["metadata"] | {"labels": OURS}}
+    wanted = SERVICE_MANIFEST | {"metadata": SERVICE_MANIFEST["metadata"] | {"labels": OURS}}
     script.says(Said(labelled(**OURS)), CONFLICT)
     with pytest.raises(Retryable, match="already exists"):
         await cluster.apply(wanted)
@@ -126,12 +167,12 @@ async def test_what_belongs_to_somebody_else_is_not_applied_over(
     script: Scripted, cluster: Cluster, labels: dict[str, str]
 ) -> None:
     """By force it would become ours, and be deleted with the model: the Service `kubernetes`, say."""
-    wanted = POD_MANIFEST | {"metadata": POD_MANIFEST["metadata"] | {"labels": OURS}}
+    wanted = SERVICE_MANIFEST | {"metadata": SERVICE_MANIFEST["metadata"] | {"labels": OURS}}
     script.says(Said(labelled(**labels)))
     with pytest.raises(Refused) as caught:
         await cluster.apply(wanted)
     assert str(caught.value) == (
-        "cannot apply Pod ns/p: one of that name is there and belongs to somebody else; "
+        "cannot apply Service ns/p: one of that name is there and belongs to somebody else; "
         "delete it, or give the ShardedModel another name"
     )
     assert [one.method for one in script.asked] == ["GET"]

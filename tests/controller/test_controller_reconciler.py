@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from pytest_mock import MockerFixture
 from tests.controller.scene import PINNED, Scene
-from tests.controller.support import KEY, Json, a_model, a_plan, a_pod, at, free
+from tests.controller.support import KEY, Json, a_model, a_node, a_plan, a_pod, at, free
 
 from shardwise.api import InvalidObject, Problem
 from shardwise.api.base import API_VERSION
 from shardwise.cluster import Refused, Retryable
 from shardwise.cluster.resources import BUDGET, POD, SERVICE
 from shardwise.cluster.spam import BURST
-from shardwise.controller.reconciler import FACTS_RETRY_SECONDS, LOOK_AGAIN_SECONDS
+from shardwise.controller.reconciler import FACTS_RETRY_SECONDS, LOOK_AGAIN_SECONDS, SIDE_BY_SIDE
 from shardwise.controller.store import Key
 from shardwise.hub import FactsUnavailable, model_facts
 from shardwise.reconcile import holdings
@@ -110,6 +110,47 @@ async def test_the_rest_is_done_later_when_one_action_fails(scene: Scene) -> Non
     scene.cluster.apply.side_effect = scene.take
     await scene.reconcile()
     assert "apply Pod llama-0-0-0" in scene.calls()
+
+
+async def test_what_is_alike_is_made_side_by_side_and_pods_after_all_services(scene: Scene) -> None:
+    """Calls that wait for the same server wait together; a pod resolves the names its Service gives."""
+    scene.add(replicas=3, gpuBudget={"total": 3}, parallelism={"tensor": 1})
+    under_way: list[str] = []
+    together: list[list[str]] = []
+
+    async def slow(manifest: Mapping[str, Any]) -> Json:
+        under_way.append(f"{manifest['kind']} {manifest['metadata']['name']}")
+        await asyncio.sleep(0)
+        together.append(sorted(under_way))
+        under_way.clear()
+        return await scene.take(manifest)
+
+    scene.cluster.apply.side_effect = slow
+    await scene.reconcile()
+    assert [one for one in together if one] == [
+        ["Service llama"],
+        ["PodDisruptionBudget llama"],
+        ["Service llama-0-0", "Service llama-1-0", "Service llama-2-0"],
+        ["Pod llama-0-0-0", "Pod llama-1-0-0", "Pod llama-2-0-0"],
+    ]
+
+
+async def test_no_more_calls_than_so_many_are_refused_at_once(scene: Scene) -> None:
+    """Those beside the one that fails are carried out to their end; what would come after them is not begun."""
+    scene.store.nodes.put(a_node("h100-2"))
+    scene.add(replicas=12, gpuBudget={"total": 12}, parallelism={"tensor": 1})
+
+    async def refuse_pods(manifest: Mapping[str, Any]) -> Json:
+        if manifest["kind"] == "Pod":
+            raise Refused(f"{QUOTA} {manifest['metadata']['name']}", 403)
+        return await scene.take(manifest)
+
+    scene.cluster.apply.side_effect = refuse_pods
+    with pytest.raises(Refused, match="llama-0-0-0"):
+        await scene.reconcile()
+    pods = [call for call in scene.calls() if call.startswith("apply Pod ")]
+    assert len(pods) == SIDE_BY_SIDE == 8
+    assert scene.store.refused[KEY].endswith("llama-0-0-0"), "the first of them is told"
 
 
 async def test_nothing_is_written_when_nothing_changed(scene: Scene) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from unittest.mock import AsyncMock
 
 import pytest
@@ -38,9 +39,11 @@ class Scene:
         self.cluster.list.side_effect = self._list
         self.queue = mocker.create_autospec(Queue, instance=True)
 
-    async def _list(self, kind: Kind, selector: str | None = None) -> tuple[list[Json], str]:
+    async def _list(
+        self, kind: Kind, selector: str | None = None, trim: Callable[[Json], Json] = lambda obj: obj
+    ) -> tuple[list[Json], str]:
         self.selectors[kind.plural] = selector
-        return self.lists.get(kind.plural, []), "10"
+        return list(map(trim, self.lists.get(kind.plural, []))), "10"
 
     async def relist(self, store: Store) -> None:
         await relist(self.cluster, store, Watches(store, self.queue), self.queue)

@@ -10,6 +10,7 @@ from tests.support.models import LLAMA_8B, R1, a_demand, facts
 
 from shardwise.domain import demand, engine, fleet, hardware, launch, layout, model, plan, refusal
 from shardwise.domain.demand import Objective, Pins
+from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.hardware import bare_product, gpu_kind
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Plan, PodPlacement, Rule
@@ -150,3 +151,19 @@ def test_models_that_differ_are_told_apart() -> None:
     assert cut != model_8b
     assert len({model_8b, cut, facts(R1), facts(LLAMA_8B, "fp8")}) == 4
     assert hash(replace(model_8b)) == hash(model_8b)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("a", True), ("b-10", True), ("b-9", True), ("c", True), ("", False), ("b", False), ("b-1", False), ("d", False)],
+)
+def test_a_fleet_finds_a_node_by_its_name(name: str, found: bool) -> None:
+    """It is in name order, as names compare: ``b-10`` is before ``b-9``."""
+    nodes = tuple(Node(one, "H100", 8, 8, 80, one) for one in ("a", "b-10", "b-9", "c"))
+    known = Fleet(nodes).node(name)
+    assert (known is not None) == found
+    assert known is None or known.name == name
+
+
+def test_an_empty_fleet_finds_none() -> None:
+    assert Fleet(()).node("a") is None

@@ -19,6 +19,13 @@ def test_a_new_object_gets_its_services_and_pods() -> None:
     assert kinds == ["Apply", "Apply", "Apply", "Apply", "Emit"]
 
 
+def test_all_services_of_the_groups_that_begin_come_before_any_pod() -> None:
+    """What is alike follows one another, in order of replicas: it may be made side by side."""
+    world = World(wants(a_demand(LLAMA_8B, replicas=3, budget=3, pins=Pins(1, 1, None))))
+    kinds = [action.manifest["kind"] for action in world.step().actions if not isinstance(action, Emit)]
+    assert kinds == ["Service", "PodDisruptionBudget", "Service", "Service", "Service", "Pod", "Pod", "Pod"]
+
+
 def test_the_plan_is_written_down_before_anything_is_made() -> None:
     """So that an operator that dies in between goes on with the same plan."""
     world = World(two_nodes_wide())

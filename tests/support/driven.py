@@ -61,11 +61,14 @@ class Wire:
     at: int = -1
     harm: Harm = Harm.DIES_AFTER
     fired: bool = False
+    dead: bool = False
     after: Callable[[], None] = lambda: None
 
-    async def list(self, kind: Kind, selector: str | None = None) -> tuple[list[Json], str]:
+    async def list(
+        self, kind: Kind, selector: str | None = None, trim: Callable[[Json], Json] | None = None
+    ) -> tuple[list[Json], str]:
         """List all objects of a kind."""
-        del selector  # what is not ours is left out by its owner, as on the watches
+        del selector, trim  # what is not ours is left out by its owner, as on the watches
         return self._call(f"list {kind.plural}", lambda: shared(self.sandbox, kind.plural)), str(
             self.sandbox.store.version
         )
@@ -120,11 +123,14 @@ class Wire:
         self._call(f"record {event.reason}", lambda: about)
 
     def _call(self, words: str, carry_out: Callable[[], Any]) -> Any:
+        if self.dead:
+            raise Died  # what was to be called at the same time
         position = len(self.calls)
         self.calls.append(words)
         harm = self.harm if position == self.at else None
         self.fired = self.fired or harm is not None
         if harm is Harm.DIES_BEFORE:
+            self.dead = True
             raise Died
         if harm is Harm.TIMEOUT:
             raise Retryable(f"cannot {words}: no answer")
@@ -134,6 +140,7 @@ class Wire:
         answer = self._carried_out(words, carry_out)
         self.after()
         if harm is Harm.DIES_AFTER:
+            self.dead = True
             raise Died
         if harm is Harm.ANSWER_LOST:
             raise Retryable(f"cannot {words}: no answer")
@@ -246,7 +253,7 @@ class Driven:
             await self._hear()
             return await self._work()
         except Died:
-            self.operator = Operator(self.wire, lambda: self.now)
+            self.operator, self.wire.dead = Operator(self.wire, lambda: self.now), False
             self._started, self.lives = False, self.lives + 1
             self._later.clear()
             return True

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -12,7 +12,7 @@ from kubernetes.aio.dynamic import DynamicClient
 
 from shardwise.cluster.connection import Connection
 from shardwise.cluster.errors import ClusterError, Refused, converted, is_gone
-from shardwise.cluster.resources import LEASE, Kind, kind_of
+from shardwise.cluster.resources import LEASE, POD, Kind, kind_of
 from shardwise.reconcile import Emit
 from shardwise.render.manifest import MANAGED_BY, MODEL
 
@@ -46,8 +46,13 @@ class Cluster:
         for client in self._clients:
             await client.close()
 
-    async def list(self, kind: Kind, selector: str | None = None) -> tuple[list[Json], str]:
-        """List all objects of a kind in all namespaces, page by page; with the list's resourceVersion."""
+    async def list(
+        self, kind: Kind, selector: str | None = None, trim: Callable[[Json], Json] | None = None
+    ) -> tuple[list[Json], str]:
+        """List all objects of a kind in all namespaces, page by page; with the list's resourceVersion.
+
+        ``trim`` makes each smaller as its page comes: whole, all nodes of a large cluster take hundreds of megabytes.
+        """
         found: list[Json] = []
         after = None
         while True:
@@ -59,7 +64,8 @@ class Cluster:
                 limit=PAGE,
                 _continue=after,
             )
-            found += page.get("items") or []
+            items = page.get("items") or []
+            found += items if trim is None else map(trim, items)
             metadata = page.get("metadata") or {}
             after = metadata.get("continue")
             if not after:
@@ -77,15 +83,21 @@ class Cluster:
 
     async def create(self, manifest: Mapping[str, Any]) -> None:
         """Create an object; one of its name that is there is left as it is."""
+        await self._created(manifest)
+
+    async def _created(self, manifest: Mapping[str, Any]) -> Json | None:
+        """Create an object, and give it; ``None`` where one of its name is there."""
         kind = kind_of(manifest["apiVersion"], manifest["kind"])
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        words = f"create {kind.name} {namespace}/{name}"
         try:
-            await self._call(
-                f"create {kind.name} {namespace}/{name}", "post", kind.path(namespace), body=dict(manifest)
+            return await self._call(
+                words, "post", kind.path(namespace), body=dict(manifest), field_manager=FIELD_MANAGER
             )
         except ClusterError as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
+        return None
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json:
         """Read an object. Raises :class:`Refused` with status 404 where there is none."""
@@ -94,9 +106,13 @@ class Cluster:
     async def apply(self, manifest: Mapping[str, Any]) -> Json:
         """Create or update an object of ours by server-side apply, and give it as it then is.
 
+        A pod is created, which is one call in place of two: it is applied once, and never changed.
         Raises :class:`Refused` where one of its name is there that is not ours: applied by force it would become so,
         and be deleted with the model.
         """
+        made = await self._created(manifest) if manifest["kind"] == POD.name else None
+        if made is not None:
+            return made
         return await self._apply(await self._with_uid(manifest), "")
 
     async def apply_status(self, manifest: Mapping[str, Any]) -> Json:

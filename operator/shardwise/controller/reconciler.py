@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
+from itertools import groupby
 from typing import Any
 
 from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
@@ -31,6 +32,9 @@ from shardwise.reconcile import (
 )
 
 LOOK_AGAIN_SECONDS = 0.2
+SIDE_BY_SIDE = 8
+"""Calls made at once for one object: what is refused is refused to no more than so many."""
+
 FACTS_RETRY_SECONDS = 30.0
 """How soon the Hub is asked again for a model it could not be asked for."""
 
@@ -155,9 +159,8 @@ class Reconciler:
         events = [action for action in actions if isinstance(action, Emit)]
         soon = False
         try:
-            for action in actions:
-                if not isinstance(action, Emit):
-                    soon |= await self._act(model, action)
+            for batch in _batches(actions):
+                soon |= await self._act_together(model, batch)
         except ClusterError as error:
             if isinstance(error, Refused):
                 self._store.refused[key] = str(error)
@@ -167,6 +170,14 @@ class Reconciler:
         for event in events:
             await self._act(model, event)
         return self._store.refused.pop(key, None) is not None or soon
+
+    async def _act_together(self, model: Mapping[str, Any], batch: Sequence[Action]) -> bool:
+        """Carry actions out side by side, each to its end; then fail as the first that failed."""
+        outcomes = await asyncio.gather(*(self._act(model, action) for action in batch), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return any(outcomes)
 
     async def _act(self, model: Mapping[str, Any], action: Action) -> bool:
         """Carry an action out. Tell whether it found a pod that runs already: no event of it may follow."""
@@ -196,3 +207,22 @@ class Reconciler:
         known = None if shelf is None else shelf.objects.get(key)
         if shelf is not None and known is not None:
             shelf.remove(key, version_of(known))
+
+
+def _batches(actions: Sequence[Action]) -> Iterator[Sequence[Action]]:
+    """Give what may be done side by side: what follows one another, and is of one sort. Events come later."""
+    for _, alike in groupby((one for one in actions if not isinstance(one, Emit)), _sort_of):
+        rest = list(alike)
+        while rest:
+            yield rest[:SIDE_BY_SIDE]
+            rest = rest[SIDE_BY_SIDE:]
+
+
+def _sort_of(action: Action) -> tuple[type[Action], str]:
+    match action:
+        case Apply(manifest):
+            return Apply, manifest["kind"]
+        case Delete(kind):
+            return Delete, kind
+        case _:
+            return type(action), ""

@@ -18,16 +18,16 @@ from shardwise.api import ShardedModel
 from shardwise.cluster import Cluster, Connection, Election, connect
 from shardwise.cluster.lease import Lease
 from shardwise.cluster.resources import BUDGET, COMPUTE_DOMAIN, NODE, POD, PRIORITY_CLASS, SERVICE, SHARDED_MODEL
+from shardwise.controller.frugal import frugal_settings
 from shardwise.controller.queue import Queue
 from shardwise.controller.reconciler import Reconciler
-from shardwise.controller.store import Key, Store, is_relevant, slim
+from shardwise.controller.store import OURS, Key, Store, is_relevant, slim
 from shardwise.controller.waiting import Waiting
 from shardwise.controller.watches import Watches
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.site import Site
 from shardwise.hub import model_facts
 from shardwise.reconcile import holdings
-from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
 _log = logging.getLogger(__name__)
 
@@ -115,17 +115,17 @@ async def _acting(
 
 async def relist(cluster: Cluster, store: Store, watches: Watches, queue: Queue[Key]) -> None:
     """List everything, sweep what is gone, and look at every object: the barrier before the first decision."""
-    nodes, nodes_at = await cluster.list(NODE)
-    pods, pods_at = await cluster.list(POD)
-    services, services_at = await cluster.list(SERVICE, f"{MANAGED_BY}={OPERATOR}")
-    budgets, budgets_at = await cluster.list(BUDGET, f"{MANAGED_BY}={OPERATOR}")
+    nodes, nodes_at = await cluster.list(NODE, trim=slim)
+    pods, pods_at = await cluster.list(POD, trim=slim)
+    services, services_at = await cluster.list(SERVICE, OURS, slim)
+    budgets, budgets_at = await cluster.list(BUDGET, OURS, slim)
     classes, classes_at = await cluster.list(PRIORITY_CLASS)
     models, models_at = await cluster.list(SHARDED_MODEL)
     store.compute_domains = await cluster.serves(COMPUTE_DOMAIN)
-    store.nodes.sweep(map(slim, nodes), int(nodes_at or 0))
-    store.pods.sweep((slim(pod) for pod in pods if is_relevant(pod)), int(pods_at or 0))
-    store.services.sweep(map(slim, services), int(services_at or 0))
-    store.budgets.sweep(map(slim, budgets), int(budgets_at or 0))
+    store.nodes.sweep(nodes, int(nodes_at or 0))
+    store.pods.sweep(filter(is_relevant, pods), int(pods_at or 0))
+    store.services.sweep(services, int(services_at or 0))
+    store.budgets.sweep(budgets, int(budgets_at or 0))
     store.priorities.sweep(map(slim, classes), int(classes_at or 0))
     for gone in store.models.sweep(models, int(models_at or 0)):
         watches.model(gone, deleted=True)
@@ -167,7 +167,7 @@ async def _watch(options: Options, connection: Connection, watches: Watches, sto
     await until_one_ends(
         await kopf.spawn_tasks(
             registry=registry,
-            settings=_settings(),
+            settings=frugal_settings(dict.fromkeys((SERVICE.plural, BUDGET.plural), OURS)),
             standalone=True,
             clusterwide=True,
             liveness_endpoint=options.liveness,
@@ -192,13 +192,6 @@ async def until_one_ends(tasks: Collection[asyncio.Task[object]]) -> None:
     for task in done:
         if not task.cancelled():
             task.result()
-
-
-def _settings() -> kopf.OperatorSettings:
-    """Leave kopf the watches alone: Events are our own, and nothing is stored on any object."""
-    settings = kopf.OperatorSettings()
-    settings.posting.enabled = False
-    return settings
 
 
 def _log_in(registry: kopf.OperatorRegistry, connection: Connection) -> None:

@@ -23,6 +23,9 @@ Key = tuple[str, str]
 STRANGERS: Final[Key] = ("", "")
 """All who hold GPUs and are none of our objects."""
 
+OURS: Final = f"{MANAGED_BY}={OPERATOR}"
+"""Selects what operators like this one have made."""
+
 Json = Mapping[str, Any]
 Owned = dict[Key, dict[Key, Json]]
 
@@ -210,7 +213,7 @@ def is_relevant(pod: Json) -> bool:
     return owner_of(pod) is not None or (gpu_request(pod) > 0 and not is_finished(pod))
 
 
-def slim(obj: Json) -> Json:
+def slim(obj: Json) -> dict[str, Any]:
     """Drop what nobody here reads and every large cluster is full of."""
     metadata = {name: value for name, value in obj["metadata"].items() if name not in ("managedFields", "annotations")}
     status = {name: value for name, value in (obj.get("status") or {}).items() if name != "images"}

@@ -1,10 +1,14 @@
 """The cluster as the planner sees it: nodes with free GPUs, in NVLink domains."""
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from typing import Final
 
 from shardwise.domain.hardware import GpuKind, bare_product, gpu_kind
+
+_name_of: Final = attrgetter("name")
 
 NVIDIA: Final = "nvidia.com/gpu"
 AMD: Final = "amd.com/gpu"
@@ -71,6 +75,11 @@ class Fleet:
     nodes: tuple[Node, ...]
     levels: tuple[str, ...] = ()
     kinds: tuple[GpuKind, ...] = ()
+
+    def node(self, name: str) -> Node | None:
+        """Give the node of a name; ``None`` where there is none. O(log nodes)."""
+        at = bisect_left(self.nodes, name, key=_name_of)
+        return self.nodes[at] if at < len(self.nodes) and self.nodes[at].name == name else None
 
     def place(self, node: Node, level: str) -> str:
         """Name a node's place at a level, at ``node`` or ``domain``, or by a label key; empty where it has none."""

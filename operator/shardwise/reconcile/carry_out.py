@@ -38,9 +38,9 @@ def actions_of(
     if plan is not None:
         yield from _missing(serving(wanted), observed.services)
         yield from _budget(wanted, roster, observed)
-        for view in roster.groups:
-            if view.record.replica in made and view.record.state not in _FAILED:
-                yield from _launch(view, made[view.record.replica], observed)
+        beginning = (view for view in roster.groups if view.record.replica in made and view.record.state not in _FAILED)
+        launches = (action for view in beginning for action in _launch(view, made[view.record.replica], observed))
+        yield from sorted(_once(launches), key=_rank)
 
 
 def _made(
@@ -50,7 +50,6 @@ def _made(
 
     One of old content may be of another shape: it cannot be made as it is.
     """
-    domains = ground.domains()
     names = {group_name(wanted.launch.owner.name, one.replica, one.attempt) for one in roster.records}
     companions_go = any(needed for service, needed in observed.companions.items() if service not in names)
     for view in roster.groups:
@@ -58,6 +57,7 @@ def _made(
         there = group_name(wanted.launch.owner.name, record.replica, record.attempt) in observed.services
         begins = record.state is State.PENDING or not there
         if record.nodes and not view.stale and (companions_go or begins):
+            domains = ground.domains(record.nodes)
             placed = with_group(plan, record.replica, record.nodes, record.gpus, domains)
             yield record.replica, group(wanted, placed, record.replica, record.attempt)
 
@@ -107,7 +107,7 @@ def _next_to_go(pods: list[PodSeen]) -> list[PodSeen]:
     return [leader] if leader is not None and leader.ready and whole and followers_stay else pods
 
 
-def _missing(manifest: Manifest, present: Mapping[str, str]) -> Iterator[Action]:
+def _missing(manifest: Manifest, present: Mapping[str, str]) -> Iterator[Apply]:
     metadata = manifest["metadata"]
     if present.get(metadata["name"]) != metadata["labels"][REVISION]:
         yield Apply(manifest)
@@ -123,7 +123,23 @@ def _budget(wanted: Wanted, roster: Roster, observed: Observed) -> Iterator[Acti
         yield Delete(budget["kind"], budget["metadata"]["name"], api_version=budget["apiVersion"])
 
 
-def _launch(view: GroupView, made: Group, observed: Observed) -> Iterator[Action]:
+def _once(launches: Iterable[Apply | MakeKeys]) -> Iterable[Apply | MakeKeys]:
+    """Make once what several groups need: made side by side, one of the two would be in the way of the other."""
+    return {(one.manifest["kind"], one.manifest["metadata"]["name"]): one for one in launches}.values()
+
+
+def _rank(action: Action) -> int:
+    """Order what groups lack: all Services, what their pods need, all pods. What is alike is made side by side."""
+    match action:
+        case Apply({"kind": "Service"}):
+            return 0
+        case Apply({"kind": "Pod"}):
+            return 2
+        case _:
+            return 1
+
+
+def _launch(view: GroupView, made: Group, observed: Observed) -> Iterator[Apply | MakeKeys]:
     """Make what a group lacks: its Service, and while it is Pending what its pods need and those not there yet."""
     pending = view.record.state is State.PENDING
     if pending or made.service["metadata"]["name"] not in observed.services:

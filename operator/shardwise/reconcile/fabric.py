@@ -19,8 +19,8 @@ def lacking_compute_domains(
     """Tell why groups that span nodes over NVLink are not begun; empty where nothing is in the way, or some run."""
     if plan is None or observed.compute_domains or observed.pods:
         return ""
-    domains = ground.domains()
     for record in records:
+        domains = ground.domains(record.nodes)
         placed = with_group(plan, record.replica, record.nodes, record.gpus, domains)
         if needs_compute_domains(wanted, placed):
             return _no_compute_domains(wanted, placed, observed.fleet)

@@ -1,6 +1,6 @@
 """The fleet as one object may use it: what it stays away from, and what is kept for others."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from shardwise.domain.demand import Demand
@@ -41,17 +41,21 @@ class Ground:
 
     def exclusions(self, nodes: Collection[str]) -> tuple[tuple[str, Exclusion | None], ...]:
         """Say of nodes why nobody may use them; those that are gone are left out. In the order given, each once."""
-        known = {node.name: node.exclusion for node in self.fleet.nodes}
-        return tuple((name, known[name]) for name in dict.fromkeys(nodes) if name in known)
+        return tuple((name, node.exclusion) for name, node in self._known(nodes))
 
     def suits(self, demand: Demand, nodes: Collection[str]) -> bool:
         """Tell whether nodes are such as a demand asks for, whatever their health: that may be better again."""
-        chosen = [replace(node, exclusion=None, taints=()) for node in self.fleet.nodes if node.name in nodes]
+        chosen = [replace(node, exclusion=None, taints=()) for _, node in self._known(sorted(nodes))]
         fleet = replace(self.fleet, nodes=tuple(chosen))
         fit = [node for pool in eligible(demand, fleet).pools for node in pool.nodes]
         places = {fleet.place(node, demand.within) for node in fit} if demand.within is not None else {""}
         return len(fit) == len(set(nodes)) and len(places) == 1
 
-    def domains(self) -> Mapping[str, str]:
-        """Give the NVLink domain of each node."""
-        return {node.name: node.domain for node in self.fleet.nodes}
+    def domains(self, nodes: Iterable[str]) -> Mapping[str, str]:
+        """Give the NVLink domain of nodes; those that are gone are left out."""
+        return {name: node.domain for name, node in self._known(nodes)}
+
+    def _known(self, names: Iterable[str]) -> Iterator[tuple[str, Node]]:
+        """Find nodes by their names, each once. Looked up one by one: a fleet has thousands, a group a few."""
+        found = ((name, self.fleet.node(name)) for name in dict.fromkeys(names))
+        return ((name, node) for name, node in found if node is not None)

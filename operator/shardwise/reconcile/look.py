@@ -84,6 +84,6 @@ def _made_so(wanted: Wanted, plan: Plan, view: GroupView, ground: Ground) -> boo
     record, layout = view.record, plan.layout
     if not view.pods or record.held_gpus != layout.world_size or not ground.suits(wanted.demand, record.nodes):
         return False
-    placed = with_group(plan, record.replica, record.nodes, record.gpus, ground.domains())
+    placed = with_group(plan, record.replica, record.nodes, record.gpus, ground.domains(record.nodes))
     rendered = revision(wanted, placed, record.replica)
     return all(pod.revision == rendered for pod in view.pods)

@@ -27,8 +27,6 @@ class Room:
     def __init__(self, wanted: Wanted, ground: Ground) -> None:
         self._wanted = wanted
         self._ground = ground
-        self._free = {node.name: node.free for node in ground.fleet.nodes}
-        self._usable = {node.name for node in ground.fleet.nodes if node.exclusion is None} - ground.barred
         self._taken: Counter[str] = Counter()
 
     @property
@@ -50,9 +48,13 @@ class Room:
         asked: Counter[str] = Counter()
         for node in record.nodes:
             asked[node] += record.gpus
-        return all(
-            node in self._usable and self._free[node] - self._taken[node] >= gpus for node, gpus in asked.items()
-        )
+        return all(self._has(node, gpus) for node, gpus in asked.items())
+
+    def _has(self, name: str, gpus: int) -> bool:
+        node = self._ground.fleet.node(name)
+        if node is None or node.exclusion is not None or name in self._ground.barred:
+            return False
+        return node.free - self._taken[name] >= gpus
 
     def find(self, plan: Plan, *, but_blamed: bool = False, only: frozenset[str] | None = None) -> Place | Refusal:
         """Find a place for one more group of a plan; on nodes that are blamed only where there is no other.

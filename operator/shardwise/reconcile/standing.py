@@ -65,8 +65,8 @@ def _same(one: Plan, other: Plan) -> bool:
 
 
 def _placements(made: Plan, records: Iterable[Record], ground: Ground) -> tuple[GroupPlacement, ...]:
-    domains = ground.domains()
     ordered = sorted(records, key=lambda one: one.replica)
+    domains = ground.domains(node for one in ordered for node in one.nodes)
     return tuple(with_group(made, one.replica, one.nodes, one.gpus, domains).groups[0] for one in ordered)
 
 

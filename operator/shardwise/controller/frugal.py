@@ -1,0 +1,67 @@
+"""kopf's settings: the watches alone, for as little as they can cost. docs/decisions/0003 says why.
+
+kopf keeps, for handlers that we have none of, what each object was like when it was last handled: it copies every
+object of every event for it. Here it is given nothing to keep. It also keeps a task for each object for a while after
+its last event, in case there is another: thousands at the start.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import kopf
+
+from shardwise.cluster.client import PAGE
+
+IDLE_SECONDS: Final = 0.1
+"""How long the task of an object waits for its next event."""
+
+
+class Forgetful(kopf.DiffBaseStorage):
+    """Remembers of no object what it was like."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[kopf.FieldSpec] | None = None) -> kopf.BodyEssence:
+        """Find nothing worth remembering."""
+        del body, extra_fields
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> None:
+        """Remember nothing."""
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Store nothing on any object."""
+
+
+class Aimless(kopf.ProgressStorage):
+    """Remembers of no handler how far it came: plain events have nothing to come back to."""
+
+    def fetch(self, *, key: Any, body: kopf.Body) -> None:  # noqa: ANN401 - kopf's own type is not public
+        """Remember nothing."""
+
+    def store(self, *, key: Any, record: Any, body: kopf.Body, patch: kopf.Patch) -> None:  # noqa: ANN401 - as above
+        """Store nothing on any object."""
+
+    def purge(self, *, key: Any, body: kopf.Body, patch: kopf.Patch) -> None:  # noqa: ANN401 - as above
+        """Have nothing to take away."""
+
+    def touch(self, *, body: kopf.Body, patch: kopf.Patch, value: str | None) -> None:
+        """Touch no object."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        """Have nothing to clear."""
+        return essence
+
+
+def frugal_settings(selectors: Mapping[str, str]) -> kopf.OperatorSettings:
+    """Leave kopf the watches alone: Events are our own, and nothing is stored on any object.
+
+    ``selectors`` are label selectors of the plurals of which not all objects are ours.
+    """
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.persistence.diffbase_storage = Forgetful()
+    settings.persistence.progress_storage = Aimless()
+    settings.queueing.idle_timeout = IDLE_SECONDS
+    settings.watching.chunk_size = PAGE
+    for plural, selector in selectors.items():
+        settings.watching.label_selectors[plural] = selector
+    return settings

@@ -1,0 +1,56 @@
+"""kopf's settings: nothing is kept of any object, nothing is written to any, and only what may be ours is asked for."""
+
+import kopf
+import pytest
+
+from shardwise.controller.frugal import IDLE_SECONDS, Aimless, Forgetful, frugal_settings
+
+NODE = kopf.Body(
+    {
+        "metadata": {"name": "h100-1", "labels": {"nvidia.com/gpu.count": "8"}, "annotations": {"a": "b"}},
+        "spec": {"podCIDR": "10.0.0.0/24"},
+        "status": {"images": [{"names": ["engine:1"]}]},
+    }
+)
+SELECTORS = {"services": "app.kubernetes.io/managed-by=shardwise"}
+
+
+def test_of_an_object_nothing_is_kept() -> None:
+    """All of it, but its status, would be copied with every event."""
+    assert Forgetful().build(body=NODE) == {}
+    assert Forgetful().build(body=NODE, extra_fields=["status"]) == {}
+    assert Forgetful().fetch(body=NODE) is None
+
+
+def test_of_a_handler_nothing_is_kept() -> None:
+    essence = kopf.BodyEssence(spec={"a": 1})
+    assert Aimless().fetch(key="pod", body=NODE) is None
+    assert Aimless().clear(essence=essence) is essence
+
+
+def test_nothing_is_written_to_an_object() -> None:
+    """GitOps tools would see any annotation as a difference."""
+    patch = kopf.Patch()
+    Forgetful().store(body=NODE, patch=patch, essence=kopf.BodyEssence(spec={"a": 1}))
+    Aimless().store(key="pod", record={}, body=NODE, patch=patch)
+    Aimless().touch(body=NODE, patch=patch, value="now")
+    Aimless().purge(key="pod", body=NODE, patch=patch)
+    assert not patch
+
+
+def test_the_settings_are_those_of_a_watcher() -> None:
+    """No Events of kopf's, lists by pages, and no task for each of thousands of objects a while longer than needed."""
+    settings = frugal_settings(SELECTORS)
+    assert settings.posting.enabled is False
+    assert isinstance(settings.persistence.diffbase_storage, Forgetful)
+    assert isinstance(settings.persistence.progress_storage, Aimless)
+    assert settings.watching.chunk_size == 500
+    assert settings.queueing.idle_timeout == IDLE_SECONDS
+    assert settings.queueing.worker_limit is None  # a limit deadlocks, or crawls: kopf's tasks wait for one another
+
+
+@pytest.mark.parametrize(("plural", "selectors"), [("services", [SELECTORS["services"]]), ("pods", [])])
+def test_only_what_may_be_ours_is_watched(plural: str, selectors: list[str]) -> None:
+    """A cluster has thousands of Services; of pods everybody's count, as they hold GPUs."""
+    resource = kopf.Resource(group="", version="v1", plural=plural, namespaced=True)
+    assert list(frugal_settings(SELECTORS).watching.label_selectors.collect(resource)) == selectors
