@@ -111,6 +111,7 @@ class ControlPlane(Reached):
             f"--root-ca-file={self.keys.authority}",
             "--node-monitor-period=2s",
             "--node-monitor-grace-period=20s",
+            "--node-eviction-rate=10",
             "--leader-elect=false",
             f"--secure-port={self.port('controller-manager')}",
             f"--cert-dir={self.folder / 'generated'}",

@@ -91,15 +91,18 @@ def test_nodes_that_die_keep_nobody_from_going_on(running: Running, nodes: list[
     assert set(hit) <= set(nodes)
     survivor = running.pod_names("both")[1]
     dead = Dead(running, hit)
+    keep(running, "pair-0-0-1", kept=True)  # what is going already takes none
     dead.die()
     try:
         groups_begin_again_elsewhere(running, hit)
         assert survivor in running.pod_names("both")
         nobody_waits_for_the_dead(running)
-    except BaseException:
         dead.come_back()
-        raise
-    gpus_are_held_until_the_pods_are_gone(running, dead)
+        gpus_are_held_until_the_pods_are_gone(running, hit[0])
+    finally:
+        if lingering(running, "pair"):
+            keep(running, "pair-0-0-1", kept=False)
+        dead.come_back()
 
 
 def groups_begin_again_elsewhere(running: Running, dead: list[str]) -> None:
@@ -127,19 +130,14 @@ def nobody_waits_for_the_dead(running: Running) -> None:
     assert lingering(running, "one") == ["one-0-0-0"]
 
 
-def gpus_are_held_until_the_pods_are_gone(running: Running, dead: Dead) -> None:
-    """Eight nodes: four in use, three that come back, one of them with a pod that does not go."""
-    held = dead.names[0]
-    keep(running, "pair-0-0-1", kept=True)
-    try:
-        dead.come_back()
-        running.until(lambda: not lingering(running, "both") and not lingering(running, "one"), "the others gone")
-        assert lingering(running, "pair") == ["pair-0-0-1"]
-        running.apply(in_pool(POOL, "more", 2, replicas=4))
-        running.until(lambda: running.status("more").get("readyReplicas") == 3, "three of four")
-        assert running.condition("more", "Reconciling")["reason"] == "CapacityShort"
-        assert held not in nodes_of(running, "more")
-    finally:
-        keep(running, "pair-0-0-1", kept=False)
+def gpus_are_held_until_the_pods_are_gone(running: Running, held: str) -> None:
+    """Eight nodes: four in use, three that came back, one of them with a pod that does not go."""
+    running.until(lambda: not lingering(running, "both") and not lingering(running, "one"), "the others gone")
+    assert lingering(running, "pair") == ["pair-0-0-1"]
+    running.apply(in_pool(POOL, "more", 2, replicas=4))
+    running.until(lambda: running.status("more").get("readyReplicas") == 3, "three of four")
+    assert running.condition("more", "Reconciling")["reason"] == "CapacityShort"
+    assert held not in nodes_of(running, "more")
+    keep(running, "pair-0-0-1", kept=False)
     running.ready("more")
     assert held in nodes_of(running, "more")

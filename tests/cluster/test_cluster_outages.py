@@ -64,29 +64,6 @@ def nothing_doubled(running: Running, history: History, nodes: list[str]) -> Non
     assert len(running.pods("late")) == 1
 
 
-def test_what_happened_beyond_the_history_is_seen(
-    running: Running, own_plane: ControlPlane, history: History, nodes: list[str]
-) -> None:
-    """The operator stands still while an object comes, another goes, and etcd forgets: its watches are too old."""
-    running.apply(in_pool(POOL, "gone", 1))
-    running.ready("gone")
-    before = uids(running, *NAMES)
-    own_plane.processes.signal(running.process, signal.SIGSTOP)
-    try:
-        running.apply(in_pool(POOL, "late", 1))
-        running.plane.kubectl("delete", "shardedmodel", "gone", "-n", MODELS, "--wait")
-        own_plane.processes.stop("kube-apiserver")
-        own_plane.forget()
-        own_plane.start_api_server()
-    finally:
-        own_plane.processes.signal(running.process, signal.SIGCONT)
-    running.count_anew()
-    running.ready("late")
-    assert uids(running, *NAMES) == before
-    assert running.alive()
-    nothing_doubled(running, history, nodes)
-
-
 def test_an_etcd_that_stands_still_delays_and_doubles_nothing(
     running: Running, own_plane: ControlPlane, history: History, nodes: list[str]
 ) -> None:
@@ -135,4 +112,27 @@ def test_answers_that_are_lost_double_nothing(
     running.start()
     running.ready("late")
     assert uids(running, *NAMES) == before
+    nothing_doubled(running, history, nodes)
+
+
+def test_what_happened_beyond_the_history_is_seen(
+    running: Running, own_plane: ControlPlane, history: History, nodes: list[str]
+) -> None:
+    """The operator stands still while an object comes, another goes, and etcd forgets: its watches are too old."""
+    running.apply(in_pool(POOL, "gone", 1))
+    running.ready("gone")
+    before = uids(running, *NAMES)
+    own_plane.processes.signal(running.process, signal.SIGSTOP)
+    try:
+        running.apply(in_pool(POOL, "late", 1))
+        running.plane.kubectl("delete", "shardedmodel", "gone", "-n", MODELS, "--wait")
+        own_plane.processes.stop("kube-apiserver")
+        own_plane.forget()
+        own_plane.start_api_server()
+    finally:
+        own_plane.processes.signal(running.process, signal.SIGCONT)
+    running.count_anew()
+    running.ready("late")
+    assert uids(running, *NAMES) == before
+    assert running.alive()
     nothing_doubled(running, history, nodes)
