@@ -118,6 +118,7 @@ class ControlPlane(Reached):
             f"--root-ca-file={self.keys.authority}",
             "--node-monitor-period=2s",
             "--node-monitor-grace-period=20s",
+            "--node-eviction-rate=10",
             "--leader-elect=false",
             f"--kube-api-qps={_CALLS_A_SECOND}",
             f"--kube-api-burst={_CALLS_A_SECOND}",

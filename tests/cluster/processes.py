@@ -56,6 +56,10 @@ class Processes:
             process.wait(LIMIT)
             raise
 
+    def signal(self, name: str, how: signal.Signals) -> None:
+        """Send a signal to a process that goes on, such as to stand still for a while."""
+        self._running[name].send_signal(how)
+
     def stop_all(self) -> None:
         """End every process, those that were started last first."""
         for name in reversed(tuple(self._running)):

@@ -91,6 +91,32 @@ def test_uninstalling_leaves_nothing_but_the_models_and_their_kind(installed: In
     plane.kubectl("delete", "namespace", "second")
 
 
+def test_the_lease_goes_with_the_release_also_while_its_operator_runs(installed: Installed) -> None:
+    """It comes with the chart, empty: the operator takes it, an upgrade leaves it with who holds it."""
+    plane, helm = installed.plane, installed.plane.helm
+    release, lease = ("third", str(CHART), "-n", "third"), "third-shardwise"
+    helm("install", *release, "--create-namespace", "--wait", "--timeout=60s")
+    token = plane.kubectl("create", "token", lease, "-n", "third").strip()
+    operator = Running(
+        plane, plane.kubeconfig_for("third", {"token": token}), ("--leader-elect", "--lease", f"third/{lease}"), "third"
+    )
+    operator.start()
+    try:
+        leader = operator.until(lambda: holder(plane, lease, "third"), "a leader")
+        helm("upgrade", *release, "--set", "workers=2", "--wait", "--timeout=60s")
+        assert holder(plane, lease, "third") == leader
+        helm("uninstall", "third", "-n", "third", "--wait", "--timeout=60s")
+        operator.until(lambda: "cannot be held" in operator.log.read_text(), "a renewal after the end")
+    finally:
+        operator.stop()
+    assert plane.kubectl("get", "leases", "-n", "third", "-o", "name") == ""
+    plane.kubectl("delete", "namespace", "third")
+
+
+def holder(plane: Reached, lease: str, namespace: str) -> str:
+    return plane.kubectl("get", "lease", lease, "-n", namespace, "-o", "jsonpath={.spec.holderIdentity}")
+
+
 def test_the_crd_can_be_applied_either_way(installed: Installed) -> None:
     """As people do, from the file, and as GitOps tools do, server-side; each finds nothing to do the second time."""
     plane, folder = installed.plane, ("-f", str(ROOT / "crds"))

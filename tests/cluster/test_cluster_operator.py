@@ -142,22 +142,6 @@ def test_a_strange_object_of_an_older_crd_is_told_and_others_are_served(running:
     running.ready("sane")
 
 
-def test_an_api_server_that_restarts_is_found_again(running: Running, own_plane: ControlPlane) -> None:
-    """Watches end, lists begin anew, and what happened meanwhile is seen.
-
-    A server that has not read its roles yet forbids everybody everything: those calls do not count.
-    """
-    running.apply(a_model("before"))
-    running.ready("before")
-    assert running.forbidden() == []
-    own_plane.processes.stop("kube-apiserver")
-    own_plane.start_api_server()
-    running.count_anew()
-    running.apply(a_model("between"))
-    running.ready("between")
-    assert running.alive()
-
-
 def test_a_token_that_is_rotated_is_read_again(running: Running, installed: Installed) -> None:
     """The old one is refused from then on; nothing is restarted."""
     running.apply(a_model("old"))

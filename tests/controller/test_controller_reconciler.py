@@ -128,9 +128,8 @@ async def test_what_is_alike_is_made_side_by_side_and_pods_after_all_services(sc
     scene.cluster.apply.side_effect = slow
     await scene.reconcile()
     assert [one for one in together if one] == [
-        ["Service llama"],
         ["PodDisruptionBudget llama"],
-        ["Service llama-0-0", "Service llama-1-0", "Service llama-2-0"],
+        ["Service llama", "Service llama-0-0", "Service llama-1-0", "Service llama-2-0"],
         ["Pod llama-0-0-0", "Pod llama-1-0-0", "Pod llama-2-0-0"],
     ]
 

@@ -23,7 +23,7 @@ def test_all_services_of_the_groups_that_begin_come_before_any_pod() -> None:
     """What is alike follows one another, in order of replicas: it may be made side by side."""
     world = World(wants(a_demand(LLAMA_8B, replicas=3, budget=3, pins=Pins(1, 1, None))))
     kinds = [action.manifest["kind"] for action in world.step().actions if not isinstance(action, Emit)]
-    assert kinds == ["Service", "PodDisruptionBudget", "Service", "Service", "Service", "Pod", "Pod", "Pod"]
+    assert kinds == ["PodDisruptionBudget", "Service", "Service", "Service", "Service", "Pod", "Pod", "Pod"]
 
 
 def test_the_plan_is_written_down_before_anything_is_made() -> None:

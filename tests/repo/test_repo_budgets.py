@@ -14,7 +14,7 @@ MEDIAN = 7
 """Lines of a function without its docstring: none longer, nine in ten no longer, half of them no longer."""
 
 LONGEST_FILE = 500
-CONTROLLER = 710
+CONTROLLER = 720
 """Code lines of the controller: what was seen, who waits, who is woken, the wiring, and what kopf is spared."""
 
 TESTS_PER_CODE = 1.5

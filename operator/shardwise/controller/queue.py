@@ -41,6 +41,10 @@ class Queue(Generic[K]):
         self._cancel_timer(key)
         self._timers[key] = asyncio.get_running_loop().call_later(seconds, self.add, key)
 
+    def is_due(self, key: K) -> bool:
+        """Tell whether work on a key is still to begin: what was asked for has not been looked at."""
+        return key in self._waiting or key in self._again
+
     def close(self) -> None:
         """Let go of the timers."""
         for key in list(self._timers):

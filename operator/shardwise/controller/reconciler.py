@@ -45,7 +45,7 @@ class Reconciler:
     """Brings one object at a time closer to what is wanted. ``facts`` may block: it is called in a thread.
 
     ``when_turns_change`` is called with an object that begins to wait or no longer does: those behind it have another
-    turn.
+    turn. ``is_due`` tells whether an object is still to be looked at.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Reconciler:
         self._waiting = waiting or Waiting(store.models, store.priorities)
         self._events = EventBudget()
         self.when_turns_change: Callable[[Key], None] = lambda _: None
+        self.is_due: Callable[[Key], bool] = lambda _: False
         self._known: dict[tuple[Key, str], ModelFacts] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -75,6 +76,9 @@ class Reconciler:
         if model is None or read is None:
             self._forget(key)
             return None
+        if any(map(self.is_due, self._waiting.ahead(key))):
+            # What has become free is theirs first: they were being worked on when it did.
+            return LOOK_AGAIN_SECONDS
         decision = self._decide(key, read)
         try:
             await self._write_status(key, model, decision)

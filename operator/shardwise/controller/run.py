@@ -66,6 +66,7 @@ async def run(options: Options, stop: asyncio.Event | None = None, ready: asynci
     queue: Queue[Key] = Queue(reconciler.reconcile)
     watches = Watches(store, queue, waiting)
     reconciler.when_turns_change = watches.wake_behind
+    reconciler.is_due = queue.is_due
     work = partial(_acting, options, cluster, store, watches, queue)
     try:
         await relist(cluster, store, watches, queue)

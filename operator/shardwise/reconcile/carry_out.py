@@ -26,7 +26,7 @@ Attempt = tuple[int, int]
 """Replica and attempt."""
 
 _FAILED = (State.BACKOFF, State.HELD)
-_GIVEN_UP = (State.HELD, State.WAITING)
+_SERVES = (State.READY, State.UNREADY)
 
 
 def actions_of(
@@ -35,9 +35,9 @@ def actions_of(
     """Give all that has to be done, in order."""
     made = {} if plan is None else dict(_made(wanted, plan, roster, observed, ground))
     yield from _removals(wanted, roster, made, observed)
+    yield from _budget(wanted, plan, roster, observed)
     if plan is not None:
         yield from _missing(serving(wanted), observed.services)
-        yield from _budget(wanted, roster, observed)
         beginning = (view for view in roster.groups if view.record.replica in made and view.record.state not in _FAILED)
         launches = (action for view in beginning for action in _launch(view, made[view.record.replica], observed))
         yield from sorted(_once(launches), key=_rank)
@@ -113,14 +113,31 @@ def _missing(manifest: Manifest, present: Mapping[str, str]) -> Iterator[Apply]:
         yield Apply(manifest)
 
 
-def _budget(wanted: Wanted, roster: Roster, observed: Observed) -> Iterator[Action]:
-    """Keep the disruption budget, but not where a replica may not come back by itself: drains would wait for ever."""
-    recovers = roster.refusal is None and all(record.state not in _GIVEN_UP for record in roster.records)
-    budget = disruption_budget(wanted.launch)
-    if has_budget(wanted) and recovers:
+def _budget(wanted: Wanted, plan: Plan | None, roster: Roster, observed: Observed) -> Iterator[Action]:
+    """Keep the disruption budget. It is changed, never deleted, while there are replicas to keep.
+
+    An eviction whose budget is deleted under it is answered with 404, which `kubectl drain` takes for a pod that is
+    gone: it would leave the pod on the node, and call the node drained.
+    """
+    budget = disruption_budget(wanted.launch, _to_keep(wanted, roster))
+    there = budget["metadata"]["name"] in observed.budgets
+    if has_budget(wanted) and (there or plan is not None):
         yield from _missing(budget, observed.budgets)
-    elif budget["metadata"]["name"] in observed.budgets:
+    elif there:
         yield Delete(budget["kind"], budget["metadata"]["name"], api_version=budget["apiVersion"])
+
+
+def _to_keep(wanted: Wanted, roster: Roster) -> int:
+    """Count the pods of as many replicas as are asked for, those that serve first.
+
+    One that may not come back by itself, held or without a place, does not count, or drains would wait for it for ever;
+    but what of a held group is left to be looked at counts for the cluster, as long as it is ready.
+    """
+    held = [view for view in roster.groups if view.record.state is State.HELD]
+    coming = [view.record for view in roster.groups if view.record.nodes and view.record.state is not State.HELD]
+    coming.sort(key=lambda record: record.state not in _SERVES)
+    pods = sum(len(record.nodes) for record in coming[: wanted.demand.replicas])
+    return pods + sum(pod.ready and not pod.deleting for view in held for pod in view.pods)
 
 
 def _once(launches: Iterable[Apply | MakeKeys]) -> Iterable[Apply | MakeKeys]:

@@ -9,6 +9,7 @@ from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.carry_out import actions_of
 from shardwise.reconcile.fabric import lacking_compute_domains
 from shardwise.reconcile.ground import Ground
+from shardwise.reconcile.inherited import inherited
 from shardwise.reconcile.left_alone import invalid_status, paused_status
 from shardwise.reconcile.life import Cause, Terms, advance, decided, until_next
 from shardwise.reconcile.look import look
@@ -75,6 +76,7 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Decision:
 
 def course(wanted: Wanted, observed: Observed, now: float) -> Course:
     """Work out what becomes of an object's plan and groups, whatever is done about it. ``now`` is as of ``decide``."""
+    observed = replace(observed, status=inherited(wanted, observed.status))
     terms = Terms(wanted.restart, now)
     shuns = read_shunned(observed.status, now)
     plan = _plan(wanted, observed, _ground(observed, shuns, now))

@@ -120,6 +120,11 @@ def _entered(state: State) -> Step:
     return enter
 
 
+def _begin_there(view: GroupView, terms: Terms) -> Record:
+    """Begin in a place just found; why the one before was left is told with it."""
+    return replace(view.record, state=State.PENDING, since=terms.now)
+
+
 def _serve(view: GroupView, terms: Terms) -> Record:
     served = view.record.served or terms.now
     return replace(view.record, state=State.READY, since=terms.now, served=served, message="")
@@ -188,7 +193,7 @@ SEEN: Final[Mapping[Cause, Callable[[GroupView, Terms], bool]]] = {
 
 LIFE: Final[Mapping[State, Mapping[Cause, Step]]] = {
     State.WAITING: {
-        Cause.PLACED: _entered(State.PENDING),
+        Cause.PLACED: _begin_there,
     },
     State.PENDING: {
         Cause.DISRUPTED: _disrupt,

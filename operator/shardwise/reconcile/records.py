@@ -56,15 +56,16 @@ def read_records(status: Mapping[str, Any]) -> dict[int, Record]:
     found = {}
     for group in status.get("groups") or ():
         try:
-            record = _read(group)
+            record = _read(group, status.get("plan") or {})
         except (AttributeError, KeyError, TypeError, ValueError):
             continue
         found[record.replica] = record
     return found
 
 
-def _read(group: Mapping[str, Any]) -> Record:
+def _read(group: Mapping[str, Any], plan: Mapping[str, Any]) -> Record:
     state = State(group["state"])
+    nodes = tuple(str(node) for node in group.get("nodes", ()))
     return Record(
         replica=int(group["replica"]),
         attempt=int(group["attempt"]),
@@ -73,11 +74,16 @@ def _read(group: Mapping[str, Any]) -> Record:
         failures=int(group.get("failures", 0)),
         served=parse_time(group.get("served", "")),
         retry_at=parse_time(group.get("retryAt", "")),
-        nodes=tuple(str(node) for node in group.get("nodes", ())),
-        gpus=int(group.get("gpusPerPod", 0)),
+        nodes=nodes,
+        gpus=int(group.get("gpusPerPod") or (_equal_share(plan, nodes) if nodes else 0)),
         content=str(group.get("content", "")),
         message="" if state in WORDLESS else str(group.get("message", "")),
     )
+
+
+def _equal_share(plan: Mapping[str, Any], nodes: tuple[str, ...]) -> int:
+    """Work out the GPUs of a pod whose group does not say: the version before this one left it to the plan."""
+    return int(plan.get("worldSize", 0)) // len(nodes)
 
 
 def write_record(record: Record) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from shardwise.domain.standing import GroupStanding, PodStanding, QueueStanding,
 from shardwise.planner import plan
 from shardwise.reconcile.decide import Course, course
 from shardwise.reconcile.ground import Ground
+from shardwise.reconcile.inherited import inherited
 from shardwise.reconcile.observed import Observed, PodSeen
 from shardwise.reconcile.plans import recorded, with_group
 from shardwise.reconcile.records import Record, format_time, read_records
@@ -20,7 +21,7 @@ from shardwise.reconcile.turns import Turn
 
 def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
     """Say where an object stands. ``now`` is seconds since the epoch, as of ``decide``."""
-    status = observed.status
+    status = inherited(wanted, observed.status)
     records = read_records(status)
     way = course(wanted, observed, now)
     planned = _planned(status, records, way.ground)

@@ -63,7 +63,8 @@ def bundle(wanted: Wanted, plan: Plan) -> tuple[Manifest, ...]:
     """Make everything for an object, at the first attempt; what groups share once; the Secret of keys without keys."""
     groups = [group(wanted, plan, placed.replica, 0) for placed in plan.groups]
     secrets = [one.keys for one in groups if one.keys is not None][:1]
-    budgets = [disruption_budget(wanted.launch)] if has_budget(wanted) else []
+    count = sum(len(placed.pods) for placed in plan.groups)
+    budgets = [disruption_budget(wanted.launch, count)] if has_budget(wanted) else []
     made = [serving(wanted), *budgets, *secrets, *(manifest for one in groups for manifest in one.manifests)]
     return tuple({(one["kind"], one["metadata"]["name"]): one for one in made}.values())
 
