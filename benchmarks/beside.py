@@ -29,6 +29,9 @@ SIZE: Final = 2
 
 _GPUS: Final = "8"
 _LIMIT: Final = 240.0
+_MISSED: Final = 10.0
+"""Seconds after which a group of which all pods are ready, but not all anew, is not made again any more."""
+
 _TICK: Final = 0.05
 _AT_ONCE: Final = 16
 
@@ -57,15 +60,23 @@ class Contender:
 
 @dataclass(frozen=True)
 class Turn:
-    """Seconds of one turn: from the first object applied to the last pod made, and from each loss to the new group."""
+    """Seconds of one turn: from the first object applied to the last pod made, and from each loss to the new group.
+
+    ``None`` is a loss after which the group was not made again: its other pod went on as if nothing had been.
+    """
 
     made: float
-    again: tuple[float, ...]
+    again: tuple[float | None, ...]
 
     @property
     def healing(self) -> float:
-        """The median of the losses."""
-        return statistics.median(self.again)
+        """The median of the losses after which the group was made again."""
+        return statistics.median(one for one in self.again if one is not None)
+
+    @property
+    def missed(self) -> int:
+        """How many losses nothing came of but the one pod."""
+        return self.again.count(None)
 
 
 @dataclass
@@ -146,17 +157,22 @@ async def _apply(api: Api, contender: Contender, pods: _Pods, objects: int, repl
     return made
 
 
-async def _lose(api: Api, pods: _Pods, group: Group) -> float:
-    """Delete a group's second pod; give the seconds until the whole group was made again."""
+async def _lose(api: Api, pods: _Pods, group: Group) -> float | None:
+    """Delete a group's second pod; give the seconds until the whole group was made again, ``None`` where it was not."""
     before = pods.of(group)
     lost = next(pod for pod in before.values() if pods.contender.is_worker(pod))
     begun = time.perf_counter()
     await api.delete("pods", lost["metadata"]["name"])
-    await _until(lambda: len(pods.of(group).keys() - before.keys()) == SIZE, f"{group} made again")
-    made = max(pods.made_at[uid] for uid in pods.of(group).keys() - before.keys())
+    made: float | None = None
+    try:
+        await _until(lambda: len(pods.of(group).keys() - before.keys()) == SIZE, f"{group} made again", _MISSED)
+        made = max(pods.made_at[uid] for uid in pods.of(group).keys() - before.keys()) - begun
+    except TimeoutError:
+        if not pods.serve(group):
+            raise
     await _until(lambda: pods.serve(group), f"{group} ready again")
     await _settled(api, pods.contender, 0)
-    return made - begun
+    return made
 
 
 async def _settled(api: Api, contender: Contender, replicas: int) -> None:
@@ -179,8 +195,8 @@ async def _delete(api: Api, contender: Contender, pods: _Pods) -> None:
     await _until(lambda: not pods.present, f"no pods of {contender.name}")
 
 
-async def _until(so: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _LIMIT
+async def _until(so: Callable[[], bool], what: str, limit: float = _LIMIT) -> None:
+    deadline = time.monotonic() + limit
     while not so():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited in vain for: {what}")

@@ -91,7 +91,7 @@ def beside(groups: int, losses: int, rounds: int) -> Iterator[str]:
         fleet_ready(plane, nodes(2 * groups + groups // 5 + 1))
         for objects, replicas in ((groups, 1), (1, groups), (1, 1)):
             compared = _compared(_rounds(plane, objects, replicas, losses, rounds))
-            yield f"Objects: {objects}, of {replicas} groups of two pods each:\n\n{compared}"
+            yield f"Objects: {objects}, groups of each: {replicas}\n\n{compared}"
 
 
 def _rounds(plane: ControlPlane, objects: int, replicas: int, losses: int, rounds: int) -> dict[str, list[Turn]]:
@@ -116,10 +116,14 @@ def _one_turn(plane: ControlPlane, contender: Contender, objects: int, replicas:
 def _compared(found: Mapping[str, Sequence[Turn]]) -> str:
     made = {name: [one.made for one in turns] for name, turns in found.items()}
     healed = {name: [one.healing for one in turns] for name, turns in found.items()}
-    rows = [[name, _spread(made[name]), _spread(healed[name])] for name in found]
+    rows = [[name, _spread(made[name]), _spread(healed[name]), _missed(turns)] for name, turns in found.items()]
     ours, theirs = (one.name for one in CONTENDERS)
-    rows.append(["ratio", *(_ratios(times[ours], times[theirs]) for times in (made, healed))])
-    return table(["", "applied → all pods made", "a pod lost → its group made again"], rows)
+    rows.append(["ratio", *(_ratios(times[ours], times[theirs]) for times in (made, healed)), ""])
+    return table(["", "applied → all pods made", "a pod lost → its group made again", "not made again"], rows)
+
+
+def _missed(turns: Sequence[Turn]) -> str:
+    return f"{sum(one.missed for one in turns)} of {sum(len(one.again) for one in turns)}"
 
 
 def _spread(times: Sequence[float]) -> str:

@@ -119,4 +119,10 @@ def test_ratios_are_those_of_the_same_round() -> None:
         "LeaderWorkerSet": [Turn(4.0, (0.2,)), Turn(4.0, (0.4,))],
     }
     last = cluster._compared(found).splitlines()[-1]
-    assert last == "| ratio | 0.62 (0.50 – 0.75) | 0.38 (0.25 – 0.50) |"
+    assert last == "| ratio | 0.62 (0.50 – 0.75) | 0.38 (0.25 – 0.50) |  |"
+
+
+def test_a_group_that_was_not_made_again_counts_for_itself() -> None:
+    """It says nothing of how long making one again takes."""
+    one = Turn(2.0, (0.1, None, 0.3))
+    assert (one.healing, one.missed, cluster._missed([one, Turn(2.0, (0.1,))])) == (0.2, 1, "1 of 4")
