@@ -44,6 +44,12 @@ class Ground:
         known = {node.name: node.exclusion for node in self.fleet.nodes}
         return tuple((name, known[name]) for name in dict.fromkeys(nodes) if name in known)
 
+    def closed(self, demand: Demand, nodes: Collection[str]) -> frozenset[str]:
+        """Name those of some nodes that a demand may not use now: tainted, cordoned, unhealthy, gone."""
+        chosen = tuple(node for node in self.fleet.nodes if node.name in nodes)
+        pools = eligible(demand, replace(self.fleet, nodes=chosen)).pools
+        return frozenset(nodes) - {node.name for pool in pools for node in pool.nodes}
+
     def suits(self, demand: Demand, nodes: Collection[str]) -> bool:
         """Tell whether nodes are such as a demand asks for, whatever their health: that may be better again."""
         chosen = [replace(node, exclusion=None, taints=()) for node in self.fleet.nodes if node.name in nodes]
