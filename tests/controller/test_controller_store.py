@@ -21,8 +21,9 @@ from tests.controller.support import (
     owned,
 )
 
-from shardwise.controller.store import Key, Shelf, is_relevant, key_of, owner_of, planned_gpus, slim, version_of
+from shardwise.controller.store import Key, Shelf, is_relevant, key_of, owner_of, slim, version_of
 from shardwise.inventory import ledger
+from shardwise.reconcile import planned_gpus
 
 OBJECT: Json = {"metadata": {"name": "a", "namespace": "n"}}
 NAME: Key = ("n", "a")

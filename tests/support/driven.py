@@ -306,7 +306,7 @@ class Driven:
         held: Counter[str] = Counter()
         for model in shared(self.sandbox, MODELS):
             planned: Counter[str] = Counter()
-            for group in holdings(model.get("status") or {})["groups"]:
+            for group in (holdings(model.get("status") or {}) or {}).get("groups", ()):
                 for pod in group["pods"]:
                     planned[pod["node"]] += pod["gpus"]
             live: Counter[str] = Counter()

@@ -9,10 +9,10 @@ from typing import Any, Final
 from shardwise.api.base import KIND
 from shardwise.cli.documents import Document, WrongInput, read_documents, shown
 from shardwise.cluster.resources import PRIORITY_CLASS
-from shardwise.controller.store import STRANGERS, Key, owner_of, planned_gpus
+from shardwise.controller.store import STRANGERS, Key, owner_of
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import Ledger, holding
-from shardwise.reconcile import PodSeen, holdings, see_pod
+from shardwise.reconcile import PodSeen, holdings, planned_gpus, see_pod
 
 _EXAMPLE: Final = "`kubectl get nodes,pods -A -o yaml` gives one"
 

@@ -76,7 +76,7 @@ class Reconciler:
         if model is None or read is None:
             self._forget(key)
             return None
-        if any(map(self.is_due, self._waiting.ahead(key))):
+        if waits(model) and any(map(self.is_due, self._waiting.turn(key).names)):
             # What has become free is theirs first: they were being worked on when it did.
             return LOOK_AGAIN_SECONDS
         decision = self._decide(key, read)
@@ -118,12 +118,8 @@ class Reconciler:
         self._waiting.demands[key] = read.demand
         observed = replace(self._store.observe(key), turn=self._waiting.turn(key))
         decision = decide(read, observed, self._now())
-        self._hold(key, decision)
+        self._store.hold(key, holdings(decision.status))
         return decision
-
-    def _hold(self, key: Key, decision: Decision) -> None:
-        held = holdings(decision.status)
-        self._store.hold(key, held if held["groups"] else None)
 
     async def _facts_of(self, key: Key, obj: ShardedModel) -> ModelFacts:
         """Look the model up once for as long as the object says the same of it."""

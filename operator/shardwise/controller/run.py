@@ -131,9 +131,8 @@ async def relist(cluster: Cluster, store: Store, watches: Watches, queue: Queue[
     for gone in store.models.sweep(models, int(models_at or 0)):
         watches.model(gone, deleted=True)
     for key, model in store.models.objects.items():
-        held = holdings(model.get("status") or {})
-        if held["groups"] and key not in store.plans:
-            store.hold(key, held)
+        if key not in store.plans:
+            store.hold(key, holdings(model.get("status") or {}))
     for key in watches.waiting.in_turn(list(store.models.objects)):
         queue.add(key)
 

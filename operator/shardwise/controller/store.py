@@ -5,7 +5,6 @@ sweeps what is gone.
 """
 
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,7 +12,7 @@ from typing import Any, Final
 from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import Ledger, gpu_request, holding, is_finished
-from shardwise.reconcile import Observed, PodSeen, see_companions, see_pod
+from shardwise.reconcile import Observed, PodSeen, planned_gpus, see_companions, see_pod
 from shardwise.render.manifest import MANAGED_BY, MODEL, OPERATOR, REVISION
 from shardwise.render.names import label_value
 
@@ -121,7 +120,7 @@ class Store:
         had = self._plans.pop(key, None) is not None
         if plan is not None:
             self._plans[key] = plan
-        self._ledger.plan(key, planned_gpus(plan or {}))
+        self._ledger.plan(key, planned_gpus(plan))
         return had
 
     def observe(self, key: Key) -> Observed:
@@ -197,15 +196,6 @@ def owner_of(obj: Json) -> Key | None:
     if name is None or label_value(name) != labels[MODEL]:
         return None
     return metadata.get("namespace", ""), name
-
-
-def planned_gpus(document: Json) -> Counter[str]:
-    """Count the GPUs a plan document gives to each node."""
-    gpus: Counter[str] = Counter()
-    for group in document.get("groups") or ():
-        for pod in group.get("pods") or ():
-            gpus[pod["node"]] += pod["gpus"]
-    return gpus
 
 
 def is_relevant(pod: Json) -> bool:

@@ -21,12 +21,6 @@ class Waiting:
         others = (self._waiter(one, model) for one, model in self._models.objects.items() if waits(model))
         return turn_of(self._waiter(key, self._models.objects[key] if me is None else me), others)
 
-    def ahead(self, key: Key) -> list[Key]:
-        """Name the objects that stand before one in the queue; none where it does not wait."""
-        if not waits(self._models.objects[key]):
-            return []
-        return [(namespace, name) for one in self.turn(key).ahead for namespace, _, name in [one.key.partition("/")]]
-
     def in_turn(self, keys: list[Key]) -> list[Key]:
         """Order objects by whose turn it is."""
         return sorted(keys, key=lambda key: self._waiter(key, self._models.objects[key]).order)

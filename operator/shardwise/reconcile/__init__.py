@@ -7,7 +7,7 @@ next decision sees the outcome and goes on from there.
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
 from shardwise.reconcile.decide import Invalid, decide, decide_invalid
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
-from shardwise.reconcile.records import holdings, parse_time
+from shardwise.reconcile.records import holdings, parse_time, planned_gpus
 from shardwise.reconcile.standing import standing_of
 from shardwise.reconcile.turns import Turn, Waiter, turn_of
 
@@ -27,6 +27,7 @@ __all__ = [
     "decide_invalid",
     "holdings",
     "parse_time",
+    "planned_gpus",
     "see_companions",
     "see_pod",
     "standing_of",

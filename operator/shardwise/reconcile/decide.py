@@ -136,7 +136,7 @@ def _blamed(before: Views, after: Views, shuns: Shuns, now: float) -> Shuns:
     for old, new in zip(before, after, strict=True):
         if new.record.failures > old.record.failures and old.failed is not None and old.failed.node:
             shuns = held_against(shuns, [old.failed.node], Why.FAILED, now)
-        if new.record.state is State.WAITING and old.record.state is State.STARTING:
+        if new.record.state is State.WAITING and old.record.state is State.STARTING and not old.shut_out:
             refused = [old.record.nodes[pod.index] for pod in old.refused]
             shuns = held_against(shuns, refused, Why.UNSCHEDULABLE, now)
     return shuns

@@ -43,6 +43,12 @@ class Ground:
         """Say of nodes why nobody may use them; those that are gone are left out. In the order given, each once."""
         return tuple((name, node.exclusion) for name, node in self._known(nodes))
 
+    def closed(self, demand: Demand, nodes: Collection[str]) -> frozenset[str]:
+        """Name those of some nodes that a demand may not use now: tainted, cordoned, unhealthy, gone."""
+        chosen = tuple(node for _, node in self._known(sorted(nodes)))
+        pools = eligible(demand, replace(self.fleet, nodes=chosen)).pools
+        return frozenset(nodes) - {node.name for pool in pools for node in pool.nodes}
+
     def suits(self, demand: Demand, nodes: Collection[str]) -> bool:
         """Tell whether nodes are such as a demand asks for, whatever their health: that may be better again."""
         chosen = [replace(node, exclusion=None, taints=()) for _, node in self._known(sorted(nodes))]

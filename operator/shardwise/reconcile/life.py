@@ -11,9 +11,10 @@ served begins again at once after its first. A disruption is nobody's fault: a p
 drained or stayed away. It is not counted, and the next attempt begins at once; one that never served waits out
 ``FIRST_WAIT`` seconds, so that whoever deletes pods as they come does not drive us in a circle.
 
-Pods the scheduler finds no place for are given up after ``UNSCHEDULABLE_AFTER`` seconds: their GPUs may serve others. A
-node that is not Ready is given ``NODE_GRACE`` seconds; Kubernetes' own eviction, by the tolerations of our pods, is
-usually faster.
+Pods the scheduler finds no place for are given up after ``UNSCHEDULABLE_AFTER`` seconds, or at once where their node
+may not be used any more, as after an eviction that was seen before its taint: their GPUs may serve others. A node that
+is not Ready is given ``NODE_GRACE`` seconds; Kubernetes' own eviction, by the tolerations of our pods, is usually
+faster.
 
 ``LIFE`` says for each state what may happen and what follows, most urgent first. What it does not list changes nothing.
 """
@@ -155,7 +156,7 @@ def _begin_in(view: GroupView, terms: Terms, record: Record, wait: float) -> Rec
 
 
 def _give_up(view: GroupView, terms: Terms) -> Record:
-    pod = view.refused[0]
+    pod = (*view.shut_out, *view.refused)[0]
     message = f"pod {pod.index} found no place on {view.record.nodes[pod.index]}: {pod.waiting}"
     return _without_place(_next_attempt(view, terms, message))
 
@@ -182,7 +183,9 @@ SEEN: Final[Mapping[Cause, Callable[[GroupView, Terms], bool]]] = {
         view.not_ready_node is not None and terms.now >= view.record.since + NODE_GRACE
     ),
     Cause.FAILED: lambda view, _: view.failed is not None,
-    Cause.UNSCHEDULABLE: lambda view, terms: 0 < view.refused_since <= terms.now - UNSCHEDULABLE_AFTER,
+    Cause.UNSCHEDULABLE: lambda view, terms: (
+        bool(view.shut_out) or 0 < view.refused_since <= terms.now - UNSCHEDULABLE_AFTER
+    ),
     Cause.WAITED: lambda view, terms: terms.now >= view.record.retry_at,
     Cause.ALLOWED: lambda view, terms: view.record.failures <= terms.policy.max_restarts,
     Cause.READY: lambda view, _: view.ready,

@@ -65,7 +65,9 @@ def _view(
 ) -> GroupView:
     present = tuple(sorted((pod for pod in pods if pod.attempt == record.attempt), key=lambda pod: pod.index))
     seen = {*record.nodes, *(pod.node for pod in present if pod.node)}
-    view = GroupView(record, present, nodes=ground.exclusions(sorted(seen)), linger=linger)
+    waits = any(pod.unschedulable and not pod.node for pod in present)
+    closed = ground.closed(wanted.demand, record.nodes) if waits else frozenset()
+    view = GroupView(record, present, nodes=ground.exclusions(sorted(seen)), linger=linger, closed=closed)
     if plan is None:
         return replace(view, stale=True)
     if not record.nodes:

@@ -1,5 +1,6 @@
 """What the status remembers from one decision to the next: each group, and the nodes to stay away from for a while."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -105,10 +106,22 @@ def write_record(record: Record) -> dict[str, Any]:
     return written | {name: value for name, value in optional.items() if value}
 
 
-def holdings(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what the groups of a status hold, as the document of a plan does: groups of pods with node and GPUs."""
+def holdings(status: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Give what the groups of a status hold, as the document of a plan does: groups of pods with node and GPUs.
+
+    ``None`` where they hold nothing.
+    """
     placed = [record for record in read_records(status).values() if record.nodes]
-    return {"groups": [{"replica": one.replica, "pods": _pods(one)} for one in placed]}
+    return {"groups": [{"replica": one.replica, "pods": _pods(one)} for one in placed]} if placed else None
+
+
+def planned_gpus(held: Mapping[str, Any] | None) -> Counter[str]:
+    """Count the GPUs such holdings have on each node."""
+    gpus: Counter[str] = Counter()
+    for group in (held or {}).get("groups") or ():
+        for pod in group.get("pods") or ():
+            gpus[pod["node"]] += pod["gpus"]
+    return gpus
 
 
 def _pods(record: Record) -> list[dict[str, Any]]:

@@ -48,6 +48,11 @@ class Turn:
         """Its own position, from 1."""
         return len(self.ahead) + 1
 
+    @property
+    def names(self) -> tuple[tuple[str, str], ...]:
+        """Namespace and name of those before it."""
+        return tuple((namespace, name) for one in self.ahead for namespace, _, name in [one.key.partition("/")])
+
 
 def turn_of(me: Waiter, others: Iterable[Waiter]) -> Turn:
     """Stand in the queue: those before ``me``, in order."""

@@ -30,7 +30,8 @@ class GroupView:
     """One group. ``pods`` are those of its present attempt, by index; ``linger`` the nodes of earlier ones' pods.
 
     ``stale``: its pods were made from other content, or for other nodes, than is wanted now. ``nodes`` says of its
-    nodes why they may not be used, and ``None`` of those that may; one that is not in it is gone.
+    nodes why they may not be used, and ``None`` of those that may; one that is not in it is gone. ``closed`` are those
+    that may not be used, while a pod waits to be bound to one.
     """
 
     record: Record
@@ -38,6 +39,7 @@ class GroupView:
     stale: bool = False
     nodes: tuple[tuple[str, Exclusion | None], ...] = ()
     linger: frozenset[str] = frozenset()
+    closed: frozenset[str] = frozenset()
 
     @property
     def complete(self) -> bool:
@@ -103,6 +105,16 @@ class GroupView:
         """The pods the scheduler has no place for."""
         return tuple(
             pod for pod in self.pods if pod.unschedulable and not pod.node and not self._waits_for_earlier(pod)
+        )
+
+    @property
+    def shut_out(self) -> tuple[PodSeen, ...]:
+        """The pods the scheduler has no place for, on nodes that may not be used any more: no use to wait for them."""
+        nodes = self.record.nodes
+        return tuple(
+            pod
+            for pod in self.pods
+            if pod.unschedulable and not pod.node and pod.index < len(nodes) and nodes[pod.index] in self.closed
         )
 
     def _waits_for_earlier(self, pod: PodSeen) -> bool:

@@ -1,0 +1,79 @@
+"""Pods that wait for a node which may not be used any more are not waited for: their group looks for another."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.reconcile.support import World, node_wanted, wants
+from tests.support.fleets import a_fleet, h100s
+from tests.support.models import LLAMA_8B, a_demand
+
+from shardwise.domain.fleet import Exclusion, Taint
+
+MAINTENANCE = Taint("maintenance", "now", "NoExecute")
+
+
+def starting() -> tuple[World, str]:
+    """Give a group whose pod has found no place just now, and the node it waits for."""
+    world = World(wants(a_demand(LLAMA_8B, budget=2)), a_fleet(h100s(2)))
+    world.settle()
+    assert world.states() == ["Starting 0"]
+    world.unscheduled("llama-0-0-0")
+    return world, node_wanted(world.pods["llama-0-0-0"])
+
+
+def change(world: World, node: str, **changes: Any) -> None:
+    """Change a node as the API server shows it."""
+    nodes = (replace(one, **changes) if one.name == node else one for one in world.fleet.nodes)
+    world.fleet = replace(world.fleet, nodes=tuple(nodes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"taints": (MAINTENANCE,)},
+        {"exclusion": Exclusion.CORDONED, "free": 0},
+        {"exclusion": Exclusion.NOT_READY, "free": 0},
+    ],
+    ids=["tainted", "cordoned", "not ready"],
+)
+def test_the_group_goes_elsewhere_at_once(changes: dict[str, Any]) -> None:
+    """An eviction may be seen before the taint that caused it; the node is left out by the taint, not by us."""
+    world, node = starting()
+    change(world, node, **changes)
+    world.settle()
+    (pod,) = world.pods.values()
+    assert node_wanted(pod) != node
+    assert world.status.get("shunnedNodes", []) == []
+    assert "NodeLeftOut" not in world.told()
+    world.run()
+    assert world.standing() == "Ready/AllReplicasReady"
+
+
+def test_a_node_that_may_be_used_is_waited_for() -> None:
+    world, node = starting()
+    world.settle()
+    assert node_wanted(world.pods["llama-0-0-0"]) == node
+    assert world.states() == ["Starting 0"]
+
+
+def test_a_pod_that_is_bound_stays() -> None:
+    """A taint that does not evict, and a cordon, leave what runs alone."""
+    world, node = starting()
+    world.bind("llama-0-0-0")
+    change(world, node, taints=(replace(MAINTENANCE, effect="NoSchedule"),))
+    world.settle()
+    assert list(world.pods) == ["llama-0-0-0"]
+
+
+def test_where_there_is_no_other_it_waits_without_a_place() -> None:
+    """The GPUs are given back, and the object says what is missing."""
+    world, node = starting()
+    world.fleet = a_fleet(h100s(1)) if node == "h100-00" else world.fleet
+    change(world, node, taints=(MAINTENANCE,))
+    world.settle()
+    assert world.pods == {}
+    assert world.standing().startswith("Reconciling/")
+    change(world, node, taints=())
+    world.run()
+    assert world.standing() == "Ready/AllReplicasReady"
