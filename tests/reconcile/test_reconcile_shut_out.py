@@ -50,6 +50,23 @@ def test_the_group_goes_elsewhere_at_once(changes: dict[str, Any]) -> None:
     assert world.standing() == "Ready/AllReplicasReady"
 
 
+@pytest.mark.parametrize("taint", [MAINTENANCE, Taint("maintenance", "now", "NoSchedule")], ids=["evicts", "shuts"])
+def test_the_next_attempt_does_not_begin_on_a_node_that_is_tainted(taint: Taint) -> None:
+    """Not even for the minute in which the scheduler would refuse it; what serves there stays until it is evicted."""
+    world = World(wants(a_demand(LLAMA_8B, budget=2)), a_fleet(h100s(2)))
+    world.run()
+    (name,) = world.pods
+    node = node_wanted(world.pods[name])
+    change(world, node, taints=(taint,))
+    world.settle()
+    assert world.states() == ["Ready 0"]
+    world.lose(name)
+    world.settle()
+    (pod,) = world.pods.values()
+    assert node_wanted(pod) != node
+    assert world.states() == ["Starting 1"]
+
+
 def test_a_node_that_may_be_used_is_waited_for() -> None:
     world, node = starting()
     world.settle()

@@ -48,13 +48,12 @@ class Room:
         asked: Counter[str] = Counter()
         for node in record.nodes:
             asked[node] += record.gpus
-        return all(self._has(node, gpus) for node, gpus in asked.items())
+        closed = self._ground.closed(self._wanted.demand, asked) | self._ground.barred
+        return closed.isdisjoint(asked) and all(self._has(node, gpus) for node, gpus in asked.items())
 
     def _has(self, name: str, gpus: int) -> bool:
         node = self._ground.fleet.node(name)
-        if node is None or node.exclusion is not None or name in self._ground.barred:
-            return False
-        return node.free - self._taken[name] >= gpus
+        return node is not None and node.free - self._taken[name] >= gpus
 
     def find(self, plan: Plan, *, but_blamed: bool = False, only: frozenset[str] | None = None) -> Place | Refusal:
         """Find a place for one more group of a plan; on nodes that are blamed only where there is no other.
