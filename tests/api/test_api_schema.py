@@ -127,7 +127,7 @@ def test_the_name_is_bound_where_the_api_server_would_allow_more() -> None:
 def test_a_wrong_spec_is_refused_before_facts_are_asked_for() -> None:
     """No Hub is asked for an object that is refused anyway."""
     with pytest.raises(InvalidObject):
-        parse(changed("spec.replicas", 100))
+        parse(changed("spec.replicas", -1))
 
 
 def test_nothing_in_a_status_is_filled_in_but_that_nobody_has_seen_it() -> None:

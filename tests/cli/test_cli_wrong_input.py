@@ -26,7 +26,7 @@ WRONG_OBJECTS: dict[str, tuple[Json, list[str]]] = {
     ),
     "a degree beyond the budget": (
         changed(a_model(), spec__parallelism={"tensor": 3}, metadata__namespace="team"),
-        ["team/llama-8b: spec.parallelism: tensor 3 x pipeline 1 x 1 replicas need 3 GPUs, "],
+        ["team/llama-8b: spec.parallelism: tensor 3 x pipeline 1 need 3 GPUs, "],
     ),
     "a release that is too old": (
         changed(a_model(), spec__engine={"name": "sglang", "version": "0.4.10"}),

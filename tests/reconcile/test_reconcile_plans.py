@@ -9,7 +9,7 @@ from tests.reconcile.support import World, wants
 from tests.support.fleets import H100, H200, a_fleet, h100s, h200s
 from tests.support.models import LLAMA_8B, LLAMA_70B, a_demand
 
-from shardwise.domain.demand import Pins
+from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Exclusion, Fleet, Node
 from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.plans import design, recorded
@@ -189,6 +189,26 @@ def test_replicas_beyond_the_budget_are_refused_by_its_numbers_and_those_within_
     assert world.status["readyReplicas"] == 3
     assert world.standing() == "Stalled/BudgetShort"
     assert "hint: with `spec.gpuBudget.total: 5`" in world.status["message"]
+
+
+@pytest.mark.parametrize(
+    ("demand", "serve"),
+    [
+        (a_demand(LLAMA_8B, budget=3, replicas=5), 3),
+        (a_demand(LLAMA_8B, budget=9, replicas=4, pins=Pins(4, 1, None)), 2),
+        (a_demand(LLAMA_8B, budget=8, replicas=2, pins=Pins(8, 1, None)), 1),
+    ],
+    ids=["less than a GPU for each", "pinned", "one group takes all"],
+)
+def test_an_object_made_with_more_replicas_than_its_budget_allows_has_those_it_does(demand: Demand, serve: int) -> None:
+    """As if it had been scaled there; what is written first and what comes later are one object."""
+    world = World(wants(demand), a_fleet(h100s(3)))
+    world.run()
+    assert world.status["readyReplicas"] == serve
+    assert world.standing() == "Stalled/BudgetShort"
+    world.lose(min(world.pods))
+    world.run()
+    assert world.status["readyReplicas"] == serve, "one that is lost is made again"
 
 
 def test_no_hint_is_given_that_the_fleet_could_not_keep() -> None:

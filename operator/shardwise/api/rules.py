@@ -55,21 +55,12 @@ def _one_cache(spec: ShardedModelSpec) -> str | None:
 
 
 def _pins_within_budget(spec: ShardedModelSpec) -> str | None:
-    pins, replicas = spec.parallelism, max(1, spec.replicas)
-    if pins.tensor is None and pins.pipeline is None:
-        return None  # the rule of the replicas alone says it
-    needed = (pins.tensor or 1) * (pins.pipeline or 1) * replicas
-    if needed <= spec.gpu_budget.total:
+    """Bound one group. Replicas are bounded by the planner: an autoscaler may ask for more than it gets."""
+    tensor, pipeline = spec.parallelism.tensor or 1, spec.parallelism.pipeline or 1
+    if tensor * pipeline <= spec.gpu_budget.total:
         return None
-    degrees = f"tensor {pins.tensor or 1} x pipeline {pins.pipeline or 1} x {replicas} replicas"
-    return f"{degrees} need {needed} GPUs, `spec.gpuBudget.total` allows {spec.gpu_budget.total}"
-
-
-def _replicas_within_budget(spec: ShardedModelSpec) -> str | None:
-    replicas, total = spec.replicas, spec.gpu_budget.total
-    if replicas <= total:
-        return None
-    return f"{replicas} replicas need at least {replicas} GPUs, `spec.gpuBudget.total` allows {total}"
+    degrees = f"tensor {tensor} x pipeline {pipeline}"
+    return f"{degrees} need {tensor * pipeline} GPUs, `spec.gpuBudget.total` allows {spec.gpu_budget.total}"
 
 
 def _env_has_one_origin(spec: ShardedModelSpec) -> str | None:
@@ -150,16 +141,9 @@ RULES: Final = (
         "spec.parallelism",
         "(has(self.parallelism) && has(self.parallelism.tensor) ? self.parallelism.tensor : 1)"
         " * (has(self.parallelism) && has(self.parallelism.pipeline) ? self.parallelism.pipeline : 1)"
-        " * (self.replicas > 1 ? self.replicas : 1) <= self.gpuBudget.total",
-        "parallelism.tensor x parallelism.pipeline x replicas must be at most gpuBudget.total",
+        " <= self.gpuBudget.total",
+        "parallelism.tensor x parallelism.pipeline must be at most gpuBudget.total",
         _pins_within_budget,
-    ),
-    SpanningRule(
-        ("spec",),
-        "spec.replicas",
-        "self.replicas <= self.gpuBudget.total",
-        "replicas must be at most gpuBudget.total: each holds a GPU or more",
-        _replicas_within_budget,
     ),
     SpanningRule(
         ("spec", "engine", "env", "items"),

@@ -5,7 +5,7 @@ never replaces one that works. Where no group is left and none of its shape can 
 a shape of fewer GPUs than before is taken only where the object allows it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,12 +65,19 @@ def _designed(wanted: Wanted, plan: Plan) -> Design:
 
 
 def _most_replicas(demand: Demand, fleet: Fleet) -> Plan | None:
-    """Plan as many replicas as there is room for, each with its share of the budget. O(log(replicas)) plans."""
-    fits, too_many, found = 0, demand.replicas, None
+    """Plan as many replicas as there is room for, each with its share of the budget; with all of it where none does.
+
+    O(log(replicas)) plans.
+    """
+    sharing = _most(demand, fleet, lambda replicas: demand.gpu_budget * replicas // demand.replicas)
+    return sharing or _most(demand, fleet, lambda _: demand.gpu_budget)
+
+
+def _most(demand: Demand, fleet: Fleet, budget: Callable[[int], int]) -> Plan | None:
+    fits, too_many, found = 0, min(demand.replicas, demand.gpu_budget + 1), None
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
-        share = demand.gpu_budget * middle // demand.replicas
-        outcome = plan_demand(replace(demand, replicas=middle, gpu_budget=share), fleet)
+        outcome = plan_demand(replace(demand, replicas=middle, gpu_budget=budget(middle)), fleet)
         if isinstance(outcome, Plan):
             fits, found = middle, outcome
         else:
