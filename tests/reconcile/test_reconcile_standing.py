@@ -226,6 +226,17 @@ def test_a_plan_of_another_version_counts_as_none(document: object) -> None:
     assert stands(world).planned is None
 
 
+def test_a_plan_that_takes_the_place_of_another_has_its_own_time() -> None:
+    """That there is one has been true all along, as its condition says."""
+    world = running()
+    world.now += 3600
+    world.demand(pins=Pins(8, 1, None))
+    world.run()
+    world.run()
+    assert world.condition("Planned")["lastTransitionTime"] == AT_START
+    assert world.status["plan"]["madeAt"] == stands(world).planned_at == "2027-01-15T09:00:00Z"
+
+
 @pytest.mark.parametrize(
     "conditions",
     [
@@ -238,7 +249,8 @@ def test_a_plan_of_another_version_counts_as_none(document: object) -> None:
 )
 def test_a_time_that_no_condition_tells_is_left_empty(conditions: object) -> None:
     world = running()
-    world.status = world.status | {"conditions": conditions}
+    plan = {name: value for name, value in world.status["plan"].items() if name != "madeAt"}
+    world.status = world.status | {"conditions": conditions, "plan": plan}
     assert stands(world).planned_at == ""
 
 

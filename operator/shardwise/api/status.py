@@ -54,6 +54,9 @@ class PlanReport(Reported):
     """The plan in force."""
 
     demand: str | None = Field(default=None, description="Fingerprint of the demand the plan answers.")
+    made_at: str | None = Field(
+        default=None, description="When the plan was made.", json_schema_extra={"format": "date-time"}
+    )
     tensor: int = Field(description="GPUs that share each layer.")
     pipeline: int = Field(description="Stages.")
     expert: bool = Field(description="Whether experts are dealt out whole.")

@@ -14,7 +14,7 @@ from shardwise.reconcile.left_alone import invalid_status, paused_status
 from shardwise.reconcile.life import Cause, Terms, advance, decided, until_next
 from shardwise.reconcile.look import look
 from shardwise.reconcile.observed import Observed
-from shardwise.reconcile.plans import Design, again, design, identity, recorded
+from shardwise.reconcile.plans import Design, again, dated, design, identity, recorded
 from shardwise.reconcile.records import State, read_records
 from shardwise.reconcile.roll import roll
 from shardwise.reconcile.roster import Muster, Roster, places_of, retained, without_plan
@@ -86,7 +86,7 @@ def course(wanted: Wanted, observed: Observed, now: float) -> Course:
     ground = _ground(observed, shuns, now)
     plan, roster = _mustered(wanted, plan, after, observed, ground, terms)
     there = frozenset((pod.replica, pod.attempt) for pod in observed.pods)
-    return Course(plan, before, _stamped(wanted, plan.plan, before, roster, there), shuns, ground)
+    return Course(dated(plan, now), before, _stamped(wanted, plan.plan, before, roster, there), shuns, ground)
 
 
 def decide_invalid(invalid: Invalid, observed: Observed, now: float) -> Decision:

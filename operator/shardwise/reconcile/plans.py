@@ -17,6 +17,7 @@ from shardwise.domain.refusal import Attempt, Hint, OverBudget, Refusal, Refusal
 from shardwise.explain import plan_document, plan_from_document
 from shardwise.planner import plan as plan_demand
 from shardwise.reconcile.ground import Ground
+from shardwise.reconcile.records import format_time
 from shardwise.render.manifest import digest
 
 Document = dict[str, Any]
@@ -62,6 +63,13 @@ def design(wanted: Wanted, ground: Ground) -> Design:
 def _designed(wanted: Wanted, plan: Plan) -> Design:
     document = {name: value for name, value in plan_document(plan).items() if name not in ("groups", "replicas")}
     return Design(replace(plan, groups=()), document | {"demand": wanted.asks}, fresh=plan.groups)
+
+
+def dated(made: Design, now: float) -> Design:
+    """Write down when a plan was made, where it was made just now. ``now`` is seconds since the epoch."""
+    if made.document is None or not made.fresh:
+        return made
+    return replace(made, document=made.document | {"madeAt": format_time(now)})
 
 
 def _most_replicas(demand: Demand, fleet: Fleet) -> Plan | None:

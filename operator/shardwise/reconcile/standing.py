@@ -29,7 +29,7 @@ def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
     following = _next(wanted, way, today)
     return Standing(
         planned=planned,
-        planned_at=_planned_at(status.get("conditions") or ()) if planned is not None else "",
+        planned_at=_planned_at(status) if planned is not None else "",
         changed=planned is not None and status["plan"].get("demand") != wanted.asks,
         lost=() if planned is None else tuple(_lost(planned, observed.fleet)),
         next=following,
@@ -83,9 +83,12 @@ def _planned(status: Mapping[str, Any], records: Mapping[int, Record], ground: G
     return replace(known.plan, groups=_placements(known.plan, placed, ground))
 
 
-def _planned_at(conditions: Any) -> str:  # noqa: ANN401 - any JSON
-    made = (one for one in conditions if one.get("type") == "Planned" and one.get("status") == "True")
-    return next((str(one.get("lastTransitionTime") or "") for one in made), "")
+def _planned_at(status: Mapping[str, Any]) -> str:
+    """Say when the plan was made; the version before wrote down only since when there is one."""
+    conditions = status.get("conditions") or ()
+    since = (one for one in conditions if one.get("type") == "Planned" and one.get("status") == "True")
+    first = next((str(one.get("lastTransitionTime") or "") for one in since), "")
+    return str(status["plan"].get("madeAt") or first)
 
 
 def _lost(planned: Plan, fleet: Fleet) -> Iterator[tuple[str, str]]:

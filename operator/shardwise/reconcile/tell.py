@@ -11,6 +11,7 @@ from shardwise.reconcile.remedies import remedy
 from shardwise.reconcile.roll import halted
 from shardwise.reconcile.shunned import Shunned, Why, read_shunned
 from shardwise.reconcile.status import WRITE_REFUSED, Progress, Status, located
+from shardwise.reconcile.views import GroupView
 
 
 def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emit]:
@@ -18,13 +19,12 @@ def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emi
     yield from _refused(progress, status, observed)
     if progress.plan is not None and _planned_places(progress) - _places(observed):
         yield Emit("Planned", plan_message(located(progress)))
-    before = {view.record.replica: view.record for view in progress.before}
+    before = {view.record.replica: view for view in progress.before}
     for record in progress.roster.records:
-        yield from _of_group(before.pop(record.replica, None), record)
+        old = before.pop(record.replica, None)
+        yield from _of_group(None if old is None else old.record, record)
     remembered = read_records(observed.status)
-    for record in before.values():
-        if record.replica in remembered:
-            yield from _gone(record)
+    yield from (_gone(view) for view in before.values() if view.record.nodes and view.record.replica in remembered)
     known = {(one.node, one.why) for one in read_shunned(observed.status, 0.0) if one.counts}
     yield from (_shun(one) for one in progress.shuns if one.counts and (one.node, one.why) not in known)
     if halted(progress.roster.groups) and not halted(progress.before):
@@ -93,9 +93,9 @@ def _restarted(old: Record, record: Record) -> Iterator[Emit]:
         yield Emit("GroupRestarted", message, warning=True)
 
 
-def _gone(record: Record) -> Iterator[Emit]:
-    if record.nodes:
-        yield Emit("GroupRemoved", f"replica {record.replica} is no longer wanted")
+def _gone(view: GroupView) -> Emit:
+    why = "goes: another has taken its place" if view.leaving else "is no longer wanted"
+    return Emit("GroupRemoved", f"replica {view.record.replica} {why}")
 
 
 def _shun(one: Shunned) -> Emit:
