@@ -102,7 +102,7 @@ def test_fifty_kills_over_twenty_objects(running: Running, nodes: list[str]) -> 
 
 def nothing_is_left_over(running: Running, users: Users) -> None:
     """Of every kind there is what the statuses say, and no more."""
-    running.until(lambda: found(running) == expected(running, users), "no more and no less than the statuses say")
+    running.until(lambda: settled(running, users), "no more and no less than the statuses say")
     for name, seed in users.seeds.items():
         pods = running.pods(name)
         assert all(f"--seed={seed}" in pod["spec"]["containers"][0]["args"] for pod in pods), name
@@ -112,6 +112,13 @@ def nothing_is_left_over(running: Running, users: Users) -> None:
 
 
 LABELLED: Final = ("-l", "app.kubernetes.io/managed-by=shardwise")
+
+
+def settled(running: Running, users: Users) -> bool:
+    """Compare what there is with what there should be; the difference is told by who waits in vain."""
+    there, should_be = found(running), expected(running, users)
+    assert (there - should_be, should_be - there) == (set(), set())
+    return True
 
 
 def found(running: Running) -> set[str]:

@@ -131,7 +131,7 @@ async def test_a_relist_that_fails_is_tried_again_at_the_next_time(
     clock = Clock(monkeypatch)
     scene.cluster.list.side_effect = Retryable("cannot list nodes: no answer")
     store = a_store()
-    options = Options(relist_seconds=300.0)
+    options = Options(relist_seconds=300.0, first_relist_seconds=300.0)
     watches = Watches(store, scene.queue)
     task = asyncio.create_task(_relist_again(options, scene.cluster, store, watches, scene.queue))
     await settle()
@@ -145,5 +145,25 @@ async def test_a_relist_that_fails_is_tried_again_at_the_next_time(
     scene.lists = {"shardedmodels": [a_model()]}
     await clock.advance(301.0)
     assert scene.woken() == ["llama"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_soon_after_the_start_all_is_listed_once_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod deleted after our first list and before that of kopf's watch is told of by nobody."""
+    clock = Clock(monkeypatch)
+    store = a_store(a_pod(owner="llama"), a_service(), a_model())
+    scene.lists = {"services": [a_service()], "shardedmodels": [a_model()]}
+    watches = Watches(store, scene.queue)
+    task = asyncio.create_task(_relist_again(Options(), scene.cluster, store, watches, scene.queue))
+    await settle()
+    await clock.advance(14.0)
+    assert store.pods.objects != {}
+    await clock.advance(2.0)
+    assert store.pods.objects == {}
+    assert scene.woken() == ["llama"]
+    calls = scene.cluster.list.call_count
+    await clock.advance(290.0)
+    assert scene.cluster.list.call_count == calls, "then as rarely as before"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

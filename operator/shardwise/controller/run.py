@@ -36,9 +36,11 @@ _log = logging.getLogger(__name__)
 class Options:
     """How to run. ``kubeconfig`` and ``context`` ``None`` mean the usual places, or the pod's own account.
 
-    ``relist_seconds`` is how often all is listed again, for what a watch may have lost. ``liveness`` is an address
-    such as ``http://0.0.0.0:8080/healthz``. ``site`` is the operator configuration. ``lease`` is the namespace and name
-    of the Lease to hold before acting, and ``identity`` who holds it; without it the operator acts at once.
+    ``relist_seconds`` is how often all is listed again, for what a watch may have lost; the first time it is after
+    ``first_relist_seconds``: no watch tells of what is deleted between our first list and the one kopf's watch begins
+    with, and kopf does not say when it has begun. ``liveness`` is an address such as ``http://0.0.0.0:8080/healthz``.
+    ``site`` is the operator configuration. ``lease`` is the namespace and name of the Lease to hold before acting, and
+    ``identity`` who holds it; without it the operator acts at once.
     """
 
     kubeconfig: Path | None = None
@@ -51,6 +53,7 @@ class Options:
     site: Site = field(default_factory=Site)
     lease: tuple[str, str] | None = None
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}")
+    first_relist_seconds: float = 15.0
 
 
 async def run(options: Options, stop: asyncio.Event | None = None, ready: asyncio.Event | None = None) -> None:
@@ -152,8 +155,10 @@ async def _background(
 
 
 async def _relist_again(options: Options, cluster: Cluster, store: Store, watches: Watches, queue: Queue[Key]) -> None:
+    wait = min(options.first_relist_seconds, options.relist_seconds)
     while True:
-        await asyncio.sleep(options.relist_seconds)
+        await asyncio.sleep(wait)
+        wait = options.relist_seconds
         try:
             await relist(cluster, store, watches, queue)
         except Exception as error:  # noqa: BLE001 - the next relist is the remedy
