@@ -24,7 +24,7 @@ from tests.controller.support import (
 from shardwise.cluster import Cluster, Retryable
 from shardwise.cluster.resources import Kind
 from shardwise.controller.queue import Queue
-from shardwise.controller.run import Options, _relist_again, relist
+from shardwise.controller.run import Options, _acting, _relist_again, relist
 from shardwise.controller.store import Store
 from shardwise.controller.watches import Watches
 
@@ -122,6 +122,24 @@ async def test_a_plan_decided_since_is_not_replaced_by_a_recorded_one(scene: Sce
     scene.lists = {"shardedmodels": [a_model(plan=a_plan(("h100-1", 8)))]}
     await scene.relist(store)
     assert store.plans == {KEY: decided}
+
+
+async def test_one_who_begins_to_lead_holds_what_is_recorded_by_then(scene: Scene) -> None:
+    """The leader before him decided otherwise since he first listed: those GPUs are taken, pods or not."""
+    nodes = [a_node("h100-1"), a_node("h100-2")]
+    moved = a_plan(("h100-2", 8))
+    store = a_store()
+    store.hold(KEY, a_plan(("h100-1", 8)))
+    scene.lists = {"nodes": nodes, "shardedmodels": [a_model(plan=moved)]}
+    options, watches = Options(lease=("default", "shardwise")), Watches(store, scene.queue)
+    scene.queue.serve.side_effect = asyncio.Event().wait
+    begun = asyncio.Event()
+    task = asyncio.create_task(_acting(options, scene.cluster, store, watches, scene.queue, begun))
+    await begun.wait()
+    assert store.plans == {KEY: moved}
+    assert free(store) == {"h100-1": 8, "h100-2": 0}
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_relist_that_fails_is_tried_again_at_the_next_time(

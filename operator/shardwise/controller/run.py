@@ -110,6 +110,7 @@ async def _acting(
 ) -> None:
     """Work until cancelled. What another did before us is listed first, whatever the watches have told."""
     if options.lease is not None:
+        store.forget_plans()
         await relist(cluster, store, watches, queue)
     async with _background(options, cluster, store, watches, queue):
         if ready is not None:

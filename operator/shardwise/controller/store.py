@@ -123,6 +123,11 @@ class Store:
         self._ledger.plan(key, planned_gpus(plan))
         return had
 
+    def forget_plans(self) -> None:
+        """Forget what was decided, by us or as read off the objects: another may have decided otherwise since."""
+        for key in list(self._plans):
+            self.hold(key, None)
+
     def observe(self, key: Key) -> Observed:
         """Give all that a decision about one object looks at. O(what it owns), and a copy of the fleet."""
         services = self._services_of.get(key, {})
