@@ -11,7 +11,7 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand, pinned
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.launch import LaunchSite
-from shardwise.reconcile import standing_of
+from shardwise.reconcile import Apply, MakeKeys, standing_of
 from shardwise.reconcile.turns import Turn, Waiter
 from shardwise.render.manifest import ATTEMPT, REPLICA
 
@@ -124,6 +124,24 @@ def test_a_service_stripped_of_its_labels_does_not_cost_those_that_serve_their_f
     for _ in range(3):
         world.step()
     assert needed(world) == files(world)
+
+
+def test_replicas_that_begin_together_have_their_file_and_keys_made_once() -> None:
+    """All is made side by side: the second of the same name would be in the way of the first."""
+    demand = a_demand(LLAMA_405B, budget=32, engine=EngineName.TENSORRT_LLM, replicas=2)
+    world = World(wants(demand, model=LLAMA_405B, served_name=LLAMA_405B), a_fleet(h100s(4)))
+    actions = world.decide().actions
+    assert len([one for one in actions if isinstance(one, MakeKeys)]) == 1
+    assert len([one for one in actions if isinstance(one, Apply) and one.manifest["kind"] == "ConfigMap"]) == 1
+
+
+def test_the_service_of_a_group_that_is_up_stays_as_it_was_made() -> None:
+    """What another version would write there is not what its pods need; the other replica goes meanwhile."""
+    world = over_mpi(replicas=2)
+    world.services["llama-0-0"]["metadata"]["labels"]["shardwise.dev/revision"] = "before"
+    world.demand(replicas=1)
+    made = [name for _ in range(4) for name in applied(world.step(), "Service")]
+    assert (sorted(world.services), made) == (["llama", "llama-0-0"], [])
 
 
 def test_a_replica_more_shares_files_and_has_a_compute_domain_of_its_own() -> None:

@@ -72,6 +72,16 @@ def test_a_group_that_begins_leaves_a_node_that_took_no_pod_even_where_there_is_
     assert decision.retry_after == 3600.0
 
 
+def test_a_node_that_is_left_out_has_no_gpu_free_and_not_fewer_than_none() -> None:
+    """Whatever a group of the object itself holds there."""
+    world = World(wants(a_demand(LLAMA_8B, budget=16, pins=Pins(8, 1, None))), a_fleet(h100s(2, free=[8, 3])))
+    world.run()
+    blame(world, "h100-00", 1, Why.UNSCHEDULABLE)
+    world.demand(replicas=2)
+    world.settle()
+    assert "no layout fits on 3 free GPUs" in world.status["message"]
+
+
 def test_what_is_held_against_a_node_for_two_reasons_is_counted_apart() -> None:
     shuns = held_against((), ["a", "b"], Why.FAILED, START)
     shuns = held_against(shuns, ["a"], Why.UNSCHEDULABLE, START)

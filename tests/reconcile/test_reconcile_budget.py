@@ -1,8 +1,11 @@
 """The disruption budget: a drain moves one replica after another, and never waits for ever."""
 
+import pytest
 from tests.reconcile.support import World, deleted, two_nodes_wide, wants
 from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
+
+from shardwise.domain.demand import Pins
 
 NEW = ("--new",)
 
@@ -75,6 +78,9 @@ def test_a_held_group_is_not_waited_for() -> None:
     world.crash("llama-1-0-0")
     world.settle()
     assert least(world) == 2  # two of the other group and the follower that is kept, but for one
+    world.deleting("llama-1-0-1")
+    world.settle()
+    assert least(world) == 1
 
 
 def test_a_group_without_a_place_is_not_waited_for() -> None:
@@ -100,6 +106,40 @@ def test_a_budget_is_changed_and_not_deleted_while_it_may_be_asked() -> None:
     world.settle()
     assert world.standing() == "Reconciling/CapacityShort"
     assert least(world) == 0
+
+
+def test_an_edit_that_cannot_be_honoured_leaves_the_budget_of_what_serves() -> None:
+    """Then there is no plan, and there are replicas to keep all the same."""
+    world = three()
+    before = dict(world.budgets)
+    world.demand(pins=Pins(6, None, None))
+    world.settle()
+    assert (world.standing(), world.budgets) == ("Stalled/IllegalLayout", before)
+
+
+def test_replicas_that_were_never_planned_have_none() -> None:
+    """There is no pod to keep, and each write costs the API server one."""
+    world = World(wants(a_demand(LLAMA_8B, budget=4, replicas=3)), a_fleet(h100s(2, free=[0, 0])))
+    world.settle()
+    assert (world.standing(), world.budgets) == ("Reconciling/CapacityShort", {})
+
+
+@pytest.mark.parametrize("harms", [[], ["unready llama-2-0-0"]], ids=["all serve", "a probe fails for a while"])
+def test_a_group_that_begins_counts_for_none_that_serves_whatever_its_number_and_size(harms: list[str]) -> None:
+    """It has twice their pods and the lowest number. Counted for one of them, no node could be drained."""
+    world = World(wants(a_demand(LLAMA_405B, budget=48, replicas=3, pins=Pins(8, 2, None))), a_fleet(h100s(10)))
+    world.run()
+    world.unready("llama-0-0-0")
+    world.settle()
+    world.demand(replicas=2, gpu_budget=64)
+    world.settle()
+    world.demand(pins=Pins(8, 4, None))
+    for harm in harms:
+        what, name = harm.split()
+        getattr(world, what)(name)
+    world.settle()
+    assert [len(nodes) for nodes in world.nodes()] == [4, 2, 2]
+    assert least(world) == 3
 
 
 def test_it_follows_the_replicas() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.reconcile.support import START, World, node_wanted, two_nodes_wide, wants
 from tests.support.fleets import H100, H200, a_fleet, h100s, h200s
-from tests.support.models import LLAMA_8B, a_demand
+from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Objective, Pins
 from shardwise.reconcile import Emit, Invalid, decide_invalid
@@ -177,6 +177,27 @@ def test_a_group_that_was_moved_by_a_new_plan_goes_to_its_new_nodes() -> None:
     world.demand(products=(H200,))
     world.run()
     assert [node_wanted(pod) for pod in world.pods.values()] == ["h200-00"]
+
+
+@pytest.mark.parametrize(("pins", "nodes"), [(Pins(8, 2, None), 2), (Pins(8, 3, None), 3)], ids=["fewer", "more"])
+def test_a_group_that_loses_a_pod_just_as_it_is_edited_begins_again_in_the_new_shape(pins: Pins, nodes: int) -> None:
+    """Its old place has room, and not the number of pods that is wanted now."""
+    world = World(wants(a_demand(LLAMA_405B, budget=32, pins=Pins(8, 4, None))), a_fleet(h100s(5)))
+    world.run()
+    world.demand(pins=pins)
+    world.lose("llama-0-0-1")
+    world.settle()
+    assert [len(places) for places in world.nodes()] == [nodes]
+    assert sorted(world.pods) == [f"llama-0-1-{index}" for index in range(nodes)]
+
+
+def test_a_replica_added_with_another_layout_begins_beside_what_serves_and_not_on_its_gpus() -> None:
+    """The places of the new plan are those the object would have if it held nothing."""
+    world = World(wants(a_demand(LLAMA_8B, budget=16, pins=Pins(8, 1, None))))
+    world.run()
+    world.demand(pins=Pins(4, 1, None), replicas=2)
+    world.settle()
+    assert (world.nodes(), world.status["readyReplicas"]) == ([["h100-00"], ["h100-01"]], 1)
 
 
 def test_a_status_of_another_version_is_planned_anew_and_found_again() -> None:

@@ -1,8 +1,10 @@
 """What is left where it is, or as it is, while something else about the object changes."""
 
+from dataclasses import replace
+
 from tests.reconcile.support import World, two_nodes_wide, wants
-from tests.support.fleets import a_fleet, h100s
-from tests.support.models import LLAMA_8B, a_demand
+from tests.support.fleets import H100, a_fleet, h100s
+from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Pins
 
@@ -47,6 +49,48 @@ def test_a_group_that_has_not_begun_holds_no_gpu_once_what_is_asked_for_cannot_b
         world.settle()
         assert world.standing() == "Stalled/IllegalLayout"
         assert len(world.status["groups"]) == len(world.pods) // 2 == int(begun)
+
+
+def test_pods_of_a_group_that_gave_its_gpus_back_go_though_failed_ones_are_kept_from_now_on() -> None:
+    """The edit came before they were deleted: others may have been given their GPUs."""
+    world = World(wants(max_restarts=0, keep_failed=False))
+    world.settle()
+    world.crash("llama-0-0-0")
+    world.step(keep=lambda _: False)
+    world.edit(restart=replace(world.wanted.restart, keep_failed=True))
+    world.settle()
+    assert (world.states(), world.nodes(), world.pods) == (["Held 0"], [[]], {})
+
+
+def test_an_edit_that_changes_no_pod_is_what_a_group_is_made_from_when_it_begins_again() -> None:
+    """So it stays in its place as after any other loss."""
+    world = World(wants(a_demand(LLAMA_8B, budget=1)), a_fleet(h100s(2, free=[0, 8])))
+    world.run()
+    world.demand(products=(H100,))
+    world.settle()
+    world.fleet = a_fleet(h100s(2, free=[1, 8]))
+    world.lose("llama-0-0-0")
+    world.run()
+    assert (world.nodes(), world.states()) == ([["h100-01"]], ["Ready 1"])
+
+
+def test_of_two_groups_that_begin_where_only_one_has_room_left_one_begins() -> None:
+    """Strangers came between the decision and its pods."""
+    world = World(wants(a_demand(LLAMA_8B, budget=2, replicas=2)), a_fleet(h100s(1)))
+    world.step(keep=lambda _: False)
+    world.fleet = a_fleet(h100s(1, free=[1]))
+    world.settle()
+    assert (world.nodes(), sorted(world.pods)) == ([["h100-00"]], ["llama-0-0-0"])
+
+
+def test_a_group_with_two_pods_on_a_node_that_has_room_for_one_begins_elsewhere() -> None:
+    """Strangers came between the decision and its pods."""
+    world = World(wants(a_demand(LLAMA_405B, budget=16, pins=Pins(4, 4, None))), a_fleet(h100s(3, free=[8, 4, 4])))
+    world.step(keep=lambda _: False)
+    assert world.nodes() == [["h100-00", "h100-00", "h100-01", "h100-02"]]
+    world.fleet = a_fleet(h100s(3, free=[4, 8, 4]))
+    world.settle()
+    assert world.nodes() == [["h100-00", "h100-01", "h100-01", "h100-02"]]
 
 
 def test_groups_too_small_to_give_a_larger_shape_its_gpus_together_serve_on() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reconcile.support import World, name_of, two_nodes_wide, wants
 from tests.support.fleets import a_fleet, h100s
-from tests.support.models import LLAMA_8B, a_demand
+from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Pins
 from shardwise.domain.launch import RestartPolicy
@@ -68,17 +68,21 @@ def test_pods_of_the_attempt_that_is_over_go_before_those_of_the_next_are_made()
 
 
 def test_pods_of_all_attempts_that_are_over_go_the_oldest_first() -> None:
+    """By their numbers, and not by their names."""
     world = replicas()
     for replica in (1, 0):
-        pod, name = world.pods[f"llama-{replica}-0-0"], f"llama-{replica}-7-0"
-        labels = pod["metadata"]["labels"] | {"shardwise.dev/attempt": "7"}
-        world.pods[name] = pod | {"metadata": pod["metadata"] | {"name": name, "labels": labels, "uid": name}}
-        world.status["groups"][replica]["attempt"] = 9
+        for attempt in ("7", "10"):
+            pod, name = world.pods[f"llama-{replica}-0-0"], f"llama-{replica}-{attempt}-0"
+            labels = pod["metadata"]["labels"] | {"shardwise.dev/attempt": attempt}
+            world.pods[name] = pod | {"metadata": pod["metadata"] | {"name": name, "labels": labels, "uid": name}}
+        world.status["groups"][replica]["attempt"] = 11
     assert [one for one in done(world.decide()) if one.startswith("-Pod")] == [
         "-Pod llama-0-0-0",
         "-Pod llama-0-7-0",
+        "-Pod llama-0-10-0",
         "-Pod llama-1-0-0",
         "-Pod llama-1-7-0",
+        "-Pod llama-1-10-0",
     ]
 
 
@@ -135,6 +139,17 @@ def test_how_a_replica_that_goes_is_drained(harms: list[str], pods: list[str]) -
         what, name = harm.split()
         getattr(world, what)(name)
     assert [one for one in done(world.decide()) if one.startswith("-Pod")] == pods
+
+
+@pytest.mark.parametrize("harm", ["lose", "deleting"])
+def test_a_replica_that_goes_goes_as_a_whole_once_one_of_many_ranks_is_away(harm: str) -> None:
+    """Its leader can end no request any more, and the other ranks would hold their GPUs for nothing."""
+    world = World(wants(a_demand(LLAMA_405B, budget=24, pins=Pins(8, 3, None))))
+    world.run()
+    world.demand(replicas=0)
+    world.status = world.decide().status
+    getattr(world, harm)("llama-0-0-1")
+    assert [one for one in done(world.decide()) if one.startswith("-Pod")] == ["-Pod llama-0-0-0", "-Pod llama-0-0-2"]
 
 
 def test_a_replica_that_is_started_again_is_not_drained() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.reconcile.support import World, wants
-from tests.support.fleets import H100, H200, a_fleet, h100s, h200s
+from tests.support.fleets import H100, H200, a_fleet, a_node, h100s, h200s
 from tests.support.models import LLAMA_8B, LLAMA_70B, a_demand
 
 from shardwise.domain.demand import Demand, Pins
@@ -123,6 +123,17 @@ def test_with_no_group_left_the_whole_demand_is_planned_anew() -> None:
     world.run()
     assert world.status["plan"]["product"] == H200
     assert world.status["plan"]["worldSize"] >= before["worldSize"]
+
+
+def test_a_group_that_has_only_nodes_left_with_too_little_memory_waits_for_such_as_it_had() -> None:
+    """Its shape had a place once: that is no mistake of the object, and comes right by itself."""
+    world = World(wants(a_demand(LLAMA_8B, budget=1, pins=Pins(1, 1, None))), a_fleet(h100s(1)))
+    world.run()
+    world.pods.clear()
+    world.fleet = a_fleet([a_node("small", memory_mib=16_000)])
+    world.settle()
+    assert world.standing() == "Reconciling/CapacityShort"
+    assert "3.1 GiB short" in world.status["message"]
 
 
 @pytest.mark.parametrize("allowed", [False, True])
