@@ -40,15 +40,17 @@ class Watches:
         return handle
 
     def model(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - the two things an event says
-        """Take in a ShardedModel. One that is gone gives its GPUs back, which may be what another waits for."""
+        """Take in a ShardedModel. One that goes gives its GPUs back, and its place in the queue: another may wait."""
         key = key_of(obj)
+        stood = self.waiting.place(self._store.models.objects.get(key, obj))
         if self._taken(self._store.models, obj, deleted):
             self._queue.add(key)
-        if not deleted or key in self._store.models.objects:
-            return
-        held = self._store.hold(key, None)
-        self.waiting.demands.pop(key, None)
-        if held or waits(obj):
+        now = self._store.models.objects.get(key)
+        held = False
+        if now is None or "deletionTimestamp" in now["metadata"]:
+            held = self._store.hold(key, None)
+            self.waiting.demands.pop(key, None)
+        if held or (stood is not None and stood != self.waiting.place(now)):
             self.wake_waiting()
 
     def pod(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
