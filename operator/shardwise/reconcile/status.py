@@ -107,7 +107,7 @@ def _records(progress: Progress) -> tuple[Record, ...]:
 
 
 def _verdict(progress: Progress) -> Verdict:
-    held = next((view.record for view in progress.roster.groups if view.record.state is State.HELD), None)
+    held = next((view.record for view in progress.roster.groups if _is_held(view, progress.roster)), None)
     if held is not None:
         text = f"replica {held.replica} is held after {held.failures} failures in a row: {held.message}"
         return Verdict("Stalled", "RestartsExhausted", f"{text}; {remedy(held.message)}")
@@ -119,6 +119,11 @@ def _verdict(progress: Progress) -> Verdict:
     if progress.plan is not None and _all_serve(progress):
         return _serving(progress)
     return Verdict("Reconciling", *_under_way(progress))
+
+
+def _is_held(view: GroupView, roster: Roster) -> bool:
+    """Tell whether a group is held for its failures, and not, since an edit, for want of a place."""
+    return view.record.state is State.HELD and not (view.stale and roster.refusal is not None)
 
 
 def _all_serve(progress: Progress) -> bool:
