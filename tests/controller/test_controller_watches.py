@@ -356,3 +356,14 @@ def test_one_that_is_deleted_in_the_foreground_gives_its_gpus_back_at_once(scene
 
 def _goes(model: Json) -> None:
     model["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"
+
+
+def test_one_that_serves_on_a_faulty_node_for_want_of_another_is_woken_when_gpus_come_free(scene: Scene) -> None:
+    """It has all its groups, and does not stand in the queue; but it leaves as soon as it can."""
+    faulty = {"type": "Degraded", "status": "True", "reason": "NodeFaulty"}
+    model = changed(
+        a_model("on-2", 7, plan=a_plan(("h100-2", 8))), lambda one: one["status"].update(conditions=[faulty])
+    )
+    scene.store.models.put(model)
+    scene.watches.model(a_model("on-1", 9), GONE)
+    assert "on-2" in scene.woken()

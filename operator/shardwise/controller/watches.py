@@ -9,6 +9,7 @@ from shardwise.api.base import GROUP, PLURAL, VERSION
 from shardwise.controller.queue import Queue
 from shardwise.controller.store import Json, Key, Shelf, Store, is_relevant, key_of, owner_of, slim, version_of
 from shardwise.controller.waiting import Waiting, waits
+from shardwise.reconcile import NODE_FAULTY
 from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
 
@@ -122,4 +123,6 @@ def _is_placed(model: Json) -> bool:
     status = model.get("status") or {}
     replicas = (model.get("spec") or {}).get("replicas", 1)
     placed = sum(bool(group.get("nodes")) for group in status.get("groups") or ())
-    return bool(status.get("plan")) and placed >= replicas and "waitingSince" not in status
+    # One on a node that reports a fault serves where it is, and leaves for any other that comes free.
+    leaving = any(one.get("reason") == NODE_FAULTY for one in status.get("conditions") or ())
+    return bool(status.get("plan")) and placed >= replicas and "waitingSince" not in status and not leaving

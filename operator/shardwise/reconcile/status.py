@@ -30,6 +30,9 @@ Status = dict[str, Any]
 WRITE_REFUSED: Final = "WriteRefused"
 """The reason while the API server, a quota or a webhook refuses something that is to be made or deleted."""
 
+NODE_FAULTY: Final = "NodeFaulty"
+"""The reason while a group serves on a node that reports a GPU fault, for want of another."""
+
 _MOST_GROUP_MESSAGE: Final = 400
 """Characters a group may say: where it is, how it ended, and the last line of its log."""
 
@@ -222,7 +225,7 @@ def _degraded(progress: Progress) -> Said:
         return lacking
     if faulty:
         nodes = ", ".join(faulty[:5])
-        return "Degraded", "True", "NodeFaulty", f"{nodes} reports a GPU fault, and no other node is free"
+        return "Degraded", "True", NODE_FAULTY, f"{nodes} reports a GPU fault, and no other node is free"
     return "Degraded", "False", "AsPlanned", ""
 
 
