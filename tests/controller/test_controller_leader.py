@@ -95,6 +95,27 @@ async def test_a_lease_that_cannot_be_renewed_ends_the_work_before_it_expires(cl
     assert clock.now - start >= GIVE_UP_SECONDS
 
 
+async def test_a_lease_whose_answer_was_slow_counts_from_before_it_was_asked_for(clock: Clock) -> None:
+    """For the others it runs from when it was written, which may be long before its holder hears of it."""
+    late, begun = 4.0, asyncio.Event()
+
+    class Slow(Held):
+        async def try_to_hold(self) -> bool:
+            if not self.tries:
+                await asyncio.sleep(late)
+            return await super().try_to_hold()
+
+    held = Slow(True, *[False] * 99)
+    start = clock.now
+    task = asyncio.create_task(lead(held, clock, begun))
+    while not task.done():
+        await clock.advance(0.5)
+        assert clock.now - start < LEASE_SECONDS
+    with pytest.raises(LeadershipLost):
+        await task
+    assert begun.is_set()
+
+
 async def test_on_the_way_out_the_lease_is_given_up(clock: Clock) -> None:
     held, begun = Held(True), asyncio.Event()
     task = asyncio.create_task(lead(held, clock, begun))

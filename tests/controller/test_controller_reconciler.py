@@ -10,13 +10,14 @@ from pytest_mock import MockerFixture
 from tests.controller.scene import PINNED, Scene
 from tests.controller.support import KEY, Json, a_model, a_node, a_plan, a_pod, at, free
 
-from shardwise.api import InvalidObject, Problem
+from shardwise.api import InvalidObject, Problem, ShardedModel
 from shardwise.api.base import API_VERSION
 from shardwise.cluster import Refused, Retryable
 from shardwise.cluster.resources import BUDGET, POD, SERVICE
 from shardwise.cluster.spam import BURST
 from shardwise.controller.reconciler import FACTS_RETRY_SECONDS, LOOK_AGAIN_SECONDS, SIDE_BY_SIDE
 from shardwise.controller.store import Key
+from shardwise.domain.model import ModelFacts
 from shardwise.hub import FactsUnavailable, model_facts
 from shardwise.reconcile import holdings
 
@@ -82,6 +83,22 @@ async def test_a_decision_on_what_is_no_longer_so_is_not_written(scene: Scene) -
         await scene.reconcile()
     assert scene.calls() == ["apply_status", "get"]
     assert scene.store.models.objects[key] is newer
+
+
+async def test_an_object_that_is_edited_while_its_model_is_looked_up_is_read_again(scene: Scene) -> None:
+    """What was asked for before would be launched, and replaced at once."""
+    key = scene.add()
+
+    def edited_meanwhile(obj: ShardedModel) -> ModelFacts:
+        if scene.facts.call_count == 1:
+            scene.edit(key, engine={"args": ["--enforce-eager"]})
+        return model_facts(obj)
+
+    scene.facts.side_effect = edited_meanwhile
+    await scene.reconcile()
+    assert scene.status(key)["observedGeneration"] == 2
+    (pod,) = (call.args[0] for call in scene.cluster.apply.mock_calls if call.args[0]["kind"] == "Pod")
+    assert "--enforce-eager" in str(pod["spec"]["containers"][0])
 
 
 async def test_those_behind_are_looked_at_when_one_begins_to_wait_or_no_longer_does(scene: Scene) -> None:

@@ -1,15 +1,19 @@
 """GPUs that come free go to the first who waits, also while that one is being worked on."""
 
 import asyncio
+import threading
 
 import pytest
 from pytest_mock import MockerFixture
 from tests.controller.scene import PINNED, Scene
 from tests.controller.support import KEY
 
+from shardwise.api import ShardedModel
 from shardwise.controller.queue import Queue
 from shardwise.controller.reconciler import LOOK_AGAIN_SECONDS
 from shardwise.controller.store import Key
+from shardwise.domain.model import ModelFacts
+from shardwise.hub import model_facts
 
 FIRST: Key = ("default", "first")
 
@@ -44,6 +48,27 @@ async def test_the_first_lets_nobody_go_first(scene: Scene) -> None:
     assert "waitingSince" not in scene.status(FIRST)
     await scene.reconcile(FIRST)
     assert scene.status(FIRST)["observedGeneration"] == 1
+
+
+async def test_nobody_waits_for_one_whose_model_is_being_looked_up(scene: Scene) -> None:
+    """A Hub that does not answer would hold up the whole queue."""
+    answer, asked = threading.Event(), threading.Event()
+
+    def slow(obj: ShardedModel) -> ModelFacts:
+        asked.set()
+        answer.wait()
+        return model_facts(obj)
+
+    scene.edit(FIRST, model={"name": "meta-llama/Llama-3.1-8B", "concurrency": 2})
+    scene.reconciler.is_due = lambda key: key == FIRST
+    scene.facts.side_effect = slow
+    first = asyncio.create_task(scene.reconcile(FIRST))
+    await asyncio.to_thread(asked.wait)
+    scene.facts.side_effect = model_facts
+    await scene.reconcile(KEY)
+    answer.set()
+    await first
+    assert "waitingSince" not in scene.status(KEY)
 
 
 async def test_a_key_is_due_from_when_it_is_asked_for_until_it_is_worked_on() -> None:

@@ -319,3 +319,51 @@ def test_those_that_wait_behind_an_object_are_woken_in_turn(scene: Scene) -> Non
     assert scene.woken() == []
     scene.watches.wake_behind(("default", "a"))
     assert scene.woken() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: one["metadata"].update(annotations={"shardwise.dev/paused": "true"}),
+        lambda one: one["metadata"].update(deletionTimestamp="2027-01-15T08:00:00Z"),
+        lambda one: one["spec"].update(placement={"priorityClassName": "low"}),
+    ],
+    ids=["paused", "deleted in the foreground", "of lower priority"],
+)
+def test_one_that_gives_its_place_in_the_queue_up_lets_those_behind_have_a_turn(
+    scene: Scene, change: Callable[[Json], None]
+) -> None:
+    """What was kept for it may be theirs now, and no status of its own will say that it has left."""
+    scene.store.priorities.put({"metadata": {"name": "low", "resourceVersion": "1"}, "value": -1})
+    for name in ("a", "b"):
+        waiting = a_model(name, 5)
+        waiting["status"] = {"waitingSince": "2027-01-15T08:00:00Z"}
+        scene.store.models.put(waiting)
+    first = scene.store.models.objects["default", "a"]
+    scene.watches.model(at(6, changed(first, lambda one: one["metadata"].update(labels={"a": "b"}))), HERE)
+    assert scene.woken() == ["a"]
+    scene.watches.model(at(7, changed(first, change)), HERE)
+    assert "b" in scene.woken()
+
+
+def test_one_that_is_deleted_in_the_foreground_gives_its_gpus_back_at_once(scene: Scene) -> None:
+    """Those of a group without pods: no pod will be told of that goes."""
+    going = changed(scene.store.models.objects["default", "on-1"], _goes)
+    scene.watches.model(at(50, going), HERE)
+    assert ("default", "on-1") not in scene.store.plans
+    assert "waiting" in scene.woken()
+
+
+def _goes(model: Json) -> None:
+    model["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"
+
+
+def test_one_that_serves_on_a_faulty_node_for_want_of_another_is_woken_when_gpus_come_free(scene: Scene) -> None:
+    """It has all its groups, and does not stand in the queue; but it leaves as soon as it can."""
+    faulty = {"type": "Degraded", "status": "True", "reason": "NodeFaulty"}
+    model = changed(
+        a_model("on-2", 7, plan=a_plan(("h100-2", 8))), lambda one: one["status"].update(conditions=[faulty])
+    )
+    scene.store.models.put(model)
+    scene.watches.model(a_model("on-1", 9), GONE)
+    assert "on-2" in scene.woken()

@@ -324,3 +324,16 @@ def test_a_pod_that_waits_for_the_pods_before_it_is_no_reason_to_leave() -> None
     assert waiting.refused_since == 0.0
     assert advance(waiting, Terms(POLICY, LATER)).state is S
     assert advance(replace(waiting, linger=frozenset()), Terms(POLICY, LATER)).state is State.WAITING
+
+
+def test_the_scheduler_gets_its_time_from_when_the_pods_before_have_left() -> None:
+    """It says since when it had no place, not since when there may be one."""
+    waiting = GroupView(Record(0, 1, P, START, nodes=NODES, gpus=8), UNPLACED, nodes=WELL, linger=frozenset({"node-1"}))
+    assert advance(waiting, Terms(POLICY, LATER)).state is P
+    free = replace(waiting, linger=frozenset())
+    begun = advance(free, Terms(POLICY, LATER))
+    assert (begun.state, begun.since) == (S, LATER)
+    starting = replace(free, record=begun)
+    assert until_next(starting, Terms(POLICY, LATER)) == UNSCHEDULABLE_AFTER
+    assert advance(starting, Terms(POLICY, LATER + UNSCHEDULABLE_AFTER - 1)).state is S
+    assert advance(starting, Terms(POLICY, LATER + UNSCHEDULABLE_AFTER)).state is State.WAITING

@@ -285,3 +285,33 @@ def test_after_any_edits_the_last_is_what_runs_and_attempts_only_grow(
     assert set(content_of(world).values()) == {"C" if history[-1][0] == C else "B" if history[-1][0] == B else "A"}
     assert all(one <= two for one, two in pairwise(restarts))
     assert all(len(nodes) == 1 for nodes in places.values())
+
+
+def test_an_old_group_that_fails_as_it_is_edited_is_no_failure_of_the_new_content() -> None:
+    """What is wanted now has not been tried yet: nothing is halted. The node is blamed all the same."""
+    world = serving(2, 2, max_surge=0)
+    world.launch(args=B)
+    world.crash("llama-0-0-0")
+    world.settle()
+    assert "UpdateHalted" not in world.told()
+    assert world.condition("Degraded")["reason"] == "ReplicasMissing"
+    assert [one["why"] for one in world.status["shunnedNodes"]] == ["Failed"]
+    finish(world)
+    assert (world.standing(), count(world, "B")) == ("Ready/AllReplicasReady", 2)
+
+
+def test_an_edited_group_that_was_held_says_that_it_waits_for_gpus() -> None:
+    """Its failures were those of the old content; what is in the way is another thing by now."""
+    world = World(wants(max_restarts=0, keep_failed=False), a_fleet(h100s(1)))
+    world.run()
+    world.crash("llama-0-0-0")
+    world.settle()
+    assert world.standing() == "Stalled/RestartsExhausted"
+    full = world.fleet
+    world.fleet = replace(full, nodes=tuple(replace(node, free=0) for node in full.nodes))
+    world.launch(args=B)
+    world.settle()
+    assert world.standing() == "Reconciling/CapacityShort"
+    world.fleet = full
+    world.run()
+    assert world.standing() == "Ready/AllReplicasReady"

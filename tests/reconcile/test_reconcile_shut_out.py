@@ -94,3 +94,20 @@ def test_where_there_is_no_other_it_waits_without_a_place() -> None:
     change(world, node, taints=())
     world.run()
     assert world.standing() == "Ready/AllReplicasReady"
+
+
+def test_a_group_does_not_leave_its_node_when_the_pods_before_took_long_to_end() -> None:
+    """A leader ends what it has begun for up to a minute: as long as the scheduler gets to find a place."""
+    world = World(wants(), a_fleet(h100s(1)))
+    world.run()
+    world.deleting("llama-0-0-0")
+    world.settle()
+    world.unscheduled("llama-0-1-0")
+    world.now += 90
+    world.settle()
+    world.gone()
+    world.settle()
+    assert world.states() == ["Starting 1"]
+    assert world.status.get("shunnedNodes", []) == []
+    world.run()
+    assert world.standing() == "Ready/AllReplicasReady"

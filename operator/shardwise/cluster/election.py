@@ -43,9 +43,9 @@ class Election:
 
         On the way out the Lease is given up, so that the next can act at once.
         """
-        await self._win()
+        won = await self._win()
         _log.info("leading")
-        renewal = asyncio.create_task(self._renew())
+        renewal = asyncio.create_task(self._renew(won))
         try:
             yield renewal
         finally:
@@ -54,12 +54,15 @@ class Election:
             with contextlib.suppress(ClusterError, TimeoutError):
                 await asyncio.wait_for(self._lease.let_go(), RENEW_SECONDS)
 
-    async def _win(self) -> None:
+    async def _win(self) -> float:
+        """Wait for the Lease. Give when the try began that got it: it counts from before its answer came."""
+        begun = self._steady()
         while not await self._tried():
             await self._sleep(RENEW_SECONDS)
+            begun = self._steady()
+        return begun
 
-    async def _renew(self) -> None:
-        renewed = self._steady()
+    async def _renew(self, renewed: float) -> None:
         while True:
             await self._sleep(RENEW_SECONDS)
             left = renewed + GIVE_UP_SECONDS - self._steady()

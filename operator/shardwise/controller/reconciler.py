@@ -67,16 +67,16 @@ class Reconciler:
         self.when_turns_change: Callable[[Key], None] = lambda _: None
         self.is_due: Callable[[Key], bool] = lambda _: False
         self._known: dict[tuple[Key, str], ModelFacts] = {}
+        self._asking: set[Key] = set()
 
     async def reconcile(self, key: Key) -> float | None:
         """Do what one object needs now. Give the seconds after which to look again, or ``None``."""
-        model = self._live(key)
-        read = None if model is None else await self._read(key, model)
-        model = self._live(key)  # reading may take a while: the Hub is asked
-        if model is None or read is None:
+        found = await self._read_as_it_is(key)
+        if found is None:
             self._forget(key)
             return None
-        if waits(model) and any(map(self.is_due, self._waiting.turn(key).names)):
+        model, read = found
+        if waits(model) and any(map(self._goes_first, self._waiting.turn(key).names)):
             # What has become free is theirs first: they were being worked on when it did.
             return LOOK_AGAIN_SECONDS
         decision = self._decide(key, read)
@@ -94,12 +94,24 @@ class Reconciler:
         model = self._store.models.objects.get(key)
         return None if model is None or "deletionTimestamp" in model["metadata"] else model
 
+    def _goes_first(self, key: Key) -> bool:
+        """Tell whether one ahead is about to be decided on. While its model is being looked up nobody waits for it."""
+        return key not in self._asking and self.is_due(key)
+
     def _forget(self, key: Key) -> None:
         self._store.hold(key, None)
         self._store.refused.pop(key, None)
         self._waiting.demands.pop(key, None)
         self._events.forget(key)
         self._known = {one: facts for one, facts in self._known.items() if one[0] != key}
+
+    async def _read_as_it_is(self, key: Key) -> tuple[Mapping[str, Any], Wanted | Invalid] | None:
+        """Read an object, anew if it was edited or made again meanwhile: asking the Hub may take a while."""
+        while (model := self._live(key)) is not None:
+            read = await self._read(key, model)
+            if self._live(key) is model:
+                return model, read
+        return None
 
     async def _read(self, key: Key, model: Mapping[str, Any]) -> Wanted | Invalid:
         generation = int(model["metadata"].get("generation") or 0)
@@ -125,7 +137,11 @@ class Reconciler:
         """Look the model up once for as long as the object says the same of it."""
         asked = (key, obj.spec.model.model_dump_json())
         if asked not in self._known:
-            facts = await asyncio.to_thread(self._facts, obj)
+            self._asking.add(key)
+            try:
+                facts = await asyncio.to_thread(self._facts, obj)
+            finally:
+                self._asking.discard(key)
             self._known = {one: known for one, known in self._known.items() if one[0] != key}
             self._known[asked] = facts
         return self._known[asked]

@@ -3,7 +3,7 @@
 from typing import Final
 
 from shardwise.api.convert import PAUSED
-from shardwise.controller.store import Json, Key, Shelf
+from shardwise.controller.store import Json, Key, Shelf, key_of
 from shardwise.domain.demand import Demand
 from shardwise.reconcile import Turn, Waiter, parse_time, turn_of
 
@@ -24,6 +24,10 @@ class Waiting:
     def in_turn(self, keys: list[Key]) -> list[Key]:
         """Order objects by whose turn it is."""
         return sorted(keys, key=lambda key: self._waiter(key, self._models.objects[key]).order)
+
+    def place(self, model: Json | None) -> tuple[int, float, str] | None:
+        """Give what an object's place among those that wait goes by; ``None`` where it does not wait, or is gone."""
+        return self._waiter(key_of(model), model).order if model is not None and waits(model) else None
 
     def _waiter(self, key: Key, model: Json) -> Waiter:
         return Waiter(

@@ -9,6 +9,7 @@ from shardwise.api.base import GROUP, PLURAL, VERSION
 from shardwise.controller.queue import Queue
 from shardwise.controller.store import Json, Key, Shelf, Store, is_relevant, key_of, owner_of, slim, version_of
 from shardwise.controller.waiting import Waiting, waits
+from shardwise.reconcile import NODE_FAULTY
 from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
 
@@ -40,15 +41,17 @@ class Watches:
         return handle
 
     def model(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - the two things an event says
-        """Take in a ShardedModel. One that is gone gives its GPUs back, which may be what another waits for."""
+        """Take in a ShardedModel. One that goes gives its GPUs back, and its place in the queue: another may wait."""
         key = key_of(obj)
+        stood = self.waiting.place(self._store.models.objects.get(key, obj))
         if self._taken(self._store.models, obj, deleted):
             self._queue.add(key)
-        if not deleted or key in self._store.models.objects:
-            return
-        held = self._store.hold(key, None)
-        self.waiting.demands.pop(key, None)
-        if held or waits(obj):
+        now = self._store.models.objects.get(key)
+        held = False
+        if now is None or "deletionTimestamp" in now["metadata"]:
+            held = self._store.hold(key, None)
+            self.waiting.demands.pop(key, None)
+        if held or (stood is not None and stood != self.waiting.place(now)):
             self.wake_waiting()
 
     def pod(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
@@ -120,4 +123,6 @@ def _is_placed(model: Json) -> bool:
     status = model.get("status") or {}
     replicas = (model.get("spec") or {}).get("replicas", 1)
     placed = sum(bool(group.get("nodes")) for group in status.get("groups") or ())
-    return bool(status.get("plan")) and placed >= replicas and "waitingSince" not in status
+    # One on a node that reports a fault serves where it is, and leaves for any other that comes free.
+    leaving = any(one.get("reason") == NODE_FAULTY for one in status.get("conditions") or ())
+    return bool(status.get("plan")) and placed >= replicas and "waitingSince" not in status and not leaving

@@ -9,9 +9,11 @@ from shardwise.reconcile.decide import Invalid, decide, decide_invalid
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
 from shardwise.reconcile.records import holdings, parse_time, planned_gpus
 from shardwise.reconcile.standing import standing_of
+from shardwise.reconcile.status import NODE_FAULTY
 from shardwise.reconcile.turns import Turn, Waiter, turn_of
 
 __all__ = [
+    "NODE_FAULTY",
     "Action",
     "Apply",
     "Decision",

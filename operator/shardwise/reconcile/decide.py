@@ -83,6 +83,7 @@ def course(wanted: Wanted, observed: Observed, now: float) -> Course:
     before = look(wanted, plan.plan, observed, _ground(observed, shuns, now), now)
     after = tuple(_advanced(view, terms) for view in before)
     shuns = _blamed(before, after, shuns, now)
+    after = tuple(map(_forgiven, before, after))
     ground = _ground(observed, shuns, now)
     plan, roster = _mustered(wanted, plan, after, observed, ground, terms)
     there = frozenset((pod.replica, pod.attempt) for pod in observed.pods)
@@ -129,6 +130,12 @@ def _advanced(view: GroupView, terms: Terms) -> GroupView:
     if view.stale and record.state is State.PENDING:
         return replace(begun, record=decided(begun, Cause.DISPLACED, terms))
     return begun
+
+
+def _forgiven(old: GroupView, new: GroupView) -> GroupView:
+    """Forget the failures of old content: they are not those of what is begun in its place."""
+    anew = old.stale and new.record.attempt > old.record.attempt
+    return replace(new, record=replace(new.record, failures=0)) if anew else new
 
 
 def _blamed(before: Views, after: Views, shuns: Shuns, now: float) -> Shuns:

@@ -1,8 +1,9 @@
 """The life of one group, as one table.
 
 Rules. A group lives and dies together: what happens to one pod happens to all. An attempt is written down (Pending)
-before its pods are made; once all have been seen it is Starting, and from then on a pod that is missing is lost. The
-next attempt has other names, so it waits for nobody, least of all for pods on a dead node.
+before its pods are made; once all have been seen, and those of the attempt before have left the nodes they wait for, it
+is Starting, and from then on a pod that is missing is lost. The next attempt has other names, so it waits for nobody,
+least of all for pods on a dead node.
 
 What ends an attempt is a *failure* or a *disruption*. A failure is the group's own: an engine exited, the kubelet threw
 a pod out. Failures in a row are counted, the wait after each doubles, and after the last one that is allowed the group
@@ -93,11 +94,16 @@ def until_next(view: GroupView, terms: Terms) -> float | None:
     record = view.record
     ends = {
         State.BACKOFF: record.retry_at,
-        State.STARTING: view.refused_since and view.refused_since + UNSCHEDULABLE_AFTER,
+        State.STARTING: view.refused_since and _gives_up_at(view),
         State.UNREADY: view.not_ready_node and record.since + NODE_GRACE,
     }
     end = ends.get(record.state)
     return max(0.0, end - terms.now) if end else None
+
+
+def _gives_up_at(view: GroupView) -> float:
+    """Give the scheduler its time from when it could first have found a place: not while earlier pods were there."""
+    return max(view.refused_since, view.record.since) + UNSCHEDULABLE_AFTER
 
 
 def _next_attempt(view: GroupView, terms: Terms, message: str = "") -> Record:
@@ -184,13 +190,13 @@ SEEN: Final[Mapping[Cause, Callable[[GroupView, Terms], bool]]] = {
     ),
     Cause.FAILED: lambda view, _: view.failed is not None,
     Cause.UNSCHEDULABLE: lambda view, terms: (
-        bool(view.shut_out) or 0 < view.refused_since <= terms.now - UNSCHEDULABLE_AFTER
+        bool(view.shut_out) or (view.refused_since > 0 and terms.now >= _gives_up_at(view))
     ),
     Cause.WAITED: lambda view, terms: terms.now >= view.record.retry_at,
     Cause.ALLOWED: lambda view, terms: view.record.failures <= terms.policy.max_restarts,
     Cause.READY: lambda view, _: view.ready,
     Cause.UNREADY: lambda view, _: not view.ready,
-    Cause.COMPLETE: lambda view, _: view.complete,
+    Cause.COMPLETE: lambda view, _: view.complete and not view.held_up,
 }
 """How what happens to a group is seen."""
 

@@ -30,6 +30,9 @@ Status = dict[str, Any]
 WRITE_REFUSED: Final = "WriteRefused"
 """The reason while the API server, a quota or a webhook refuses something that is to be made or deleted."""
 
+NODE_FAULTY: Final = "NodeFaulty"
+"""The reason while a group serves on a node that reports a GPU fault, for want of another."""
+
 _MOST_GROUP_MESSAGE: Final = 400
 """Characters a group may say: where it is, how it ended, and the last line of its log."""
 
@@ -107,7 +110,7 @@ def _records(progress: Progress) -> tuple[Record, ...]:
 
 
 def _verdict(progress: Progress) -> Verdict:
-    held = next((view.record for view in progress.roster.groups if view.record.state is State.HELD), None)
+    held = next((view.record for view in progress.roster.groups if _is_held(view, progress.roster)), None)
     if held is not None:
         text = f"replica {held.replica} is held after {held.failures} failures in a row: {held.message}"
         return Verdict("Stalled", "RestartsExhausted", f"{text}; {remedy(held.message)}")
@@ -119,6 +122,11 @@ def _verdict(progress: Progress) -> Verdict:
     if progress.plan is not None and _all_serve(progress):
         return _serving(progress)
     return Verdict("Reconciling", *_under_way(progress))
+
+
+def _is_held(view: GroupView, roster: Roster) -> bool:
+    """Tell whether a group is held for its failures, and not, since an edit, for want of a place."""
+    return view.record.state is State.HELD and not (view.stale and roster.refusal is not None)
 
 
 def _all_serve(progress: Progress) -> bool:
@@ -217,7 +225,7 @@ def _degraded(progress: Progress) -> Said:
         return lacking
     if faulty:
         nodes = ", ".join(faulty[:5])
-        return "Degraded", "True", "NodeFaulty", f"{nodes} reports a GPU fault, and no other node is free"
+        return "Degraded", "True", NODE_FAULTY, f"{nodes} reports a GPU fault, and no other node is free"
     return "Degraded", "False", "AsPlanned", ""
 
 

@@ -101,6 +101,11 @@ class GroupView:
         return max(waits, default=0.0)
 
     @property
+    def held_up(self) -> bool:
+        """Whether a pod cannot be bound yet, as pods of an earlier attempt are still going on the very node."""
+        return any(not pod.node and self._waits_for_earlier(pod) for pod in self.pods)
+
+    @property
     def refused(self) -> tuple[PodSeen, ...]:
         """The pods the scheduler has no place for."""
         return tuple(
