@@ -1,7 +1,6 @@
 """The reconciler: what is decided is held at once, the status is written first, and nothing is done twice."""
 
 import asyncio
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,15 +9,13 @@ from pytest_mock import MockerFixture
 from tests.controller.scene import PINNED, Scene
 from tests.controller.support import KEY, Json, a_model, a_node, a_plan, a_pod, at, free
 
-from shardwise.api import InvalidObject, Problem, ShardedModel
+from shardwise.api import InvalidObject, Problem
 from shardwise.api.base import API_VERSION
 from shardwise.cluster import Refused, Retryable
 from shardwise.cluster.resources import BUDGET, POD, SERVICE
 from shardwise.cluster.spam import BURST
-from shardwise.controller.reconciler import FACTS_RETRY_SECONDS, LOOK_AGAIN_SECONDS, SIDE_BY_SIDE
+from shardwise.controller.reconciler import LOOK_AGAIN_SECONDS, SIDE_BY_SIDE
 from shardwise.controller.store import Key
-from shardwise.domain.model import ModelFacts
-from shardwise.hub import FactsUnavailable, model_facts
 from shardwise.reconcile import holdings
 
 
@@ -83,22 +80,6 @@ async def test_a_decision_on_what_is_no_longer_so_is_not_written(scene: Scene) -
         await scene.reconcile()
     assert scene.calls() == ["apply_status", "get"]
     assert scene.store.models.objects[key] is newer
-
-
-async def test_an_object_that_is_edited_while_its_model_is_looked_up_is_read_again(scene: Scene) -> None:
-    """What was asked for before would be launched, and replaced at once."""
-    key = scene.add()
-
-    def edited_meanwhile(obj: ShardedModel) -> ModelFacts:
-        if scene.facts.call_count == 1:
-            scene.edit(key, engine={"args": ["--enforce-eager"]})
-        return model_facts(obj)
-
-    scene.facts.side_effect = edited_meanwhile
-    await scene.reconcile()
-    assert scene.status(key)["observedGeneration"] == 2
-    (pod,) = (call.args[0] for call in scene.cluster.apply.mock_calls if call.args[0]["kind"] == "Pod")
-    assert "--enforce-eager" in str(pod["spec"]["containers"][0])
 
 
 async def test_those_behind_are_looked_at_when_one_begins_to_wait_or_no_longer_does(scene: Scene) -> None:
@@ -246,69 +227,6 @@ async def test_a_deleted_object_is_let_go(scene: Scene, known: bool) -> None:
     assert scene.store.plans == {}
     assert scene.calls() == []
     assert not scene.facts.called
-
-
-async def test_facts_are_looked_up_once_for_what_an_object_says_of_its_model(scene: Scene) -> None:
-    """The Hub is far away; and other fields do not change what a model is."""
-    key = scene.add()
-    for _ in range(3):
-        await scene.reconcile()
-    scene.edit(key, replicas=2, gpuBudget={"total": 2})
-    await scene.reconcile()
-    assert scene.facts.call_count == 1
-    scene.edit(key, model={"name": "meta-llama/Llama-3.1-8B", "contextLength": 8192})
-    await scene.reconcile()
-    await scene.reconcile()
-    assert scene.facts.call_count == 2
-
-
-async def test_each_object_has_its_own_facts(scene: Scene) -> None:
-    """Two may mean different files by one name: a revision, a source of their own."""
-    for key in (scene.add("a"), scene.add("b"), ("default", "a")):
-        await scene.reconcile(key)
-    assert [call.args[0].metadata.name for call in scene.facts.call_args_list] == ["a", "b"]
-
-
-async def test_of_an_object_only_the_latest_facts_are_kept(scene: Scene) -> None:
-    """One that is edited for years fills no memory."""
-    key = scene.add()
-    for length in (4096, 8192, 4096):
-        scene.edit(key, model={"name": "meta-llama/Llama-3.1-8B", "contextLength": length})
-        await scene.reconcile()
-    assert scene.facts.call_count == 3
-    assert len(scene.reconciler._known) == 1
-
-
-async def test_facts_are_looked_up_beside_the_loop(scene: Scene) -> None:
-    """A slow Hub must not stop the watches."""
-    threads: list[threading.Thread] = []
-
-    def look(obj: Any) -> Any:
-        threads.append(threading.current_thread())
-        return model_facts(obj)
-
-    scene.facts.side_effect = look
-    scene.add()
-    await scene.reconcile()
-    assert len(threads) == 1
-    assert threads[0] is not threading.main_thread()
-
-
-async def test_a_hub_that_cannot_be_reached_is_asked_again(scene: Scene) -> None:
-    """Meanwhile the object says so, is not Stalled, and nothing is done; nor is the failure kept."""
-    scene.add()
-    scene.facts.side_effect = FactsUnavailable("no route to the Hub")
-    assert await scene.reconcile() == FACTS_RETRY_SECONDS
-    assert scene.calls() == ["apply_status"]
-    assert scene.status()["message"] == "no route to the Hub"
-    assert scene.condition("Reconciling") == ("True", "ModelFactsUnavailable")
-    assert scene.condition("Stalled")[0] == "False"
-    assert await scene.reconcile() == FACTS_RETRY_SECONDS
-    assert scene.calls() == []
-    scene.facts.side_effect = model_facts
-    assert await scene.reconcile() is None
-    assert "apply Pod llama-0-0-0" in scene.calls()
-    assert scene.facts.call_count == 3
 
 
 WRONG: dict[str, tuple[Json, Exception | None, str]] = {
@@ -489,16 +407,3 @@ async def test_the_time_to_look_again_is_the_decisions(scene: Scene) -> None:
     assert scene.status()["groups"][0]["state"] == "Backoff"
     scene.now += wait / 2
     assert await scene.reconcile() == wait / 2
-
-
-async def test_an_object_deleted_while_its_model_is_looked_up_is_let_go(scene: Scene) -> None:
-    """Asking the Hub takes a while."""
-    key = scene.add()
-
-    def delete(obj: Any) -> Any:
-        del scene.store.models.objects[key]
-        return model_facts(obj)
-
-    scene.facts.side_effect = delete
-    assert await scene.reconcile() is None
-    assert scene.calls() == []

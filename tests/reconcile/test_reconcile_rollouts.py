@@ -315,3 +315,16 @@ def test_an_edited_group_that_was_held_says_that_it_waits_for_gpus() -> None:
     world.fleet = full
     world.run()
     assert world.standing() == "Ready/AllReplicasReady"
+
+
+def test_an_update_that_has_room_to_begin_beside_does_not_wait_yet() -> None:
+    """Not all of the new shape fits at once; it waits, and says so, once a group finds no place, not before."""
+    demand = a_demand(LLAMA_8B, budget=16, replicas=2, pins=Pins(2, 1, None))
+    world = World(wants(demand), a_fleet(h100s(2, free=[8, 5])))
+    world.run()
+    world.demand(pins=Pins(4, 2, None))
+    world.step()
+    assert (world.states(), world.standing()) == (["Ready 0", "Ready 0", "Pending 0"], "Reconciling/Updating")
+    assert "waitingSince" not in world.status
+    world.run()
+    assert (world.states(), world.standing()) == (["Ready 0", "Ready 0"], "Reconciling/CapacityShort")

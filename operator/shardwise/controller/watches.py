@@ -9,7 +9,7 @@ from shardwise.api.base import GROUP, PLURAL, VERSION
 from shardwise.controller.queue import Queue
 from shardwise.controller.store import Json, Key, Shelf, Store, is_relevant, key_of, owner_of, slim, version_of
 from shardwise.controller.waiting import Waiting, waits
-from shardwise.reconcile import NODE_FAULTY
+from shardwise.reconcile import wants_place
 from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
 
@@ -94,8 +94,8 @@ class Watches:
             self.wake_waiting()
 
     def wake_waiting(self) -> None:
-        """Look again at every object that has no full plan, in turn: GPUs may have become free."""
-        lacking = [key for key, model in self._store.models.objects.items() if not _is_placed(model)]
+        """Look again at every object that could use more GPUs, in turn: some may have become free."""
+        lacking = [key for key, model in self._store.models.objects.items() if wants_place(model)]
         for key in self.waiting.in_turn(lacking):
             self._queue.add(key)
 
@@ -117,12 +117,3 @@ class Watches:
     @staticmethod
     def _taken(shelf: Shelf, obj: Json, deleted: bool) -> bool:  # noqa: FBT001 - as above
         return shelf.remove(key_of(obj), version_of(obj)) if deleted else shelf.put(obj)
-
-
-def _is_placed(model: Json) -> bool:
-    status = model.get("status") or {}
-    replicas = (model.get("spec") or {}).get("replicas", 1)
-    placed = sum(bool(group.get("nodes")) for group in status.get("groups") or ())
-    # One on a node that reports a fault serves where it is, and leaves for any other that comes free.
-    leaving = any(one.get("reason") == NODE_FAULTY for one in status.get("conditions") or ())
-    return bool(status.get("plan")) and placed >= replicas and "waitingSince" not in status and not leaving

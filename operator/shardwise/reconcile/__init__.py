@@ -9,11 +9,10 @@ from shardwise.reconcile.decide import Invalid, decide, decide_invalid
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
 from shardwise.reconcile.records import holdings, parse_time, planned_gpus
 from shardwise.reconcile.standing import standing_of
-from shardwise.reconcile.status import NODE_FAULTY
+from shardwise.reconcile.status import wants_place
 from shardwise.reconcile.turns import Turn, Waiter, turn_of
 
 __all__ = [
-    "NODE_FAULTY",
     "Action",
     "Apply",
     "Decision",
@@ -34,4 +33,5 @@ __all__ = [
     "see_pod",
     "standing_of",
     "turn_of",
+    "wants_place",
 ]

@@ -170,7 +170,6 @@ def _roster(wanted: Wanted, plan: Design, groups: Views, observed: Observed, gro
     muster.keep(retained(wanted, groups))
     muster.fill(places_of(plan) if not muster.room.taken else ())
     roll(muster)
-    muster.refusal = muster.refusal or plan.refusal
     return muster.roster()
 
 

@@ -30,7 +30,7 @@ Status = dict[str, Any]
 WRITE_REFUSED: Final = "WriteRefused"
 """The reason while the API server, a quota or a webhook refuses something that is to be made or deleted."""
 
-NODE_FAULTY: Final = "NodeFaulty"
+_NODE_FAULTY: Final = "NodeFaulty"
 """The reason while a group serves on a node that reports a GPU fault, for want of another."""
 
 _MOST_GROUP_MESSAGE: Final = 400
@@ -225,7 +225,7 @@ def _degraded(progress: Progress) -> Said:
         return lacking
     if faulty:
         nodes = ", ".join(faulty[:5])
-        return "Degraded", "True", NODE_FAULTY, f"{nodes} reports a GPU fault, and no other node is free"
+        return "Degraded", "True", _NODE_FAULTY, f"{nodes} reports a GPU fault, and no other node is free"
     return "Degraded", "False", "AsPlanned", ""
 
 
@@ -272,3 +272,15 @@ def _cut(group: Status, most: int) -> Status:
 
 def _size(status: Status) -> int:
     return len(json.dumps(status, separators=(",", ":")))
+
+
+def wants_place(model: Mapping[str, Any]) -> bool:
+    """Tell from what an object says whether GPUs that come free may be of use to it: it lacks a plan or a group.
+
+    Or it serves on a node that reports a fault, which it leaves for any other.
+    """
+    status = model.get("status") or {}
+    replicas = (model.get("spec") or {}).get("replicas", 1)
+    placed = sum(bool(group.get("nodes")) for group in status.get("groups") or ())
+    leaving = any(one.get("reason") == _NODE_FAULTY for one in status.get("conditions") or ())
+    return not status.get("plan") or placed < replicas or "waitingSince" in status or leaving
