@@ -19,7 +19,7 @@ def taken() -> float:
     """Give the device memory in use outside PyTorch's allocator, in MiB."""
     torch.cuda.synchronize()
     free, total = torch.cuda.mem_get_info()
-    return (total - free - torch.cuda.memory_reserved()) / 2**20
+    return float(total - free - torch.cuda.memory_reserved()) / 2**20
 
 
 def measure(rank: int) -> None:

@@ -106,13 +106,23 @@ def events() -> str:
     return table(head, rows)
 
 
+def _come_and_go(ledger: Ledger[str], node: str) -> None:
+    ledger.bind("x", node, 2)
+    ledger.bind("x", node, -2)
+
+
+def _plan_and_drop(ledger: Ledger[str], node: str) -> None:
+    ledger.plan("y", {node: 2})
+    ledger.plan("y", {})
+
+
 def _events(ledger: Ledger[str], found: Sequence[Json]) -> Iterator[float]:
     node = found[len(found) // 2]
     name = node["metadata"]["name"]
     cordoned = itertools.cycle([node | {"spec": {"unschedulable": True}}, node])
     yield median_seconds(lambda: ledger.put(next(cordoned)), 501)
-    yield median_seconds(lambda: (ledger.bind("x", name, 2), ledger.bind("x", name, -2)), 501)
-    yield median_seconds(lambda: (ledger.plan("y", {name: 2}), ledger.plan("y", {})), 501)
+    yield median_seconds(lambda: _come_and_go(ledger, name), 501)
+    yield median_seconds(lambda: _plan_and_drop(ledger, name), 501)
     yield median_seconds(lambda: ledger.fleet("an object"), 101)
 
 

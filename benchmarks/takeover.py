@@ -163,7 +163,7 @@ async def _writes(server: Server) -> int:
     """
     calls = [one for one in server.calls() if one.writes and not one.ours and not one.path.endswith("/events")]
     pods = (await server.get(f"/api/v1/namespaces/{NAMESPACE}/pods"))["items"]
-    own = sum(pod["metadata"]["name"].startswith(f"{_LAST}-") for pod in pods)
+    own: int = sum(pod["metadata"]["name"].startswith(f"{_LAST}-") for pod in pods)
     told = (await server.get(f"/api/v1/namespaces/{NAMESPACE}/events"))["items"]
     ours = (one for one in told if (one.get("source") or {}).get("component") == FIELD_MANAGER)
     others = [one for one in ours if one["involvedObject"]["name"] != _LAST]

@@ -245,7 +245,7 @@ def test_helm_refuses_what_the_reader_refuses(name: str) -> None:
 @pytest.mark.parametrize("document", [{}, hardware(), levels("rack"), {"fleet": {"platform": "oci"}, "launch": {}}])
 def test_helm_takes_what_the_reader_takes(document: Json) -> None:
     jsonschema.Draft7Validator(configuration_schema()).validate(document)
-    assert parse_site(document)
+    parse_site(document)
 
 
 json_values = st.recursive(

@@ -359,7 +359,7 @@ def test_a_model_that_states_no_limit_is_served_as_vllm_serves_it() -> None:
 
 
 def test_the_published_size_is_kept_only_for_the_precision_it_was_published_in() -> None:
-    sized = {"name": "org/model", "origin": "test", "checkpoint_bytes": 10**9}
+    sized: dict[str, Any] = {"name": "org/model", "origin": "test", "checkpoint_bytes": 10**9}
     assert from_config(BASE, **sized).checkpoint_bytes == 10**9
     assert from_config(BASE, quantization="fp8", **sized).checkpoint_bytes is None
 

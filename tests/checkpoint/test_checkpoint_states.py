@@ -272,7 +272,7 @@ def test_zambas_shared_weights_are_counted_once_and_its_caches_in_each_layer() -
 
 
 def test_lfm2_adjusts_its_width_unless_told_not_to() -> None:
-    fields = {"full_attn_idxs": [0, 1, 2, 3], "intermediate_size": 1000, "block_multiple_of": 256}
+    fields: dict[str, Any] = {"full_attn_idxs": [0, 1, 2, 3], "intermediate_size": 1000, "block_multiple_of": 256}
     assert weight(of("lfm2", **fields), "feed_forward.up_proj").outputs == 768
     plain = of("lfm2", **fields, block_auto_adjust_ff_dim=False)
     assert weight(plain, "feed_forward.up_proj").outputs == 1000

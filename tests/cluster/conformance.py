@@ -60,9 +60,7 @@ class Api:
     forget: Callable[[], None]
     """Let the server forget its history, so that what began before is too old to go on."""
 
-    async def call(
-        self, method: str, path: str, body: object = None, content_type: str = JSON, **query: str | int
-    ) -> Answer:
+    async def call(self, method: str, path: str, body: object = None, content_type: str = JSON, **query: Any) -> Answer:
         """Make a call, and give the answer."""
         data = None if body is None else json.dumps(body)
         headers = {"Accept": JSON} | ({"Content-Type": content_type} if body is not None else {})
@@ -81,7 +79,7 @@ class Api:
         parts = (f"{root}/namespaces/{self.namespace}/{plural}", name, subresource)
         return "/".join(part for part in parts if part)
 
-    async def create(self, plural: str, body: Json, **query: str | int) -> Answer:
+    async def create(self, plural: str, body: Json, **query: Any) -> Answer:
         """Create an object."""
         return await self.call("POST", self.path(plural), body, **query)
 
@@ -95,19 +93,19 @@ class Api:
         """Get an object."""
         return await self.call("GET", self.path(plural, name))
 
-    async def list(self, plural: str, **query: str | int) -> list[str]:
+    async def list(self, plural: str, **query: Any) -> list[str]:
         """List the names of what is there."""
         answer = await self.call("GET", self.path(plural), **query)
         assert answer.status == 200, answer.body
         return [one["metadata"]["name"] for one in answer.body["items"]]
 
     async def patch(
-        self, plural: str, name: str, body: object, kind: str = MERGE, sub: str = "", **query: str | int
+        self, plural: str, name: str, body: object, kind: str = MERGE, sub: str = "", **query: Any
     ) -> Answer:
         """Patch an object."""
         return await self.call("PATCH", self.path(plural, name, sub), body, kind, **query)
 
-    async def apply(self, plural: str, body: Json, manager: str = "a", sub: str = "", **query: str | int) -> Answer:
+    async def apply(self, plural: str, body: Json, manager: str = "a", sub: str = "", **query: Any) -> Answer:
         """Apply an object, server-side."""
         return await self.patch(plural, body["metadata"]["name"], body, APPLY, sub, fieldManager=manager, **query)
 
@@ -129,7 +127,7 @@ class Api:
                 await asyncio.sleep(0.02)
 
     @contextlib.asynccontextmanager
-    async def watch(self, plural: str, **query: str | int) -> AsyncIterator["Watch"]:
+    async def watch(self, plural: str, **query: Any) -> AsyncIterator["Watch"]:
         """Watch a kind in our namespace."""
         params = {"watch": "true", **query}
         async with self.session.get(self.url + self.path(plural), params=params, ssl=self.tls) as answer:

@@ -77,7 +77,8 @@ class Running:
     def ready(self, name: str) -> Json:
         """Wait as a user does, for the present generation, and give the status."""
         self.plane.kubectl("wait", "--for=condition=Ready", f"shardedmodel/{name}", "-n", MODELS, f"--timeout={LIMIT}s")
-        return self.until(lambda: self._settled(name), f"{name} Ready for its present generation")
+        found: Json = self.until(lambda: self._settled(name), f"{name} Ready for its present generation")
+        return found
 
     def until(self, so: Callable[[], Any], what: str, limit: float = LIMIT) -> Any:
         """Wait until something is so; say the operator's last words where it never is."""

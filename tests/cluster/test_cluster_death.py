@@ -7,6 +7,7 @@ confirm it, the pods stay in Terminating. All of it takes about 50 s, so that it
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -107,7 +108,7 @@ def test_nodes_that_die_keep_nobody_from_going_on(running: Running, nodes: list[
 
 def groups_begin_again_elsewhere(running: Running, dead: list[str]) -> None:
     for name in ("pair", "both", "one"):
-        running.until(lambda name=name: moved(running, name, dead), f"{name} served elsewhere", 3 * LIMIT)
+        running.until(partial(moved, running, name, dead), f"{name} served elsewhere", 3 * LIMIT)
     assert running.pod_names("pair") == ["pair-0-1-0", "pair-0-1-1"]
     assert running.pod_names("one") == ["one-0-1-0"]
     assert lingering(running, "pair") == ["pair-0-0-1"]  # the other rank's kubelet has confirmed

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.cluster.installed import MODELS, Running
-from tests.cluster.plane import wait_until
+from tests.cluster.waiting import wait_until
 from tests.support.operating import a_large_model, a_model
 
 Json = dict[str, Any]

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -97,13 +98,17 @@ def test_a_taint_that_evicts_moves_the_group_to_another_node(running: Running) -
         kubectl("taint", "node", node, "maintenance-")
 
 
+def _waits(running: Running, name: str) -> bool:
+    return "waitingSince" in running.status(name)
+
+
 def test_a_large_group_waits_for_its_turn_and_says_so(running: Running) -> None:
     """Two want what there is for one; the position is in the message."""
     running.apply(a_large_model("first"))
     running.ready("first")
     running.apply(a_large_model("second"), a_large_model("third"))
     for name in ("second", "third"):
-        running.until(lambda name=name: "waitingSince" in running.status(name), f"{name} waits")
+        running.until(partial(_waits, running, name), f"{name} waits")
     running.until(lambda: "of 2 in the queue" in running.status("third")["message"], "a position")
     running.plane.kubectl("delete", "shardedmodel", "first", "-n", MODELS)
     running.ready("second")

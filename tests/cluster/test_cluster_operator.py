@@ -2,6 +2,7 @@
 
 import signal
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import trustme
@@ -129,11 +130,11 @@ def test_a_strange_object_of_an_older_crd_is_told_and_others_are_served(running:
     out_of_range = a_model("out-of-range", gpus=0)
     try:
         for one in (stranger, wrong_type, out_of_range):
-            wait_until(lambda given=one: kubectl("create", "-f", "-", given=given), "a strange object let in")
+            wait_until(partial(kubectl, "create", "-f", "-", given=one), "a strange object let in")
     finally:
         kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=definition)
     for name, field in (("wrong-type", "spec.engine.args"), ("out-of-range", "spec.gpuBudget.total")):
-        stalled = running.until(lambda name=name: stalled_by_spec(running, name), f"{name} Stalled")
+        stalled = running.until(partial(stalled_by_spec, running, name), f"{name} Stalled")
         assert field in stalled["message"]
     (event,) = running.until(lambda: running.events("stranger"), "an Event")
     assert (event["reason"], event["type"]) == ("InvalidSpec", "Warning")

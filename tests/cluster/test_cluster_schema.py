@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import urllib.error
 import urllib.request
 from typing import Any
@@ -25,8 +26,9 @@ def tried(installed: Installed, body: Json) -> tuple[int, Json]:
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(plane.url + path, json.dumps(body).encode(), headers)  # noqa: S310 - our own
     tls = plane.tls()
+    context = tls if isinstance(tls, ssl.SSLContext) else None
     try:
-        with urllib.request.urlopen(request, context=tls or None, timeout=30) as answer:  # noqa: S310 - our own
+        with urllib.request.urlopen(request, context=context, timeout=30) as answer:  # noqa: S310 - our own
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())

@@ -27,7 +27,7 @@ async def cluster(script: Scripted, tmp_path: Path) -> AsyncIterator[Cluster]:
         yield client
 
 
-def an_answer(status: int, body: object) -> ApiException:
+def an_answer(status: int, body: Any) -> ApiException:
     error = ApiException(status=status, reason="r")
     error.body = body
     return error

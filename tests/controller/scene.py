@@ -14,7 +14,7 @@ from shardwise.controller.store import Key, Store, key_of
 from shardwise.hub import model_facts
 
 NOW = 1_800_000_000.0
-PINNED = {"gpuBudget": {"total": 8}, "parallelism": {"tensor": 8}}
+PINNED: Json = {"gpuBudget": {"total": 8}, "parallelism": {"tensor": 8}}
 """Takes a whole node."""
 
 

@@ -46,9 +46,9 @@ def a_node(name: str = "h100-1", version: int = 1, gpus: int = 8) -> Json:
     return at(version, h100_node(name, gpus))
 
 
-def changed(obj: Json, change: Callable[[Json], None]) -> Json:
+def changed(obj: Mapping[str, Any], change: Callable[[Json], None]) -> Json:
     """Give a copy with a change made."""
-    made = copy.deepcopy(obj)
+    made = copy.deepcopy(dict(obj))
     change(made)
     return made
 
@@ -77,7 +77,7 @@ def _a_group(replica: int, pods: list[Json]) -> Json:
     return {"replica": replica, "attempt": 0, "state": "Ready", **where}
 
 
-def a_pod(name: str = "llama-0-0-0", version: int = 1, *, node: str = "h100-1", gpus: int = 8, **more: str) -> Json:
+def a_pod(name: str = "llama-0-0-0", version: int = 1, *, node: str = "h100-1", gpus: int = 8, **more: Any) -> Json:
     """Give a running pod; ``owner`` makes it ours, ``phase`` and ``namespace`` change the rest."""
     owner = more.get("owner")
     container = {"name": "c", "resources": {"limits": {"nvidia.com/gpu": str(gpus)}}} if gpus else {"name": "c"}

@@ -15,7 +15,7 @@ from shardwise.sandbox import compute_domain_definition
 
 Json = dict[str, Any]
 
-TENSORRT_LLM = {"engine": {"name": "tensorrt-llm"}}
+TENSORRT_LLM: Json = {"engine": {"name": "tensorrt-llm"}}
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ async def test_answers_are_taken_in_without_waiting_for_a_watch(scene: Scene) ->
 async def test_a_plan_is_held_before_the_first_wait_after_it_is_decided(scene: Scene) -> None:
     """The write of the status is where others get to decide."""
     key = scene.add(**PINNED)
-    held: list[Mapping[str, Any]] = []
+    held: list[dict[Key, Any]] = []
 
     async def look(manifest: Mapping[str, Any]) -> Json:
         held.append(dict(scene.store.plans))
@@ -221,7 +221,7 @@ async def test_a_deleted_object_is_let_go(scene: Scene, known: bool) -> None:
     """Its plan holds nothing any more; what it had, the garbage collector takes."""
     if known:
         key = scene.add()
-        scene.store.models.objects[key]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"  # type: ignore[index]
+        scene.store.models.objects[key]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     scene.store.hold(KEY, a_plan(("h100-1", 8)))
     assert await scene.reconcile() is None
     assert scene.store.plans == {}

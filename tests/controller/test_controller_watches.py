@@ -84,7 +84,7 @@ def test_an_object_a_relist_found_gone_gives_its_gpus_back_as_well(scene: Scene)
     assert ("default", "on-1") not in scene.store.plans
 
 
-OURS = {"owner": "on-1"}
+OURS: Json = {"owner": "on-1"}
 PODS: dict[str, tuple[list[Json], Json, bool, list[str]]] = {
     "ours, new": ([], a_pod("p", 2, **OURS), HERE, ["on-1"]),
     "ours, changed": ([a_pod("p", **OURS)], a_pod("p", 2, **OURS), HERE, ["on-1"]),

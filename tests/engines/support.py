@@ -140,5 +140,5 @@ def as_engine_reads(engine: EngineName, word: str) -> str | None:
         found, rest = _parser(engine).parse_known_args([spelled], None)
     except ValueError:
         return None
-    (read,) = [key for key, given in vars(found).items() if given is not None] or [None]
+    read: str | None = next((key for key, given in vars(found).items() if given is not None), None)
     return None if rest else read

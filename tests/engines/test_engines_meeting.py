@@ -51,7 +51,7 @@ def test_the_texts_are_such_as_the_kubelet_leaves_alone(name: str) -> None:
 
 def test_a_pod_waits_until_all_places_answer(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
     """It knocks at each in turn, pauses between, and goes on at the first answer."""
-    answers = {
+    answers: dict[tuple[str, int], list[OSError | None]] = {
         ("leader.svc", 29501): [OSError("no such name"), TimeoutError("late"), None],
         ("fd00::1", 2222): [ConnectionRefusedError("refused"), None],
     }

@@ -29,7 +29,8 @@ HISTORIES: dict[str, tuple[list[str], bool]] = {
 @pytest.mark.parametrize(("products", "flaps"), HISTORIES.values(), ids=HISTORIES)
 def test_a_product_that_returns_is_a_sign_of_two(products: list[str], flaps: bool) -> None:
     nodes = [a_node(product=product, memory_mib=1) for product in products]
-    seen = reduce(sighted, nodes, ())
+    none: tuple[str, ...] = ()
+    seen = reduce(sighted, nodes, none)
     last = settled(seen, nodes[-1] if nodes else a_node())
     assert (last.exclusion is Exclusion.UNSETTLED) is flaps
     assert last.free == (0 if flaps else 8)

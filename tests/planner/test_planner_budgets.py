@@ -1,5 +1,7 @@
 """Each engine's own rule of how much of a GPU it may use, and what the planner therefore promises."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,9 +19,7 @@ ONE = Layout(1, 1)
 VLLM, SGLANG, TENSORRT_LLM = EngineName.VLLM, EngineName.SGLANG, EngineName.TENSORRT_LLM
 
 
-def use(
-    engine: EngineName, layout: Layout = ONE, gpu: int = H100, model: str = LLAMA_8B, **changes: object
-) -> MemoryUse:
+def use(engine: EngineName, layout: Layout = ONE, gpu: int = H100, model: str = LLAMA_8B, **changes: Any) -> MemoryUse:
     demand = a_demand(model, engine=engine, **changes)
     return memory_use(demand, layout, gpu, weights=15 * GIB, kv_cache=2 * GIB, activations=1 * GIB)
 

@@ -24,7 +24,7 @@ from tests.support.models import (
 from tests.support.plans import refused
 from tests.support.strategies import demands, fleets
 
-from shardwise.api.spec import ShardedModelSpec
+from shardwise.api.spec import GpuBudget
 from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Exclusion, Fleet, Taint
@@ -333,7 +333,7 @@ def test_at_most_five_hints_are_given() -> None:
 
 def test_the_largest_budget_hinted_at_is_the_largest_an_object_takes() -> None:
     """A hint that the API refuses helps nobody."""
-    total = ShardedModelSpec.model_fields["gpu_budget"].annotation.model_fields["total"]
+    total = GpuBudget.model_fields["total"]
     assert [one.le for one in total.metadata if hasattr(one, "le")] == [MOST_BUDGET]
 
 

@@ -11,6 +11,7 @@ from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Launch, Owner, RestartPolicy, UpdateStrategy, Wanted
 from shardwise.reconcile import (
+    Action,
     Apply,
     Decision,
     Delete,
@@ -115,7 +116,7 @@ class World:
                 return decision
         raise AssertionError(f"not settled after {most} decisions; last: {decision.actions}")
 
-    def carry_out(self, action: object) -> None:
+    def carry_out(self, action: Action) -> None:
         """Do to the cluster what an action asks for."""
         match action:
             case Apply(manifest):
@@ -193,10 +194,10 @@ class World:
         """Let the pods that are being deleted be gone."""
         self.pods = {name: pod for name, pod in self.pods.items() if "deletionTimestamp" not in pod["metadata"]}
 
-    def lose_node(self, node: str) -> None:
-        """Let a node go, and its pods with it."""
-        self.fleet = Fleet(tuple(one for one in self.fleet.nodes if one.name != node))
-        self.pods = {name: pod for name, pod in self.pods.items() if node_wanted(pod) != node}
+    def lose_node(self, *lost: str) -> None:
+        """Let nodes go, and their pods with them."""
+        self.fleet = Fleet(tuple(one for one in self.fleet.nodes if one.name not in lost))
+        self.pods = {name: pod for name, pod in self.pods.items() if node_wanted(pod) not in lost}
 
     def edit(self, **changes: Any) -> None:
         """Change what is wanted, as an edit of the object does."""

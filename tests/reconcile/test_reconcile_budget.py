@@ -1,5 +1,7 @@
 """The disruption budget: a drain moves one replica after another, and never waits for ever."""
 
+from typing import Any
+
 import pytest
 from tests.reconcile.support import World, deleted, two_nodes_wide, wants
 from tests.support.fleets import a_fleet, h100s
@@ -17,7 +19,7 @@ def least(world: World) -> int:
     return found
 
 
-def three(**changes: object) -> World:
+def three(**changes: Any) -> World:
     world = World(wants(a_demand(LLAMA_8B, budget=4, replicas=3), **changes), a_fleet(h100s(2)))
     world.run()
     return world

@@ -6,7 +6,7 @@ from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.demand import Pins
-from shardwise.reconcile import Emit
+from shardwise.reconcile import Apply, Emit
 
 
 def test_a_new_object_gets_its_services_and_pods() -> None:
@@ -22,7 +22,7 @@ def test_a_new_object_gets_its_services_and_pods() -> None:
 def test_all_services_of_the_groups_that_begin_come_before_any_pod() -> None:
     """What is alike follows one another, in order of replicas: it may be made side by side."""
     world = World(wants(a_demand(LLAMA_8B, replicas=3, budget=3, pins=Pins(1, 1, None))))
-    kinds = [action.manifest["kind"] for action in world.step().actions if not isinstance(action, Emit)]
+    kinds = [action.manifest["kind"] for action in world.step().actions if isinstance(action, Apply)]
     assert kinds == ["PodDisruptionBudget", "Service", "Service", "Service", "Service", "Pod", "Pod", "Pod"]
 
 

@@ -168,7 +168,7 @@ HAPPENS: dict[str, Callable[[World], None]] = {
     "a pod is lost": lambda world: world.lose("llama-0-0-0"),
     "a node is gone": lambda world: world.lose_node("h100-01"),
     "a node is faulty": excluded("h100-00", Exclusion.FAULTY),
-    "all nodes but one are gone": lambda world: [world.lose_node(f"h100-0{index}") for index in (1, 2)] and None,
+    "all nodes but one are gone": lambda world: world.lose_node("h100-01", "h100-02"),
     "other arguments": lambda world: world.launch(args=("--seed=7",)),
     "no replica": lambda world: world.demand(replicas=0),
     "too small a budget": lambda world: world.demand(gpu_budget=4),

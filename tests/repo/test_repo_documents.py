@@ -107,7 +107,7 @@ def test_every_object_shown_is_valid(path: Path) -> None:
 def test_every_configuration_shown_is_valid() -> None:
     """As the operator would read it."""
     for text in _blocks(ROOT / "docs" / "configuration.md", "yaml"):
-        assert parse_site(yaml.safe_load(text))
+        parse_site(yaml.safe_load(text))
 
 
 def test_the_page_of_the_configuration_names_every_field_and_preset() -> None:

@@ -61,7 +61,7 @@ async def test_the_client_gets_conflict_for_a_taken_name_and_for_a_stale_replace
 async def test_the_client_gets_422_with_causes_for_an_invalid_object(widgets: Any) -> None:
     with pytest.raises(UnprocessibleEntityError) as refused:
         await widgets.create(body=widget(size=99), namespace="default")
-    status = json.loads(refused.value.body)
+    status = json.loads(str(refused.value.body))
     assert [cause["field"] for cause in status["details"]["causes"]] == ["spec.size"]
 
 
@@ -76,7 +76,7 @@ async def test_the_client_applies_server_side_and_meets_conflicts_until_it_force
     assert first.metadata.resourceVersion == again.metadata.resourceVersion
     with pytest.raises(ConflictError) as refused:
         await apply("two", 2)
-    message = json.loads(refused.value.body)["message"]
+    message = json.loads(str(refused.value.body))["message"]
     assert message == 'Apply failed with 1 conflict: conflict with "one" using test.dev/v1: .spec.size'
     forced = await apply("two", 2, force_conflicts=True)
     assert forced.spec.size == 2

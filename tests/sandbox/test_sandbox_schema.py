@@ -336,7 +336,7 @@ def test_cel_rules_are_not_evaluated_unless_an_evaluator_is_given() -> None:
     Sandbox(objects=[crd, widget("a", size=5)])
 
     def evaluate(rule: str, value: Any, old: Any) -> bool:
-        return value["size"] < 3 if rule == "self.size < 3" else value["size"] >= old["size"]
+        return bool(value["size"] < 3 if rule == "self.size < 3" else value["size"] >= old["size"])
 
     judged = Sandbox(objects=[crd, widget("a", size=2)], cel_evaluator=evaluate)
     with pytest.raises(ApiError, match="too big"):

@@ -156,7 +156,7 @@ def test_the_generation_counts_changes_of_spec_only(
 
 def test_status_is_written_only_through_its_subresource_and_nothing_else_is(still: Sandbox) -> None:
     still.create(widget())
-    both = {"spec": {"size": 5}, "status": {"observedGeneration": 4}, "metadata": {"labels": {"a": "b"}}}
+    both: Json = {"spec": {"size": 5}, "status": {"observedGeneration": 4}, "metadata": {"labels": {"a": "b"}}}
     through_object = still.patch("widget", "default", "w", both)
     assert (through_object["spec"]["size"], through_object["status"]) == (5, {"observedGeneration": -1})
     both["spec"]["size"] = 6
