@@ -65,6 +65,16 @@ CASES: dict[str, tuple[tuple[PodSeen, ...], dict[str, Any], list[tuple[int, int,
         status(READY),
         [(0, 5, State.WAITING, 0, 0)],
     ),
+    "pods of this attempt are for another place": (
+        pods(3, 0, 1),
+        status(replace(READY, nodes=("h100-00", "h100-02"))),
+        [(0, 3, State.PENDING, 2, 2)],
+    ),
+    "pods of this attempt are for another place, and not all are there": (
+        pods(3, 1),
+        status(replace(READY, nodes=("h100-00", "h100-02"))),
+        [(0, 4, State.WAITING, 0, 0)],
+    ),
     "the status is lost": (pods(3, 0, 1), {}, [(0, 3, State.PENDING, 2, 2)]),
     "the status is lost, and a pod": (pods(3, 1), {}, [(0, 4, State.WAITING, 0, 0)]),
     "the groups are lost, the plan is not": (pods(3, 0, 1), {"plan": {"x": 1}}, [(0, 3, State.PENDING, 2, 2)]),
@@ -109,6 +119,12 @@ def test_an_attempt_that_is_found_keeps_the_count_of_failures_and_begins_now() -
     assert view.record == Record(0, 4, State.PENDING, START + 50, failures=1, nodes=NODES, gpus=8)
 
 
+def test_the_place_of_a_group_is_where_its_pods_are_to_go_whatever_was_written() -> None:
+    """Another operator made them before it noticed that it leads no more; or the status was set back by hand."""
+    (view,) = looked(pods(3, 0, 1), status(replace(READY, nodes=("h100-02", "h100-01"))))
+    assert view.record == Record(0, 3, State.PENDING, START + 50, failures=1, nodes=NODES, gpus=8)
+
+
 def test_pods_are_in_the_order_of_their_ranks_however_they_were_listed() -> None:
     (view,) = looked(pods(3, 1) + pods(3, 0), status(READY))
     assert [pod.index for pod in view.pods] == [0, 1]
@@ -128,7 +144,7 @@ def test_what_is_said_of_the_nodes_of_a_group() -> None:
         a_node("h100-01", exclusion=Exclusion.FAULTY),
         a_node("h100-02", exclusion=Exclusion.NOT_READY),
     )
-    elsewhere = pods(3, 0) + pods(3, 1, node="h100-02")
+    elsewhere = pods(3, 0) + pods(3, 1, node="h100-02", wants="")
     observed = Observed(elsewhere, {}, status(replace(READY, nodes=("h100-00", "gone"))), a_fleet(nodes))
     (view,) = look(two_nodes_wide(), None, observed, Ground(a_fleet(nodes)), START)
     assert view.nodes == (("h100-00", None), ("h100-02", Exclusion.NOT_READY))

@@ -40,18 +40,24 @@ def _remembered(observed: Observed, replicas: Iterable[int], now: float) -> dict
 
 
 def _present(record: Record, pods: list[PodSeen], now: float) -> Record:
-    """Find the present attempt: the one written down, or a later one whose pods are there already.
+    """Find the present attempt: the one written down, or what its pods say, where they know better.
 
-    The place of a later one is where its pods are to go; where not all are there, nobody knows it: it is left behind.
+    They do where they are of a later attempt, or for another place than was written: made by another operator that was
+    late, or before the status was set back. Their place is where they are to go; where not all are there, nobody knows
+    it, and the attempt is left behind.
     """
     attempt = max((record.attempt, *(pod.attempt for pod in pods)))
-    if attempt == record.attempt:
+    present = sorted((pod for pod in pods if pod.attempt == attempt), key=lambda pod: pod.index)
+    if attempt == record.attempt and not any(_is_elsewhere(pod, record) for pod in present):
         return record
-    later = sorted((pod for pod in pods if pod.attempt == attempt), key=lambda pod: pod.index)
     fresh = Record(record.replica, attempt, State.PENDING, now, record.failures)
-    if len(later) == later[0].size and all(pod.wants and pod.gpus == later[0].gpus for pod in later):
-        return replace(fresh, nodes=tuple(pod.wants for pod in later), gpus=later[0].gpus)
+    if len(present) == present[0].size and all(pod.wants and pod.gpus == present[0].gpus for pod in present):
+        return replace(fresh, nodes=tuple(pod.wants for pod in present), gpus=present[0].gpus)
     return replace(fresh, attempt=attempt + 1, state=State.WAITING)
+
+
+def _is_elsewhere(pod: PodSeen, record: Record) -> bool:
+    return bool(pod.wants) and pod.index < len(record.nodes) and pod.wants != record.nodes[pod.index]
 
 
 def _lingering(pods: Pods, records: list[Record]) -> frozenset[str]:
