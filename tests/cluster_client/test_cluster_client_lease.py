@@ -62,7 +62,7 @@ async def test_the_first_gets_it_and_the_second_does_not(sandbox: Sandbox, clust
 async def test_a_holder_that_renews_keeps_it_however_long_others_wait(
     sandbox: Sandbox, cluster: Cluster, clock: Clock
 ) -> None:
-    """And says since when it has it."""
+    """And does not change hands: it says since when, and how often it did."""
     a, b = two(cluster, clock)
     await a.try_to_hold()
     acquired = spec(sandbox)["acquireTime"]
@@ -70,7 +70,7 @@ async def test_a_holder_that_renews_keeps_it_however_long_others_wait(
         clock.now += LEASE_SECONDS - 1
         assert await a.try_to_hold()
         assert not await b.try_to_hold()
-    assert spec(sandbox)["acquireTime"] == acquired
+    assert (spec(sandbox)["acquireTime"], spec(sandbox)["leaseTransitions"]) == (acquired, 0)
 
 
 async def test_one_that_no_longer_renews_loses_it_after_the_time_it_is_good_for(
@@ -85,7 +85,23 @@ async def test_one_that_no_longer_renews_loses_it_after_the_time_it_is_good_for(
     clock.now += 0.2
     assert await b.try_to_hold()
     assert (spec(sandbox)["holderIdentity"], spec(sandbox)["leaseTransitions"]) == ("b", 1)
+    assert spec(sandbox)["acquireTime"] == spec(sandbox)["renewTime"]
     assert not await a.try_to_hold()
+
+
+@pytest.mark.parametrize(("said", "seconds"), [(30, 30), (None, LEASE_SECONDS)], ids=["says how long", "says nothing"])
+async def test_a_lease_is_good_for_as_long_as_its_holder_says(
+    sandbox: Sandbox, cluster: Cluster, clock: Clock, said: int | None, seconds: int
+) -> None:
+    """Another version may have other times."""
+    a, b = two(cluster, clock)
+    await a.try_to_hold()
+    sandbox.patch("Lease", "default", "shardwise", {"spec": {"leaseDurationSeconds": said}})
+    assert not await b.try_to_hold()
+    clock.now += seconds - 0.5
+    assert not await b.try_to_hold()
+    clock.now += 0.5
+    assert await b.try_to_hold()
 
 
 async def test_times_in_the_lease_are_not_believed(sandbox: Sandbox, cluster: Cluster, clock: Clock) -> None:
@@ -150,8 +166,15 @@ async def test_of_two_who_create_it_at_once_one_gets_it(sandbox: Sandbox, cluste
     assert spec(sandbox)["holderIdentity"] == "b"
 
 
-async def test_an_api_that_does_not_answer_is_no_yes(sandbox: Sandbox, cluster: Cluster, clock: Clock) -> None:
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+@pytest.mark.parametrize("status", [403, 500])
+async def test_what_the_api_refuses_is_an_error_whatever_was_asked(
+    sandbox: Sandbox, cluster: Cluster, clock: Clock, method: str, status: int
+) -> None:
+    """A Lease that cannot be read is not taken for none, and a missing right is told, not waited out."""
     a, _ = two(cluster, clock)
-    sandbox.faults = lambda _: Fault.answer(500)
+    if method == "PUT":
+        await a.try_to_hold()
+    sandbox.faults = lambda request: Fault.answer(status) if request.method == method else None
     with pytest.raises(ClusterError):
         await a.try_to_hold()

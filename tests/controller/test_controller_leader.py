@@ -78,8 +78,13 @@ async def test_a_lease_that_is_renewed_is_kept(clock: Clock) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.mark.parametrize("how", ["refused", "silent"])
-async def test_a_lease_that_cannot_be_renewed_ends_the_work_before_it_expires(clock: Clock, how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "said"), [("refused", []), ("silent", ["the Lease cannot be held: no answer"])], ids=["refused", "silent"]
+)
+async def test_a_lease_that_cannot_be_renewed_ends_the_work_before_it_expires(
+    clock: Clock, caplog: pytest.LogCaptureFixture, how: str, said: list[str]
+) -> None:
+    """To the second, also where no answer comes at all; the log says so."""
     held, begun = Held(True), asyncio.Event()
     task = asyncio.create_task(lead(held, clock, begun))
     await settle()
@@ -92,25 +97,41 @@ async def test_a_lease_that_cannot_be_renewed_ends_the_work_before_it_expires(cl
         assert clock.now - start < LEASE_SECONDS
     with pytest.raises(LeadershipLost, match="not renewed for 6 s"):
         await task
-    assert clock.now - start >= GIVE_UP_SECONDS
+    assert clock.now - start == GIVE_UP_SECONDS
+    assert [one.getMessage() for one in caplog.records if one.levelname == "WARNING"] == said
 
 
-async def test_a_lease_whose_answer_was_slow_counts_from_before_it_was_asked_for(clock: Clock) -> None:
+async def test_one_that_slept_through_its_time_ends_without_asking(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A machine that was suspended: another may have held the Lease since, and let it go."""
+    held, begun = Held(), asyncio.Event()
+    task = asyncio.create_task(lead(held, clock, begun))
+    await settle()
+    await clock.advance(LEASE_SECONDS)
+    with pytest.raises(LeadershipLost):
+        await task
+    assert held.tries == 1
+    assert "no answer" not in caplog.text
+
+
+@pytest.mark.parametrize("slow", [1, 2], ids=["the first answer", "that to a renewal"])
+async def test_a_lease_whose_answer_was_slow_counts_from_before_it_was_asked_for(clock: Clock, slow: int) -> None:
     """For the others it runs from when it was written, which may be long before its holder hears of it."""
-    late, begun = 4.0, asyncio.Event()
+    late, begun = 3.5, asyncio.Event()
 
     class Slow(Held):
         async def try_to_hold(self) -> bool:
-            if not self.tries:
+            if self.tries + 1 == slow:
                 await asyncio.sleep(late)
             return await super().try_to_hold()
 
-    held = Slow(True, *[False] * 99)
-    start = clock.now
+    held = Slow(*[True] * slow, *[False] * 99)
+    asked = clock.now + (slow - 1) * RENEW_SECONDS
     task = asyncio.create_task(lead(held, clock, begun))
     while not task.done():
         await clock.advance(0.5)
-        assert clock.now - start < LEASE_SECONDS
+        assert clock.now - asked < LEASE_SECONDS
     with pytest.raises(LeadershipLost):
         await task
     assert begun.is_set()
@@ -123,6 +144,61 @@ async def test_on_the_way_out_the_lease_is_given_up(clock: Clock) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert held.let_go_of == 1
+
+
+async def test_the_lease_is_given_up_only_once_no_renewal_is_under_way(clock: Clock) -> None:
+    """One that arrived later would hold it for somebody who has gone."""
+    done: list[str] = []
+
+    class Ending(Held):
+        async def try_to_hold(self) -> bool:
+            if self.tries:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    await settle()
+                    done.append("the renewal has ended")
+            return await super().try_to_hold()
+
+        async def let_go(self) -> None:
+            done.append("given up")
+
+    stop = asyncio.Event()
+
+    async def work() -> None:
+        async with elected(Ending(), clock).leading():
+            await stop.wait()
+
+    task = asyncio.create_task(work())
+    await settle()
+    await clock.advance(RENEW_SECONDS)
+    stop.set()
+    for _ in range(3):
+        await settle()
+    assert task.done()
+    await task
+    assert done == ["the renewal has ended", "given up"]
+
+
+@pytest.mark.parametrize("how", ["refused", "silent"])
+async def test_who_cannot_give_the_lease_up_leaves_all_the_same(clock: Clock, how: str) -> None:
+    """And soon: the next waits until it has expired."""
+
+    class Stuck(Held):
+        async def let_go(self) -> None:
+            if how == "silent":
+                await asyncio.Event().wait()
+            raise Retryable("no answer")
+
+    async def leave() -> None:
+        async with elected(Stuck(), clock).leading():
+            pass
+
+    task = asyncio.create_task(leave())
+    await settle()
+    await clock.advance(RENEW_SECONDS)
+    assert task.done()
+    await task
 
 
 def test_whoever_waits_takes_over_within_fifteen_seconds_and_never_too_early() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from tests.controller.support import KEY, Json, a_model, a_store, at
+from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.controller.store import Key, Store
 from shardwise.controller.waiting import Waiting, waits
@@ -40,14 +41,19 @@ def test_the_older_stand_before_the_younger() -> None:
 
 
 def test_a_higher_priority_stands_before_age() -> None:
-    """By the value of the class that is named; of the cluster's default class, where none is."""
-    classes = (a_class("high", 100), a_class("plain", 10, default=True), a_class("low", -5))
+    """By the value of the class that is named; of the cluster's default class, where none is.
+
+    One that a file holds without a value is made with 0.
+    """
+    unsaid = at(1, {"kind": "PriorityClass", "metadata": {"name": "unsaid"}})
+    classes = (a_class("high", 100), a_class("plain", 10, default=True), a_class("low", -5), unsaid)
     models = (
         model("llama", created=5),
         model("high", created=9, priority="high"),
         model("low", created=1, priority="low"),
         model("unknown", created=2, priority="nobody-made-it"),
         model("plain", created=6, priority="plain"),
+        model("unsaid", created=7, priority="unsaid"),
     )
     assert ahead(waiting(*models, classes=classes)) == ["default/high"]
     assert ahead(waiting(*models)) == ["default/low", "default/unknown"]
@@ -66,13 +72,24 @@ def test_a_higher_priority_stands_before_age() -> None:
 )
 def test_who_cannot_begin_holds_up_nobody(one: Json, does: bool) -> None:
     assert waits(one) is does
+    assert ahead(waiting(one, model("llama", created=5))) == ["default/m"] * does
 
 
-def test_one_that_was_not_read_yet_stands_in_the_queue_without_its_demand() -> None:
-    """As right after a start: its status says that it waits, and since when."""
+def test_an_object_that_is_not_there_yet_has_a_place_all_the_same() -> None:
+    """What would become of it is asked before it is made."""
+    line = waiting(model("older", created=4), model("younger", created=6))
+    turn = line.turn(KEY, model("llama", created=5, since=None))
+    assert (turn.names, turn.length) == ((("default", "older"),), 3)
+
+
+def test_one_stands_in_the_queue_with_what_it_asks_for_once_it_was_read() -> None:
+    """Right after a start its status says that it waits, and since when; no more is known."""
     line = waiting(model("llama", created=5), model("older", created=4, since=7))
     (older,) = line.turn(KEY).ahead
     assert (older.demand, older.since) == (None, 1_800_001_807.0)
+    line.demands["default", "older"] = a_demand(LLAMA_8B)
+    (older,) = line.turn(KEY).ahead
+    assert older.demand == a_demand(LLAMA_8B)
 
 
 def test_objects_are_looked_at_in_turn() -> None:

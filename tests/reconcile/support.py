@@ -8,7 +8,7 @@ from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Demand, Pins
-from shardwise.domain.fleet import Fleet
+from shardwise.domain.fleet import Exclusion, Fleet
 from shardwise.domain.launch import Launch, Owner, RestartPolicy, UpdateStrategy, Wanted
 from shardwise.reconcile import (
     Action,
@@ -198,6 +198,11 @@ class World:
         """Let nodes go, and their pods with them."""
         self.fleet = Fleet(tuple(one for one in self.fleet.nodes if one.name not in lost))
         self.pods = {name: pod for name, pod in self.pods.items() if node_wanted(pod) not in lost}
+
+    def exclude(self, node: str, why: Exclusion) -> None:
+        """Let a node's GPUs be of no use any more."""
+        nodes = (replace(one, exclusion=why) if one.name == node else one for one in self.fleet.nodes)
+        self.fleet = Fleet(tuple(nodes))
 
     def edit(self, **changes: Any) -> None:
         """Change what is wanted, as an edit of the object does."""

@@ -82,14 +82,6 @@ def passes(seconds: float) -> Event:
     return do
 
 
-def excluded(node: str, why: Exclusion) -> Event:
-    def do(world: World) -> None:
-        nodes = (replace(one, exclusion=why) if one.name == node else one for one in world.fleet.nodes)
-        world.fleet = replace(world.fleet, nodes=tuple(nodes))
-
-    return do
-
-
 def refuse(world: World) -> None:
     world.refused = "" if world.refused else "cannot apply Pod default/llama-0-0-0: exceeded quota"
 
@@ -115,8 +107,8 @@ EVENTS: dict[str, Event] = {
     "nothing can be scheduled": each("unscheduled"),
     "pods that go are gone": lambda world: world.gone(),
     "a node is gone": lambda world: world.lose_node("h100-00"),
-    "a node is away": excluded("h100-00", Exclusion.NOT_READY),
-    "a node is faulty": excluded("h100-01", Exclusion.FAULTY),
+    "a node is away": lambda world: world.exclude("h100-00", Exclusion.NOT_READY),
+    "a node is faulty": lambda world: world.exclude("h100-01", Exclusion.FAULTY),
     "all nodes are well": lambda world: setattr(world, "fleet", a_fleet(h100s(3))),
     "strangers take all that is free": lambda world: setattr(world, "fleet", a_fleet(h100s(3, free=[0, 0, 0]))),
     "other arguments": lambda world: world.launch(args=("--seed=7",)),

@@ -228,6 +228,16 @@ def test_replicas_on_faulty_nodes_leave_one_after_the_other_though_their_content
     assert world.condition("Degraded")["reason"] == "AsPlanned"
 
 
+def test_groups_whose_probe_fails_leave_faulty_nodes_as_many_at_a_time_as_may_be_down() -> None:
+    """As for an edit: another may come to serve again where it is."""
+    world = serving(replicas=2, budget=2)
+    world.unready("llama-0-0-0")
+    world.unready("llama-1-0-0")
+    world.fleet = faulty("h100-00", "h100-01")
+    world.settle()
+    assert world.states() == ["Starting 1", "Unready 0"]
+
+
 def test_where_every_node_is_faulty_nothing_that_serves_is_given_up() -> None:
     """Also not for an edit; that waits for a node that may be used."""
     world = serving(replicas=2, budget=2)

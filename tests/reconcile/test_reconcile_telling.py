@@ -154,20 +154,12 @@ def standing_groups(world: World) -> list[tuple[int, str, int]]:
     return [(one.replica, one.state, one.attempt) for one in standing.groups]
 
 
-def excluded(node: str, why: Exclusion) -> Callable[[World], None]:
-    def do(world: World) -> None:
-        nodes = (replace(one, exclusion=why) if one.name == node else one for one in world.fleet.nodes)
-        world.fleet = replace(world.fleet, nodes=tuple(nodes))
-
-    return do
-
-
 HAPPENS: dict[str, Callable[[World], None]] = {
     "nothing": lambda _: None,
     "an engine exits": lambda world: world.crash("llama-0-0-1"),
     "a pod is lost": lambda world: world.lose("llama-0-0-0"),
     "a node is gone": lambda world: world.lose_node("h100-01"),
-    "a node is faulty": excluded("h100-00", Exclusion.FAULTY),
+    "a node is faulty": lambda world: world.exclude("h100-00", Exclusion.FAULTY),
     "all nodes but one are gone": lambda world: world.lose_node("h100-01", "h100-02"),
     "other arguments": lambda world: world.launch(args=("--seed=7",)),
     "no replica": lambda world: world.demand(replicas=0),
@@ -244,6 +236,88 @@ def test_a_refusal_that_a_held_group_hides_is_told_once_the_group_is_mended() ->
     for _ in range(3):
         world.step()
     assert world.told().count("BudgetShort") == 1
+
+
+def paused_for_a_while(world: World) -> None:
+    for paused in (True, False):
+        world.wanted = replace(world.wanted, paused=paused)
+        world.step()
+
+
+SAID_AGAIN: dict[str, tuple[Callable[[World], object], int]] = {
+    "it is looked at again": (World.step, 1),
+    "it is edited": (lambda world: world.launch(args=("--seed=7",)), 2),
+    "it was paused": (paused_for_a_while, 2),
+}
+
+
+@pytest.mark.parametrize(("happens", "times"), SAID_AGAIN.values(), ids=SAID_AGAIN)
+def test_a_refusal_is_told_again_to_whoever_has_edited_or_resumed_the_object(
+    happens: Callable[[World], object], times: int
+) -> None:
+    world = World(two_nodes_wide(), a_fleet(h100s(2, free=[8, 0])))
+    world.step()
+    happens(world)
+    world.step()
+    assert world.told().count("CapacityShort") == times
+
+
+def without_a_place(world: World) -> None:
+    for node in ("h100-00", "h100-01", "h100-02"):
+        world.lose_node(node)
+    world.settle()
+
+
+GOING: dict[str, tuple[Callable[[World], None], list[str]]] = {
+    "one that serves": (lambda _: None, ["GroupRemoved"]),
+    "one that has given its place back": (without_a_place, []),
+    "pods left by an earlier object of the name": (lambda world: world.status.clear(), []),
+}
+
+
+@pytest.mark.parametrize(("what", "told"), GOING.values(), ids=GOING)
+def test_only_what_has_a_place_by_the_status_is_told_to_be_removed(
+    what: Callable[[World], None], told: list[str]
+) -> None:
+    world = World(wants(a_demand(LLAMA_8B, budget=1)))
+    world.run()
+    what(world)
+    before = len(world.events)
+    world.demand(replicas=0)
+    world.step()
+    assert world.told()[before:] == told
+
+
+def failed_twice(world: World) -> None:
+    for attempt in (0, 1):
+        world.start()
+        world.settle()
+        world.crash(f"llama-0-{attempt}-0")
+        world.settle()
+
+
+def took_no_pod(world: World) -> None:
+    world.unscheduled("llama-0-0-0")
+    world.settle()
+    world.now += 60
+    world.settle()
+
+
+LEFT_OUT: dict[str, tuple[Callable[[World], None], str]] = {
+    "its groups failed there": (failed_twice, "2027-01-15T09:00:00Z: a pod of this object failed here 2 times"),
+    "it took no pod": (took_no_pod, "2027-01-15T08:06:00Z: a pod of this object found no place here"),
+}
+
+
+@pytest.mark.parametrize(("happens", "said"), LEFT_OUT.values(), ids=LEFT_OUT)
+def test_a_node_that_is_left_out_is_told_with_what_it_did_and_until_when(
+    happens: Callable[[World], None], said: str
+) -> None:
+    world = World(wants(a_demand(LLAMA_8B, budget=1)))
+    world.settle()
+    happens(world)
+    (told,) = [event.message for event in world.events if event.reason == "NodeLeftOut"]
+    assert told == f"h100-00 is left out until {said}"
 
 
 @settings(max_examples=40)

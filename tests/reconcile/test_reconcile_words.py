@@ -1,9 +1,14 @@
 """What is said of a group from one decision to the next: its own words are kept, what is seen of it is seen anew."""
 
+from collections.abc import Callable
+
+import pytest
 from tests.reconcile.support import World, two_nodes_wide, wants
+from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.demand import Pins
+from shardwise.domain.fleet import Exclusion
 from shardwise.reconcile.records import WORDLESS, State, read_records
 
 
@@ -56,3 +61,36 @@ def test_a_group_without_a_place_says_why_it_gave_its_own_up_until_it_has_anothe
     world.settle()
     world.settle()
     assert "pods ready" not in world.status["message"]
+
+
+def edited_after_a_failure(world: World) -> None:
+    world.crash("llama-0-0-0")
+    world.step()
+    world.launch(args=("--seed=7",))
+
+
+BEGUN_ANEW: dict[str, tuple[Callable[[World], None], str]] = {
+    "its node is cordoned": (lambda world: world.exclude("h100-00", Exclusion.CORDONED), "h100-00 is cordoned"),
+    "its node is faulty": (lambda world: world.exclude("h100-01", Exclusion.FAULTY), "h100-01 reports a GPU fault"),
+    "its node is gone": (lambda world: world.lose_node("h100-01"), "h100-01 is gone"),
+    "its GPUs are taken": (
+        lambda world: setattr(world, "fleet", a_fleet(h100s(3, free=[8, 4, 8]))),
+        "its place cannot be used any more",
+    ),
+    "it is edited": (lambda world: world.launch(args=("--seed=7",)), "other content is wanted"),
+    "it is edited after a failure": (edited_after_a_failure, "other content is wanted"),
+}
+
+
+@pytest.mark.parametrize(("happens", "why"), BEGUN_ANEW.values(), ids=BEGUN_ANEW)
+def test_a_group_that_begins_anew_before_all_its_pods_are_there_says_why_and_counts_once(
+    happens: Callable[[World], None], why: str
+) -> None:
+    """The last thing that happened, and not what went wrong before it."""
+    world = World(two_nodes_wide())
+    world.step()
+    world.lose("llama-0-0-1")
+    happens(world)
+    world.step()
+    assert world.events[-1].message == f"replica 0: {why}; starting attempt 1"
+    assert world.status["restarts"] == 1

@@ -7,6 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.engines.support import wants
 from tests.render.support import TWO_REPLICAS, everything, names_in_dns, of_kind, pods
+from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.launch import Owner
 from shardwise.render import Manifest
@@ -91,6 +92,17 @@ def test_whatever_an_object_is_called_its_pods_are_found_and_told_apart(model: s
         first, second = pods(TWO_REPLICAS, wanted, replica=replica)
         (waiting,) = second["spec"]["initContainers"]
         assert addresses[waiting["args"][1].partition(":")[0]] == first["metadata"]["name"]
+
+
+@given(BUSY | LONG)
+def test_whatever_an_object_is_called_its_budget_counts_its_pods(model: str) -> None:
+    made = everything(TWO_REPLICAS, wants(a_demand(LLAMA_8B, replicas=2), owner=Owner(model, "team-a", "uid-1")))
+    (budget,) = of_kind("PodDisruptionBudget", made)
+    assert all(counts_for(budget, pod) for pod in of_kind("Pod", made))
+
+
+def counts_for(budget: Manifest, pod: Manifest) -> bool:
+    return bool(budget["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items())
 
 
 @given(BUSY | LONG)

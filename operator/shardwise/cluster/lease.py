@@ -58,7 +58,7 @@ class Lease:
         found = await self._read()
         if found is None or (found.get("spec") or {}).get("holderIdentity") != self.identity:
             return
-        released = found["spec"] | {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+        released = found["spec"] | {"holderIdentity": "", "renewTime": _now()}
         await self._written(found | {"spec": released})
 
     async def _read(self) -> Json | None:

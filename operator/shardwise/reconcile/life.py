@@ -169,8 +169,16 @@ def _give_up(view: GroupView, terms: Terms) -> Record:
 
 def _displace(view: GroupView, terms: Terms) -> Record:
     """Leave a place. Pods made for it are those of an attempt that is over."""
-    record = _next_attempt(view, terms) if view.pods else replace(view.record, since=terms.now)
-    return _without_place(record)
+    if not view.pods:
+        return _without_place(replace(view.record, since=terms.now))
+    return _without_place(_next_attempt(view, terms, _no_place(view)))
+
+
+def _no_place(view: GroupView) -> str:
+    """Say what is wrong with a place that cannot be used: with the first of its nodes of which anything is."""
+    known = dict(view.nodes)
+    found = ((node, known.get(node, "is gone")) for node in view.record.nodes)
+    return next((f"{node} {why}" for node, why in found if why), "its place cannot be used any more")
 
 
 def _without_place(record: Record) -> Record:

@@ -47,7 +47,7 @@ class Roster:
 class Muster:
     """Works a roster out, step by step. Groups are views whose record is that after the steps so far.
 
-    ``named`` are replica numbers that pods have.
+    Of a place just found nothing has been seen. ``named`` are replica numbers that pods have.
     """
 
     def __init__(self, wanted: Wanted, plan: Plan, ground: Ground, terms: Terms, named: frozenset[int]) -> None:
@@ -125,7 +125,7 @@ class Muster:
         nodes, gpus = place
         self.room.take(nodes, gpus)
         placed = decided(view, Cause.PLACED, self.terms)
-        self.set(replace(view, record=replace(placed, nodes=nodes, gpus=gpus), pods=(), stale=False))
+        self.set(GroupView(replace(placed, nodes=nodes, gpus=gpus), ()))
 
     def place_anew(self, view: GroupView) -> Place | Refusal:
         """Find a place for the next attempt of a group that has given its own back: the same, where that will do.
@@ -142,7 +142,7 @@ class Muster:
         nodes, gpus = place
         self.room.take(nodes, gpus)
         renewed = replace(decided(view, Cause.RENEWED, self.terms), nodes=nodes, gpus=gpus)
-        self.set(replace(view, record=renewed, pods=(), stale=False))
+        self.set(GroupView(renewed, ()))
 
     def roster(self) -> Roster:
         """Give what was worked out."""

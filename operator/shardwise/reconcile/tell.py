@@ -81,16 +81,13 @@ def _of_group(old: Record | None, record: Record) -> Iterator[Emit]:
         held = f"held after {record.failures} failures in a row; {remedy(record.message)}"
         yield Emit("GroupHeld", f"{name}: {record.message}; {held}", warning=True)
     if old is not None and record.attempt > old.attempt:
-        yield from _restarted(old, record)
+        yield _restarted(f"{name}: {record.message}", record)
 
 
-def _restarted(old: Record, record: Record) -> Iterator[Emit]:
-    why = record.message or old.message or "other content is wanted"
+def _restarted(why: str, record: Record) -> Emit:
     if record.state is State.WAITING:
-        yield Emit("GroupWaiting", f"replica {record.replica}: {why}; its GPUs are given back", warning=True)
-    else:
-        message = f"replica {record.replica}: {why}; starting attempt {record.attempt}"
-        yield Emit("GroupRestarted", message, warning=True)
+        return Emit("GroupWaiting", f"{why}; its GPUs are given back", warning=True)
+    return Emit("GroupRestarted", f"{why}; starting attempt {record.attempt}", warning=True)
 
 
 def _gone(view: GroupView) -> Emit:
