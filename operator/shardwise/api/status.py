@@ -8,125 +8,158 @@ from shardwise.api.base import Reported
 
 
 class Condition(Reported):
-    """A condition, as Kubernetes' metav1.Condition."""
+    """A condition of the object, in the form of Kubernetes' metav1.Condition."""
 
-    type: str = Field(description="Ready, Reconciling, Stalled, Planned, Launched or Degraded.")
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: str = Field(description="Stable CamelCase reason.")
-    message: str = Field(default="", description="One line for people.")
-    last_transition_time: str = Field(
-        description="When the status last changed.", json_schema_extra={"format": "date-time"}
+    type: str = Field(description="The condition: Ready, Reconciling, Stalled, Planned, Launched or Degraded.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether the condition holds.")
+    reason: str = Field(
+        description="The reason for this status, in CamelCase. Reasons are stable: scripts may compare them."
     )
-    observed_generation: int | None = Field(default=None, description="Generation the condition is about.")
+    message: str = Field(default="", description="The reason in one sentence, for people. Its words may change.")
+    last_transition_time: str = Field(
+        description="When the status of the condition last changed.", json_schema_extra={"format": "date-time"}
+    )
+    observed_generation: int | None = Field(
+        default=None, description="The metadata.generation that the condition describes."
+    )
 
 
 class MemoryReport(Reported):
-    """Bytes on the fullest GPU."""
+    """Memory use of the GPU that holds the most, in bytes."""
 
-    weights: int = Field(description="Weights.")
-    kv_cache: int = Field(description="KV cache of the asked-for sequences.")
-    activations: int = Field(description="Peak activations, an estimate.")
-    reserve: int = Field(description="Kept for the runtime.")
-    needed: int = Field(description="Sum of the above.")
-    budget: int = Field(description="What the engine may use.")
-    slack: int = Field(description="budget - needed.")
+    weights: int = Field(description="Bytes of the weights.")
+    kv_cache: int = Field(description="Bytes of the KV cache for the requested number of sequences.")
+    activations: int = Field(description="Bytes of the activations at their peak; an estimate.")
+    reserve: int = Field(description="Bytes kept free for the runtime.")
+    needed: int = Field(description="Bytes needed: the sum of weights, kvCache, activations and reserve.")
+    budget: int = Field(description="Bytes that the engine may use.")
+    slack: int = Field(description="Bytes left over: budget minus needed.")
 
 
 class EstimateReport(Reported):
-    """Roofline estimates."""
+    """Estimated speed of a replica, by the roofline model."""
 
-    microseconds_per_token: int = Field(description="One sequence, one output token.")
-    tokens_per_second_per_gpu: int = Field(description="At a serving batch.")
+    microseconds_per_token: int = Field(
+        description="Microseconds for one output token when the engine serves one sequence."
+    )
+    tokens_per_second_per_gpu: int = Field(
+        description="Output tokens per second and GPU when the engine serves a full batch."
+    )
 
 
 class AlternativeReport(Reported):
-    """A layout that lost."""
+    """A layout that was considered and not chosen."""
 
-    tensor: int = Field(description="Tensor degree.")
-    pipeline: int = Field(description="Pipeline degree.")
-    expert: bool = Field(default=False, description="Experts dealt out whole.")
-    product: str = Field(description="GPU product.")
-    verdict: str = Field(description="fits or refused.")
-    reason: str = Field(description="Why it lost.")
+    tensor: int = Field(description="Tensor degree of the layout: the GPUs that share each layer.")
+    pipeline: int = Field(description="Pipeline degree of the layout: the number of stages.")
+    expert: bool = Field(
+        default=False, description="Whether each GPU holds whole experts instead of a slice of every expert."
+    )
+    product: str = Field(description="GPU product that the layout was tried on.")
+    verdict: str = Field(description="Either fits or refused.")
+    reason: str = Field(description="Why another layout was chosen, or why this layout cannot be used.")
 
 
 class PlanReport(Reported):
-    """The plan in force."""
+    """The plan that the replicas are started from."""
 
-    demand: str | None = Field(default=None, description="Fingerprint of the demand the plan answers.")
+    demand: str | None = Field(default=None, description="Fingerprint of the demand that the plan was made for.")
     made_at: str | None = Field(
         default=None, description="When the plan was made.", json_schema_extra={"format": "date-time"}
     )
-    tensor: int = Field(description="GPUs that share each layer.")
-    pipeline: int = Field(description="Stages.")
-    expert: bool = Field(description="Whether experts are dealt out whole.")
-    gpus_per_replica: int = Field(description="GPUs a group holds.")
-    world_size: int = Field(description="tensor x pipeline.")
-    product: str = Field(description="GPU product.")
-    rule: str = Field(description="Rule that decided.")
-    because: str = Field(default="", description="That rule in words.")
-    engine: str = Field(description="Engine.")
-    context_length: int = Field(description="Tokens per sequence.")
-    concurrency: int = Field(description="Sequences the KV cache holds.")
-    tight: bool = Field(description="Whether under 5 % of the budget is left.")
-    memory: MemoryReport = Field(description="Memory of the fullest GPU.")
-    estimate: EstimateReport = Field(description="Estimated speed.")
-    alternatives: list[AlternativeReport] = Field(default=[], description="Layouts that lost, and why.")
-    alternatives_total: int = Field(default=0, description="How many lost in all.")
-    notes: list[str] = Field(default=[], description="What to know besides.")
-    resource: str | None = Field(default=None, description="Extended resource of a GPU; default: nvidia.com/gpu.")
+    tensor: int = Field(description="Tensor degree: the GPUs that share each layer.")
+    pipeline: int = Field(description="Pipeline degree: the number of stages, which hold the layers in turn.")
+    expert: bool = Field(description="Whether each GPU holds whole experts instead of a slice of every expert.")
+    gpus_per_replica: int = Field(description="GPUs that each replica holds.")
+    world_size: int = Field(description="Number of ranks of each replica: tensor times pipeline.")
+    product: str = Field(description="GPU product that the replicas run on.")
+    rule: str = Field(description="The rule that chose this layout among the layouts that fit.")
+    because: str = Field(default="", description="The rule in words, with the numbers that decided.")
+    engine: str = Field(description="Inference engine that the plan was made for.")
+    context_length: int = Field(description="Tokens of a sequence that the KV cache is planned for.")
+    concurrency: int = Field(description="Sequences that the KV cache holds at once.")
+    tight: bool = Field(description="Whether less than 5 % of the memory budget is left.")
+    memory: MemoryReport = Field(description="Memory use of the GPU that holds the most.")
+    estimate: EstimateReport = Field(description="Estimated speed of each replica.")
+    alternatives: list[AlternativeReport] = Field(
+        default=[], description="The most useful layouts that were not chosen, and why."
+    )
+    alternatives_total: int = Field(default=0, description="Number of layouts that were not chosen, listed or not.")
+    notes: list[str] = Field(default=[], description="Further remarks on the plan, each in one sentence.")
+    resource: str | None = Field(
+        default=None, description="Extended resource by which the pods request GPUs. Default: nvidia.com/gpu."
+    )
 
 
 class GroupReport(Reported):
-    """One replica as it is."""
+    """The state of one replica."""
 
-    replica: int = Field(description="Number of the replica.")
-    attempt: int = Field(description="How often it was started again.")
-    state: str = Field(description="Waiting, Pending, Starting, Ready, Unready, Backoff or Held.")
-    since: str = Field(description="When this state began.", json_schema_extra={"format": "date-time"})
-    failures: int = Field(default=0, description="Failures in a row.")
+    replica: int = Field(description="Number of the replica, from 0.")
+    attempt: int = Field(
+        description="Number of the current attempt, from 0. Every restart of the replica begins a new attempt."
+    )
+    state: str = Field(description="State of the replica: Waiting, Pending, Starting, Ready, Unready, Backoff or Held.")
+    since: str = Field(description="When the replica entered this state.", json_schema_extra={"format": "date-time"})
+    failures: int = Field(
+        default=0,
+        description="Failures in a row since the replica last served for the time that spec.restartPolicy.window says.",
+    )
     served: str | None = Field(
-        default=None, description="When this attempt was first Ready.", json_schema_extra={"format": "date-time"}
+        default=None, description="When the current attempt was first Ready.", json_schema_extra={"format": "date-time"}
     )
     retry_at: str | None = Field(
-        default=None, description="When the next attempt begins.", json_schema_extra={"format": "date-time"}
+        default=None,
+        description="When the next attempt begins, after a failure.",
+        json_schema_extra={"format": "date-time"},
     )
-    ready_pods: int = Field(default=0, description="Pods that are Ready.")
-    pods: int = Field(default=0, description="Pods it has.")
+    ready_pods: int = Field(default=0, description="Number of the replica's pods that are Ready.")
+    pods: int = Field(default=0, description="Number of pods the replica has.")
     loaded_pods: int | None = Field(
-        default=None, description="Pods that have all weights, where these are fetched before the ranks start."
+        default=None,
+        description="Number of pods that have all weights. Present if they are fetched before the engine starts.",
     )
-    nodes: list[str] = Field(default=[], description="Nodes of its pods, in rank order.")
-    gpus_per_pod: int = Field(default=0, description="GPUs each pod holds; pod 0 runs the first ranks, and so on.")
-    content: str = Field(default="", description="Name of what its pods were made from.")
-    message: str = Field(default="", description="What it waits for, or how it failed.")
+    nodes: list[str] = Field(default=[], description="Nodes of the replica's pods, in the order of their ranks.")
+    gpus_per_pod: int = Field(
+        default=0, description="GPUs that each pod holds. Pod 0 runs the first ranks, pod 1 the next ranks, and so on."
+    )
+    content: str = Field(
+        default="", description="Fingerprint of the fields of the spec that the replica's pods were made from."
+    )
+    message: str = Field(default="", description="What the replica waits for, or how it failed.")
 
 
 class ShunnedReport(Reported):
-    """A node that is left out for a while."""
+    """A node that the model does not use for a while."""
 
-    node: str = Field(description="The node.")
-    why: str = Field(description="Failed: groups failed there; Unschedulable: it took no pod.")
-    times: int = Field(description="How often.")
-    until: str = Field(description="When that is forgotten.", json_schema_extra={"format": "date-time"})
+    node: str = Field(description="Name of the node.")
+    why: str = Field(
+        description="Failed: replicas failed on the node. Unschedulable: the scheduler did not bind a pod to the node."
+    )
+    times: int = Field(description="How often that happened.")
+    until: str = Field(description="Until when the node is left out.", json_schema_extra={"format": "date-time"})
 
 
 class ShardedModelStatus(Reported):
     """The object as the operator last saw it."""
 
-    observed_generation: int = Field(default=-1, description="Generation this status is about; -1: not seen yet.")
-    conditions: list[Condition] = Field(
-        default=[], description="Ready, Reconciling, Stalled, Planned, Launched, Degraded."
+    observed_generation: int = Field(
+        default=-1,
+        description="The metadata.generation that this status describes. -1: the operator has not seen the object yet.",
     )
-    message: str = Field(default="", description="The one line to read.")
-    replicas: int = Field(default=0, description="Groups that exist.")
-    ready_replicas: int = Field(default=0, description="Groups that serve.")
-    selector: str = Field(default="", description="Label selector of the leaders, for the scale subresource.")
+    conditions: list[Condition] = Field(
+        default=[], description="The conditions Ready, Reconciling, Stalled, Planned, Launched and Degraded."
+    )
+    message: str = Field(default="", description="The state of the model in one sentence.")
+    replicas: int = Field(default=0, description="Number of replicas that exist.")
+    ready_replicas: int = Field(default=0, description="Number of replicas that serve requests.")
+    selector: str = Field(default="", description="Label selector of the leader pods, for the scale subresource.")
     endpoint: str = Field(default="", description="URL of the OpenAI-compatible API inside the cluster.")
-    restarts: int = Field(default=0, description="Restarts of groups, all told.")
-    plan: PlanReport | None = Field(default=None, description="The plan in force.")
-    groups: list[GroupReport] = Field(default=[], description="The replicas.")
-    shunned_nodes: list[ShunnedReport] = Field(default=[], description="Nodes left out after failures, for a while.")
+    restarts: int = Field(default=0, description="Number of restarts of all replicas together.")
+    plan: PlanReport | None = Field(default=None, description="The plan that the replicas are started from.")
+    groups: list[GroupReport] = Field(default=[], description="The state of each replica.")
+    shunned_nodes: list[ShunnedReport] = Field(
+        default=[], description="Nodes that this model does not use for a while, after failures there."
+    )
     waiting_since: str | None = Field(
-        default=None, description="Since when it waits for GPUs.", json_schema_extra={"format": "date-time"}
+        default=None, description="Since when the model waits for free GPUs.", json_schema_extra={"format": "date-time"}
     )
