@@ -11,7 +11,7 @@ from shardwise.api import InvalidObject, Problem, parse_site
 from shardwise.api.configuration import configuration_schema
 from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuKind, gpu_kind
-from shardwise.domain.launch import Cache, CacheKind, LaunchSite, NodeNvlink
+from shardwise.domain.launch import CacheKind, LaunchSite, NodeNvlink, WeightCache
 from shardwise.domain.platforms import PLATFORMS, Level
 from shardwise.domain.site import Site
 from shardwise.domain.units import MIB
@@ -108,7 +108,7 @@ def test_how_pods_are_started_is_read_field_by_field() -> None:
         host_paths=("/mnt/models",),
         gpu_device_class="gpu.nvidia.com",
         images=((EngineName.VLLM, "mirror/vllm:v0.33.0"), (EngineName.TENSORRT_LLM, "mirror/trt:1.2.1")),
-        cache=Cache(CacheKind.HOST_PATH, "/var/cache"),
+        cache=WeightCache(CacheKind.HOST_PATH, "/var/cache"),
         pre_pull=True,
         shared_memory="32Gi",
         node_nvlink=NodeNvlink.PROVIDED,
@@ -118,12 +118,12 @@ def test_how_pods_are_started_is_read_field_by_field() -> None:
 @pytest.mark.parametrize(
     ("cache", "expected"),
     [
-        ({"emptyDir": {}}, Cache()),
-        ({"emptyDir": {"sizeLimit": "1Ti"}}, Cache(size="1Ti")),
-        ({"persistentVolumeClaim": {"claimName": "c"}}, Cache(CacheKind.PERSISTENT_VOLUME_CLAIM, "c")),
+        ({"emptyDir": {}}, WeightCache()),
+        ({"emptyDir": {"sizeLimit": "1Ti"}}, WeightCache(size="1Ti")),
+        ({"persistentVolumeClaim": {"claimName": "c"}}, WeightCache(CacheKind.PERSISTENT_VOLUME_CLAIM, "c")),
     ],
 )
-def test_a_cache_is_one_of_three_volumes(cache: Json, expected: Cache) -> None:
+def test_a_cache_is_one_of_three_volumes(cache: Json, expected: WeightCache) -> None:
     assert parse_site({"launch": {"cache": cache}}).launch.cache == expected
 
 

@@ -8,11 +8,11 @@ import pytest
 from tests.api.support import PLAIN, changed
 from tests.support.models import LLAMA_8B, facts
 
-from shardwise.api import InvalidObject, parse, to_wanted
+from shardwise.api import InvalidObject, crd, parse, to_wanted
+from shardwise.api.spec import ShardedModelSpec
 from shardwise.domain.demand import Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import (
-    Cache,
     CacheKind,
     EnvVar,
     LaunchSite,
@@ -22,6 +22,7 @@ from shardwise.domain.launch import (
     SourceKind,
     UpdateStrategy,
     Wanted,
+    WeightCache,
 )
 from shardwise.domain.units import GIB
 
@@ -51,63 +52,65 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
     ),
     "an image of one's own": ("spec.engine.image", "x:1", lambda one: one.demand.own_image, True),
     "no image": ("spec.replicas", 1, lambda one: one.demand.own_image, False),
-    "served name": ("spec.model.servedName", "llm", lambda one: one.launch.served_name, "llm"),
+    "served name": ("spec.model.servedName", "llm", lambda one: one.launch.model.served_name, "llm"),
+    "model": ("spec.model.name", "a/b", lambda one: one.launch.model.name, "a/b"),
+    "least context": ("spec.model.minContextLength", 4096, lambda one: one.demand.least_context, 4096),
     "context": ("spec.model.contextLength", 4096, lambda one: one.demand.context_length, 4096),
     "concurrency": ("spec.model.concurrency", 3, lambda one: one.demand.concurrency, 3),
     "KV cache": (
         "spec.model.kvCacheDtype",
         "fp8",
-        lambda one: (one.demand.kv_bytes, one.launch.kv_cache_dtype),
+        lambda one: (one.demand.kv_bytes, one.launch.model.kv_cache_dtype),
         (1, "fp8"),
     ),
-    "KV cache, auto": ("spec.model.kvCacheDtype", "auto", lambda one: one.launch.kv_cache_dtype, None),
-    "quantization": ("spec.model.quantization", "fp8", lambda one: one.launch.quantization, "fp8"),
-    "trust": ("spec.model.trustRemoteCode", True, lambda one: one.launch.trust_remote_code, True),
+    "KV cache, auto": ("spec.model.kvCacheDtype", "auto", lambda one: one.launch.model.kv_cache_dtype, None),
+    "quantization": ("spec.model.quantization", "fp8", lambda one: one.launch.model.quantization, "fp8"),
+    "trust": ("spec.model.trustRemoteCode", True, lambda one: one.launch.model.trust_remote_code, True),
     "reserve": ("spec.model.gpuMemoryReserve", "2Gi", lambda one: one.demand.reserve, 2 * GIB),
     "revision": (
         "spec.model.source",
         {"huggingFace": {"revision": "v1", "tokenSecretRef": {"name": "s"}}},
-        lambda one: one.launch.source,
+        lambda one: one.launch.model.source,
         Source(revision="v1", token_secret="s", token_key="token"),
     ),
     "claim": (
         "spec.model.source",
         {"persistentVolumeClaim": {"claimName": "c", "path": "a"}},
-        lambda one: one.launch.source,
+        lambda one: one.launch.model.source,
         Source(SourceKind.PERSISTENT_VOLUME_CLAIM, location="c", path="a"),
     ),
     "host path": (
         "spec.model.source",
         {"hostPath": {"path": "/w"}},
-        lambda one: one.launch.source,
+        lambda one: one.launch.model.source,
         Source(SourceKind.HOST_PATH, location="/w"),
     ),
     "image volume": (
         "spec.model.source",
         {"image": {"reference": "r", "path": "p"}},
-        lambda one: one.launch.source,
+        lambda one: one.launch.model.source,
         Source(SourceKind.IMAGE, location="r", path="p"),
     ),
     "cache, empty": (
         "spec.model.source",
         {"huggingFace": {"cache": {"emptyDir": {"sizeLimit": "500Gi"}}, "prePull": True}},
-        lambda one: one.launch.source,
-        Source(cache=Cache(size="500Gi"), pre_pull=True),
+        lambda one: one.launch.model.source,
+        Source(cache=WeightCache(size="500Gi"), pre_pull=True),
     ),
     "cache on a claim": (
         "spec.model.source",
         {"huggingFace": {"cache": {"persistentVolumeClaim": {"claimName": "c"}}, "prePull": False}},
-        lambda one: one.launch.source,
-        Source(cache=Cache(CacheKind.PERSISTENT_VOLUME_CLAIM, "c"), pre_pull=False),
+        lambda one: one.launch.model.source,
+        Source(cache=WeightCache(CacheKind.PERSISTENT_VOLUME_CLAIM, "c"), pre_pull=False),
     ),
     "cache on the nodes": (
         "spec.model.source",
         {"huggingFace": {"cache": {"hostPath": {"path": "/data"}}}},
-        lambda one: one.launch.source,
-        Source(cache=Cache(CacheKind.HOST_PATH, "/data")),
+        lambda one: one.launch.model.source,
+        Source(cache=WeightCache(CacheKind.HOST_PATH, "/data")),
     ),
-    "release": ("spec.engine.version", "0.33.0", lambda one: one.launch.version, "0.33.0"),
-    "options": ("spec.engine.options", {"a": {"b": [1]}}, lambda one: one.launch.options, {"a": {"b": [1]}}),
+    "release": ("spec.engine.version", "0.33.0", lambda one: one.launch.container.version, "0.33.0"),
+    "options": ("spec.engine.options", {"a": {"b": [1]}}, lambda one: one.launch.container.options, {"a": {"b": [1]}}),
     "budget": ("spec.gpuBudget.total", 3, lambda one: one.demand.gpu_budget, 3),
     "products": ("spec.gpuBudget.products", ["b", "a"], lambda one: one.demand.products, ("b", "a")),
     "replicas": ("spec.replicas", 2, lambda one: one.demand.replicas, 2),
@@ -118,11 +121,21 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
         lambda one: one.demand.pins,
         Pins(2, 2, False),
     ),
-    "engine": ("spec.engine", {"name": "sglang"}, lambda one: one.demand.engine, EngineName.SGLANG),
-    "image": ("spec.engine.image", "i:1", lambda one: one.launch.image, "i:1"),
-    "pull policy": ("spec.engine.imagePullPolicy", "Never", lambda one: one.launch.image_pull_policy, "Never"),
-    "pull secrets": ("spec.engine.imagePullSecrets", ["s"], lambda one: one.launch.image_pull_secrets, ("s",)),
-    "arguments": ("spec.engine.args", ["--a", "b c"], lambda one: one.launch.args, ("--a", "b c")),
+    "engine": ("spec.engine.name", "sglang", lambda one: one.demand.engine, EngineName.SGLANG),
+    "image": ("spec.engine.image", "i:1", lambda one: one.launch.container.image, "i:1"),
+    "pull policy": (
+        "spec.engine.imagePullPolicy",
+        "Never",
+        lambda one: one.launch.container.image_pull_policy,
+        "Never",
+    ),
+    "pull secrets": (
+        "spec.engine.imagePullSecrets",
+        ["s"],
+        lambda one: one.launch.container.image_pull_secrets,
+        ("s",),
+    ),
+    "arguments": ("spec.engine.args", ["--a", "b c"], lambda one: one.launch.container.args, ("--a", "b c")),
     "variables": (
         "spec.engine.env",
         [
@@ -130,7 +143,7 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
             {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
             {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
         ],
-        lambda one: one.launch.env,
+        lambda one: one.launch.container.env,
         (EnvVar("A", value=""), EnvVar("B", secret=("s", "k")), EnvVar("C", config_map=("c", "k"))),
     ),
     "node selector": (
@@ -142,14 +155,19 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
     "tolerations": (
         "spec.placement.tolerations",
         [{"key": "k", "value": "v", "effect": "NoExecute", "tolerationSeconds": 5}],
-        lambda one: (one.demand.tolerations, one.launch.tolerations),
+        lambda one: (one.demand.tolerations, one.launch.scheduling.tolerations),
         ((Toleration("k", "Equal", "v", "NoExecute", 5),),) * 2,
     ),
     "within": ("spec.placement.within", "rack", lambda one: one.demand.within, "rack"),
-    "priority": ("spec.placement.priorityClassName", "p", lambda one: one.launch.priority_class, "p"),
-    "scheduler": ("spec.placement.schedulerName", "s", lambda one: one.launch.scheduler_name, "s"),
-    "account": ("spec.placement.serviceAccountName", "a", lambda one: one.launch.service_account, "a"),
-    "runtime class": ("spec.placement.runtimeClassName", "nvidia", lambda one: one.launch.runtime_class, "nvidia"),
+    "priority": ("spec.placement.priorityClassName", "p", lambda one: one.launch.scheduling.priority_class_name, "p"),
+    "scheduler": ("spec.placement.schedulerName", "s", lambda one: one.launch.scheduling.scheduler_name, "s"),
+    "account": ("spec.placement.serviceAccountName", "a", lambda one: one.launch.scheduling.service_account_name, "a"),
+    "runtime class": (
+        "spec.placement.runtimeClassName",
+        "nvidia",
+        lambda one: one.launch.scheduling.runtime_class_name,
+        "nvidia",
+    ),
     "restarts": ("spec.restartPolicy.maxRestarts", 0, lambda one: one.restart.max_restarts, 0),
     "window": ("spec.restartPolicy.window", "1h30m", lambda one: one.restart.window, 5400.0),
     "failed pods": ("spec.restartPolicy.keepFailed", False, lambda one: one.restart.keep_failed, False),
@@ -157,13 +175,18 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
     "recreate": ("spec.updateStrategy.type", "Recreate", lambda one: one.update.recreate, True),
     "surge": ("spec.updateStrategy.maxSurge", 3, lambda one: one.update.max_surge, 3),
     "unavailable": ("spec.updateStrategy.maxUnavailable", 2, lambda one: one.update.max_unavailable, 2),
-    "labels": ("spec.podTemplate.labels", {"a": "b"}, lambda one: one.launch.labels, (("a", "b"),)),
-    "annotations": ("spec.podTemplate.annotations", {"a": "b"}, lambda one: one.launch.annotations, (("a", "b"),)),
-    "requests": ("spec.podTemplate.requests", {"cpu": "8"}, lambda one: one.launch.requests, (("cpu", "8"),)),
-    "limits": ("spec.podTemplate.limits", {"rdma/ib": "1"}, lambda one: one.launch.limits, (("rdma/ib", "1"),)),
-    "shared memory": ("spec.podTemplate.sharedMemory", "16Gi", lambda one: one.launch.shared_memory, "16Gi"),
-    "port": ("spec.service.port", 80, lambda one: one.launch.port, 80),
-    "Service type": ("spec.service.type", "NodePort", lambda one: one.launch.service_type, "NodePort"),
+    "labels": ("spec.podTemplate.labels", {"a": "b"}, lambda one: one.launch.extras.labels, (("a", "b"),)),
+    "annotations": (
+        "spec.podTemplate.annotations",
+        {"a": "b"},
+        lambda one: one.launch.extras.annotations,
+        (("a", "b"),),
+    ),
+    "requests": ("spec.podTemplate.requests", {"cpu": "8"}, lambda one: one.launch.extras.requests, (("cpu", "8"),)),
+    "limits": ("spec.podTemplate.limits", {"rdma/ib": "1"}, lambda one: one.launch.extras.limits, (("rdma/ib", "1"),)),
+    "shared memory": ("spec.podTemplate.sharedMemory", "16Gi", lambda one: one.launch.extras.shared_memory, "16Gi"),
+    "port": ("spec.service.port", 80, lambda one: one.launch.service.port, 80),
+    "Service type": ("spec.service.type", "NodePort", lambda one: one.launch.service.type, "NodePort"),
 }
 
 
@@ -174,14 +197,30 @@ def test_a_field_arrives_where_it_is_honoured(
     assert read(wanted(path, value)) == expected
 
 
+ELSEWHERE = {
+    "spec.model.config": "read by shardwise.hub",
+    "spec.model.weightBytes": "read by shardwise.hub",
+    "spec.placement.gang": "has one value",
+}
+"""Fields that are honoured without a conversion."""
+
+
+def test_every_field_of_the_spec_has_a_case_here() -> None:
+    """A field that is read and never converted would be ignored in silence."""
+    schema = crd.structural(ShardedModelSpec)["properties"]
+    fields = {f"spec.{part}.{name}" for part in schema for name in schema[part].get("properties", {})}
+    whole = {path for path, *_ in FIELDS.values()} | set(ELSEWHERE)
+    assert {field for field in fields if field not in whole and field.rpartition(".")[0] not in whole} == set()
+
+
 def test_what_is_left_out_is_what_most_want() -> None:
     """One replica of the fewest GPUs, at the model's own context, of any product, from the Hub."""
     plain = wanted()
     assert plain.demand.context_length == facts(LLAMA_8B).context_length
     assert (plain.demand.objective, plain.demand.replicas, plain.demand.products) == (Objective.FEWEST_GPUS, 1, ())
-    assert (plain.launch.source, plain.launch.served_name) == (Source(), LLAMA_8B)
+    assert (plain.launch.model.source, plain.launch.model.served_name) == (Source(), LLAMA_8B)
     assert (plain.paused, plain.restart, plain.update) == (False, RestartPolicy(), UpdateStrategy())
-    assert plain.launch.port == 8000
+    assert plain.launch.service.port == 8000
 
 
 @pytest.mark.parametrize(
@@ -199,7 +238,7 @@ def test_the_kv_cache_is_kept_as_the_object_or_else_the_checkpoint_says(
     """And the engine is told so: what is planned is what runs."""
     obj = parse(changed("spec.model.kvCacheDtype", asked))
     found = to_wanted(obj, replace(facts("meta-llama/Llama-3.1-8B"), kv_cache_dtype=stated))
-    assert (found.demand.kv_bytes, found.launch.kv_cache_dtype) == planned
+    assert (found.demand.kv_bytes, found.launch.model.kv_cache_dtype) == planned
 
 
 def test_a_context_may_be_lowered_only_where_the_object_says_how_far() -> None:

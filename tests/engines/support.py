@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, NoReturn
 
+from tests.support.launches import a_launch
 from tests.support.models import DATA, LLAMA_8B, a_demand
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import EnvVar, Launch, LaunchSite, Owner, Wanted
+from shardwise.domain.launch import EnvVar, LaunchSite, Wanted
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Plan, PodPlacement, Rule
 from shardwise.domain.units import GIB
@@ -34,9 +35,10 @@ ALLOWED = LaunchSite(host_paths=("/data",))
 
 
 def wants(demand: Demand | None = None, *, site: LaunchSite = ALLOWED, **changes: Any) -> Wanted:
-    """Give an object that serves a model; keywords are fields of ``Launch``."""
-    made = Launch(Owner("llama", "default", "uid-1"), LLAMA_8B, "served")
-    return Wanted(demand or a_demand(LLAMA_8B), replace(made, **changes), site=site)
+    """Give an object that serves a model; keywords are fields of the parts of ``Launch``."""
+    return Wanted(
+        demand or a_demand(LLAMA_8B), a_launch("llama", LLAMA_8B, **{"served_name": "served"} | changes), site=site
+    )
 
 
 def wants_of(engine: EngineName, *, site: LaunchSite = ALLOWED, **changes: Any) -> Wanted:

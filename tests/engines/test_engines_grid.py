@@ -21,7 +21,7 @@ from tests.engines.support import (
 from tests.support.models import LLAMA_8B, QWEN_235B_FP8, a_demand, a_model
 
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import Cache, CacheKind, EnvVar, LaunchSite, Source, SourceKind, Wanted
+from shardwise.domain.launch import CacheKind, EnvVar, LaunchSite, Source, SourceKind, Wanted, WeightCache
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import MemoryUse, Plan
 from shardwise.domain.units import GIB
@@ -110,7 +110,7 @@ LAYOUTS = [
 SOURCES = [
     Source(),
     Source(revision="v1.0", token_secret="hub", token_key="read", pre_pull=True),
-    Source(cache=Cache(CacheKind.HOST_PATH, "/data/cache")),
+    Source(cache=WeightCache(CacheKind.HOST_PATH, "/data/cache")),
     Source(SourceKind.PERSISTENT_VOLUME_CLAIM, location="claim", path="a/b"),
     Source(SourceKind.HOST_PATH, location="/data/llama"),
     Source(SourceKind.IMAGE, location="registry.example/llama@sha256:0"),
@@ -300,7 +300,7 @@ def test_nothing_is_fetched_where_the_weights_are_there(grid: Grid) -> None:
     """On a volume, or fetched before the ranks started."""
     _, found = grid
     for _, wanted, group in found:
-        offline = wanted.launch.source.kind is not SourceKind.HUGGING_FACE or wanted.launch.source.pre_pull
+        offline = wanted.launch.model.source.kind is not SourceKind.HUGGING_FACE or wanted.launch.model.source.pre_pull
         assert (values_of(group.pods[0]).get("HF_HUB_OFFLINE") == "1") == bool(offline)
 
 
@@ -308,7 +308,7 @@ def test_a_token_is_only_ever_a_reference(grid: Grid) -> None:
     _, found = grid
     for _, wanted, group in found:
         token = by_name(group.pods[0]).get("HF_TOKEN")
-        secret = wanted.launch.source.token_secret
+        secret = wanted.launch.model.source.token_secret
         assert token == (EnvVar("HF_TOKEN", secret=("hub", "read")) if secret else None)
 
 

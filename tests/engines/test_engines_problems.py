@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.engines.support import SGLANG, TENSORRT_LLM, VLLM, a_plan, started, wants_of
 
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import Cache, CacheKind, LaunchSite, Source, SourceKind
+from shardwise.domain.launch import CacheKind, LaunchSite, Source, SourceKind, WeightCache
 from shardwise.domain.layout import Layout
 from shardwise.domain.version import Version, parse_version, version_of_image
 from shardwise.engines import ENGINES, problems
@@ -112,7 +112,7 @@ def host_path(path: str) -> dict[str, Any]:
 
 
 def cached(path: str) -> dict[str, Any]:
-    return {"source": Source(cache=Cache(CacheKind.HOST_PATH, path))}
+    return {"source": Source(cache=WeightCache(CacheKind.HOST_PATH, path))}
 
 
 PATH = "spec.model.source.hostPath.path"
@@ -162,7 +162,7 @@ def test_folders_of_the_nodes_are_mounted_only_where_they_are_allowed(
 
 def test_the_operators_own_cache_needs_no_leave() -> None:
     """Whoever configures it is whom the list protects."""
-    site = LaunchSite(cache=Cache(CacheKind.HOST_PATH, "/var/cache/shardwise"))
+    site = LaunchSite(cache=WeightCache(CacheKind.HOST_PATH, "/var/cache/shardwise"))
     assert problems(wants_of(VLLM, site=site)) == ()
 
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.support.fleets import a_fleet, h100s
+from tests.support.launches import LAUNCH_FIELDS, a_launch, changed_launch
 from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Exclusion, Fleet
-from shardwise.domain.launch import Launch, Owner, RestartPolicy, UpdateStrategy, Wanted
+from shardwise.domain.launch import RestartPolicy, UpdateStrategy, Wanted
 from shardwise.reconcile import (
     Action,
     Apply,
@@ -34,11 +35,11 @@ NAME = "llama"
 
 
 def wants(demand: Demand | None = None, *, generation: int = 1, **changes: Any) -> Wanted:
-    """Give an object as wanted; keywords of ``Launch`` change how it is started, the rest change the object."""
+    """Give an object as wanted; a keyword is a field of a part of ``Launch``, of a policy, or of the object."""
     restart = {key: changes.pop(key) for key in list(changes) if key in RestartPolicy.__dataclass_fields__}
     update = {key: changes.pop(key) for key in list(changes) if key in UpdateStrategy.__dataclass_fields__}
-    launch_changes = {key: changes.pop(key) for key in list(changes) if key in Launch.__dataclass_fields__}
-    launch = replace(Launch(Owner(NAME, "default", "uid-1"), LLAMA_8B, NAME), **launch_changes)
+    launch_changes = {key: changes.pop(key) for key in list(changes) if key in (*LAUNCH_FIELDS, "owner")}
+    launch = a_launch(NAME, LLAMA_8B, **({"served_name": NAME} | launch_changes))
     wanted = Wanted(demand or a_demand(LLAMA_8B, budget=8), launch, generation)
     return named(replace(wanted, restart=RestartPolicy(**restart), update=UpdateStrategy(**update), **changes))
 
@@ -48,7 +49,7 @@ def named(wanted: Wanted) -> Wanted:
     demand = wanted.demand
     asked = {name: getattr(demand, name) for name in demand.__dataclass_fields__ if name not in ("model", "replicas")}
     content = {name: value for name, value in asked.items() if name not in ("gpu_budget", "pins", "objective")}
-    launch = replace(wanted.launch, port=0, service_type="")
+    launch = changed_launch(wanted.launch, port=0, type="")
     return replace(wanted, asks=f"{demand.model.name} {asked}", content=f"{launch} {content}")
 
 
@@ -214,7 +215,7 @@ class World:
 
     def launch(self, **changes: Any) -> None:
         """Change how it is started."""
-        self.edit(launch=replace(self.wanted.launch, **changes))
+        self.edit(launch=changed_launch(self.wanted.launch, **changes))
 
     def condition(self, kind: str) -> Json:
         """Give a condition of the status."""

@@ -13,7 +13,7 @@ from tests.engines.support import SGLANG, TENSORRT_LLM, a_plan, options, wants_o
 from tests.render.support import a_cluster, check, containers, create_strictly, engine, names_in_dns, of_kind
 
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import Cache, CacheKind, LaunchSite, Owner, Source, SourceKind, Wanted
+from shardwise.domain.launch import CacheKind, LaunchSite, Owner, Source, SourceKind, Wanted, WeightCache
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.render import Manifest, bundle, group, revision
@@ -26,7 +26,7 @@ SITE = LaunchSite(
     rdma=(("rdma/ib", "1"),),
     ipc_lock=True,
     host_paths=("/data",),
-    cache=Cache(CacheKind.HOST_PATH, "/var/cache/shardwise"),
+    cache=WeightCache(CacheKind.HOST_PATH, "/var/cache/shardwise"),
     pre_pull=True,
 )
 CLAIMS = LaunchSite(gpu_device_class="gpu.nvidia.com")
@@ -73,8 +73,10 @@ def test_a_site_with_everything_configured_is_rendered_so(engine: EngineName, sn
         pytest.param({"site": SITE, "source": Source(token_secret="hub", revision="v1")}, id="with all of a site"),
         pytest.param({"site": CLAIMS}, id="GPUs by claims"),
         pytest.param({"source": CLAIM}, id="a volume"),
-        pytest.param({"source": Source(cache=Cache(CacheKind.PERSISTENT_VOLUME_CLAIM, "cache"))}, id="a shared cache"),
-        pytest.param({"source": Source(cache=Cache(size="500Gi"))}, id="a bounded cache"),
+        pytest.param(
+            {"source": Source(cache=WeightCache(CacheKind.PERSISTENT_VOLUME_CLAIM, "cache"))}, id="a shared cache"
+        ),
+        pytest.param({"source": Source(cache=WeightCache(size="500Gi"))}, id="a bounded cache"),
     ],
 )
 def test_manifests_of_every_engine_are_valid(
@@ -245,9 +247,9 @@ def test_rdma_and_pinned_memory_are_for_groups_of_several(engine_name: EngineNam
     ("source", "site", "volume"),
     [
         pytest.param(Source(), LaunchSite(), {"emptyDir": {}}, id="until the pod ends"),
-        pytest.param(Source(cache=Cache(size="500Gi")), SITE, {"emptyDir": {"sizeLimit": "500Gi"}}, id="bounded"),
+        pytest.param(Source(cache=WeightCache(size="500Gi")), SITE, {"emptyDir": {"sizeLimit": "500Gi"}}, id="bounded"),
         pytest.param(
-            Source(cache=Cache(CacheKind.PERSISTENT_VOLUME_CLAIM, "shared")),
+            Source(cache=WeightCache(CacheKind.PERSISTENT_VOLUME_CLAIM, "shared")),
             SITE,
             {"persistentVolumeClaim": {"claimName": "shared"}},
             id="a claim",

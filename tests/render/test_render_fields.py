@@ -30,10 +30,10 @@ OWN_TOLERATIONS = [
 @pytest.mark.parametrize(
     ("changes", "field", "value"),
     [
-        pytest.param({"priority_class": "high"}, "priorityClassName", "high", id="priority class"),
+        pytest.param({"priority_class_name": "high"}, "priorityClassName", "high", id="priority class"),
         pytest.param({"scheduler_name": "volcano"}, "schedulerName", "volcano", id="scheduler"),
-        pytest.param({"service_account": "runner"}, "serviceAccountName", "runner", id="service account"),
-        pytest.param({"runtime_class": "nvidia"}, "runtimeClassName", "nvidia", id="runtime class"),
+        pytest.param({"service_account_name": "runner"}, "serviceAccountName", "runner", id="service account"),
+        pytest.param({"runtime_class_name": "nvidia"}, "runtimeClassName", "nvidia", id="runtime class"),
         pytest.param(
             {"image_pull_secrets": ("a", "b")}, "imagePullSecrets", [{"name": "a"}, {"name": "b"}], id="pull secrets"
         ),
@@ -48,7 +48,7 @@ def test_a_field_of_the_pod_is_set_where_it_is_asked_for(changes: dict[str, Any]
 def test_a_token_of_the_api_is_mounted_only_for_a_service_account_that_is_named() -> None:
     """An engine has no business with the API."""
     assert leader(ONE_GPU)["spec"]["automountServiceAccountToken"] is False
-    assert leader(ONE_GPU, service_account="runner")["spec"]["automountServiceAccountToken"] is True
+    assert leader(ONE_GPU, service_account_name="runner")["spec"]["automountServiceAccountToken"] is True
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_containers_may_gain_no_rights() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "kind", "port"),
-    [({}, "ClusterIP", 8000), ({"port": 80, "service_type": "LoadBalancer"}, "LoadBalancer", 80)],
+    [({}, "ClusterIP", 8000), ({"port": 80, "type": "LoadBalancer"}, "LoadBalancer", 80)],
     ids=["as it is", "as asked for"],
 )
 def test_clients_reach_the_leaders_at_the_objects_own_port(changes: dict[str, Any], kind: str, port: int) -> None:

@@ -10,7 +10,7 @@ from tests.render.support import containers, engine, expanded
 
 from shardwise.api import InvalidObject, parse
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import Cache, CacheKind, EnvVar, LaunchSite, Source, SourceKind, Wanted
+from shardwise.domain.launch import CacheKind, EnvVar, LaunchSite, Source, SourceKind, Wanted, WeightCache
 from shardwise.domain.layout import Layout
 from shardwise.engines import problems
 from shardwise.render import Manifest, group
@@ -45,7 +45,7 @@ FIELDS: dict[str, Callable[[str], dict[str, Any]]] = {
     "path in a claim": lambda text: {"source": Source(SourceKind.PERSISTENT_VOLUME_CLAIM, location="c", path=text)},
     "path in an image": lambda text: {"source": Source(SourceKind.IMAGE, location="image", path=text)},
     "host path": lambda text: {"source": Source(SourceKind.HOST_PATH, location=f"/data/{text}")},
-    "host path of the cache": lambda text: {"source": Source(cache=Cache(CacheKind.HOST_PATH, f"/data/{text}"))},
+    "host path of the cache": lambda text: {"source": Source(cache=WeightCache(CacheKind.HOST_PATH, f"/data/{text}"))},
     "annotation": lambda text: {"annotations": (("example.com/text", text),)},
 }
 SITES: dict[str, Callable[[str], LaunchSite]] = {

@@ -1,28 +1,36 @@
-"""From the object as written to the values the core works on."""
+"""The conversion of an object as written to the values that the core works on."""
 
+import functools
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final, TypeVar, cast
 
+from pydantic import TypeAdapter
+
+from shardwise.api.base import Wire
 from shardwise.api.identity import asks_of, content_of
-from shardwise.api.model_spec import CacheVolume
+from shardwise.api.model_spec import CacheVolumeSpec
 from shardwise.api.parse import ShardedModel
 from shardwise.api.problems import InvalidObject, Problem
-from shardwise.api.spec import EnvVar as WireEnvVar
-from shardwise.api.spec import NodeAffinity, NodeRequirement, TolerationSpec
+from shardwise.api.spec import EnvVarSpec, NodeAffinitySpec, NodeRequirementSpec, TolerationSpec
 from shardwise.domain.demand import Demand, Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import (
-    Cache,
     CacheKind,
+    ClientService,
+    EngineContainer,
     EnvVar,
     Launch,
     LaunchSite,
     Owner,
+    PodExtras,
     RestartPolicy,
+    Scheduling,
+    ServedModel,
     Source,
     SourceKind,
     UpdateStrategy,
     Wanted,
+    WeightCache,
 )
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.units import parse_duration, parse_quantity
@@ -32,22 +40,25 @@ PAUSED: Final = "shardwise.dev/paused"
 
 _KV_BYTES: Final = {None: 2, "bfloat16": 2, "fp8": 1}
 
+Value = TypeVar("Value")
+
 
 def to_wanted(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None = None) -> Wanted:
-    """Convert an object and the facts of its model. ``site`` is the operator's configuration of launching.
+    """Convert an object and the facts of its model. ``site`` is the launch part of the operator's configuration.
 
-    Raises :class:`InvalidObject` where the two contradict: a context longer than the model's own maximum; and for a
-    pause that is neither true nor false.
+    Raises :class:`InvalidObject` if the object asks for a context longer than the model's own maximum, and if its
+    pause annotation is neither true nor false.
     """
     _check_context(obj, facts)
+    policy, strategy = obj.spec.restart_policy, obj.spec.update_strategy
     return Wanted(
         demand=_demand(obj, facts),
         launch=_launch(obj, facts),
         generation=obj.metadata.generation,
         site=site or LaunchSite(),
         paused=_paused(obj),
-        restart=_restart(obj),
-        update=_update(obj),
+        restart=_converted(RestartPolicy, policy, window=parse_duration(policy.window)),
+        update=_converted(UpdateStrategy, strategy, recreate=strategy.type == "Recreate"),
         asks=asks_of(obj.spec),
         content=content_of(obj.spec),
     )
@@ -60,15 +71,20 @@ def _paused(obj: ShardedModel) -> bool:
     return given == "true"
 
 
-def _restart(obj: ShardedModel) -> RestartPolicy:
-    policy = obj.spec.restart_policy
-    window = parse_duration(policy.window)
-    return RestartPolicy(policy.max_restarts, window, policy.keep_failed, policy.smaller_layout)
+def _converted(kind: type[Value], written: Wire, **other: object) -> Value:
+    """Make a value of ``kind`` from the fields that have the same name on both sides.
+
+    ``other`` gives the fields that have another name or another form. So a field that both sides name alike needs no
+    line here.
+    """
+    same = {name: getattr(written, name) for name in type(written).model_fields}
+    found: Value = _adapter(cast("Any", kind)).validate_python(same | other)
+    return found
 
 
-def _update(obj: ShardedModel) -> UpdateStrategy:
-    strategy = obj.spec.update_strategy
-    return UpdateStrategy(strategy.type == "Recreate", strategy.max_surge, strategy.max_unavailable)
+@functools.cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _check_context(obj: ShardedModel, facts: ModelFacts) -> None:
@@ -97,7 +113,7 @@ def _demand(obj: ShardedModel, facts: ModelFacts) -> Demand:
         products=tuple(spec.gpu_budget.products),
         replicas=spec.replicas,
         objective=Objective(spec.objective),
-        pins=Pins(spec.parallelism.tensor, spec.parallelism.pipeline, spec.parallelism.expert),
+        pins=_converted(Pins, spec.parallelism),
         node_selector=_pairs(spec.placement.node_selector),
         tolerations=_tolerations(spec.placement.tolerations),
         within=spec.placement.within,
@@ -115,34 +131,32 @@ def _kv_cache_dtype(obj: ShardedModel, facts: ModelFacts) -> str | None:
 
 
 def _launch(obj: ShardedModel, facts: ModelFacts) -> Launch:
-    spec, template = obj.spec, obj.spec.pod_template
+    spec = obj.spec
     return Launch(
         owner=Owner(obj.metadata.name, obj.metadata.namespace, obj.metadata.uid),
-        model=spec.model.name,
-        served_name=spec.model.served_name or spec.model.name,
+        model=_served_model(obj, facts),
+        container=_converted(EngineContainer, spec.engine, env=tuple(_env(variable) for variable in spec.engine.env)),
+        scheduling=_converted(Scheduling, spec.placement, tolerations=_tolerations(spec.placement.tolerations)),
+        service=_converted(ClientService, spec.service),
+        extras=PodExtras(
+            labels=_pairs(spec.pod_template.labels),
+            annotations=_pairs(spec.pod_template.annotations),
+            requests=_pairs(spec.pod_template.requests),
+            limits=_pairs(spec.pod_template.limits),
+            shared_memory=spec.pod_template.shared_memory,
+        ),
+    )
+
+
+def _served_model(obj: ShardedModel, facts: ModelFacts) -> ServedModel:
+    model = obj.spec.model
+    return _converted(
+        ServedModel,
+        model,
+        served_name=model.served_name or model.name,
         source=_source(obj),
-        image=spec.engine.image,
-        image_pull_policy=spec.engine.image_pull_policy,
-        image_pull_secrets=tuple(spec.engine.image_pull_secrets),
-        args=tuple(spec.engine.args),
-        env=tuple(_env(one) for one in spec.engine.env),
-        version=spec.engine.version,
-        options=spec.engine.options,
-        tolerations=_tolerations(spec.placement.tolerations),
-        priority_class=spec.placement.priority_class_name,
-        scheduler_name=spec.placement.scheduler_name,
-        service_account=spec.placement.service_account_name,
-        runtime_class=spec.placement.runtime_class_name,
-        port=spec.service.port,
-        service_type=spec.service.type,
-        labels=_pairs(template.labels),
-        annotations=_pairs(template.annotations),
-        requests=_pairs(template.requests),
-        limits=_pairs(template.limits),
-        shared_memory=template.shared_memory,
-        trust_remote_code=spec.model.trust_remote_code,
         kv_cache_dtype=_kv_cache_dtype(obj, facts),
-        quantization=None if spec.model.quantization == "auto" else spec.model.quantization,
+        quantization=None if model.quantization == "auto" else model.quantization,
     )
 
 
@@ -168,36 +182,36 @@ def _source(obj: ShardedModel) -> Source:
     )
 
 
-def to_cache(volume: CacheVolume) -> Cache:
+def to_cache(volume: CacheVolumeSpec) -> WeightCache:
     """Convert a cache that has exactly one of its fields."""
     if volume.persistent_volume_claim is not None:
-        return Cache(CacheKind.PERSISTENT_VOLUME_CLAIM, volume.persistent_volume_claim.claim_name)
+        return WeightCache(CacheKind.PERSISTENT_VOLUME_CLAIM, volume.persistent_volume_claim.claim_name)
     if volume.host_path is not None:
-        return Cache(CacheKind.HOST_PATH, volume.host_path.path)
-    return Cache(size=volume.empty_dir.size_limit if volume.empty_dir is not None else None)
+        return WeightCache(CacheKind.HOST_PATH, volume.host_path.path)
+    return WeightCache(size=volume.empty_dir.size_limit if volume.empty_dir is not None else None)
 
 
-def _env(one: WireEnvVar) -> EnvVar:
-    source = one.value_from
+def _env(variable: EnvVarSpec) -> EnvVar:
+    source = variable.value_from
     if source is None:
-        return EnvVar(one.name, value=one.value)
+        return EnvVar(variable.name, value=variable.value)
     if source.secret_key_ref is not None:
-        return EnvVar(one.name, secret=(source.secret_key_ref.name, source.secret_key_ref.key))
+        return EnvVar(variable.name, secret=(source.secret_key_ref.name, source.secret_key_ref.key))
     reference = source.config_map_key_ref
-    return EnvVar(one.name, config_map=None if reference is None else (reference.name, reference.key))
+    return EnvVar(variable.name, config_map=None if reference is None else (reference.name, reference.key))
 
 
 def _tolerations(given: list[TolerationSpec]) -> tuple[Toleration, ...]:
-    return tuple(Toleration(one.key, one.operator, one.value, one.effect, one.toleration_seconds) for one in given)
+    return tuple(_converted(Toleration, toleration, seconds=toleration.toleration_seconds) for toleration in given)
 
 
-def _affinity(given: NodeAffinity | None) -> tuple[tuple[Requirement, ...], ...]:
+def _affinity(given: NodeAffinitySpec | None) -> tuple[tuple[Requirement, ...], ...]:
     terms = [] if given is None else given.node_selector_terms
-    return tuple(tuple(_requirement(one) for one in term.match_expressions) for term in terms)
+    return tuple(tuple(_requirement(wanted) for wanted in term.match_expressions) for term in terms)
 
 
-def _requirement(one: NodeRequirement) -> Requirement:
-    return Requirement(one.key, Operator(one.operator), tuple(one.values))
+def _requirement(given: NodeRequirementSpec) -> Requirement:
+    return Requirement(given.key, Operator(given.operator), tuple(given.values))
 
 
 def _pairs(mapping: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

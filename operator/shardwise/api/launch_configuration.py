@@ -18,10 +18,10 @@ from shardwise.api.base import (
     Wire,
 )
 from shardwise.api.convert import to_cache
-from shardwise.api.model_spec import CacheVolume
+from shardwise.api.model_spec import CacheVolumeSpec
 from shardwise.api.problems import Problem
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import SHARED_MEMORY, Cache, LaunchSite, NodeNvlink
+from shardwise.domain.launch import SHARED_MEMORY, LaunchSite, NodeNvlink, WeightCache
 
 
 class RdmaConfiguration(Wire):
@@ -72,7 +72,7 @@ class LaunchConfiguration(Wire):
         max_length=64,
         description="Folders of the nodes that objects may mount, with all below them; by default none.",
     )
-    cache: CacheVolume | None = Field(
+    cache: CacheVolumeSpec | None = Field(
         default=None, description="Where fetched weights and compiled code are kept; default: an emptyDir."
     )
     pre_pull: bool = Field(default=False, description="Whether weights are fetched before any rank starts.")
@@ -111,7 +111,7 @@ def launch_site(given: LaunchConfiguration) -> LaunchSite:
         host_paths=tuple(given.host_paths),
         gpu_device_class=given.gpu_claims.device_class if given.gpu_claims is not None else None,
         images=tuple(_images(given.images)),
-        cache=to_cache(given.cache) if given.cache is not None else Cache(),
+        cache=to_cache(given.cache) if given.cache is not None else WeightCache(),
         pre_pull=given.pre_pull,
         shared_memory=given.shared_memory,
         node_nvlink=NodeNvlink(given.node_nvlink),

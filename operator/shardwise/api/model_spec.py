@@ -32,7 +32,7 @@ class HostPathCache(Wire):
     path: Path = Field(pattern=ABSOLUTE_PATTERN, description="Absolute path of the folder on the nodes.")
 
 
-class CacheVolume(Wire):
+class CacheVolumeSpec(Wire):
     """Where fetched weights and compiled code are kept: exactly one of the fields."""
 
     empty_dir: EmptyCache | None = Field(default=None, description="Until the pod ends.")
@@ -52,7 +52,7 @@ class HuggingFaceSource(Wire):
     token_secret_ref: SecretKey | None = Field(
         default=None, description="Access token for a private or gated model, given to the pods as HF_TOKEN."
     )
-    cache: CacheVolume | None = Field(
+    cache: CacheVolumeSpec | None = Field(
         default=None, description="Where fetched weights are kept; default: as the operator's configuration says."
     )
     pre_pull: bool | None = Field(
@@ -82,7 +82,7 @@ class ImageSource(Wire):
     path: str = Field(default="", max_length=1024, description="Folder of the checkpoint inside the image.")
 
 
-class Source(Wire):
+class SourceSpec(Wire):
     """Where the weights come from: exactly one of the fields."""
 
     hugging_face: HuggingFaceSource | None = Field(default=None, description="The Hugging Face Hub (the default).")
@@ -107,7 +107,7 @@ class ModelSpec(Wire):
         examples=["meta-llama/Llama-3.1-405B-Instruct"],
     )
     served_name: ShortText | None = Field(default=None, description="Name clients ask for; default: name.")
-    source: Source | None = Field(default=None, description="Where the weights come from; default: the Hub.")
+    source: SourceSpec | None = Field(default=None, description="Where the weights come from; default: the Hub.")
     config: dict[str, Any] | None = Field(
         default=None, description="The model's config.json, verbatim. Wins over the catalog and the Hub."
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from shardwise.api.spec import EnvVar, NodeRequirement, ShardedModelSpec
+from shardwise.api.spec import EnvVarSpec, NodeRequirementSpec, ShardedModelSpec
 
 GPU_PREFIXES: Final = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu")
 
@@ -68,7 +68,7 @@ def _env_has_one_origin(spec: ShardedModelSpec) -> str | None:
     return None if wrong is None else f"`{wrong}` needs exactly one of `value` and `valueFrom`"
 
 
-def _one_origin(env: EnvVar) -> bool:
+def _one_origin(env: EnvVarSpec) -> bool:
     return (env.value is None) != (env.value_from is None)
 
 
@@ -102,7 +102,7 @@ def _requirements_have_their_values(spec: ShardedModelSpec) -> str | None:
     return None if wrong is None else f"`{wrong.key}` {wrong.operator} needs {_VALUES_OF[wrong.operator]}"
 
 
-def _values_suit(one: NodeRequirement) -> bool:
+def _values_suit(one: NodeRequirementSpec) -> bool:
     if one.operator in ("In", "NotIn"):
         return bool(one.values)
     if one.operator in ("Gt", "Lt"):

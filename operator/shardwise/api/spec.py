@@ -37,7 +37,7 @@ class EnvSource(Wire):
     config_map_key_ref: SecretKey | None = Field(default=None, description="A key of a ConfigMap.")
 
 
-class EnvVar(Wire):
+class EnvVarSpec(Wire):
     """An environment variable of the engine."""
 
     name: EnvName = Field(description="Name of the variable.")
@@ -45,7 +45,7 @@ class EnvVar(Wire):
     value_from: EnvSource | None = Field(default=None, description="Reference to a value; not together with value.")
 
 
-class Engine(Wire):
+class EngineSpec(Wire):
     """The inference engine."""
 
     name: Literal["vllm", "sglang", "tensorrt-llm"] = Field(default="vllm", description="Which engine serves.")
@@ -64,7 +64,7 @@ class Engine(Wire):
         max_length=128,
         description="Extra arguments, appended item by item. What contradicts the plan is refused.",
     )
-    env: list[EnvVar] = Field(default=[], max_length=128, description="Extra environment variables.")
+    env: list[EnvVarSpec] = Field(default=[], max_length=128, description="Extra environment variables.")
     options: dict[str, Any] = Field(
         default={},
         max_length=128,
@@ -85,7 +85,7 @@ class TolerationSpec(Wire):
     toleration_seconds: int | None = Field(default=None, ge=0, description="How long a NoExecute taint is borne.")
 
 
-class NodeRequirement(Wire):
+class NodeRequirementSpec(Wire):
     """What a node label must be, as in a pod's node affinity."""
 
     key: LabelKey = Field(description="Node label key.")
@@ -97,16 +97,16 @@ class NodeRequirement(Wire):
     )
 
 
-class NodeTerm(Wire):
+class NodeTermSpec(Wire):
     """Requirements that must all hold."""
 
-    match_expressions: list[NodeRequirement] = Field(min_length=1, max_length=16, description="All must hold.")
+    match_expressions: list[NodeRequirementSpec] = Field(min_length=1, max_length=16, description="All must hold.")
 
 
-class NodeAffinity(Wire):
+class NodeAffinitySpec(Wire):
     """The part of a pod's node affinity that is required; preferences are the planner's own."""
 
-    node_selector_terms: list[NodeTerm] = Field(min_length=1, max_length=16, description="One must hold.")
+    node_selector_terms: list[NodeTermSpec] = Field(min_length=1, max_length=16, description="One must hold.")
 
 
 class Placement(Wire):
@@ -115,7 +115,7 @@ class Placement(Wire):
     node_selector: dict[LabelKey, LabelValue] = Field(
         default={}, max_length=32, description="Labels every node of the group must have."
     )
-    node_affinity: NodeAffinity | None = Field(
+    node_affinity: NodeAffinitySpec | None = Field(
         default=None,
         description="What nodes' labels must be, as in a pod's "
         "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.",
@@ -135,7 +135,7 @@ class Placement(Wire):
     runtime_class_name: DnsName | None = Field(default=None, description="RuntimeClass of the pods.")
 
 
-class RestartPolicy(Wire):
+class RestartPolicySpec(Wire):
     """What happens when a group fails."""
 
     max_restarts: int = Field(
@@ -156,7 +156,7 @@ class RestartPolicy(Wire):
     )
 
 
-class UpdateStrategy(Wire):
+class UpdateStrategySpec(Wire):
     """How replicas are replaced when other content is wanted; docs/updates.md says which field does what."""
 
     type: Literal["Rolling", "Recreate"] = Field(
@@ -208,11 +208,13 @@ class ShardedModelSpec(Wire):
         default="fewest-gpus", description="What to prefer among the layouts that fit."
     )
     parallelism: Parallelism = Field(default=Parallelism(), description="Pins of the layout.")
-    engine: Engine = Field(default=Engine(), description="The inference engine.")
+    engine: EngineSpec = Field(default=EngineSpec(), description="The inference engine.")
     placement: Placement = Field(default=Placement(), description="Where the pods may run.")
-    restart_policy: RestartPolicy = Field(default=RestartPolicy(), description="What happens when a group fails.")
-    update_strategy: UpdateStrategy = Field(
-        default=UpdateStrategy(), description="How replicas are replaced when other content is wanted."
+    restart_policy: RestartPolicySpec = Field(
+        default=RestartPolicySpec(), description="What happens when a group fails."
+    )
+    update_strategy: UpdateStrategySpec = Field(
+        default=UpdateStrategySpec(), description="How replicas are replaced when other content is wanted."
     )
     pod_template: PodTemplate = Field(default=PodTemplate(), description="Extras for the pods.")
     service: ServiceSpec = Field(default=ServiceSpec(), description="The Service to the leaders.")

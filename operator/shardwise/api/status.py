@@ -7,7 +7,7 @@ from pydantic import Field
 from shardwise.api.base import Reported
 
 
-class Condition(Reported):
+class ConditionReport(Reported):
     """A condition of the object, in the form of Kubernetes' metav1.Condition."""
 
     type: str = Field(description="The condition: Ready, Reconciling, Stalled, Planned, Launched or Degraded.")
@@ -146,7 +146,7 @@ class ShardedModelStatus(Reported):
         default=-1,
         description="The metadata.generation that this status describes. -1: the operator has not seen the object yet.",
     )
-    conditions: list[Condition] = Field(
+    conditions: list[ConditionReport] = Field(
         default=[], description="The conditions Ready, Reconciling, Stalled, Planned, Launched and Degraded."
     )
     message: str = Field(default="", description="The state of the model in one sentence.")

@@ -9,7 +9,7 @@ from shardwise.checkpoint import from_config
 from shardwise.checkpoint.catalog import lookup
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import EnvVar, Launch, LaunchSite, Owner, Source, Wanted
+from shardwise.domain.launch import EnvVar, Launch, LaunchSite, Owner, ServedModel, Source, Wanted
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Plan, PodPlacement, Rule
 from shardwise.domain.units import GIB
@@ -199,7 +199,8 @@ def _launched(engine: EngineName, layout: Layout, pods: int) -> GroupLaunch:
     """Launch a group of so many equal pods, as an object with a token and no wishes has it."""
     model = from_config(lookup(_MODEL) or {}, name=_MODEL, origin="catalog")
     demand = Demand("default/llama", model, layout.world_size, 32768, engine)
-    named = Launch(Owner("llama", "default", ""), _MODEL, _MODEL, Source(token_secret="hub"))  # noqa: S106 - a name
+    served = ServedModel(_MODEL, _MODEL, Source(token_secret="hub"))  # noqa: S106 - a name
+    named = Launch(Owner("llama", "default", ""), served)
     plan = _plan(engine, layout, pods)
     return launch(Wanted(demand, named, site=_SITE), plan, plan.groups[0], hosts("llama", "default", 0, 0, pods))
 

@@ -1,4 +1,4 @@
-"""What to start, besides where: everything rendering asks of an object that planning does not."""
+"""How the pods of an object are started: the part of an object that rendering needs and planning does not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class SourceKind(StrEnum):
 
 
 class CacheKind(StrEnum):
-    """Where what is fetched from the Hub is kept."""
+    """The kind of volume that keeps files fetched from the Hub."""
 
     EMPTY_DIR = "emptyDir"
     PERSISTENT_VOLUME_CLAIM = "persistentVolumeClaim"
@@ -27,10 +27,10 @@ class CacheKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Cache:
-    """The cache of weights and compiled code. ``location`` is the claim's name or the path on the nodes.
+class WeightCache:
+    """The volume for fetched weights and compiled code. ``location`` is the claim's name or the path on the nodes.
 
-    ``size`` bounds an emptyDir; ``None`` leaves it the node's disk.
+    ``size`` bounds an emptyDir; ``None`` lets it fill the node's disk.
     """
 
     kind: CacheKind = CacheKind.EMPTY_DIR
@@ -42,8 +42,8 @@ class Cache:
 class Source:
     """The origin of the weights. Only the fields of its kind are set.
 
-    ``location`` is the claim's name, the host path or the image reference; ``path`` a folder inside it. ``cache`` and
-    ``pre_pull`` are for the Hub; ``None`` leaves them to the operator's configuration.
+    ``location`` is the claim's name, the host path or the image reference; ``path`` is a folder inside it. ``cache``
+    and ``pre_pull`` are for the Hub; ``None`` leaves them to the operator's configuration.
     """
 
     kind: SourceKind = SourceKind.HUGGING_FACE
@@ -52,7 +52,7 @@ class Source:
     token_key: str = "token"  # noqa: S105 - the key's name inside the Secret, no secret itself
     location: str = ""
     path: str = ""
-    cache: Cache | None = None
+    cache: WeightCache | None = None
     pre_pull: bool | None = None
 
 
@@ -69,7 +69,7 @@ class EnvVar:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The object that owns what is rendered."""
+    """The object that owns the rendered manifests."""
 
     name: str
     namespace: str
@@ -77,49 +77,90 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
-    """How one object wants its pods. ``image`` ``None`` is the engine's default; ``args`` are appended, item by item.
+class ServedModel:
+    """The model as the engine is told about it. ``name`` is the Hub id, ``served_name`` the name clients ask for.
 
-    ``version`` is the engine's release where the image's tag does not say it. ``options`` are entries of the options
-    file of an engine that reads one. ``port`` is where clients reach the leaders' Service. ``labels`` and
-    ``annotations`` go onto pods besides Shardwise's own. ``requests`` and ``limits`` are extra resources of the
-    container (CPU, memory, RDMA devices).
+    ``kv_cache_dtype`` and ``quantization`` are the precisions to tell the engine; ``None`` tells it nothing.
     """
 
-    owner: Owner
-    model: str
+    name: str
     served_name: str
     source: Source = field(default_factory=Source)
-    image: str | None = None
-    image_pull_policy: str | None = None
-    image_pull_secrets: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
-    env: tuple[EnvVar, ...] = ()
-    version: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    tolerations: tuple[Toleration, ...] = ()
-    priority_class: str | None = None
-    scheduler_name: str | None = None
-    service_account: str | None = None
-    runtime_class: str | None = None
-    port: int = 8000
-    service_type: str = "ClusterIP"
-    labels: tuple[tuple[str, str], ...] = ()
-    annotations: tuple[tuple[str, str], ...] = ()
-    requests: tuple[tuple[str, str], ...] = ()
-    limits: tuple[tuple[str, str], ...] = ()
-    shared_memory: str | None = None
     trust_remote_code: bool = False
     kv_cache_dtype: str | None = None
     quantization: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EngineContainer:
+    """The container of the engine. ``image`` ``None`` is the default image; ``args`` are appended, item by item.
+
+    ``version`` is the engine's release, for images whose tag does not name the release. ``options`` are entries for
+    the options file, for engines that read such a file.
+    """
+
+    image: str | None = None
+    image_pull_policy: str | None = None
+    image_pull_secrets: tuple[str, ...] = ()
+    version: str | None = None
+    args: tuple[str, ...] = ()
+    env: tuple[EnvVar, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduling:
+    """The fields of a pod that its scheduling and its rights depend on, besides its node. ``None`` sets no field."""
+
+    tolerations: tuple[Toleration, ...] = ()
+    priority_class_name: str | None = None
+    scheduler_name: str | None = None
+    service_account_name: str | None = None
+    runtime_class_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientService:
+    """The Service by which clients reach the leaders: its port and its type."""
+
+    port: int = 8000
+    type: str = "ClusterIP"
+
+
+@dataclass(frozen=True, slots=True)
+class PodExtras:
+    """Additions of the user to every pod.
+
+    ``labels`` and ``annotations`` stand besides those of Shardwise. ``requests`` and ``limits`` are further resources
+    of the engine's container, such as CPU, memory or RDMA devices. ``shared_memory`` is the size limit of /dev/shm;
+    ``None`` leaves it to the operator's configuration.
+    """
+
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    requests: tuple[tuple[str, str], ...] = ()
+    limits: tuple[tuple[str, str], ...] = ()
+    shared_memory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How one object wants its pods to be started."""
+
+    owner: Owner
+    model: ServedModel
+    container: EngineContainer = field(default_factory=EngineContainer)
+    scheduling: Scheduling = field(default_factory=Scheduling)
+    service: ClientService = field(default_factory=ClientService)
+    extras: PodExtras = field(default_factory=PodExtras)
+
+
 SHARED_MEMORY: Final = "16Gi"
-"""Size of /dev/shm: what the engines' own docker instructions ask for. A limit, not a reservation."""
+"""Size of /dev/shm that the engines' own docker instructions ask for. It is a limit, not a reservation."""
 
 
 class NodeNvlink(StrEnum):
-    """How pods get at NVLink between nodes (IMEX channels)."""
+    """How pods get access to NVLink between nodes (IMEX channels)."""
 
     COMPUTE_DOMAIN = "computeDomain"
     PROVIDED = "provided"
@@ -129,10 +170,10 @@ class NodeNvlink(StrEnum):
 class LaunchSite:
     """How pods are started on this cluster: the same for every object.
 
-    ``env`` goes onto every pod; ``interface`` is the network interface ranks talk over. ``rdma`` are the device
-    plugin's resources that a pod of a group of several gets, with ``ipc_lock`` the right to pin memory. ``host_paths``
-    are the folders of the nodes that an object may mount, with all below them. ``gpu_device_class`` not ``None`` asks
-    for GPUs by claims of that DeviceClass instead of ``nvidia.com/gpu``.
+    ``env`` is set in every pod; ``interface`` is the network interface that ranks talk over. ``rdma`` are the device
+    plugin's resources that each pod gets if its group has several pods; ``ipc_lock`` adds the right to pin memory.
+    ``host_paths`` are the folders of the nodes that an object may mount, with every folder below them. A
+    ``gpu_device_class`` makes pods claim GPUs of that DeviceClass instead of requesting ``nvidia.com/gpu``.
     """
 
     env: tuple[tuple[str, str], ...] = ()
@@ -142,7 +183,7 @@ class LaunchSite:
     host_paths: tuple[str, ...] = ()
     gpu_device_class: str | None = None
     images: tuple[tuple[EngineName, str], ...] = ()
-    cache: Cache = field(default_factory=Cache)
+    cache: WeightCache = field(default_factory=WeightCache)
     pre_pull: bool = False
     shared_memory: str = SHARED_MEMORY
     node_nvlink: NodeNvlink = NodeNvlink.COMPUTE_DOMAIN
@@ -154,12 +195,12 @@ class LaunchSite:
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """What happens to a group that fails.
+    """How the operator reacts to a group that fails.
 
-    ``max_restarts`` failures in a row are answered by a new attempt, the next one holds the group. ``window`` seconds
-    of serving forget the failures before. ``keep_failed`` leaves the pods of a failed attempt until the next one
-    begins, and those of a held group for as long as it is held. ``smaller_layout`` lets an object that lost its nodes
-    come back on fewer GPUs than its plan had.
+    After each of the first ``max_restarts`` failures in a row a new attempt begins; the next failure holds the group.
+    A group that serves for ``window`` seconds starts counting from zero again. ``keep_failed`` keeps the pods of a
+    failed attempt until the next attempt begins, and the pods of a held group for as long as it is held.
+    ``smaller_layout`` lets an object that lost its nodes come back on fewer GPUs than its plan had.
     """
 
     max_restarts: int = 10
@@ -170,10 +211,10 @@ class RestartPolicy:
 
 @dataclass(frozen=True, slots=True)
 class UpdateStrategy:
-    """How groups are replaced when other content is wanted.
+    """How groups are replaced when the content of their pods changes.
 
-    ``recreate`` replaces all at once. Else they roll: at most ``max_surge`` new groups beside the old ones where GPUs
-    and budget allow; where they do not, at most ``max_unavailable`` groups down at a time.
+    ``recreate`` replaces all groups at once. Without it an update rolls: at most ``max_surge`` new groups start beside
+    the old groups if GPUs and budget allow; otherwise at most ``max_unavailable`` groups are down at a time.
     """
 
     recreate: bool = False
@@ -183,10 +224,10 @@ class UpdateStrategy:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One object, read and converted: what to plan and what to start, and where.
+    """One object, read and converted: its demand, its launch, and the policies it is operated by.
 
-    ``asks`` names all of the object that its plan depends on, ``content`` all of it that its pods may depend on: by
-    what the user wrote, so that neither changes with the version of the operator.
+    ``asks`` is a fingerprint of every field that the plan depends on, ``content`` of every field that the pods may
+    depend on. Both are taken from the text of the user, so that no new version of the operator changes them.
     """
 
     demand: Demand

@@ -16,7 +16,7 @@ def environment(wanted: Wanted, plan: Plan, group: GroupPlacement, engine: Itera
     every pod of a group: NCCL hangs where its settings differ (vllm/utils/nccl.py).
     """
     fixed = (*engine, *_weights(wanted))
-    given = (*_nvlink(plan, group), *_site(wanted.site), *fixed, *wanted.launch.env)
+    given = (*_nvlink(plan, group), *_site(wanted.site), *fixed, *wanted.launch.container.env)
     return tuple({variable.name: variable for variable in given}.values())
 
 
@@ -33,7 +33,7 @@ def spans_nodes(plan: Plan, group: GroupPlacement) -> bool:
 
 
 def _weights(wanted: Wanted) -> Iterator[EnvVar]:
-    source = wanted.launch.source
+    source = wanted.launch.model.source
     yield EnvVar("HF_HOME", value=f"{CACHE_FOLDER}/huggingface")
     if source.token_secret is not None:
         yield EnvVar("HF_TOKEN", secret=(source.token_secret, source.token_key))

@@ -16,24 +16,24 @@ def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     yield from _dashes(wanted)
     yield from _options(wanted)
     yield from engine.problems(wanted)
-    yield from engine.RESERVED.argument_problems(wanted.launch.args)
-    yield from engine.RESERVED.variable_problems(one.name for one in wanted.launch.env)
+    yield from engine.RESERVED.argument_problems(wanted.launch.container.args)
+    yield from engine.RESERVED.variable_problems(one.name for one in wanted.launch.container.env)
 
 
 def _release(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     version = release_of(wanted, engine.READ)
     if version >= engine.OLDEST:
         return
-    said = wanted.launch.version is not None
+    said = wanted.launch.container.version is not None
     field = "spec.engine.version" if said else "spec.engine.image"
-    value = wanted.launch.version if said else image_of(wanted, engine.DEFAULT_IMAGE)
+    value = wanted.launch.container.version if said else image_of(wanted, engine.DEFAULT_IMAGE)
     name, least = wanted.demand.engine.value, _dotted(engine.OLDEST)
     yield field, f"`{value}` is {name} {_dotted(version)}: {least} or later is needed"
 
 
 def _paths(wanted: Wanted) -> Iterator[tuple[str, str]]:
     """Refuse folders of the nodes that nobody allowed: a pod could read any of them."""
-    source = wanted.launch.source
+    source = wanted.launch.model.source
     if source.kind is SourceKind.HOST_PATH:
         yield from _path(wanted.site, "spec.model.source.hostPath.path", source.location)
     cache = source.cache
@@ -68,8 +68,8 @@ def _dashes(wanted: Wanted) -> Iterator[tuple[str, str]]:
     """Refuse values that begin with a dash: to the parsers of all engines they are options, whatever stands before."""
     launch = wanted.launch
     values = (
-        ("spec.model.servedName", launch.served_name),
-        ("spec.model.source.huggingFace.revision", launch.source.revision or ""),
+        ("spec.model.servedName", launch.model.served_name),
+        ("spec.model.source.huggingFace.revision", launch.model.source.revision or ""),
     )
     for field, value in values:
         if value.startswith("-"):
@@ -78,7 +78,7 @@ def _dashes(wanted: Wanted) -> Iterator[tuple[str, str]]:
 
 def _options(wanted: Wanted) -> Iterator[tuple[str, str]]:
     name = wanted.demand.engine
-    if wanted.launch.options and name is not EngineName.TENSORRT_LLM:
+    if wanted.launch.container.options and name is not EngineName.TENSORRT_LLM:
         yield "spec.engine.options", f"`{name.value}` reads no options file; use `spec.engine.args`"
 
 

@@ -137,7 +137,7 @@ def _pod(wanted: Wanted, plan: Plan, group: GroupPlacement, pod: PodPlacement, h
     made = PodLaunch(
         index=pod.index,
         command=("python3", "-m", "sglang.launch_server"),
-        args=(*words, *wanted.launch.args),
+        args=(*words, *wanted.launch.container.args),
         env=environment(wanted, plan, group, _env()),
         startup=Probe("/health", 10, _GENERATES, ceil(startup_seconds(plan) / 10)),
         readiness=Probe("/health", 10, _GENERATES, 3),
@@ -160,9 +160,9 @@ def _memory(wanted: Wanted, plan: Plan) -> Iterator[str]:
     yield from ("--chunked-prefill-size", str(CHUNK_TOKENS))
     yield from ("--max-running-requests", sequences(plan))
     yield from ("--mem-fraction-static", static_fraction(plan.memory))
-    if wanted.launch.kv_cache_dtype is not None:
+    if wanted.launch.model.kv_cache_dtype is not None:
         release = release_of(wanted, READ)
-        yield from ("--kv-cache-dtype", _KV_DTYPES[wanted.launch.kv_cache_dtype].at(release))
+        yield from ("--kv-cache-dtype", _KV_DTYPES[wanted.launch.model.kv_cache_dtype].at(release))
     if quantises_on_load(wanted):
         yield from ("--quantization", "fp8")
 

@@ -126,24 +126,24 @@ def launch(wanted: Wanted, plan: Plan, group: GroupPlacement, hosts: tuple[str, 
         files=(*files, *mpi.FILES) if several else files,
         keys_at=mpi.KEYS_FOLDER if several else "",
         model_at=model_folder(wanted),
-        model_inside=wanted.launch.source.path.strip("/"),
+        model_inside=wanted.launch.model.source.path.strip("/"),
     )
 
 
 def options_text(wanted: Wanted) -> str:
     """Write the options file: what the plan assumed of the KV cache, the revision, and the user's entries."""
     cache: dict[str, Any] = {"free_gpu_memory_fraction": TENSORRT_LLM_FREE_FRACTION}
-    if wanted.launch.kv_cache_dtype is not None:
-        cache["dtype"] = wanted.launch.kv_cache_dtype
-    ours: dict[str, Any] = {"kv_cache_config": {**wanted.launch.options.get("kv_cache_config", {}), **cache}}
-    if wanted.launch.source.revision is not None:
-        ours["revision"] = wanted.launch.source.revision
-    return json.dumps({**wanted.launch.options, **ours}, indent=2, sort_keys=True) + "\n"
+    if wanted.launch.model.kv_cache_dtype is not None:
+        cache["dtype"] = wanted.launch.model.kv_cache_dtype
+    ours: dict[str, Any] = {"kv_cache_config": {**wanted.launch.container.options.get("kv_cache_config", {}), **cache}}
+    if wanted.launch.model.source.revision is not None:
+        ours["revision"] = wanted.launch.model.source.revision
+    return json.dumps({**wanted.launch.container.options, **ours}, indent=2, sort_keys=True) + "\n"
 
 
 def model_folder(wanted: Wanted) -> str:
     """Give where a volume's checkpoint is mounted: the engine calls a model in a folder as the folder is called."""
-    return f"{MODEL_FOLDER}/{wanted.launch.served_name.rpartition('/')[2]}"
+    return f"{MODEL_FOLDER}/{wanted.launch.model.served_name.rpartition('/')[2]}"
 
 
 def _pod(
@@ -156,7 +156,7 @@ def _pod(
 ) -> PodLaunch:
     if pod.index:
         return _follower(pod.index, env)
-    served = ("trtllm-serve", *_words(wanted, plan, pod.gpus), *wanted.launch.args)
+    served = ("trtllm-serve", *_words(wanted, plan, pod.gpus), *wanted.launch.container.args)
     several = len(group.pods) > 1
     slots = tuple((host, one.gpus) for host, one in zip(hosts, group.pods, strict=False))
     return PodLaunch(
@@ -187,14 +187,14 @@ def _follower(index: int, env: tuple[EnvVar, ...]) -> PodLaunch:
 
 def _words(wanted: Wanted, plan: Plan, gpus: int) -> Iterator[str]:
     launch, layout = wanted.launch, plan.layout
-    yield launch.model if is_fetched(launch.source) else model_folder(wanted)
+    yield launch.model.name if is_fetched(launch.model.source) else model_folder(wanted)
     yield from ("--tp_size", str(layout.tensor), "--pp_size", str(layout.pipeline))
     if layout.expert:
         yield from ("--ep_size", str(layout.tensor))
     yield from ("--gpus_per_node", str(gpus))
     yield from ("--max_seq_len", str(plan.context_length), "--max_num_tokens", str(CHUNK_TOKENS))
     yield from ("--max_batch_size", sequences(plan))
-    if launch.trust_remote_code:
+    if launch.model.trust_remote_code:
         yield "--trust_remote_code"
     yield from listening(HTTP_PORT)
     yield from ("--extra_llm_api_options", OPTIONS_FILE)
@@ -202,13 +202,17 @@ def _words(wanted: Wanted, plan: Plan, gpus: int) -> Iterator[str]:
 
 def _value_problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
     launch = wanted.launch
-    if is_fetched(launch.source) and launch.served_name != launch.model:
+    if is_fetched(launch.model.source) and launch.model.served_name != launch.model.name:
         message = "trtllm-serve calls a model from the Hub by its id; leave it out, or bring the weights on a volume"
-        yield "spec.model.servedName", f"`{launch.served_name}` cannot be had: {message}"
-    if not is_fetched(launch.source) and launch.served_name != launch.model and "/" in launch.served_name:
+        yield "spec.model.servedName", f"`{launch.model.served_name}` cannot be had: {message}"
+    if (
+        not is_fetched(launch.model.source)
+        and launch.model.served_name != launch.model.name
+        and "/" in launch.model.served_name
+    ):
         message = "trtllm-serve calls a model on a volume as its folder; a name without `/` can be had"
-        yield "spec.model.servedName", f"`{launch.served_name}` cannot be had: {message}"
-    if launch.kv_cache_dtype == "bfloat16":
+        yield "spec.model.servedName", f"`{launch.model.served_name}` cannot be had: {message}"
+    if launch.model.kv_cache_dtype == "bfloat16":
         message = "TensorRT-LLM takes `fp8`, or with `auto` what the checkpoint says"
         yield "spec.model.kvCacheDtype", f"`bfloat16` cannot be forced: {message}"
     if quantises_on_load(wanted):
@@ -219,8 +223,8 @@ def _value_problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
 def _word_problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
     """Refuse words the launcher script would take apart, whether or not this plan needs it: the next one may."""
     launch = wanted.launch
-    words = [("spec.model.servedName", launch.served_name)] if not is_fetched(launch.source) else []
-    words += [(f"spec.engine.args.{index}", word) for index, word in enumerate(launch.args)]
+    words = [("spec.model.servedName", launch.model.served_name)] if not is_fetched(launch.model.source) else []
+    words += [(f"spec.engine.args.{index}", word) for index, word in enumerate(launch.container.args)]
     for field, word in words:
         wrong = sorted(_SPLIT_OR_EXPANDED & set(word))
         if wrong:
@@ -229,7 +233,7 @@ def _word_problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
 
 
 def _entry_problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
-    options = wanted.launch.options
+    options = wanted.launch.container.options
     cache = options.get("kv_cache_config", {})
     if not isinstance(cache, dict):
         yield "spec.engine.options.kv_cache_config", f"`{cache}` is not an object"

@@ -113,7 +113,7 @@ def _pod(wanted: Wanted, plan: Plan, group: GroupPlacement, pod: PodPlacement, h
     made = PodLaunch(
         index=pod.index,
         command=("vllm", "serve"),
-        args=(*words, *wanted.launch.args),
+        args=(*words, *wanted.launch.container.args),
         env=environment(wanted, plan, group, _env(plan)),
         startup=Probe("/health", 10, 5, ceil(startup_seconds(plan) / 10)) if leads else None,
         readiness=Probe("/health", 10, 5, 3) if leads else None,
@@ -136,8 +136,8 @@ def _memory(wanted: Wanted, plan: Plan) -> Iterator[str]:
     yield from ("--max-num-batched-tokens", str(CHUNK_TOKENS))
     yield from ("--max-num-seqs", sequences(plan))
     yield from ("--gpu-memory-utilization", str(VLLM_MEMORY_FRACTION))
-    if wanted.launch.kv_cache_dtype is not None:
-        yield from ("--kv-cache-dtype", wanted.launch.kv_cache_dtype)
+    if wanted.launch.model.kv_cache_dtype is not None:
+        yield from ("--kv-cache-dtype", wanted.launch.model.kv_cache_dtype)
     if quantises_on_load(wanted):
         yield from ("--quantization", "fp8")
 

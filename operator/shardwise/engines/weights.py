@@ -5,7 +5,7 @@ from math import ceil
 from typing import Final
 
 from shardwise.domain.engine import MOST_SEQUENCES
-from shardwise.domain.launch import Cache, Launch, Source, SourceKind, Wanted
+from shardwise.domain.launch import Launch, Source, SourceKind, Wanted, WeightCache
 from shardwise.domain.plan import Plan
 from shardwise.domain.units import GIB
 
@@ -39,39 +39,39 @@ def sequences(plan: Plan) -> str:
 
 def pre_pulls(wanted: Wanted) -> bool:
     """Tell whether the weights are fetched before any rank starts."""
-    source = wanted.launch.source
+    source = wanted.launch.model.source
     asked = wanted.site.pre_pull if source.pre_pull is None else source.pre_pull
     return is_fetched(source) and asked
 
 
 def is_offline(wanted: Wanted) -> bool:
     """Tell whether the engine itself is to fetch nothing: the weights are on a volume, or already in the cache."""
-    return not is_fetched(wanted.launch.source) or pre_pulls(wanted)
+    return not is_fetched(wanted.launch.model.source) or pre_pulls(wanted)
 
 
-def cache_of(wanted: Wanted) -> Cache:
+def cache_of(wanted: Wanted) -> WeightCache:
     """Give the cache an object asked for, else the configured one."""
-    return wanted.launch.source.cache or wanted.site.cache
+    return wanted.launch.model.source.cache or wanted.site.cache
 
 
 def model_word(wanted: Wanted) -> str:
     """Give what the engine is told the model is: its Hub id, or the folder of the volume."""
-    source = wanted.launch.source
-    return wanted.launch.model if is_fetched(source) else _inside(source.path)
+    source = wanted.launch.model.source
+    return wanted.launch.model.name if is_fetched(source) else _inside(source.path)
 
 
 def model_options(launch: Launch) -> Iterator[str]:
     """Give the options on the model itself that vLLM and SGLang spell alike."""
-    yield from ("--served-model-name", launch.served_name)
-    if launch.source.revision is not None:
-        yield from ("--revision", launch.source.revision)
-    if launch.trust_remote_code:
+    yield from ("--served-model-name", launch.model.served_name)
+    if launch.model.source.revision is not None:
+        yield from ("--revision", launch.model.source.revision)
+    if launch.model.trust_remote_code:
         yield "--trust-remote-code"
 
 
 def quantises_on_load(wanted: Wanted) -> bool:
     """Tell whether fp8 is asked of a checkpoint that does not hold it already, in blocks with scales of its own."""
-    return wanted.launch.quantization == "fp8" and not wanted.demand.model.in_blocks
+    return wanted.launch.model.quantization == "fp8" and not wanted.demand.model.in_blocks
 
 
 def _inside(path: str) -> str:

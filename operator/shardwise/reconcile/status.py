@@ -82,7 +82,7 @@ def status_of(progress: Progress, before: Mapping[str, Any], now: float) -> Stat
         "replicas": len(progress.groups),
         "readyReplicas": progress.ready,
         "selector": ",".join(f"{key}={value}" for key, value in leader_selector(progress.wanted.launch).items()),
-        "endpoint": f"http://{serving_name(owner.name)}.{owner.namespace}.svc:{progress.wanted.launch.port}/v1",
+        "endpoint": f"http://{serving_name(owner.name)}.{owner.namespace}.svc:{progress.wanted.launch.service.port}/v1",
         "restarts": _restarts(progress, before),
         "groups": [_group(view) for view in progress.roster.groups if _is_told(view)],
     }

@@ -70,7 +70,7 @@ def _fetching(wanted: Wanted, started: GroupLaunch, one: PodLaunch) -> Manifest:
         "name": WEIGHTS,
         "image": started.image,
         "command": ["python3", "-c", _FETCH_SCRIPT],
-        "args": [literal(launch.model), literal(launch.source.revision or "")],
+        "args": [literal(launch.model.name), literal(launch.model.source.revision or "")],
         "env": env,
         "securityContext": {"allowPrivilegeEscalation": False},
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -91,13 +91,16 @@ def _waiting(launch: Launch, started: GroupLaunch, one: PodLaunch) -> Manifest:
 
 
 def _pull_policy(launch: Launch) -> Manifest:
-    return {} if launch.image_pull_policy is None else {"imagePullPolicy": launch.image_pull_policy}
+    return {} if launch.container.image_pull_policy is None else {"imagePullPolicy": launch.container.image_pull_policy}
 
 
 def _resources(wanted: Wanted, started: GroupLaunch, gpus: Mapping[str, str], claims: Iterable[str]) -> Manifest:
     """Ask for the planned GPUs, and for RDMA devices where ranks talk between pods."""
     needed = dict(wanted.site.rdma if len(started.pods) > 1 else ()) | dict(gpus)
-    asked = {"requests": dict(wanted.launch.requests) | needed, "limits": dict(wanted.launch.limits) | needed}
+    asked = {
+        "requests": dict(wanted.launch.extras.requests) | needed,
+        "limits": dict(wanted.launch.extras.limits) | needed,
+    }
     found: Manifest = {key: value for key, value in asked.items() if value}
     used = [{"name": name} for name in claims]
     return found | ({"claims": used} if used else {})

@@ -45,12 +45,12 @@ def _pod(
     launch = wanted.launch
     name = pod_name(launch.owner.name, placed.replica, attempt, place.index)
     role = LEADER if place.index == 0 else WORKER
-    labels = dict(launch.labels) | group_labels(launch, placed.replica, attempt)
+    labels = dict(launch.extras.labels) | group_labels(launch, placed.replica, attempt)
     labels |= {INDEX: str(place.index), ROLE: role, GROUP_SIZE: str(len(started.pods))}
     if wanted.site.gpu_device_class is not None:
         labels[CLAIMED_GPUS] = str(place.gpus)
     found = metadata(launch.owner, name, labels)
-    found["annotations"] = dict(launch.annotations) | {
+    found["annotations"] = dict(launch.extras.annotations) | {
         "shardwise.dev/layout": str(plan.layout),
         "shardwise.dev/ranks": f"{place.ranks[0]}-{place.ranks[-1]}",
     }
@@ -72,11 +72,11 @@ def _claims(wanted: Wanted, plan: Plan, placed: GroupPlacement, place: PodPlacem
 
 def _spec(wanted: Wanted, plan: Plan, started: GroupLaunch, place: PodPlacement, claims: dict[str, str]) -> Manifest:
     launch, one = wanted.launch, started.pods[place.index]
-    tolerations = (*launch.tolerations, Toleration(plan.resource, "Exists"), *_TOLERATIONS)
+    tolerations = (*launch.scheduling.tolerations, Toleration(plan.resource, "Exists"), *_TOLERATIONS)
     spec: Manifest = {
         "restartPolicy": "Always",
         "enableServiceLinks": False,
-        "automountServiceAccountToken": launch.service_account is not None,
+        "automountServiceAccountToken": launch.scheduling.service_account_name is not None,
         "terminationGracePeriodSeconds": one.grace,
         "affinity": _affinity(place.node),
         "tolerations": [_toleration(toleration) for toleration in tolerations],
@@ -101,11 +101,11 @@ def _gpus(wanted: Wanted, plan: Plan, place: PodPlacement) -> dict[str, str]:
 
 def _optional(launch: Launch) -> Manifest:
     given = {
-        "priorityClassName": launch.priority_class,
-        "schedulerName": launch.scheduler_name,
-        "serviceAccountName": launch.service_account,
-        "runtimeClassName": launch.runtime_class,
-        "imagePullSecrets": [{"name": name} for name in launch.image_pull_secrets] or None,
+        "priorityClassName": launch.scheduling.priority_class_name,
+        "schedulerName": launch.scheduling.scheduler_name,
+        "serviceAccountName": launch.scheduling.service_account_name,
+        "runtimeClassName": launch.scheduling.runtime_class_name,
+        "imagePullSecrets": [{"name": name} for name in launch.container.image_pull_secrets] or None,
     }
     return {key: value for key, value in given.items() if value is not None}
 

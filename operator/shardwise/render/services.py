@@ -40,9 +40,9 @@ def to_leaders(launch: Launch) -> Manifest:
     By the name of their port: while one engine takes the place of another, they listen on different ones.
     """
     spec: Manifest = {
-        "type": launch.service_type,
+        "type": launch.service.type,
         "selector": leader_selector(launch),
-        "ports": [{"name": "http", "port": launch.port, "targetPort": "http", "protocol": "TCP"}],
+        "ports": [{"name": "http", "port": launch.service.port, "targetPort": "http", "protocol": "TCP"}],
     }
     return _service(metadata(launch.owner, serving_name(launch.owner.name), common_labels(launch)), spec)
 

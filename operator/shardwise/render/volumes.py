@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from shardwise.domain.launch import Cache, CacheKind, Source, SourceKind, Wanted
+from shardwise.domain.launch import CacheKind, Source, SourceKind, Wanted, WeightCache
 from shardwise.engines import GroupLaunch
 from shardwise.engines.weights import CACHE_FOLDER, cache_of, is_fetched
 from shardwise.render.companions import files_name, keys_name
@@ -17,12 +17,12 @@ CACHE_MOUNT: Final[Manifest] = {"name": "cache", "mountPath": CACHE_FOLDER}
 
 def volumes(wanted: Wanted, started: GroupLaunch) -> list[Manifest]:
     """Give a pod's volumes."""
-    shared = wanted.launch.shared_memory or wanted.site.shared_memory
+    shared = wanted.launch.extras.shared_memory or wanted.site.shared_memory
     found: list[Manifest] = [
         {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": shared}},
         {"name": "cache", **_cache(cache_of(wanted))},
     ]
-    found += _source(wanted.launch.source)
+    found += _source(wanted.launch.model.source)
     if started.files:
         found.append({"name": "files", "configMap": {"name": files_name(wanted.launch, started)}})
     if started.keys_at:
@@ -37,7 +37,7 @@ def mounts(wanted: Wanted, started: GroupLaunch) -> list[Manifest]:
         {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108 - where NCCL and the engine look for it
         CACHE_MOUNT,
     ]
-    if not is_fetched(wanted.launch.source):
+    if not is_fetched(wanted.launch.model.source):
         inside = {"subPath": started.model_inside} if started.model_inside else {}
         found.append({"name": "model", "mountPath": started.model_at, "readOnly": True, **inside})
     found += _file_mounts(started)
@@ -52,7 +52,7 @@ def _file_mounts(started: GroupLaunch) -> Iterator[Manifest]:
         yield {"name": "files", "mountPath": file.path, "subPath": file.name, "readOnly": True}
 
 
-def _cache(cache: Cache) -> Manifest:
+def _cache(cache: WeightCache) -> Manifest:
     match cache.kind:
         case CacheKind.EMPTY_DIR:
             return {"emptyDir": {} if cache.size is None else {"sizeLimit": cache.size}}
