@@ -124,7 +124,7 @@ def by_layouts(sizes: Sequence[int]) -> None:
         for size in sizes:
             demand, fleet = a_demand(label, gpu_budget=8 * size), a_fleet(size)
             made = plan(demand, fleet)
-            layouts = len(made.alternatives) + 1 if isinstance(made, Plan) else len(made.attempts)
+            layouts = len(made.alternatives) + 1 if isinstance(made, Plan) else len(made.rejected)
             times[layouts] = fresh_seconds(functools.partial(plan, demand, fleet))
         cells = (f"{layouts}: {said(one)}" for layouts, one in times.items())
         rows.append([label, *cells, f"L^{growth(times):.2f}"])

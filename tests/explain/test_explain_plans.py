@@ -16,7 +16,7 @@ from tests.support.strategies import demands, fleets
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
-from shardwise.domain.plan import Plan, Verdict
+from shardwise.domain.plan import LayoutOutcome, Plan
 from shardwise.domain.refusal import MemoryShort, MoreGpus, NoRoom, Slower
 from shardwise.domain.units import GIB
 from shardwise.explain import plan_answer, plan_message, plan_text
@@ -102,10 +102,10 @@ def test_few_alternatives_are_shown_and_all_are_counted(demand: Demand, fleet: F
     shown = telling(made)
     assert len(shown) == len(set(map(id, shown))) == min(MOST, len(made.alternatives))
     assert len(shown) + sum(count for _, count in rest(made, shown)) == len(made.alternatives)
-    fitting = [one for one in made.alternatives if one.verdict is Verdict.FITS]
-    places = [fitting.index(one) for one in shown if one.verdict is Verdict.FITS]
+    fitting = [one for one in made.alternatives if one.outcome is LayoutOutcome.FITS]
+    places = [fitting.index(one) for one in shown if one.outcome is LayoutOutcome.FITS]
     assert places == sorted(places)
-    assert [one.verdict for one in shown] == sorted((one.verdict for one in shown), key=lambda one: one.value)
+    assert [one.outcome for one in shown] == sorted((one.outcome for one in shown), key=lambda one: one.value)
 
 
 @given(demands, fleets())

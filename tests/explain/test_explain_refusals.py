@@ -34,7 +34,7 @@ def test_a_refusal_reads_well(name: str, snapshot: SnapshotAssertion) -> None:
 
 def test_the_cases_show_every_cause_there_is() -> None:
     """In a golden text each: those of refusals here, those of what fits and lost among the plans."""
-    refusals = {type(one.cause) for case in REFUSED.values() for one in refused(*case).attempts}
+    refusals = {type(one.cause) for case in REFUSED.values() for one in refused(*case).rejected}
     lost = {type(one.cause) for case in PLANNED.values() for one in planned(*case).alternatives}
     assert refusals | lost == set(get_args(Cause))
 
@@ -72,13 +72,13 @@ def test_every_layout_that_was_tried_is_covered_by_exactly_one_stated_cause(dema
     if not isinstance(refusal, Refusal):
         return
     clauses = derive(refusal)
-    covered = Counter(attempt for clause in clauses for attempt in clause.attempts)
-    assert covered == Counter(refusal.attempts)
+    covered = Counter(rejected for clause in clauses for rejected in clause.rejected)
+    assert covered == Counter(refusal.rejected)
     assert max(covered.values(), default=1) == 1
     for clause in clauses:
-        assert clause.closest in clause.attempts
-        assert {type(attempt.cause).__name__ for attempt in clause.attempts} == {clause.kind}
-        assert {attempt.product for attempt in clause.attempts} <= ({clause.product} if clause.product else _all(fleet))
+        assert clause.closest in clause.rejected
+        assert {type(layout.cause).__name__ for layout in clause.rejected} == {clause.kind}
+        assert {layout.product for layout in clause.rejected} <= ({clause.product} if clause.product else _all(fleet))
 
 
 @given(demands, fleets())
@@ -90,7 +90,7 @@ def test_what_a_clause_says_of_all_its_layouts_is_true_of_each(demand: Demand, f
         return
     for clause in derive(refusal):
         least = clause.closest.cause
-        for one in clause.attempts:
+        for one in clause.rejected:
             if isinstance(least, MemoryShort) and isinstance(one.cause, MemoryShort):
                 assert (one.cause.budget, one.cause.product) == (least.budget, least.product)
                 assert one.cause.needed >= least.needed > least.budget
@@ -113,7 +113,7 @@ def test_the_data_of_a_derivation_covers_every_layout_too(demand: Demand, fleet:
         for one in clause["layouts"]
         for depth in range(one["pipelineFrom"], one["pipelineTo"] + 1)
     }
-    assert held == {attempt.layout for attempt in refusal.attempts}
+    assert held == {rejected.layout for rejected in refusal.rejected}
     hinted = {Layout(one["tensor"], one["pipeline"], one["expert"]) for one in data["hints"]}
     assert _named(refusal_text(refusal, "x")) <= held | hinted
 
@@ -146,7 +146,7 @@ def test_a_message_that_is_too_long_ends_with_an_ellipsis() -> None:
 
 def test_one_layout_on_two_products_is_named_once_and_counted_once() -> None:
     (clause,) = derive(refused(a_demand(LLAMA_70B, pins=pinned(6, 1)), a_fleet(h100s(1), l40s(1))))
-    assert (len(clause.attempts), clause.layouts, clause.product) == (2, (Layout(6, 1),), None)
+    assert (len(clause.rejected), clause.layouts, clause.product) == (2, (Layout(6, 1),), None)
 
 
 def test_causes_of_gpus_are_told_product_by_product() -> None:

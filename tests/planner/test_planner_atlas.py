@@ -252,7 +252,7 @@ def test_every_layout_that_fitted_is_accepted_when_pinned(name: str) -> None:
     made = plan(demand, fleet)
     assert isinstance(made, Plan)
     for other in made.alternatives:
-        if other.verdict.value != "fits":
+        if other.outcome.value != "fits":
             continue
         pins = replace(
             demand.pins, tensor=other.layout.tensor, pipeline=other.layout.pipeline, expert=other.layout.expert

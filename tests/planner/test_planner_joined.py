@@ -58,7 +58,7 @@ def test_it_is_estimated_over_the_network() -> None:
 
 
 def test_a_group_wider_than_all_nodes_is_refused_with_their_gpus() -> None:
-    cause = refused(a_demand(LLAMA_405B, budget=32, pins=pinned(32)), a_fleet(h100s(2))).attempts[0].cause
+    cause = refused(a_demand(LLAMA_405B, budget=32, pins=pinned(32)), a_fleet(h100s(2))).rejected[0].cause
     assert isinstance(cause, DomainTooSmall)
     assert (cause.tensor, cause.largest) == (32, 16)
 
@@ -66,4 +66,4 @@ def test_a_group_wider_than_all_nodes_is_refused_with_their_gpus() -> None:
 def test_a_group_waits_where_too_few_are_free() -> None:
     refusal = refused(a_demand(LLAMA_405B, budget=16, pins=pinned(16)), a_fleet(h100s(2, free=(8, 4))))
     assert refusal.waits
-    assert isinstance(refusal.attempts[0].cause, NoRoom)
+    assert isinstance(refusal.rejected[0].cause, NoRoom)

@@ -156,18 +156,18 @@ CAUSES = {
 @pytest.mark.parametrize(("demand", "kind"), CAUSES.values(), ids=CAUSES)
 def test_a_pinned_layout_has_one_attempt_and_its_cause(demand: Demand, kind: type) -> None:
     refusal = refused(demand, a_fleet(h100s(2)))
-    assert [type(attempt.cause) for attempt in refusal.attempts] == [kind]
-    assert refusal.nearest == refusal.attempts[0]
+    assert [type(rejected.cause) for rejected in refusal.rejected] == [kind]
+    assert refusal.nearest == refusal.rejected[0]
 
 
 def test_a_shortfall_of_memory_adds_up() -> None:
-    cause = refused(a_demand(LLAMA_405B, pins=pinned(8, 1)), a_fleet(h100s(1))).attempts[0].cause
+    cause = refused(a_demand(LLAMA_405B, pins=pinned(8, 1)), a_fleet(h100s(1))).rejected[0].cause
     assert isinstance(cause, MemoryShort)
     assert cause.weights + cause.kv_cache + cause.other == cause.needed > cause.budget
 
 
 def test_a_room_that_lacks_one_slot_says_how_many_there_are() -> None:
-    cause = refused(a_demand(LLAMA_405B, budget=16, pins=pinned(4, 4)), a_fleet(h100s(3, free=(8, 4, 3)))).attempts[0]
+    cause = refused(a_demand(LLAMA_405B, budget=16, pins=pinned(4, 4)), a_fleet(h100s(3, free=(8, 4, 3)))).rejected[0]
     assert cause.cause == NoRoom("NVIDIA-H100-80GB-HBM3", wanted=4, slots=3, slot_gpus=4, free=15)
 
 
@@ -453,8 +453,8 @@ def test_every_enumerated_layout_has_exactly_one_cause(demand: Demand, fleet: Fl
     tried = [(layout, pool.product) for pool in eligible(demand, fleet).pools for layout in layouts(demand, pool)]
     assert len(tried) == len(set(tried))
     if isinstance(answer, Refusal):
-        assert sorted((one.layout, one.product) for one in answer.attempts) == sorted(tried)
-        assert answer.nearest in answer.attempts or not answer.attempts
+        assert sorted((one.layout, one.product) for one in answer.rejected) == sorted(tried)
+        assert answer.nearest in answer.rejected or not answer.rejected
     else:
         told = [(one.layout, one.product) for one in answer.alternatives]
         assert sorted([*told, (answer.layout, answer.product)]) == sorted(tried)

@@ -158,7 +158,7 @@ def test_over_pcie_tensor_and_pipeline_are_both_weighed() -> None:
 def test_no_tensor_group_leaves_a_node_without_multi_node_nvlink() -> None:
     made = planned(a_demand(LLAMA_405B, budget=32), a_fleet(h100s(4)))
     assert max(one.layout.tensor for one in made.alternatives) <= 128
-    assert all(not (one.layout.tensor > 8 and one.verdict.value == "fits") for one in made.alternatives)
+    assert all(not (one.layout.tensor > 8 and one.outcome.value == "fits") for one in made.alternatives)
 
 
 def test_two_stages_may_share_a_node() -> None:

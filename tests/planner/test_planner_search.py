@@ -26,7 +26,7 @@ from shardwise.checkpoint import from_config
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Fleet
-from shardwise.domain.plan import Plan, Verdict
+from shardwise.domain.plan import LayoutOutcome, Plan
 from shardwise.planner import plan
 from shardwise.planner.hints import Trials, _largest, _lengths, hints
 from shardwise.planner.layouts import layouts
@@ -55,7 +55,7 @@ def test_what_nothing_rules_out_is_what_the_plan_chose_from(demand: Demand, flee
     if made is None:
         return
     found = {(layout, pool.product) for layout, pool in fitting(demand, pools)}
-    lost = {(one.layout, one.product) for one in made.alternatives if one.verdict is Verdict.FITS}
+    lost = {(one.layout, one.product) for one in made.alternatives if one.outcome is LayoutOutcome.FITS}
     assert {(made.layout, made.product), *lost} <= found
     assert found <= {(layout, one.pool.product) for one in pools for layout in layouts(demand, one.pool)}
 
@@ -156,9 +156,9 @@ def test_nodes_are_sorted_once_for_each_way_to_choose_them() -> None:
     demand, fleet = a_demand(LLAMA_70B, budget=8, concurrency=40, context=131072), a_fleet(h100s(4))
     pools = eligible(demand, fleet)
     trials = Trials(fleet, demand, pools, survey(demand, pools))
-    attempts = solve(demand, trials.surveyed(demand)).refused
+    rejected = solve(demand, trials.surveyed(demand)).rejected
     with patch("shardwise.planner.hints.eligible", wraps=eligible) as sorted_again:
-        assert hints(demand, trials, attempts)
+        assert hints(demand, trials, rejected)
     assert not sorted_again.called
 
 
@@ -166,7 +166,7 @@ def test_nodes_are_sorted_once_for_each_way_to_choose_them() -> None:
 def test_changes_that_the_causes_leave_no_chance_are_not_tried(budget: int) -> None:
     """A layout that the law forbids needs no less memory."""
     demand, fleet = a_demand(LLAMA_70B, budget=budget, pins=pinned(6)), a_fleet(h100s(1))
-    refused = solve(demand, survey(demand, eligible(demand, fleet))).refused
+    refused = solve(demand, survey(demand, eligible(demand, fleet))).rejected
     trials = Trials(fleet, demand, eligible(demand, fleet), survey(demand, eligible(demand, fleet)))
     with patch.object(Trials, "fits", side_effect=AssertionError("searched")):
         hints(demand, trials, refused)
@@ -178,7 +178,7 @@ def test_a_search_leaves_out_no_layout_and_tells_none_twice(demand: Demand, flee
     """Refused, fitting or chosen: each enumerated layout has one fate."""
     pools = survey(demand, eligible(demand, fleet))
     solution = solve(demand, pools)
-    told = Counter((one.layout, one.product) for one in solution.refused)
+    told = Counter((one.layout, one.product) for one in solution.rejected)
     if solution.plan is not None:
         told = Counter((one.layout, one.product) for one in solution.plan.alternatives)
         told[solution.plan.layout, solution.plan.product] += 1

@@ -116,14 +116,14 @@ INDIVISIBLE = [
 def test_what_would_crash_at_load_is_refused_before(what: str, name: str, pins: object, cause: object) -> None:
     refusal = refused(a_demand(name, pins=pins), a_fleet(h100s(1)))
     assert (refusal.reason, refusal.waits) == (RefusalReason.ILLEGAL_LAYOUT, False)
-    assert [one.cause for one in refusal.attempts] == [cause]
+    assert [one.cause for one in refusal.rejected] == [cause]
 
 
 def test_kv_heads_are_checked_though_the_engine_finds_them_only_at_load() -> None:
     """28 heads and 4 KV heads on 7 ranks pass vLLM's own check of the config and die when weights are loaded."""
     model = a_model(28, attends=attention(28, 4), hidden=3584)
     refusal = refused(a_demand(model, pins=pinned(7)), a_fleet(h100s(1)))
-    assert refusal.attempts[0].cause == NotDivisible("KV heads", 4, 7, (1, 2, 4))
+    assert refusal.rejected[0].cause == NotDivisible("KV heads", 4, 7, (1, 2, 4))
 
 
 @pytest.mark.parametrize("tensor", [1, 2, 4, 8])

@@ -69,10 +69,9 @@ class GroupPlacement:
     pods: tuple[PodPlacement, ...]
 
 
-class Verdict(StrEnum):
-    """What became of a layout."""
+class LayoutOutcome(StrEnum):
+    """Whether a layout that was not chosen fits."""
 
-    CHOSEN = "chosen"
     FITS = "fits"
     REFUSED = "refused"
 
@@ -83,7 +82,7 @@ class Alternative:
 
     layout: Layout
     product: str
-    verdict: Verdict
+    outcome: LayoutOutcome
     cause: Cause
     memory: MemoryUse | None = None
     estimate: Estimate | None = None

@@ -157,8 +157,8 @@ class RefusalReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One layout on one product that cannot be used, and the cause."""
+class RejectedLayout:
+    """A layout on a GPU product that cannot be used, and the cause."""
 
     layout: Layout
     product: str
@@ -215,15 +215,15 @@ class Refusal:
     """Why a demand has no plan.
 
     ``waits``: the fleet could hold it were GPUs free, so that waiting makes sense; else the object itself must change.
-    ``attempts`` lists every enumerated layout once. ``nearest`` is the one that came closest. ``pools`` count what may
-    be used, ``excluded`` the nodes left out by the reason, both sorted. ``asked`` is ``None`` where only a part of a
-    demand was refused.
+    ``rejected`` lists every layout that was tried, once. ``nearest`` is the layout that came closest. ``pools`` count
+    the usable nodes, ``excluded`` the nodes left out for each reason, both sorted. ``asked`` is ``None`` where only a
+    part of a demand was refused.
     """
 
     reason: RefusalReason
     waits: bool
-    attempts: tuple[Attempt, ...]
-    nearest: Attempt | None
+    rejected: tuple[RejectedLayout, ...]
+    nearest: RejectedLayout | None
     hints: tuple[Hint, ...]
     nodes: int
     free_gpus: int

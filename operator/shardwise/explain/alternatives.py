@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from shardwise.domain.layout import Layout
-from shardwise.domain.plan import Alternative, Plan, Rule, Verdict
-from shardwise.domain.refusal import Attempt, MemoryShort, Slower, Tight
+from shardwise.domain.plan import Alternative, LayoutOutcome, Plan, Rule
+from shardwise.domain.refusal import MemoryShort, RejectedLayout, Slower, Tight
 from shardwise.explain.causes import fate
 from shardwise.planner.refuse import distance
 
@@ -53,15 +53,15 @@ def _is_simpler(plan: Plan, layout: Layout) -> bool:
 
 
 def _fitting(plan: Plan) -> Iterator[Alternative]:
-    return (one for one in plan.alternatives if one.verdict is Verdict.FITS)
+    return (one for one in plan.alternatives if one.outcome is LayoutOutcome.FITS)
 
 
 def _refused(plan: Plan) -> Iterator[Alternative]:
-    return (one for one in plan.alternatives if one.verdict is not Verdict.FITS)
+    return (one for one in plan.alternatives if one.outcome is not LayoutOutcome.FITS)
 
 
 def _closeness(one: Alternative) -> tuple[int, float, Layout, str]:
-    return distance(Attempt(one.layout, one.product, one.cause))
+    return distance(RejectedLayout(one.layout, one.product, one.cause))
 
 
 def _first_of(

@@ -9,7 +9,7 @@ from typing import Any
 
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Alternative, Plan
-from shardwise.domain.refusal import Attempt, Refusal
+from shardwise.domain.refusal import Refusal, RejectedLayout
 from shardwise.explain.alternatives import grounds, rest, telling
 from shardwise.explain.causes import cause, numbers
 from shardwise.explain.derivation import Clause, derive
@@ -46,7 +46,7 @@ def refusal_answer(refusal: Refusal) -> Document:
         "waits": refusal.waits,
         "asked": None if asked is None else {_CAMEL[name]: value for name, value in asdict(asked).items()},
         "derivation": [_clause(clause) for clause in derive(refusal)],
-        "nearest": None if refusal.nearest is None else _attempt(refusal.nearest),
+        "nearest": None if refusal.nearest is None else _rejected(refusal.nearest),
         "nodes": _nodes(refusal),
         "hints": [hint_document(one) for one in refusal.hints],
     }
@@ -76,7 +76,7 @@ def _clause(clause: Clause) -> Document:
         "text": clause_text(clause),
         "count": len(clause.layouts),
         "layouts": _ranges(clause.layouts),
-        "nearest": _attempt(clause.closest),
+        "nearest": _rejected(clause.closest),
     }
 
 
@@ -87,12 +87,12 @@ def _ranges(layouts: Iterable[Layout]) -> list[Document]:
     ]
 
 
-def _attempt(attempt: Attempt) -> Document:
+def _rejected(rejected: RejectedLayout) -> Document:
     return {
-        **layout_document(attempt.layout),
-        "product": attempt.product,
-        "reason": cause(attempt.cause),
-        "cause": numbers(attempt.cause),
+        **layout_document(rejected.layout),
+        "product": rejected.product,
+        "reason": cause(rejected.cause),
+        "cause": numbers(rejected.cause),
     }
 
 

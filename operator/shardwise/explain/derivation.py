@@ -6,7 +6,6 @@ from typing import Final
 
 from shardwise.domain.layout import Layout
 from shardwise.domain.refusal import (
-    Attempt,
     BlockSplit,
     Cause,
     DomainTooSmall,
@@ -17,6 +16,7 @@ from shardwise.domain.refusal import (
     OverBudget,
     PipelineUnsupported,
     Refusal,
+    RejectedLayout,
     TooManyStages,
 )
 from shardwise.planner.refuse import distance
@@ -40,14 +40,14 @@ _OF_A_PRODUCT: Final = (MemoryShort, DomainTooSmall, NoRoom)
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One stated cause, and the attempts it covers, of which ``closest`` is the nearest miss.
+    """One stated cause, and the rejected layouts it covers, of which ``closest`` is the nearest miss.
 
     ``product`` is ``None`` where it holds whatever the GPUs are.
     """
 
     product: str | None
-    attempts: tuple[Attempt, ...]
-    closest: Attempt
+    rejected: tuple[RejectedLayout, ...]
+    closest: RejectedLayout
 
     @property
     def kind(self) -> str:
@@ -57,23 +57,21 @@ class Clause:
     @property
     def layouts(self) -> tuple[Layout, ...]:
         """The layouts it covers, each once, though it may cover them on several products."""
-        return tuple(dict.fromkeys(attempt.layout for attempt in self.attempts))
+        return tuple(dict.fromkeys(covered.layout for covered in self.rejected))
 
 
 def derive(refusal: Refusal) -> tuple[Clause, ...]:
-    """Give the clauses of a refusal in the order in which they are said. Every attempt is in exactly one."""
-    grouped: dict[tuple[object, ...], list[Attempt]] = {}
-    for attempt in refusal.attempts:
-        grouped.setdefault(_key(attempt), []).append(attempt)
-    return tuple(
-        _clause(attempts) for _, attempts in sorted(grouped.items(), key=lambda item: tuple(map(str, item[0])))
-    )
+    """Give the clauses of a refusal in the order in which they are said. Every rejected layout is in exactly one."""
+    grouped: dict[tuple[object, ...], list[RejectedLayout]] = {}
+    for rejected in refusal.rejected:
+        grouped.setdefault(_key(rejected), []).append(rejected)
+    return tuple(_clause(covered) for _, covered in sorted(grouped.items(), key=lambda item: tuple(map(str, item[0]))))
 
 
-def _key(attempt: Attempt) -> tuple[object, ...]:
-    place = f"{_ORDER.index(type(attempt.cause)):02}"
-    product = attempt.product if isinstance(attempt.cause, _OF_A_PRODUCT) else ""
-    return place, product, *_facet(attempt.cause)
+def _key(rejected: RejectedLayout) -> tuple[object, ...]:
+    place = f"{_ORDER.index(type(rejected.cause)):02}"
+    product = rejected.product if isinstance(rejected.cause, _OF_A_PRODUCT) else ""
+    return place, product, *_facet(rejected.cause)
 
 
 def _facet(cause: Cause) -> Iterable[object]:
@@ -91,7 +89,7 @@ def _facet(cause: Cause) -> Iterable[object]:
             return ()
 
 
-def _clause(attempts: list[Attempt]) -> Clause:
-    closest = min(attempts, key=distance)
+def _clause(rejected: list[RejectedLayout]) -> Clause:
+    closest = min(rejected, key=distance)
     product = closest.product if isinstance(closest.cause, _OF_A_PRODUCT) else None
-    return Clause(product, tuple(attempts), closest)
+    return Clause(product, tuple(rejected), closest)

@@ -117,6 +117,6 @@ def alternative_document(one: Alternative) -> Document:
     return {
         **layout_document(one.layout),
         "product": one.product,
-        "verdict": one.verdict.value,
+        "verdict": one.outcome.value,
         "reason": cause(one.cause),
     }

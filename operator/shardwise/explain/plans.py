@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from shardwise.domain.layout import Layout
-from shardwise.domain.plan import Alternative, Estimate, GroupPlacement, Plan, PodPlacement, Verdict
+from shardwise.domain.plan import Alternative, Estimate, GroupPlacement, LayoutOutcome, Plan, PodPlacement
 from shardwise.domain.refusal import Cause, MemoryShort
 from shardwise.domain.units import GIB, gib, plural
 from shardwise.explain.alternatives import grounds, rest, telling
@@ -133,7 +133,7 @@ def _cells(layout: Layout, product: str, needed: int | None, guess: Estimate | N
 
 
 def _why(one: Alternative) -> str:
-    return _brief(one.cause) if one.verdict is Verdict.FITS else f"refused: {_brief(one.cause)}"
+    return _brief(one.cause) if one.outcome is LayoutOutcome.FITS else f"refused: {_brief(one.cause)}"
 
 
 def _brief(why: Cause) -> str:

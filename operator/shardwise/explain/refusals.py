@@ -3,7 +3,16 @@
 from collections.abc import Iterator
 from typing import Final
 
-from shardwise.domain.refusal import Asked, Attempt, Cause, DomainTooSmall, MemoryShort, NoRoom, OverBudget, Refusal
+from shardwise.domain.refusal import (
+    Asked,
+    Cause,
+    DomainTooSmall,
+    MemoryShort,
+    NoRoom,
+    OverBudget,
+    Refusal,
+    RejectedLayout,
+)
 from shardwise.domain.units import gib, plural
 from shardwise.explain.causes import cause
 from shardwise.explain.derivation import Clause, derive
@@ -22,7 +31,7 @@ def refusal_message(refusal: Refusal) -> str:
     """Say a refusal in one line of at most 1 KiB."""
     parts = [refusal_headline(refusal)]
     if refusal.nearest is not None:
-        parts.append(f"nearest {attempt_text(refusal.nearest)}")
+        parts.append(f"nearest {rejection_text(refusal.nearest)}")
     if refusal.excluded:
         parts.append(f"of {plural(refusal.nodes, 'node')} left out: {_excluded(refusal)}")
     parts.extend(f"hint: {hint(one)}" for one in refusal.hints[:_HINTS_IN_MESSAGE])
@@ -73,7 +82,7 @@ def refusal_headline(refusal: Refusal) -> str:
     """Say in one clause what there is too little of."""
     if not refusal.nodes:
         return "there are no nodes"
-    if not refusal.attempts:
+    if not refusal.rejected:
         return f"0 of {plural(refusal.nodes, 'node')} may be used"
     wait = "waiting for GPUs: " if refusal.waits else ""
     return f"{wait}no layout fits on {plural(refusal.free_gpus, 'free GPU')}"
@@ -97,7 +106,7 @@ def _derivation(refusal: Refusal) -> Iterator[str]:
         if nearest is not None:
             yield f"        {nearest}"
         lead = "    And because"
-    if refusal.attempts:
+    if refusal.rejected:
         yield "    So no layout fits"
 
 
@@ -116,9 +125,9 @@ def _nodes(refusal: Refusal) -> str:
     return "; ".join(parts)
 
 
-def attempt_text(attempt: Attempt) -> str:
+def rejection_text(rejected: RejectedLayout) -> str:
     """Say why one layout on one product cannot be used."""
-    return f"{attempt.layout} on {attempt.product}: {cause(attempt.cause)}"
+    return f"{rejected.layout} on {rejected.product}: {cause(rejected.cause)}"
 
 
 def _excluded(refusal: Refusal) -> str:

@@ -11,7 +11,7 @@ from shardwise.explain.answers import plan_answer, refusal_answer
 from shardwise.explain.causes import cause
 from shardwise.explain.layouts import LISTED, others
 from shardwise.explain.plans import plan_text, whereabouts
-from shardwise.explain.refusals import attempt_text, refusal_headline, refusal_text
+from shardwise.explain.refusals import refusal_headline, refusal_text, rejection_text
 
 _STICKY = "it stays: a plan changes when the object does, or when it cannot be carried out any more"
 
@@ -103,7 +103,7 @@ def _today(standing: Standing, planned: Plan) -> str:
         return "the same would be planned"
     if isinstance(standing.today, Refusal):
         nearest = standing.today.nearest
-        because = "" if nearest is None else f"; {attempt_text(nearest)}"
+        because = "" if nearest is None else f"; {rejection_text(nearest)}"
         return f"it would be refused, {refusal_headline(standing.today)}{because}"
     made = f"{standing.today.layout} on {whereabouts(standing.today)} would be planned"
     if standing.changed or standing.today.replicas != planned.replicas:

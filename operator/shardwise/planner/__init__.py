@@ -31,7 +31,7 @@ def plan(demand: Demand, fleet: Fleet) -> Plan | Refusal:
     solution = solve(demand, surveyed)
     if solution.plan is not None:
         return solution.plan
-    return with_shorter_context(demand, surveyed) or refuse(demand, fleet, pools, surveyed, solution.refused)
+    return with_shorter_context(demand, surveyed) or refuse(demand, fleet, pools, surveyed, solution.rejected)
 
 
 @lru_cache(maxsize=256)

@@ -20,7 +20,6 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts, Precision, Quantization, Weight
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import (
-    Attempt,
     BlockSplit,
     Change,
     DomainTooSmall,
@@ -31,6 +30,7 @@ from shardwise.domain.refusal import (
     NotDivisible,
     OverBudget,
     PipelineUnsupported,
+    RejectedLayout,
     TooManyStages,
 )
 from shardwise.planner.pools import Eligible, eligible
@@ -100,9 +100,9 @@ class Trials:
 Kind = Callable[[Demand, Trials], Iterator[Trial]]
 
 
-def hints(demand: Demand, trials: Trials, attempts: tuple[Attempt, ...]) -> tuple[Hint, ...]:
+def hints(demand: Demand, trials: Trials, rejected: tuple[RejectedLayout, ...]) -> tuple[Hint, ...]:
     """Give at most five changes that work, one of each kind, the smallest first."""
-    causes = {type(attempt.cause) for attempt in attempts}
+    causes = {type(layout.cause) for layout in rejected}
     found = (_first(kind(demand, trials), trials) for kind, helps in _KINDS if not helps or causes & set(helps))
     return tuple(islice((one for one in found if one is not None), MOST_HINTS))
 

@@ -6,8 +6,8 @@ from functools import cache
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.layout import Layout
-from shardwise.domain.plan import Alternative, MemoryUse, Plan, Verdict
-from shardwise.domain.refusal import Attempt, Cause, DomainTooSmall, MemoryShort, NoRoom, OverBudget
+from shardwise.domain.plan import Alternative, LayoutOutcome, MemoryUse, Plan
+from shardwise.domain.refusal import Cause, DomainTooSmall, MemoryShort, NoRoom, OverBudget, RejectedLayout
 from shardwise.planner.choose import Candidate, lost_because, preference, rule_of
 from shardwise.planner.cost import estimate
 from shardwise.planner.layouts import layouts
@@ -24,21 +24,21 @@ class Solution:
     """What the search found: a plan, or every layout with the cause it was refused for."""
 
     plan: Plan | None
-    refused: tuple[Attempt, ...]
+    rejected: tuple[RejectedLayout, ...]
 
 
 def solve(demand: Demand, surveyed: Iterable["Surveyed"]) -> Solution:
     """Search all pools. The plan is the most preferred candidate that can be placed."""
     candidates: list[Candidate] = []
-    refused: list[Attempt] = []
+    rejected: list[RejectedLayout] = []
     for facts in surveyed:
         for layout in layouts(demand, facts.pool):
             judged = _judge(demand, facts, layout)
             if isinstance(judged, Candidate):
                 candidates.append(judged)
             else:
-                refused.append(Attempt(layout, facts.pool.product, judged))
-    return _choose(demand, candidates, refused)
+                rejected.append(RejectedLayout(layout, facts.pool.product, judged))
+    return _choose(demand, candidates, rejected)
 
 
 def fitting(demand: Demand, surveyed: Iterable["Surveyed"]) -> Iterator[tuple[Layout, Pool]]:
@@ -54,12 +54,12 @@ def fits(demand: Demand, surveyed: Iterable["Surveyed"]) -> bool:
     return any(place(demand, pool, layout) is not None for layout, pool in fitting(demand, surveyed))
 
 
-def _choose(demand: Demand, candidates: list[Candidate], refused: list[Attempt]) -> Solution:
+def _choose(demand: Demand, candidates: list[Candidate], rejected: list[RejectedLayout]) -> Solution:
     candidates.sort(key=lambda candidate: preference(demand, candidate))
     for position, candidate in enumerate(candidates):
         groups = place(demand, candidate.pool, candidate.layout)
         if groups is None:
-            refused.append(Attempt(candidate.layout, candidate.pool.product, _no_room(demand, candidate)))
+            rejected.append(RejectedLayout(candidate.layout, candidate.pool.product, _no_room(demand, candidate)))
             continue
         plan = Plan(
             layout=candidate.layout,
@@ -72,23 +72,23 @@ def _choose(demand: Demand, candidates: list[Candidate], refused: list[Attempt])
             rule=rule_of(demand, candidate.pool, candidate.layout, groups),
             tight=candidate.tight,
             estimate=candidate.estimate,
-            alternatives=(*_losers(demand, candidate, candidates[position + 1 :]), *_refusals(refused)),
+            alternatives=(*_losers(demand, candidate, candidates[position + 1 :]), *_rejections(rejected)),
             notes=tuple(notes(demand, candidate, candidates)),
             resource=candidate.pool.resource,
         )
-        return Solution(plan, tuple(refused))
-    return Solution(None, tuple(refused))
+        return Solution(plan, tuple(rejected))
+    return Solution(None, tuple(rejected))
 
 
 def _losers(demand: Demand, chosen: Candidate, losers: list[Candidate]) -> Iterator[Alternative]:
     for one in losers:
         cause = lost_because(demand, chosen, one)
-        yield Alternative(one.layout, one.pool.product, Verdict.FITS, cause, one.memory, one.estimate)
+        yield Alternative(one.layout, one.pool.product, LayoutOutcome.FITS, cause, one.memory, one.estimate)
 
 
-def _refusals(refused: list[Attempt]) -> Iterator[Alternative]:
-    for one in sorted(refused, key=lambda attempt: (attempt.layout.world_size, attempt.layout.pipeline)):
-        yield Alternative(one.layout, one.product, Verdict.REFUSED, one.cause)
+def _rejections(rejected: list[RejectedLayout]) -> Iterator[Alternative]:
+    for lost in sorted(rejected, key=lambda lost: (lost.layout.world_size, lost.layout.pipeline)):
+        yield Alternative(lost.layout, lost.product, LayoutOutcome.REFUSED, lost.cause)
 
 
 def _joined_for(demand: Demand, pool: Pool) -> Pool:

@@ -13,7 +13,7 @@ from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
-from shardwise.domain.refusal import Attempt, Hint, OverBudget, Refusal, RefusalReason
+from shardwise.domain.refusal import Hint, OverBudget, Refusal, RefusalReason, RejectedLayout
 from shardwise.explain import plan_document, plan_from_document
 from shardwise.planner import plan as plan_demand
 from shardwise.reconcile.ground import Ground
@@ -145,14 +145,14 @@ def over_budget(wanted: Wanted, plan: Plan, fleet: Fleet) -> Refusal:
     """Refuse replicas the budget does not allow; the hint is given where the fleet has room for them."""
     demand = wanted.demand
     needed = plan.layout.world_size * demand.replicas
-    attempt = Attempt(plan.layout, plan.product, OverBudget(needed, demand.gpu_budget, demand.replicas))
+    rejected = RejectedLayout(plan.layout, plan.product, OverBudget(needed, demand.gpu_budget, demand.replicas))
     whole = replace(one_more(wanted, plan), replicas=demand.replicas, gpu_budget=needed)
     hint = Hint("spec.gpuBudget.total", needed, plan.layout, plan.product, gpus=needed)
     return Refusal(
         reason=RefusalReason.BUDGET_SHORT,
         waits=False,
-        attempts=(attempt,),
-        nearest=attempt,
+        rejected=(rejected,),
+        nearest=rejected,
         hints=(hint,) if isinstance(plan_demand(whole, fleet), Plan) else (),
         nodes=len(fleet.nodes),
         free_gpus=sum(node.free for node in fleet.nodes),
