@@ -24,9 +24,9 @@ from shardwise.domain.model import ModelFacts
 from shardwise.hub import model_facts
 from shardwise.inventory import gpu_request
 from shardwise.reconcile import Emit, holdings, see_pod
-from shardwise.sandbox import ApiError, DeleteOptions, Options, Sandbox, h100_node
-from shardwise.sandbox.watch import DELETED, Change
-from shardwise.sandbox.writes import Target
+from shardwise_sandbox import ApiError, DeleteOptions, Options, Sandbox, h100_node
+from shardwise_sandbox.watch import DELETED, Change
+from shardwise_sandbox.writes import Target
 
 Json = dict[str, Any]
 
