@@ -20,12 +20,14 @@ from benchmarks.timing import growth, machine, median_seconds, said, table
 
 from shardwise.api import parse, to_wanted
 from shardwise.cli.offline import plan_all
-from shardwise.cli.snapshot import Snapshot
+from shardwise.cli.reading import Seen
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.plan import Plan
 from shardwise.hub import model_facts
 from shardwise.inventory import read_fleet
+from shardwise.observe import store_of
+from shardwise.observe.kinds import NODE
 from shardwise.planner import plan
 
 H100 = "NVIDIA-H100-80GB-HBM3"
@@ -164,7 +166,7 @@ def by_objects(sizes: Sequence[int], nodes: int) -> None:
         objects = [an_object(label, f"{label.lower()}-{index}") for index, label in enumerate(labels)]
         empty_caches()
         start = time.process_time()
-        answers = plan_all(objects, Snapshot(documents, ()), independent=False)
+        answers = plan_all(objects, Seen(store_of({NODE: documents})), independent=False)
         times[size] = time.process_time() - start
         placed.append(f"{sum(answer.verdict == 'placed' for answer in answers)} placed")
     rows = [

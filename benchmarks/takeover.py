@@ -19,7 +19,7 @@ from tests.cluster.processes import Processes
 from tests.support.operating import a_model
 
 from shardwise.cluster.client import FIELD_MANAGER
-from shardwise.cluster.resources import kind_of
+from shardwise.observe.kinds import kind_of
 
 Json = dict[str, Any]
 

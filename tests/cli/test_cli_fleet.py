@@ -9,7 +9,7 @@ import yaml
 from syrupy.assertion import SnapshotAssertion
 from tests.cli.support import Json, a_list, a_model, a_pod, changed, renamed, shardwise, write
 
-from shardwise_sandbox.demo import fleet_documents
+from shardwise.cli.demo import fleet_documents
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -112,7 +112,7 @@ def test_what_does_not_fit_is_said_beside_the_picture(lived_in: Path, tmp_path: 
 
 
 def test_a_fleet_without_nodes_is_wrong_input(tmp_path: Path) -> None:
-    ran = shardwise("fleet", "--fleet", write(tmp_path / "f.yaml", {"kind": "Service"}))
+    ran = shardwise("fleet", "--fleet", write(tmp_path / "f.yaml", {"kind": "ConfigMap"}))
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.startswith("error: no Node in ")
 

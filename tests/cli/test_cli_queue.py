@@ -9,9 +9,9 @@ import pytest
 from tests.cli.support import Json, Ran, a_list, a_model, changed, renamed, shardwise, write
 from tests.support.operating import Operating, a_large_model, operating
 
+from shardwise.cli.demo import fleet_documents
 from shardwise.cluster import Refused
-from shardwise.cluster.resources import PRIORITY_CLASS, Kind
-from shardwise_sandbox.demo import fleet_documents
+from shardwise.observe.kinds import PRIORITY_CLASS, Kind
 
 NEED_32 = {"total": 32, "products": ["NVIDIA-H100-80GB-HBM3"]}
 LONG_AGO = "2020-01-01T00:00:00Z"
@@ -114,10 +114,13 @@ async def test_a_cluster_says_the_same_as_its_operator(cluster: Operating) -> No
 class Forbidding:
     """An API server that shows all but PriorityClasses."""
 
-    async def list(self, kind: Kind) -> tuple[list[Json], str]:
+    async def list(self, kind: Kind, selector: str | None = None) -> tuple[list[Json], str]:
         if kind is PRIORITY_CLASS:
             raise Refused("cannot list priorityclasses: forbidden", 403)
         return [], "1"
+
+    async def serves(self, _: Kind) -> bool:
+        return True
 
     async def close(self) -> None: ...
 

@@ -10,9 +10,9 @@ from tests.support.operating import a_model
 from shardwise.api import crd
 from shardwise.cluster import Cluster, ClusterError, Refused, Retryable, connect
 from shardwise.cluster import client as client_module
-from shardwise.cluster.resources import KINDS, NODE, POD, SERVICE, SHARDED_MODEL, Kind, kind_of
+from shardwise.observe.kinds import KINDS, NODE, POD, SERVICE, SHARDED_MODEL, Kind, kind_of
 from shardwise.reconcile import Emit
-from shardwise_sandbox import Fault, RequestInfo, Sandbox, compute_domain_definition, sample_fleet
+from shardwise.sandbox import Fault, RequestInfo, Sandbox, compute_domain_definition, sample_fleet
 
 Json = dict[str, Any]
 

@@ -15,7 +15,7 @@ from tests.cluster_client.support import Said, Scripted, a_kubeconfig, connected
 
 from shardwise.cluster import Cluster, ClusterError, Refused, Retryable
 from shardwise.cluster.errors import converted, is_gone
-from shardwise.cluster.resources import NODE
+from shardwise.observe.kinds import NODE
 
 RETRYABLE = {408, 409, 410, 425, 429, 500, 502, 503, 504}
 """What the API server, or a proxy before it, says when the same request may succeed later."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shardwise.cluster.resources import KINDS, kind_of
+from shardwise.observe.kinds import KINDS, kind_of
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 MODELS = "/apis/shardwise.dev/v1alpha1"

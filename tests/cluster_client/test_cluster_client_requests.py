@@ -11,7 +11,7 @@ from pytest_mock import MockerFixture
 from tests.cluster_client.support import Asked, Said, Scripted, a_kubeconfig, connected
 
 from shardwise.cluster import Cluster, ClusterError, Connection, Refused, Retryable
-from shardwise.cluster.resources import NODE, POD, SERVICE
+from shardwise.observe.kinds import NODE, POD, SERVICE
 from shardwise.reconcile import Emit
 
 Json = dict[str, Any]

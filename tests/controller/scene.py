@@ -9,9 +9,9 @@ from pytest_mock import MockerFixture
 from tests.controller.support import KEY, Json, a_model, a_node, at
 
 from shardwise.cluster import Cluster
-from shardwise.controller.reconciler import Reconciler
-from shardwise.controller.store import Key, Store, key_of
 from shardwise.hub import model_facts
+from shardwise.observe import Key, Store, key_of
+from shardwise.operate.reconciler import Reconciler
 
 NOW = 1_800_000_000.0
 PINNED: Json = {"gpuBudget": {"total": 8}, "parallelism": {"tensor": 8}}
@@ -39,18 +39,18 @@ class Scene:
 
     def add(self, name: str = "llama", **spec: Any) -> Key:
         model = wire(a_model(name, next(self.versions), **spec))
-        self.store.models.put(model)
+        self.store.sharded_models.put(model)
         return key_of(model)
 
     def edit(self, key: Key, **spec: Any) -> None:
         """Show an object with another spec, and the next generation."""
-        known = self.store.models.objects[key]
+        known = self.store.sharded_models.objects[key]
         generation = known["metadata"]["generation"] + 1
         edited = {**known, "metadata": known["metadata"] | {"generation": generation}, "spec": known["spec"] | spec}
-        self.store.models.put(at(next(self.versions), edited))
+        self.store.sharded_models.put(at(next(self.versions), edited))
 
     async def take_status(self, manifest: Mapping[str, Any]) -> Json:
-        model = self.store.models.objects[key_of(manifest)]
+        model = self.store.sharded_models.objects[key_of(manifest)]
         return at(next(self.versions), {**model, "status": manifest["status"]})
 
     async def take(self, manifest: Mapping[str, Any]) -> Json:
@@ -66,7 +66,7 @@ class Scene:
         return said
 
     def status(self, key: Key = KEY) -> Json:
-        status: Json = self.store.models.objects[key]["status"]
+        status: Json = self.store.sharded_models.objects[key]["status"]
         return status
 
     def condition(self, kind: str) -> tuple[str, str]:

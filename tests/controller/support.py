@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from shardwise.controller.store import Key, Store
-from shardwise_sandbox import h100_node
+from shardwise.observe import Key, Store
+from shardwise.sandbox import h100_node
 
 Json = dict[str, Any]
 
@@ -112,7 +112,7 @@ def a_store(*objects: Json, nodes: tuple[Json, ...] = ()) -> Store:
     for node in nodes:
         store.nodes.put(node)
     for obj in objects:
-        shelf = {"Pod": store.pods, "Service": store.services}.get(obj.get("kind", ""), store.models)
+        shelf = {"Pod": store.pods, "Service": store.services}.get(obj.get("kind", ""), store.sharded_models)
         shelf.put(obj)
     return store
 

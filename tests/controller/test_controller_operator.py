@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tests.support.operating import Operating, a_large_model, a_model, operating
 
-from shardwise.controller import queue
-from shardwise_sandbox import Fault, RequestInfo, h100_node
+from shardwise.operate import queue
+from shardwise.sandbox import Fault, RequestInfo, h100_node
 
 Json = dict[str, Any]
 

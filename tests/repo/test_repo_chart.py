@@ -11,7 +11,7 @@ import yaml
 from tests.support.repository import ROOT, project
 
 from shardwise.api import values
-from shardwise.cluster.resources import KINDS, LEASE
+from shardwise.observe.kinds import KINDS, LEASE
 
 CHART = ROOT / "charts" / "shardwise"
 TEMPLATES = sorted((CHART / "templates").iterdir())

@@ -1,6 +1,6 @@
 """The operator's own parts on the in-memory API, driven step by step without HTTP, clock or chance.
 
-What is real: store, watches' handlers, reconciler, the API's rules of writing, its scheduler, kubelets and collector.
+What is real: store, taking in changes, reconciler, the API's rules of writing, its scheduler, kubelets and collector.
 What stands in: the connection (calls go straight to the API, and any of them may be harmed), and the queue.
 """
 
@@ -14,19 +14,17 @@ from typing import Any
 
 from shardwise.api import ShardedModel, crd
 from shardwise.cluster import ClusterError, Refused, Retryable
-from shardwise.cluster.resources import Kind
-from shardwise.controller.reconciler import Reconciler
-from shardwise.controller.run import relist
-from shardwise.controller.store import Key, Store
-from shardwise.controller.waiting import Waiting
-from shardwise.controller.watches import Watches
 from shardwise.domain.model import ModelFacts
 from shardwise.hub import model_facts
 from shardwise.inventory import gpu_request
+from shardwise.observe import Key, Store
+from shardwise.observe.kinds import Kind
+from shardwise.operate import Changes, relist
+from shardwise.operate.reconciler import Reconciler
 from shardwise.reconcile import Emit, holdings, see_pod
-from shardwise_sandbox import ApiError, DeleteOptions, Options, Sandbox, h100_node
-from shardwise_sandbox.watch import DELETED, Change
-from shardwise_sandbox.writes import Target
+from shardwise.sandbox import ApiError, DeleteOptions, Options, Sandbox, h100_node
+from shardwise.sandbox.watch import DELETED, Change
+from shardwise.sandbox.writes import Target
 
 Json = dict[str, Any]
 
@@ -178,26 +176,25 @@ class Operator:
     def __init__(self, wire: Wire, now: Callable[[], float]) -> None:
         self.store = Store()
         self.keys = Keys()
-        waiting = Waiting(self.store.models, self.store.priorities)
-        self.reconciler = Reconciler(wire, self.store, _facts, now, waiting=waiting)  # type: ignore[arg-type]
-        self.watches = Watches(self.store, self.keys, waiting)  # type: ignore[arg-type]
-        self.reconciler.when_turns_change = self.watches.wake_behind
+        self.reconciler = Reconciler(wire, self.store, _facts, now)  # type: ignore[arg-type]
+        self.changes = Changes(self.store, self.keys)  # type: ignore[arg-type]
+        self.reconciler.when_turns_change = self.changes.wake_behind
         self._wire = wire
         self.seen = 0
 
     async def list(self) -> None:
         """List everything, as at a start, after a watch expired, and now and then."""
         self.seen = self._wire.sandbox.store.version
-        await relist(self._wire, self.store, self.watches, self.keys)  # type: ignore[arg-type]
+        await relist(self._wire, self.store, self.changes, self.keys)  # type: ignore[arg-type]
 
     def hear(self, changes: Iterable[Change]) -> None:
         """Hear of changes."""
         handlers = {
-            "pods": self.watches.pod,
-            "services": self.watches.service,
-            "nodes": self.watches.node,
-            "poddisruptionbudgets": self.watches.budget,
-            "shardedmodels": self.watches.model,
+            "pods": self.changes.pod,
+            "services": self.changes.service,
+            "nodes": self.changes.node,
+            "poddisruptionbudgets": self.changes.budget,
+            "shardedmodels": self.changes.sharded_model,
         }
         for change in sorted(changes, key=lambda one: one.version):
             handler = handlers.get(change.key[1])

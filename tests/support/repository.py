@@ -11,7 +11,6 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "operator" / "shardwise"
-SANDBOX: Final = ROOT / "operator" / "shardwise_sandbox"
 TESTS: Final = ROOT / "tests"
 
 _FOLDERS: Final = (".ci", "benchmarks", "charts", "crds", "docs", "operator", "tests")

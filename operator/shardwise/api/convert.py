@@ -15,6 +15,7 @@ from shardwise.api.spec import EnvVarSpec, NodeAffinitySpec, NodeRequirementSpec
 from shardwise.domain.demand import Demand, Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import (
+    PAUSED,
     CacheKind,
     ClientService,
     EngineContainer,
@@ -34,9 +35,6 @@ from shardwise.domain.launch import (
 )
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.units import parse_duration, parse_quantity
-
-PAUSED: Final = "shardwise.dev/paused"
-"""Annotation that stops all action on an object while it is ``true``."""
 
 _KV_BYTES: Final = {None: 2, "bfloat16": 2, "fp8": 1}
 

@@ -1,18 +1,18 @@
-"""Explaining objects: each read, its status found, and where it stands worked out on one look at the cluster."""
+"""Explaining objects: each is put into the store, observed as the operator observes it, and told where it stands."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from shardwise.cli.documents import Document, WrongInput
-from shardwise.cli.offline import Facts, Verdict, facts_once, read_wanted
-from shardwise.cli.snapshot import Snapshot, key_of
-from shardwise.controller.store import Key, Shelf
-from shardwise.controller.waiting import Waiting, waits
+from shardwise.cli.offline import Facts, Outcome, facts_once, key_for, read_wanted
+from shardwise.cli.reading import Seen
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import Standing
-from shardwise.reconcile import Observed, standing_of
+from shardwise.observe import Store, in_namespace, waits
+from shardwise.observe.kinds import SHARDED_MODEL
+from shardwise.reconcile import standing_of
 
 _LISTED: Final = 5
 
@@ -26,7 +26,7 @@ class Explained:
     outcome: Standing | tuple[str, ...]
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Outcome:
         """Placed, refused, or invalid."""
         if not isinstance(self.outcome, Standing):
             return "invalid"
@@ -34,51 +34,48 @@ class Explained:
 
 
 def explain_all(
-    objects: Iterable[Document], snapshot: Snapshot, now: float, *, site: LaunchSite | None = None
+    objects: Iterable[Document], seen: Seen, now: float, *, site: LaunchSite | None = None
 ) -> list[Explained]:
     """Explain each object; its status is its own, or what the cluster holds under its name.
 
     ``now`` is seconds since the epoch.
     """
-    facts, ledger, known = facts_once(), snapshot.ledger(), _known(snapshot)
-    waiting = _waiting(snapshot, facts, site)
+    facts, store = facts_once(), seen.store
+    _learn_demands(store, facts, site)
     explained = []
     for document in objects:
-        key = key_of(document)
+        namespace, name = key = key_for(document)
         read = read_wanted(document, facts, site)
         if isinstance(read, Wanted):
-            status = document.get("status") or known.get(key, {}).get("status") or {}
-            turn = waiting.turn(key, document)
-            observed = Observed(snapshot.pods_of(key), {}, status, ledger.fleet(without=key), turn)
-            explained.append(Explained(key[1], key[0], standing_of(read, observed, now)))
+            _show(store, document)
+            explained.append(Explained(name, namespace, standing_of(read, store.observe(key), now)))
         else:
-            explained.append(Explained(key[1], key[0], read))
+            explained.append(Explained(name, namespace, read))
     return explained
 
 
-def _waiting(snapshot: Snapshot, facts: Facts, site: LaunchSite | None) -> Waiting:
-    """Give the queue as the operator has it: those that wait by their status, and what they ask for."""
-    models, priorities = Shelf(objects=dict(_known(snapshot))), Shelf()
-    priorities.objects.update({key_of(one): one for one in snapshot.priorities})
-    waiting = Waiting(models, priorities)
-    for key, model in models.objects.items():
-        read = read_wanted(dict(model), facts, site) if waits(model) else ()
+def _learn_demands(store: Store, facts: Facts, site: LaunchSite | None) -> None:
+    """Read the demands of the objects that wait, as the operator has read them: the queue depends on them."""
+    for key, obj in store.sharded_models.objects.items():
+        read = read_wanted(dict(obj), facts, site) if waits(obj) else ()
         if isinstance(read, Wanted):
-            waiting.demands[key] = read.demand
-    return waiting
+            store.waiting.demands[key] = read.demand
 
 
-def find_model(snapshot: Snapshot, name: str, namespace: str | None) -> Document:
+def _show(store: Store, document: Document) -> None:
+    """Put an object into the store; one without a status gets that of the object it would replace."""
+    obj = in_namespace(SHARDED_MODEL, document)
+    known = store.sharded_models.objects.get(key_for(obj), {})
+    store.sharded_models.show({**obj, "status": obj.get("status") or known.get("status") or {}})
+
+
+def find_object(seen: Seen, name: str, namespace: str | None) -> Document:
     """Give a ShardedModel by its name. Raises :class:`WrongInput` where there is none, or no such kind at all."""
-    if not snapshot.installed:
+    if not seen.installed:
         raise WrongInput("the cluster does not know ShardedModels: install the chart, or apply `crds/`")
-    key, models = (namespace or snapshot.namespace, name), _known(snapshot)
-    if key in models:
-        return models[key]
-    elsewhere = [f"`{space}`" for space, known in sorted(models) if known == name]
+    key, objects = (namespace or seen.namespace, name), seen.store.sharded_models.objects
+    if key in objects:
+        return objects[key]
+    elsewhere = [f"`{space}`" for space, known in sorted(objects) if known == name]
     hint = f"; there is one in {', '.join(elsewhere[:_LISTED])}" if elsewhere else ""
     raise WrongInput(f"no ShardedModel `{name}` in namespace `{key[0]}`{hint}")
-
-
-def _known(snapshot: Snapshot) -> Mapping[Key, Document]:
-    return {key_of(model): model for model in snapshot.models}

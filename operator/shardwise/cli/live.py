@@ -1,15 +1,30 @@
 """A cluster as its API server shows it now, read through the current context of a kubeconfig."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import Final
 
 from shardwise.cli.documents import Document
-from shardwise.cli.snapshot import Snapshot
+from shardwise.cli.reading import Seen
 from shardwise.cluster import Cluster, Refused, connect
-from shardwise.cluster.resources import NODE, POD, PRIORITY_CLASS, SHARDED_MODEL
 from shardwise.domain.site import FleetSite
+from shardwise.observe import OURS, store_of
+from shardwise.observe.kinds import (
+    BUDGET,
+    COMPUTE_DOMAIN,
+    NODE,
+    POD,
+    PRIORITY_CLASS,
+    SERVICE,
+    SHARDED_MODEL,
+    Kind,
+)
+
+_OPTIONAL: Final[Sequence[tuple[Kind, str | None]]] = ((PRIORITY_CLASS, None), (SERVICE, OURS), (BUDGET, OURS))
+"""Kinds that a user may not be allowed to list, with their selectors. Without them the answer is less exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,34 +35,29 @@ class Context:
     name: str | None = None
 
 
-def read_live(context: Context, site: FleetSite) -> Snapshot:
-    """List the nodes, pods and ShardedModels of a cluster. Raises ``ClusterError`` where it does not let us."""
+def read_live(context: Context, site: FleetSite) -> Seen:
+    """List the objects of a cluster. Raises ``ClusterError`` where it does not let us."""
     return asyncio.run(_read(context, site))
 
 
-async def _read(context: Context, site: FleetSite) -> Snapshot:
+async def _read(context: Context, site: FleetSite) -> Seen:
     connection = await connect(context.kubeconfig, context.name)
     cluster = Cluster(connection)
     try:
-        nodes, _ = await cluster.list(NODE)
-        pods, _ = await cluster.list(POD)
-        models = await _models(cluster)
-        priorities = await _priorities(cluster)
+        found: dict[Kind, list[Document]] = {kind: list((await cluster.list(kind))[0]) for kind in (NODE, POD)}
+        sharded_models = await _sharded_models(cluster)
+        for kind, selector in _OPTIONAL:
+            found[kind] = await _if_allowed(cluster, kind, selector)
+        serves = await _serves(cluster)
     finally:
         await cluster.close()
-    return Snapshot(
-        nodes=tuple(nodes),
-        pods=tuple(pods),
-        models=tuple(models or ()),
-        priorities=tuple(priorities),
-        site=site,
-        namespace=connection.namespace,
-        installed=models is not None,
-    )
+    store = store_of(found | {SHARDED_MODEL: sharded_models or []}, site)
+    store.compute_domains = serves
+    return Seen(store, connection.namespace, installed=sharded_models is not None)
 
 
-async def _models(cluster: Cluster) -> list[Document] | None:
-    """List the ShardedModels; ``None`` where the cluster does not know any such thing."""
+async def _sharded_models(cluster: Cluster) -> list[Document] | None:
+    """List the ShardedModels; ``None`` where the cluster does not know the kind."""
     try:
         found, _ = await cluster.list(SHARDED_MODEL)
     except Refused as error:
@@ -57,10 +67,18 @@ async def _models(cluster: Cluster) -> list[Document] | None:
     return list(found)
 
 
-async def _priorities(cluster: Cluster) -> list[Document]:
-    """List the PriorityClasses; none where we may not: they order the queue, and all else is known without them."""
+async def _serves(cluster: Cluster) -> bool | None:
+    """Tell whether the cluster serves ComputeDomains; ``None`` where the user may not know."""
     try:
-        found, _ = await cluster.list(PRIORITY_CLASS)
+        return await cluster.serves(COMPUTE_DOMAIN)
+    except Refused:
+        return None
+
+
+async def _if_allowed(cluster: Cluster, kind: Kind, selector: str | None) -> list[Document]:
+    """List the objects of a kind; none where the user may not list them."""
+    try:
+        found, _ = await cluster.list(kind, selector)
     except Refused:
         return []
     return list(found)

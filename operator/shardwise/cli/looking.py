@@ -11,7 +11,7 @@ import click
 
 from shardwise.cli.configuration import read_site
 from shardwise.cli.live import Context, read_live
-from shardwise.cli.snapshot import Snapshot, read_snapshot
+from shardwise.cli.reading import Seen, read_files
 from shardwise.domain.site import Site
 
 kubeconfig_option = click.option(
@@ -41,14 +41,14 @@ class Look:
     cluster: Context
     site: Site
 
-    def snapshot(self) -> Snapshot:
+    def seen(self) -> Seen:
         """Look, once. Raises ``WrongInput`` for files, and ``ClusterError`` for a cluster, that do not let us."""
         site = self.site.fleet
-        snapshot = read_snapshot(self.fleets, site) if self.fleets else read_live(self.cluster, site)
-        # What was read stays until the end. Looked through by the garbage collector again and again, the documents of
+        seen = read_files(self.fleets, site) if self.fleets else read_live(self.cluster, site)
+        # The documents stay until the end. Looked through by the garbage collector again and again, the documents of
         # 5,000 nodes take a third of the time that planning many objects takes (benchmarks/plan.py).
         gc.freeze()
-        return snapshot
+        return seen
 
 
 def looking(command: Callable[..., None]) -> Callable[..., None]:

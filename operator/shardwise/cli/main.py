@@ -6,7 +6,7 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +17,11 @@ from shardwise.api import crd, values
 from shardwise.cli import output
 from shardwise.cli.configuration import read_site
 from shardwise.cli.documents import WrongInput
-from shardwise.cli.explaining import explain_all, find_model
-from shardwise.cli.fleet import fleet_shown, plans_drawn
-from shardwise.cli.generated import check_option, root_option, write_generated
+from shardwise.cli.explaining import explain_all, find_object
 from shardwise.cli.inspect import inspected
 from shardwise.cli.looking import Look, config_option, context_option, kubeconfig_option, looking
 from shardwise.cli.offline import plan_all, read_objects
+from shardwise.cli.showing import fleet_shown, plans_drawn
 from shardwise.cluster import ClusterError, with_keys
 from shardwise.controller import LeadershipLost, Options, run
 from shardwise.domain.model import Quantization
@@ -55,6 +54,13 @@ def _form(*choices: str) -> Callable[[Callable[..., None]], Callable[..., None]]
     )
 
 
+_check = click.option("--check", is_flag=True, help="Change nothing; fail when a file is stale.")
+_root = click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=Path(),
+    help="Root of the repository whose files are meant; default: the current folder.",
+)
 _independent = click.option("--independent", is_flag=True, help="Plan each object as if it were alone.")
 
 
@@ -87,10 +93,10 @@ def main() -> None:
 @_independent
 def plan(files: tuple[str, ...], look: Look, form: str, *, independent: bool) -> None:
     """Say where each object would run, split how, and why. Objects given together share the fleet, in order."""
-    snapshot = look.snapshot()
-    answers = plan_all(read_objects(files), snapshot, independent=independent, site=look.site.launch)
+    seen = look.seen()
+    answers = plan_all(read_objects(files), seen, independent=independent, site=look.site.launch)
     if form == "svg":
-        click.echo(plans_drawn(snapshot, answers), nl=False)
+        click.echo(plans_drawn(seen, answers), nl=False)
         output.write_failures(answers)
     else:
         output.write_answers(answers, form)
@@ -111,10 +117,10 @@ def explain(name: str | None, namespace: str | None, files: tuple[str, ...], loo
     if (name is None) == (not files):
         raise click.UsageError("either NAME or -f is needed, and not both")
     objects = read_objects(files) if name is None else []
-    snapshot = look.snapshot()
+    seen = look.seen()
     if name is not None:
-        objects = [find_model(snapshot, name, namespace)]
-    explained = explain_all(objects, snapshot, time.time(), site=look.site.launch)
+        objects = [find_object(seen, name, namespace)]
+    explained = explain_all(objects, seen, time.time(), site=look.site.launch)
     output.write_explained(explained, form)
     sys.exit(_exit_status(one.verdict for one in explained))
 
@@ -134,7 +140,7 @@ def explain(name: str | None, namespace: str | None, files: tuple[str, ...], loo
 @_independent
 def render(files: tuple[str, ...], look: Look, form: str, *, independent: bool) -> None:
     """Print the manifests the operator would apply, ready for `kubectl apply -f -`."""
-    answers = plan_all(read_objects(files), look.snapshot(), independent=independent, site=look.site.launch)
+    answers = plan_all(read_objects(files), look.seen(), independent=independent, site=look.site.launch)
     made = [one for answer in answers if answer.placed is not None for one in bundle(*answer.placed)]
     manifests = [with_keys(one) if one["kind"] == "Secret" else one for one in made]
     output.write_manifests(manifests, form)
@@ -148,7 +154,7 @@ def render(files: tuple[str, ...], look: Look, form: str, *, independent: bool) 
 @_form("text", "json", "yaml", "svg")
 def fleet(look: Look, form: str) -> None:
     """Show the fleet as Shardwise sees it: NVLink domains, and which GPUs are free, held, or left out and why."""
-    click.echo(fleet_shown(look.snapshot(), form), nl=False)
+    click.echo(fleet_shown(look.seen(), form), nl=False)
 
 
 @cli.command()
@@ -175,15 +181,37 @@ def inspect(model: str, quantization: str, form: str) -> None:
 
 
 @cli.command()
-@check_option
-@root_option
+@_check
+@_root
 def crds(*, check: bool, root: Path) -> None:
     """Write what is generated from the models: the CustomResourceDefinition, and the chart's schema of its values."""
     wanted = {root / folder / crd.FILE_NAME: crd.text() for folder in crd.FOLDERS}
     schema = root / values.FILE
     if schema.is_file():
         wanted[schema] = values.with_configuration(schema.read_text())
-    write_generated(wanted, "shardwise crds", check=check)
+    _write_generated(wanted, "crds", check=check)
+
+
+@cli.command(hidden=True)
+@_check
+@_root
+def pages(*, check: bool, root: Path) -> None:
+    """Write the pages of the engines, generated from what is rendered and refused."""
+    from shardwise.cli import pages as engine_pages  # noqa: PLC0415 - only those who work on Shardwise need it
+
+    _write_generated({root / path: text for path, text in engine_pages.pages().items()}, "pages", check=check)
+
+
+def _write_generated(wanted: Mapping[Path, str], command: str, *, check: bool) -> None:
+    """Write files whose text is not as wanted, or only name them, and fail."""
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
+    for path in stale:
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted[path])
+        click.echo(f"{path} {f'is stale; run `shardwise {command}`' if check else 'written'}", err=check)
+    if check and stale:
+        sys.exit(1)
 
 
 _PATIENT: Final = (100_000, 50, 100)
@@ -245,7 +273,29 @@ def _lease(text: str) -> tuple[str, str]:
     return namespace, name
 
 
-def _exit_status(verdicts: output.Verdicts) -> int:
+@cli.command()
+@click.option("--keep", is_flag=True, help="Leave the API up at the end, and print a kubeconfig for it.")
+@click.option(
+    "--files",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Play nothing; write the demo's objects and fleet into a folder, to try `shardwise plan` on.",
+)
+def demo(*, keep: bool, folder: Path | None) -> None:
+    """Run the real operator against an in-memory Kubernetes API: plan, launch, break, heal, delete."""
+    from shardwise.cli.demo import play, write_files  # noqa: PLC0415 - only this command needs the sandbox
+
+    if folder is not None:
+        try:
+            paths = write_files(folder)
+        except OSError as error:
+            raise WrongInput(f"{error.filename or folder} cannot be written: {error.strerror}") from error
+        click.echo("\n".join(map(str, paths)))
+        return
+    sys.exit(play(keep=keep))
+
+
+def _exit_status(verdicts: output.Outcomes) -> int:
     found = set(verdicts)
     if "invalid" in found:
         return WRONG_INPUT

@@ -1,14 +1,13 @@
 """Planning without a cluster: objects and a fleet from files, the same core, the same answer."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
 from shardwise.api.base import KIND
 from shardwise.cli.documents import Document, WrongInput, read_documents, shown
-from shardwise.cli.snapshot import Snapshot, key_of
-from shardwise.controller.store import Key
+from shardwise.cli.reading import Seen
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.model import ModelFacts
@@ -16,9 +15,10 @@ from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.engines import problems
 from shardwise.hub import FactsUnavailable, model_facts
+from shardwise.observe import Key
 from shardwise.planner import plan
 
-Verdict = Literal["placed", "refused", "invalid"]
+Outcome = Literal["placed", "refused", "invalid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Answer:
     wanted: Wanted | None = None
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Outcome:
         """Placed, refused, or invalid."""
         if isinstance(self.outcome, Plan):
             return "placed"
@@ -60,18 +60,18 @@ def read_objects(names: Iterable[str]) -> list[Document]:
 
 
 def plan_all(
-    objects: Iterable[Document], snapshot: Snapshot, *, independent: bool, site: LaunchSite | None = None
+    objects: Iterable[Document], seen: Seen, *, independent: bool, site: LaunchSite | None = None
 ) -> list[Answer]:
-    """Plan each object, in order; what one takes is gone for the next, unless they are independent.
+    """Plan each object, in order; the GPUs of one object are gone for the next, unless they are independent.
 
     An object is planned as the operator would: as if its own pods, where it runs already, held nothing. ``site`` is the
     operator's configuration of launching.
     """
-    ledger = snapshot.ledger()
+    ledger = seen.store.ledger
     answers: list[Answer] = []
     facts = facts_once()
     for document in objects:
-        key = key_of(document)
+        key = key_for(document)
         answer = _answer(document, key, ledger.fleet(without=key), facts, site)
         answers.append(answer)
         if not independent and isinstance(answer.outcome, Plan):
@@ -116,6 +116,14 @@ def _answer(document: Document, key: Key, fleet: Fleet, facts: Facts, site: Laun
     if not isinstance(read, Wanted):
         return Answer(name, namespace, read)
     return Answer(name, namespace, plan(read.demand, fleet), read)
+
+
+def key_for(document: Document) -> Key:
+    """Give the namespace and name of a document, as kubectl would apply it; a document of any form gets some."""
+    metadata: Any = document.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return "default", "unnamed"
+    return str(metadata.get("namespace") or "default"), str(metadata.get("name") or "unnamed")
 
 
 def _kind(document: Document) -> str:

@@ -12,7 +12,7 @@ import yaml
 from rich.console import Console
 
 from shardwise.cli.explaining import Explained
-from shardwise.cli.offline import Answer, Verdict
+from shardwise.cli.offline import Answer, Outcome
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
@@ -29,7 +29,7 @@ from shardwise.explain import (
 )
 from shardwise.render import Manifest
 
-Verdicts = Iterable[Verdict]
+Outcomes = Iterable[Outcome]
 
 
 def console() -> Console:

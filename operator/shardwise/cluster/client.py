@@ -12,7 +12,7 @@ from kubernetes.aio.dynamic import DynamicClient
 
 from shardwise.cluster.connection import Connection
 from shardwise.cluster.errors import ClusterError, Refused, converted, is_gone
-from shardwise.cluster.resources import LEASE, POD, Kind, kind_of
+from shardwise.observe.kinds import LEASE, POD, Kind, kind_of
 from shardwise.reconcile import Emit
 from shardwise.render.manifest import MANAGED_BY, MODEL
 

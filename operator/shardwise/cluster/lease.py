@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from shardwise.cluster.client import Cluster
 from shardwise.cluster.errors import ClusterError
-from shardwise.cluster.resources import LEASE
+from shardwise.observe.kinds import LEASE
 
 LEASE_SECONDS: Final = 9
 """How long a Lease is good for without being renewed."""

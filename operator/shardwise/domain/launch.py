@@ -222,6 +222,10 @@ class UpdateStrategy:
     max_unavailable: int = 1
 
 
+PAUSED: Final = "shardwise.dev/paused"
+"""Annotation that stops all action on an object while it is ``true``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One object, read and converted: its demand, its launch, and the policies it is operated by.

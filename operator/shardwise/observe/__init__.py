@@ -1,0 +1,30 @@
+"""Objects as they are -- from watches, a live read or files -- in one store, and the observation of one object. Pure.
+
+The operator and the command line both observe through :class:`Store`, so that both decide on the same values.
+"""
+
+from shardwise.observe.documents import field_problems, in_namespace, kind_read, store_of
+from shardwise.observe.objects import OURS, STRANGERS, Json, Key, is_relevant, key_of, owner_of, slim, version_of
+from shardwise.observe.shelf import Shelf
+from shardwise.observe.store import Store
+from shardwise.observe.waiting import Waiting, waits
+
+__all__ = [
+    "OURS",
+    "STRANGERS",
+    "Json",
+    "Key",
+    "Shelf",
+    "Store",
+    "Waiting",
+    "field_problems",
+    "in_namespace",
+    "is_relevant",
+    "key_of",
+    "kind_read",
+    "owner_of",
+    "slim",
+    "store_of",
+    "version_of",
+    "waits",
+]

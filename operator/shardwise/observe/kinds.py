@@ -1,0 +1,84 @@
+"""The kinds the operator deals with, their paths, and the verbs it needs on each: all that RBAC has to allow."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of object. ``verbs`` are those the operator uses, ``status_verbs`` those on its status."""
+
+    name: str
+    group: str
+    version: str
+    plural: str
+    namespaced: bool
+    verbs: tuple[str, ...]
+    status_verbs: tuple[str, ...] = ()
+
+    @property
+    def api_version(self) -> str:
+        """``v1``, or ``group/version``."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """Give the path of an object, of a namespace's objects, or of all objects of the kind."""
+        inside = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
+        return "/".join(part for part in (f"{self.root()}{inside}/{self.plural}", name, subresource) if part)
+
+    def root(self) -> str:
+        """Give the path of the group's version, which lists its kinds."""
+        return f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
+
+
+_WATCHED: Final = ("get", "list", "watch")
+_MADE: Final = ("create", "patch", "delete")
+"""Of what is named by its content, so that it is nobody else's: it need not be read, and so may not be."""
+
+_OWNED: Final = (*_WATCHED, "create", "patch", "delete")
+
+LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases", True, ("get", "create", "update"))
+"""Of the operator's own namespace alone: a Role, not the ClusterRole, allows it."""
+
+KINDS: Final = (
+    Kind("ShardedModel", "shardwise.dev", "v1alpha1", "shardedmodels", True, _WATCHED, ("get", "patch")),
+    Kind("Pod", "", "v1", "pods", True, _OWNED),
+    Kind("Service", "", "v1", "services", True, _OWNED),
+    Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets", True, _OWNED),
+    Kind("Node", "", "v1", "nodes", False, _WATCHED),
+    Kind("PriorityClass", "scheduling.k8s.io", "v1", "priorityclasses", False, _WATCHED),
+    Kind("ConfigMap", "", "v1", "configmaps", True, _MADE),
+    # Keys are made and handed to pods by reference: nothing in a Secret is ever read.
+    Kind("Secret", "", "v1", "secrets", True, ("create",)),
+    Kind("ComputeDomain", "resource.nvidia.com", "v1beta1", "computedomains", True, _MADE),
+    Kind("ResourceClaimTemplate", "resource.k8s.io", "v1", "resourceclaimtemplates", True, _MADE),
+    Kind("Event", "", "v1", "events", True, ("create", "patch")),
+    # kopf finds out which namespaces and resources there are before it watches anything.
+    Kind("Namespace", "", "v1", "namespaces", False, _WATCHED),
+    Kind(
+        "CustomResourceDefinition",
+        "apiextensions.k8s.io",
+        "v1",
+        "customresourcedefinitions",
+        False,
+        _WATCHED,
+    ),
+)
+
+
+def kind_of(api_version: str, name: str) -> Kind:
+    """Look a kind up. Raises ``LookupError`` for one the operator does not deal with."""
+    for kind in KINDS:
+        if (kind.api_version, kind.name) == (api_version, name):
+            return kind
+    raise LookupError(f"the operator does not deal with {api_version} {name}")
+
+
+SHARDED_MODEL: Final = KINDS[0]
+POD: Final = KINDS[1]
+SERVICE: Final = KINDS[2]
+NODE: Final = kind_of("v1", "Node")
+BUDGET: Final = kind_of("policy/v1", "PodDisruptionBudget")
+PRIORITY_CLASS: Final = kind_of("scheduling.k8s.io/v1", "PriorityClass")
+COMPUTE_DOMAIN: Final = kind_of("resource.nvidia.com/v1beta1", "ComputeDomain")
+DEFINITION: Final = kind_of("apiextensions.k8s.io/v1", "CustomResourceDefinition")

@@ -1,0 +1,56 @@
+"""Reading the metadata of Kubernetes objects: their names, versions and owners, and which of them matter."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from shardwise.inventory import gpu_request, is_finished
+from shardwise.observe.kinds import SHARDED_MODEL
+from shardwise.render.manifest import MANAGED_BY, MODEL, OPERATOR
+from shardwise.render.names import label_value
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+STRANGERS: Final[Key] = ("", "")
+"""The holder of all GPUs that none of our objects holds."""
+
+OURS: Final = f"{MANAGED_BY}={OPERATOR}"
+"""Label selector of the objects that a Shardwise operator has made."""
+
+Json = Mapping[str, Any]
+
+
+def key_of(obj: Json) -> Key:
+    """Give an object's namespace and name; the namespace of a node is empty."""
+    metadata = obj["metadata"]
+    return metadata.get("namespace") or "", metadata["name"]
+
+
+def version_of(obj: Json) -> int:
+    """Give an object's resourceVersion as a number: it grows with every change (guaranteed since Kubernetes 1.35)."""
+    return int(obj["metadata"].get("resourceVersion") or 0)
+
+
+def owner_of(obj: Json) -> Key | None:
+    """Give the key of the ShardedModel that an object was made for; ``None`` where a stranger made it."""
+    metadata = obj["metadata"]
+    labels = metadata.get("labels") or {}
+    if labels.get(MANAGED_BY) != OPERATOR or MODEL not in labels:
+        return None
+    owners = metadata.get("ownerReferences") or ()
+    name = next((owner["name"] for owner in owners if owner.get("kind") == SHARDED_MODEL.name), None)
+    if name is None or label_value(name) != labels[MODEL]:
+        return None
+    return metadata.get("namespace") or "", name
+
+
+def is_relevant(pod: Json) -> bool:
+    """Tell whether a pod matters: the operator made it, or it holds GPUs."""
+    return owner_of(pod) is not None or (gpu_request(pod) > 0 and not is_finished(pod))
+
+
+def slim(obj: Json) -> dict[str, Any]:
+    """Drop fields that nobody here reads and that fill the memory on a large cluster."""
+    metadata = {name: value for name, value in obj["metadata"].items() if name not in ("managedFields", "annotations")}
+    status = {name: value for name, value in (obj.get("status") or {}).items() if name != "images"}
+    return {**obj, "metadata": metadata, "status": status}

@@ -1,0 +1,61 @@
+"""The objects of one kind, kept so that no older version ever replaces a newer one."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from shardwise.observe.objects import Json, Key, key_of, version_of
+
+
+@dataclass
+class Shelf:
+    """The objects of one kind, and the resourceVersions at which others were deleted.
+
+    ``listed_at`` is the version of the last complete list: an object that is not here now did not exist then.
+    ``changed`` is called on every change with the object before and after it.
+    """
+
+    changed: Callable[[Json | None, Json | None], None] = lambda _before, _after: None
+    objects: dict[Key, Json] = field(default_factory=dict)
+    graves: dict[Key, int] = field(default_factory=dict)
+    listed_at: int = -1
+
+    def put(self, obj: Json) -> bool:
+        """Keep an object unless a newer version, or its deletion, is known. Tell whether it was kept."""
+        key = key_of(obj)
+        known = self.objects.get(key)
+        newest = max(self.listed_at if known is None else version_of(known), self.graves.get(key, -1))
+        if version_of(obj) <= newest:
+            return False
+        self.show(obj)
+        return True
+
+    def show(self, obj: Json) -> None:
+        """Keep an object whatever its version: files may hold none."""
+        key = key_of(obj)
+        known = self.objects.get(key)
+        self.objects[key] = obj
+        self.changed(known, obj)
+
+    def remove(self, key: Key, version: int) -> bool:
+        """Forget an object deleted at a version. Tell whether it was there."""
+        known = self.objects.get(key)
+        if known is not None and version_of(known) > version:
+            return False
+        self.graves[key] = max(version, self.graves.get(key, -1))
+        if known is not None:
+            del self.objects[key]
+            self.changed(known, None)
+        return known is not None
+
+    def sweep(self, listed: Iterable[Json], version: int) -> list[Json]:
+        """Take in a list made at a version, and give the objects dropped because they are no longer listed."""
+        present = set()
+        for obj in listed:
+            present.add(key_of(obj))
+            self.put(obj)
+        gone = [obj for key, obj in self.objects.items() if key not in present and version_of(obj) <= version]
+        for obj in gone:
+            self.remove(key_of(obj), version)
+        self.graves = {key: at for key, at in self.graves.items() if at > version}
+        self.listed_at = max(self.listed_at, version)
+        return gone

@@ -1,0 +1,137 @@
+"""The one store: ShardedModels, pods, Services, budgets, nodes and PriorityClasses, and who holds which GPUs.
+
+Lists and watches race, and a watch may lose a deletion: no older version ever replaces a newer one, and a new list
+removes the objects that are gone.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from shardwise.domain.fleet import Fleet, Node
+from shardwise.domain.site import FleetSite
+from shardwise.inventory import Ledger, holding
+from shardwise.observe.objects import STRANGERS, Json, Key, key_of, owner_of
+from shardwise.observe.shelf import Shelf
+from shardwise.observe.waiting import Waiting
+from shardwise.reconcile import Observed, PodSeen, planned_gpus, see_companions, see_pod
+from shardwise.render.manifest import REVISION
+
+Owned = dict[Key, dict[Key, Json]]
+
+
+class Store:
+    """All shelves, and the fleet they add up to, kept up to date by every change of a shelf.
+
+    ``ledger`` says who holds which GPUs. ``waiting`` is the queue of the objects that wait for GPUs. ``refused`` says
+    for an object what the API server last refused to make for it, until everything it needs could be made.
+    ``compute_domains`` tells whether the API server serves ComputeDomains; ``None`` while nothing shows it.
+    """
+
+    def __init__(self, site: FleetSite | None = None) -> None:
+        self.sharded_models: Final = Shelf()
+        self.pods: Final = Shelf(self._pod_changed)
+        self.services: Final = Shelf(self._service_changed)
+        self.nodes: Final = Shelf(self._node_changed)
+        self.priorities: Final = Shelf()
+        self.budgets: Final = Shelf(self._budget_changed)
+        self.ledger: Final[Ledger[Key]] = Ledger(site)
+        self.waiting: Final = Waiting(self.sharded_models, self.priorities)
+        self.refused: Final[dict[Key, str]] = {}
+        self.compute_domains: bool | None = None
+        self._plans: Final[dict[Key, Json]] = {}
+        self._pods_of: Final[Owned] = {}
+        self._services_of: Final[Owned] = {}
+        self._budgets_of: Final[Owned] = {}
+
+    @property
+    def plans(self) -> Mapping[Key, Json]:
+        """The groups of each object as last decided, whether or not the API server has them yet."""
+        return self._plans
+
+    def hold(self, key: Key, plan: Json | None) -> bool:
+        """Note an object's plan, or that it has none: its GPUs are held from now on. Tell whether it had a plan."""
+        had = self._plans.pop(key, None) is not None
+        if plan is not None:
+            self._plans[key] = plan
+        self.ledger.plan(key, planned_gpus(plan))
+        return had
+
+    def forget_plans(self) -> None:
+        """Forget all plans, decided here or read from a status: another operator may have decided since."""
+        for key in list(self._plans):
+            self.hold(key, None)
+
+    def observe(self, key: Key) -> Observed:
+        """Give everything that a decision about one object looks at. O(its own objects), and a copy of the fleet."""
+        services = self._services_of.get(key, {})
+        return Observed(
+            pods=tuple(sorted(_seen(self._pods_of.get(key, {}).values()), key=lambda pod: pod.name)),
+            services=_revisions(services),
+            budgets=_revisions(self._budgets_of.get(key, {})),
+            companions={name: see_companions(obj) for (_, name), obj in services.items()},
+            compute_domains=self.compute_domains is not False,
+            status=self.sharded_models.objects[key].get("status") or {},
+            fleet=self.fleet(without=key),
+            turn=self.waiting.turn(key),
+            refused=self.refused.get(key, ""),
+        )
+
+    def shelf_of(self, kind: str) -> Shelf | None:
+        """Give the shelf of a kind that is watched and made, or ``None`` for a kind that is only made."""
+        return {"Pod": self.pods, "Service": self.services, "PodDisruptionBudget": self.budgets}.get(kind)
+
+    def fleet(self, without: Key | None = None) -> Fleet:
+        """Give the fleet, as if one object held nothing."""
+        return self.ledger.fleet(without)
+
+    def holders(self, node: str) -> set[Key]:
+        """Name the objects that have planned on a node."""
+        return self.ledger.planners(node)
+
+    def node(self, name: str) -> Node | None:
+        """Give a node as if nobody held its GPUs."""
+        return self.ledger.node(name)
+
+    def _node_changed(self, before: Json | None, after: Json | None) -> None:
+        if after is not None:
+            self.ledger.put(after)
+        elif before is not None:
+            self.ledger.drop(before["metadata"]["name"])
+
+    def _pod_changed(self, before: Json | None, after: Json | None) -> None:
+        _move(self._pods_of, before, after)
+        for pod, sign in ((before, -1), (after, 1)):
+            held = None if pod is None else holding(pod)
+            if pod is not None and held is not None:
+                self.ledger.bind(owner_of(pod) or STRANGERS, held[0], sign * held[1])
+
+    def _service_changed(self, before: Json | None, after: Json | None) -> None:
+        _move(self._services_of, before, after)
+
+    def _budget_changed(self, before: Json | None, after: Json | None) -> None:
+        _move(self._budgets_of, before, after)
+
+
+def _move(owned: Owned, before: Json | None, after: Json | None) -> None:
+    """Keep an object with its owner, which a change of labels may change."""
+    for obj in (before, after):
+        owner = None if obj is None else owner_of(obj)
+        if obj is None or owner is None:
+            continue
+        if obj is after:
+            owned.setdefault(owner, {})[key_of(obj)] = obj
+        elif owned.get(owner, {}).pop(key_of(obj), None) is not None and not owned[owner]:
+            del owned[owner]
+
+
+def _revisions(owned: Mapping[Key, Json]) -> dict[str, str]:
+    """Give the names of an object's own with the revision each carries."""
+    return {name: obj["metadata"]["labels"].get(REVISION, "") for (_, name), obj in owned.items()}
+
+
+def _seen(pods: Iterable[Json]) -> Iterator[PodSeen]:
+    """Read pods. A pod that lost some of our labels holds GPUs, and belongs to no group."""
+    for pod in pods:
+        with contextlib.suppress(KeyError, ValueError):
+            yield see_pod(pod)

@@ -1,0 +1,13 @@
+"""The work of the operator's process that knows no kopf: a queue of keys, and one reconcile for every cause.
+
+Changes go into the store and wake the objects they may concern; each object is read, observed, decided on and acted on.
+What to do is decided in ``shardwise.reconcile``; how to talk to the API is known in ``shardwise.cluster``.
+"""
+
+from shardwise.operate.changes import Changes
+from shardwise.operate.listing import relist
+from shardwise.operate.queue import Queue
+from shardwise.operate.reconciler import Reconciler
+from shardwise.operate.tasks import until_one_ends
+
+__all__ = ["Changes", "Queue", "Reconciler", "relist", "until_one_ends"]

@@ -1,0 +1,94 @@
+"""Taking in changes: each goes into the store, and wakes the objects it may concern."""
+
+from collections.abc import Iterable
+
+from shardwise.observe import Json, Key, Shelf, Store, is_relevant, key_of, owner_of, slim, version_of, waits
+from shardwise.operate.queue import Queue
+from shardwise.reconcile import wants_place
+
+
+class Changes:
+    """Takes in changed objects, from watches and lists alike."""
+
+    def __init__(self, store: Store, queue: Queue[Key]) -> None:
+        self._store = store
+        self._queue = queue
+
+    def sharded_model(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - the two parts of an event
+        """Take in a ShardedModel. One that goes gives its GPUs back, and its place in the queue: another may wait."""
+        key, waiting = key_of(obj), self._store.waiting
+        stood = waiting.place(self._store.sharded_models.objects.get(key, obj))
+        if self._taken(self._store.sharded_models, obj, deleted):
+            self._queue.add(key)
+        now = self._store.sharded_models.objects.get(key)
+        held = False
+        if now is None or "deletionTimestamp" in now["metadata"]:
+            held = self._store.hold(key, None)
+            waiting.demands.pop(key, None)
+        if held or (stood is not None and stood != waiting.place(now)):
+            self.wake_waiting()
+
+    def pod(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+        """Take in a pod. Foreign pods matter while they hold GPUs."""
+        known = self._store.pods.objects.get(key_of(obj))
+        deleted = deleted or (known is not None and not is_relevant(obj))
+        if (known is None and not is_relevant(obj)) or not self._taken(self._store.pods, slim(obj), deleted):
+            return
+        owners = (owner_of(obj), owner_of(known or obj))
+        self._queue_all({owner for owner in owners if owner is not None})
+        if deleted:
+            self.wake_waiting()
+
+    def service(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+        """Take in one of our Services."""
+        self._made(self._store.services, obj, deleted)
+
+    def budget(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+        """Take in one of our disruption budgets."""
+        self._made(self._store.budgets, obj, deleted)
+
+    def _made(self, shelf: Shelf, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+        owner = owner_of(obj)
+        if self._taken(shelf, slim(obj), deleted) and owner is not None:
+            self._queue.add(owner)
+
+    def node(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+        """Take in a node. A heartbeat changes nothing for anybody, so it wakes nobody."""
+        name = obj["metadata"]["name"]
+        before = self._store.node(name)
+        if not self._taken(self._store.nodes, slim(obj), deleted):
+            return
+        if self._store.node(name) != before:
+            self._queue_all(self._store.holders(name))
+            self.wake_waiting()
+
+    def priority(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+        """Take in a PriorityClass: it may change whose turn it is."""
+        if self._taken(self._store.priorities, slim(obj), deleted):
+            self.wake_waiting()
+
+    def wake_waiting(self) -> None:
+        """Look again at every object that could use more GPUs, in turn: some may have become free."""
+        lacking = [key for key, obj in self._store.sharded_models.objects.items() if wants_place(obj)]
+        for key in self._store.waiting.in_turn(lacking):
+            self._queue.add(key)
+
+    def wake_behind(self, key: Key) -> None:
+        """Look again at the objects that wait behind an object: their turn has changed.
+
+        Look again at the object itself, too, where it waits: others may have begun to wait while its own wait was being
+        written.
+        """
+        waiting = {other for other, obj in self._store.sharded_models.objects.items() if waits(obj)}
+        turns = self._store.waiting.in_turn([*waiting | {key}])
+        for other in turns[turns.index(key) :]:
+            if other in waiting:
+                self._queue.add(other)
+
+    def _queue_all(self, keys: Iterable[Key]) -> None:
+        for key in sorted(keys):
+            self._queue.add(key)
+
+    @staticmethod
+    def _taken(shelf: Shelf, obj: Json, deleted: bool) -> bool:  # noqa: FBT001 - as above
+        return shelf.remove(key_of(obj), version_of(obj)) if deleted else shelf.put(obj)

@@ -1,0 +1,31 @@
+"""Listing everything anew: what a watch may have lost comes in, what is gone goes."""
+
+from shardwise.cluster import Cluster
+from shardwise.observe import OURS, Key, Store, is_relevant, slim
+from shardwise.observe.kinds import BUDGET, COMPUTE_DOMAIN, NODE, POD, PRIORITY_CLASS, SERVICE, SHARDED_MODEL
+from shardwise.operate.changes import Changes
+from shardwise.operate.queue import Queue
+from shardwise.reconcile import holdings
+
+
+async def relist(cluster: Cluster, store: Store, changes: Changes, queue: Queue[Key]) -> None:
+    """List everything, sweep what is gone, and look at every object: the barrier before the first decision."""
+    nodes, nodes_at = await cluster.list(NODE, trim=slim)
+    pods, pods_at = await cluster.list(POD, trim=slim)
+    services, services_at = await cluster.list(SERVICE, OURS, slim)
+    budgets, budgets_at = await cluster.list(BUDGET, OURS, slim)
+    classes, classes_at = await cluster.list(PRIORITY_CLASS)
+    sharded_models, sharded_models_at = await cluster.list(SHARDED_MODEL)
+    store.compute_domains = await cluster.serves(COMPUTE_DOMAIN)
+    store.nodes.sweep(nodes, int(nodes_at or 0))
+    store.pods.sweep(filter(is_relevant, pods), int(pods_at or 0))
+    store.services.sweep(services, int(services_at or 0))
+    store.budgets.sweep(budgets, int(budgets_at or 0))
+    store.priorities.sweep(map(slim, classes), int(classes_at or 0))
+    for gone in store.sharded_models.sweep(sharded_models, int(sharded_models_at or 0)):
+        changes.sharded_model(gone, deleted=True)
+    for key, obj in store.sharded_models.objects.items():
+        if key not in store.plans:
+            store.hold(key, holdings(obj.get("status") or {}))
+    for key in store.waiting.in_turn(list(store.sharded_models.objects)):
+        queue.add(key)

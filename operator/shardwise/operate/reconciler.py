@@ -1,0 +1,238 @@
+"""One reconcile for every cause: parse, observe, decide, write the status, act."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
+from itertools import groupby
+
+from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
+from shardwise.api.base import API_VERSION, KIND
+from shardwise.cluster import Cluster, ClusterError, Refused, with_keys
+from shardwise.cluster.spam import EventBudget
+from shardwise.domain.launch import LaunchSite, Wanted
+from shardwise.domain.model import ModelFacts
+from shardwise.hub import FactsUnavailable
+from shardwise.observe import Json, Key, Store, key_of, version_of, waits
+from shardwise.observe.kinds import SHARDED_MODEL, kind_of
+from shardwise.reconcile import (
+    Action,
+    Apply,
+    Decision,
+    Delete,
+    Emit,
+    Invalid,
+    MakeKeys,
+    decide,
+    decide_invalid,
+    holdings,
+)
+
+LOOK_AGAIN_SECONDS = 0.2
+SIDE_BY_SIDE = 8
+"""Calls made at once for one object. An API server that refuses them refuses no more than these."""
+
+FACTS_RETRY_SECONDS = 30.0
+"""How soon the Hub is asked again for a model after it could not be reached."""
+
+_log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Brings one object at a time closer to its spec. ``facts`` may block: it is called in a thread.
+
+    ``when_turns_change`` is called with an object that begins or ceases to wait: the turn of the objects behind it
+    changes. ``is_due`` tells whether the queue will still look at an object.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        facts: Callable[[ShardedModel], ModelFacts],
+        now: Callable[[], float],
+        site: LaunchSite | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._facts = facts
+        self._now = now
+        self._site = site or LaunchSite()
+        self._events = EventBudget()
+        self.when_turns_change: Callable[[Key], None] = lambda _: None
+        self.is_due: Callable[[Key], bool] = lambda _: False
+        self._known: dict[tuple[Key, str], ModelFacts] = {}
+        self._asking: set[Key] = set()
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Do what one object needs now. Give the seconds after which to look again, or ``None``."""
+        found = await self._read_as_it_is(key)
+        if found is None:
+            self._forget(key)
+            return None
+        obj, read = found
+        if waits(obj) and any(map(self._goes_first, self._store.waiting.turn(key).names)):
+            # GPUs that have become free are theirs first: they were being worked on when it happened.
+            return LOOK_AGAIN_SECONDS
+        decision = self._decide(key, read)
+        try:
+            await self._write_status(key, obj, decision)
+        except Refused as error:
+            if not isinstance(read, Invalid) or error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise  # a server that is just starting forbids what it will allow
+            # An older CRD let in an object that this CRD's rules cannot even read: only an Event can tell of it.
+            _log.warning("%s/%s: %s", *key, error)
+        soon = await self._act_all(key, obj, decision.actions)
+        return LOOK_AGAIN_SECONDS if soon else decision.retry_after
+
+    def _live(self, key: Key) -> Json | None:
+        obj = self._store.sharded_models.objects.get(key)
+        return None if obj is None or "deletionTimestamp" in obj["metadata"] else obj
+
+    def _goes_first(self, key: Key) -> bool:
+        """Tell whether an object ahead is about to be decided on. Nobody waits for it while its model is looked up."""
+        return key not in self._asking and self.is_due(key)
+
+    def _forget(self, key: Key) -> None:
+        self._store.hold(key, None)
+        self._store.refused.pop(key, None)
+        self._store.waiting.demands.pop(key, None)
+        self._events.forget(key)
+        self._known = {asked: facts for asked, facts in self._known.items() if asked[0] != key}
+
+    async def _read_as_it_is(self, key: Key) -> tuple[Json, Wanted | Invalid] | None:
+        """Read an object, anew if it was edited or made again meanwhile: asking the Hub may take a while."""
+        while (obj := self._live(key)) is not None:
+            read = await self._read(key, obj)
+            if self._live(key) is obj:
+                return obj, read
+        return None
+
+    async def _read(self, key: Key, obj: Json) -> Wanted | Invalid:
+        generation = int(obj["metadata"].get("generation") or 0)
+        try:
+            sharded_model = parse(obj)
+            return to_wanted(sharded_model, await self._facts_of(key, sharded_model), self._site)
+        except InvalidObject as error:
+            return Invalid(generation, str(error))
+        except FactsUnavailable as error:
+            return Invalid(generation, str(error), "ModelFactsUnavailable", FACTS_RETRY_SECONDS)
+
+    def _decide(self, key: Key, read: Wanted | Invalid) -> Decision:
+        """Decide, and hold the planned GPUs in the same step: nobody else plans between the two."""
+        if isinstance(read, Invalid):
+            return decide_invalid(read, self._store.observe(key), self._now())
+        self._store.waiting.demands[key] = read.demand
+        decision = decide(read, self._store.observe(key), self._now())
+        self._store.hold(key, holdings(decision.status))
+        return decision
+
+    async def _facts_of(self, key: Key, sharded_model: ShardedModel) -> ModelFacts:
+        """Look the model up once for as long as the object says the same of it."""
+        asked = (key, sharded_model.spec.model.model_dump_json())
+        if asked not in self._known:
+            self._asking.add(key)
+            try:
+                facts = await asyncio.to_thread(self._facts, sharded_model)
+            finally:
+                self._asking.discard(key)
+            self._known = {other: facts for other, facts in self._known.items() if other[0] != key}
+            self._known[asked] = facts
+        return self._known[asked]
+
+    async def _write_status(self, key: Key, obj: Json, decision: Decision) -> None:
+        if decision.status == (obj.get("status") or {}):
+            return
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": key[1], "namespace": key[0], "resourceVersion": obj["metadata"]["resourceVersion"]},
+            "status": decision.status,
+        }
+        try:
+            self._store.sharded_models.put(await self._cluster.apply_status(manifest))
+        except ClusterError as error:
+            if error.status == HTTPStatus.CONFLICT:
+                # Decided on an object that has changed: by an edit, another leader, or a write whose answer was lost.
+                self._store.sharded_models.put(await self._cluster.get(SHARDED_MODEL, *key))
+            raise
+        if waits(obj) != ("waitingSince" in decision.status):
+            self.when_turns_change(key)
+
+    async def _act_all(self, key: Key, obj: Json, actions: tuple[Action, ...]) -> bool:
+        """Carry out the actions, and tell whether to look again soon, though no event may follow.
+
+        An action had been refused and no longer is, or a pod was there already and runs, left by an earlier object. A
+        refusal is remembered, and told by the next decision, which comes soon. Events repeat the status that is written
+        by now: they are recorded whether or not the rest succeeds.
+        """
+        events = [action for action in actions if isinstance(action, Emit)]
+        soon = False
+        try:
+            for batch in _batches(actions):
+                soon |= await self._act_together(obj, batch)
+        except ClusterError as error:
+            if isinstance(error, Refused):
+                self._store.refused[key] = str(error)
+            for event in events:
+                await self._act(obj, event)
+            raise
+        for event in events:
+            await self._act(obj, event)
+        return self._store.refused.pop(key, None) is not None or soon
+
+    async def _act_together(self, obj: Json, batch: Sequence[Action]) -> bool:
+        """Carry actions out side by side, each to its end; then raise the first error, if there was one."""
+        outcomes = await asyncio.gather(*(self._act(obj, action) for action in batch), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return any(outcomes)
+
+    async def _act(self, obj: Json, action: Action) -> bool:
+        """Carry an action out. Tell whether it found a pod that runs already: no event of it may follow."""
+        namespace = obj["metadata"]["namespace"]
+        match action:
+            case Apply(manifest):
+                applied = await self._cluster.apply(manifest)
+                shelf = self._store.shelf_of(manifest["kind"])
+                if shelf is not None:
+                    shelf.put(applied)
+                return (applied.get("status") or {}).get("phase") == "Running"
+            case MakeKeys(manifest):
+                await self._cluster.create(with_keys(manifest))
+            case Delete(kind, name, uid, api_version):
+                await self._cluster.delete(kind_of(api_version, kind), namespace, name, uid)
+                self._forget_deleted(kind, (namespace, name))
+            case Emit(reason, message):
+                key = key_of(obj)
+                _log.info("%s/%s: %s: %s", *key, reason, message)
+                if self._events.allows(key, self._now()):
+                    await self._cluster.record({"apiVersion": API_VERSION, "kind": KIND, **obj}, action)
+        return False
+
+    def _forget_deleted(self, kind: str, key: Key) -> None:
+        """Take a deleted object for gone, or the next decision would delete it again. A pod goes when it has ended."""
+        shelf = None if kind == "Pod" else self._store.shelf_of(kind)
+        known = None if shelf is None else shelf.objects.get(key)
+        if shelf is not None and known is not None:
+            shelf.remove(key, version_of(known))
+
+
+def _batches(actions: Sequence[Action]) -> Iterator[Sequence[Action]]:
+    """Give the actions that may be done side by side: successive actions of one sort. Events come later."""
+    for _, alike in groupby((action for action in actions if not isinstance(action, Emit)), _sort_of):
+        rest = list(alike)
+        while rest:
+            yield rest[:SIDE_BY_SIDE]
+            rest = rest[SIDE_BY_SIDE:]
+
+
+def _sort_of(action: Action) -> tuple[type[Action], str]:
+    match action:
+        case Apply(manifest):
+            return Apply, manifest["kind"]
+        case Delete(kind):
+            return Delete, kind
+        case _:
+            return type(action), ""

@@ -1,0 +1,368 @@
+"""The store: nothing older replaces something newer, and no GPU is free that a pod or a plan holds."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_mock import MockerFixture
+from tests.controller.support import (
+    KEY,
+    Json,
+    a_model,
+    a_node,
+    a_plan,
+    a_pod,
+    a_service,
+    a_store,
+    at,
+    changed,
+    free,
+    owned,
+)
+
+from shardwise.inventory import ledger
+from shardwise.observe import Key, Shelf, is_relevant, key_of, owner_of, slim, version_of
+from shardwise.reconcile import planned_gpus
+
+OBJECT: Json = {"metadata": {"name": "a", "namespace": "n"}}
+NAME: Key = ("n", "a")
+TWO = (a_node("h100-1"), a_node("h100-2"))
+
+
+def version_in(shelf: Shelf) -> int | None:
+    return version_of(shelf.objects[NAME]) if NAME in shelf.objects else None
+
+
+@pytest.mark.parametrize(
+    ("steps", "kept"),
+    [
+        (["put 5"], 5),
+        (["put 5", "put 6"], 6),
+        (["put 6", "put 5"], 6),
+        (["put 5", "remove 6"], None),
+        (["remove 6", "put 5"], None),
+        (["put 7", "remove 6"], 7),
+        (["put 5", "remove 6", "put 5"], None),
+        (["put 5", "remove 6", "put 7"], 7),
+        (["put 5", "remove 6", "put 7", "remove 6"], 7),
+        (["remove 6", "remove 3", "put 5"], None),
+        (["put 9", "put 10"], 10),
+    ],
+    ids=str,
+)
+def test_the_newest_is_kept_whatever_comes_late(steps: list[str], kept: int | None) -> None:
+    """Versions are numbers: 10 is newer than 9."""
+    shelf = Shelf()
+    for step in steps:
+        what, number = step.split()
+        if what == "put":
+            shelf.put(at(int(number), OBJECT))
+        else:
+            shelf.remove(NAME, int(number))
+    assert version_in(shelf) == kept
+
+
+def test_a_shelf_tells_what_was_news() -> None:
+    """Only news wakes anybody."""
+    shelf = Shelf()
+    assert shelf.put(at(5, OBJECT))
+    assert not shelf.put(at(5, OBJECT))
+    assert not shelf.put(at(4, OBJECT))
+    assert not shelf.remove(NAME, 4)
+    assert shelf.remove(NAME, 6)
+    assert not shelf.remove(NAME, 6)
+
+
+@given(st.data())
+def test_what_is_known_at_last_does_not_depend_on_the_order_it_came_in(data: st.DataObject) -> None:
+    """Lists and watches race, and a watch that reconnects says things again."""
+    deletions = data.draw(st.lists(st.booleans(), min_size=1, max_size=8))
+    events = list(enumerate(deletions, 1))
+    seen = data.draw(st.permutations(events)) + data.draw(st.lists(st.sampled_from(events), max_size=4))
+    shelf = Shelf()
+    for version, deleted in seen:
+        if deleted:
+            shelf.remove(NAME, version)
+        else:
+            shelf.put(at(version, OBJECT))
+    assert version_in(shelf) == (None if deletions[-1] else len(deletions))
+
+
+def test_an_object_without_a_version_is_older_than_all() -> None:
+    """An answer of a test double, or of a list that leaves it out."""
+    shelf = Shelf()
+    assert shelf.put(OBJECT)
+    assert shelf.put(at(1, OBJECT))
+    assert not shelf.put(OBJECT)
+
+
+@pytest.mark.parametrize(
+    ("known", "listed", "kept", "dropped"),
+    [
+        ({"a": 5}, {"a": 5}, {"a": 5}, []),
+        ({"a": 5}, {"a": 7}, {"a": 7}, []),
+        ({"a": 5}, {}, {}, ["a"]),
+        ({"a": 10}, {}, {}, ["a"]),
+        ({"a": 11}, {}, {"a": 11}, []),
+        ({"a": 12}, {"a": 9}, {"a": 12}, []),
+        ({}, {"b": 3}, {"b": 3}, []),
+        ({"a": 5, "b": 5}, {"b": 6}, {"b": 6}, ["a"]),
+    ],
+    ids=["same", "newer", "gone", "gone since the list's version", "made after", "changed after", "new", "one of two"],
+)
+def test_a_list_made_at_version_10_sweeps_what_is_gone(
+    known: dict[str, int], listed: dict[str, int], kept: dict[str, int], dropped: list[str]
+) -> None:
+    """And neither what came after it, nor what it shows older than it is known."""
+    shelf = Shelf()
+    for name, version in known.items():
+        shelf.put(at(version, {"metadata": {"name": name}}))
+    gone = shelf.sweep([at(version, {"metadata": {"name": name}}) for name, version in listed.items()], 10)
+    assert {name: version_of(obj) for (_, name), obj in shelf.objects.items()} == kept
+    assert [key_of(one)[1] for one in gone] == dropped
+
+
+def test_a_list_older_than_a_deletion_brings_nothing_back() -> None:
+    """It was asked for before, and answered after."""
+    shelf = Shelf()
+    shelf.put(at(5, OBJECT))
+    shelf.remove(NAME, 12)
+    assert shelf.sweep([at(5, OBJECT)], 10) == []
+    assert version_in(shelf) is None
+
+
+def test_graves_older_than_a_list_are_forgotten() -> None:
+    """A cluster deletes pods for years."""
+    shelf = Shelf()
+    shelf.remove(("n", "old"), 8)
+    shelf.remove(("n", "young"), 12)
+    shelf.sweep([], 10)
+    assert shelf.graves == {("n", "young"): 12}
+
+
+OURS = owned("llama")
+LABELS = OURS["labels"]
+LONG = "a" * 60 + ".b"
+REFERENCE = {"kind": "ShardedModel", "name": LONG}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "owner"),
+    [
+        (OURS, ("default", "llama")),
+        ({}, None),
+        ({"labels": None}, None),
+        ({"labels": LABELS}, None),
+        ({"ownerReferences": OURS["ownerReferences"]}, None),
+        (OURS | {"labels": LABELS | {"app.kubernetes.io/managed-by": "Helm"}}, None),
+        (OURS | {"labels": {"app.kubernetes.io/managed-by": "shardwise"}}, None),
+        (OURS | {"labels": LABELS | {"shardwise.dev/model": "other"}}, None),
+        (OURS | {"ownerReferences": [{"kind": "ReplicaSet", "name": "llama"}]}, None),
+        (OURS | {"ownerReferences": [{"kind": "Lock", "name": "x"}, *OURS["ownerReferences"]]}, ("default", "llama")),
+        (OURS | {"labels": LABELS | {"shardwise.dev/model": LONG}, "ownerReferences": [REFERENCE]}, None),
+    ],
+    ids=[
+        "ours",
+        "nothing",
+        "null labels",
+        "labels without owner",
+        "owner without labels",
+        "managed by another",
+        "no model named",
+        "labelled for another",
+        "owned by another kind",
+        "owned by two",
+        "a name no label can hold",
+    ],
+)
+def test_ours_is_what_label_and_owner_both_say_is_ours(metadata: Json, owner: Key | None) -> None:
+    """A label alone can be copied with a template, and adopts nothing."""
+    assert owner_of({"metadata": {"name": "p", "namespace": "default", **metadata}}) == owner
+
+
+@pytest.mark.parametrize(
+    ("label", "found"), [("a" * 54 + "-6bd5e503", True), ("a" * 54 + "-c0ffee00", False), ("a" * 63, False)]
+)
+def test_an_owner_with_a_long_name_is_found_by_its_shortened_label(label: str, found: bool) -> None:
+    """Names may have 253 characters, labels 63: the digest tells apart what begins alike."""
+    name = "a" * 70
+    metadata = {"labels": LABELS | {"shardwise.dev/model": label}, "ownerReferences": [REFERENCE | {"name": name}]}
+    owner = owner_of({"metadata": {"name": "p", "namespace": "n", **metadata}})
+    assert owner == (("n", name) if found else None)
+
+
+@pytest.mark.parametrize(
+    ("pod", "relevant"),
+    [
+        (a_pod(gpus=1), True),
+        (a_pod(gpus=1, node=""), True),
+        (a_pod(gpus=0), False),
+        (a_pod(gpus=1, phase="Succeeded"), False),
+        (a_pod(gpus=1, phase="Failed"), False),
+        (a_pod(gpus=0, owner="llama"), True),
+        (a_pod(gpus=1, owner="llama", phase="Failed"), True),
+    ],
+    ids=["holds GPUs", "waits for GPUs", "no GPUs", "ended", "failed", "ours", "ours and failed"],
+)
+def test_pods_matter_that_are_ours_or_hold_gpus(pod: Json, relevant: bool) -> None:
+    """The many others of a cluster are not kept."""
+    assert is_relevant(pod) is relevant
+
+
+def test_what_fills_a_cluster_and_nobody_reads_is_dropped() -> None:
+    """And the object given is left as it is: others read it, too."""
+    obj = {
+        "kind": "Node",
+        "metadata": {"name": "n", "labels": {"a": "b"}, "annotations": {"big": "x"}, "managedFields": [{}]},
+        "spec": {"taints": []},
+        "status": {"images": [{}], "allocatable": {"cpu": "1"}},
+    }
+    assert slim(obj) == {
+        "kind": "Node",
+        "metadata": {"name": "n", "labels": {"a": "b"}},
+        "spec": {"taints": []},
+        "status": {"allocatable": {"cpu": "1"}},
+    }
+    assert obj["status"] == {"images": [{}], "allocatable": {"cpu": "1"}}
+    assert slim({"metadata": {"name": "n"}})["status"] == {}
+
+
+def test_a_plans_gpus_are_counted_by_node() -> None:
+    """Over all its groups; a document without any holds nothing."""
+    assert planned_gpus(a_plan(("n1", 8), ("n2", 4), replicas=2)) == {"n1": 16, "n2": 8}
+    assert planned_gpus({}) == {}
+    assert planned_gpus({"groups": [{"pods": None}]}) == {}
+
+
+@pytest.mark.parametrize(
+    ("pods", "plan", "left"),
+    [
+        ([], None, (8, 8)),
+        ([a_pod(gpus=3)], None, (5, 8)),
+        ([a_pod(gpus=3), a_pod("other", node="h100-2", gpus=8)], None, (5, 0)),
+        ([a_pod(gpus=3, node="")], None, (8, 8)),
+        ([a_pod(gpus=3, phase="Succeeded")], None, (8, 8)),
+        ([a_pod(gpus=3, node="unknown")], None, (8, 8)),
+        ([a_pod(gpus=12)], None, (0, 8)),
+        ([], a_plan(("h100-1", 8), ("h100-2", 8)), (0, 0)),
+        ([a_pod(owner="llama")], a_plan(("h100-1", 8), ("h100-2", 8)), (0, 0)),
+        ([a_pod(owner="llama", gpus=2)], a_plan(("h100-1", 4)), (4, 8)),
+        ([a_pod(owner="llama", gpus=4)], a_plan(("h100-2", 2)), (4, 6)),
+        ([a_pod(owner="llama", gpus=4, node="")], a_plan(("h100-1", 4)), (4, 8)),
+        ([a_pod(owner="llama", gpus=4, phase="Failed")], a_plan(("h100-1", 4)), (4, 8)),
+        ([a_pod(gpus=2)], a_plan(("h100-1", 4)), (2, 8)),
+        ([a_pod(owner="other", gpus=2)], a_plan(("h100-1", 4)), (2, 8)),
+    ],
+    ids=[
+        "nobody",
+        "a stranger",
+        "strangers on two nodes",
+        "a stranger that is not bound",
+        "a stranger that ended",
+        "a stranger on a node not seen",
+        "more than there is",
+        "a plan without pods",
+        "a plan with one of two pods bound",
+        "a plan whose group is bound in part",
+        "a plan that moved while its old pod still runs",
+        "a plan whose pod is not bound",
+        "a plan whose pod failed",
+        "a plan beside a stranger",
+        "a plan beside another object's pod",
+    ],
+)
+def test_free_is_what_neither_a_bound_pod_nor_a_plan_holds(
+    pods: list[Json], plan: Json | None, left: tuple[int, int]
+) -> None:
+    """A planned pod counts once, before and after it is bound."""
+    store = a_store(a_model(), *pods, nodes=TWO)
+    if plan is not None:
+        store.hold(KEY, plan)
+    assert free(store) == {"h100-1": left[0], "h100-2": left[1]}
+
+
+def test_a_fleet_without_an_object_is_as_if_it_held_nothing() -> None:
+    """Neither by pods nor by plan; all others hold what they hold."""
+    store = a_store(a_pod(owner="llama", gpus=2), a_pod("s", gpus=1), nodes=TWO)
+    store.hold(KEY, a_plan(("h100-1", 4)))
+    store.hold(("default", "other"), a_plan(("h100-2", 8)))
+    assert free(store) == {"h100-1": 3, "h100-2": 0}
+    assert free(store, without=KEY) == {"h100-1": 7, "h100-2": 0}
+    assert free(store, without=("default", "other")) == {"h100-1": 3, "h100-2": 8}
+    assert free(store, without=("elsewhere", "llama")) == {"h100-1": 3, "h100-2": 0}
+
+
+def test_a_node_that_cannot_be_used_has_nothing_free() -> None:
+    """Whoever gives GPUs back on it."""
+    cordoned = a_node() | {"spec": {"unschedulable": True}}
+    assert free(a_store(nodes=(cordoned,))) == {"h100-1": 0}
+    assert free(a_store(a_pod(gpus=2), nodes=(cordoned,))) == {"h100-1": 0}
+
+
+def test_nodes_come_in_name_order_and_go_when_deleted() -> None:
+    """The planner reads them in order, and so answers the same."""
+    store = a_store(nodes=(a_node("b"), a_node("a"), a_node("c")))
+    store.nodes.remove(("", "b"), 2)
+    assert [node.name for node in store.fleet().nodes] == ["a", "c"]
+
+
+def test_a_node_is_read_once_until_it_changes(mocker: MockerFixture) -> None:
+    """A fleet of thousands is looked at for every decision."""
+    read = mocker.spy(ledger, "read_node")
+    store = a_store(nodes=TWO)
+    for _ in range(3):
+        store.fleet()
+    assert read.call_count == 2
+    store.nodes.put(a_node("h100-2", version=2, gpus=4))
+    assert free(store) == {"h100-1": 8, "h100-2": 4}
+    assert read.call_count == 3
+
+
+def test_the_holders_of_a_node_are_those_that_planned_on_it() -> None:
+    """They have to know when it changes."""
+    store = a_store()
+    for name, where in (("a", ("n1", 8)), ("b", ("n2", 8)), ("c", ("n1", 1))):
+        store.hold(("n", name), a_plan(where))
+    assert store.holders("n1") == {("n", "a"), ("n", "c")}
+    assert store.holders("n3") == set()
+
+
+def test_a_decision_sees_what_is_its_objects_own() -> None:
+    """Pods in name order, Services with the revision they carry, the status, and the fleet without itself."""
+    others: list[Any] = [a_pod("x", owner="other", node="h100-2"), a_service("other", owner="other"), a_service("s")]
+    mine = [a_pod("llama-0-0-1", owner="llama", gpus=2), a_pod(owner="llama", gpus=2)]
+    model = a_model(plan=a_plan(("h100-1", 4)))
+    observed = a_store(model, *mine, *others, a_service(revision="r7"), nodes=TWO).observe(KEY)
+    assert [pod.name for pod in observed.pods] == ["llama-0-0-0", "llama-0-0-1"]
+    assert observed.services == {"llama": "r7", "s": "r1"}
+    assert observed.status == model["status"]
+    assert {node.name: node.free for node in observed.fleet.nodes} == {"h100-1": 8, "h100-2": 0}
+
+
+def test_an_object_without_status_is_seen_with_an_empty_one() -> None:
+    """As it is right after it was applied."""
+    bare = {"metadata": a_model()["metadata"], "spec": {}}
+    assert a_store(bare).observe(KEY).status == {}
+
+
+def test_what_a_list_did_not_show_is_not_brought_back_by_older_news() -> None:
+    """A watch may lag behind a list."""
+    shelf = Shelf()
+    shelf.put(a_node("a", 5))
+    shelf.sweep([], 10)
+    assert not shelf.put(a_node("a", 9))
+    assert not shelf.put(a_node("never-seen", 9))
+    assert shelf.put(a_node("a", 11))
+
+
+def test_the_fleet_as_it_is_counts_every_pod() -> None:
+    """Also those of strangers."""
+    store = a_store(a_pod(gpus=3), nodes=(a_node(),))
+    assert store.fleet().nodes[0].free == 5
+
+
+def test_a_pod_stripped_of_its_replica_belongs_to_no_group() -> None:
+    """And keeps nobody from deciding about the others."""
+    pod = changed(a_pod(owner="llama", gpus=1), lambda one: one["metadata"]["labels"].pop("shardwise.dev/replica"))
+    assert a_store(a_model(), pod, nodes=(a_node(),)).observe(KEY).pods == ()
