@@ -30,7 +30,7 @@ help: ## Say what there is
 
 .PHONY: demo
 demo: $(READY) ## Run the real operator on an in-memory Kubernetes API (KEEP=1 leaves the API up)
-	$(BIN)/shardwise demo $(if $(filter-out 0 no,$(KEEP)),--keep)
+	$(BIN)/python -m shardwise_sandbox demo $(if $(filter-out 0 no,$(KEEP)),--keep)
 
 .PHONY: test
 test: lint types contracts fresh unit ## Run all checks that CI runs
@@ -73,7 +73,7 @@ contracts: $(READY) ## Check that every layer imports only what it may
 .PHONY: fresh
 fresh: $(READY) ## Check that generated files are what would be generated now
 	$(BIN)/shardwise crds --check
-	$(BIN)/shardwise pages --check
+	$(BIN)/python -m shardwise_sandbox pages --check
 
 .PHONY: unit
 unit: $(READY) ## Run the tests
@@ -119,7 +119,7 @@ crds: $(READY) ## Write the CustomResourceDefinition from the models
 
 .PHONY: pages
 pages: $(READY) ## Write the pages of the engines from what is rendered and refused
-	$(BIN)/shardwise pages
+	$(BIN)/python -m shardwise_sandbox pages
 
 .PHONY: golden
 golden: $(READY) ## Accept the golden files as they now come out; read the difference before you commit it

@@ -13,7 +13,7 @@ from typing import Any, Final
 from tests.support.driven import Driven, Operator, Wire
 from tests.support.operating import a_model
 
-from shardwise.sandbox import h100_node
+from shardwise_sandbox import h100_node
 
 Json = dict[str, Any]
 

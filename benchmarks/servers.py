@@ -17,8 +17,8 @@ from tests.cluster.conformance import JSON, Api
 from tests.cluster.plane import ControlPlane
 
 from shardwise.api import crd
-from shardwise.sandbox import Fault, Sandbox, compute_domain_definition
-from shardwise.sandbox.faults import RequestInfo
+from shardwise_sandbox import Fault, Sandbox, compute_domain_definition
+from shardwise_sandbox.faults import RequestInfo
 
 Json = dict[str, Any]
 

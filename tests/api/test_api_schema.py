@@ -9,7 +9,7 @@ from tests.api.support import PLAIN, RIGHT, changed, wrong_objects
 
 from shardwise.api import InvalidObject, crd, parse
 from shardwise.api.rules import RULES
-from shardwise.sandbox import ApiError, Sandbox
+from shardwise_sandbox import ApiError, Sandbox
 
 Json = dict[str, Any]
 WRONG = wrong_objects()

@@ -6,7 +6,7 @@ from typing import NoReturn
 import pytest
 from tests.cli.support import a_list, write
 
-from shardwise.cli.demo import fleet_documents, write_files
+from shardwise_sandbox.demo import fleet_documents, write_files
 
 
 @pytest.fixture(autouse=True)

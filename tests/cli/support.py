@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,8 @@ from unittest.mock import patch
 import yaml
 
 from shardwise.cli import main
-from shardwise.cli.demo import object_documents
+from shardwise_sandbox.__main__ import main as sandbox_main
+from shardwise_sandbox.demo import object_documents
 
 Json = dict[str, Any]
 
@@ -38,19 +39,30 @@ class Ran:
 
 
 def shardwise(*args: str | Path, stdin: bytes = b"", encoding: str = "utf-8") -> Ran:
-    """Run a command in this process."""
+    """Run a command of the product in this process."""
+    return _run(main, "shardwise", *args, stdin=stdin, encoding=encoding)
+
+
+def sandbox(*args: str | Path, encoding: str = "utf-8") -> Ran:
+    """Run a command of the sandbox in this process."""
+    return _run(sandbox_main, "shardwise_sandbox", *args, encoding=encoding)
+
+
+def _run(
+    entry: Callable[[], None], program: str, *args: str | Path, stdin: bytes = b"", encoding: str = "utf-8"
+) -> Ran:
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True) for _ in range(2))
     given = io.TextIOWrapper(io.BytesIO(stdin))
-    argv = ["shardwise", *map(str, args)]
+    argv = [program, *map(str, args)]
     with redirect_stdout(out), redirect_stderr(err), patch.object(sys, "argv", argv), patch.object(sys, "stdin", given):
-        status = _exit_status()
+        status = _exit_status(entry)
     return Ran(status, _text(out), _text(err))
 
 
-def process(*args: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def process(*args: str | Path, program: str = "shardwise", env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     """Start a command as a process of its own, its output in pipes."""
     return subprocess.Popen(  # noqa: S603 - our own command line
-        [sys.executable, "-m", "shardwise", *map(str, args)],
+        [sys.executable, "-m", program, *map(str, args)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -123,9 +135,9 @@ def a_pod(name: str, node: str, gpus: int, *, owner: str | None = None, namespac
     }
 
 
-def _exit_status() -> int:
+def _exit_status(entry: Callable[[], None]) -> int:
     try:
-        main()
+        entry()
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0

@@ -6,8 +6,8 @@ import pytest
 from tests.cli.support import a_model, shardwise, write
 
 from shardwise.cli.configuration import read_site
-from shardwise.cli.demo import fleet_documents
 from shardwise.domain.site import Site
+from shardwise_sandbox.demo import fleet_documents
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""``shardwise render`` for each engine, complete enough to apply where no operator runs; and ``shardwise pages``."""
+"""``shardwise render`` for each engine, complete enough to apply where no operator runs."""
 
 import base64
 from pathlib import Path
@@ -7,13 +7,10 @@ from typing import Any
 import pytest
 import yaml
 from tests.cli.support import Json, Ran, changed, shardwise, write
-from tests.support.repository import ROOT
 
-from shardwise.cli.demo import object_documents
-from shardwise.cli.pages import page, pages
 from shardwise.domain.engine import EngineName
-from shardwise.engines import ENGINES
-from shardwise.sandbox import Sandbox, compute_domain_definition, sample_fleet
+from shardwise_sandbox import Sandbox, compute_domain_definition, sample_fleet
+from shardwise_sandbox.demo import object_documents
 
 OBJECTS = {document["metadata"]["name"]: document for document in object_documents()}
 ENGINE_NAMES = [engine.value for engine in EngineName]
@@ -147,39 +144,3 @@ def test_what_an_engine_cannot_honour_is_one_line(
     ran = render(tmp_path, fleet, changed(OBJECTS["llama-8b"], **changes))
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.startswith(f"error: default/llama-8b: {message}")
-
-
-def test_the_pages_in_the_repository_are_those_the_code_gives() -> None:
-    assert shardwise("pages", "--check", "--root", ROOT) == Ran(0, "", "")
-
-
-def test_a_stale_page_is_named_and_written(tmp_path: Path) -> None:
-    """As the CustomResourceDefinition is."""
-    assert shardwise("pages", "--root", tmp_path).status == 0
-    stale = tmp_path / "docs" / "engines" / "vllm.md"
-    stale.write_text("old\n")
-    assert shardwise("pages", "--check", "--root", tmp_path) == Ran(1, "", f"{stale} is stale; run `shardwise pages`\n")
-    assert stale.read_text() == "old\n"
-    shardwise("pages", "--root", tmp_path)
-    assert shardwise("pages", "--check", "--root", tmp_path).status == 0
-
-
-@pytest.mark.parametrize("engine", list(EngineName))
-def test_a_page_says_every_option_that_is_emitted_or_refused(engine: EngineName) -> None:
-    """And every variable an object may not set."""
-    text = page(engine)
-    reserved = ENGINES[engine].RESERVED
-    words = [word for one in reserved.options for word in (one.word, *one.also)]
-    assert [word for word in (*words, *(one.name for one in reserved.variables)) if f"`{word}`" not in text] == []
-    assert ENGINES[engine].DEFAULT_IMAGE in text
-
-
-def test_there_is_a_page_for_every_engine() -> None:
-    assert sorted(path.stem for path in pages()) == sorted(ENGINE_NAMES)
-
-
-def test_pages_hold_no_key_and_no_script() -> None:
-    """The constant texts are said in short."""
-    for text in pages().values():
-        assert "PRIVATE KEY" not in text
-        assert "import " not in text

@@ -12,10 +12,10 @@ from tests.cli.support import Json, Ran, a_list, a_model, a_pod, changed, rename
 from tests.support.operating import Operating, a_large_model, operating
 from tests.support.operating import a_model as a_small_model
 
-from shardwise.cli.demo import fleet_documents
 from shardwise.cluster import Refused, Retryable
 from shardwise.observe.kinds import NODE, POD, SHARDED_MODEL, Kind
-from shardwise.sandbox import Sandbox, sample_fleet
+from shardwise_sandbox import Sandbox, sample_fleet
+from shardwise_sandbox.demo import fleet_documents
 
 WIDE = a_model("llama-405b")
 

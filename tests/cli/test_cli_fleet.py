@@ -9,7 +9,7 @@ import yaml
 from syrupy.assertion import SnapshotAssertion
 from tests.cli.support import Json, a_list, a_model, a_pod, changed, renamed, shardwise, write
 
-from shardwise.cli.demo import fleet_documents
+from shardwise_sandbox.demo import fleet_documents
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -9,8 +9,8 @@ import yaml
 from syrupy.assertion import SnapshotAssertion
 from tests.cli.support import H100_80GB, Json, Ran, a_list, a_model, a_pod, changed, renamed, shardwise, write, yaml_of
 
-from shardwise.cli.demo import fleet_documents
-from shardwise.cli.demo.play import EXPECTED
+from shardwise_sandbox.demo import fleet_documents
+from shardwise_sandbox.demo.play import EXPECTED
 
 WIDE = a_model("llama-405b")
 """Needs both H100 nodes, whole."""

@@ -9,9 +9,9 @@ import pytest
 from tests.cli.support import Json, Ran, a_list, a_model, changed, renamed, shardwise, write
 from tests.support.operating import Operating, a_large_model, operating
 
-from shardwise.cli.demo import fleet_documents
 from shardwise.cluster import Refused
 from shardwise.observe.kinds import PRIORITY_CLASS, Kind
+from shardwise_sandbox.demo import fleet_documents
 
 NEED_32 = {"total": 32, "products": ["NVIDIA-H100-80GB-HBM3"]}
 LONG_AGO = "2020-01-01T00:00:00Z"

@@ -9,7 +9,6 @@ from syrupy.assertion import SnapshotAssertion
 from tests.cli.support import Json, Ran, a_model, changed, renamed, shardwise, write
 
 from shardwise.api import crd, parse, to_wanted
-from shardwise.cli.demo import fleet_documents, object_documents
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.hub import model_facts
@@ -17,7 +16,8 @@ from shardwise.inventory import read_fleet
 from shardwise.planner import plan
 from shardwise.reconcile import Apply, Observed, decide
 from shardwise.render import bundle
-from shardwise.sandbox import Sandbox, compute_domain_definition, sample_fleet
+from shardwise_sandbox import Sandbox, compute_domain_definition, sample_fleet
+from shardwise_sandbox.demo import fleet_documents, object_documents
 
 OBJECTS = {document["metadata"]["name"]: document for document in object_documents()}
 MODEL_LABEL = "shardwise.dev/model"

@@ -9,10 +9,10 @@ import yaml
 from tests.cli.support import Json, Ran, a_model, a_pod, changed, renamed, shardwise, write
 
 from shardwise import __version__
-from shardwise.cli.demo import fleet_documents
 from shardwise.hub import HubError
+from shardwise_sandbox.demo import fleet_documents
 
-COMMANDS = ["plan", "explain", "render", "fleet", "inspect", "crds", "run", "demo"]
+COMMANDS = ["plan", "explain", "render", "fleet", "inspect", "crds", "run"]
 
 
 def plan(objects: Path, fleet: Path, *more: str, stdin: bytes = b"") -> Ran:

@@ -16,8 +16,8 @@ from tests.cluster.reached import Reached, fleet
 from tests.cluster.waiting import wait_until
 from tests.sandbox.support import widget_crd
 
-from shardwise.cli.demo import fleet_documents
-from shardwise.sandbox import Sandbox, compute_domain_definition, sample_fleet
+from shardwise_sandbox import Sandbox, compute_domain_definition, sample_fleet
+from shardwise_sandbox.demo import fleet_documents
 
 _RUNNING = pytest.StashKey[Reached]()
 _SHOWN = pytest.StashKey[int]()

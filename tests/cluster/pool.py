@@ -7,7 +7,7 @@ from typing import Any
 from tests.cluster.reached import Reached, fleet
 from tests.support.operating import a_model
 
-from shardwise.cli.demo import fleet_documents
+from shardwise_sandbox.demo import fleet_documents
 
 Json = dict[str, Any]
 

@@ -13,7 +13,7 @@ from tests.cluster.plane import ControlPlane, control_plane
 from tests.cluster.reached import as_kwok
 from tests.support.repository import ROOT
 
-from shardwise.cli.demo import fleet_documents
+from shardwise_sandbox.demo import fleet_documents
 
 EVERYTHING = "nodes,namespaces,crds,clusterroles,clusterrolebindings,pods,services,deployments,secrets,serviceaccounts"
 

@@ -9,8 +9,8 @@ from tests.cluster.processes import LIMIT
 from tests.cluster.reached import fleet
 from tests.support.operating import a_large_model, a_model
 
-from shardwise.cli.demo import fleet_documents
 from shardwise.inventory import gpu_request
+from shardwise_sandbox.demo import fleet_documents
 
 Json = dict[str, Any]
 

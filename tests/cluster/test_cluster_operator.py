@@ -13,7 +13,7 @@ from tests.cluster.waiting import wait_until
 from tests.support.operating import a_large_model, a_model
 
 from shardwise.api import crd
-from shardwise.cli.demo import object_documents
+from shardwise_sandbox.demo import object_documents
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ import pytest
 
 from shardwise.cluster import Cluster, ClusterError, connect
 from shardwise.cluster.lease import LEASE_SECONDS, Lease
-from shardwise.sandbox import Fault, RequestInfo, Sandbox
+from shardwise_sandbox import Fault, RequestInfo, Sandbox
 
 Json = dict[str, Any]
 

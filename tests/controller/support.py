@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shardwise.observe import Key, Store
-from shardwise.sandbox import h100_node
+from shardwise_sandbox import h100_node
 
 Json = dict[str, Any]
 

@@ -13,7 +13,7 @@ from shardwise.cluster import lease as lease_module
 from shardwise.cluster.election import Election
 from shardwise.cluster.lease import GIVE_UP_SECONDS, LEASE_SECONDS, RENEW_SECONDS
 from shardwise.controller import LeadershipLost, Options, run
-from shardwise.sandbox import Sandbox, sample_fleet
+from shardwise_sandbox import Sandbox, sample_fleet
 
 
 class Held:

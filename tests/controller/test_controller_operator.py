@@ -9,7 +9,7 @@ import pytest
 from tests.support.operating import Operating, a_large_model, a_model, operating
 
 from shardwise.operate import queue
-from shardwise.sandbox import Fault, RequestInfo, h100_node
+from shardwise_sandbox import Fault, RequestInfo, h100_node
 
 Json = dict[str, Any]
 

@@ -11,7 +11,7 @@ from tests.support.operating import Operating, a_large_model, a_model, operating
 
 from shardwise.domain.launch import LaunchSite
 from shardwise.domain.site import Site
-from shardwise.sandbox import compute_domain_definition
+from shardwise_sandbox import compute_domain_definition
 
 Json = dict[str, Any]
 

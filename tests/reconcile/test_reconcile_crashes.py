@@ -14,7 +14,7 @@ import pytest
 from tests.support.driven import Driven, Harm
 from tests.support.operating import a_model
 
-from shardwise.sandbox import h100_node
+from shardwise_sandbox import h100_node
 
 COUNTS = Path(__file__).parents[1] / "data" / "crash-points.json"
 

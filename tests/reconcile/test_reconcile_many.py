@@ -5,7 +5,7 @@ from collections import Counter
 from tests.support.driven import Driven, shared
 from tests.support.operating import a_model
 
-from shardwise.sandbox import h100_node
+from shardwise_sandbox import h100_node
 
 OBJECTS = 100
 NODES = 12

@@ -13,8 +13,8 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 from shardwise.api.crd import definition
 from shardwise.domain.demand import Pins
 from shardwise.reconcile import Invalid, decide_invalid
-from shardwise.sandbox.schema import prune
-from shardwise.sandbox.validation import violations
+from shardwise_sandbox.schema import prune
+from shardwise_sandbox.validation import violations
 
 Json = dict[str, Any]
 

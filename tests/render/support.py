@@ -13,7 +13,7 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.render import Manifest, bundle, group
-from shardwise.sandbox import Options, Sandbox, compute_domain_definition
+from shardwise_sandbox import Options, Sandbox, compute_domain_definition
 
 ONE_GPU = a_plan(Layout(1, 1))
 ONE_NODE = a_plan(Layout(8, 1))

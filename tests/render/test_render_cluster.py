@@ -28,7 +28,7 @@ from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.launch import EnvVar, Owner, Source, SourceKind, Wanted
 from shardwise.domain.plan import Plan
 from shardwise.inventory import read_fleet
-from shardwise.sandbox import ApiError, compute_domain_definition, sample_fleet
+from shardwise_sandbox import ApiError, compute_domain_definition, sample_fleet
 
 FULL: dict[str, Any] = {
     "source": Source(revision="v1", token_secret="hub"),

@@ -18,7 +18,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.render import Manifest, bundle, group, revision
 from shardwise.render.names import hosts
-from shardwise.sandbox import compute_domain_definition
+from shardwise_sandbox import compute_domain_definition
 
 SITE = LaunchSite(
     env=(("NCCL_IB_HCA", "mlx5"),),

@@ -1,21 +1,24 @@
 """Dependencies: each has its reason, each is used, each is locked by hash; and so has every silenced rule."""
 
 import ast
+import contextlib
 import re
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from tests.support.repository import PACKAGE, ROOT, modules, project, shown, tree
+from hatchling.build import build_wheel
+from tests.support.repository import PACKAGE, ROOT, SANDBOX, modules, project, shown, tree
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
 _PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)(?:\[[^\]]*\])?==([^ ;\\]+)", re.MULTILINE)
 _QUOTED = re.compile(r'^\s*"')
 _LOCKS = {
     "requirements.lock": ("dependencies",),
-    "requirements-dev.lock": ("dependencies", "build", "dev"),
+    "requirements-dev.lock": ("dependencies", "build", "sandbox", "dev"),
     "requirements-build.lock": ("build",),
 }
 
@@ -47,10 +50,10 @@ def _blocks(*heads: str) -> Iterator[str]:
             yield line
 
 
-def _imported() -> set[str]:
-    """Collect the names of all top-level modules the package imports."""
+def _imported(package: Path) -> set[str]:
+    """Collect the names of all top-level modules a package imports."""
     found: set[str] = set()
-    for path in modules():
+    for path in modules(package):
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
@@ -59,13 +62,16 @@ def _imported() -> set[str]:
     return found
 
 
-def _distributions() -> set[str]:
-    """Give the distributions that what the package imports comes from."""
+def _distributions(package: Path) -> set[str]:
+    """Give the distributions that a package's imports come from."""
     known = packages_distributions()
-    return {_normal(one) for name in _imported() for one in known.get(name, ())} - {"shardwise"}
+    found = (known.get(name, ()) for name in _imported(package))
+    return {_normal(name) for names in found for name in names} - {"shardwise"}
 
 
-@pytest.mark.parametrize("heads", [("dependencies", "dev", "build"), ("ignore", '"tests/**"')], ids=["needs", "lint"])
+@pytest.mark.parametrize(
+    "heads", [("dependencies", "dev", "build", "sandbox"), ("ignore", '"tests/**"')], ids=["needs", "lint"]
+)
 def test_every_dependency_and_every_silenced_rule_has_its_reason(heads: tuple[str, ...]) -> None:
     """In a comment on its own line."""
     lines = [line for line in _blocks(*heads) if _QUOTED.match(line)]
@@ -75,7 +81,23 @@ def test_every_dependency_and_every_silenced_rule_has_its_reason(heads: tuple[st
 
 def test_every_dependency_is_imported_and_everything_imported_is_a_dependency() -> None:
     """Neither ballast, nor something that is there by another's grace."""
-    assert sorted(_distributions()) == sorted(_wanted("dependencies"))
+    assert sorted(_distributions(PACKAGE)) == sorted(_wanted("dependencies"))
+
+
+def test_the_sandbox_needs_its_own_group_and_no_more_than_the_product_besides() -> None:
+    """Its libraries are in the developer's environment. The product asks for none of them (kopf brings jsonpatch)."""
+    own = _wanted("sandbox")
+    assert sorted(_distributions(SANDBOX) - set(_wanted("dependencies"))) == sorted(own)
+    assert [name for name in own if name in _wanted("dependencies")] == []
+
+
+def test_the_wheel_holds_the_product_alone(tmp_path: Path) -> None:
+    """Neither the in-memory API server, nor the demo, nor the writer of pages is installed on a cluster."""
+    with contextlib.chdir(ROOT):
+        wheel = tmp_path / build_wheel(str(tmp_path))
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"shardwise"}
+    assert [name for name in names if "sandbox" in name or "demo" in name or name.endswith("pages.py")] == []
 
 
 @pytest.mark.parametrize("lock", _LOCKS)

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from tests.support.repository import PACKAGE, ROOT, files, project, shown
+from tests.support.repository import PACKAGE, ROOT, SANDBOX, files, project, shown
 
 from shardwise.api import parse, parse_site
 from shardwise.api.configuration import configuration_schema
 from shardwise.cli.main import cli
 from shardwise.domain.plan import Rule
+from shardwise_sandbox.__main__ import cli as sandbox
 
 DOCUMENTS = [path for path in files() if path.suffix == ".md"]
 README = ROOT / "README.md"
@@ -124,8 +125,8 @@ def test_the_plan_shown_in_the_readme_is_what_the_command_prints(tmp_path: Path)
     """The demo's 405B on the demo's fleet, line by line up to the ellipsis."""
     shown_plan = next(block for block in _blocks(README, "") if block.startswith("✓"))
     runner = CliRunner()
-    assert runner.invoke(cli, ["demo", "--files", str(tmp_path)]).exit_code == 0
-    objects = PACKAGE / "cli" / "demo" / "objects" / "3-llama-405b.yaml"
+    assert runner.invoke(sandbox, ["demo", "--files", str(tmp_path)]).exit_code == 0
+    objects = SANDBOX / "demo" / "objects" / "3-llama-405b.yaml"
     printed = runner.invoke(cli, ["plan", "-f", str(objects), "--fleet", str(tmp_path / "fleet.yaml")])
     assert printed.exit_code == 0, printed.output
     wanted = [line for line in shown_plan.splitlines() if line.strip() != "…"]
@@ -136,7 +137,7 @@ def test_the_refusal_shown_in_the_readme_is_what_the_command_prints(tmp_path: Pa
     """The same object with half its budget, to the letter."""
     shown_refusal = next(block for block in _blocks(README, "") if block.startswith("×"))
     runner = CliRunner()
-    assert runner.invoke(cli, ["demo", "--files", str(tmp_path)]).exit_code == 0
+    assert runner.invoke(sandbox, ["demo", "--files", str(tmp_path)]).exit_code == 0
     small = tmp_path / "small.yaml"
     small.write_text((tmp_path / "3-llama-405b.yaml").read_text().replace("total: 16", "total: 8"))
     printed = runner.invoke(cli, ["plan", "-f", str(small), "--fleet", str(tmp_path / "fleet.yaml")])
@@ -146,7 +147,7 @@ def test_the_refusal_shown_in_the_readme_is_what_the_command_prints(tmp_path: Pa
 def test_the_picture_shown_is_what_the_command_draws(tmp_path: Path) -> None:
     """The demo's objects on the demo's fleet: `shardwise plan -f try --fleet try/fleet.yaml -o svg > docs/demo.svg`."""
     runner = CliRunner()
-    assert runner.invoke(cli, ["demo", "--files", str(tmp_path)]).exit_code == 0
+    assert runner.invoke(sandbox, ["demo", "--files", str(tmp_path)]).exit_code == 0
     drawn = runner.invoke(cli, ["plan", "-f", str(tmp_path), "--fleet", str(tmp_path / "fleet.yaml"), "-o", "svg"])
     assert drawn.exit_code == 0, drawn.output
     assert drawn.output == (ROOT / "docs" / "demo.svg").read_text()

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-from tests.support.repository import PACKAGE, ROOT, TESTS, files, modules, project, shown
+from tests.support.repository import PACKAGE, ROOT, SANDBOX, TESTS, files, modules, project, shown
 
 _MACHINE = re.compile(r"(?<![\w.{}$-])/(?:work|root|home|Users)/")
 _INDEX = re.compile(r"pypi\.|pythonhosted|--(?:extra-)?index-url|--find-links", re.IGNORECASE)
@@ -23,12 +23,13 @@ def _lines_with(pattern: re.Pattern[str]) -> list[str]:
 def test_the_source_root_is_no_package_since_it_would_shadow_the_standard_library() -> None:
     """With operator/__init__.py, ``import operator`` from the root would find us, and Python would not start."""
     assert not (ROOT / "operator" / "__init__.py").exists()
-    assert [path.name for path in (ROOT / "operator").iterdir() if path.name != "__pycache__"] == ["shardwise"]
+    found = sorted(path.name for path in (ROOT / "operator").iterdir() if path.name != "__pycache__")
+    assert found == ["shardwise", "shardwise_sandbox"]
 
 
 def test_every_folder_of_the_package_with_code_is_a_package() -> None:
     """A folder without __init__.py would be left out of type checks and contracts."""
-    folders = {path.parent for path in modules()}
+    folders = {path.parent for path in (*modules(), *modules(SANDBOX))}
     assert [shown(folder) for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
 
 

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from tests.sandbox.support import Clock, Http, widget_crd
 
-from shardwise.sandbox import Sandbox, sample_fleet
+from shardwise_sandbox import Sandbox, sample_fleet
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from tests.sandbox.support import Json, config_map, pod, widget
 
-from shardwise.sandbox import ApiError, Options, Sandbox
-from shardwise.sandbox.writes import Target
+from shardwise_sandbox import ApiError, Options, Sandbox
+from shardwise_sandbox.writes import Target
 
 
 def owners(obj: Json) -> dict[tuple[str, str, str], Any]:

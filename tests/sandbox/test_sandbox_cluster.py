@@ -11,10 +11,10 @@ import pytest
 import yaml
 from tests.sandbox.support import Clock, config_map, pod, widget
 
-import shardwise.sandbox
-from shardwise.sandbox import ApiError, Sandbox, gb200_tray, h100_node, l40s_node, sample_fleet
-from shardwise.sandbox.resources import Registry
-from shardwise.sandbox.routes import route
+import shardwise_sandbox
+from shardwise_sandbox import ApiError, Sandbox, gb200_tray, h100_node, l40s_node, sample_fleet
+from shardwise_sandbox.resources import Registry
+from shardwise_sandbox.routes import route
 
 
 def test_the_sample_fleet_is_what_the_demo_says() -> None:
@@ -106,7 +106,7 @@ def test_documents_are_no_resources(path: str) -> None:
 
 def test_the_public_names_are_documented() -> None:
     aliases = {"FaultHook"}
-    assert [name for name in shardwise.sandbox.__all__ if not getattr(shardwise.sandbox, name).__doc__] == [*aliases]
+    assert [name for name in shardwise_sandbox.__all__ if not getattr(shardwise_sandbox, name).__doc__] == [*aliases]
 
 
 def test_conveniences_read_and_write_without_a_server(still: Sandbox) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from tests.sandbox.support import Json, config_map, pod, widget
 
-from shardwise.sandbox import ApiError, DeleteOptions, Sandbox
-from shardwise.sandbox.deletion import read_options
+from shardwise_sandbox import ApiError, DeleteOptions, Sandbox
+from shardwise_sandbox.deletion import read_options
 
 
 def owned(name: str, *owners: Json, block: bool = False, **meta: Any) -> Json:

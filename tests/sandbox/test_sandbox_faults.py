@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from tests.sandbox.support import Http, config_map
 
-from shardwise.sandbox import Fault, RequestInfo, Sandbox
+from shardwise_sandbox import Fault, RequestInfo, Sandbox
 
 CMS = "/api/v1/namespaces/default/configmaps"
 

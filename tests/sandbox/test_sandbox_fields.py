@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.sandbox.support import widget_crd
 
-from shardwise.sandbox import builtin_schema, fields
+from shardwise_sandbox import builtin_schema, fields
 
 WIDGET = widget_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 POD = builtin_schema.POD

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from tests.sandbox.support import Http, Json, config_map, pod, widget
 
-from shardwise.sandbox import Sandbox
+from shardwise_sandbox import Sandbox
 
 CMS = "/api/v1/namespaces/default/configmaps"
 WIDGETS = "/apis/test.dev/v1/namespaces/default/widgets"

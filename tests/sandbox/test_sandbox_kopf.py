@@ -9,7 +9,7 @@ import kopf
 import pytest
 from tests.sandbox.support import widget
 
-from shardwise.sandbox import Sandbox
+from shardwise_sandbox import Sandbox
 
 Seen = list[tuple[str | None, str]]
 

@@ -3,7 +3,7 @@
 import pytest
 from tests.sandbox.support import Clock, Json, pod
 
-from shardwise.sandbox import Delays, DeleteOptions, Sandbox, sample_fleet
+from shardwise_sandbox import Delays, DeleteOptions, Sandbox, sample_fleet
 
 
 def status(cluster: Sandbox, name: str) -> Json:

@@ -11,7 +11,7 @@ from kubernetes.aio.dynamic import DynamicClient
 from kubernetes.aio.dynamic.exceptions import ConflictError, NotFoundError, UnprocessibleEntityError
 from tests.sandbox.support import config_map, pod, widget
 
-from shardwise.sandbox import Sandbox
+from shardwise_sandbox import Sandbox
 
 MERGE = "application/merge-patch+json"
 

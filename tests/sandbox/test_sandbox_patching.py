@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from shardwise.sandbox import ApiError, builtin_schema, patching
-from shardwise.sandbox.patching import json_patch, merge_patch, strategic_merge
+from shardwise_sandbox import ApiError, builtin_schema, patching
+from shardwise_sandbox.patching import json_patch, merge_patch, strategic_merge
 
 MERGED: dict[str, tuple[Any, Any, Any]] = {
     # The examples of RFC 7386, appendix A.

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.sandbox.support import Clock, Json, config_map, pod, widget, widget_crd
 
-from shardwise.sandbox import ApiError, Sandbox, builtin_schema, fields, sample_fleet
-from shardwise.sandbox.managed_fields import owned, read
-from shardwise.sandbox.patching import merge_patch
-from shardwise.sandbox.selectors import Selection, parse_labels
-from shardwise.sandbox.watch import DELETED
+from shardwise_sandbox import ApiError, Sandbox, builtin_schema, fields, sample_fleet
+from shardwise_sandbox.managed_fields import owned, read
+from shardwise_sandbox.patching import merge_patch
+from shardwise_sandbox.selectors import Selection, parse_labels
+from shardwise_sandbox.watch import DELETED
 
 WIDGET = widget_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 LETTERS = st.sampled_from("abc")

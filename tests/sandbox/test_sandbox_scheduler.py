@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from tests.sandbox.support import Clock, Json, pod
 
-from shardwise.sandbox import Sandbox, h100_node, node
-from shardwise.sandbox.quantities import quantity, requests
-from shardwise.sandbox.scheduler import tolerates
+from shardwise_sandbox import Sandbox, h100_node, node
+from shardwise_sandbox.quantities import quantity, requests
+from shardwise_sandbox.scheduler import tolerates
 
 
 def required(*terms: Json) -> Json:

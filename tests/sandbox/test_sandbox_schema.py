@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from tests.sandbox.support import Json, widget, widget_crd
 
-from shardwise.sandbox import ApiError, Options, Sandbox
-from shardwise.sandbox.schema import prune, set_defaults, structural_errors
-from shardwise.sandbox.selectors import Selection
-from shardwise.sandbox.validation import violations
+from shardwise_sandbox import ApiError, Options, Sandbox
+from shardwise_sandbox.schema import prune, set_defaults, structural_errors
+from shardwise_sandbox.selectors import Selection
+from shardwise_sandbox.validation import violations
 
 DEFAULTED: dict[str, tuple[Json, Any, Any]] = {
     "an absent member": ({"properties": {"a": {"default": 1}}}, {}, {"a": 1}),

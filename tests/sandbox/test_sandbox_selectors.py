@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from shardwise.sandbox import ApiError
-from shardwise.sandbox.selectors import Selection, all_hold, from_object, parse_fields, parse_labels
+from shardwise_sandbox import ApiError
+from shardwise_sandbox.selectors import Selection, all_hold, from_object, parse_fields, parse_labels
 
 LABELS = {"app": "web", "tier": "front", "n": "5"}
 LABEL_CASES = {

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from tests.sandbox.support import Clock, Json, pod, widget
 
-from shardwise.sandbox import Sandbox
-from shardwise.sandbox.tables import age, json_path, table
+from shardwise_sandbox import Sandbox
+from shardwise_sandbox.tables import age, json_path, table
 
 DOCUMENT = {
     "spec": {"a": {"b": 1}, "l": [{"n": "x", "v": 1}, {"n": "y", "v": 2}], "odd.key": 3},

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from tests.sandbox.support import config_map, widget
 
-from shardwise.sandbox import ApiError, Sandbox
-from shardwise.sandbox.selectors import Selection, parse_labels
-from shardwise.sandbox.watch import Change, EventLog, Subscription
+from shardwise_sandbox import ApiError, Sandbox
+from shardwise_sandbox.selectors import Selection, parse_labels
+from shardwise_sandbox.watch import Change, EventLog, Subscription
 
 KEY = ("", "configmaps")
 

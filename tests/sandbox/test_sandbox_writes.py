@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from tests.sandbox.support import Json, config_map, pod, widget
 
-from shardwise.sandbox import ApiError, Options, Sandbox
-from shardwise.sandbox.patching import JSON, MERGE, STRATEGIC
-from shardwise.sandbox.writes import Target
+from shardwise_sandbox import ApiError, Options, Sandbox
+from shardwise_sandbox.patching import JSON, MERGE, STRATEGIC
+from shardwise_sandbox.writes import Target
 
 
 def target(cluster: Sandbox, kind: str, name: str, subresource: str = "") -> Target:

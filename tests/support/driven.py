@@ -22,9 +22,9 @@ from shardwise.observe.kinds import Kind
 from shardwise.operate import Changes, relist
 from shardwise.operate.reconciler import Reconciler
 from shardwise.reconcile import Emit, holdings, see_pod
-from shardwise.sandbox import ApiError, DeleteOptions, Options, Sandbox, h100_node
-from shardwise.sandbox.watch import DELETED, Change
-from shardwise.sandbox.writes import Target
+from shardwise_sandbox import ApiError, DeleteOptions, Options, Sandbox, h100_node
+from shardwise_sandbox.watch import DELETED, Change
+from shardwise_sandbox.writes import Target
 
 Json = dict[str, Any]
 

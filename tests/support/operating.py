@@ -10,7 +10,7 @@ from typing import Any
 from shardwise.api import crd
 from shardwise.controller import Options, run
 from shardwise.domain.site import Site
-from shardwise.sandbox import Sandbox, compute_domain_definition, sample_fleet
+from shardwise_sandbox import Sandbox, compute_domain_definition, sample_fleet
 
 Json = dict[str, Any]
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "operator" / "shardwise"
+SANDBOX: Final = ROOT / "operator" / "shardwise_sandbox"
 TESTS: Final = ROOT / "tests"
 
 _FOLDERS: Final = (".ci", "benchmarks", "charts", "crds", "docs", "operator", "tests")

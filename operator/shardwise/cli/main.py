@@ -6,7 +6,7 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from shardwise.cli import output
 from shardwise.cli.configuration import read_site
 from shardwise.cli.documents import WrongInput
 from shardwise.cli.explaining import explain_all, find_object
+from shardwise.cli.generated import check_option, root_option, write_generated
 from shardwise.cli.inspect import inspected
 from shardwise.cli.looking import Look, config_option, context_option, kubeconfig_option, looking
 from shardwise.cli.offline import plan_all, read_objects
@@ -54,13 +55,6 @@ def _form(*choices: str) -> Callable[[Callable[..., None]], Callable[..., None]]
     )
 
 
-_check = click.option("--check", is_flag=True, help="Change nothing; fail when a file is stale.")
-_root = click.option(
-    "--root",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=Path(),
-    help="Root of the repository whose files are meant; default: the current folder.",
-)
 _independent = click.option("--independent", is_flag=True, help="Plan each object as if it were alone.")
 
 
@@ -181,37 +175,15 @@ def inspect(model: str, quantization: str, form: str) -> None:
 
 
 @cli.command()
-@_check
-@_root
+@check_option
+@root_option
 def crds(*, check: bool, root: Path) -> None:
     """Write what is generated from the models: the CustomResourceDefinition, and the chart's schema of its values."""
     wanted = {root / folder / crd.FILE_NAME: crd.text() for folder in crd.FOLDERS}
     schema = root / values.FILE
     if schema.is_file():
         wanted[schema] = values.with_configuration(schema.read_text())
-    _write_generated(wanted, "crds", check=check)
-
-
-@cli.command(hidden=True)
-@_check
-@_root
-def pages(*, check: bool, root: Path) -> None:
-    """Write the pages of the engines, generated from what is rendered and refused."""
-    from shardwise.cli import pages as engine_pages  # noqa: PLC0415 - only those who work on Shardwise need it
-
-    _write_generated({root / path: text for path, text in engine_pages.pages().items()}, "pages", check=check)
-
-
-def _write_generated(wanted: Mapping[Path, str], command: str, *, check: bool) -> None:
-    """Write files whose text is not as wanted, or only name them, and fail."""
-    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
-    for path in stale:
-        if not check:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(wanted[path])
-        click.echo(f"{path} {f'is stale; run `shardwise {command}`' if check else 'written'}", err=check)
-    if check and stale:
-        sys.exit(1)
+    write_generated(wanted, "shardwise crds", check=check)
 
 
 _PATIENT: Final = (100_000, 50, 100)
@@ -271,28 +243,6 @@ def _lease(text: str) -> tuple[str, str]:
     if not (namespace and slash and name) or "/" in name:
         raise WrongInput(f"--lease: `{text}` is no NAMESPACE/NAME such as `shardwise/shardwise`")
     return namespace, name
-
-
-@cli.command()
-@click.option("--keep", is_flag=True, help="Leave the API up at the end, and print a kubeconfig for it.")
-@click.option(
-    "--files",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Play nothing; write the demo's objects and fleet into a folder, to try `shardwise plan` on.",
-)
-def demo(*, keep: bool, folder: Path | None) -> None:
-    """Run the real operator against an in-memory Kubernetes API: plan, launch, break, heal, delete."""
-    from shardwise.cli.demo import play, write_files  # noqa: PLC0415 - only this command needs the sandbox
-
-    if folder is not None:
-        try:
-            paths = write_files(folder)
-        except OSError as error:
-            raise WrongInput(f"{error.filename or folder} cannot be written: {error.strerror}") from error
-        click.echo("\n".join(map(str, paths)))
-        return
-    sys.exit(play(keep=keep))
 
 
 def _exit_status(verdicts: output.Outcomes) -> int:

@@ -1,0 +1,65 @@
+"""``python -m shardwise_sandbox``: the demo, and the writer of generated pages; for those who work on Shardwise."""
+
+import io
+import sys
+from pathlib import Path
+
+import click
+
+from shardwise.cli.documents import WrongInput
+from shardwise.cli.generated import check_option, root_option, write_generated
+from shardwise_sandbox.demo import play, write_files
+from shardwise_sandbox.pages import pages as generated_pages
+
+PROGRAM = "python -m shardwise_sandbox"
+WRONG_INPUT = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Try Shardwise without a cluster, and write its generated pages."""
+
+
+@cli.command()
+@click.option("--keep", is_flag=True, help="Leave the API up at the end, and print a kubeconfig for it.")
+@click.option(
+    "--files",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Play nothing; write the demo's objects and fleet into a folder, to try `shardwise plan` on.",
+)
+def demo(*, keep: bool, folder: Path | None) -> None:
+    """Run the real operator against an in-memory Kubernetes API: plan, launch, break, heal, delete."""
+    if folder is None:
+        sys.exit(play(keep=keep))
+    try:
+        paths = write_files(folder)
+    except OSError as error:
+        raise WrongInput(f"{error.filename or folder} cannot be written: {error.strerror}") from error
+    click.echo("\n".join(map(str, paths)))
+
+
+@cli.command()
+@check_option
+@root_option
+def pages(*, check: bool, root: Path) -> None:
+    """Write the pages of the engines, generated from the tables of what is rendered and refused."""
+    texts = {root / path: text for path, text in generated_pages().items()}
+    write_generated(texts, f"{PROGRAM} pages", check=check)
+
+
+def main() -> None:
+    """Run a command. An error of the input is one line on standard error, and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show × shows ? instead of a traceback
+    try:
+        cli(prog_name=PROGRAM)
+    except WrongInput as error:
+        for line in error.lines:
+            click.echo(f"error: {line}", err=True)
+        sys.exit(WRONG_INPUT)
+
+
+if __name__ == "__main__":
+    main()

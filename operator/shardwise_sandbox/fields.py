@@ -1,0 +1,161 @@
+"""Sets of field paths: what a manager owns, as ``fieldsV1`` writes it.
+
+A path is a tuple of the steps ``fieldsV1`` uses: ``f:name`` for a member, ``k:{"name":"a"}`` for an item of a keyed
+list, ``v:"x"`` for an item of a set. Keeping the wire's own text makes reading and writing ``managedFields`` a walk.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Final, TypeAlias
+
+from shardwise_sandbox.builtin_schema import Schema
+from shardwise_sandbox.objects import Json, JsonObject, canonical
+
+Path: TypeAlias = tuple[str, ...]
+"""Steps from the root of the object."""
+
+FieldSet: TypeAlias = frozenset[Path]
+"""Paths owned: leaves, and items of keyed lists."""
+
+ITEM: Final = "item"
+"""What ``leaves`` gives for the existence of a keyed item, apart from its members."""
+
+
+def child(schema: Schema, key: str) -> Schema:
+    """Return the schema of a member; an empty one where the schema says nothing."""
+    found = (schema.get("properties") or {}).get(key)
+    if found is None and isinstance(schema.get("additionalProperties"), dict):
+        found = schema["additionalProperties"]
+    return found or {}
+
+
+def is_granular_map(schema: Schema, value: Json) -> bool:
+    """Say whether members of the object are owned one by one."""
+    return isinstance(value, dict) and schema.get("x-kubernetes-map-type") != "atomic"
+
+
+def list_keys(schema: Schema) -> tuple[str, ...]:
+    """Return the keys by which items of a keyed list are told apart; nothing for other lists."""
+    if schema.get("x-kubernetes-list-type") != "map":
+        return ()
+    return tuple(schema.get("x-kubernetes-list-map-keys") or ())
+
+
+def is_set(schema: Schema) -> bool:
+    """Say whether the list is a set of scalars."""
+    return schema.get("x-kubernetes-list-type") == "set"
+
+
+def item_step(schema: Schema, item: JsonObject) -> str:
+    """Name an item of a keyed list, filling keys that have a default."""
+    items = schema.get("items") or {}
+    keys = {key: item.get(key, child(items, key).get("default")) for key in list_keys(schema)}
+    return "k:" + canonical({key: value for key, value in keys.items() if value is not None})
+
+
+def leaves(schema: Schema, value: Json, path: Path = ()) -> dict[Path, Json]:
+    """Flatten a value into owned paths and what stands there."""
+    return dict(_walk(schema, value, path))
+
+
+def _walk(schema: Schema, value: Json, path: Path) -> Iterator[tuple[Path, Json]]:
+    if value and is_granular_map(schema, value):
+        for key, item in value.items():
+            yield from _walk(child(schema, key), item, (*path, f"f:{key}"))
+    elif value and isinstance(value, list) and (list_keys(schema) or is_set(schema)):
+        yield from _walk_items(schema, value, path)
+    else:
+        yield path, value
+
+
+def _walk_items(schema: Schema, value: list[Json], path: Path) -> Iterator[tuple[Path, Json]]:
+    for item in value:
+        if is_set(schema):
+            yield (*path, f"v:{canonical(item)}"), item
+        else:
+            step = (*path, item_step(schema, item))
+            yield step, ITEM
+            yield from _walk(schema.get("items") or {}, item, step)
+
+
+def encode(paths: Iterable[Path]) -> JsonObject:
+    """Write paths as ``fieldsV1``."""
+    root: JsonObject = {}
+    # Sorted, so that a path comes before those below it and only then needs the `.` mark.
+    for path in sorted(paths):
+        node = root
+        for step in path:
+            node = node.setdefault(step, {})
+        node["."] = {}
+    return _without_leaf_marks(root)
+
+
+def _without_leaf_marks(node: JsonObject) -> JsonObject:
+    if set(node) == {"."}:
+        return {}
+    return {step: below if step == "." else _without_leaf_marks(below) for step, below in node.items()}
+
+
+def decode(raw: JsonObject, path: Path = ()) -> FieldSet:
+    """Read ``fieldsV1``."""
+    found: set[Path] = set()
+    for step, below in raw.items():
+        if step == ".":
+            found.add(path)
+        elif below:
+            found |= decode(below, (*path, step))
+        else:
+            found.add((*path, step))
+    return frozenset(found)
+
+
+def spoken(path: Path) -> str:
+    """Say a path as the server's messages do: ``.spec.containers[name="a"].image``."""
+    return "".join(map(_spoken_step, path))
+
+
+def _spoken_step(step: str) -> str:
+    mark, rest = step.split(":", 1)
+    if mark == "f":
+        return f".{rest}"
+    if mark == "v":
+        return f"[={rest}]"
+    return "[" + ",".join(f"{key}={json.dumps(value)}" for key, value in json.loads(rest).items()) + "]"
+
+
+def is_within(path: Path, above: Path) -> bool:
+    """Say whether a path is another one or lies below it."""
+    return path[: len(above)] == above
+
+
+def remove(schema: Schema, value: Json, path: Path) -> Json:
+    """Copy a value without what stands at the path; containers left empty go too."""
+    step, rest = path[0], path[1:]
+    if isinstance(value, dict) and step.startswith("f:"):
+        return _remove_member(schema, value, step[2:], rest)
+    if isinstance(value, list) and not step.startswith("f:"):
+        return _remove_item(schema, value, step, rest)
+    return value
+
+
+def _remove_member(schema: Schema, value: JsonObject, key: str, rest: Path) -> Json:
+    if key not in value:
+        return value
+    kept = {name: item for name, item in value.items() if name != key}
+    if rest:
+        below = remove(child(schema, key), value[key], rest)
+        if below not in ({}, [], None):
+            return {**value, key: below}
+    return kept
+
+
+def _remove_item(schema: Schema, value: list[Json], step: str, rest: Path) -> list[Json]:
+    if step.startswith("v:"):
+        return [item for item in value if canonical(item) != step[2:]]
+    result = []
+    for item in value:
+        if item_step(schema, item) != step:
+            result.append(item)
+        elif rest:
+            result.append(remove(schema.get("items") or {}, item, rest))
+    return result

@@ -1,0 +1,283 @@
+"""The sandbox: API, scheduler, kubelets and collector together, with what tests and the demo need around them."""
+
+import asyncio
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+import yaml
+
+from shardwise_sandbox.admission import Options
+from shardwise_sandbox.api import Api
+from shardwise_sandbox.deletion import DeleteOptions
+from shardwise_sandbox.errors import ApiError
+from shardwise_sandbox.faults import FaultHook, RequestInfo
+from shardwise_sandbox.kubelet import Delays, Kubelet
+from shardwise_sandbox.objects import JsonObject, name_of, namespace_of
+from shardwise_sandbox.pod_index import PodIndex
+from shardwise_sandbox.resources import ResourceType
+from shardwise_sandbox.scheduler import Scheduler
+from shardwise_sandbox.selectors import Selection, parse_fields, parse_labels
+from shardwise_sandbox.server import Server
+from shardwise_sandbox.store import Ref, Store, ref_of
+from shardwise_sandbox.validation import CelEvaluator
+from shardwise_sandbox.watch import Change
+from shardwise_sandbox.writes import Target
+
+_Value = TypeVar("_Value")
+_ROUNDS = 1000
+"""Rounds after which ``settle`` decides that controllers chase each other."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _Controller(Protocol):
+    @property
+    def pending(self) -> bool: ...
+
+    def step(self) -> bool: ...
+
+
+class Sandbox:
+    """A Kubernetes cluster in memory. ``async with Sandbox() as cluster:`` serves it at ``cluster.url``.
+
+    Without entering it, everything synchronous works too: no server, and controllers run when ``settle`` is called.
+    All conveniences take a kind, plural, short name or ``plural.group`` as ``kind``, copy what they are given, return
+    copies, and raise ``ApiError``.
+    """
+
+    def __init__(  # noqa: PLR0913 - a cluster has that many knobs, all keyword-only with defaults
+        self,
+        *,
+        now: Callable[[], datetime] = _utc_now,
+        history: int = 10_000,
+        bookmark_every: float = 60.0,
+        delays: Delays | None = None,
+        controllers: bool = True,
+        objects: Iterable[JsonObject] = (),
+        cel_evaluator: CelEvaluator | None = None,
+        port: int = 0,
+    ) -> None:
+        self.api = Api(now, history, cel_evaluator)
+        index = PodIndex(self.api.store)
+        self.scheduler = Scheduler(self.api, index)
+        self.kubelet = Kubelet(self.api, index, delays)
+        self._server = Server(self.api, bookmark_every)
+        self._port = port
+        self._runs_controllers = controllers
+        self._tasks: list[asyncio.Task[None]] = []
+        self._waiters: set[asyncio.Event] = set()
+        self._work: asyncio.Event | None = None
+        self.store.listeners.append(self._notice)
+        self.store.log.on_subscribe = self._tell_waiters
+        self._server.on_answer = self._tell_waiters
+        self.kubelet.woken = self._wake
+        self.create_all(objects)
+
+    @property
+    def store(self) -> Store:
+        """The objects and their history. Objects read from it are shared: copy before changing."""
+        return self.api.store
+
+    @property
+    def url(self) -> str:
+        """Where the API is served; empty until the sandbox is entered."""
+        return self._server.url
+
+    @property
+    def requests(self) -> list[RequestInfo]:
+        """All requests so far, oldest first. Clear the list to count anew."""
+        return self._server.requests
+
+    @property
+    def faults(self) -> FaultHook | None:
+        """The hook that may disturb requests; ``None`` disturbs none."""
+        return self._server.faults
+
+    @faults.setter
+    def faults(self, hook: FaultHook | None) -> None:
+        self._server.faults = hook
+
+    async def __aenter__(self) -> Self:
+        self._work = asyncio.Event()
+        await self._server.start(self._port)
+        if self._runs_controllers:
+            self._tasks.append(asyncio.create_task(self._run_controllers(self._work), name="sandbox-controllers"))
+            self._work.set()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kubelet.stop()
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        self._tasks.clear()
+        self._work = None
+        await self._server.stop()
+
+    async def _run_controllers(self, work: asyncio.Event) -> None:
+        while True:
+            await work.wait()
+            work.clear()
+            # One round at a time, so that requests come between the steps, as on a real cluster.
+            if self._round():
+                work.set()
+                await asyncio.sleep(0)
+
+    def _controllers(self) -> Sequence[_Controller]:
+        return (self.api.collector, self.scheduler, self.kubelet)
+
+    def _round(self) -> bool:
+        """Give every controller one step; say whether any had something to do."""
+        worked = [controller.step() for controller in self._controllers()]
+        return any(worked)
+
+    def settle(self) -> None:
+        """Run scheduler, kubelets and collector until none has anything to do; timed steps of kubelets stay timed."""
+        for _ in range(_ROUNDS):
+            if not self._round():
+                return
+        raise RuntimeError(f"the controllers of the sandbox still find work after {_ROUNDS} rounds")
+
+    def _notice(self, change: Change) -> None:
+        del change
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._work is not None:
+            self._work.set()
+        self._tell_waiters()
+
+    def _tell_waiters(self) -> None:
+        for waiter in self._waiters:
+            waiter.set()
+
+    async def wait_for(self, predicate: Callable[[], _Value], what: str = "", timeout: float = 5.0) -> _Value:  # noqa: ASYNC109 - the caller gives a bound in words of the test, and an error that says what was missing
+        """Return what the predicate gives as soon as it is true, asking again whenever something happened.
+
+        Something is a change of the store, an answered request or a watch begun. An ``ApiError`` counts as not yet.
+        Raises ``TimeoutError`` that says what was waited for.
+        """
+        changed = asyncio.Event()
+        self._waiters.add(changed)
+        last: object = None
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    changed.clear()
+                    last, value = _ask(predicate)
+                    if value:
+                        return value
+                    await changed.wait()
+        except TimeoutError:
+            recent = "; ".join(map(str, self.requests[-5:])) or "none"
+            said = what or getattr(predicate, "__doc__", None) or getattr(predicate, "__qualname__", repr(predicate))
+            message = f"waited {timeout:g} s in vain for: {said}; last answer: {last!r}; last requests: {recent}"
+            raise TimeoutError(message) from None
+        finally:
+            self._waiters.discard(changed)
+
+    def kubeconfig(self) -> JsonObject:
+        """Give a kubeconfig for the served API."""
+        name = "sandbox"
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": name,
+            "clusters": [{"name": name, "cluster": {"server": self.url}}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+            "users": [{"name": name, "user": {"token": name}}],
+        }
+
+    def write_kubeconfig(self, path: Path) -> Path:
+        """Write the kubeconfig to a file; return its path."""
+        path.write_text(yaml.safe_dump(self.kubeconfig()), encoding="utf-8")
+        return path
+
+    def _kind(self, kind: str) -> ResourceType:
+        return self.store.registry.named(kind)
+
+    def create(self, obj: JsonObject) -> JsonObject:
+        """Create an object, status included: what a test gives is what there is."""
+        resource = self.store.registry.of(obj)
+        namespace = (namespace_of(obj) or "default") if resource.namespaced else ""
+        created = self.api.writer.create(resource, namespace, obj)
+        if resource.has_status and "status" in obj:
+            target = Target(resource, ref_of(created), "status")
+            status = {**created.get("status", {}), **obj["status"]}
+            created = self.api.writer.replace(target, {**created, "status": status})
+        return copy.deepcopy(created)
+
+    def create_all(self, objects: Iterable[JsonObject]) -> None:
+        """Create objects in the order given."""
+        for obj in objects:
+            self.create(obj)
+
+    def get(self, kind: str, namespace: str, name: str) -> JsonObject:
+        """Return a copy of an object; the namespace of cluster-scoped kinds is empty."""
+        return copy.deepcopy(self.store.get(self._kind(kind), (namespace, name)))
+
+    def find(self, kind: str, namespace: str, name: str) -> JsonObject | None:
+        """Return a copy of an object, or ``None``."""
+        return copy.deepcopy(self.store.find(self._kind(kind), (namespace, name)))
+
+    def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Sequence[JsonObject]:
+        """Return copies of the objects selected, sorted by namespace and name; no namespace means all."""
+        resource = self._kind(kind)
+        selection = Selection(namespace, parse_labels(labels), parse_fields(fields, resource.selects))
+        return copy.deepcopy(self.api.reader.select(resource, selection))
+
+    def names(self, kind: str, namespace: str = "", *, labels: str = "") -> Sequence[str]:
+        """Return the names of the objects selected, sorted by namespace and name."""
+        return [name_of(obj) for obj in self.list(kind, namespace, labels=labels)]
+
+    def patch(self, kind: str, namespace: str, name: str, patch: JsonObject, subresource: str = "") -> JsonObject:
+        """Apply a merge patch to an object, or to a subresource of it."""
+        target = Target(self._kind(kind), (namespace, name), subresource)
+        return copy.deepcopy(self.api.writer.patch(target, _MERGE, copy.deepcopy(patch)))
+
+    def apply(self, obj: JsonObject, *, manager: str = "sandbox", force: bool = False) -> JsonObject:
+        """Apply an object server-side."""
+        resource = self.store.registry.of(obj)
+        ref: Ref = ((namespace_of(obj) or "default") if resource.namespaced else "", name_of(obj))
+        applied, _ = self.api.writer.apply(Target(resource, ref), obj, Options(manager=manager, force=force))
+        return copy.deepcopy(applied)
+
+    def delete(self, kind: str, namespace: str, name: str, options: DeleteOptions | None = None) -> None:
+        """Delete an object, or begin to."""
+        self.api.deleter.delete(self._kind(kind), (namespace, name), options)
+
+    def drop_watches(self, kind: str = "") -> int:
+        """End the watches of a kind, or all; clients see the stream end. Return how many."""
+        return self.store.log.drop(self._kind(kind).key if kind else None)
+
+    def compact(self) -> None:
+        """Forget the history: watches that come back with an old version get 410.
+
+        ``drop_watches``, then a deletion, then ``compact`` loses the DELETED event for good.
+        """
+        self.store.log.compact()
+
+    def bookmark(self) -> None:
+        """Have every watch that takes bookmarks send one now."""
+        self.store.log.bookmark()
+
+
+_MERGE = "application/merge-patch+json"
+
+
+def _ask(predicate: Callable[[], _Value]) -> tuple[object, _Value | None]:
+    try:
+        value = predicate()
+    except ApiError as error:
+        return error, None
+    return value, value

@@ -1,0 +1,219 @@
+"""A toy scheduler: filters nodes as the real one does, takes the first by name, says why when there is none."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from shardwise_sandbox.admission import Options
+from shardwise_sandbox.api import Api
+from shardwise_sandbox.node_table import HOSTNAME, NodeTable
+from shardwise_sandbox.objects import JsonObject, condition, dig, is_deleting, labels_of, meta, name_of
+from shardwise_sandbox.patching import MERGE
+from shardwise_sandbox.pod_index import NODES, PODS, PodIndex
+from shardwise_sandbox.quantities import requests
+from shardwise_sandbox.selectors import Requirement, all_hold, expression
+from shardwise_sandbox.store import Ref, ref_of
+from shardwise_sandbox.watch import ADDED, DELETED, Change
+from shardwise_sandbox.writes import Target
+
+NAME: Final = "default-scheduler"
+_HARD: Final = frozenset({"NoSchedule", "NoExecute"})
+_UNSCHEDULABLE: Final = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+
+
+class Scheduler:
+    """Binds pending pods. ``step`` does everything there is to do, in order of namespace and name."""
+
+    def __init__(self, api: Api, index: PodIndex) -> None:
+        self._api = api
+        self._index = index
+        self._nodes = NodeTable(api.store)
+        self._waiting: set[Ref] = set()
+        self._due: set[Ref] = set()
+        api.store.listeners.append(self.notice)
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is a pod to try."""
+        return bool(self._due)
+
+    def notice(self, change: Change) -> None:
+        """Note which pods a change concerns: the pod itself, or all that wait when capacity may have come free."""
+        if change.key == NODES and _matters(change):
+            self._due |= self._waiting
+        elif change.key == PODS:
+            self._notice_pod(change)
+
+    def _notice_pod(self, change: Change) -> None:
+        ref = ref_of(change.obj)
+        if change.kind == DELETED or not _is_schedulable(change.obj):
+            self._waiting.discard(ref)
+            self._due.discard(ref)
+        elif change.kind == ADDED or change.old is None or not _is_schedulable(change.old):
+            self._waiting.add(ref)
+            self._due.add(ref)
+        if _frees_capacity(change):
+            self._due |= self._waiting
+
+    def step(self) -> bool:
+        """Try every pod that is due once; say whether there was any."""
+        due, self._due = sorted(self._due), set()
+        for ref in due:
+            pod = self._api.store.at((PODS, ref))
+            if pod is not None and _is_schedulable(pod):
+                self._place(pod)
+        return bool(due)
+
+    def _place(self, pod: JsonObject) -> None:
+        fits = Filter(pod, self._index, self._nodes)
+        for node in fits.candidates():
+            # Capacity first: it is the cheapest question, and most nodes of a busy cluster are full.
+            if fits.capacity_refusal(node) is None and fits.refusal(node) is None:
+                self._api.pods.bind(ref_of(pod), name_of(node))
+                return
+        reasons = Counter(fits.refusal(node) or "" for node in self._nodes.all())
+        self._say_why_not(pod, len(self._nodes), reasons)
+
+    def _say_why_not(self, pod: JsonObject, nodes: int, reasons: Counter[str]) -> None:
+        said = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items())) or "no nodes registered"
+        message = f"0/{nodes} nodes are available: {said}."
+        known = condition(pod, "PodScheduled")
+        if known.get("message") == message:
+            return
+        news = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": message,
+            "lastTransitionTime": known.get("lastTransitionTime") or self._api.store.now(),
+        }
+        others = [item for item in dig(pod, "status", "conditions") or () if item["type"] != "PodScheduled"]
+        target = Target(self._api.store.registry.named("pods"), ref_of(pod), "status")
+        patch = {"status": {"conditions": [*others, news]}}
+        self._api.writer.patch(target, MERGE, patch, Options(manager="kube-scheduler"))
+
+
+class Filter:
+    """The conditions one pod puts on nodes, read once and asked for each node."""
+
+    def __init__(self, pod: JsonObject, index: PodIndex, nodes: NodeTable) -> None:
+        spec = pod["spec"]
+        self._index = index
+        self._nodes = nodes
+        self._requests = requests(pod)
+        self._tolerations: list[JsonObject] = spec.get("tolerations") or []
+        self._selector = [Requirement(key, "In", (value,)) for key, value in (spec.get("nodeSelector") or {}).items()]
+        path = ("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
+        terms = dig(spec, *path)
+        self._terms = None if terms is None else [_term(term) for term in terms]
+        self._checks: tuple[Callable[[JsonObject], str | None], ...] = (
+            self._affinity_refusal,
+            self._taint_refusal,
+            self._ready_refusal,
+            self.capacity_refusal,
+        )
+
+    def candidates(self) -> list[JsonObject]:
+        """Return the nodes worth a look: those named by the required affinity if it names any, else all."""
+        if self._terms is None:
+            return self._nodes.all()
+        names: list[str] = []
+        hosts: list[str] = []
+        for on_labels, on_fields in self._terms:
+            named = _values(on_fields, "metadata.name")
+            hosted = _values(on_labels, HOSTNAME)
+            if named is None and hosted is None:
+                return self._nodes.all()
+            names += named or ()
+            hosts += hosted or () if named is None else ()
+        return self._nodes.some(names, hosts)
+
+    def refusal(self, node: JsonObject) -> str | None:
+        """Say in the scheduler's words why the pod cannot run on the node; ``None`` if it can."""
+        return next(filter(None, (check(node) for check in self._checks)), None)
+
+    def _affinity_refusal(self, node: JsonObject) -> str | None:
+        labels = labels_of(node)
+        fits = all_hold(self._selector, labels)
+        if fits and self._terms is not None:
+            fields = {"metadata.name": name_of(node)}
+            fits = any(
+                (on_labels or on_fields) and all_hold(on_labels, labels) and all_hold(on_fields, fields)
+                for on_labels, on_fields in self._terms
+            )
+        return None if fits else "node(s) didn't match Pod's node affinity/selector"
+
+    def _taint_refusal(self, node: JsonObject) -> str | None:
+        taints = [*(dig(node, "spec", "taints") or ())]
+        if dig(node, "spec", "unschedulable"):
+            taints.append(_UNSCHEDULABLE)
+        for taint in taints:
+            if taint.get("effect") in _HARD and not any(tolerates(one, taint) for one in self._tolerations):
+                if taint is _UNSCHEDULABLE:
+                    return "node(s) were unschedulable"
+                return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"
+        return None
+
+    def _ready_refusal(self, node: JsonObject) -> str | None:
+        return None if condition(node, "Ready").get("status") == "True" else "node(s) were not ready"
+
+    def capacity_refusal(self, node: JsonObject) -> str | None:
+        """Say what there is too little of on the node; ``None`` if there is enough."""
+        offered, used = self._nodes.offer(name_of(node)), self._index.used(name_of(node))
+        short = [name for name, amount in self._requests.items() if amount > _free(name, offered, used)]
+        return f"Insufficient {min(short)}" if short else None
+
+
+def _free(name: str, offered: Counter[str], used: Counter[str]) -> float:
+    if name == "pods" and "pods" not in offered:
+        return float("inf")
+    return offered[name] - used[name]
+
+
+def _values(requirements: list[Requirement], key: str) -> tuple[str, ...] | None:
+    """Return the values a key must have one of; ``None`` where nothing requires that."""
+    return next((one.values for one in requirements if (one.key, one.operator) == (key, "In")), None)
+
+
+def tolerates(toleration: JsonObject, taint: JsonObject) -> bool:
+    """Say whether a toleration covers a taint."""
+    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
+        return False
+    key, operator = toleration.get("key"), toleration.get("operator") or "Equal"
+    if key and key != taint.get("key"):
+        return False
+    return operator == "Exists" or (bool(key) and (toleration.get("value") or "") == (taint.get("value") or ""))
+
+
+def _term(term: JsonObject) -> tuple[list[Requirement], list[Requirement]]:
+    labels, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
+    return [expression(one) for one in labels], [expression(one) for one in fields]
+
+
+def _is_schedulable(pod: JsonObject) -> bool:
+    spec = pod["spec"]
+    mine = spec.get("schedulerName", NAME) == NAME
+    return mine and not (spec.get("nodeName") or spec.get("schedulingGates") or is_deleting(pod))
+
+
+def _frees_capacity(change: Change) -> bool:
+    if not dig(change.obj, "spec", "nodeName"):
+        return False
+    over = dig(change.obj, "status", "phase") in {"Succeeded", "Failed"}
+    was_over = change.old is not None and dig(change.old, "status", "phase") in {"Succeeded", "Failed"}
+    return change.kind == DELETED or (over and not was_over)
+
+
+def _matters(change: Change) -> bool:
+    """Say whether a change of a node can let a pod in; heartbeats cannot."""
+    if change.kind == DELETED or change.old is None:
+        return change.kind != DELETED
+    return any(look(change.obj) != look(change.old) for look in _LOOKS)
+
+
+_LOOKS: Final[tuple[Callable[[JsonObject], object], ...]] = (
+    lambda node: node.get("spec"),
+    lambda node: meta(node).get("labels"),
+    lambda node: condition(node, "Ready").get("status"),
+    lambda node: dig(node, "status", "allocatable"),
+)
