@@ -92,7 +92,7 @@ def _command(pod: PodLaunch, *, several: bool) -> Iterator[str]:
 
 def _options(engine: EngineName) -> Iterator[str]:
     yield from _table(
-        ("option", "why"), ((f"`{one.word}`", one.why) for one in ENGINES[engine].RESERVED.options if one.why)
+        ("option", "why"), ((f"`{one.word}`", one.why) for one in ENGINES[engine].TABLE.options if one.why)
     )
 
 
@@ -163,20 +163,25 @@ def _files(group: GroupLaunch) -> Iterator[str]:
 
 
 def _refused(engine: EngineName) -> Iterator[str]:
-    reserved = ENGINES[engine].RESERVED
+    table = ENGINES[engine].TABLE
     yield "## What an object may not say"
     yield ""
     yield "Of its own arguments, in any spelling the engine takes:"
     yield ""
     rows = (
-        (", ".join(f"`{word}`" for word in (one.word, *one.also)), _instead(one.instead))
-        for one in reserved.options
-        if not one.yields
+        (", ".join(f"`{spelling}`" for spelling in option.spellings), _instead(option.field))
+        for option in table.options
+        if option.spellings and not option.yields
     )
     yield from _table(("option", "instead"), rows)
     yield "Of its own variables:"
     yield ""
-    yield from _table(("variable", "set by"), ((f"`{one.name}`", _field(one.by)) for one in reserved.variables))
+    variables = (row for row in table.variables if not row.yields)
+    yield from _table(("variable", "set by"), ((f"`{row.name}`", _field(row.by)) for row in variables))
+    if table.entries:
+        yield "Of its own entries of the options file:"
+        yield ""
+        yield from _table(("entry", "instead"), ((f"`{row.name}`", _instead(row.field)) for row in table.entries))
 
 
 def _instead(field: str) -> str:

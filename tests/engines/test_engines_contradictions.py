@@ -126,7 +126,7 @@ def test_every_contradiction_is_named_in_order() -> None:
 )
 def test_what_only_looks_like_it_is_allowed(word: str) -> None:
     """Longer names, values, and words that are no option."""
-    assert list(ENGINES[VLLM].RESERVED.argument_problems((word,))) == []
+    assert list(ENGINES[VLLM].TABLE.argument_problems((word,))) == []
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,12 @@ def test_an_object_without_extras_has_no_problems() -> None:
 
 def owned(engine: EngineName) -> set[str]:
     """Give every spelling an engine's user may not use."""
-    return {spelling for one in ENGINES[engine].RESERVED.options for spelling in (one.word, *one.also)}
+    return {spelling for one in ENGINES[engine].TABLE.options for spelling in one.spellings}
 
 
 def owned_option(engine: EngineName, word: str) -> str | None:
     """Give the option of the plan that a word is taken for."""
-    found = ENGINES[engine].RESERVED.option(word)
+    found = ENGINES[engine].TABLE.option(word)
     return None if found is None else found.word
 
 
@@ -192,7 +192,7 @@ def test_every_refused_option_is_one_the_engine_knows(engine: EngineName) -> Non
 def test_every_refused_option_names_a_field_of_the_object(engine: EngineName) -> None:
     """One that exists, or the plan where there is none."""
     fields = set(known_paths())
-    assert {one.instead for one in ENGINES[engine].RESERVED.options} - fields <= {ALWAYS}
+    assert {one.field for one in ENGINES[engine].TABLE.options} - fields <= {ALWAYS}
 
 
 def known_paths() -> list[str]:
@@ -349,5 +349,5 @@ def test_each_engine_refuses_the_variables_its_launch_sets(engine: EngineName, n
 @pytest.mark.parametrize("word", ["--enable-metrics", "--enable-metr", "--enable_metrics"])
 def test_what_every_launch_says_is_not_to_be_said_again(word: str) -> None:
     """It contradicts nothing, and would hide what is really meant."""
-    expected = f"`{word}` is told the engine already; leave it out"
+    expected = f"`{word}` is always set; leave it out"
     assert problems(wants_of(SGLANG, args=(word,))) == (("spec.engine.args.0", expected),)

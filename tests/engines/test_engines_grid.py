@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 from tests.engines.support import (
@@ -26,6 +27,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import MemoryUse, Plan
 from shardwise.domain.units import GIB
 from shardwise.engines import ENGINES, GroupLaunch, PodLaunch, problems
+from shardwise.engines.environment import NETWORK_VARIABLES
 
 EMITTED = {
     VLLM: {
@@ -209,7 +211,7 @@ def test_what_a_launch_says_its_user_may_not_say_again(grid: Grid) -> None:
     for _, _, group in found[::7]:
         for pod in group.pods:
             for option in options(served(engine, pod)):
-                owner = ENGINES[engine].RESERVED.option(option)
+                owner = ENGINES[engine].TABLE.option(option)
                 assert owner is not None
                 assert owner.word == option
                 assert owner.yields == (option in YIELDING)
@@ -219,8 +221,50 @@ def test_what_a_launch_says_its_user_may_not_say_again(grid: Grid) -> None:
 def test_every_emitted_option_has_its_reason_in_the_documents(grid: Grid) -> None:
     """And none that is only refused has one."""
     engine, _ = grid
-    explained = {one.word for one in ENGINES[engine].RESERVED.options if one.why}
-    assert explained == EMITTED[engine]
+    rows = ENGINES[engine].TABLE.options
+    assert {row.word for row in rows if row.why and not row.positional} == EMITTED[engine]
+    assert [row.word for row in rows if bool(row.why) != (row.value is not None)] == []
+
+
+def test_every_variable_of_a_launch_stands_in_a_table_and_is_refused_unless_it_yields(grid: Grid) -> None:
+    """Apart from those of the operator's configuration and of the object itself."""
+    engine, found = grid
+    rows = {row.name: row for row in (*NETWORK_VARIABLES, *ENGINES[engine].TABLE.variables)}
+    emitted = set()
+    for _, wanted, group in found:
+        given = {name for name, _ in wanted.site.env} | {variable.name for variable in wanted.launch.container.env}
+        emitted |= {variable.name for pod in group.pods for variable in pod.env} - given
+    assert emitted == {name for name, row in rows.items() if row.value is not None}
+    for name in emitted:
+        refused = problems(wants_of(engine, env=(EnvVar(name, value="x"),)))
+        assert (refused == ()) == rows[name].yields
+
+
+def test_every_entry_of_an_options_file_stands_in_the_table_and_is_refused(grid: Grid) -> None:
+    """Apart from the entries of the object itself."""
+    engine, found = grid
+    rows = {row.name: row for row in ENGINES[engine].TABLE.entries}
+    for _, wanted, group in found[::7]:
+        ours = set(_paths(_options_of(group))) - set(_paths(wanted.launch.container.options))
+        assert ours <= {name for name, row in rows.items() if row.value is not None}
+    for name in rows:
+        outer, _, inner = name.rpartition(".")
+        given = {outer: {inner: 1}} if outer else {inner: 1}
+        assert [field for field, _ in problems(wants_of(engine, options=given))] == [f"spec.engine.options.{name}"]
+
+
+def _options_of(group: GroupLaunch) -> dict[str, Any]:
+    text = next((file.text for file in group.files if file.path.endswith("options.yaml")), "{}")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _paths(given: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{above}{name}.")
+        else:
+            yield above + name
 
 
 def test_pods_of_a_group_differ_in_rank_and_role_alone(grid: Grid) -> None:

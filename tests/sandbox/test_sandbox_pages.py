@@ -32,8 +32,8 @@ def test_a_stale_page_is_named_and_written(tmp_path: Path) -> None:
 def test_a_page_says_every_option_that_is_emitted_or_refused(engine: EngineName) -> None:
     """And every variable an object may not set."""
     text = page(engine)
-    reserved = ENGINES[engine].RESERVED
-    words = [word for one in reserved.options for word in (one.word, *one.also)]
+    reserved = ENGINES[engine].TABLE
+    words = [word for one in reserved.options for word in one.spellings]
     assert [word for word in (*words, *(one.name for one in reserved.variables)) if f"`{word}`" not in text] == []
     assert ENGINES[engine].DEFAULT_IMAGE in text
 

@@ -1,6 +1,6 @@
-"""How an engine is started on a planned group: words of its command line, environment, ports, probes, files. Pure.
+"""How an engine is started on a planned group: words of its command line, variables, ports, probes and files. Pure.
 
-One module an engine; they do not know one another, and keep the protocol in ``shardwise.engines.protocol``.
+Every engine has a module. The modules keep the protocol in ``shardwise.engines.protocol`` and do not know each other.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,11 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.engines import sglang, tensorrt_llm, vllm
+from shardwise.engines.context import PodContext
 from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe
 from shardwise.engines.problems import found_problems
 from shardwise.engines.protocol import Engine
-from shardwise.engines.release import image_of
+from shardwise.engines.release import image_of, release_of
 
 __all__ = ["ENGINES", "Engine", "File", "GroupLaunch", "PodLaunch", "Probe", "launch", "problems"]
 
@@ -22,15 +23,17 @@ ENGINES: Final[Mapping[EngineName, Engine]] = {
     EngineName.SGLANG: sglang,
     EngineName.TENSORRT_LLM: tensorrt_llm,
 }
-"""All engines an object may name."""
+"""Every engine that an object may name."""
 
 
 def launch(wanted: Wanted, plan: Plan, group: GroupPlacement, hosts: tuple[str, ...]) -> GroupLaunch:
-    """Say how the pods of one group are started. ``hosts`` are the DNS names of its pods; the first one leads."""
+    """Describe how the pods of one group are started. ``hosts`` are the DNS names of its pods; the first pod leads."""
     engine = ENGINES[plan.engine]
-    return engine.launch(wanted, plan, group, hosts, image_of(wanted, engine.DEFAULT_IMAGE))
+    release = release_of(wanted, engine.READ)
+    pods = tuple(PodContext(wanted, plan, group, place, hosts, release) for place in group.pods)
+    return engine.launch(image_of(wanted, engine.DEFAULT_IMAGE), pods)
 
 
 def problems(wanted: Wanted) -> tuple[tuple[str, str], ...]:
-    """Give ``(field path, message)`` for what an object asks of its launch that cannot be honoured."""
+    """Give ``(field path, message)`` for each field of the object that its launch cannot honour."""
     return tuple(found_problems(wanted, ENGINES[wanted.demand.engine]))

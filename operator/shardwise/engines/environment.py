@@ -1,29 +1,40 @@
-"""The variables of a pod: those of the launch, of the site and of the user, each name once."""
+"""The environment variables of a pod, from the launch, the operator's configuration and the object."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
-from shardwise.domain.launch import EnvVar, LaunchSite, Wanted
+from shardwise.domain.launch import EnvVar
 from shardwise.domain.plan import GroupPlacement, Plan
+from shardwise.engines.context import PodContext
+from shardwise.engines.options import OptionTable, PodField, SecretValue, Variable
 from shardwise.engines.weights import CACHE_FOLDER, is_offline
 
-POD_IP = "status.podIP"
+_INTERFACE: Final = "`launch.interface` of the operator's configuration"
+_NVLINK: Final = "the plan, for NVLink between nodes"
 
 
-def environment(wanted: Wanted, plan: Plan, group: GroupPlacement, engine: Iterable[EnvVar]) -> tuple[EnvVar, ...]:
-    """Give a pod's variables. ``engine`` are those of the engine itself.
+def pod_address(_: PodContext) -> PodField:
+    """Give the pod's own address."""
+    return PodField("status.podIP")
 
-    The site's win over what we set for NCCL, the user's over the site's. All but the pod's own address are the same on
-    every pod of a group: NCCL hangs where its settings differ (vllm/utils/nccl.py).
+
+def environment(pod: PodContext, table: OptionTable) -> tuple[EnvVar, ...]:
+    """Give a pod's variables, each name once.
+
+    The operator's configuration wins over ``NETWORK_VARIABLES``, the engine's table over the configuration, and the
+    object over variables that yield. Every variable but the pod's own address is the same on all pods of a group: NCCL
+    hangs if its settings differ (vllm/utils/nccl.py).
     """
-    fixed = (*engine, *_weights(wanted))
-    given = (*_nvlink(plan, group), *_site(wanted.site), *fixed, *wanted.launch.container.env)
+    configured = (EnvVar(name, value=value) for name, value in pod.wanted.site.env)
+    own = pod.wanted.launch.container.env
+    given = (*_set_in(pod, NETWORK_VARIABLES), *configured, *_set_in(pod, table.variables), *own)
     return tuple({variable.name: variable for variable in given}.values())
 
 
 def spans_nodes(plan: Plan, group: GroupPlacement) -> bool:
     """Tell whether a tensor group lies on several nodes of one NVLink domain.
 
-    One that is pinned wider than any domain talks over the network.
+    A tensor group that is pinned wider than any domain talks over the network.
     """
     places: dict[int, set[tuple[str, str]]] = {}
     for pod in group.pods:
@@ -32,24 +43,38 @@ def spans_nodes(plan: Plan, group: GroupPlacement) -> bool:
     return any(len(found) > 1 and len({domain for domain, _ in found}) == 1 for found in places.values())
 
 
-def _weights(wanted: Wanted) -> Iterator[EnvVar]:
-    source = wanted.launch.model.source
-    yield EnvVar("HF_HOME", value=f"{CACHE_FOLDER}/huggingface")
-    if source.token_secret is not None:
-        yield EnvVar("HF_TOKEN", secret=(source.token_secret, source.token_key))
-    if is_offline(wanted):
-        yield EnvVar("HF_HUB_OFFLINE", value="1")
+def _set_in(pod: PodContext, variables: Iterable[Variable]) -> Iterator[EnvVar]:
+    for variable in variables:
+        yield from variable.set_in(pod)
 
 
-def _nvlink(plan: Plan, group: GroupPlacement) -> Iterator[EnvVar]:
-    if spans_nodes(plan, group):
-        # NCCL would fall back to the network in silence where multi-node NVLink is not up; 1 makes it fail instead.
-        yield EnvVar("NCCL_CUMEM_ENABLE", value="1")
-        yield EnvVar("NCCL_MNNVL_ENABLE", value="1")
+def _interface(pod: PodContext) -> str | None:
+    return pod.wanted.site.interface
 
 
-def _site(site: LaunchSite) -> Iterator[EnvVar]:
-    if site.interface is not None:
-        yield EnvVar("NCCL_SOCKET_IFNAME", value=site.interface)
-        yield EnvVar("GLOO_SOCKET_IFNAME", value=site.interface)
-    yield from (EnvVar(name, value=value) for name, value in site.env)
+def _nvlink(pod: PodContext) -> str | None:
+    """Make NCCL fail without NVLink between nodes: by default it falls back to the network and says nothing."""
+    return "1" if spans_nodes(pod.plan, pod.group) else None
+
+
+def _token(pod: PodContext) -> SecretValue | None:
+    source = pod.model.source
+    return None if source.token_secret is None else SecretValue(source.token_secret, source.token_key)
+
+
+NETWORK_VARIABLES: Final = (
+    Variable("NCCL_CUMEM_ENABLE", _NVLINK, _nvlink, yields=True),
+    Variable("NCCL_MNNVL_ENABLE", _NVLINK, _nvlink, yields=True),
+    Variable("NCCL_SOCKET_IFNAME", _INTERFACE, _interface, yields=True),
+    Variable("GLOO_SOCKET_IFNAME", _INTERFACE, _interface, yields=True),
+)
+"""Variables of every engine that the operator's configuration and the object may set to other values."""
+
+COMMON_VARIABLES: Final = (
+    Variable("HF_HOME", "the volume of the cache", lambda _: f"{CACHE_FOLDER}/huggingface"),
+    Variable("HF_TOKEN", "spec.model.source.huggingFace.tokenSecretRef", _token),
+    Variable("HF_HUB_OFFLINE", "spec.model.source", lambda pod: "1" if is_offline(pod.wanted) else None),
+    Variable("CUDA_VISIBLE_DEVICES", "the device plugin"),
+    Variable("NVIDIA_VISIBLE_DEVICES", "the device plugin"),
+)
+"""Variables of every engine that no object may set."""

@@ -1,6 +1,7 @@
-"""What every engine module answers with: a launch, as values that rendering turns into pods."""
+"""The launch of a group as values: every engine module makes them, and rendering turns them into pods."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from shardwise.domain.launch import EnvVar
 from shardwise.engines.weights import MODEL_FOLDER
@@ -25,11 +26,11 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class PodLaunch:
-    """One pod's container. ``command`` and ``args`` are words, never seen by a shell.
+    """The container of one pod. ``command`` and ``args`` are words that no shell ever sees.
 
-    ``wait_for`` are places that must answer before the engine starts; meanwhile the pod itself answers at the port
-    ``present``, where that is not 0. ``grace`` is the seconds a pod gets to end, ``drain`` the words of a command that
-    is run before it is told to. Probes that are ``None`` are not made.
+    The engine starts after every place in ``wait_for`` has answered. Until then the pod itself answers at the port
+    ``present``, unless that is 0. ``grace`` is the seconds that a pod gets to end. ``drain`` is a command that runs
+    before the pod is told to end. A probe that is ``None`` is not made.
     """
 
     index: int
@@ -45,26 +46,25 @@ class PodLaunch:
     drain: tuple[str, ...] = ()
 
 
-def listening(port: int) -> tuple[str, ...]:
-    """Give the words by which every engine is told where to listen: a pod is reached at its own address."""
-    return "--host", "0.0.0.0", "--port", str(port)  # noqa: S104 - not only from inside the pod
+EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - a server that listens inside the pod alone serves nobody
+"""The address that every engine listens at."""
 
 
 def named_ports(http: int, meeting: tuple[str, int], pods: tuple[PodLaunch, ...]) -> tuple[tuple[str, int], ...]:
-    """Name the ports of a group: HTTP, and the one where several pods meet."""
+    """Name the ports of a group: the HTTP port, and the port where the pods meet if there are several."""
     return (("http", http), meeting) if len(pods) > 1 else (("http", http),)
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file every pod of a group gets, with its absolute path."""
+    """A file that every pod of a group gets, with its absolute path."""
 
     path: str
     text: str
 
     @property
     def name(self) -> str:
-        """Its last part, by which a ConfigMap keeps it."""
+        """The last part of the path: the key of the file in its ConfigMap."""
         return self.path.rpartition("/")[2]
 
 
@@ -72,8 +72,8 @@ class File:
 class GroupLaunch:
     """A whole group: image, ports by name, files, and its pods in rank order.
 
-    ``keys_at`` is the folder where pods find the keys they talk ssh with; empty where they do not. ``model_at`` is
-    where weights on a volume are mounted, ``model_inside`` the folder of the volume that is; empty for all of it.
+    ``keys_at`` is the folder of the keys for ssh between pods; empty for groups without ssh. ``model_at`` is the mount
+    path of weights on a volume, ``model_inside`` the mounted folder of the volume; empty mounts the whole volume.
     """
 
     image: str

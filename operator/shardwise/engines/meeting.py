@@ -1,25 +1,26 @@
-"""How the pods of a group come together before any rank starts, and how a leader is emptied before it ends.
+"""How the pods of a group meet before any rank starts, and how a leader finishes its requests before it ends.
 
-The texts here run in the engine's own image, which has Python. They are constant; what differs comes as arguments.
+The scripts here run in the engine's own image, which has Python. They are constant; varying values are arguments.
 """
 
 from dataclasses import replace
 from typing import Final
 
-from shardwise.domain.plan import GroupPlacement
-from shardwise.engines.launch import Place, PodLaunch
+from shardwise.engines.context import PodContext
+from shardwise.engines.launch import PodLaunch
+from shardwise.engines.weights import pre_pulls
 
 ARRIVAL_PORT: Final = 29599
-"""Where a follower answers once its weights are there, until it starts."""
+"""The port where a follower answers after it has fetched its weights and before its engine starts."""
 
 LEADER_GRACE: Final = 60
-"""Seconds the leader gets to answer what it has begun."""
+"""Seconds that the leader gets to finish the requests it has begun."""
 
 FOLLOWER_GRACE: Final = 10
-"""A follower serves nobody: it only has to let go of its GPUs. SGLang's ignores SIGTERM altogether."""
+"""Seconds that a follower gets. It serves no requests and only releases its GPUs; SGLang's ignores SIGTERM."""
 
 _DRAIN_SECONDS: Final = 40
-"""Of the leader's grace; the rest is the engine's own to end in."""
+"""Seconds of the leader's grace for its requests. The engine ends in the rest."""
 
 _DRAIN_SCRIPT: Final = """\
 import sys, time, urllib.request
@@ -36,7 +37,7 @@ while gauges and time.monotonic() < end:
         break
     time.sleep(1)
 """
-"""First until no proxy sends new requests here any more, then until those that were sent are answered."""
+"""Waits until no proxy sends new requests to the pod, then until the pod has answered the requests it has."""
 
 WAIT_SCRIPT: Final = """\
 import socket, sys, time
@@ -55,29 +56,34 @@ for place in places:
             print('waiting for', place, error, flush=True)
             time.sleep(2)
 """
-"""Opens a door where others may see that this pod is there, and waits until all places named answer."""
+"""Opens a port that shows other pods that this pod is there, and waits until all named places answer."""
 
 
 def drain(port: int, gauges: tuple[str, ...]) -> tuple[str, ...]:
-    """Give the command that waits until a leader has answered what it has begun.
+    """Give the command that waits until a leader has answered its requests.
 
-    ``gauges`` are the names of the engine's metrics that count requests in work; without any it only waits until
-    clients have heard that the pod is going.
+    ``gauges`` are the names of the engine's metrics that count unanswered requests. Without gauges the command only
+    waits until clients know that the pod is ending.
     """
     return ("python3", "-c", _DRAIN_SCRIPT, str(port), str(_DRAIN_SECONDS), *gauges)
 
 
-def in_role(
-    pod: PodLaunch, group: GroupPlacement, hosts: tuple[str, ...], rendezvous: Place, *, gather: bool
-) -> PodLaunch:
-    """Let a pod lead or follow, for engines whose followers ask at the leader's ``rendezvous``.
+def in_role(launch: PodLaunch, pod: PodContext, rendezvous_port: int) -> PodLaunch:
+    """Let a pod lead or follow, for engines whose followers connect to a port of the leader.
 
-    A follower waits for that port: one that starts before its leader gives up. The leader waits for nobody, unless
-    followers fetch weights first (``gather``): that may take longer than any engine's leader is patient, so it waits
-    until all of them are there. Only the leader is drained, and asked whether it is alive.
+    A follower waits for that port: a follower that starts before its leader gives up. The leader waits for nobody,
+    unless weights are fetched before the start: fetching may take longer than any engine's leader waits, so it starts
+    after all followers have answered. Only the leader is drained, and only the leader has a liveness probe.
     """
-    arrivals = tuple((host, ARRIVAL_PORT) for host in hosts[1 : len(group.pods)]) if gather else ()
-    if pod.index == 0:
-        return replace(pod, grace=LEADER_GRACE, wait_for=arrivals)
-    present = ARRIVAL_PORT if arrivals else 0
-    return replace(pod, grace=FOLLOWER_GRACE, wait_for=(rendezvous,), present=present, liveness=None, drain=())
+    gathers = pre_pulls(pod.wanted)
+    followers = pod.hosts[1 : len(pod.group.pods)] if gathers else ()
+    if pod.leads:
+        return replace(launch, grace=LEADER_GRACE, wait_for=tuple((host, ARRIVAL_PORT) for host in followers))
+    return replace(
+        launch,
+        grace=FOLLOWER_GRACE,
+        wait_for=((pod.leader_host, rendezvous_port),),
+        present=ARRIVAL_PORT if followers else 0,
+        liveness=None,
+        drain=(),
+    )

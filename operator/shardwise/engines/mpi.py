@@ -1,20 +1,21 @@
 """Open MPI over ssh between the pods of a group: files, keys, and the words of `mpirun`.
 
-The leader's mpirun reaches every follower's ssh server with a key pair the operator made for the object; nobody else
-holds it, and both ends are checked. Releases 4 and 5 of Open MPI take these words.
+The leader's mpirun connects to every follower's ssh server with a key pair that the operator makes for the object.
+Nobody else holds the keys, and both ends check each other. Releases 4 and 5 of Open MPI take these words.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from shardwise.domain.launch import EnvVar
 from shardwise.engines.launch import File
+from shardwise.engines.options import Variable, between_pods
 
 FOLDER: Final = "/etc/shardwise"
-"""Where pods find their files."""
+"""The folder of a pod's files."""
 
 KEYS_FOLDER: Final = "/etc/shardwise-ssh"
-"""Where pods find the keys, one file for each name below."""
+"""The folder of the keys, with a file for each name below."""
 
 CLIENT_KEY: Final = "id"
 HOST_KEY: Final = "host"
@@ -22,7 +23,7 @@ AUTHORIZED_KEYS: Final = "authorized_keys"
 KNOWN_HOSTS: Final = "known_hosts"
 
 HOST_ALIAS: Final = "shardwise"
-"""The name all followers' host key is known by."""
+"""The name by which ssh knows the host key of all followers."""
 
 SSH_PORT: Final = 2222
 
@@ -45,7 +46,7 @@ MaxStartups 1024
 ClientAliveInterval 15
 ClientAliveCountMax 4
 """
-"""StrictModes looks at the folder of the keys, which for a Secret is a memory file system that others may write to."""
+"""StrictModes is off: it refuses the folder of the keys, because a Secret's folder is writable for others."""
 
 _CLIENT: Final = f"""\
 Host *
@@ -64,12 +65,12 @@ Host *
   ServerAliveCountMax 4
   LogLevel ERROR
 """
-"""The alive messages end a session whose follower is gone, and with it the job, the leader and the group."""
+"""The alive messages end the session of a lost follower, and so end the job, the leader and the group."""
 
 SERVER_FILE: Final = f"{FOLDER}/sshd_config"
 
 FILES: Final = (File(SERVER_FILE, _SERVER), File("/etc/ssh/ssh_config", _CLIENT))
-"""The client's stands where ssh looks for it, whoever starts it: words with blanks are then needed nowhere."""
+"""The client file is where ssh always looks for it. So no command needs a word with blanks to name the file."""
 
 _SERVER_SCRIPT: Final = f"""\
 import os, shutil, sys
@@ -88,33 +89,35 @@ if missing:
 program = shutil.which('mpirun')
 os.execv(program, [program, *sys.argv[1:]])
 """
-"""By its whole path: mpirun then tells the other end where to find the rest of Open MPI."""
+"""Starts mpirun by its whole path, so that mpirun tells the other pods where to find Open MPI."""
 
 FOLLOWER_COMMAND: Final = ("python3", "-c", _SERVER_SCRIPT)
 LEADER_COMMAND: Final = ("python3", "-c", _LEADER_SCRIPT)
 
 _FROM_THE_IMAGE: Final = ("PATH", "LD_LIBRARY_PATH")
-"""Set by the image for its containers, and unknown to a session of ssh."""
+"""Variables that the image sets for its containers and that an ssh session does not have."""
 
 
-def variables(interface: str | None) -> Iterator[EnvVar]:
-    """Give the variables of Open MPI: names of hosts stay whole, and its own traffic keeps to the interface."""
-    yield EnvVar("OMPI_MCA_orte_keep_fqdn_hostnames", value="1")
-    yield EnvVar("PRTE_MCA_prte_keep_fqdn_hostnames", value="1")
-    if interface is not None:
-        yield EnvVar("OMPI_MCA_btl_tcp_if_include", value=interface)
-        yield EnvVar("OMPI_MCA_oob_tcp_if_include", value=interface)
+VARIABLES: Final = (
+    Variable("OMPI_MCA_orte_keep_fqdn_hostnames", "the host list", between_pods(lambda _: "1")),
+    Variable("PRTE_MCA_prte_keep_fqdn_hostnames", "the host list", between_pods(lambda _: "1")),
+    *(
+        Variable(name, "the network interface", between_pods(lambda pod: pod.wanted.site.interface), yields=True)
+        for name in ("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include")
+    ),
+)
+"""Variables of Open MPI: names of hosts stay whole, and its own traffic uses the configured interface."""
 
 
 def words(slots: tuple[tuple[str, int], ...], env: Iterable[EnvVar]) -> tuple[str, ...]:
-    """Give the words of mpirun up to the program it runs.
+    """Give the words of mpirun in front of the program that it runs.
 
-    ``slots`` are hosts with their GPUs, in the order of their ranks; each is filled before the next, so that a rank
-    runs where it was planned. ``env`` is forwarded by name: ranks on followers are started by ssh, which has nothing.
+    ``slots`` are hosts with their GPUs, in the order of their ranks; mpirun fills each host before the next, so that
+    every rank runs where it was planned. ``env`` is forwarded by name, because an ssh session has none of it.
     """
     hosts = ",".join(f"{host}:{gpus}" for host, gpus in slots)
     ranks = sum(gpus for _, gpus in slots)
-    names = (*_FROM_THE_IMAGE, *(one.name for one in env if one.field is None))
+    names = (*_FROM_THE_IMAGE, *(variable.name for variable in env if variable.field is None))
     forwarded = (word for name in names for word in ("-x", name))
     start = ("--allow-run-as-root", "-n", str(ranks), "-H", hosts, "--map-by", "slot", "--bind-to", "none")
     return (*start, "--mca", "pml", "ob1", *forwarded)

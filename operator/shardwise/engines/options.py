@@ -1,50 +1,121 @@
-"""The options of an engine that are not its user's: one table says what is emitted, refused, and documented."""
+"""The options of an engine that Shardwise decides: a row says how an option is emitted, refused and documented."""
 
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeAlias, TypeVar
 
+from shardwise.domain.launch import EnvVar
 from shardwise.domain.version import Version
+from shardwise.engines.context import PodContext
 
 PLAN: Final = "spec.gpuBudget.total"
-"""Stands for what no field says, but the plan decides."""
+"""The field of an option that only the plan decides."""
 
 ALWAYS: Final = ""
-"""Stands for what every launch says, so that saying it again changes nothing."""
+"""The field of an option that every launch emits: an argument that repeats it changes nothing."""
 
 _ABBREVIATED: Final = 4
-"""Letters of the shortest beginning that is taken for an option: ``--te``. Fewer are ambiguous for every parser."""
+"""Letters of the shortest abbreviation that is refused: ``--te``. Shorter ones are ambiguous for every parser."""
 
 _ONE_LETTER: Final = len("-q")
+
+Value = TypeVar("Value")
+
+Word: TypeAlias = str | bool | None
+"""A text is emitted behind the option's word, ``True`` emits the word alone, ``False`` and ``None`` emit nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
     """An option that the plan or a field of the object decides.
 
-    ``word`` is its long form, ``also`` its other spellings, ``instead`` the field to use. ``why`` says for the
-    documents what it is emitted for; empty where it is only refused. ``yields``: the object's own argument wins, as the
-    last word does in all these parsers.
+    ``word`` is its long form, ``also`` are its other spellings, ``field`` is the field that an object uses instead.
+    ``value`` gives the value to emit; ``None`` if the option is only refused. ``why`` tells the reader of the engine's
+    page why the option is emitted. ``positional``: the value is emitted without the word. ``yields``: an object may
+    give the argument itself, and its value wins, because all these parsers take the last value.
     """
 
     word: str
-    instead: str
+    field: str
     why: str = ""
+    value: Callable[[PodContext], Word] | None = None
     also: tuple[str, ...] = ()
+    positional: bool = False
     yields: bool = False
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """Every name by which an argument may give the option."""
+        return tuple(name for name in (self.word, *self.also) if name.startswith("-"))
+
+    def words(self, pod: PodContext) -> tuple[str, ...]:
+        """Give the words that the option adds to a pod's command line."""
+        value = self.value(pod) if self.value is not None else None
+        if value is None or value is False:
+            return ()
+        if value is True:
+            return (self.word,)
+        return (value,) if self.positional else (self.word, value)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretValue:
+    """The value of a variable that stands in a Secret's key."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodField:
+    """The value of a variable that is a field of the pod itself."""
+
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """An environment variable that the launch decides. ``by`` says what decides it, or the field to use."""
+    """An environment variable that the launch decides.
+
+    ``by`` names the field or the part of the launch that decides it. ``value`` gives the value to set; ``None`` if the
+    variable is only refused. ``yields``: an object may set the variable itself, and its value wins.
+    """
 
     name: str
     by: str
+    value: Callable[[PodContext], str | SecretValue | PodField | None] | None = None
+    yields: bool = False
+
+    def set_in(self, pod: PodContext) -> Iterator[EnvVar]:
+        """Give the variable as it is set in a pod, or nothing."""
+        match self.value(pod) if self.value is not None else None:
+            case str(value):
+                yield EnvVar(self.name, value=value)
+            case SecretValue(name, key):
+                yield EnvVar(self.name, secret=(name, key))
+            case PodField(path):
+                yield EnvVar(self.name, field=path)
+            case None:
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of an engine's options file that the plan or a field of the object decides.
+
+    ``name`` is the path of the entry, with dots. ``field`` is the field that an object uses instead. ``value`` gives
+    the value to write; ``None`` if the entry is only refused.
+    """
+
+    name: str
+    field: str
+    value: Callable[[PodContext], str | float | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """A value that depends on the engine's release: ``value`` from ``release`` on, ``before`` until then."""
+    """A value that depends on the engine's release: ``value`` from ``release`` on, ``before`` in older releases."""
 
     release: Version
     value: str
@@ -56,18 +127,39 @@ class Since:
 
 
 @dataclass(frozen=True, slots=True)
-class Reserved:
-    """All that a user of one engine may not say. ``abbreviates``: its parser takes beginnings of long options."""
+class OptionTable:
+    """All options, variables and entries that Shardwise decides for one engine, in the order they are emitted.
+
+    ``abbreviates``: the engine's parser takes abbreviations of long options.
+    """
 
     options: tuple[Option, ...]
     variables: tuple[Variable, ...]
+    entries: tuple[Entry, ...] = ()
     abbreviates: bool = True
 
-    def option(self, word: str) -> Option | None:
-        """Give the option a word means, or ``None``.
+    def words(self, pod: PodContext) -> tuple[str, ...]:
+        """Give the words of a pod's command line, without those of the object itself."""
+        return tuple(word for option in self.options for word in option.words(pod))
 
-        Parsers take ``--a-b``, ``--a_b``, ``--a-b=value``, unambiguous beginnings, and short forms with the value
-        attached; all of these are recognised whatever the engine, but for beginnings, which not every parser takes.
+    def with_entries(self, given: Mapping[str, Any], pod: PodContext) -> dict[str, Any]:
+        """Add the emitted entries to those of the object, which never name the same entry."""
+        found = copy.deepcopy(dict(given))
+        for entry in self.entries:
+            value = entry.value(pod) if entry.value is not None else None
+            if value is not None:
+                *outer, last = entry.name.split(".")
+                place = found
+                for part in outer:
+                    place = place.setdefault(part, {})
+                place[last] = value
+        return found
+
+    def option(self, word: str) -> Option | None:
+        """Give the option that an argument means, or ``None``.
+
+        Parsers take ``--a-b``, ``--a_b``, ``--a-b=value``, unambiguous abbreviations, and short forms with the value
+        attached. All of these are recognised for every engine, except abbreviations, which not every parser takes.
         """
         name = _dashed(word.partition("=")[0])
         spelled = self._spelled()
@@ -78,16 +170,16 @@ class Reserved:
         return self._abbreviated(name) if self.abbreviates and len(name) >= _ABBREVIATED else None
 
     def argument_problems(self, args: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Give ``(field path, message)`` for each argument that contradicts the plan, in any spelling of it."""
+        """Give ``(field path, message)`` for each argument that contradicts the plan, in any spelling."""
         for index, word in enumerate(args):
             option = self.option(word)
             if option is not None and not option.yields:
-                wrong = "would contradict the plan" if option.instead != ALWAYS else "is told the engine already"
-                yield f"spec.engine.args.{index}", f"`{word}` {wrong}; {remedy(option.instead)}"
+                wrong = "would contradict the plan" if option.field != ALWAYS else "is always set"
+                yield f"spec.engine.args.{index}", f"`{word}` {wrong}; {remedy(option.field)}"
 
     def variable_problems(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Give ``(field path, message)`` for each environment variable that contradicts the launch."""
-        decided = {one.name: one.by for one in self.variables}
+        decided = {variable.name: variable.by for variable in self.variables if not variable.yields}
         seen: set[str] = set()
         for index, name in enumerate(names):
             if name in decided:
@@ -96,8 +188,15 @@ class Reserved:
                 yield f"spec.engine.env.{index}.name", f"`{name}` is given twice"
             seen.add(name)
 
+    def entry_problems(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Give ``(field path, message)`` for each entry of the options file that contradicts the plan."""
+        decided = {entry.name: entry.field for entry in self.entries}
+        for name in names:
+            if name in decided:
+                yield f"spec.engine.options.{name}", f"would contradict the plan; {remedy(decided[name])}"
+
     def _spelled(self) -> dict[str, Option]:
-        return {_dashed(spelling): one for one in self.options for spelling in (one.word, *one.also)}
+        return {_dashed(spelling): option for option in self.options for spelling in option.spellings}
 
     def _short(self, name: str) -> Option | None:
         """Find a short form, its beginning (``-t`` of ``-tp``), or one with the value attached (``-qfp8``)."""
@@ -116,20 +215,15 @@ class Reserved:
         return next((option for spelling, option in self._spelled().items() if spelling.startswith(name)), None)
 
 
-def remedy(instead: str) -> str:
-    """Say what to do instead of what the plan or a field decides."""
-    return {PLAN: "the plan decides it", ALWAYS: "leave it out"}.get(instead, f"use `{instead}`")
+def between_pods(value: Callable[[PodContext], Value]) -> Callable[[PodContext], Value | None]:
+    """Emit a value only in groups of several pods."""
+    return lambda pod: value(pod) if pod.has_followers else None
+
+
+def remedy(field: str) -> str:
+    """Say what an object does instead of giving an option that Shardwise decides."""
+    return {PLAN: "the plan decides it", ALWAYS: "leave it out"}.get(field, f"use `{field}`")
 
 
 def _dashed(name: str) -> str:
     return name.replace("_", "-")
-
-
-COMMON_VARIABLES: Final = (
-    Variable("HF_TOKEN", "spec.model.source.huggingFace.tokenSecretRef"),
-    Variable("HF_HOME", "the volume of the cache"),
-    Variable("HF_HUB_OFFLINE", "spec.model.source"),
-    Variable("CUDA_VISIBLE_DEVICES", "the device plugin"),
-    Variable("NVIDIA_VISIBLE_DEVICES", "the device plugin"),
-)
-"""What no engine's user may set."""

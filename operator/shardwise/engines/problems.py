@@ -16,8 +16,8 @@ def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     yield from _dashes(wanted)
     yield from _options(wanted)
     yield from engine.problems(wanted)
-    yield from engine.RESERVED.argument_problems(wanted.launch.container.args)
-    yield from engine.RESERVED.variable_problems(one.name for one in wanted.launch.container.env)
+    yield from engine.TABLE.argument_problems(wanted.launch.container.args)
+    yield from engine.TABLE.variable_problems(variable.name for variable in wanted.launch.container.env)
 
 
 def _release(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:

@@ -1,38 +1,36 @@
-"""The protocol each engine's module keeps: what it must answer, so that nobody else needs to know engines apart."""
+"""The protocol that every engine's module keeps, so that no other module needs to know the engines apart."""
 
 from collections.abc import Iterable
 from typing import Protocol
 
 from shardwise.domain.launch import Wanted
-from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.domain.version import Version
+from shardwise.engines.context import PodContext
 from shardwise.engines.launch import GroupLaunch
-from shardwise.engines.options import Reserved
+from shardwise.engines.options import OptionTable
 
 
 class Engine(Protocol):
-    """One engine, as a module: constants, and two functions."""
+    """The module of an engine: four constants and two functions."""
 
     @property
     def DEFAULT_IMAGE(self) -> str:  # noqa: N802 - a module's constant
-        """Image where neither the object nor the operator's configuration names one."""
+        """Image if neither the object nor the operator's configuration names an image."""
 
     @property
     def READ(self) -> Version:  # noqa: N802 - as above
-        """Release assumed where none is said."""
+        """Release that is assumed if neither the object nor the image's tag names a release."""
 
     @property
     def OLDEST(self) -> Version:  # noqa: N802 - as above
-        """Oldest release the words are for."""
+        """Oldest release that takes the words of the table."""
 
     @property
-    def RESERVED(self) -> Reserved:  # noqa: N802 - as above
-        """What its user may not say."""
+    def TABLE(self) -> OptionTable:  # noqa: N802 - as above
+        """The options, variables and entries that Shardwise decides."""
 
     def problems(self, wanted: Wanted, /) -> Iterable[tuple[str, str]]:
-        """Give ``(field path, message)`` for what the engine cannot honour besides arguments and variables."""
+        """Give ``(field path, message)`` for each field that the engine cannot honour, besides args and env."""
 
-    def launch(
-        self, wanted: Wanted, plan: Plan, group: GroupPlacement, hosts: tuple[str, ...], image: str
-    ) -> GroupLaunch:
-        """Say how the pods of one group are started. ``hosts`` are the DNS names of its pods, in rank order."""
+    def launch(self, image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:
+        """Describe how the pods of one group are started, given in rank order."""

@@ -1,4 +1,4 @@
-"""Which release of an engine an object starts: what it says, else the image's tag, else the one that was read."""
+"""The release of the engine that an object starts: its own field, or the image's tag, or the release we read."""
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.version import Version, parse_version, version_of_image
@@ -10,6 +10,6 @@ def image_of(wanted: Wanted, default: str) -> str:
 
 
 def release_of(wanted: Wanted, read: Version) -> Version:
-    """Give the release of the engine. ``read`` is the one assumed where neither object nor tag say any."""
+    """Give the release of the engine. ``read`` is assumed if neither the object nor the image's tag names a release."""
     said = parse_version(wanted.launch.container.version) if wanted.launch.container.version is not None else None
     return said or version_of_image(image_of(wanted, "")) or read

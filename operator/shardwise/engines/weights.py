@@ -1,16 +1,16 @@
-"""Where an engine finds the weights, what it is told of them, and how long they may take to load."""
+"""The weights of a model: where an engine finds them, and how long they may take to load."""
 
-from collections.abc import Iterator
 from math import ceil
 from typing import Final
 
 from shardwise.domain.engine import MOST_SEQUENCES
-from shardwise.domain.launch import Launch, Source, SourceKind, Wanted, WeightCache
+from shardwise.domain.launch import Source, SourceKind, Wanted, WeightCache
 from shardwise.domain.plan import Plan
 from shardwise.domain.units import GIB
+from shardwise.engines.context import PodContext
 
 CACHE_FOLDER: Final = "/cache"
-"""Mount path of what is fetched and compiled."""
+"""Mount path of the volume for fetched weights and compiled code."""
 
 MODEL_FOLDER: Final = "/model"
 """Mount path of weights on a volume."""
@@ -32,9 +32,9 @@ def is_fetched(source: Source) -> bool:
     return source.kind is SourceKind.HUGGING_FACE
 
 
-def sequences(plan: Plan) -> str:
-    """Give the sequences a step may hold: what the plan's activations are sized for."""
-    return str(max(MOST_SEQUENCES, plan.concurrency))
+def sequences(pod: PodContext) -> str:
+    """Give the number of sequences in one step that the plan's activations are sized for."""
+    return str(max(MOST_SEQUENCES, pod.plan.concurrency))
 
 
 def pre_pulls(wanted: Wanted) -> bool:
@@ -45,32 +45,28 @@ def pre_pulls(wanted: Wanted) -> bool:
 
 
 def is_offline(wanted: Wanted) -> bool:
-    """Tell whether the engine itself is to fetch nothing: the weights are on a volume, or already in the cache."""
+    """Tell whether the engine must fetch nothing itself: the weights are on a volume, or already in the cache."""
     return not is_fetched(wanted.launch.model.source) or pre_pulls(wanted)
 
 
 def cache_of(wanted: Wanted) -> WeightCache:
-    """Give the cache an object asked for, else the configured one."""
+    """Give the cache of the object, or else the cache of the operator's configuration."""
     return wanted.launch.model.source.cache or wanted.site.cache
 
 
-def model_word(wanted: Wanted) -> str:
-    """Give what the engine is told the model is: its Hub id, or the folder of the volume."""
-    source = wanted.launch.model.source
-    return wanted.launch.model.name if is_fetched(source) else _inside(source.path)
+def model_word(pod: PodContext) -> str:
+    """Give the word that names the model to vLLM and SGLang: its Hub id, or its folder on the volume."""
+    source = pod.model.source
+    return pod.model.name if is_fetched(source) else _inside(source.path)
 
 
-def model_options(launch: Launch) -> Iterator[str]:
-    """Give the options on the model itself that vLLM and SGLang spell alike."""
-    yield from ("--served-model-name", launch.model.served_name)
-    if launch.model.source.revision is not None:
-        yield from ("--revision", launch.model.source.revision)
-    if launch.model.trust_remote_code:
-        yield "--trust-remote-code"
+def fp8_on_load(pod: PodContext) -> str | None:
+    """Give the value by which vLLM and SGLang quantise to fp8 on load, or ``None``."""
+    return "fp8" if quantises_on_load(pod.wanted) else None
 
 
 def quantises_on_load(wanted: Wanted) -> bool:
-    """Tell whether fp8 is asked of a checkpoint that does not hold it already, in blocks with scales of its own."""
+    """Tell whether the engine must quantise to fp8: the object asks for fp8, and the checkpoint has no fp8 blocks."""
     return wanted.launch.model.quantization == "fp8" and not wanted.demand.model.in_blocks
 
 
