@@ -129,8 +129,6 @@ def test_reasons_of_refusals_are_stable() -> None:
         "MemoryShort",
         "BudgetShort",
         "CapacityShort",
-        "ContextTooLong",
-        "EngineUnsupported",
     }
 
 

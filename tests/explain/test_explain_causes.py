@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-from typing import get_args
 
 import pytest
+from tests.support.causes import CAUSES
 
 from shardwise.domain.demand import Toleration
 from shardwise.domain.layout import Layout
@@ -95,10 +95,10 @@ def test_a_cause_is_said(why: Cause, words: str) -> None:
 
 def test_every_cause_there_is_has_its_words_here() -> None:
     """A new one needs its row."""
-    assert {type(why) for why, _ in SAID} == set(get_args(Cause))
+    assert {type(why) for why, _ in SAID} == set(CAUSES)
 
 
-@pytest.mark.parametrize("kind", get_args(Cause), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", CAUSES, ids=lambda kind: kind.__name__)
 def test_causes_are_plain_values(kind: type) -> None:
     """Frozen: they are kept, compared and counted."""
     assert dataclasses.is_dataclass(kind)
@@ -127,7 +127,7 @@ def test_a_causes_numbers_are_named_as_in_the_object() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", get_args(Cause), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", CAUSES, ids=lambda kind: kind.__name__)
 def test_what_became_of_many_is_said_in_a_few_words(kind: type) -> None:
     """As it follows their count: "9 lack memory"."""
     why = next(why for why, _ in SAID if type(why) is kind)
@@ -136,7 +136,7 @@ def test_what_became_of_many_is_said_in_a_few_words(kind: type) -> None:
 
 def test_no_two_causes_come_to_the_same_end() -> None:
     """Or their counts would say one thing twice."""
-    assert len({fate(why) for why, _ in SAID}) == len(get_args(Cause))
+    assert len({fate(why) for why, _ in SAID}) == len(CAUSES)
 
 
 @pytest.mark.parametrize("decided", list(Rule), ids=lambda one: one.value)

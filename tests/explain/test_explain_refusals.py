@@ -2,12 +2,12 @@
 
 import re
 from collections import Counter
-from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from syrupy.assertion import SnapshotAssertion
 from tests.support.cases import H100, PLANNED, REFUSED
+from tests.support.causes import CAUSES
 from tests.support.fleets import a_fleet, h100s, l40s
 from tests.support.models import LLAMA_70B, LLAMA_405B, a_demand, pinned
 from tests.support.plans import planned, refused
@@ -16,7 +16,7 @@ from tests.support.strategies import demands, fleets
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
-from shardwise.domain.refusal import Cause, Change, MemoryShort, OverBudget, Refusal
+from shardwise.domain.refusal import Change, MemoryShort, OverBudget, Refusal
 from shardwise.explain import refusal_answer, refusal_message, refusal_text
 from shardwise.explain.derivation import derive
 from shardwise.planner import plan
@@ -36,7 +36,7 @@ def test_the_cases_show_every_cause_there_is() -> None:
     """In a golden text each: those of refusals here, those of what fits and lost among the plans."""
     refusals = {type(one.cause) for case in REFUSED.values() for one in refused(*case).rejected}
     lost = {type(one.cause) for case in PLANNED.values() for one in planned(*case).alternatives}
-    assert refusals | lost == set(get_args(Cause))
+    assert refusals | lost == set(CAUSES)
 
 
 def test_the_cases_show_every_hint_there_is() -> None:

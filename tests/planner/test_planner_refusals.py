@@ -31,8 +31,8 @@ from shardwise.domain.fleet import Exclusion, Fleet, Taint
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import (
-    Asked,
     BlockSplit,
+    DemandSummary,
     DomainTooSmall,
     Hint,
     MemoryShort,
@@ -45,7 +45,7 @@ from shardwise.domain.refusal import (
 )
 from shardwise.domain.units import GIB
 from shardwise.planner import plan
-from shardwise.planner.hints import MOST_BUDGET
+from shardwise.planner.hints_on_place import MOST_BUDGET
 from shardwise.planner.layouts import layouts
 from shardwise.planner.pools import eligible
 
@@ -443,7 +443,9 @@ def test_the_pools_and_exclusions_of_a_refusal_count_every_node(demand: Demand, 
         assert usable + sum(count for _, count in refusal.excluded) == refusal.nodes == len(fleet.nodes)
         assert sum(pool.free for pool in refusal.pools) == refusal.free_gpus
         assert all(pool.free <= pool.gpus for pool in refusal.pools)
-        assert refusal.asked == Asked(demand.replicas, demand.gpu_budget, demand.context_length, demand.concurrency)
+        assert refusal.asked == DemandSummary(
+            demand.replicas, demand.gpu_budget, demand.context_length, demand.concurrency
+        )
 
 
 @given(demands, fleets())

@@ -28,12 +28,15 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.plan import LayoutOutcome, Plan
 from shardwise.planner import plan
-from shardwise.planner.hints import Trials, _largest, _lengths, hints
+from shardwise.planner.hints import hints
+from shardwise.planner.hints_on_load import _lengths
+from shardwise.planner.largest import largest_that_fits
 from shardwise.planner.layouts import layouts
 from shardwise.planner.pools import eligible
 from shardwise.planner.shorten import at_least, with_shorter_context
 from shardwise.planner.solve import fits, fitting, solve, survey
 from shardwise.planner.stages import layers_per_stage, stages_of
+from shardwise.planner.trials import TrialFleet
 
 CASES: dict[str, Case] = {**PLANNED, **{f"refused: {name}": case for name, case in REFUSED.items()}}
 
@@ -140,14 +143,11 @@ def test_the_largest_value_that_fits_is_found_in_few_looks(count: int, limit: in
     """Of values that fit up to a limit; nine looks are enough for three hundred, and one where nothing fits."""
     looks: list[int] = []
 
-    class Limited:
-        def fits(self, demand: Demand) -> bool:
-            looks.append(demand.concurrency)
-            return demand.concurrency <= limit
+    def fits(value: int) -> bool:
+        looks.append(value)
+        return value <= limit
 
-    base = a_demand(LLAMA_8B)
-    found = _largest(range(1, count + 1), lambda value: replace(base, concurrency=value), Limited())  # type: ignore[arg-type]
-    assert found == (min(limit, count) or None)
+    assert largest_that_fits(range(1, count + 1), fits) == (min(limit, count) or None)
     assert len(looks) <= (10 if limit else 1)
 
 
@@ -155,9 +155,9 @@ def test_nodes_are_sorted_once_for_each_way_to_choose_them() -> None:
     """However many changes are tried: 5,000 nodes take longer than all layouts."""
     demand, fleet = a_demand(LLAMA_70B, budget=8, concurrency=40, context=131072), a_fleet(h100s(4))
     pools = eligible(demand, fleet)
-    trials = Trials(fleet, demand, pools, survey(demand, pools))
+    trials = TrialFleet(fleet, demand, pools, survey(demand, pools))
     rejected = solve(demand, trials.surveyed(demand)).rejected
-    with patch("shardwise.planner.hints.eligible", wraps=eligible) as sorted_again:
+    with patch("shardwise.planner.trials.eligible", wraps=eligible) as sorted_again:
         assert hints(demand, trials, rejected)
     assert not sorted_again.called
 
@@ -167,8 +167,8 @@ def test_changes_that_the_causes_leave_no_chance_are_not_tried(budget: int) -> N
     """A layout that the law forbids needs no less memory."""
     demand, fleet = a_demand(LLAMA_70B, budget=budget, pins=pinned(6)), a_fleet(h100s(1))
     refused = solve(demand, survey(demand, eligible(demand, fleet))).rejected
-    trials = Trials(fleet, demand, eligible(demand, fleet), survey(demand, eligible(demand, fleet)))
-    with patch.object(Trials, "fits", side_effect=AssertionError("searched")):
+    trials = TrialFleet(fleet, demand, eligible(demand, fleet), survey(demand, eligible(demand, fleet)))
+    with patch.object(TrialFleet, "fits", side_effect=AssertionError("searched")):
         hints(demand, trials, refused)
 
 
@@ -203,7 +203,7 @@ def test_a_survey_is_of_a_pinned_tensor_degree(tensor: int | None, joined: bool)
     pools = eligible(demand, fleet)
     (found,) = survey(demand, pools)
     assert (found.pool.joined, found.free) == (joined, 16)
-    trials = Trials(fleet, demand, pools, (found,))
+    trials = TrialFleet(fleet, demand, pools, (found,))
     assert trials.surveyed(demand) == (found,)
     (other,) = trials.surveyed(replace(demand, pins=pinned(4)))
     assert not other.pool.joined

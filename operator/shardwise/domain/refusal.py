@@ -1,15 +1,76 @@
-"""Why a layout, or a whole demand, cannot be placed: values with numbers. ``shardwise.explain`` makes the words."""
+"""Why a layout, or a whole demand, cannot be placed: values with numbers. ``shardwise.explain`` makes the words.
+
+A new cause is one class here, with its traits, and one sentence in ``shardwise.explain.causes``. Nothing else lists
+causes: the planner decides by their traits.
+"""
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
+from typing import ClassVar
 
 from shardwise.domain.demand import Toleration
 from shardwise.domain.layout import Layout
 
 
+class RefusalReason(StrEnum):
+    """Stable reasons of a refusal, as they stand in conditions. The message may change, the reasons may not.
+
+    Where layouts are rejected for several reasons, the refusal has the last of them in this order.
+    """
+
+    NO_MATCHING_NODES = "NoMatchingNodes"
+    ILLEGAL_LAYOUT = "IllegalLayout"
+    MEMORY_SHORT = "MemoryShort"
+    BUDGET_SHORT = "BudgetShort"
+    CAPACITY_SHORT = "CapacityShort"
+
+
+class Area(Enum):
+    """Where a cause lies, in the order in which a refusal explains its causes: model first, free GPUs last.
+
+    ``reason`` is the stable reason of a refusal for causes of this area; ``None`` where the layout fits. ``distance``
+    orders near misses: 0 comes closest to fitting. ``of_product``: the cause holds for the GPUs of one product only.
+    ``waits``: free GPUs can take the cause away, so that waiting may help.
+    """
+
+    LAW = 0, RefusalReason.ILLEGAL_LAYOUT, 3, False, False
+    MEMORY = 1, RefusalReason.MEMORY_SHORT, 1, True, False
+    DOMAIN = 2, RefusalReason.CAPACITY_SHORT, 3, True, False
+    BUDGET = 3, RefusalReason.BUDGET_SHORT, 2, False, False
+    ROOM = 4, RefusalReason.CAPACITY_SHORT, 0, True, True
+    PREFERENCE = 5, None, 3, False, False
+
+    def __init__(self, order: int, reason: RefusalReason | None, distance: int, of_product: bool, waits: bool) -> None:  # noqa: FBT001 - a row of the table above
+        self.order = order
+        self.reason = reason
+        self.distance = distance
+        self.of_product = of_product
+        self.waits = waits
+
+
 @dataclass(frozen=True, slots=True)
-class NotDivisible:
-    """A dimension of the model does not split. ``what`` is the dimension's name in the plural, ``by`` the degree."""
+class Cause:
+    """Why a layout cannot be used or, in the area ``PREFERENCE``, why another layout was chosen.
+
+    ``order`` sorts causes of the same area where a refusal explains them. ``supports_rule``: the cause shows why the
+    rule of the sharding guide that decided asks for more than this layout.
+    """
+
+    area: ClassVar[Area]
+    order: ClassVar[int] = 0
+    supports_rule: ClassVar[bool] = False
+
+    @property
+    def shortfall(self) -> float:
+        """How far the layout is from fitting, compared with others of the same area: more is worse."""
+        return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NotDivisible(Cause):
+    """A dimension of the model does not divide. ``what`` is the dimension's name in the plural, ``by`` the degree."""
+
+    area: ClassVar[Area] = Area.LAW
 
     what: str
     size: int
@@ -18,8 +79,11 @@ class NotDivisible:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockSplit:
+class BlockSplit(Cause):
     """A partition of a quantised weight is not a multiple of its quantisation block."""
+
+    area: ClassVar[Area] = Area.LAW
+    order: ClassVar[int] = 1
 
     what: str
     partition: int
@@ -29,29 +93,41 @@ class BlockSplit:
 
 
 @dataclass(frozen=True, slots=True)
-class NoExperts:
-    """Experts are to be dealt out whole, and the model has none."""
+class NoExperts(Cause):
+    """The layout deals out whole experts, and the model has none."""
+
+    area: ClassVar[Area] = Area.LAW
+    order: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True)
-class TooManyStages:
-    """More pipeline stages than layers."""
+class TooManyStages(Cause):
+    """The pipeline has more stages than the model has layers."""
+
+    area: ClassVar[Area] = Area.LAW
+    order: ClassVar[int] = 3
 
     pipeline: int
     layers: int
 
 
 @dataclass(frozen=True, slots=True)
-class PipelineUnsupported:
+class PipelineUnsupported(Cause):
     """The engine cannot split this architecture into stages."""
+
+    area: ClassVar[Area] = Area.LAW
+    order: ClassVar[int] = 4
 
     engine: str
     architecture: str
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryShort:
-    """The fullest GPU lacks memory. Bytes."""
+class MemoryShort(Cause):
+    """The fullest GPU lacks memory. All sizes are bytes."""
+
+    area: ClassVar[Area] = Area.MEMORY
+    supports_rule: ClassVar[bool] = True
 
     product: str
     needed: int
@@ -60,19 +136,33 @@ class MemoryShort:
     kv_cache: int
     other: int
 
+    @property
+    def shortfall(self) -> float:
+        """The needed bytes over the budget."""
+        return self.needed / max(1, self.budget)
+
 
 @dataclass(frozen=True, slots=True)
-class OverBudget:
+class OverBudget(Cause):
     """All replicas together need more GPUs than ``spec.gpuBudget.total``."""
+
+    area: ClassVar[Area] = Area.BUDGET
 
     needed: int
     budget: int
     replicas: int
 
+    @property
+    def shortfall(self) -> float:
+        """The needed GPUs over the budget."""
+        return self.needed / max(1, self.budget)
+
 
 @dataclass(frozen=True, slots=True)
-class NoRoom:
-    """The free GPUs do not hold the groups. ``slots`` of ``wanted`` stages found a place; ``free`` counts GPUs."""
+class NoRoom(Cause):
+    """The free GPUs have no room for the groups. ``slots`` of ``wanted`` stages find a place; ``free`` counts GPUs."""
+
+    area: ClassVar[Area] = Area.ROOM
 
     product: str
     wanted: int
@@ -81,13 +171,20 @@ class NoRoom:
     free: int
     within: str | None = None
 
+    @property
+    def shortfall(self) -> float:
+        """The share of the stages that found no place."""
+        return 1 - self.slots / self.wanted
+
 
 @dataclass(frozen=True, slots=True)
-class DomainTooSmall:
+class DomainTooSmall(Cause):
     """No NVLink domain (or node, without NVLink) of this product has as many GPUs as a tensor group needs.
 
-    The ``largest`` has so many GPUs, on ``usable`` of its ``nodes``.
+    The largest domain has ``largest`` GPUs, on ``usable`` of its ``nodes``.
     """
+
+    area: ClassVar[Area] = Area.DOMAIN
 
     product: str
     tensor: int
@@ -97,63 +194,44 @@ class DomainTooSmall:
 
 
 @dataclass(frozen=True, slots=True)
-class MoreGpus:
-    """Fits, and needs more GPUs than the chosen layout."""
+class MoreGpus(Cause):
+    """The layout fits and needs more GPUs than the chosen layout."""
+
+    area: ClassVar[Area] = Area.PREFERENCE
 
     gpus: int
     chosen: int
 
 
 @dataclass(frozen=True, slots=True)
-class Tight:
-    """Fits, with less slack than asked for. Bytes."""
+class Tight(Cause):
+    """The layout fits with less slack than wanted. Both sizes are bytes."""
+
+    area: ClassVar[Area] = Area.PREFERENCE
+    supports_rule: ClassVar[bool] = True
 
     slack: int
     wanted: int
 
 
 @dataclass(frozen=True, slots=True)
-class Slower:
-    """Fits on as many GPUs, and the estimate is worse. ``measure`` names what was compared; ratio > 1 is worse."""
+class Slower(Cause):
+    """The layout fits, and its estimate is worse. ``measure`` names the estimate; a ratio above 1 is worse."""
+
+    area: ClassVar[Area] = Area.PREFERENCE
+    supports_rule: ClassVar[bool] = True
 
     measure: str
     ratio: float
 
 
 @dataclass(frozen=True, slots=True)
-class Preferred:
-    """Fits, and a rule prefers the chosen one. ``because`` states the rule in words of the field."""
+class Preferred(Cause):
+    """The layout fits, and a rule prefers the chosen layout. ``because`` states the rule."""
+
+    area: ClassVar[Area] = Area.PREFERENCE
 
     because: str
-
-
-Cause = (
-    NotDivisible
-    | BlockSplit
-    | NoExperts
-    | TooManyStages
-    | PipelineUnsupported
-    | MemoryShort
-    | OverBudget
-    | NoRoom
-    | DomainTooSmall
-    | MoreGpus
-    | Tight
-    | Slower
-    | Preferred
-)
-
-
-class RefusalReason(StrEnum):
-    """Stable reasons of a refusal, as they stand in conditions. The message may change, these may not."""
-
-    NO_MATCHING_NODES = "NoMatchingNodes"
-    ILLEGAL_LAYOUT = "IllegalLayout"
-    MEMORY_SHORT = "MemoryShort"
-    BUDGET_SHORT = "BudgetShort"
-    CAPACITY_SHORT = "CapacityShort"
-    CONTEXT_TOO_LONG = "ContextTooLong"
-    ENGINE_UNSUPPORTED = "EngineUnsupported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +242,14 @@ class RejectedLayout:
     product: str
     cause: Cause
 
+    @property
+    def distance(self) -> tuple[int, float, Layout, str]:
+        """How far the layout is from fitting, the closest first; a key that sorts all rejected layouts."""
+        return self.cause.area.distance, self.cause.shortfall, self.layout, self.product
+
 
 class Change(StrEnum):
-    """What a hint does to its field: give it a value, put one more into its list or map, take one out, or drop it."""
+    """What a hint does to its field: set a value, add an entry to a list or map, remove an entry, or drop the field."""
 
     SET = "set"
     ADD = "add"
@@ -176,9 +259,9 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A change that was planned with and works: the exact field and value, and the plan that is then made.
+    """A change of the object that works: the exact field and value, and the plan that the planner made with it.
 
-    ``value`` is ``None`` where the field is dropped. ``gpus`` counts those of all replicas of that plan.
+    ``value`` is ``None`` where the field is dropped. ``gpus`` counts the GPUs of all replicas of that plan.
     """
 
     field: str
@@ -191,8 +274,8 @@ class Hint:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What was asked for, as far as it decides whether a layout fits."""
+class DemandSummary:
+    """The parts of a demand that decide whether a layout fits."""
 
     replicas: int
     gpu_budget: int
@@ -202,7 +285,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class PoolCount:
-    """The usable nodes of one product and their GPUs, of which ``free`` are held by nobody."""
+    """The usable nodes of one product, their GPUs, and the GPUs that nobody holds."""
 
     product: str
     nodes: int
@@ -214,7 +297,7 @@ class PoolCount:
 class Refusal:
     """Why a demand has no plan.
 
-    ``waits``: the fleet could hold it were GPUs free, so that waiting makes sense; else the object itself must change.
+    ``waits``: the demand would fit if GPUs became free, so that waiting makes sense; else the object must change.
     ``rejected`` lists every layout that was tried, once. ``nearest`` is the layout that came closest. ``pools`` count
     the usable nodes, ``excluded`` the nodes left out for each reason, both sorted. ``asked`` is ``None`` where only a
     part of a demand was refused.
@@ -229,4 +312,4 @@ class Refusal:
     free_gpus: int
     excluded: tuple[tuple[str, int], ...] = ()
     pools: tuple[PoolCount, ...] = ()
-    asked: Asked | None = None
+    asked: DemandSummary | None = None

@@ -6,9 +6,8 @@ from typing import Final
 
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Alternative, LayoutOutcome, Plan, Rule
-from shardwise.domain.refusal import MemoryShort, RejectedLayout, Slower, Tight
+from shardwise.domain.refusal import RejectedLayout
 from shardwise.explain.causes import fate
-from shardwise.planner.refuse import distance
 
 MOST: Final = 5
 
@@ -38,7 +37,7 @@ def grounds(plan: Plan) -> Alternative | None:
     ``None`` where nothing simpler was tried, or the rule needs none.
     """
     simpler = [one for one in plan.alternatives if one.product == plan.product and _is_simpler(plan, one.layout)]
-    lacking = [one for one in simpler if isinstance(one.cause, MemoryShort | Slower | Tight)]
+    lacking = [one for one in simpler if one.cause.supports_rule]
     return max(lacking, key=lambda one: (one.layout.world_size, one.layout.tensor), default=None)
 
 
@@ -61,7 +60,7 @@ def _refused(plan: Plan) -> Iterator[Alternative]:
 
 
 def _closeness(one: Alternative) -> tuple[int, float, Layout, str]:
-    return distance(RejectedLayout(one.layout, one.product, one.cause))
+    return RejectedLayout(one.layout, one.product, one.cause).distance
 
 
 def _first_of(

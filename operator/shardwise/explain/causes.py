@@ -1,7 +1,11 @@
-"""One clause for each cause a layout can be refused, or passed over, for; and its numbers as data."""
+"""The words of every cause why a layout is rejected or passed over, and the numbers of a cause as data.
 
-from dataclasses import fields
-from typing import Any, Final, assert_never
+A new cause needs one row in ``SENTENCES``; its traits stand in its class (``shardwise.domain.refusal``).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Final, Generic, TypeVar
 
 from shardwise.domain.refusal import (
     BlockSplit,
@@ -21,80 +25,140 @@ from shardwise.domain.refusal import (
 )
 from shardwise.domain.units import gib, plural
 
-Illegal = NotDivisible | BlockSplit | NoExperts | TooManyStages | PipelineUnsupported
-Short = MemoryShort | OverBudget | NoRoom | DomainTooSmall
-Lost = MoreGpus | Tight | Slower | Preferred
+C = TypeVar("C", bound=Cause)
 
 _LEGAL: Final = 8
-"""Legal degrees that are listed: all powers of two there are on one node and in one rack."""
+"""Legal degrees that are listed: all powers of two in a node and in a rack."""
+
+
+def _same(_: Cause) -> None:
+    """Say of many layouts the same as of a single layout."""
+
+
+def _together(_: Cause) -> tuple[object, ...]:
+    """Say all layouts of a kind of cause in the same sentence."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence(Generic[C]):
+    """The words of a kind of cause.
+
+    ``fate`` follows a count of layouts: "9 lack memory". ``single`` says the cause of a single layout, ``many`` the
+    same of all layouts that the nearest miss stands for, ``None`` where the words do not differ. ``brief`` says it
+    beside a table with the memory of the layout. Layouts with different values of ``apart`` need a sentence each.
+    ``tells_nearest``: the numbers of the nearest layout are worth a line after ``many``.
+    """
+
+    fate: str
+    single: Callable[[C], str]
+    many: Callable[[C], str | None] = _same
+    brief: Callable[[C], str] | None = None
+    apart: Callable[[C], tuple[object, ...]] = _together
+    tells_nearest: bool = False
 
 
 def cause(why: Cause) -> str:
-    """Say a cause, numbers first."""
-    match why:
-        case NotDivisible() | BlockSplit() | NoExperts() | TooManyStages() | PipelineUnsupported():
-            return illegal(why)
-        case MemoryShort() | OverBudget() | NoRoom() | DomainTooSmall():
-            return _short(why)
-        case MoreGpus() | Tight() | Slower() | Preferred():
-            return f"fits{_lost(why)}"
-        case _:
-            assert_never(why)
+    """Say the cause of a single layout, numbers first."""
+    return sentence(why).single(why)
+
+
+def brief(why: Cause) -> str:
+    """Say a cause beside a table that holds the memory of the layout."""
+    found = sentence(why)
+    return (found.brief or found.single)(why)
+
+
+def fate(why: Cause) -> str:
+    """Say what became of the layouts of a kind of cause, as it follows their count."""
+    return sentence(why).fate
+
+
+def sentence(why: Cause) -> Sentence[Any]:
+    """Give the words of a kind of cause."""
+    return SENTENCES[type(why)]
 
 
 def numbers(why: Cause) -> dict[str, Any]:
-    """Give a cause as data: its kind and every number of it. Bytes are bytes, a GPU each."""
-    found = {_camel(one.name): getattr(why, one.name) for one in fields(why)}
+    """Give a cause as data: its kind and all its numbers. Sizes are bytes on each GPU."""
+    found = {_camel(field.name): getattr(why, field.name) for field in fields(why)}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
     return {"kind": type(why).__name__, **plain}
 
 
-def fate(why: Cause) -> str:
-    """Name what became of the layouts that share a kind of cause, as it follows their count."""
-    return _FATES[type(why)]
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
 
 
-def illegal(why: Illegal) -> str:
-    """Say which rule of model or engine a layout breaks."""
-    match why:
-        case NotDivisible(what, size, by, legal):
-            return f"{size} {what} are not divisible by {by}{_legal(legal)}"
-        case BlockSplit(what, partition, block, tensor, legal):
-            return (
-                f"TP{tensor} leaves {partition} {what} a GPU, not a multiple of the quantisation block of {block}"
-                f"{_legal(legal)}"
-            )
-        case NoExperts():
-            return "the model has no experts to deal out"
-        case TooManyStages(pipeline, layers):
-            return f"{layers} layers cannot fill {pipeline} stages"
-        case PipelineUnsupported(engine, architecture):
-            return f"{engine} cannot split `{architecture}` into pipeline stages"
+def _not_divisible(why: NotDivisible) -> str:
+    return f"{why.size} {why.what} are not divisible by {why.by}{_legal(why.legal)}"
 
 
-def memory_short(why: MemoryShort) -> str:
-    """Say how much a GPU lacks, and of what its need is made."""
+def _block_split(why: BlockSplit) -> str:
+    return (
+        f"TP{why.tensor} leaves {why.partition} {why.what} a GPU, "
+        f"not a multiple of the quantisation block of {why.block}{_legal(why.legal)}"
+    )
+
+
+def _legal(legal: tuple[int, ...]) -> str:
+    if not legal:
+        return ""
+    shown = ", ".join(str(degree) for degree in legal[:_LEGAL])
+    return f" (possible here: {shown}{', …' if len(legal) > _LEGAL else ''})"
+
+
+def _no_experts(_: NoExperts) -> str:
+    return "the model has no experts to deal out"
+
+
+def _too_many_stages(why: TooManyStages) -> str:
+    return f"{why.layers} layers cannot fill {why.pipeline} stages"
+
+
+def _pipeline_unsupported(why: PipelineUnsupported) -> str:
+    return f"{why.engine} cannot split `{why.architecture}` into pipeline stages"
+
+
+def _memory_short(why: MemoryShort) -> str:
     return (
         f"{gib(why.needed)} needed of {gib(why.budget)} a GPU, {gib(why.needed - why.budget)} short "
         f"(weights {gib(why.weights)}, KV cache {gib(why.kv_cache)}, activations and reserve {gib(why.other)})"
     )
 
 
-def _short(why: Short) -> str:
-    match why:
-        case MemoryShort():
-            return memory_short(why)
-        case OverBudget(needed, budget, replicas):
-            each = f" for {replicas} replicas" if replicas > 1 else ""
-            return f"{plural(needed, 'GPU')} needed{each}, `spec.gpuBudget.total` allows {budget}"
-        case NoRoom():
-            return _no_room(why)
-        case DomainTooSmall(product, tensor, largest, usable, nodes):
-            where = f" on {usable} of {nodes} nodes" if nodes > 1 else ""
-            return (
-                f"a tensor group of {tensor} exceeds the largest NVLink domain of {product}, "
-                f"{plural(largest, 'GPU')}{where}"
-            )
+def _memory_short_of_many(why: MemoryShort) -> str:
+    return f"need more than the {gib(why.budget)} of each {why.product}"
+
+
+def _memory_short_in_brief(why: MemoryShort) -> str:
+    return f"{gib(why.needed - why.budget)} short of {gib(why.budget)} a GPU"
+
+
+def _domain_too_small(why: DomainTooSmall) -> str:
+    return f"a tensor group of {why.tensor} exceeds {_largest_domain(why)}"
+
+
+def _domain_too_small_for_many(why: DomainTooSmall) -> str:
+    return f"exceed {_largest_domain(why)}"
+
+
+def _largest_domain(why: DomainTooSmall) -> str:
+    where = f" on {why.usable} of {why.nodes} nodes" if why.nodes > 1 else ""
+    return f"the largest NVLink domain of {why.product}, {plural(why.largest, 'GPU')}{where}"
+
+
+def _over_budget(why: OverBudget) -> str:
+    return f"{plural(why.needed, 'GPU')} needed{_for_replicas(why)}, `spec.gpuBudget.total` allows {why.budget}"
+
+
+def _over_budget_of_many(why: OverBudget) -> str:
+    return f"need {why.needed} GPUs or more{_for_replicas(why)}, `spec.gpuBudget.total` allows {why.budget}"
+
+
+def _for_replicas(why: OverBudget) -> str:
+    return f" for {why.replicas} replicas" if why.replicas > 1 else ""
 
 
 def _no_room(why: NoRoom) -> str:
@@ -109,42 +173,50 @@ def _no_room(why: NoRoom) -> str:
     return f"{asked}{bound}, the {why.free} free {why.product} have room for {why.slots}"
 
 
-def _lost(why: Lost) -> str:
-    match why:
-        case MoreGpus(gpus, chosen):
-            return f", and needs {plural(gpus, 'GPU')} where {chosen} {'is' if chosen == 1 else 'are'} enough"
-        case Tight(slack, wanted):
-            return f", but tightly: {gib(slack)} of slack a GPU, {gib(wanted)} wanted"
-        case Slower(measure, ratio):
-            return f", at an estimated {ratio:.2f} times the {measure}"
-        case Preferred(because):
-            return f", and {because}"
+def _no_room_for_many(why: NoRoom) -> str:
+    if why.free == 0:
+        return f"find no room, no {why.product} is free"
+    lack = "find no room" if why.slots < why.wanted else "cannot be placed together"
+    return f"{lack} on the {why.free} free {why.product}"
 
 
-def _legal(legal: tuple[int, ...]) -> str:
-    if not legal:
-        return ""
-    shown = ", ".join(str(one) for one in legal[:_LEGAL])
-    return f" (possible here: {shown}{', …' if len(legal) > _LEGAL else ''})"
+def _more_gpus(why: MoreGpus) -> str:
+    enough = "is" if why.chosen == 1 else "are"
+    return f"fits, and needs {plural(why.gpus, 'GPU')} where {why.chosen} {enough} enough"
 
 
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
+def _tight(why: Tight) -> str:
+    return f"fits, but tightly: {gib(why.slack)} of slack a GPU, {gib(why.wanted)} wanted"
 
 
-_FATES: Final[dict[type, str]] = {
-    NotDivisible: "cannot be divided",
-    BlockSplit: "would cut quantisation blocks",
-    NoExperts: "want experts there are none of",
-    TooManyStages: "have more stages than layers",
-    PipelineUnsupported: "need stages the engine cannot make",
-    MemoryShort: "lack memory",
-    OverBudget: "exceed the budget",
-    NoRoom: "find no room",
-    DomainTooSmall: "exceed the NVLink domain",
-    MoreGpus: "fit on more GPUs",
-    Tight: "fit tightly",
-    Slower: "fit and are slower",
-    Preferred: "fit and come after the chosen",
+def _slower(why: Slower) -> str:
+    return f"fits, at an estimated {why.ratio:.2f} times the {why.measure}"
+
+
+def _preferred(why: Preferred) -> str:
+    return f"fits, and {why.because}"
+
+
+SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
+    NotDivisible: Sentence("cannot be divided", _not_divisible, apart=lambda why: (why.what, why.by)),
+    BlockSplit: Sentence("would cut quantisation blocks", _block_split, apart=lambda why: (why.what, why.tensor)),
+    NoExperts: Sentence("want experts there are none of", _no_experts),
+    TooManyStages: Sentence("have more stages than layers", _too_many_stages, apart=lambda why: (why.pipeline,)),
+    PipelineUnsupported: Sentence("need stages the engine cannot make", _pipeline_unsupported),
+    MemoryShort: Sentence(
+        "lack memory", _memory_short, _memory_short_of_many, _memory_short_in_brief, tells_nearest=True
+    ),
+    DomainTooSmall: Sentence("exceed the NVLink domain", _domain_too_small, _domain_too_small_for_many),
+    OverBudget: Sentence("exceed the budget", _over_budget, _over_budget_of_many),
+    NoRoom: Sentence(
+        "find no room",
+        _no_room,
+        _no_room_for_many,
+        apart=lambda why: (why.slots >= why.wanted,),
+        tells_nearest=True,
+    ),
+    MoreGpus: Sentence("fit on more GPUs", _more_gpus),
+    Tight: Sentence("fit tightly", _tight),
+    Slower: Sentence("fit and are slower", _slower),
+    Preferred: Sentence("fit and come after the chosen", _preferred),
 }

@@ -5,10 +5,10 @@ from typing import Final
 
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Alternative, Estimate, GroupPlacement, LayoutOutcome, Plan, PodPlacement
-from shardwise.domain.refusal import Cause, MemoryShort
+from shardwise.domain.refusal import MemoryShort
 from shardwise.domain.units import GIB, gib, plural
 from shardwise.explain.alternatives import grounds, rest, telling
-from shardwise.explain.causes import cause
+from shardwise.explain.causes import brief
 from shardwise.explain.layouts import LISTED, others
 from shardwise.explain.rules import rule
 from shardwise.explain.tables import aligned
@@ -61,7 +61,7 @@ def whereabouts(plan: Plan) -> str:
 def _grounds(plan: Plan) -> str:
     """Say what the rule rests on, in numbers."""
     simpler = grounds(plan)
-    return "" if simpler is None else f" ({simpler.layout}: {_brief(simpler.cause)})"
+    return "" if simpler is None else f" ({simpler.layout}: {brief(simpler.cause)})"
 
 
 def _memory(plan: Plan) -> str:
@@ -133,11 +133,4 @@ def _cells(layout: Layout, product: str, needed: int | None, guess: Estimate | N
 
 
 def _why(one: Alternative) -> str:
-    return _brief(one.cause) if one.outcome is LayoutOutcome.FITS else f"refused: {_brief(one.cause)}"
-
-
-def _brief(why: Cause) -> str:
-    """Leave out of a cause what stands beside it."""
-    if isinstance(why, MemoryShort):
-        return f"{gib(why.needed - why.budget)} short of {gib(why.budget)} a GPU"
-    return cause(why)
+    return brief(one.cause) if one.outcome is LayoutOutcome.FITS else f"refused: {brief(one.cause)}"

@@ -3,18 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
-from shardwise.domain.refusal import (
-    Asked,
-    Cause,
-    DomainTooSmall,
-    MemoryShort,
-    NoRoom,
-    OverBudget,
-    Refusal,
-    RejectedLayout,
-)
-from shardwise.domain.units import gib, plural
-from shardwise.explain.causes import cause
+from shardwise.domain.refusal import DemandSummary, Refusal, RejectedLayout
+from shardwise.domain.units import plural
+from shardwise.explain.causes import cause, sentence
 from shardwise.explain.derivation import Clause, derive
 from shardwise.explain.hints import hint
 from shardwise.explain.layouts import LISTED, listed, others
@@ -47,33 +38,13 @@ def refusal_text(refusal: Refusal, name: str) -> str:
 def clause_text(clause: Clause) -> str:
     """Say which layouts a cause covers, and why they cannot be used."""
     why = clause.closest.cause
-    said = None if len(clause.layouts) == 1 else _of_all(why)
+    said = None if len(clause.layouts) == 1 else sentence(why).many(why)
     return f"{listed(clause.layouts)}: {cause(why)}" if said is None else f"{listed(clause.layouts)} {said}"
-
-
-def _of_all(why: Cause) -> str | None:
-    """Say what the nearest miss proves of every layout that shares its kind of cause; ``None`` where it is the same."""
-    match why:
-        case MemoryShort(product=product, budget=budget):
-            return f"need more than the {gib(budget)} of each {product}"
-        case OverBudget(needed, budget, replicas):
-            each = f" for {replicas} replicas" if replicas > 1 else ""
-            return f"need {needed} GPUs or more{each}, `spec.gpuBudget.total` allows {budget}"
-        case DomainTooSmall(product=product, largest=largest, usable=usable, nodes=nodes):
-            where = f" on {usable} of {nodes} nodes" if nodes > 1 else ""
-            return f"exceed the largest NVLink domain of {product}, {plural(largest, 'GPU')}{where}"
-        case NoRoom(product=product, free=0):
-            return f"find no room, no {product} is free"
-        case NoRoom(product=product, wanted=wanted, slots=slots, free=free):
-            lack = "find no room" if slots < wanted else "cannot be placed together"
-            return f"{lack} on the {free} free {product}"
-        case _:
-            return None
 
 
 def closest_text(clause: Clause) -> str | None:
     """Say how near the nearest layout of a cause came; ``None`` where the clause has said it."""
-    if len(clause.layouts) == 1 or not isinstance(clause.closest.cause, MemoryShort | NoRoom):
+    if len(clause.layouts) == 1 or not sentence(clause.closest.cause).tells_nearest:
         return None
     return f"nearest {clause.closest.layout}: {cause(clause.closest.cause)}"
 
@@ -110,7 +81,7 @@ def _derivation(refusal: Refusal) -> Iterator[str]:
         yield "    So no layout fits"
 
 
-def _asked(asked: Asked) -> str:
+def _asked(asked: DemandSummary) -> str:
     replicas = f"{asked.replicas} replicas of " if asked.replicas != 1 else ""
     sequences = plural(asked.concurrency, "sequence")
     return f"{replicas}{sequences} of {asked.context_length} tokens, {plural(asked.gpu_budget, 'GPU')} at most"

@@ -6,41 +6,38 @@ from typing import Final
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.plan import Plan
-from shardwise.planner.solve import Surveyed, solve
+from shardwise.planner.largest import largest_that_fits
+from shardwise.planner.solve import SurveyedPool, fits, solve
 
 _STEP: Final = 1024
-"""Tokens between the lengths that are tried: finer steps gain nothing worth a word."""
+"""Tokens between the lengths that are tried: a finer step gains too little."""
 
 
-def with_shorter_context(demand: Demand, surveyed: Sequence[Surveyed]) -> Plan | None:
-    """Plan with the longest context that fits, no shorter than the demand allows; ``None`` where none does.
+def with_shorter_context(demand: Demand, surveyed: Sequence[SurveyedPool]) -> Plan | None:
+    """Plan with the longest context that fits, not shorter than the demand allows; ``None`` where none fits.
 
-    A shorter context never needs more, so that the longest is found by halving: O(log(tokens)) searches.
+    A shorter context never needs more memory. O(log tokens) searches.
     """
     if demand.least_context is None:
         return None
-    found = _planned(demand, surveyed, demand.least_context)
-    if found is None:
+    longest = largest_that_fits(
+        _lengths(demand.least_context, demand.context_length),
+        lambda tokens: fits(replace(demand, context_length=tokens), surveyed),
+    )
+    if longest is None:
         return None
-    fits, too_long = demand.least_context, demand.context_length
-    while too_long - fits > _STEP:
-        middle = (fits + too_long) // 2 // _STEP * _STEP
-        middle = middle if middle > fits else fits + _STEP
-        tried = _planned(demand, surveyed, middle)
-        if tried is None:
-            too_long = middle
-        else:
-            fits, found = middle, tried
-    return replace(found, notes=(*found.notes, _lowered(demand, found)))
+    found = solve(replace(demand, context_length=longest), surveyed).plan
+    return found and replace(found, notes=(*found.notes, _lowered(demand, found)))
+
+
+def _lengths(least: int, wanted: int) -> list[int]:
+    """Give the lengths to try: the least, and every whole step above it and below the wanted length."""
+    return [least, *range((least // _STEP + 1) * _STEP, wanted, _STEP)]
 
 
 def at_least(demand: Demand) -> Demand:
-    """Give the demand at the shortest context it takes: where that does not fit, nothing does."""
+    """Give the demand with the shortest context it accepts: where that context does not fit, no context does."""
     return demand if demand.least_context is None else replace(demand, context_length=demand.least_context)
-
-
-def _planned(demand: Demand, surveyed: Sequence[Surveyed], context: int) -> Plan | None:
-    return solve(replace(demand, context_length=context), surveyed).plan
 
 
 def _lowered(demand: Demand, plan: Plan) -> str:

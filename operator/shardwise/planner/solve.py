@@ -27,7 +27,7 @@ class Solution:
     rejected: tuple[RejectedLayout, ...]
 
 
-def solve(demand: Demand, surveyed: Iterable["Surveyed"]) -> Solution:
+def solve(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Solution:
     """Search all pools. The plan is the most preferred candidate that can be placed."""
     candidates: list[Candidate] = []
     rejected: list[RejectedLayout] = []
@@ -41,7 +41,7 @@ def solve(demand: Demand, surveyed: Iterable["Surveyed"]) -> Solution:
     return _choose(demand, candidates, rejected)
 
 
-def fitting(demand: Demand, surveyed: Iterable["Surveyed"]) -> Iterator[tuple[Layout, Pool]]:
+def fitting(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Iterator[tuple[Layout, Pool]]:
     """Give the layouts nothing rules out, in the order they are tried; whether they can be placed is left open."""
     for facts in surveyed:
         for layout in layouts(demand, facts.pool):
@@ -49,7 +49,7 @@ def fitting(demand: Demand, surveyed: Iterable["Surveyed"]) -> Iterator[tuple[La
                 yield layout, facts.pool
 
 
-def fits(demand: Demand, surveyed: Iterable["Surveyed"]) -> bool:
+def fits(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> bool:
     """Tell whether there is a plan: as :func:`solve` would, without choosing the best."""
     return any(place(demand, pool, layout) is not None for layout, pool in fitting(demand, surveyed))
 
@@ -97,7 +97,7 @@ def _joined_for(demand: Demand, pool: Pool) -> Pool:
     return replace(pool, joined=True) if pinned is not None and pinned > largest_domain(pool) else pool
 
 
-class Surveyed:
+class SurveyedPool:
     """A pool with what the search asks of it again and again, worked out once."""
 
     def __init__(self, pool: Pool) -> None:
@@ -109,12 +109,12 @@ class Surveyed:
         self.slots = cache(lambda tensor: stage_slots(counted, tensor))
 
 
-def survey(demand: Demand, pools: Eligible) -> tuple[Surveyed, ...]:
+def survey(demand: Demand, pools: Eligible) -> tuple[SurveyedPool, ...]:
     """Work the pools' facts out, for one search or many of demands that pin the same tensor degree. O(nodes)."""
-    return tuple(Surveyed(_joined_for(demand, pool)) for pool in pools.pools)
+    return tuple(SurveyedPool(_joined_for(demand, pool)) for pool in pools.pools)
 
 
-def _judge(demand: Demand, facts: Surveyed, layout: Layout) -> Candidate | Cause:
+def _judge(demand: Demand, facts: SurveyedPool, layout: Layout) -> Candidate | Cause:
     """Give a candidate, or the one cause that rules the layout out."""
     found = _ruled_out(demand, facts, layout)
     if not isinstance(found, MemoryUse):
@@ -122,7 +122,7 @@ def _judge(demand: Demand, facts: Surveyed, layout: Layout) -> Candidate | Cause
     return Candidate(layout, facts.pool, found, estimate(demand, layout, _links(facts, layout), found))
 
 
-def _ruled_out(demand: Demand, facts: Surveyed, layout: Layout) -> Cause | MemoryUse:
+def _ruled_out(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | MemoryUse:
     """Give what rules a layout out: law, budget, memory, then room; where nothing does, the memory it needs."""
     broken = illegal(demand.model, demand.engine, layout)
     if broken is not None:
@@ -140,7 +140,7 @@ def _memory_short(pool: Pool, use: MemoryUse) -> MemoryShort:
     return MemoryShort(pool.product, use.needed, use.budget, use.weights, use.kv_cache, other)
 
 
-def _crowded(demand: Demand, facts: Surveyed, layout: Layout) -> Cause | None:
+def _crowded(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | None:
     """Count before placing: cheap, and enough to rule out most layouts."""
     if layout.tensor > facts.largest_domain:
         usable, nodes = nodes_of_largest_domain(facts.pool)
@@ -163,7 +163,7 @@ def _no_room(demand: Demand, candidate: Candidate) -> NoRoom:
     return NoRoom(pool.product, wanted, found, layout.tensor, free, demand.within)
 
 
-def _links(facts: Surveyed, layout: Layout) -> Links:
+def _links(facts: SurveyedPool, layout: Layout) -> Links:
     kind = facts.pool.kind
     domain = facts.largest_domain if kind.rack and not facts.pool.joined else facts.node_gpus
     on_nvlink = kind.nvlink is not None and layout.tensor <= domain

@@ -1,0 +1,67 @@
+"""Changes of a demand that may make it fit, and the fleet they are tried on."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shardwise.domain.demand import Demand
+from shardwise.domain.fleet import Fleet
+from shardwise.domain.layout import Layout
+from shardwise.domain.plan import Plan
+from shardwise.domain.refusal import Change
+from shardwise.planner.pools import Eligible, eligible
+from shardwise.planner.shorten import at_least, with_shorter_context
+from shardwise.planner.solve import SurveyedPool, fits, fitting, solve, survey
+
+MOST_TRIES: Final = 4
+"""Values of a field that are tried, the least change first, before the turn of the next field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A change to try: the changed demand, and the field, value and change that the hint would name."""
+
+    demand: Demand
+    field: str
+    value: Any
+    change: Change = Change.SET
+
+
+class TrialFleet:
+    """A fleet to try changed demands on. Demands that choose nodes alike share the pools, which are found once."""
+
+    def __init__(self, fleet: Fleet, demand: Demand, pools: Eligible, surveyed: tuple[SurveyedPool, ...]) -> None:
+        self.fleet = fleet
+        self._pools = {_choice_of_nodes(demand): pools}
+        self._surveyed = {(_choice_of_nodes(demand), demand.pins.tensor): surveyed}
+
+    def plan(self, demand: Demand) -> Plan | None:
+        """Plan a changed demand, as if the object asked for it; ``None`` where there is no plan."""
+        surveyed = self.surveyed(demand)
+        return solve(demand, surveyed).plan or with_shorter_context(demand, surveyed)
+
+    def fits(self, demand: Demand) -> bool:
+        """Tell whether a changed demand has a plan."""
+        return fits(at_least(demand), self.surveyed(demand))
+
+    def fitting(self, demand: Demand) -> Iterator[Layout]:
+        """Give the layouts that nothing rules out for a changed demand."""
+        return (layout for layout, _ in fitting(at_least(demand), self.surveyed(demand)))
+
+    def surveyed(self, demand: Demand) -> tuple[SurveyedPool, ...]:
+        """Give the pools a demand may use."""
+        choice = _choice_of_nodes(demand)
+        key = choice, demand.pins.tensor
+        if key not in self._surveyed:
+            if choice not in self._pools:
+                self._pools[choice] = eligible(demand, self.fleet)
+            self._surveyed[key] = survey(demand, self._pools[choice])
+        return self._surveyed[key]
+
+
+HintKind = Callable[[Demand, TrialFleet], Iterator[Trial]]
+"""Gives the changes of a field that are worth a trial, the least change first."""
+
+
+def _choice_of_nodes(demand: Demand) -> tuple[object, ...]:
+    return demand.products, demand.node_selector, demand.tolerations, demand.within
