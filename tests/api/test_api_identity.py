@@ -115,3 +115,9 @@ def test_they_do_not_depend_on_how_the_model_is_counted() -> None:
     """Facts are mended from version to version; a plan that works is kept."""
     one, other = (to_wanted(parse(PLAIN), facts(name)) for name in (LLAMA_8B, "meta-llama/Llama-3.1-70B"))
     assert (one.asks, one.content) == (other.asks, other.content)
+
+
+def test_the_names_of_a_plain_object_are_those_of_every_version() -> None:
+    """Written out: another name would plan anew and restart every object at an upgrade."""
+    spec = parse(PLAIN).spec
+    assert (asks_of(spec), content_of(spec)) == ("eaa317afad44", "1d12831df899")

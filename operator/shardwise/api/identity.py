@@ -5,12 +5,11 @@ restart what is healthy. These change when the user changes something: fields th
 count, so that a new field, or another default, changes no name.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from shardwise.api.spec import ShardedModelSpec
+from shardwise.domain.digest import json_digest
 
 _DIGITS: Final = 12
 
@@ -59,4 +58,4 @@ def _part(value: Any, only: frozenset[str] | None) -> Any:  # noqa: ANN401 - a p
 
 
 def _name(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+    return json_digest(content, _DIGITS)

@@ -1,7 +1,6 @@
 """The calls the operator makes, over the dynamic client: JSON in, JSON out, unknown fields kept."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -12,6 +11,7 @@ from kubernetes.aio.dynamic import DynamicClient
 
 from shardwise.cluster.connection import Connection
 from shardwise.cluster.errors import ClusterError, Refused, converted, is_gone
+from shardwise.domain.digest import text_digest
 from shardwise.observe.kinds import LEASE, POD, Kind, kind_of
 from shardwise.reconcile import Emit
 from shardwise.render.manifest import MANAGED_BY, MODEL
@@ -27,7 +27,6 @@ PAGE: Final = 500
 REQUEST_SECONDS: Final = 30.0
 """An answer that takes longer is taken for lost."""
 
-_DIGITS: Final = 10
 
 _UNTYPED: Final = "failed to create typed live object"
 """What the API server says when an object does not have the types of its schema."""
@@ -244,7 +243,7 @@ def _event(about: Mapping[str, Any], event: Emit) -> Json:
     metadata = about["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     content = f"{metadata.get('uid', '')}/{event.reason}/{event.message}"
-    digest = hashlib.sha256(content.encode()).hexdigest()[:_DIGITS]
+    digest = text_digest(content)
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": "v1",

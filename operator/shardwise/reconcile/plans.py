@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shardwise.domain.demand import Demand, Pins
+from shardwise.domain.digest import json_digest
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
@@ -18,7 +19,6 @@ from shardwise.explain import plan_document, plan_from_document
 from shardwise.planner import plan as plan_demand
 from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.records import format_time
-from shardwise.render.manifest import digest
 
 Document = dict[str, Any]
 
@@ -138,7 +138,7 @@ def identity(wanted: Wanted, plan: Plan, nodes: tuple[str, ...], gpus: int) -> s
     """Name what the pods of a group are made from: what the user wrote, the plan in force, and their place."""
     layout = plan.layout
     shape = [layout.tensor, layout.pipeline, layout.expert, plan.context_length, plan.concurrency]
-    return digest([wanted.content, shape, list(nodes), gpus])
+    return json_digest([wanted.content, shape, list(nodes), gpus])
 
 
 def over_budget(wanted: Wanted, plan: Plan, fleet: Fleet) -> Refusal:

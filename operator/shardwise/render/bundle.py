@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+from shardwise.domain.digest import json_digest
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.engines import GroupLaunch, launch
 from shardwise.render.companions import companions, keys, needs_compute_domain
 from shardwise.render.disruption import disruption_budget, has_budget
-from shardwise.render.manifest import Manifest, digest
+from shardwise.render.manifest import Manifest
 from shardwise.render.names import hosts
 from shardwise.render.pods import pods, with_revision
 from shardwise.render.services import rendezvous, to_leaders
@@ -56,7 +57,7 @@ def revision(wanted: Wanted, plan: Plan, replica: int) -> str:
     Two operators that render the same pods give the same revision, so that an upgrade restarts nothing by accident.
     """
     placed = _placed(plan, replica)
-    return digest(pods(wanted, plan, placed, _started(wanted, plan, placed, 0), 0))
+    return json_digest(pods(wanted, plan, placed, _started(wanted, plan, placed, 0), 0))
 
 
 def bundle(wanted: Wanted, plan: Plan) -> tuple[Manifest, ...]:

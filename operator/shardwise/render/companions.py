@@ -7,11 +7,12 @@ same thing: attempts and replicas share them, and one that nobody names any more
 import re
 from typing import Final
 
+from shardwise.domain.digest import json_digest
 from shardwise.domain.launch import Launch, NodeNvlink, Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.engines import GroupLaunch
 from shardwise.engines.environment import spans_nodes
-from shardwise.render.manifest import Manifest, common_labels, digest, metadata
+from shardwise.render.manifest import Manifest, common_labels, metadata
 from shardwise.render.names import joined
 
 CONFIG_MAP: Final = ("v1", "ConfigMap")
@@ -71,12 +72,12 @@ def keys(wanted: Wanted) -> Manifest:
 
 def keys_name(launch: Launch) -> str:
     """Name the Secret; an object that takes the place of a deleted one of its name does not take its keys."""
-    return joined(launch.owner.name, f"-ssh-{digest(launch.owner.uid)[:_DIGITS]}")
+    return joined(launch.owner.name, f"-ssh-{json_digest(launch.owner.uid, _DIGITS)}")
 
 
 def files_name(launch: Launch, started: GroupLaunch) -> str:
     """Name the ConfigMap of a group's files by what is in them."""
-    return joined(launch.owner.name, f"-files-{digest(_texts(started))[:_DIGITS]}")
+    return joined(launch.owner.name, f"-files-{json_digest(_texts(started), _DIGITS)}")
 
 
 def domain_name(launch: Launch, placed: GroupPlacement) -> str:
@@ -91,7 +92,7 @@ def channel_name(launch: Launch, placed: GroupPlacement) -> str:
 
 def claim_template_name(launch: Launch, device_class: str, place: PodPlacement) -> str:
     """Name the claim template of a pod's GPUs."""
-    return joined(launch.owner.name, f"-gpus-{digest(_devices(device_class, place.gpus))[:_DIGITS]}")
+    return joined(launch.owner.name, f"-gpus-{json_digest(_devices(device_class, place.gpus), _DIGITS)}")
 
 
 def _texts(started: GroupLaunch) -> dict[str, str]:

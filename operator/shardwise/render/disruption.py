@@ -9,8 +9,9 @@ one nothing would be left to keep.
 
 from typing import Final
 
+from shardwise.domain.digest import json_digest
 from shardwise.domain.launch import Launch, Wanted
-from shardwise.render.manifest import MODEL, REVISION, Manifest, common_labels, digest, metadata
+from shardwise.render.manifest import MODEL, REVISION, Manifest, common_labels, metadata
 from shardwise.render.names import label_value, serving_name
 
 API_VERSION: Final = "policy/v1"
@@ -29,6 +30,6 @@ def disruption_budget(launch: Launch, pods: int) -> Manifest:
         "selector": {"matchLabels": {MODEL: label_value(launch.owner.name)}},
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
     }
-    labels = common_labels(launch) | {REVISION: digest(spec)}
+    labels = common_labels(launch) | {REVISION: json_digest(spec)}
     found = metadata(launch.owner, serving_name(launch.owner.name), labels)
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": found, "spec": spec}

@@ -1,7 +1,5 @@
 """What every manifest shares: ownership, labels, names."""
 
-import hashlib
-import json
 from typing import Any, Final
 
 from shardwise.domain.launch import Launch, Owner
@@ -21,14 +19,6 @@ MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 OPERATOR: Final = "shardwise"
 LEADER: Final = "leader"
 WORKER: Final = "worker"
-
-
-_DIGITS: Final = 10
-
-
-def digest(content: object) -> str:
-    """Name JSON content: 10 hexadecimal digits, the same wherever and whenever it is rendered."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
 def common_labels(launch: Launch) -> dict[str, str]:

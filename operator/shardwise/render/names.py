@@ -1,8 +1,9 @@
 """Names of what is rendered: deterministic, DNS labels of at most 63 characters, different for different things."""
 
-import hashlib
 import re
 from typing import Final
+
+from shardwise.domain.digest import text_digest
 
 _MOST: Final = 63
 _DIGEST: Final = 8
@@ -44,6 +45,6 @@ def joined(model: str, suffix: str) -> str:
 
 def _marked(model: str, suffix: str) -> str:
     stem = model if model[:1].isalpha() else f"m-{model}"
-    digest = hashlib.sha256(model.encode()).hexdigest()[:_DIGEST]
+    digest = text_digest(model, _DIGEST)
     kept = stem.replace(".", "-")[: _MOST - len(suffix) - _DIGEST - 1].rstrip("-")
     return f"{kept}-{digest}{suffix}"

@@ -1,5 +1,6 @@
 """The two Services: one for a group's own rendezvous, one for clients."""
 
+from shardwise.domain.digest import json_digest
 from shardwise.domain.launch import Launch
 from shardwise.engines import GroupLaunch
 from shardwise.render.companions import companion_labels
@@ -8,7 +9,6 @@ from shardwise.render.manifest import (
     REVISION,
     Manifest,
     common_labels,
-    digest,
     group_labels,
     leader_selector,
     metadata,
@@ -49,5 +49,5 @@ def to_leaders(launch: Launch) -> Manifest:
 
 def _service(found: Manifest, spec: Manifest) -> Manifest:
     """Label a Service with its content, so that a change shows without comparing what the API server filled in."""
-    labelled = found | {"labels": found["labels"] | {REVISION: digest(spec)}}
+    labelled = found | {"labels": found["labels"] | {REVISION: json_digest(spec)}}
     return {"apiVersion": "v1", "kind": "Service", "metadata": labelled, "spec": spec}
