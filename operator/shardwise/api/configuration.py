@@ -1,4 +1,4 @@
-"""The operator configuration on the wire: one YAML file, checked as strictly as the object, and its values."""
+"""The operator configuration: a YAML file that is checked as strictly as the object, and its conversion."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -19,73 +19,89 @@ LevelName = Annotated[str, Field(min_length=1, max_length=63, pattern=OBJECT_PAT
 PlatformName = Literal["generic", "topograph", "eks", "gke", "oci", "coreweave"]
 
 BUILT_IN_LEVELS: Final = ("node", "domain")
-"""Names `spec.placement.within` knows whatever is configured."""
+"""Names that `spec.placement.within` knows in every configuration."""
 
 
 class LevelConfiguration(Wire):
     """A level of the network above the NVLink domain."""
 
-    name: LevelName = Field(description="What `spec.placement.within` calls it, such as rack.")
+    name: LevelName = Field(description="Name of the level in `spec.placement.within`, such as rack.")
     labels: list[LabelKey] = Field(
-        min_length=1, max_length=8, description="Node label keys; the first that a node has names its place."
+        min_length=1,
+        max_length=8,
+        description="Keys of node labels. The first of these labels that a node has names the node's place on this "
+        "level.",
     )
 
 
 class HardwareConfiguration(Wire):
-    """Facts of one GPU product. What is left out comes from `like`, or else must be given."""
+    """Facts of one GPU product. A fact that is left out comes from the product in `like`."""
 
-    product: ShortText = Field(description="Value of the product label, such as NVIDIA-B300-SXM6-AC.")
-    like: ShortText | None = Field(default=None, description="A known product that has the same facts but for these.")
-    memory_bandwidth: ByteQuantity | None = Field(default=None, description="Bytes a second of a GPU's memory.")
-    compute: ByteQuantity | None = Field(default=None, description="Dense bf16 floating-point operations a second.")
+    product: ShortText = Field(
+        description="Value of the node label nvidia.com/gpu.product, such as NVIDIA-B300-SXM6-AC."
+    )
+    like: ShortText | None = Field(
+        default=None, description="A known product whose facts apply to every field that is left out here."
+    )
+    memory_bandwidth: ByteQuantity | None = Field(
+        default=None, description="Bandwidth of a GPU's memory, in bytes per second."
+    )
+    compute: ByteQuantity | None = Field(
+        default=None, description="Dense bf16 floating-point operations per second of a GPU."
+    )
     nvlink: ByteQuantity | None = Field(
         default=None,
-        description="Bytes a second of one GPU in one direction to all others of its node; 0: there is none.",
+        description="Bandwidth of a GPU's NVLink in one direction to all other GPUs of its node, in bytes per second. "
+        "0: the GPUs have no NVLink.",
     )
-    pcie: ByteQuantity | None = Field(default=None, description="Bytes a second of one GPU in one direction over PCIe.")
+    pcie: ByteQuantity | None = Field(
+        default=None, description="Bandwidth of a GPU over PCIe in one direction, in bytes per second."
+    )
     nvlink_across_nodes: bool | None = Field(
-        default=None, description="Whether NVLink joins the nodes of an NVLink domain, as in an NVL72 rack."
+        default=None, description="Whether NVLink connects the nodes of an NVLink domain, as in an NVL72 rack."
     )
     memory: ByteQuantity | None = Field(
-        default=None, description="Memory of a GPU, for nodes without a memory label; a label wins."
+        default=None, description="Memory of a GPU in bytes, for nodes without a memory label. A label wins."
     )
     node_labels: dict[LabelKey, LabelValue] = Field(
-        default={}, max_length=8, description="Nodes without a product label that have these labels hold this product."
+        default={}, max_length=8, description="Labels of nodes that hold this product and have no product label."
     )
 
 
 class FleetConfiguration(Wire):
-    """How nodes are read."""
+    """How the operator reads the nodes."""
 
     platform: PlatformName = Field(
-        default="generic", description="Preset of label keys for NVLink domains and the levels above them."
+        default="generic", description="Preset of the label keys for NVLink domains and for the levels above them."
     )
     domain_labels: list[LabelKey] | None = Field(
         default=None,
         min_length=1,
         max_length=16,
-        description="Label keys whose value names an NVLink domain of several nodes, in place of the preset's.",
+        description="Keys of the node labels that name an NVLink domain of several nodes. Default: the keys of the "
+        "preset.",
     )
     levels: list[LevelConfiguration] | None = Field(
         default=None,
         max_length=8,
-        description="Levels above the NVLink domain, nearest first, in place of the preset's.",
+        description="Levels of the network above the NVLink domain, nearest first. Default: the levels of the preset.",
     )
     hardware: list[HardwareConfiguration] = Field(
-        default=[], max_length=64, description="GPU products that Shardwise does not know, or knows wrongly."
+        default=[], max_length=64, description="Facts of GPU products that Shardwise does not know, or knows wrongly."
     )
     fault_conditions: list[ShortText] = Field(
         default=[],
         max_length=64,
-        description="Node conditions that are True when a GPU is faulty, besides those of NVSentinel.",
+        description="Types of node conditions that are True if a GPU of the node is faulty, beside the conditions of "
+        "NVSentinel.",
     )
 
 
 class Configuration(Wire):
     """The operator configuration."""
 
-    fleet: FleetConfiguration = Field(default=FleetConfiguration(), description="How nodes are read.")
-    launch: LaunchConfiguration = Field(default=LaunchConfiguration(), description="How pods are started.")
+    fleet: FleetConfiguration = Field(default=FleetConfiguration(), description="How the operator reads the nodes.")
+    launch: LaunchConfiguration = Field(default=LaunchConfiguration(), description="How the operator starts pods.")
 
 
 def parse_site(document: Mapping[str, Any]) -> Site:
@@ -165,7 +181,7 @@ def _hardware_problems(at: str, one: HardwareConfiguration) -> Iterator[Problem]
 
 
 def _unknown_facts(at: str, one: HardwareConfiguration, base: GpuKind) -> Iterator[Problem]:
-    """Ask for all facts of a product that nobody lists: there is nothing to fall back on."""
+    """Ask for every fact of a product that Shardwise does not know and that names no known product."""
     if base.proven:
         return
     if one.like is not None:
@@ -182,7 +198,7 @@ def _unknown_facts(at: str, one: HardwareConfiguration, base: GpuKind) -> Iterat
 
 
 def _without_nulls(given: Any) -> Any:  # noqa: ANN401 - any YAML value
-    """Take `levels:` with nothing behind it as not given, as Kubernetes does."""
+    """Treat a key without a value, such as `levels:`, as left out, as Kubernetes does."""
     if isinstance(given, Mapping):
         return {name: _without_nulls(one) for name, one in given.items() if one is not None}
     return [_without_nulls(one) for one in given] if isinstance(given, list) else given

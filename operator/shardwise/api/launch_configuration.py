@@ -1,4 +1,4 @@
-"""The launch part of the operator configuration: how pods are started on this cluster, whatever they serve."""
+"""The launch part of the operator configuration: how the pods of every object are started on this cluster."""
 
 import re
 from collections.abc import Iterator
@@ -25,20 +25,23 @@ from shardwise.domain.launch import SHARED_MEMORY, LaunchSite, NodeNvlink, Weigh
 
 
 class RdmaConfiguration(Wire):
-    """RDMA between the pods of a group."""
+    """RDMA between the pods of a replica."""
 
     resources: dict[LabelKey, ShortText] = Field(
         min_length=1,
         max_length=16,
-        description="Resources of the RDMA device plugin that a pod of a group of several gets, with their counts.",
+        description="Resources of the RDMA device plugin, with their counts. A pod gets them if its replica has "
+        "several pods.",
     )
-    ipc_lock: bool = Field(default=True, description="Whether such pods may pin memory (capability IPC_LOCK).")
+    ipc_lock: bool = Field(
+        default=True, description="Whether pods with RDMA resources may pin memory (capability IPC_LOCK)."
+    )
 
 
 class GpuClaims(Wire):
     """GPUs by dynamic resource allocation instead of the device plugin (Kubernetes 1.34 or later)."""
 
-    device_class: DnsName = Field(default="gpu.nvidia.com", description="DeviceClass of the GPUs.")
+    device_class: DnsName = Field(default="gpu.nvidia.com", description="Name of the DeviceClass of the GPUs.")
 
 
 Image = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -47,48 +50,57 @@ Image = Annotated[str, Field(min_length=1, max_length=1024)]
 class EngineImages(Wire):
     """Container images of the engines."""
 
-    vllm: Image | None = Field(default=None, description="Of vLLM.")
-    sglang: Image | None = Field(default=None, description="Of SGLang.")
-    tensorrt_llm: Image | None = Field(default=None, alias="tensorrt-llm", description="Of TensorRT-LLM.")
+    vllm: Image | None = Field(default=None, description="Container image of vLLM.")
+    sglang: Image | None = Field(default=None, description="Container image of SGLang.")
+    tensorrt_llm: Image | None = Field(
+        default=None, alias="tensorrt-llm", description="Container image of TensorRT-LLM."
+    )
 
 
 class LaunchConfiguration(Wire):
     """How pods are started."""
 
     images: EngineImages = Field(
-        default=EngineImages(), description="Default container image of each engine, in place of its own."
+        default=EngineImages(),
+        description="Default container image of each engine, in place of the image that Shardwise was written for.",
     )
     env: dict[LabelKey, Annotated[str, Field(max_length=4096)]] = Field(
         default={},
         max_length=128,
-        description="Variables of every pod, such as NCCL_IB_HCA; the same on all, as NCCL needs it.",
+        description="Environment variables of every pod, such as NCCL_IB_HCA. NCCL needs the same values in all pods.",
     )
     interface: ShortText | None = Field(
-        default=None, description="Network interface ranks talk over (NCCL, Gloo, Open MPI), where pods have several."
+        default=None,
+        description="Network interface that ranks talk over (NCCL, Gloo, Open MPI). Needed if pods have several "
+        "interfaces.",
     )
-    rdma: RdmaConfiguration | None = Field(default=None, description="RDMA between the pods of a group.")
+    rdma: RdmaConfiguration | None = Field(default=None, description="RDMA between the pods of a replica.")
     host_paths: list[Annotated[Path, Field(pattern=ABSOLUTE_PATTERN)]] = Field(
         default=[],
         max_length=64,
-        description="Folders of the nodes that objects may mount, with all below them; by default none.",
+        description="Folders of the nodes that objects may mount, with every folder below them. Default: none.",
     )
     cache: CacheVolumeSpec | None = Field(
-        default=None, description="Where fetched weights and compiled code are kept; default: an emptyDir."
+        default=None, description="Volume for fetched weights and compiled code. Default: an emptyDir."
     )
-    pre_pull: bool = Field(default=False, description="Whether weights are fetched before any rank starts.")
+    pre_pull: bool = Field(default=False, description="Whether each pod fetches all weights before any rank starts.")
     shared_memory: ByteQuantity = Field(
-        default=SHARED_MEMORY, description="Size limit of /dev/shm; it counts against a pod's memory."
+        default=SHARED_MEMORY,
+        description="Size limit of /dev/shm, in bytes. The files in it count as memory of the pod.",
     )
-    gpu_claims: GpuClaims | None = Field(default=None, description="GPUs by resource claims instead of nvidia.com/gpu.")
+    gpu_claims: GpuClaims | None = Field(
+        default=None,
+        description="How pods claim GPUs by dynamic resource allocation. Default: pods request nvidia.com/gpu.",
+    )
     node_nvlink: Literal["computeDomain", "provided"] = Field(
         default="computeDomain",
-        description="How pods get at NVLink between nodes: by a ComputeDomain for each replica, or because every pod "
-        "of the cluster is provided with IMEX channels.",
+        description="How pods get access to NVLink between nodes. computeDomain: a ComputeDomain for each replica. "
+        "provided: the cluster gives IMEX channels to every pod.",
     )
 
 
 def launch_problems(given: LaunchConfiguration) -> Iterator[Problem]:
-    """Give what is wrong with it as a whole."""
+    """Give the problems that span fields."""
     volumes = given.cache.given() if given.cache is not None else [""]
     if len(volumes) != 1:
         named = " and ".join(f"`{one}`" for one in volumes) or "none"
@@ -102,7 +114,7 @@ def launch_problems(given: LaunchConfiguration) -> Iterator[Problem]:
 
 
 def launch_site(given: LaunchConfiguration) -> LaunchSite:
-    """Convert what :func:`launch_problems` finds nothing wrong with."""
+    """Convert a configuration in which :func:`launch_problems` finds no problem."""
     return LaunchSite(
         env=tuple(sorted(given.env.items())),
         interface=given.interface,

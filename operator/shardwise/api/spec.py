@@ -1,4 +1,4 @@
-"""``spec``: what a user asks for. Every field is honoured, or the object is refused with the reason."""
+"""``spec``: the wishes of a user. Every field is honoured, or the object is refused with the reason."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,211 +10,306 @@ from shardwise.domain.version import VERSION_PATTERN
 
 
 class GpuBudget(Wire):
-    """How many GPUs, and of which products."""
+    """The number of GPUs that the object may hold, and their products."""
 
-    total: int = Field(ge=1, le=10_000, description="The most GPUs this object may ever hold, over all replicas.")
+    total: int = Field(
+        ge=1, le=10_000, description="The most GPUs that this object may hold at any time, over all replicas."
+    )
     products: list[ShortText] = Field(
         default=[],
         max_length=32,
-        description="Values of the node label nvidia.com/gpu.product that may be used; empty: any.",
+        description="GPU products that the planner may use, by the value of the node label nvidia.com/gpu.product. "
+        "Empty: every product.",
     )
 
 
 class Parallelism(Wire):
-    """Pins for users who know; each wins over the planner, and is still checked."""
+    """Parts of the layout that the user fixes. A pin wins over the planner and is still checked."""
 
-    tensor: int | None = Field(default=None, ge=1, le=1024, description="GPUs that share each layer.")
-    pipeline: int | None = Field(default=None, ge=1, le=1024, description="Stages that hold the layers in turn.")
+    tensor: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Tensor degree: the number of GPUs that share each layer. Default: the planner chooses it.",
+    )
+    pipeline: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Pipeline degree: the number of stages, which hold the layers in turn. Default: the planner "
+        "chooses it.",
+    )
     expert: bool | None = Field(
-        default=None, description="Whether the experts of a mixture are dealt out whole instead of split."
+        default=None,
+        description="Whether each GPU holds whole experts of a mixture instead of a slice of every expert. Default: "
+        "the planner chooses.",
     )
 
 
 class EnvSource(Wire):
-    """Where an environment variable's value comes from: exactly one of the fields."""
+    """The origin of an environment variable's value: exactly one of the fields."""
 
-    secret_key_ref: SecretKey | None = Field(default=None, description="A key of a Secret.")
-    config_map_key_ref: SecretKey | None = Field(default=None, description="A key of a ConfigMap.")
+    secret_key_ref: SecretKey | None = Field(default=None, description="The key of a Secret that holds the value.")
+    config_map_key_ref: SecretKey | None = Field(
+        default=None, description="The key of a ConfigMap that holds the value."
+    )
 
 
 class EnvVarSpec(Wire):
-    """An environment variable of the engine."""
+    """An environment variable of the engine's container."""
 
-    name: EnvName = Field(description="Name of the variable.")
-    value: Annotated[str, Field(max_length=32768)] | None = Field(default=None, description="Plain value.")
-    value_from: EnvSource | None = Field(default=None, description="Reference to a value; not together with value.")
+    name: EnvName = Field(description="Name of the environment variable.")
+    value: Annotated[str, Field(max_length=32768)] | None = Field(
+        default=None, description="Plain value of the variable. Give either value or valueFrom."
+    )
+    value_from: EnvSource | None = Field(
+        default=None, description="Reference to the value of the variable. Give either value or valueFrom."
+    )
 
 
 class EngineSpec(Wire):
     """The inference engine."""
 
-    name: Literal["vllm", "sglang", "tensorrt-llm"] = Field(default="vllm", description="Which engine serves.")
+    name: Literal["vllm", "sglang", "tensorrt-llm"] = Field(
+        default="vllm", description="The inference engine that serves the model: vllm, sglang or tensorrt-llm."
+    )
     image: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
-        default=None, description="Container image; default: the engine's own release."
+        default=None,
+        description="Container image of the engine. Default: the image of the operator's configuration, or else the "
+        "image of the release that Shardwise was written for.",
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
-        default=None, description="As in a pod."
+        default=None,
+        description="When the kubelet pulls the images, as imagePullPolicy in a pod. Default: as Kubernetes decides.",
     )
-    image_pull_secrets: list[DnsName] = Field(default=[], max_length=16, description="Names of pull Secrets.")
+    image_pull_secrets: list[DnsName] = Field(
+        default=[],
+        max_length=16,
+        description="Names of the Secrets in the object's namespace that the kubelet pulls the images with.",
+    )
     version: Annotated[str, Field(min_length=1, max_length=64, pattern=VERSION_PATTERN)] | None = Field(
-        default=None, description="The engine's release, where the image's tag does not say it.", examples=["0.33.0"]
+        default=None,
+        description="Release of the engine. Needed only if the image's tag does not name the release.",
+        examples=["0.33.0"],
     )
     args: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(
         default=[],
         max_length=128,
-        description="Extra arguments, appended item by item. What contradicts the plan is refused.",
+        description="Extra arguments of the engine, appended word by word. An argument that contradicts the plan is "
+        "refused.",
     )
-    env: list[EnvVarSpec] = Field(default=[], max_length=128, description="Extra environment variables.")
+    env: list[EnvVarSpec] = Field(
+        default=[],
+        max_length=128,
+        description="Extra environment variables of the engine's container. A variable that the plan or the "
+        "launch decides is refused.",
+    )
     options: dict[str, Any] = Field(
         default={},
         max_length=128,
-        description="TensorRT-LLM only: entries of its options file (extra_llm_api_options). "
-        "What contradicts the plan is refused.",
+        description="Entries for the options file of TensorRT-LLM (extra_llm_api_options). An entry that contradicts "
+        "the plan is refused, and so is the field with another engine.",
     )
 
 
 class TolerationSpec(Wire):
     """A toleration, as in a pod."""
 
-    key: str = Field(default="", max_length=317, description="Taint key; empty matches every key.")
-    operator: Literal["Exists", "Equal"] = Field(default="Equal", description="Exists matches every value.")
-    value: LabelValue = Field(default="", description="Taint value.")
-    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
-        default="", description="Taint effect; empty matches every effect."
+    key: str = Field(
+        default="", max_length=317, description="Key of the taint. Empty: the toleration matches every key."
     )
-    toleration_seconds: int | None = Field(default=None, ge=0, description="How long a NoExecute taint is borne.")
+    operator: Literal["Exists", "Equal"] = Field(
+        default="Equal",
+        description="How the value is compared: Exists matches every value, Equal only the given value.",
+    )
+    value: LabelValue = Field(default="", description="Value of the taint.")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
+        default="", description="Effect of the taint. Empty: the toleration matches every effect."
+    )
+    toleration_seconds: int | None = Field(
+        default=None, ge=0, description="Seconds for which the pod tolerates a NoExecute taint. Default: for ever."
+    )
 
 
 class NodeRequirementSpec(Wire):
-    """What a node label must be, as in a pod's node affinity."""
+    """A requirement on a node label, as in a pod's node affinity."""
 
-    key: LabelKey = Field(description="Node label key.")
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = Field(description="As in Kubernetes.")
+    key: LabelKey = Field(description="Key of the node label.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = Field(
+        description="How the label is compared with values, as in a pod's node affinity."
+    )
     values: list[LabelValue] = Field(
         default=[],
         max_length=32,
-        description="For In and NotIn at least one, for Gt and Lt one whole number, else none.",
+        description="Values to compare with: at least one for In and NotIn, one whole number for Gt and Lt, none for "
+        "Exists and DoesNotExist.",
     )
 
 
 class NodeTermSpec(Wire):
-    """Requirements that must all hold."""
+    """Requirements that a node must meet together."""
 
-    match_expressions: list[NodeRequirementSpec] = Field(min_length=1, max_length=16, description="All must hold.")
+    match_expressions: list[NodeRequirementSpec] = Field(
+        min_length=1, max_length=16, description="Requirements on node labels. A node must meet all of them."
+    )
 
 
 class NodeAffinitySpec(Wire):
-    """The part of a pod's node affinity that is required; preferences are the planner's own."""
+    """The required part of a pod's node affinity. Preferences are left to the planner."""
 
-    node_selector_terms: list[NodeTermSpec] = Field(min_length=1, max_length=16, description="One must hold.")
+    node_selector_terms: list[NodeTermSpec] = Field(
+        min_length=1, max_length=16, description="Terms of the affinity. A node must meet at least one of them."
+    )
 
 
 class Placement(Wire):
-    """Where the pods may run."""
+    """The nodes that the pods may run on."""
 
     node_selector: dict[LabelKey, LabelValue] = Field(
-        default={}, max_length=32, description="Labels every node of the group must have."
+        default={}, max_length=32, description="Labels that every node must have, as in a pod."
     )
     node_affinity: NodeAffinitySpec | None = Field(
         default=None,
-        description="What nodes' labels must be, as in a pod's "
+        description="Requirements on the labels of every node, as in a pod's "
         "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.",
     )
-    tolerations: list[TolerationSpec] = Field(default=[], max_length=32, description="Taints the pods tolerate.")
+    tolerations: list[TolerationSpec] = Field(
+        default=[], max_length=32, description="Taints that the pods tolerate, as in a pod."
+    )
     within: LabelKey | None = Field(
         default=None,
-        description="What a whole group must stay inside: node, domain (the NVLink domain), a level that the operator "
-        "configuration names, such as rack or zone, or any node label key.",
+        description="Part of the cluster that must hold all nodes of a replica: node, domain (the NVLink domain), a "
+        "level that the operator's configuration names, such as rack or zone, or the key of any node "
+        "label.",
     )
     gang: Literal["none"] = Field(
-        default="none", description="Gang scheduler to hand groups to; this version binds pods one by one."
+        default="none",
+        description="Gang scheduler for the pods of a replica. This version knows only none: the cluster's scheduler "
+        "binds the pods one by one.",
     )
-    priority_class_name: DnsName | None = Field(default=None, description="PriorityClass of the pods.")
-    scheduler_name: DnsName | None = Field(default=None, description="Scheduler of the pods; default: the cluster's.")
-    service_account_name: DnsName | None = Field(default=None, description="ServiceAccount of the pods.")
-    runtime_class_name: DnsName | None = Field(default=None, description="RuntimeClass of the pods.")
+    priority_class_name: DnsName | None = Field(default=None, description="Name of the PriorityClass of the pods.")
+    scheduler_name: DnsName | None = Field(
+        default=None, description="Name of the scheduler of the pods. Default: the cluster's default scheduler."
+    )
+    service_account_name: DnsName | None = Field(
+        default=None,
+        description="Name of the ServiceAccount of the pods. Default: no token of the Kubernetes API is mounted.",
+    )
+    runtime_class_name: DnsName | None = Field(default=None, description="Name of the RuntimeClass of the pods.")
 
 
 class RestartPolicySpec(Wire):
-    """What happens when a group fails."""
+    """How the operator reacts to a replica that fails."""
 
     max_restarts: int = Field(
-        default=10, ge=0, le=1000, description="Failures in a row that are answered by a restart; the next one holds."
+        default=10,
+        ge=0,
+        le=1000,
+        description="Number of failures in a row after which the replica starts again. The next failure holds the "
+        "replica until the object is edited.",
     )
     window: Duration = Field(
         default="1h",
-        description="How long a group has to serve before its failures are forgotten, such as 90s or 1h30m.",
+        description="How long a replica must serve before the count of its failures starts at zero again, such as 90s "
+        "or 1h30m.",
     )
     keep_failed: bool = Field(
         default=True,
-        description="Whether the pods of a failed attempt, with their GPUs, are left to be looked at until the next "
-        "attempt begins, and those of a held group until it is edited.",
+        description="Whether the pods of a failed attempt stay, with their GPUs, until the next attempt begins, so "
+        "that their logs can be read. The pods of a held replica stay until the object is edited.",
     )
     smaller_layout: bool = Field(
         default=False,
-        description="Whether a model that lost its nodes may come back on fewer GPUs a replica than its plan had.",
+        description="Whether a model that lost its nodes may come back with fewer GPUs per replica than its plan had.",
     )
 
 
 class UpdateStrategySpec(Wire):
-    """How replicas are replaced when other content is wanted; docs/updates.md says which field does what."""
+    """How replicas are replaced when the content of their pods changes; docs/updates.md says what each field does."""
 
     type: Literal["Rolling", "Recreate"] = Field(
-        default="Rolling", description="Rolling replaces replica by replica, Recreate all at once."
+        default="Rolling",
+        description="Rolling replaces the replicas step by step, Recreate replaces all of them at once.",
     )
     max_surge: int = Field(
         default=1,
         ge=0,
         le=100,
-        description="New replicas started beside the old ones at a time, where free GPUs and the budget allow.",
+        description="Number of new replicas that may start at a time beside the old replicas, if free GPUs and the GPU"
+        " budget allow it.",
     )
     max_unavailable: int = Field(
-        default=1, ge=1, le=100, description="Replicas that may be down at a time where none can be started beside."
+        default=1,
+        ge=1,
+        le=100,
+        description="Number of replicas that may be down at a time if no new replica can start beside the old "
+        "replicas.",
     )
 
 
 class PodTemplate(Wire):
-    """Extras for the pods."""
+    """Additions to the pods."""
 
-    labels: dict[LabelKey, LabelValue] = Field(default={}, max_length=32, description="Extra pod labels.")
+    labels: dict[LabelKey, LabelValue] = Field(default={}, max_length=32, description="Extra labels of the pods.")
     annotations: dict[LabelKey, Annotated[str, Field(max_length=4096)]] = Field(
-        default={}, max_length=32, description="Extra pod annotations."
+        default={}, max_length=32, description="Extra annotations of the pods."
     )
     requests: dict[LabelKey, ShortText] = Field(
-        default={}, max_length=16, description="Extra container requests, such as cpu and memory; no GPUs."
+        default={},
+        max_length=16,
+        description="Extra resource requests of the engine's container, such as cpu and memory. The plan sets the "
+        "GPUs.",
     )
     limits: dict[LabelKey, ShortText] = Field(
-        default={}, max_length=16, description="Extra container limits, such as memory or RDMA devices; no GPUs."
+        default={},
+        max_length=16,
+        description="Extra resource limits of the engine's container, such as memory or RDMA devices. The plan sets "
+        "the GPUs.",
     )
     shared_memory: ByteQuantity | None = Field(
-        default=None, description="Size limit of /dev/shm; default: as the operator's configuration says, 16Gi."
+        default=None,
+        description="Size limit of /dev/shm, in bytes. Default: the size in the operator's configuration, which is "
+        "16Gi if not set.",
     )
 
 
 class ServiceSpec(Wire):
-    """The Service clients reach the leaders through."""
+    """The Service by which clients reach the replicas."""
 
-    port: int = Field(default=8000, ge=1, le=65535, description="Port of the Service.")
-    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(default="ClusterIP", description="As in a Service.")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port of the Service, which clients connect to.")
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
+        default="ClusterIP", description="Type of the Service, as in a Kubernetes Service."
+    )
 
 
 class ShardedModelSpec(Wire):
-    """A model to serve, and what it may take."""
+    """A model to serve, with its GPU budget and every wish about its launch."""
 
     model: ModelSpec = Field(description="The model to serve.")
-    gpu_budget: GpuBudget = Field(description="How many GPUs this object may hold, and of which products.")
-    replicas: int = Field(default=1, ge=0, le=1000, description="Independent groups, each a whole copy of the model.")
-    objective: Literal["fewest-gpus", "latency", "throughput"] = Field(
-        default="fewest-gpus", description="What to prefer among the layouts that fit."
+    gpu_budget: GpuBudget = Field(description="The number of GPUs that this object may hold, and their products.")
+    replicas: int = Field(
+        default=1,
+        ge=0,
+        le=1000,
+        description="Number of replicas. Each replica is a group of pods that holds a whole copy of the model.",
     )
-    parallelism: Parallelism = Field(default=Parallelism(), description="Pins of the layout.")
-    engine: EngineSpec = Field(default=EngineSpec(), description="The inference engine.")
-    placement: Placement = Field(default=Placement(), description="Where the pods may run.")
+    objective: Literal["fewest-gpus", "latency", "throughput"] = Field(
+        default="fewest-gpus",
+        description="Goal by which the planner chooses among the layouts that fit: the fewest GPUs, the lowest latency"
+        " for one sequence, or the highest throughput per GPU.",
+    )
+    parallelism: Parallelism = Field(default=Parallelism(), description="Parts of the layout that you fix yourself.")
+    engine: EngineSpec = Field(
+        default=EngineSpec(), description="The inference engine, its image and its extra arguments."
+    )
+    placement: Placement = Field(default=Placement(), description="The nodes that the pods may run on.")
     restart_policy: RestartPolicySpec = Field(
-        default=RestartPolicySpec(), description="What happens when a group fails."
+        default=RestartPolicySpec(), description="How the operator reacts to a replica that fails."
     )
     update_strategy: UpdateStrategySpec = Field(
-        default=UpdateStrategySpec(), description="How replicas are replaced when other content is wanted."
+        default=UpdateStrategySpec(), description="How replicas are replaced when the content of their pods changes."
     )
-    pod_template: PodTemplate = Field(default=PodTemplate(), description="Extras for the pods.")
-    service: ServiceSpec = Field(default=ServiceSpec(), description="The Service to the leaders.")
+    pod_template: PodTemplate = Field(
+        default=PodTemplate(), description="Additions to the pods: labels, annotations and resources."
+    )
+    service: ServiceSpec = Field(default=ServiceSpec(), description="The Service by which clients reach the replicas.")
