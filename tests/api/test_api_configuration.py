@@ -138,7 +138,7 @@ WRONG: dict[str, tuple[Json, str]] = {
     "an unknown field": ({"fleet": {"platfrom": "eks"}}, "fleet.platfrom: unknown field (did you mean `platform`?)"),
     "an unknown platform": (
         {"fleet": {"platform": "X"}},
-        "fleet.platform: unknown value `X` (known are generic, topograph, eks, gke, oci, coreweave)",
+        "fleet.platform: unknown value `X` (known values: generic, topograph, eks, gke, oci, coreweave)",
     ),
     "no domain label": ({"fleet": {"domainLabels": []}}, "fleet.domainLabels: must not be empty"),
     "a level without labels": (
@@ -150,7 +150,10 @@ WRONG: dict[str, tuple[Json, str]] = {
     "a level that is always there": (levels("domain"), "fleet.levels.0.name: `domain` always exists"),
     "a level in capitals": (
         levels("Rack"),
-        "fleet.levels.0.name: `Rack` is no object name: lower-case letters and digits, with `-` between",
+        (
+            "fleet.levels.0.name: `Rack` is not a valid object name: "
+            "use lower-case letters and digits, with `-` between them"
+        ),
     ),
     "an unknown field of a product": (
         hardware(nvLink="8T"),
@@ -163,7 +166,7 @@ WRONG: dict[str, tuple[Json, str]] = {
     "a number for a quantity": (hardware(nvlink=900), "fleet.hardware.0.nvlink: `900` is not a string"),
     "no quantity": (
         hardware(nvlink="900 GB/s"),
-        "fleet.hardware.0.nvlink: `900 GB/s` is no quantity such as `500Mi` or `2Gi`",
+        "fleet.hardware.0.nvlink: `900 GB/s` is not a quantity such as `500Mi` or `2Gi`",
     ),
     "no speed at all": (hardware(compute="0"), "fleet.hardware.0.compute: `0` must be more than 0"),
     "like nobody knows": (
@@ -172,7 +175,10 @@ WRONG: dict[str, tuple[Json, str]] = {
     ),
     "a fact is missing": (
         hardware(pcie=None),
-        "fleet.hardware.0.pcie: is required: Shardwise does not know `Acme-Turbo`; or name `like`",
+        (
+            "fleet.hardware.0.pcie: is required, because Shardwise does not know `Acme-Turbo`; "
+            "or set `like` to a known product"
+        ),
     ),
     "an unknown field of launching": (
         {"launch": {"hostpaths": []}},
@@ -184,17 +190,20 @@ WRONG: dict[str, tuple[Json, str]] = {
     ),
     "a variable that is none": (
         {"launch": {"env": {"NCCL-IB": "x"}}},
-        "launch.env.NCCL-IB: `NCCL-IB` is no variable name: letters, digits and `_`, not beginning with a digit",
+        (
+            "launch.env.NCCL-IB: `NCCL-IB` is not a valid variable name: "
+            "use letters, digits and `_`, and begin with a letter or `_`"
+        ),
     ),
     "a variable that is a number": ({"launch": {"env": {"A": 3}}}, "launch.env.A: `3` is not a string"),
     "RDMA by nothing": ({"launch": {"rdma": {"resources": {}}}}, "launch.rdma.resources: must not be empty"),
     "a relative path": (
         {"launch": {"hostPaths": ["models"]}},
-        "launch.hostPaths.0: `models` is no absolute path: it must begin with `/`",
+        "launch.hostPaths.0: `models` is not an absolute path: it must begin with `/`",
     ),
     "a path that leads away": (
         {"launch": {"hostPaths": ["/a", "/a/../.."]}},
-        "launch.hostPaths.1: `/a/../..` may lead anywhere: `..` is not allowed",
+        "launch.hostPaths.1: `/a/../..` may point to any folder: `..` is not allowed",
     ),
     "two caches": (
         {"launch": {"cache": {"emptyDir": {}, "hostPath": {"path": "/x"}}}},
@@ -202,15 +211,15 @@ WRONG: dict[str, tuple[Json, str]] = {
     ),
     "shared memory without a number": (
         {"launch": {"sharedMemory": "much"}},
-        "launch.sharedMemory: `much` is no quantity such as `500Mi` or `2Gi`",
+        "launch.sharedMemory: `much` is not a quantity such as `500Mi` or `2Gi`",
     ),
     "an unknown way to NVLink": (
         {"launch": {"nodeNvlink": "imex"}},
-        "launch.nodeNvlink: unknown value `imex` (known are computeDomain, provided)",
+        "launch.nodeNvlink: unknown value `imex` (known values: computeDomain, provided)",
     ),
     "nodes without memory": (
         hardware(nodeLabels={"a": "b"}),
-        "fleet.hardware.0.memory: is required beside `nodeLabels`: such nodes have no memory label either",
+        "fleet.hardware.0.memory: is required with `nodeLabels`: nodes without a product label have no memory label",
     ),
 }
 

@@ -45,7 +45,7 @@ def test_manifests_are_rendered_under_the_same_configuration(model: Path, racks:
 
 
 WRONG: dict[str, tuple[str, str]] = {
-    "a wrong field": ("fleet: {platform: eks2}", "c.yaml: fleet.platform: unknown value `eks2` (known are "),
+    "a wrong field": ("fleet: {platform: eks2}", "c.yaml: fleet.platform: unknown value `eks2` (known values: "),
     "no object": ("- 1", "c.yaml: a configuration such as `fleet: {platform: eks}` is needed, not `[1]`"),
     "two documents": ("fleet: {}\n---\nlaunch: {}", "c.yaml: one document is needed, 2 given"),
     "no YAML": ("fleet: [", "c.yaml, line 2: not YAML: "),

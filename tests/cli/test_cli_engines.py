@@ -119,11 +119,11 @@ def test_the_operators_configuration_is_honoured_offline(tmp_path: Path, fleet: 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a name TensorRT-LLM cannot give": (
         {"spec__engine": {"name": "tensorrt-llm"}, "spec__model__servedName": "chat"},
-        "spec.model.servedName: `chat` cannot be had",
+        "spec.model.servedName: `chat` cannot be used",
     ),
     "an options file where none is read": (
         {"spec__engine": {"name": "sglang", "options": {"a": 1}}},
-        "spec.engine.options: `sglang` reads no options file",
+        "spec.engine.options: `sglang` has no options file",
     ),
     "an abbreviation of SGLang's": (
         {"spec__engine": {"name": "sglang", "args": ["--tp", "8"]}},

@@ -140,7 +140,7 @@ LISTS = "`launch.hostPaths` of the operator's configuration lists"
         pytest.param(
             host_path("/data/../etc"),
             ("/data",),
-            (PATH, "`/data/../etc` may lead anywhere: `..` is not allowed"),
+            (PATH, "`/data/../etc` may point to any folder: `..` is not allowed"),
             id="up and out",
         ),
         pytest.param(
@@ -174,7 +174,7 @@ def test_the_operators_own_cache_needs_no_leave() -> None:
     ],
 )
 def test_a_folder_of_a_volume_stays_inside_it(source: Source, field: str) -> None:
-    expected = f"`{source.path}` leads out of the volume: `..` is not allowed"
+    expected = f"`{source.path}` leaves the volume: `..` is not allowed"
     assert problems(wants_of(VLLM, source=source)) == ((f"spec.model.source.{field}.path", expected),)
 
 
@@ -190,7 +190,7 @@ def test_values_that_read_as_options_are_refused(engine: EngineName) -> None:
 
 @pytest.mark.parametrize("engine", [VLLM, SGLANG])
 def test_an_options_file_is_refused_where_none_is_read(engine: EngineName) -> None:
-    expected = ("spec.engine.options", f"`{engine.value}` reads no options file; use `spec.engine.args`")
+    expected = ("spec.engine.options", f"`{engine.value}` has no options file; use `spec.engine.args`")
     assert problems(wants_of(engine, options={"a": 1})) == (expected,)
 
 

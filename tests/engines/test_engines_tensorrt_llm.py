@@ -174,34 +174,39 @@ def test_weights_on_a_volume_are_mounted_in_a_folder_of_the_served_name(served_n
         pytest.param(
             {"served_name": "chat"},
             "spec.model.servedName",
-            "`chat` cannot be had: trtllm-serve calls a model from the Hub by its id; leave it out, "
-            "or bring the weights on a volume",
+            "`chat` cannot be used: trtllm-serve serves a model from the Hub under its id; "
+            "leave the field out, or use weights on a volume",
             id="another name for a model of the Hub",
         ),
         pytest.param(
             {"served_name": "team/chat", "source": CLAIM},
             "spec.model.servedName",
-            "`team/chat` cannot be had: trtllm-serve calls a model on a volume as its folder; "
-            "a name without `/` can be had",
+            "`team/chat` cannot be used: trtllm-serve serves a model on a volume under the name of its folder; "
+            "use a name without `/`",
             id="a name no folder has",
         ),
         pytest.param(
             {"served_name": "my chat", "source": CLAIM},
             "spec.model.servedName",
-            "`my chat` has ' ': TensorRT-LLM's launcher takes words apart there; `spec.engine.options` takes any text",
+            (
+                "`my chat` has ' ': TensorRT-LLM's launcher splits or expands words there; "
+                "`spec.engine.options` takes any text"
+            ),
             id="a name in two words",
         ),
         pytest.param(
             {"kv_cache_dtype": "bfloat16"},
             "spec.model.kvCacheDtype",
-            "`bfloat16` cannot be forced: TensorRT-LLM takes `fp8`, or with `auto` what the checkpoint says",
+            (
+                "`bfloat16` cannot be forced: "
+                "TensorRT-LLM takes `fp8`, or `auto` for the precision that the checkpoint names"
+            ),
             id="a cache of bfloat16",
         ),
         pytest.param(
             {"quantization": "fp8"},
             "spec.model.quantization",
-            "`fp8` cannot be had: trtllm-serve quantises nothing on load; "
-            "name a checkpoint that holds it, and say `auto`",
+            "`fp8` cannot be used: trtllm-serve does not quantise on load; use a checkpoint in fp8 and `auto`",
             id="fp8 on load",
         ),
         pytest.param(
@@ -222,7 +227,9 @@ def test_words_its_launcher_would_take_apart_are_refused(word: str) -> None:
     """On one node, too: the next plan may need several."""
     ((field, message),) = problems(wants_of(TENSORRT_LLM, args=("--log_level", word)))
     assert field == "spec.engine.args.1"
-    assert message.endswith("TensorRT-LLM's launcher takes words apart there; `spec.engine.options` takes any text")
+    assert message.endswith(
+        "TensorRT-LLM's launcher splits or expands words there; `spec.engine.options` takes any text"
+    )
 
 
 @pytest.mark.parametrize("word", ["--log_level=info", "$(X)", "`id`", "a;b", "a&b", "ünï", "{}", "#x", "~", "!"])

@@ -22,14 +22,14 @@ DNS_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 ENV_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 SHAPES: Final[Mapping[str, str]] = {
-    OBJECT_PATTERN: "is no object name: lower-case letters and digits, with `-` between",
-    MODEL_PATTERN: "is no model id such as `meta-llama/Llama-3.1-8B`",
-    ABSOLUTE_PATTERN: "is no absolute path: it must begin with `/`",
-    DNS_PATTERN: "is no Kubernetes name: lower-case letters and digits, with `-` and `.` between",
-    ENV_PATTERN: "is no variable name: letters, digits and `_`, not beginning with a digit",
-    VERSION_PATTERN: "is no release such as `0.33.0`",
-    DURATION_PATTERN: "is no time such as `90s`, `15m` or `1h30m`",
-    QUANTITY_PATTERN: "is no quantity such as `500Mi` or `2Gi`",
+    OBJECT_PATTERN: "is not a valid object name: use lower-case letters and digits, with `-` between them",
+    MODEL_PATTERN: "is not a model id such as `meta-llama/Llama-3.1-8B`",
+    ABSOLUTE_PATTERN: "is not an absolute path: it must begin with `/`",
+    DNS_PATTERN: "is not a valid Kubernetes name: use lower-case letters and digits, with `-` and `.` between them",
+    ENV_PATTERN: "is not a valid variable name: use letters, digits and `_`, and begin with a letter or `_`",
+    VERSION_PATTERN: "is not a release such as `0.33.0`",
+    DURATION_PATTERN: "is not a duration such as `90s`, `15m` or `1h30m`",
+    QUANTITY_PATTERN: "is not a quantity such as `500Mi` or `2Gi`",
 }
 """What a text of each pattern is, for people."""
 

@@ -177,7 +177,9 @@ def _hardware_problems(at: str, one: HardwareConfiguration) -> Iterator[Problem]
         if text is not None and parse_quantity(text) == 0:
             yield Problem(f"{at}.{name}", f"`{text}` must be more than 0")
     if one.node_labels and one.memory is None:
-        yield Problem(f"{at}.memory", "is required beside `nodeLabels`: such nodes have no memory label either")
+        yield Problem(
+            f"{at}.memory", "is required with `nodeLabels`: nodes without a product label have no memory label"
+        )
 
 
 def _unknown_facts(at: str, one: HardwareConfiguration, base: GpuKind) -> Iterator[Problem]:
@@ -194,7 +196,8 @@ def _unknown_facts(at: str, one: HardwareConfiguration, base: GpuKind) -> Iterat
         ("pcie", one.pcie),
     ):
         if value is None:
-            yield Problem(f"{at}.{name}", f"is required: Shardwise does not know `{one.product}`; or name `like`")
+            why = f"Shardwise does not know `{one.product}`"
+            yield Problem(f"{at}.{name}", f"is required, because {why}; or set `like` to a known product")
 
 
 def _without_nulls(given: Any) -> Any:  # noqa: ANN401 - any YAML value

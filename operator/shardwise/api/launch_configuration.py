@@ -110,7 +110,7 @@ def launch_problems(given: LaunchConfiguration) -> Iterator[Problem]:
             yield Problem(f"launch.env.{name}", f"`{name}` {SHAPES[ENV_PATTERN]}")
     for position, path in enumerate(given.host_paths):
         if ".." in path.split("/"):
-            yield Problem(f"launch.hostPaths.{position}", f"`{path}` may lead anywhere: `..` is not allowed")
+            yield Problem(f"launch.hostPaths.{position}", f"`{path}` may point to any folder: `..` is not allowed")
 
 
 def launch_site(given: LaunchConfiguration) -> LaunchSite:

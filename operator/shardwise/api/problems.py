@@ -56,7 +56,7 @@ def _message(wrong: Wrong, kind: str, fallback: str) -> str:
 def _unknown_field(wrong: Wrong) -> str:
     known = known_fields(wrong.path[:-1], wrong.root)
     close = closest(str(wrong.path[-1]), known)
-    guess = f"did you mean `{close}`?" if close else f"known are {', '.join(sorted(known))}"
+    guess = f"did you mean `{close}`?" if close else f"known fields: {', '.join(sorted(known))}"
     return f"unknown field ({guess})" if known else "unknown field"
 
 
@@ -64,7 +64,7 @@ def _unknown_value(value: object, expected: str) -> str:
     known = [one.strip("' ") for part in expected.split(",") for one in part.split(" or ")]
     close = closest(str(value), known)
     guess = f"; did you mean `{close}`?" if close else ""
-    return f"unknown value `{_brief(value)}` (known are {', '.join(one or '``' for one in known)}{guess})"
+    return f"unknown value `{_brief(value)}` (known values: {', '.join(one or '``' for one in known)}{guess})"
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

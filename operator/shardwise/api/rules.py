@@ -83,7 +83,7 @@ def _env_source_is_one(spec: ShardedModelSpec) -> str | None:
 
 def _no_gpus_in_template(spec: ShardedModelSpec) -> str | None:
     named = next((key for key in (*spec.pod_template.requests, *spec.pod_template.limits) if _is_gpu(key)), None)
-    return None if named is None else f"`{named}` is set by the plan; bound it with `spec.gpuBudget.total`"
+    return None if named is None else f"`{named}` is set by the plan; limit it with `spec.gpuBudget.total`"
 
 
 def _is_gpu(resource: str) -> bool:
@@ -164,7 +164,7 @@ RULES: Final = (
         "spec.podTemplate",
         f"(!has(self.requests) || !self.requests.exists(k, {_GPU_TEST}))"
         f" && (!has(self.limits) || !self.limits.exists(k, {_GPU_TEST}))",
-        "GPUs are set by the plan; bound them with gpuBudget.total",
+        "the plan sets the GPUs; limit them with gpuBudget.total",
         _no_gpus_in_template,
     ),
     SpanningRule(

@@ -40,12 +40,12 @@ def _paths(wanted: Wanted) -> Iterator[tuple[str, str]]:
     if cache is not None and cache.kind is CacheKind.HOST_PATH:
         yield from _path(wanted.site, "spec.model.source.huggingFace.cache.hostPath.path", cache.location)
     if ".." in source.path.split("/"):
-        yield _path_field(source.kind), f"`{source.path}` leads out of the volume: `..` is not allowed"
+        yield _path_field(source.kind), f"`{source.path}` leaves the volume: `..` is not allowed"
 
 
 def _path(site: LaunchSite, field: str, path: str) -> Iterator[tuple[str, str]]:
     if ".." in path.split("/"):
-        yield field, f"`{path}` may lead anywhere: `..` is not allowed"
+        yield field, f"`{path}` may point to any folder: `..` is not allowed"
     elif not any(_is_below(path, allowed) for allowed in site.host_paths):
         listed = ", ".join(f"`{one}`" for one in site.host_paths) or "no path of the nodes"
         yield field, f"`{path}` is not allowed; `launch.hostPaths` of the operator's configuration lists {listed}"
@@ -79,7 +79,7 @@ def _dashes(wanted: Wanted) -> Iterator[tuple[str, str]]:
 def _options(wanted: Wanted) -> Iterator[tuple[str, str]]:
     name = wanted.demand.engine
     if wanted.launch.container.options and name is not EngineName.TENSORRT_LLM:
-        yield "spec.engine.options", f"`{name.value}` reads no options file; use `spec.engine.args`"
+        yield "spec.engine.options", f"`{name.value}` has no options file; use `spec.engine.args`"
 
 
 def _dotted(version: Version) -> str:

@@ -235,17 +235,19 @@ def _follower(pod: PodContext) -> PodLaunch:
 def _value_problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
     model = wanted.launch.model
     if is_fetched(model.source) and model.served_name != model.name:
-        message = "trtllm-serve calls a model from the Hub by its id; leave it out, or bring the weights on a volume"
-        yield "spec.model.servedName", f"`{model.served_name}` cannot be had: {message}"
+        message = (
+            "trtllm-serve serves a model from the Hub under its id; leave the field out, or use weights on a volume"
+        )
+        yield "spec.model.servedName", f"`{model.served_name}` cannot be used: {message}"
     if not is_fetched(model.source) and model.served_name != model.name and "/" in model.served_name:
-        message = "trtllm-serve calls a model on a volume as its folder; a name without `/` can be had"
-        yield "spec.model.servedName", f"`{model.served_name}` cannot be had: {message}"
+        message = "trtllm-serve serves a model on a volume under the name of its folder; use a name without `/`"
+        yield "spec.model.servedName", f"`{model.served_name}` cannot be used: {message}"
     if model.kv_cache_dtype == "bfloat16":
-        message = "TensorRT-LLM takes `fp8`, or with `auto` what the checkpoint says"
+        message = "TensorRT-LLM takes `fp8`, or `auto` for the precision that the checkpoint names"
         yield "spec.model.kvCacheDtype", f"`bfloat16` cannot be forced: {message}"
     if quantises_on_load(wanted):
-        message = "trtllm-serve quantises nothing on load; name a checkpoint that holds it, and say `auto`"
-        yield "spec.model.quantization", f"`fp8` cannot be had: {message}"
+        message = "trtllm-serve does not quantise on load; use a checkpoint in fp8 and `auto`"
+        yield "spec.model.quantization", f"`fp8` cannot be used: {message}"
 
 
 def _word_problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
@@ -256,7 +258,7 @@ def _word_problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
     for field, word in words:
         wrong = sorted(_SPLIT_OR_EXPANDED & set(word))
         if wrong:
-            message = "TensorRT-LLM's launcher takes words apart there; `spec.engine.options` takes any text"
+            message = "TensorRT-LLM's launcher splits or expands words there; `spec.engine.options` takes any text"
             yield field, f"`{word}` has {wrong[0]!r}: {message}"
 
 
