@@ -30,7 +30,8 @@ class Explained:
         """Placed, refused, or invalid."""
         if not isinstance(self.outcome, Standing):
             return "invalid"
-        return "refused" if isinstance(self.outcome.next, Refusal) else "placed"
+        refused = isinstance(self.outcome.next, Refusal) or self.outcome.obstacle is not None
+        return "refused" if refused else "placed"
 
 
 def explain_all(

@@ -27,8 +27,8 @@ _fleet_option = click.option(
     "--fleet",
     "fleets",
     multiple=True,
-    help="Output of `kubectl get nodes,pods,shardedmodels,priorityclasses -A -o yaml` (or json); nodes alone will do. "
-    "May be repeated. "
+    help="Output of `kubectl get nodes,pods,shardedmodels,priorityclasses,crds -A -o yaml` (or json); "
+    "nodes alone will do. May be repeated. "
     "Default: the cluster of the current context.",
 )
 

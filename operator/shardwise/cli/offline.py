@@ -8,26 +8,31 @@ from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
 from shardwise.api.base import KIND
 from shardwise.cli.documents import Document, WrongInput, read_documents, shown
 from shardwise.cli.reading import Seen
-from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
+from shardwise.domain.standing import Obstacle
 from shardwise.engines import problems
 from shardwise.hub import FactsUnavailable, model_facts
-from shardwise.observe import Key
+from shardwise.observe import Key, Store
 from shardwise.planner import plan
+from shardwise.reconcile import COMPUTE_DOMAINS_MISSING, missing_compute_domains
 
 Outcome = Literal["placed", "refused", "invalid"]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one object. ``outcome`` is a plan, a refusal, or the lines that say what is wrong with it."""
+    """What became of one object.
+
+    ``outcome`` is a plan, a refusal, what keeps the plan from being started, or the lines that say what is wrong with
+    the object.
+    """
 
     name: str
     namespace: str
-    outcome: Plan | Refusal | tuple[str, ...]
+    outcome: Plan | Refusal | Obstacle | tuple[str, ...]
     wanted: Wanted | None = None
 
     @property
@@ -35,7 +40,7 @@ class Answer:
         """Placed, refused, or invalid."""
         if isinstance(self.outcome, Plan):
             return "placed"
-        return "refused" if isinstance(self.outcome, Refusal) else "invalid"
+        return "refused" if isinstance(self.outcome, Refusal | Obstacle) else "invalid"
 
     @property
     def placed(self) -> tuple[Wanted, Plan] | None:
@@ -72,7 +77,7 @@ def plan_all(
     facts = facts_once()
     for document in objects:
         key = key_for(document)
-        answer = _answer(document, key, ledger.fleet(without=key), facts, site)
+        answer = _answer(document, key, seen.store, facts, site)
         answers.append(answer)
         if not independent and isinstance(answer.outcome, Plan):
             ledger.release(key)
@@ -110,12 +115,18 @@ def read_wanted(document: Document, facts: Facts, site: LaunchSite | None) -> Wa
     return tuple(f"{field}: {message}" for field, message in found) if found else wanted
 
 
-def _answer(document: Document, key: Key, fleet: Fleet, facts: Facts, site: LaunchSite | None) -> Answer:
+def _answer(document: Document, key: Key, store: Store, facts: Facts, site: LaunchSite | None) -> Answer:
     namespace, name = key
     read = read_wanted(document, facts, site)
     if not isinstance(read, Wanted):
         return Answer(name, namespace, read)
-    return Answer(name, namespace, plan(read.demand, fleet), read)
+    fleet = store.fleet(without=key)
+    made = plan(read.demand, fleet)
+    if isinstance(made, Plan) and store.compute_domains is False:
+        message = missing_compute_domains(read, made, fleet)
+        if message:
+            return Answer(name, namespace, Obstacle(COMPUTE_DOMAINS_MISSING, message), read)
+    return Answer(name, namespace, made, read)
 
 
 def key_for(document: Document) -> Key:

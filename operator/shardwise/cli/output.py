@@ -16,10 +16,12 @@ from shardwise.cli.offline import Answer, Outcome
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
-from shardwise.domain.standing import Standing
+from shardwise.domain.standing import Obstacle, Standing
 from shardwise.explain import (
     model_document,
     model_text,
+    obstacle_answer,
+    obstacle_text,
     plan_answer,
     plan_text,
     refusal_answer,
@@ -56,6 +58,8 @@ def answer_document(answer: Answer) -> dict[str, Any]:
             document["plan"] = plan_answer(plan)
         case Refusal() as refusal:
             document["refusal"] = refusal_answer(refusal)
+        case Obstacle() as obstacle:
+            document["refusal"] = obstacle_answer(obstacle)
         case lines:
             message = "; ".join(lines)
             document["refusal"] = {"reason": "InvalidObject", "message": message, "nearest": None, "hints": []}
@@ -111,8 +115,8 @@ def write_model(model: ModelFacts, form: str) -> None:
 def write_failures(answers: list[Answer]) -> None:
     """Say on standard error why an object has no manifests."""
     for answer in answers:
-        if isinstance(answer.outcome, Refusal):
-            click.echo(refusal_text(answer.outcome, answer.name), err=True)
+        if isinstance(answer.outcome, Refusal | Obstacle):
+            click.echo(_text(answer.outcome, answer.name)[0], err=True)
         _write_problems(answer.name, answer.namespace, answer.outcome)
 
 
@@ -140,9 +144,11 @@ class _JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
-def _text(outcome: Plan | Refusal, name: str) -> tuple[str, str]:
+def _text(outcome: Plan | Refusal | Obstacle, name: str) -> tuple[str, str]:
     if isinstance(outcome, Plan):
         return plan_text(outcome, name), ""
+    if isinstance(outcome, Obstacle):
+        return obstacle_text(outcome, name), "yellow"
     return refusal_text(outcome, name), "yellow"
 
 

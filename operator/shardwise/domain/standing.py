@@ -43,6 +43,14 @@ class QueueStanding:
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What keeps a plan from being started: its stable reason, as in conditions, and the message for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Where an object stands.
 
@@ -51,6 +59,7 @@ class Standing:
     reason. ``next`` is what the operator goes on with, ``today`` what would be planned were there no plan yet.
     ``generation`` is the object's, ``observed`` the one its status is about: -1 where no operator has seen it.
     ``queue`` is its place among the objects that wait for GPUs, where it waits and is not the only one.
+    ``obstacle`` keeps the operator from starting ``next``; ``None`` while nothing does.
     """
 
     planned: Plan | None
@@ -64,6 +73,7 @@ class Standing:
     observed: int = -1
     paused: bool = False
     queue: QueueStanding | None = None
+    obstacle: Obstacle | None = None
 
     @property
     def kept(self) -> bool:

@@ -12,7 +12,7 @@ from shardwise.explain.models import model_document, model_text
 from shardwise.explain.plans import plan_message, plan_text
 from shardwise.explain.refusals import refusal_message, refusal_text
 from shardwise.explain.rules import rule
-from shardwise.explain.standing import standing_answer, standing_text
+from shardwise.explain.standing import obstacle_answer, obstacle_text, standing_answer, standing_text
 
 __all__ = [
     "cause",
@@ -21,6 +21,8 @@ __all__ = [
     "hint",
     "model_document",
     "model_text",
+    "obstacle_answer",
+    "obstacle_text",
     "plan_answer",
     "plan_document",
     "plan_from_document",

@@ -5,7 +5,7 @@ from typing import Any
 
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
-from shardwise.domain.standing import GroupStanding, PodStanding, QueueStanding, Standing
+from shardwise.domain.standing import GroupStanding, Obstacle, PodStanding, QueueStanding, Standing
 from shardwise.domain.units import plural
 from shardwise.explain.answers import plan_answer, refusal_answer
 from shardwise.explain.causes import cause
@@ -34,7 +34,7 @@ def standing_answer(standing: Standing) -> dict[str, Any]:
         "sameToday": standing.same_today,
         "changed": standing.changed,
         "lostNodes": [{"node": node, "reason": reason} for node, reason in standing.lost],
-        "next": _answer(standing.next),
+        "next": _answer(standing.next) if standing.obstacle is None else _obstructed(standing.obstacle),
         "today": _answer(standing.today),
         "queue": None if standing.queue is None else _queue_answer(standing.queue),
         "notes": [said for _, said in _news(standing)],
@@ -48,15 +48,31 @@ def _lines(standing: Standing, name: str) -> Iterator[str]:
     if standing.planned is not None:
         yield plan_text(_with_alternatives(standing, standing.planned), name)
     else:
-        yield _outcome(standing.next, name)
+        yield _outcome(standing.next, name) if standing.obstacle is None else obstacle_text(standing.obstacle, name)
     for label, said in _news(standing):
         yield f"  {label:<9}{said}"
     for position, group in enumerate(standing.groups):
         yield f"  {'groups' if position == 0 else '':<9}{_group(group)}"
     if standing.planned is not None:
         yield f"  next     {_next(standing, standing.planned)}"
-        if not standing.kept:
+        if standing.obstacle is not None:
+            yield obstacle_text(standing.obstacle, name)
+        elif not standing.kept:
             yield _outcome(standing.next, name)
+
+
+def obstacle_text(obstacle: Obstacle, name: str) -> str:
+    """Say in one line what keeps a plan from being started."""
+    return f"× `{name}` is not started: {obstacle.message}"
+
+
+def obstacle_answer(obstacle: Obstacle) -> dict[str, Any]:
+    """Give an obstacle as JSON data, in the form of a refusal."""
+    return {"reason": obstacle.reason, "message": obstacle.message, "nearest": None, "hints": []}
+
+
+def _obstructed(obstacle: Obstacle) -> dict[str, Any]:
+    return {"fits": False, "refusal": obstacle_answer(obstacle)}
 
 
 def _outcome(outcome: Plan | Refusal, name: str) -> str:

@@ -1,6 +1,7 @@
 """NVLink between nodes that a cluster does not let pods have: what to say, and what would help."""
 
 from dataclasses import replace
+from typing import Final
 
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
@@ -12,6 +13,8 @@ from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import Record
 from shardwise.render import needs_compute_domains
 
+COMPUTE_DOMAINS_MISSING: Final = "ComputeDomainsMissing"
+
 
 def lacking_compute_domains(
     wanted: Wanted, plan: Plan | None, records: tuple[Record, ...], observed: Observed, ground: Ground
@@ -22,13 +25,19 @@ def lacking_compute_domains(
     for record in records:
         domains = ground.domains(record.nodes)
         placed = with_group(plan, record.replica, record.nodes, record.gpus, domains)
-        if needs_compute_domains(wanted, placed):
-            return _no_compute_domains(wanted, placed, observed.fleet)
+        message = missing_compute_domains(wanted, placed, observed.fleet)
+        if message:
+            return message
     return ""
 
 
-def _no_compute_domains(wanted: Wanted, plan: Plan, fleet: Fleet) -> str:
-    """Say what is missing, and what helps. A pin is named only where it was planned with."""
+def missing_compute_domains(wanted: Wanted, plan: Plan, fleet: Fleet) -> str:
+    """Say why a plan cannot be started without ComputeDomains, and what helps; empty for a plan that needs none.
+
+    A pin is named only where planning with it worked.
+    """
+    if not needs_compute_domains(wanted, plan):
+        return ""
     pods = plan.groups[0].pods
     reason = (
         f"{plan.layout} shares each layer over {len(pods)} nodes by NVLink, which takes a ComputeDomain, and the "

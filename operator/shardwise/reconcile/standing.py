@@ -8,9 +8,10 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.domain.refusal import Refusal
-from shardwise.domain.standing import GroupStanding, PodStanding, QueueStanding, Standing
+from shardwise.domain.standing import GroupStanding, Obstacle, PodStanding, QueueStanding, Standing
 from shardwise.planner import plan
 from shardwise.reconcile.decide import Course, course
+from shardwise.reconcile.fabric import COMPUTE_DOMAINS_MISSING, lacking_compute_domains
 from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.inherited import inherited
 from shardwise.reconcile.observed import Observed, PodSeen
@@ -27,6 +28,7 @@ def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
     planned = _planned(status, records, way.ground)
     today = plan(wanted.demand, observed.fleet)
     following = _next(wanted, way, today)
+    lacking = lacking_compute_domains(wanted, way.design.plan, way.roster.records, observed, way.ground)
     return Standing(
         planned=planned,
         planned_at=_planned_at(status) if planned is not None else "",
@@ -39,6 +41,7 @@ def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
         observed=int(status.get("observedGeneration", -1)),
         paused=wanted.paused,
         queue=_queue(observed.turn) if isinstance(following, Refusal) and following.waits else None,
+        obstacle=Obstacle(COMPUTE_DOMAINS_MISSING, lacking) if lacking and not wanted.paused else None,
     )
 
 
