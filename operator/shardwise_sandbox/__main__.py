@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from shardwise.cli.documents import WrongInput
 from shardwise.cli.generated import check_option, root_option, write_generated
+from shardwise.cli.wrong import WrongInput
 from shardwise_sandbox.demo import play, write_files
 from shardwise_sandbox.pages import pages as generated_pages
 

@@ -16,8 +16,7 @@ def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked(repo: str, *_: object) -> NoReturn:
         pytest.fail(f"the Hub was asked for {repo}")
 
-    monkeypatch.setattr("shardwise.hub.facts.fetch_config", asked)
-    monkeypatch.setattr("shardwise.cli.inspect.fetch_config", asked)
+    monkeypatch.setattr("shardwise.hub.fetch.fetch_config", asked)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from tests.cli.support import a_list
 
-from shardwise.cli.documents import WrongInput, read_documents, shown
+from shardwise.cli.documents import read_documents, shown
+from shardwise.cli.wrong import WrongInput
 
 ONE: dict[str, Any] = {"kind": "One"}
 TWO: dict[str, Any] = {"kind": "Two"}

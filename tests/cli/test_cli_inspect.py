@@ -9,7 +9,7 @@ import yaml
 from tests.cli.support import Ran, shardwise
 from tests.support.models import CONFIGS, config
 
-from shardwise.hub import HubError, HubFacts
+from shardwise.hub.fetch import HubError, HubFacts
 
 R1 = CONFIGS / "deepseek-ai__DeepSeek-R1.json"
 LLAMA = "meta-llama/Llama-3.1-8B"
@@ -58,7 +58,7 @@ def test_another_id_is_looked_up_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> 
         asked.append(repo)
         return HubFacts(config("Qwen/Qwen3-8B"), 16_381_516_776)
 
-    monkeypatch.setattr("shardwise.cli.inspect.fetch_config", fetch)
+    monkeypatch.setattr("shardwise.hub.fetch.fetch_config", fetch)
     document = inspect("Qwen/Qwen3-8B-Base", "-o", "json").data
     assert asked == ["Qwen/Qwen3-8B-Base"]
     assert (document["origin"], document["checkpointBytes"]) == ("hub", 16_381_516_776)
@@ -68,7 +68,7 @@ def test_a_hub_that_knows_nothing_is_told_with_what_would_help(monkeypatch: pyte
     def fetch(repo: str) -> HubFacts:
         raise HubError(f"`{repo}` is not a model on the Hub, or is private", retryable=False)
 
-    monkeypatch.setattr("shardwise.cli.inspect.fetch_config", fetch)
+    monkeypatch.setattr("shardwise.hub.fetch.fetch_config", fetch)
     ran = inspect("nobody/nothing")
     assert (ran.status, ran.out) == (2, "")
     assert ran.err == (

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tests.cli.support import Json, a_list, a_pod, changed, write
 
-from shardwise.cli.documents import WrongInput
 from shardwise.cli.reading import read_files
+from shardwise.cli.wrong import WrongInput
 from shardwise_sandbox.demo import fleet_documents
 
 NODE: Json = next(node for node in fleet_documents() if node["metadata"]["name"] == "h100-1")

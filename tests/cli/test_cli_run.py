@@ -3,7 +3,6 @@
 import gc
 import json
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from shardwise.api import parse_site
 from shardwise.cli.output import set_up_logs
 from shardwise.cluster import Refused
 from shardwise.controller import LeadershipLost, Options
-
-MAIN = sys.modules["shardwise.cli.main"]
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +35,7 @@ def ran_with(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
     async def note(options: Options) -> None:
         noted.append(options)
 
-    monkeypatch.setattr(MAIN, "run", note)
+    monkeypatch.setattr("shardwise.cli.running.run", note)
     return noted
 
 
@@ -67,7 +64,7 @@ def test_a_cluster_that_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     async def refuse(_: Options) -> None:
         raise Refused("cannot list shardedmodels: HTTP 404", 404)
 
-    monkeypatch.setattr(MAIN, "run", refuse)
+    monkeypatch.setattr("shardwise.cli.running.run", refuse)
     ran = shardwise("run")
     assert (ran.status, ran.out, ran.err) == (2, "", "error: cannot list shardedmodels: HTTP 404\n")
 
@@ -96,7 +93,7 @@ def test_an_interrupt_ends_it_well(monkeypatch: pytest.MonkeyPatch) -> None:
     async def interrupted(_: Options) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(MAIN, "run", interrupted)
+    monkeypatch.setattr("shardwise.cli.running.run", interrupted)
     ran = shardwise("run")
     assert ran.status == 0
     assert ran.err.endswith(" INFO stopped\n")
@@ -175,6 +172,6 @@ def test_an_operator_that_lost_its_lease_ends_and_says_why(monkeypatch: pytest.M
     async def lose(_: Options) -> None:
         raise LeadershipLost("the Lease was not renewed for 6 s")
 
-    monkeypatch.setattr(MAIN, "run", lose)
+    monkeypatch.setattr("shardwise.cli.running.run", lose)
     ran = shardwise("run", "--leader-elect")
     assert (ran.status, ran.err) == (2, "error: the Lease was not renewed for 6 s\n")

@@ -9,7 +9,7 @@ import yaml
 from tests.cli.support import Json, Ran, a_model, a_pod, changed, renamed, shardwise, write
 
 from shardwise import __version__
-from shardwise.hub import HubError
+from shardwise.hub.fetch import HubError
 from shardwise_sandbox.demo import fleet_documents
 
 COMMANDS = ["plan", "explain", "render", "fleet", "inspect", "crds", "run"]
@@ -122,7 +122,7 @@ def test_a_model_the_hub_does_not_give_is_said_with_the_way_around(
     def fail(*_: object) -> NoReturn:
         raise HubError("no network", retryable=retryable)
 
-    monkeypatch.setattr("shardwise.hub.facts.fetch_config", fail)
+    monkeypatch.setattr("shardwise.hub.fetch.fetch_config", fail)
     ran = plan(write(tmp_path / "o.yaml", changed(a_model(), spec__model={"name": "x/y"})), fleet)
     assert (ran.status, ran.out, ran.err) == (2, "", f"error: default/llama-8b: spec.model.name: {message}\n")
 

@@ -12,7 +12,7 @@ from tests.support.models import config
 
 from shardwise.checkpoint import from_config
 from shardwise.domain.model import Quantization
-from shardwise.hub import HubError, HubFacts, fetch_config
+from shardwise.hub.fetch import HubError, HubFacts, fetch_config
 
 REPO = "meta-llama/Llama-3.1-8B"
 CONFIG = config(REPO)

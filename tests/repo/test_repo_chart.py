@@ -205,9 +205,9 @@ def test_the_deployment_probes_the_port_the_operator_listens_on() -> None:
 
 def test_the_arguments_of_the_deployment_are_options_of_the_command() -> None:
     """`shardwise run` refuses an unknown one, and the pod would crash in a loop."""
-    from shardwise.cli.main import cli  # noqa: PLC0415 - the whole operator comes with it
+    from shardwise.cli.running import operate  # noqa: PLC0415 - the whole operator comes with it
 
-    options = {name for parameter in cli.commands["run"].params for name in parameter.opts}
+    options = {name for parameter in operate.params for name in parameter.opts}
     used = re.findall(r"- (--[a-z-]+)=", _template("deployment.yaml"))
     assert len(used) > 1
     assert set(used) <= options

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -91,7 +92,8 @@ def test_ci_runs_the_demo_and_all_checks_with_pytests_closing_line_last() -> Non
 @pytest.mark.parametrize("command", list(_commands()), ids=shlex.join)
 def test_every_shardwise_command_shown_exists_with_its_options(command: list[str]) -> None:
     """What a reader copies must run."""
-    found = cli.commands[command[1]]
+    found = cli.get_command(click.Context(cli), command[1])
+    assert found is not None
     options = {name for parameter in found.params for name in parameter.opts}
     assert [word for word in command[2:] if word.startswith("-") and word != "-" and word not in options] == []
 

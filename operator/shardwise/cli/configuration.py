@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shardwise.api import InvalidObject, parse_site
-from shardwise.cli.documents import WrongInput, parsed_documents
+from shardwise.cli.documents import parsed_documents
+from shardwise.cli.wrong import WrongInput
 from shardwise.domain.site import Site
 
 

@@ -8,20 +8,14 @@ from typing import Any, Final
 
 import yaml
 
+from shardwise.cli.wrong import WrongInput
+
 Document = Mapping[str, Any]
 
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _STDIN: Final = "-"
 _DEEPEST: Final = 100
 """Levels a document may nest: no Kubernetes object comes near, and far deeper ones end the C parser's stack."""
-
-
-class WrongInput(Exception):
-    """Input that cannot be worked with; each line says one thing that is wrong."""
-
-    def __init__(self, *lines: str) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
 
 
 def read_documents(names: Iterable[str]) -> Iterator[tuple[str, Document]]:

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from shardwise.cli.documents import Document, WrongInput
+from shardwise.cli.documents import Document
 from shardwise.cli.offline import Facts, Outcome, facts_once, key_for, read_wanted
 from shardwise.cli.reading import Seen
+from shardwise.cli.wrong import WrongInput
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import Standing

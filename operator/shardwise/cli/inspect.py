@@ -5,10 +5,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+
 from shardwise.checkpoint import ConfigError, catalog, from_config
-from shardwise.cli.documents import WrongInput
-from shardwise.domain.model import ModelFacts
-from shardwise.hub import HubError, fetch_config
+from shardwise.cli import output
+from shardwise.cli.wrong import WrongInput
+from shardwise.domain.model import ModelFacts, Quantization
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--quantization",
+    type=click.Choice(["auto", *(kind.value for kind in Quantization)]),
+    default="auto",
+    show_default=True,
+    help="As in the object: as the config says, or how the weights will be quantised.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["text", "json", "yaml"]),
+    default="text",
+    show_default=True,
+    help="Text for people, JSON or YAML for machines.",
+)
+def inspect(model: str, quantization: str, form: str) -> None:
+    """Say a model's facts, sizes and legal degrees: MODEL is a config.json, or a model's id."""
+    output.write_model(inspected(model, quantization), form)
 
 
 def inspected(model: str, quantization: str) -> ModelFacts:
@@ -27,6 +52,8 @@ def inspected(model: str, quantization: str) -> ModelFacts:
 
 
 def _from_hub(model: str, quantization: str) -> ModelFacts:
+    from shardwise.hub.fetch import HubError, fetch_config  # noqa: PLC0415 - its client is needed for unknown models alone
+
     try:
         found = fetch_config(model)
     except HubError as error:

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final
 
 from shardwise.cli.documents import Document
+from shardwise.cli.looking import Context
 from shardwise.cli.reading import Seen
-from shardwise.cluster import Cluster, Refused, connect
+from shardwise.cli.wrong import WrongInput
+from shardwise.cluster import Cluster, ClusterError, Refused, connect
 from shardwise.domain.site import FleetSite
 from shardwise.observe import OURS, store_of
 from shardwise.observe.kinds import (
@@ -27,17 +27,12 @@ _OPTIONAL: Final[Sequence[tuple[Kind, str | None]]] = ((PRIORITY_CLASS, None), (
 """Kinds that a user may not be allowed to list, with their selectors. Without them the answer is less exact."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """Which cluster: a kubeconfig and a context of it, each by default the current one."""
-
-    kubeconfig: Path | None = None
-    name: str | None = None
-
-
 def read_live(context: Context, site: FleetSite) -> Seen:
-    """List the objects of a cluster. Raises ``ClusterError`` where it does not let us."""
-    return asyncio.run(_read(context, site))
+    """List the objects of a cluster. Raises :class:`WrongInput` where it does not let us."""
+    try:
+        return asyncio.run(_read(context, site))
+    except ClusterError as error:
+        raise WrongInput(str(error)) from error
 
 
 async def _read(context: Context, site: FleetSite) -> Seen:

@@ -10,9 +10,8 @@ from typing import Any
 import click
 
 from shardwise.cli.configuration import read_site
-from shardwise.cli.live import Context, read_live
 from shardwise.cli.reading import Seen, read_files
-from shardwise.domain.site import Site
+from shardwise.domain.site import FleetSite, Site
 
 kubeconfig_option = click.option(
     "--kubeconfig", type=click.Path(path_type=Path, dir_okay=False), help="Default: the usual places."
@@ -34,6 +33,14 @@ _fleet_option = click.option(
 
 
 @dataclass(frozen=True, slots=True)
+class Context:
+    """Which cluster: a kubeconfig and a context of it, each by default the current one."""
+
+    kubeconfig: Path | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """What to look at: the files given, else the cluster of a context. ``site`` is the operator's configuration."""
 
@@ -42,13 +49,19 @@ class Look:
     site: Site
 
     def seen(self) -> Seen:
-        """Look, once. Raises ``WrongInput`` for files, and ``ClusterError`` for a cluster, that do not let us."""
+        """Look, once. Raises ``WrongInput`` for files that are wrong and for a cluster that does not let us."""
         site = self.site.fleet
-        seen = read_files(self.fleets, site) if self.fleets else read_live(self.cluster, site)
+        seen = read_files(self.fleets, site) if self.fleets else _read_live(self.cluster, site)
         # The documents stay until the end. Looked through by the garbage collector again and again, the documents of
         # 5,000 nodes take a third of the time that planning many objects takes (benchmarks/plan.py).
         gc.freeze()
         return seen
+
+
+def _read_live(cluster: Context, site: FleetSite) -> Seen:
+    from shardwise.cli.live import read_live  # noqa: PLC0415 - the client loads slowly, and files need none
+
+    return read_live(cluster, site)
 
 
 def looking(command: Callable[..., None]) -> Callable[..., None]:

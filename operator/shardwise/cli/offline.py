@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
 from shardwise.api.base import KIND
-from shardwise.cli.documents import Document, WrongInput, read_documents, shown
+from shardwise.cli.documents import Document, read_documents, shown
 from shardwise.cli.reading import Seen
+from shardwise.cli.wrong import WrongInput
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 import yaml
-from rich.console import Console
 
 from shardwise.cli.explaining import Explained
 from shardwise.cli.offline import Answer, Outcome
@@ -32,11 +31,6 @@ from shardwise.explain import (
 from shardwise.render import Manifest
 
 Outcomes = Iterable[Outcome]
-
-
-def console() -> Console:
-    """Make a console that colours a terminal, and neither colours nor wraps in a pipe."""
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def write_answers(answers: list[Answer], form: str) -> None:
@@ -106,7 +100,7 @@ def write_secrets(manifests: list[Manifest]) -> None:
 def write_model(model: ModelFacts, form: str) -> None:
     """Write a model's facts."""
     if form == "text":
-        console().print(model_text(model))
+        print(model_text(model))
         return
     document = model_document(model)
     click.echo(json.dumps(document, indent=2) if form == "json" else _yaml(document), nl=form == "json")
@@ -153,12 +147,16 @@ def _text(outcome: Plan | Refusal | Obstacle, name: str) -> tuple[str, str]:
 
 
 def _write_blocks(blocks: Iterable[tuple[str, str]]) -> None:
-    """Write texts, each with its style, a blank line between two."""
-    screen = console()
-    for position, (text, style) in enumerate(blocks):
+    """Write texts, each with its colour, a blank line between two. Only a terminal shows colours."""
+    for position, (text, colour) in enumerate(blocks):
         if position:
-            screen.print()
-        screen.print(text, style=style)
+            print()
+        if sys.stdout.isatty():
+            from shardwise.cli.terminal import console  # noqa: PLC0415 - rich loads slowly, and a pipe needs none
+
+            console().print(text, style=colour)
+        else:
+            print(text)
 
 
 def _write_data(documents: list[dict[str, Any]], form: str) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from shardwise.cli.documents import Document, WrongInput, read_documents, shown
+from shardwise.cli.documents import Document, read_documents, shown
+from shardwise.cli.wrong import WrongInput
 from shardwise.domain.site import FleetSite
 from shardwise.observe import Store, field_problems, kind_read, store_of
 from shardwise.observe.kinds import NODE, Kind

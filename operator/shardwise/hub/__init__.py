@@ -4,6 +4,5 @@ Only small files are fetched: ``config.json``, ``hf_quant_config.json`` and the 
 """
 
 from shardwise.hub.facts import FactsUnavailable, model_facts
-from shardwise.hub.fetch import HubError, HubFacts, fetch_config
 
-__all__ = ["FactsUnavailable", "HubError", "HubFacts", "fetch_config", "model_facts"]
+__all__ = ["FactsUnavailable", "model_facts"]

@@ -6,7 +6,6 @@ from shardwise.api import InvalidObject, Problem, ShardedModel
 from shardwise.checkpoint import ConfigError, catalog, from_config
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.units import parse_quantity
-from shardwise.hub.fetch import HubError, fetch_config
 
 
 class FactsUnavailable(Exception):
@@ -46,6 +45,8 @@ def _read(
 
 
 def _from_hub(obj: ShardedModel) -> ModelFacts:
+    from shardwise.hub.fetch import HubError, fetch_config  # noqa: PLC0415 - few models need the Hub; its client loads slowly
+
     model = obj.spec.model
     source = model.source.hugging_face if model.source is not None else None
     try:

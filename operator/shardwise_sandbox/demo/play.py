@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from shardwise.cli.output import console
+from shardwise.cli.terminal import console
 from shardwise.domain.units import plural
 from shardwise.inventory import gpu_request
 from shardwise.render.manifest import INDEX

@@ -1,0 +1,76 @@
+"""The command that runs the operator: ``run``."""
+
+import asyncio
+import gc
+import logging
+from pathlib import Path
+from typing import Final
+
+import click
+
+from shardwise.cli import output
+from shardwise.cli.configuration import read_site
+from shardwise.cli.looking import config_option, context_option, kubeconfig_option
+from shardwise.cli.wrong import WrongInput
+from shardwise.cluster import ClusterError
+from shardwise.controller import LeadershipLost, Options, run
+
+_PATIENT: Final = (100_000, 50, 100)
+"""Thresholds of the garbage collector: how many new objects it waits for before it looks."""
+
+
+@click.command(name="run")
+@kubeconfig_option
+@context_option
+@click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Objects worked on at once.")
+@click.option("--relist", type=click.FloatRange(1), default=300.0, show_default=True, help="Seconds between relists.")
+@config_option
+@click.option("--liveness", help="Address of the health endpoint, such as http://0.0.0.0:8080/healthz.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Lines for people, or one JSON object a line.",
+)
+@click.option("--leader-elect", is_flag=True, help="Act only while holding a Lease, so that several may run.")
+@click.option(
+    "--lease", default="default/shardwise", show_default=True, metavar="NAMESPACE/NAME", help="The Lease to hold."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log every event.")
+def operate(  # noqa: PLR0913 - one parameter an option
+    *,
+    kubeconfig: Path | None,
+    context: str | None,
+    workers: int,
+    relist: float,
+    config: Path | None,
+    liveness: str | None,
+    log_format: str,
+    leader_elect: bool,
+    lease: str,
+    verbose: bool,
+) -> None:
+    """Run the operator, until told to end."""
+    output.set_up_logs(log_format, verbose=verbose)
+    held = _lease(lease) if leader_elect else None
+    options = Options(kubeconfig, context, workers, relist, liveness, site=read_site(config), lease=held)
+    # What was listed stays. Looked through by the garbage collector again and again, it takes a quarter of the time
+    # that starting among 5,000 nodes takes (benchmarks/cluster.py).
+    gc.set_threshold(*_PATIENT)
+    try:
+        asyncio.run(run(options))
+    except KeyboardInterrupt:
+        logging.getLogger(__name__).info("stopped")
+    except ClusterError as error:
+        raise WrongInput(str(error)) from error
+    except LeadershipLost as error:
+        # Another may act by now: what this process has begun ends with it, and its pod is started again.
+        raise WrongInput(str(error)) from error
+
+
+def _lease(text: str) -> tuple[str, str]:
+    namespace, slash, name = text.partition("/")
+    if not (namespace and slash and name) or "/" in name:
+        raise WrongInput(f"--lease: `{text}` is no NAMESPACE/NAME such as `shardwise/shardwise`")
+    return namespace, name
