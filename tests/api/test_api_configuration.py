@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardwise.api import InvalidObject, Problem, parse_site
-from shardwise.api.configuration import configuration_schema
+from shardwise.api import InvalidObject, Problem
+from shardwise.api.configuration import configuration_schema, parse_site
 from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuKind, gpu_kind
 from shardwise.domain.launch import CacheKind, LaunchSite, NodeNvlink, WeightCache

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli.support import finished, process, shardwise
 
-from shardwise.api import parse_site
+from shardwise.api.configuration import parse_site
 from shardwise.cli.output import set_up_logs
 from shardwise.cluster import Refused
 from shardwise.controller import LeadershipLost, Options

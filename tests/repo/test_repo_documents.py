@@ -11,8 +11,8 @@ import yaml
 from click.testing import CliRunner
 from tests.support.repository import PACKAGE, ROOT, SANDBOX, files, project, shown
 
-from shardwise.api import parse, parse_site
-from shardwise.api.configuration import configuration_schema
+from shardwise.api import parse
+from shardwise.api.configuration import configuration_schema, parse_site
 from shardwise.cli.main import cli
 from shardwise.domain.plan import Rule
 from shardwise_sandbox.__main__ import cli as sandbox

@@ -37,13 +37,13 @@ SHAPES: Final[Mapping[str, str]] = {
 class Wire(BaseModel):
     """A part of the object as users write it. Strict, as the API server is: ``"16"`` is no number."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class Reported(BaseModel):
     """A part of the status. What a newer version wrote is not refused."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True, defer_build=True)
 
 
 ByteQuantity = Annotated[

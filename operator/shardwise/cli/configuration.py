@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from shardwise.api import InvalidObject, parse_site
+from shardwise.api import InvalidObject
 from shardwise.cli.documents import parsed_documents
 from shardwise.cli.wrong import WrongInput
 from shardwise.domain.site import Site
@@ -24,6 +24,8 @@ def read_site(path: Path | None) -> Site:
         raise WrongInput(
             f"{path}: a configuration such as `fleet: {{platform: eks}}` is needed, not `{document!s:.60}`"
         )
+    from shardwise.api.configuration import parse_site  # noqa: PLC0415 - its models load slowly, and few commands get one
+
     try:
         return parse_site(document)
     except InvalidObject as error:
