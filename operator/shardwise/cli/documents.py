@@ -19,14 +19,16 @@ _DEEPEST: Final = 100
 
 
 def read_documents(names: Iterable[str]) -> Iterator[tuple[str, Document]]:
-    """Give ``(file name, document)`` for every document, with Lists taken apart. Folders are read one level deep.
+    """Give ``(file name, document)`` for every document, with Lists taken apart.
+
+    Folders are read without their subfolders.
 
     Raises :class:`WrongInput` for a file that cannot be read or is neither YAML nor JSON.
     """
     for name in names:
         for path, content in _contents(name):
             for document in parsed_documents(path, content):
-                yield from ((path, one) for one in _flattened(path, document))
+                yield from ((path, item) for item in _flattened(path, document))
 
 
 def shown(names: Iterable[str]) -> str:
@@ -49,7 +51,7 @@ def _contents(name: str) -> Iterator[tuple[str, bytes]]:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    return sorted(one for one in path.iterdir() if one.suffix in _SUFFIXES and not one.is_dir())
+    return sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES and not file.is_dir())
 
 
 def parsed_documents(path: str, content: bytes) -> list[object]:
@@ -76,7 +78,7 @@ def _parsed_yaml(path: str, content: bytes) -> list[object]:
 
 
 class _Loader(yaml.CSafeLoader):
-    """Refuses what nests too deeply, before the C parser recurses into it."""
+    """Refuses a document that nests too deeply, before the C parser recurses into it."""
 
     def __init__(self, stream: bytes) -> None:
         super().__init__(stream)

@@ -20,7 +20,7 @@ _LISTED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """Where one object stands, or the lines that say what is wrong with it."""
+    """Where an object stands, or the lines that list its errors."""
 
     name: str
     namespace: str
@@ -38,7 +38,7 @@ class Explained:
 def explain_all(
     objects: Iterable[Document], seen: Seen, now: float, *, site: LaunchSite | None = None
 ) -> list[Explained]:
-    """Explain each object; its status is its own, or what the cluster holds under its name.
+    """Explain each object; its status is its own, or the status of the object of its name in the cluster.
 
     ``now`` is seconds since the epoch.
     """
@@ -65,7 +65,7 @@ def _learn_demands(store: Store, facts: Facts, site: LaunchSite | None) -> None:
 
 
 def _show(store: Store, document: Document) -> None:
-    """Put an object into the store; one without a status gets that of the object it would replace."""
+    """Put an object into the store; without a status it gets the status of the object that it would replace."""
     obj = in_namespace(SHARDED_MODEL, document)
     known = store.sharded_models.objects.get(key_for(obj), {})
     store.sharded_models.show({**obj, "status": obj.get("status") or known.get("status") or {}})

@@ -39,7 +39,7 @@ def inspect(model: str, quantization: str, form: str) -> None:
 def inspected(model: str, quantization: str) -> ModelFacts:
     """Read the facts of a file, of an entry of the catalog, or of a model on the Hub, in this order.
 
-    Raises :class:`WrongInput` in one line for what is no config and no model.
+    Raises :class:`WrongInput` in a single line for a name that is neither a config nor a model.
     """
     path = Path(model)
     if path.suffix == ".json" or path.is_file():

@@ -1,4 +1,4 @@
-"""The options by which a command is told what to look at: files, or a cluster; and how nodes are read."""
+"""The options that say where a command looks: files, or a cluster; and how nodes are read."""
 
 import gc
 from collections.abc import Callable
@@ -34,7 +34,7 @@ _fleet_option = click.option(
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Which cluster: a kubeconfig and a context of it, each by default the current one."""
+    """Which cluster: a kubeconfig and a context of it; by default the current ones."""
 
     kubeconfig: Path | None = None
     name: str | None = None
@@ -42,7 +42,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What to look at: the files given, else the cluster of a context. ``site`` is the operator's configuration."""
+    """Where to look: the files given, else the cluster of a context. ``site`` is the operator's configuration."""
 
     fleets: tuple[str, ...]
     cluster: Context
@@ -65,7 +65,7 @@ def _read_live(cluster: Context, site: FleetSite) -> Seen:
 
 
 def looking(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options above, as one argument ``look``."""
+    """Give a command the options above, as the argument ``look``."""
 
     @_fleet_option
     @kubeconfig_option

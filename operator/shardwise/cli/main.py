@@ -55,7 +55,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; problems of the input are said in one line each, on standard error."""
+    """Run the command line; each problem of the input is a line on standard error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show × shows ? instead of a traceback

@@ -25,10 +25,10 @@ Outcome = Literal["placed", "refused", "invalid"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one object.
+    """The answer for an object.
 
-    ``outcome`` is a plan, a refusal, what keeps the plan from being started, or the lines that say what is wrong with
-    the object.
+    ``outcome`` is a plan, a refusal, an obstacle that keeps the plan from being started, or the lines that list the
+    errors of the object.
     """
 
     name: str
@@ -68,7 +68,7 @@ def read_objects(names: Iterable[str]) -> list[Document]:
 def plan_all(
     objects: Iterable[Document], seen: Seen, *, independent: bool, site: LaunchSite | None = None
 ) -> list[Answer]:
-    """Plan each object, in order; the GPUs of one object are gone for the next, unless they are independent.
+    """Plan each object, in order; the GPUs of an object are gone for the next object, unless they are independent.
 
     An object is planned as the operator would: as if its own pods, where it runs already, held nothing. ``site`` is the
     operator's configuration of launching.
@@ -104,7 +104,7 @@ def facts_once() -> Facts:
 
 
 def read_wanted(document: Document, facts: Facts, site: LaunchSite | None) -> Wanted | tuple[str, ...]:
-    """Read what an object wants, or the lines that say what is wrong with it. May ask the Hub for the model's facts."""
+    """Read the wanted state of an object, or the lines that list its errors. May ask the Hub for the model's facts."""
     try:
         obj = parse(document)
         wanted = to_wanted(obj, facts(obj), site)

@@ -34,7 +34,7 @@ Outcomes = Iterable[Outcome]
 
 
 def write_answers(answers: list[Answer], form: str) -> None:
-    """Write what became of each object; what is wrong with one goes to standard error in every form."""
+    """Write the answer for each object; its errors go to standard error in every form."""
     if form == "text":
         outcomes = [(answer.outcome, answer.name) for answer in answers]
         _write_blocks(_text(outcome, name) for outcome, name in outcomes if not isinstance(outcome, tuple))
@@ -61,26 +61,28 @@ def answer_document(answer: Answer) -> dict[str, Any]:
 
 
 def write_explained(explained: list[Explained], form: str) -> None:
-    """Write where each object stands; what is wrong with one goes to standard error in every form."""
+    """Write where each object stands; its errors go to standard error in every form."""
     if form == "text":
-        texts = [(standing_text(one.outcome, one.name), one) for one in explained if isinstance(one.outcome, Standing)]
-        _write_blocks([(text, "yellow" if one.verdict == "refused" else "") for text, one in texts])
+        texts = [
+            (standing_text(told.outcome, told.name), told) for told in explained if isinstance(told.outcome, Standing)
+        ]
+        _write_blocks([(text, "yellow" if told.verdict == "refused" else "") for text, told in texts])
     else:
-        _write_data([explained_document(one) for one in explained], form)
-    for one in explained:
-        _write_problems(one.name, one.namespace, one.outcome)
+        _write_data([explained_document(told) for told in explained], form)
+    for told in explained:
+        _write_problems(told.name, told.namespace, told.outcome)
 
 
-def explained_document(one: Explained) -> dict[str, Any]:
+def explained_document(told: Explained) -> dict[str, Any]:
     """Give where an object stands as JSON data."""
-    document: dict[str, Any] = {"name": one.name, "namespace": one.namespace, "verdict": one.verdict}
-    if isinstance(one.outcome, Standing):
-        return document | standing_answer(one.outcome)
-    return document | {"problems": list(one.outcome)}
+    document: dict[str, Any] = {"name": told.name, "namespace": told.namespace, "verdict": told.verdict}
+    if isinstance(told.outcome, Standing):
+        return document | standing_answer(told.outcome)
+    return document | {"problems": list(told.outcome)}
 
 
 def write_manifests(manifests: list[Manifest], form: str) -> None:
-    """Write manifests as YAML documents, or as one JSON List."""
+    """Write manifests as YAML documents, or as a JSON List."""
     if form == "json":
         click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}, indent=2))
     elif manifests:
@@ -89,9 +91,9 @@ def write_manifests(manifests: list[Manifest], form: str) -> None:
 
 def write_secrets(manifests: list[Manifest]) -> None:
     """Warn on standard error of private keys among the manifests: each call makes new ones."""
-    for one in manifests:
-        if one["kind"] == "Secret":
-            name = f"{one['metadata']['namespace']}/{one['metadata']['name']}"
+    for manifest in manifests:
+        if manifest["kind"] == "Secret":
+            name = f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}"
             click.echo(
                 f"note: Secret {name} holds private keys made just now; keep it out of version control", err=True
             )
@@ -124,7 +126,7 @@ def set_up_logs(form: str, *, verbose: bool) -> None:
 
 
 class _JsonLines(logging.Formatter):
-    """One JSON object a line."""
+    """Writes a JSON object on each line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {

@@ -71,21 +71,21 @@ class Cluster:
                 return found, str(metadata.get("resourceVersion", ""))
 
     async def serves(self, kind: Kind) -> bool:
-        """Tell whether the API server knows a kind: one that an add-on brings, or a newer release."""
+        """Tell whether the API server knows a kind: an add-on may bring it, or a newer release."""
         try:
             found = await self._call(f"look for {kind.plural}", "get", kind.root())
         except ClusterError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return False
             raise
-        return any(one.get("name") == kind.plural for one in found.get("resources") or ())
+        return any(resource.get("name") == kind.plural for resource in found.get("resources") or ())
 
     async def create(self, manifest: Mapping[str, Any]) -> None:
-        """Create an object; one of its name that is there is left as it is."""
+        """Create an object; an existing object of its name stays as it is."""
         await self._created(manifest)
 
     async def _created(self, manifest: Mapping[str, Any]) -> Json | None:
-        """Create an object, and give it; ``None`` where one of its name is there."""
+        """Create an object, and give it; ``None`` where an object of its name exists."""
         kind = kind_of(manifest["apiVersion"], manifest["kind"])
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         words = f"create {kind.name} {namespace}/{name}"
@@ -105,8 +105,8 @@ class Cluster:
     async def apply(self, manifest: Mapping[str, Any]) -> Json:
         """Create or update an object of ours by server-side apply, and give it as it then is.
 
-        A pod is created, which is one call in place of two: it is applied once, and never changed.
-        Raises :class:`Refused` where one of its name is there that is not ours: applied by force it would become so,
+        A pod is created, which takes a single call: it is applied once, and never changed.
+        Raises :class:`Refused` where a stranger's object of its name exists: applied by force it would become ours,
         and be deleted with the model.
         """
         made = await self._created(manifest) if manifest["kind"] == POD.name else None
@@ -115,7 +115,7 @@ class Cluster:
         return await self._apply(await self._with_uid(manifest), "")
 
     async def apply_status(self, manifest: Mapping[str, Any]) -> Json:
-        """Apply an object's status, and give the object as it then is. What is left out of the status goes away.
+        """Apply an object's status, and give the object as it then is. Fields left out of the status go away.
 
         An object an older CRD let in may not have its fields' types: nothing can be applied to it, but merged.
         """
@@ -135,7 +135,7 @@ class Cluster:
         return await self._call(words, "post" if create else "put", path, body=dict(obj))
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "") -> None:
-        """Delete an object; one that is gone, or replaced by another of its name, counts as deleted."""
+        """Delete an object; an object that is gone, or replaced by another of its name, counts as deleted."""
         body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid:
             body["preconditions"] = {"uid": uid}
@@ -146,7 +146,7 @@ class Cluster:
                 raise
 
     async def record(self, about: Mapping[str, Any], event: Emit) -> None:
-        """Record an Event on an object. The same reason and message again renews the one that is there."""
+        """Record an Event on an object. The same reason and message again renews the existing Event."""
         manifest = _event(about, event)
         kind = kind_of("v1", "Event")
         namespace = manifest["metadata"]["namespace"]
@@ -166,7 +166,7 @@ class Cluster:
     async def _with_uid(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Name the very object that is there, if any: it may be replaced by another before it is written.
 
-        What may not be read is named by its content, and nobody else's.
+        A kind that may not be read is named by its content, and belongs to nobody else.
         """
         kind = kind_of(manifest["apiVersion"], manifest["kind"])
         if "get" not in kind.verbs:

@@ -19,8 +19,8 @@ _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/name
 class Connection:
     """A connection's parameters, for the client here and for the watches of the controller.
 
-    Paths are of PEM files. ``token`` is without its scheme. Tokens and certificates rotate: what the API server no
-    longer takes is :meth:`renewed`. ``namespace`` is the one meant where none is said.
+    Paths are of PEM files. ``token`` is without its scheme. Tokens and certificates rotate: a
+    connection that the API server no longer accepts is :meth:`renewed`. ``namespace`` is the default.
     """
 
     server: str
@@ -39,7 +39,7 @@ class Connection:
         return ApiClient(configuration=self.settings)
 
     async def renewed(self) -> "Connection":
-        """Read again what it was made from. Raises :class:`Refused` where that is gone."""
+        """Read its source again. Raises :class:`Refused` where the source is gone."""
         return await connect(self.kubeconfig, self.context)
 
 
@@ -86,12 +86,12 @@ async def _load(settings: Configuration, kubeconfig: Path | None, context: str |
     _check_there(path or config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION)
     await config.load_kube_config(config_file=path, context=context, client_configuration=settings)
     contexts, current = config.list_kube_config_contexts(path)
-    named = current if context is None else next(one for one in contexts if one["name"] == context)
+    named = current if context is None else next(known for known in contexts if known["name"] == context)
     return str(named["context"].get("namespace") or "default")
 
 
 def _check_there(paths: str) -> None:
-    """Refuse where no kubeconfig is: the library logs it, and then misses a key of what it could not read."""
+    """Refuse where no kubeconfig is: the library logs it, and then fails on a key of the missing file."""
     places = [Path(path).expanduser() for path in paths.split(os.pathsep) if path]
     if not any(place.exists() for place in places):
         raise ConfigException(f"no kubeconfig at {', '.join(map(str, places))}")

@@ -1,4 +1,4 @@
-"""Which operator acts: one holds the Lease and works, the others watch, and are ready to."""
+"""Which operator acts: the leader holds the Lease and works, the others watch and are ready."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ class LeadershipLost(Exception):
 
 
 class Held(Protocol):
-    """What is held by one at a time."""
+    """A lock that a single operator holds at a time."""
 
     async def try_to_hold(self) -> bool:
         """Take it, or renew it."""
@@ -73,7 +73,7 @@ class Election:
                 raise LeadershipLost(f"the Lease was not renewed for {GIVE_UP_SECONDS:.0f} s")
 
     async def _tried(self, seconds: float = GIVE_UP_SECONDS) -> bool:
-        """Try once, for no longer than what is left: an answer that comes later is no answer."""
+        """Try once, for no longer than the time left: a later answer does not count."""
         try:
             return await asyncio.wait_for(self._lease.try_to_hold(), seconds)
         except (ClusterError, TimeoutError) as error:

@@ -1,4 +1,4 @@
-"""What can go wrong between us and the API server, in two kinds: what may work later, and what will not.
+"""Errors between us and the API server, of two kinds: calls that may work later, and calls that will not.
 
 ClusterError
 ├── Retryable   no answer, an overloaded server, a conflict: the same call may succeed later
@@ -37,7 +37,7 @@ class Refused(ClusterError):
 
 @asynccontextmanager
 async def converted(call: str) -> AsyncIterator[None]:
-    """Convert the client's exceptions. ``call`` says what was tried, for the message: ``apply Pod default/llama-0``."""
+    """Convert the client's exceptions. ``call`` names the call, for the message: ``apply Pod default/llama-0``."""
     try:
         yield
     except (DynamicApiError, ApiException) as error:

@@ -11,7 +11,7 @@ from shardwise.engines.mpi import AUTHORIZED_KEYS, CLIENT_KEY, HOST_ALIAS, HOST_
 
 
 def with_keys(secret: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a Secret with a new pair for clients and one for servers, each with what lets the other end check it."""
+    """Give a Secret with a pair for clients, a pair for servers, and the files by which each end checks the other."""
     client, host = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     files = {
         CLIENT_KEY: _private(client),

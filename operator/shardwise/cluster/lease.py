@@ -1,4 +1,4 @@
-"""The Lease that says which of several operators acts. One who does not hold it does nothing.
+"""The Lease that says which of several operators acts. An operator that does not hold it does nothing.
 
 Whether a holder is still there is told by whether its renewals arrive, by our own steady clock: clocks of machines
 differ, so that the times in a Lease are never compared with ours. docs/decisions/0023 says why this is our own.
@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Lease:
-    """One candidate's view of the Lease. ``steady`` is a clock that only goes forward, in seconds."""
+    """A candidate's view of the Lease. ``steady`` is a clock that only goes forward, in seconds."""
 
     cluster: Cluster
     namespace: str
@@ -40,7 +40,7 @@ class Lease:
     async def try_to_hold(self) -> bool:
         """Take the Lease, or renew it; tell whether it is held now. Raises :class:`ClusterError` without an answer.
 
-        Every write is bound to the version that was read: of two who try at once, one gets a conflict.
+        Every write is bound to the version that was read: if two try at once, the second gets a conflict.
         """
         found = await self._read()
         if found is None:

@@ -1,6 +1,6 @@
 """kopf's settings: the watches alone, for as little as they can cost. docs/decisions/0003 says why.
 
-kopf keeps, for handlers that we have none of, what each object was like when it was last handled: it copies every
+kopf keeps, for handlers that we have none of, each object as it was when last handled: it copies every
 object of every event for it. Here it is given nothing to keep. It also keeps a task for each object for a while after
 its last event, in case there is another: thousands at the start.
 """
@@ -17,7 +17,7 @@ IDLE_SECONDS: Final = 0.1
 
 
 class Forgetful(kopf.DiffBaseStorage):
-    """Remembers of no object what it was like."""
+    """Remembers no object."""
 
     def build(self, *, body: kopf.Body, extra_fields: Iterable[kopf.FieldSpec] | None = None) -> kopf.BodyEssence:
         """Find nothing worth remembering."""

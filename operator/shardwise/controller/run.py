@@ -103,7 +103,7 @@ Listing = Callable[[], Coroutine[Any, Any, None]]
 async def _acting(
     options: Options, store: Store, queue: Queue[Key], list_again: Listing, ready: asyncio.Event | None
 ) -> None:
-    """Work until cancelled. What another operator did before us is listed first, whatever the watches have told."""
+    """Work until cancelled. Everything is listed first: another operator may have acted before us."""
     if options.lease is not None:
         store.forget_plans()
         await list_again()

@@ -1,4 +1,4 @@
-"""Objects as they are -- from watches, a live read or files -- in one store, and the observation of one object. Pure.
+"""Objects from watches, a live read or files in a single store, and the observation of an object. Pure.
 
 The operator and the command line both observe through :class:`Store`, so that both decide on the same values.
 """

@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of object. ``verbs`` are those the operator uses, ``status_verbs`` those on its status."""
+    """A kind of object. ``verbs`` are those the operator uses, ``status_verbs`` those on its status."""
 
     name: str
     group: str
@@ -33,7 +33,7 @@ class Kind:
 
 _WATCHED: Final = ("get", "list", "watch")
 _MADE: Final = ("create", "patch", "delete")
-"""Of what is named by its content, so that it is nobody else's: it need not be read, and so may not be."""
+"""For objects named by their content, which belong to nobody else: they need not be read, and so may not be."""
 
 _OWNED: Final = (*_WATCHED, "create", "patch", "delete")
 
@@ -67,7 +67,7 @@ KINDS: Final = (
 
 
 def kind_of(api_version: str, name: str) -> Kind:
-    """Look a kind up. Raises ``LookupError`` for one the operator does not deal with."""
+    """Look a kind up. Raises ``LookupError`` for a kind the operator does not deal with."""
     for kind in KINDS:
         if (kind.api_version, kind.name) == (api_version, name):
             return kind

@@ -1,4 +1,4 @@
-"""The objects of one kind, kept so that no older version ever replaces a newer one."""
+"""The objects of a kind, kept so that no older version ever replaces a newer one."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from shardwise.observe.objects import Json, Key, key_of, version_of
 
 @dataclass
 class Shelf:
-    """The objects of one kind, and the resourceVersions at which others were deleted.
+    """The objects of a kind, and the resourceVersions at which others were deleted.
 
     ``listed_at`` is the version of the last complete list: an object that is not here now did not exist then.
     ``changed`` is called on every change with the object before and after it.

@@ -1,4 +1,4 @@
-"""The one store: ShardedModels, pods, Services, budgets, nodes and PriorityClasses, and who holds which GPUs.
+"""The store: ShardedModels, pods, Services, budgets, nodes and PriorityClasses, and who holds which GPUs.
 
 Lists and watches race, and a watch may lose a deletion: no older version ever replaces a newer one, and a new list
 removes the objects that are gone.
@@ -24,7 +24,7 @@ class Store:
     """All shelves, and the fleet they add up to, kept up to date by every change of a shelf.
 
     ``ledger`` says who holds which GPUs. ``waiting`` is the queue of the objects that wait for GPUs. ``refused`` says
-    for an object what the API server last refused to make for it, until everything it needs could be made.
+    for an object the last refusal of the API server to make something for it, until everything it needs could be made.
     ``compute_domains`` tells whether the API server serves ComputeDomains; ``None`` while nothing shows it.
     """
 
@@ -63,7 +63,7 @@ class Store:
             self.hold(key, None)
 
     def observe(self, key: Key) -> Observed:
-        """Give everything that a decision about one object looks at. O(its own objects), and a copy of the fleet."""
+        """Give everything that a decision about an object looks at. O(its own objects), and a copy of the fleet."""
         services = self._services_of.get(key, {})
         return Observed(
             pods=tuple(sorted(_seen(self._pods_of.get(key, {}).values()), key=lambda pod: pod.name)),
@@ -82,7 +82,7 @@ class Store:
         return {"Pod": self.pods, "Service": self.services, "PodDisruptionBudget": self.budgets}.get(kind)
 
     def fleet(self, without: Key | None = None) -> Fleet:
-        """Give the fleet, as if one object held nothing."""
+        """Give the fleet, as if an object held nothing."""
         return self.ledger.fleet(without)
 
     def holders(self, node: str) -> set[Key]:

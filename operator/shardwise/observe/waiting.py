@@ -18,7 +18,7 @@ class Waiting:
         self.demands: Final[dict[Key, Demand]] = {}
 
     def turn(self, key: Key) -> Turn:
-        """Give the queue as one object meets it, whether or not the object waits yet."""
+        """Give the queue as an object meets it, whether or not the object waits yet."""
         waiting = ((other, obj) for other, obj in self._sharded_models.objects.items() if waits(obj))
         others = (self._waiter(other, obj) for other, obj in waiting)
         return turn_of(self._waiter(key, self._sharded_models.objects[key]), others)

@@ -1,7 +1,7 @@
-"""The work of the operator's process that knows no kopf: a queue of keys, and one reconcile for every cause.
+"""The work of the operator's process that knows no kopf: a queue of keys, and a single reconcile for every cause.
 
 Changes go into the store and wake the objects they may concern; each object is read, observed, decided on and acted on.
-What to do is decided in ``shardwise.reconcile``; how to talk to the API is known in ``shardwise.cluster``.
+``shardwise.reconcile`` decides on the actions; ``shardwise.cluster`` talks to the API.
 """
 
 from shardwise.operate.changes import Changes

@@ -15,7 +15,7 @@ class Changes:
         self._queue = queue
 
     def sharded_model(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - the two parts of an event
-        """Take in a ShardedModel. One that goes gives its GPUs back, and its place in the queue: another may wait."""
+        """Take in a ShardedModel. An object that goes gives its GPUs back, and its place in the queue."""
         key, waiting = key_of(obj), self._store.waiting
         stood = waiting.place(self._store.sharded_models.objects.get(key, obj))
         if self._taken(self._store.sharded_models, obj, deleted):
@@ -40,11 +40,11 @@ class Changes:
             self.wake_waiting()
 
     def service(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
-        """Take in one of our Services."""
+        """Take in a Service of ours."""
         self._made(self._store.services, obj, deleted)
 
     def budget(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
-        """Take in one of our disruption budgets."""
+        """Take in a disruption budget of ours."""
         self._made(self._store.budgets, obj, deleted)
 
     def _made(self, shelf: Shelf, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above

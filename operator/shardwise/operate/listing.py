@@ -1,4 +1,4 @@
-"""Listing everything anew: what a watch may have lost comes in, what is gone goes."""
+"""Listing everything anew: changes that a watch lost come in, and deleted objects go."""
 
 from shardwise.cluster import Cluster
 from shardwise.observe import OURS, Key, Store, is_relevant, slim
@@ -9,7 +9,7 @@ from shardwise.reconcile import holdings
 
 
 async def relist(cluster: Cluster, store: Store, changes: Changes, queue: Queue[Key]) -> None:
-    """List everything, sweep what is gone, and look at every object: the barrier before the first decision."""
+    """List everything, sweep deleted objects, and look at every object: the barrier before the first decision."""
     nodes, nodes_at = await cluster.list(NODE, trim=slim)
     pods, pods_at = await cluster.list(POD, trim=slim)
     services, services_at = await cluster.list(SERVICE, OURS, slim)

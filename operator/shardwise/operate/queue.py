@@ -1,4 +1,4 @@
-"""A queue of keys: each key waits at most once, is worked on by one worker at a time, and backs off when it fails."""
+"""A queue of keys: each key waits at most once, has a single worker at a time, and backs off when it fails."""
 
 import asyncio
 import logging
@@ -42,7 +42,7 @@ class Queue(Generic[K]):
         self._timers[key] = asyncio.get_running_loop().call_later(seconds, self.add, key)
 
     def is_due(self, key: K) -> bool:
-        """Tell whether work on a key is still to begin: what was asked for has not been looked at."""
+        """Tell whether work on a key is still to begin."""
         return key in self._waiting or key in self._again
 
     def close(self) -> None:

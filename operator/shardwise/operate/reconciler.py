@@ -1,4 +1,4 @@
-"""One reconcile for every cause: parse, observe, decide, write the status, act."""
+"""A single reconcile for every cause: parse, observe, decide, write the status, act."""
 
 import asyncio
 import logging
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Brings one object at a time closer to its spec. ``facts`` may block: it is called in a thread.
+    """Brings an object at a time closer to its spec. ``facts`` may block: it is called in a thread.
 
     ``when_turns_change`` is called with an object that begins or ceases to wait: the turn of the objects behind it
     changes. ``is_due`` tells whether the queue will still look at an object.
@@ -65,7 +65,7 @@ class Reconciler:
         self._asking: set[Key] = set()
 
     async def reconcile(self, key: Key) -> float | None:
-        """Do what one object needs now. Give the seconds after which to look again, or ``None``."""
+        """Do everything an object needs now. Give the seconds after which to look again, or ``None``."""
         found = await self._read_as_it_is(key)
         if found is None:
             self._forget(key)
