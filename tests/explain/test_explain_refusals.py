@@ -14,6 +14,7 @@ from tests.support.plans import planned, refused
 from tests.support.strategies import demands, fleets
 
 from shardwise.domain.demand import Demand
+from shardwise.domain.exclusions import NoPlace
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
 from shardwise.domain.refusal import Change, MemoryShort, OverBudget, Refusal
@@ -139,7 +140,9 @@ def test_hints_are_few_and_each_of_another_kind(demand: Demand, fleet: Fleet) ->
 def test_a_message_that_is_too_long_ends_with_an_ellipsis() -> None:
     """A taint may be as long as its owner likes."""
     refusal = refused(a_demand(LLAMA_70B), a_fleet())
-    long = Refusal(refusal.reason, refusal.waits, (), None, (), nodes=3, free_gpus=0, excluded=(("x" * 2000, 3),))
+    long = Refusal(
+        refusal.reason, refusal.waits, (), None, (), nodes=3, free_gpus=0, excluded=((NoPlace("x" * 2000), 3),)
+    )
     assert len(refusal_message(long)) == 1024
     assert refusal_message(long).endswith("…")
 

@@ -181,5 +181,5 @@ def test_of_many_waiting_pods_five_are_told() -> None:
 
 
 def test_of_many_lost_nodes_five_are_told() -> None:
-    standing = replace(stands("node gone"), lost=tuple((f"n{index}", "is gone") for index in range(8)))
+    standing = replace(stands("node gone"), lost=tuple((f"n{index}", None) for index in range(8)))
     assert "n4 is gone and 3 others: " in standing_text(standing, "x")

@@ -7,6 +7,7 @@ from tests.support.fleets import a_fleet, a_node
 from tests.support.models import a_demand
 
 from shardwise.domain.demand import Operator, Requirement
+from shardwise.domain.exclusions import Mismatch
 from shardwise.planner.affinity import matches_any
 from shardwise.planner.pools import eligible
 
@@ -91,7 +92,7 @@ def test_nodes_are_chosen_by_affinity_and_the_others_counted() -> None:
     fleet = a_fleet(a_node("a", labels={"zone": "a"}), a_node("b", labels={"zone": "b"}), a_node("c"))
     found = eligible(a_demand(node_affinity=((IN_A,),)), fleet)
     assert [node.name for node in found.pools[0].nodes] == ["a"]
-    assert found.excluded == (("does not match `spec.placement.nodeAffinity`", 2),)
+    assert found.excluded == ((Mismatch.NODE_AFFINITY, 2),)
 
 
 def test_affinity_and_selector_must_both_hold() -> None:

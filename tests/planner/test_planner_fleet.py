@@ -58,7 +58,7 @@ def test_all_72_gpus_are_refused_with_the_count_of_healthy_trays() -> None:
     demand = a_demand(WIDE, budget=72, pins=pinned(72, 1))
     assert planned(demand, a_fleet(gb200_rack(18))).gpus == 72
     refusal = refused(demand, broken_rack())
-    assert refusal.excluded == (("reports a GPU fault", 2),)
+    assert refusal.excluded == ((Exclusion.FAULTY, 2),)
     assert refusal.nearest is not None
     assert refusal.nearest.cause == DomainTooSmall(GB200, 72, 64, 16, 18)
 

@@ -27,6 +27,7 @@ from tests.support.strategies import demands, fleets
 from shardwise.api.spec import GpuBudget
 from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.engine import EngineName
+from shardwise.domain.exclusions import Mismatch
 from shardwise.domain.fleet import Exclusion, Fleet, Taint
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
@@ -181,7 +182,7 @@ def test_exclusions_and_free_gpus_are_counted() -> None:
     fleet = a_fleet(h100s(2, free=(0, 3)), a_node("zz", exclusion=Exclusion.CORDONED), l40s(1))
     refusal = refused(a_demand(LLAMA_70B, products=("NVIDIA-H100-80GB-HBM3",), pins=pinned(4)), fleet)
     assert (refusal.nodes, refusal.free_gpus) == (4, 3)
-    assert refusal.excluded == (("has a product `spec.gpuBudget.products` does not list", 1), ("is cordoned", 1))
+    assert refusal.excluded == ((Mismatch.UNLISTED_PRODUCT, 1), (Exclusion.CORDONED, 1))
 
 
 def hints(refusal: Refusal) -> dict[str, object]:

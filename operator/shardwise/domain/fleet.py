@@ -16,19 +16,19 @@ AMD: Final = "amd.com/gpu"
 
 
 class Exclusion(StrEnum):
-    """Why a node's GPUs cannot be used, whoever asks."""
+    """Why nobody may use the GPUs of a node. Codes; ``shardwise.explain`` makes the words."""
 
-    NO_GPUS = "has no GPUs"
-    OFFERS_NONE = "offers none of its GPUs"
-    NO_PRODUCT = "lacks the label of its GPU product"
-    NO_MEMORY = "lacks the label of its GPU memory"
-    MIXED = "has GPUs of several products"
-    UNSETTLED = "changes its GPU product back and forth"
-    SHARED = "shares its GPUs (time-slicing or MPS)"
-    PARTITIONED = "has its GPUs in MIG partitions"
-    NOT_READY = "is not Ready"
-    CORDONED = "is cordoned"
-    FAULTY = "reports a GPU fault"
+    NO_GPUS = "NoGpus"
+    OFFERS_NONE = "OffersNone"
+    NO_PRODUCT = "NoProduct"
+    NO_MEMORY = "NoMemory"
+    MIXED = "Mixed"
+    UNSETTLED = "Unsettled"
+    SHARED = "Shared"
+    PARTITIONED = "Partitioned"
+    NOT_READY = "NotReady"
+    CORDONED = "Cordoned"
+    FAULTY = "Faulty"
 
 
 @dataclass(frozen=True, slots=True)

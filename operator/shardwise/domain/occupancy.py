@@ -43,13 +43,6 @@ class Occupied:
         """GPUs that nobody holds and nobody may have, as the node is left out."""
         return max(0, self.node.gpus - self.held) if self.node.exclusion is not None else 0
 
-    @property
-    def why_left_out(self) -> str:
-        """Why nobody may have its free GPUs, with what tells of it; empty where somebody may."""
-        if self.node.exclusion is None:
-            return ""
-        return self.node.exclusion.value + (f" ({self.node.detail})" if self.node.detail else "")
-
 
 @dataclass(frozen=True, slots=True)
 class Totals:

@@ -9,6 +9,7 @@ from enum import Enum, StrEnum
 from typing import ClassVar
 
 from shardwise.domain.demand import Toleration
+from shardwise.domain.exclusions import LeftOut
 from shardwise.domain.layout import Layout
 
 
@@ -299,7 +300,7 @@ class Refusal:
 
     ``waits``: the demand would fit if GPUs became free, so that waiting makes sense; else the object must change.
     ``rejected`` lists every layout that was tried, once. ``nearest`` is the layout that came closest. ``pools`` count
-    the usable nodes, ``excluded`` the nodes left out for each reason, both sorted. ``asked`` is ``None`` where only a
+    the usable nodes, ``excluded`` the nodes left out for each reason. ``asked`` is ``None`` where only a
     part of a demand was refused.
     """
 
@@ -310,6 +311,6 @@ class Refusal:
     hints: tuple[Hint, ...]
     nodes: int
     free_gpus: int
-    excluded: tuple[tuple[str, int], ...] = ()
+    excluded: tuple[tuple[LeftOut, int], ...] = ()
     pools: tuple[PoolCount, ...] = ()
     asked: DemandSummary | None = None

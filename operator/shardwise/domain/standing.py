@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from shardwise.domain.fleet import Exclusion
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 
@@ -65,7 +66,7 @@ class Standing:
     planned: Plan | None
     planned_at: str
     changed: bool
-    lost: tuple[tuple[str, str], ...]
+    lost: tuple[tuple[str, Exclusion | None], ...]
     next: Plan | Refusal
     today: Plan | Refusal
     groups: tuple[GroupStanding, ...] = ()

@@ -7,6 +7,7 @@ from itertools import chain
 from shardwise.domain.occupancy import Holding, Occupied, totals
 from shardwise.drawing.colours import FREE, ink_on
 from shardwise.drawing.marks import ALARM, CARD, FAINT, LINE, element, shortened, text, tooltip
+from shardwise.explain.exclusions import exclusion_with_detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def _said(one: Occupied, holding: Holding, rank: int | None, stage: int) -> str:
 
 
 def _empty_gpu(x: float, y: float, one: Occupied, style: Style, *, free: bool) -> str:
-    why = "free" if free else one.why_left_out
+    why = "free" if free else exclusion_with_detail(one)
     square = element(
         "rect",
         x=x + 0.5,

@@ -11,6 +11,7 @@ from shardwise.domain.units import gib, plural
 from shardwise.drawing.cards import Card, Style, cards
 from shardwise.drawing.colours import FREE, colours
 from shardwise.drawing.marks import ALARM, FAINT, INK, PAPER, element, shortened, text
+from shardwise.explain.exclusions import exclusion_with_detail
 from shardwise.planner.deal import natural
 
 WIDTH: Final = 1200.0
@@ -128,7 +129,7 @@ def _left_out(page: _Page, fleet: Sequence[Occupied]) -> None:
 
 def _reasons(out: Sequence[Occupied]) -> Iterator[str]:
     for one in sorted(out, key=lambda one: natural(one.node.name))[:_LISTED]:
-        yield shortened(f"{one.node.name} {one.why_left_out}", 150)
+        yield shortened(f"{one.node.name} {exclusion_with_detail(one)}", 150)
 
 
 def _document(page: _Page) -> str:

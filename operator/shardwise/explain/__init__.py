@@ -6,6 +6,7 @@ Pure, from domain values alone. Messages put the fact with its number and unit f
 from shardwise.explain.answers import plan_answer, refusal_answer
 from shardwise.explain.causes import cause
 from shardwise.explain.documents import plan_document, plan_from_document
+from shardwise.explain.exclusions import exclusion
 from shardwise.explain.fleet import fleet_document, fleet_text, summary, with_gpus
 from shardwise.explain.hints import hint
 from shardwise.explain.models import model_document, model_text
@@ -16,6 +17,7 @@ from shardwise.explain.standing import obstacle_answer, obstacle_text, standing_
 
 __all__ = [
     "cause",
+    "exclusion",
     "fleet_document",
     "fleet_text",
     "hint",

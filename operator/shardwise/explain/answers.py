@@ -20,6 +20,7 @@ from shardwise.explain.documents import (
     memory_document,
     plan_document,
 )
+from shardwise.explain.exclusions import worded
 from shardwise.explain.hints import hint_document
 from shardwise.explain.layouts import ranges
 from shardwise.explain.refusals import clause_text, refusal_message
@@ -101,5 +102,5 @@ def _nodes(refusal: Refusal) -> Document:
         "total": refusal.nodes,
         "usable": [asdict(pool) for pool in refusal.pools],
         "freeGpus": refusal.free_gpus,
-        "excluded": [{"reason": reason, "count": count} for reason, count in refusal.excluded],
+        "excluded": [{"reason": reason, "count": count} for reason, count in worded(refusal.excluded)],
     }

@@ -8,6 +8,7 @@ from typing import Any, Final
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.occupancy import Occupied, totals
 from shardwise.domain.units import gib, plural
+from shardwise.explain.exclusions import exclusion, exclusion_with_detail
 
 STRANGERS: Final = "others"
 """What all who hold GPUs and are none of our objects are called."""
@@ -72,7 +73,7 @@ def _domain_lines(name: str, nodes: Sequence[Occupied], levels: Sequence[str], w
     if not alone:
         yield f"  NVLink domain {name}: {summary(nodes)}{_places(nodes[0], levels)}"
     for one in nodes:
-        said = [f"{one.free} of {one.node.gpus} free", *_holders(one), one.why_left_out]
+        said = [f"{one.free} of {one.node.gpus} free", *_holders(one), exclusion_with_detail(one)]
         indent = "  " if alone else "    "
         rest = "   ".join(part for part in said if part) + (_places(one, levels) if alone else "")
         yield f"{indent}{one.node.name:<{width}}  {_bar(one):<{bars}}  {rest}"
@@ -103,7 +104,7 @@ def _domain(name: str, nodes: Sequence[Occupied]) -> dict[str, Any]:
 
 def _node(one: Occupied, levels: Sequence[str]) -> Mapping[str, Any]:
     node = one.node
-    excluded = None if node.exclusion is None else {"reason": node.exclusion.value, "detail": node.detail}
+    excluded = None if node.exclusion is None else {"reason": exclusion(node.exclusion), "detail": node.detail}
     return {
         "name": node.name,
         "product": node.product,

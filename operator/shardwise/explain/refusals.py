@@ -7,13 +7,12 @@ from shardwise.domain.refusal import DemandSummary, Refusal, RejectedLayout
 from shardwise.domain.units import plural
 from shardwise.explain.causes import cause, sentence
 from shardwise.explain.derivation import Clause, derive
+from shardwise.explain.exclusions import exclusion
 from shardwise.explain.hints import hint
 from shardwise.explain.layouts import LISTED, listed, others
 
 MOST_MESSAGE: Final = 1024
 """A condition's message stays within this many characters."""
-
-_PLURALS: Final = {"has": "have", "is": "are", "lacks": "lack", "does": "do", "reports": "report", "shares": "share"}
 
 _HINTS_IN_MESSAGE: Final = 2
 
@@ -103,12 +102,13 @@ def rejection_text(rejected: RejectedLayout) -> str:
 
 def _excluded(refusal: Refusal) -> str:
     """Say the commonest reasons first."""
-    counted = sorted(refusal.excluded, key=lambda reason: (-reason[1], reason[0]))
-    shown = ", ".join(f"{count} {_of_many(reason) if count > 1 else reason}" for reason, count in counted[:LISTED])
-    return shown + others(sum(count for _, count in counted[LISTED:]))
+    counted = sorted(
+        ((exclusion(why, count), exclusion(why), count) for why, count in refusal.excluded), key=_commonest
+    )
+    shown = ", ".join(f"{count} {said}" for said, _, count in counted[:LISTED])
+    return shown + others(sum(count for *_, count in counted[LISTED:]))
 
 
-def _of_many(reason: str) -> str:
-    """Say of several nodes what a reason says of one."""
-    verb, _, what = reason.partition(" ")
-    return f"{_PLURALS.get(verb, verb)} {what.replace('its ', 'their ')}"
+def _commonest(counted: tuple[str, str, int]) -> tuple[int, str]:
+    _, of_a_node, count = counted
+    return -count, of_a_node

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
+from shardwise.domain.fleet import Exclusion
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import GroupStanding, Obstacle, PodStanding, QueueStanding, Standing
 from shardwise.domain.units import plural
 from shardwise.explain.answers import plan_answer, refusal_answer
 from shardwise.explain.causes import cause
+from shardwise.explain.exclusions import exclusion
 from shardwise.explain.layouts import LISTED, others
 from shardwise.explain.plans import plan_text, whereabouts
 from shardwise.explain.refusals import refusal_headline, refusal_text, rejection_text
@@ -33,7 +35,7 @@ def standing_answer(standing: Standing) -> dict[str, Any]:
         "kept": standing.kept,
         "sameToday": standing.same_today,
         "changed": standing.changed,
-        "lostNodes": [{"node": node, "reason": reason} for node, reason in standing.lost],
+        "lostNodes": [{"node": node, "reason": _loss(why)} for node, why in standing.lost],
         "next": _answer(standing.next) if standing.obstacle is None else _obstructed(standing.obstacle),
         "today": _answer(standing.today),
         "queue": None if standing.queue is None else _queue_answer(standing.queue),
@@ -149,9 +151,13 @@ def _moved_by(standing: Standing, planned: Plan) -> str:
     if standing.changed:
         return "the object asks for something else"
     if standing.lost:
-        nodes = [f"{node} {reason}" for node, reason in standing.lost]
+        nodes = [f"{node} {_loss(why)}" for node, why in standing.lost]
         return ", ".join(nodes[:LISTED]) + others(max(0, len(nodes) - LISTED))
     return f"the object asks for other than {plural(planned.replicas, 'replica')}"
+
+
+def _loss(why: Exclusion | None) -> str:
+    return "is gone" if why is None else exclusion(why)
 
 
 def _group(group: GroupStanding) -> str:

@@ -4,15 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
 
 from shardwise.domain.demand import Demand, Toleration
+from shardwise.domain.exclusions import LeftOut, Mismatch, NoLabel, NoPlace, OtherVendor, Untolerated
 from shardwise.domain.fleet import NVIDIA, Fleet, Node, Taint
 from shardwise.domain.hardware import GpuKind, bare_product
 from shardwise.planner.affinity import matches_any
-
-UNLISTED: Final = "has a product `spec.gpuBudget.products` does not list"
-"""Why a node of another product than those a demand allows may not be used."""
 
 Shape = tuple[int, ...]
 """The free GPUs of each node of a domain, sorted."""
@@ -92,15 +89,15 @@ def shape_of(nodes: Sequence[Node]) -> Shape:
 
 @dataclass(frozen=True, slots=True)
 class Eligible:
-    """The pools of a demand, and how many nodes each reason excluded."""
+    """The pools of a demand, and how many nodes each reason excludes, most nodes first."""
 
     pools: tuple[Pool, ...]
-    excluded: tuple[tuple[str, int], ...]
+    excluded: tuple[tuple[LeftOut, int], ...]
 
 
 def eligible(demand: Demand, fleet: Fleet) -> Eligible:
     """Sort a fleet's nodes into the pools a demand may use. O(nodes)."""
-    excluded: Counter[str] = Counter()
+    excluded: Counter[LeftOut] = Counter()
     pools: dict[tuple[str, str], list[Node]] = {}
     left_out: dict[str, Counter[str]] = {}
     wanted = _Wanted(demand, fleet)
@@ -112,7 +109,7 @@ def eligible(demand: Demand, fleet: Fleet) -> Eligible:
             excluded[why_not] += 1
             left_out.setdefault(wanted.bare(node.product), Counter())[node.domain] += 1
     found = (_pool(demand, fleet, nodes, left_out.get(bare, {})) for (bare, _), nodes in pools.items())
-    return Eligible(tuple(sorted(found, key=lambda pool: pool.product)), tuple(sorted(excluded.items())))
+    return Eligible(tuple(sorted(found, key=lambda pool: pool.product)), tuple(excluded.most_common()))
 
 
 def _pool(demand: Demand, fleet: Fleet, nodes: list[Node], left_out: Mapping[str, int]) -> Pool:
@@ -143,43 +140,40 @@ class _Wanted:
         found = self._bare.get(product)
         return found if found is not None else self._bare.setdefault(product, bare_product(product))
 
-    def why_not(self, node: Node) -> str | None:
+    def why_not(self, node: Node) -> LeftOut | None:
         """Give the reason why a node may not be used, or ``None``."""
         if node.exclusion is not None:
-            return node.exclusion.value
+            return node.exclusion
         if self._products and self.bare(node.product) not in self._products:
-            return UNLISTED
+            return Mismatch.UNLISTED_PRODUCT
         if node.resource != NVIDIA and not (self._products and self._demand.own_image):
-            return f"offers {node.resource}: `spec.gpuBudget.products` must list it, `spec.engine.image` run on it"
+            return OtherVendor(node.resource)
         return self._unplaced(node) or _untolerated(node, self._demand.tolerations)
 
-    def _unplaced(self, node: Node) -> str | None:
+    def _unplaced(self, node: Node) -> LeftOut | None:
         demand = self._demand
         if demand.node_selector and not set(demand.node_selector) <= set(node.labels):
-            return "does not match `spec.placement.nodeSelector`"
+            return Mismatch.NODE_SELECTOR
         if demand.node_affinity and not matches_any(demand.node_affinity, dict(node.labels)):
-            return "does not match `spec.placement.nodeAffinity`"
+            return Mismatch.NODE_AFFINITY
         if demand.within is not None and not self._fleet.place(node, demand.within):
             return _no_place(demand.within, self._fleet.levels)
         return None
 
 
-def _no_place(within: str, levels: tuple[str, ...]) -> str:
+def _no_place(within: str, levels: tuple[str, ...]) -> NoPlace | NoLabel:
     if within in levels:
-        return f"has no place at the level `{within}` of `spec.placement.within`"
+        return NoPlace(within)
     # A label key of one's own has a prefix; a word alone is more likely a level that is not configured.
-    known = (
-        "" if "/" in within else f", and no level has this name (known are {', '.join(('node', 'domain', *levels))})"
-    )
-    return f"lacks the label `{within}` of `spec.placement.within`{known}"
+    return NoLabel(within, () if "/" in within else ("node", "domain", *levels))
 
 
-def _untolerated(node: Node, tolerations: Sequence[Toleration]) -> str | None:
+def _untolerated(node: Node, tolerations: Sequence[Toleration]) -> Untolerated | None:
     """Name the first taint that keeps a pod away. Every pod tolerates the taint that GPU operators put on nodes."""
     for taint in node.taints:
         given = (*tolerations, Toleration(key=node.resource, operator="Exists"))
         if taint.effect != "PreferNoSchedule" and not any(_tolerates(one, taint) for one in given):
-            return f"has the taint `{taint.key}={taint.value}:{taint.effect}`"
+            return Untolerated(taint)
     return None
 
 

@@ -26,6 +26,7 @@ from enum import StrEnum
 from typing import Final
 
 from shardwise.domain.launch import RestartPolicy
+from shardwise.explain import exclusion
 from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.views import GroupView
 
@@ -177,8 +178,13 @@ def _displace(view: GroupView, terms: Terms) -> Record:
 def _no_place(view: GroupView) -> str:
     """Say what is wrong with a place that cannot be used: with the first of its nodes of which anything is."""
     known = dict(view.nodes)
-    found = ((node, known.get(node, "is gone")) for node in view.record.nodes)
-    return next((f"{node} {why}" for node, why in found if why), "its place cannot be used any more")
+    for node in view.record.nodes:
+        if node not in known:
+            return f"{node} is gone"
+        why = known[node]
+        if why is not None:
+            return f"{node} {exclusion(why)}"
+    return "its place cannot be used any more"
 
 
 def _without_place(record: Record) -> Record:

@@ -3,19 +3,16 @@
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Final
 
+from shardwise.domain.exclusions import LeftOut, Mismatch
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.domain.refusal import Refusal, RefusalReason
 from shardwise.planner import plan as plan_demand
-from shardwise.planner.pools import UNLISTED
 from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.plans import one_more
 from shardwise.reconcile.records import Record
-
-_OTHER: Final = "has another product than the plan"
 
 Place = tuple[tuple[str, ...], int]
 """Nodes of the pods in rank order, and the GPUs of each."""
@@ -95,5 +92,9 @@ def _waiting(refusal: Refusal) -> Refusal:
         hints=(),
         waits=True,
         reason=refusal.reason if nowhere else RefusalReason.CAPACITY_SHORT,
-        excluded=tuple(sorted((_OTHER if why == UNLISTED else why, count) for why, count in refusal.excluded)),
+        excluded=tuple((_seen_from_the_plan(why), count) for why, count in refusal.excluded),
     )
+
+
+def _seen_from_the_plan(why: LeftOut) -> LeftOut:
+    return Mismatch.OTHER_PRODUCT if why is Mismatch.UNLISTED_PRODUCT else why

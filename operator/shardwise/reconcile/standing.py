@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from shardwise.domain.fleet import Fleet
+from shardwise.domain.fleet import Exclusion, Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.domain.refusal import Refusal
@@ -94,13 +94,14 @@ def _planned_at(status: Mapping[str, Any]) -> str:
     return str(status["plan"].get("madeAt") or first)
 
 
-def _lost(planned: Plan, fleet: Fleet) -> Iterator[tuple[str, str]]:
+def _lost(planned: Plan, fleet: Fleet) -> Iterator[tuple[str, Exclusion | None]]:
+    """Name the nodes that cannot be used any more, each with the reason; ``None`` where the node is gone."""
     nodes = {node.name: node for node in fleet.nodes}
     for name in dict.fromkeys(pod.node for group in planned.groups for pod in group.pods):
         if name not in nodes:
-            yield name, "is gone"
+            yield name, None
         elif nodes[name].exclusion is not None:
-            yield name, str(nodes[name].exclusion)
+            yield name, nodes[name].exclusion
 
 
 def _groups(planned: Plan | None, records: dict[int, Record], pods: tuple[PodSeen, ...]) -> Iterator[GroupStanding]:

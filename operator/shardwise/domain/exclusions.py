@@ -1,0 +1,51 @@
+"""Why the planner leaves nodes out that a demand may not use: values; ``shardwise.explain`` makes the words."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shardwise.domain.fleet import Exclusion, Taint
+
+
+class Mismatch(StrEnum):
+    """Why a demand, or a plan in force, does not suit a node. Codes without numbers."""
+
+    UNLISTED_PRODUCT = "UnlistedProduct"
+    OTHER_PRODUCT = "OtherProduct"
+    NODE_SELECTOR = "NodeSelector"
+    NODE_AFFINITY = "NodeAffinity"
+
+
+@dataclass(frozen=True, slots=True)
+class OtherVendor:
+    """The node offers GPUs under a resource that a demand must ask for by product and with an image of its own."""
+
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoPlace:
+    """The node has no place at the level inside which a group must stay."""
+
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoLabel:
+    """The node lacks the label whose value a group must share.
+
+    ``levels`` are the known levels where ``label`` looks like a level that nobody configured; else there are none.
+    """
+
+    label: str
+    levels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Untolerated:
+    """The node has a taint that the pods do not tolerate."""
+
+    taint: Taint
+
+
+LeftOut = Exclusion | Mismatch | OtherVendor | NoPlace | NoLabel | Untolerated
+"""Why a node is left out: whoever asks, or for this demand."""

@@ -1,0 +1,81 @@
+"""Why nodes are left out, in words."""
+
+from collections.abc import Iterable
+from typing import Final, assert_never
+
+from shardwise.domain.exclusions import LeftOut, Mismatch, NoLabel, NoPlace, OtherVendor, Untolerated
+from shardwise.domain.fleet import Exclusion
+from shardwise.domain.occupancy import Occupied
+
+_EXCLUSIONS: Final = {
+    Exclusion.NO_GPUS: "has no GPUs",
+    Exclusion.OFFERS_NONE: "offers none of its GPUs",
+    Exclusion.NO_PRODUCT: "lacks the label of its GPU product",
+    Exclusion.NO_MEMORY: "lacks the label of its GPU memory",
+    Exclusion.MIXED: "has GPUs of several products",
+    Exclusion.UNSETTLED: "changes its GPU product back and forth",
+    Exclusion.SHARED: "shares its GPUs (time-slicing or MPS)",
+    Exclusion.PARTITIONED: "has its GPUs in MIG partitions",
+    Exclusion.NOT_READY: "is not Ready",
+    Exclusion.CORDONED: "is cordoned",
+    Exclusion.FAULTY: "reports a GPU fault",
+}
+
+_MISMATCHES: Final = {
+    Mismatch.UNLISTED_PRODUCT: "has a product `spec.gpuBudget.products` does not list",
+    Mismatch.OTHER_PRODUCT: "has another product than the plan",
+    Mismatch.NODE_SELECTOR: "does not match `spec.placement.nodeSelector`",
+    Mismatch.NODE_AFFINITY: "does not match `spec.placement.nodeAffinity`",
+}
+
+_PLURALS: Final = {
+    "changes": "change",
+    "has": "have",
+    "is": "are",
+    "lacks": "lack",
+    "offers": "offer",
+    "does": "do",
+    "reports": "report",
+    "shares": "share",
+}
+
+
+def exclusion(why: LeftOut, nodes: int = 1) -> str:
+    """Say why a node, or several nodes, are left out. The words follow the name of the node, or the count."""
+    said = _of_a_node(why)
+    if nodes == 1:
+        return said
+    verb, _, rest = said.partition(" ")
+    return f"{_PLURALS.get(verb, verb)} {rest.replace('its ', 'their ')}"
+
+
+def exclusion_with_detail(occupied: Occupied) -> str:
+    """Say why nobody may have the free GPUs of a node, and which label or condition tells; empty if somebody may."""
+    node = occupied.node
+    if node.exclusion is None:
+        return ""
+    return exclusion(node.exclusion) + (f" ({node.detail})" if node.detail else "")
+
+
+def worded(excluded: Iterable[tuple[LeftOut, int]]) -> list[tuple[str, int]]:
+    """Give the words of each reason for a node, with the count of nodes, in the order of the words."""
+    return sorted((exclusion(why), count) for why, count in excluded)
+
+
+def _of_a_node(why: LeftOut) -> str:
+    match why:
+        case Exclusion():
+            return _EXCLUSIONS[why]
+        case Mismatch():
+            return _MISMATCHES[why]
+        case OtherVendor(resource):
+            return f"offers {resource}: `spec.gpuBudget.products` must list it, `spec.engine.image` run on it"
+        case NoPlace(level):
+            return f"has no place at the level `{level}` of `spec.placement.within`"
+        case NoLabel(label, levels):
+            known = f", and no level has this name (known are {', '.join(levels)})" if levels else ""
+            return f"lacks the label `{label}` of `spec.placement.within`{known}"
+        case Untolerated(taint):
+            return f"has the taint `{taint.key}={taint.value}:{taint.effect}`"
+        case _:
+            assert_never(why)

@@ -1,0 +1,73 @@
+"""Why nodes are left out, to the letter: after the name of a node, and after a count."""
+
+import pytest
+
+from shardwise.domain.exclusions import LeftOut, Mismatch, NoLabel, NoPlace, OtherVendor, Untolerated
+from shardwise.domain.fleet import Exclusion, Taint
+from shardwise.explain.exclusions import exclusion, worded
+
+SAID: dict[LeftOut, tuple[str, str]] = {
+    Exclusion.NO_GPUS: ("has no GPUs", "have no GPUs"),
+    Exclusion.OFFERS_NONE: ("offers none of its GPUs", "offer none of their GPUs"),
+    Exclusion.NO_PRODUCT: ("lacks the label of its GPU product", "lack the label of their GPU product"),
+    Exclusion.NO_MEMORY: ("lacks the label of its GPU memory", "lack the label of their GPU memory"),
+    Exclusion.MIXED: ("has GPUs of several products", "have GPUs of several products"),
+    Exclusion.UNSETTLED: (
+        "changes its GPU product back and forth",
+        "change their GPU product back and forth",
+    ),
+    Exclusion.SHARED: ("shares its GPUs (time-slicing or MPS)", "share their GPUs (time-slicing or MPS)"),
+    Exclusion.PARTITIONED: ("has its GPUs in MIG partitions", "have their GPUs in MIG partitions"),
+    Exclusion.NOT_READY: ("is not Ready", "are not Ready"),
+    Exclusion.CORDONED: ("is cordoned", "are cordoned"),
+    Exclusion.FAULTY: ("reports a GPU fault", "report a GPU fault"),
+    Mismatch.UNLISTED_PRODUCT: (
+        "has a product `spec.gpuBudget.products` does not list",
+        "have a product `spec.gpuBudget.products` does not list",
+    ),
+    Mismatch.OTHER_PRODUCT: ("has another product than the plan", "have another product than the plan"),
+    Mismatch.NODE_SELECTOR: (
+        "does not match `spec.placement.nodeSelector`",
+        "do not match `spec.placement.nodeSelector`",
+    ),
+    Mismatch.NODE_AFFINITY: (
+        "does not match `spec.placement.nodeAffinity`",
+        "do not match `spec.placement.nodeAffinity`",
+    ),
+    OtherVendor("amd.com/gpu"): (
+        "offers amd.com/gpu: `spec.gpuBudget.products` must list it, `spec.engine.image` run on it",
+        "offer amd.com/gpu: `spec.gpuBudget.products` must list it, `spec.engine.image` run on it",
+    ),
+    NoPlace("rack"): (
+        "has no place at the level `rack` of `spec.placement.within`",
+        "have no place at the level `rack` of `spec.placement.within`",
+    ),
+    NoLabel("example.com/rack"): (
+        "lacks the label `example.com/rack` of `spec.placement.within`",
+        "lack the label `example.com/rack` of `spec.placement.within`",
+    ),
+    NoLabel("rock", ("node", "domain", "rack")): (
+        "lacks the label `rock` of `spec.placement.within`, and no level has this name (known are node, domain, rack)",
+        "lack the label `rock` of `spec.placement.within`, and no level has this name (known are node, domain, rack)",
+    ),
+    Untolerated(Taint("team", "ml", "NoSchedule")): (
+        "has the taint `team=ml:NoSchedule`",
+        "have the taint `team=ml:NoSchedule`",
+    ),
+}
+
+
+@pytest.mark.parametrize(("why", "words"), SAID.items(), ids=str)
+def test_a_reason_is_said_of_a_node_and_of_several(why: LeftOut, words: tuple[str, str]) -> None:
+    assert (exclusion(why), exclusion(why, 2)) == words
+
+
+def test_every_reason_there_is_has_its_words_here() -> None:
+    """A new reason needs its row."""
+    assert {*Exclusion, *Mismatch} < set(SAID)
+    assert {type(why) for why in SAID} == set(LeftOut.__args__)
+
+
+def test_reasons_are_listed_in_the_order_of_their_words() -> None:
+    counted = [(Exclusion.FAULTY, 2), (Exclusion.CORDONED, 1)]
+    assert worded(counted) == [("is cordoned", 1), ("reports a GPU fault", 2)]
