@@ -57,8 +57,8 @@ class Totals:
 def totals(fleet: Collection[Occupied]) -> Totals:
     """Add up the GPUs of nodes."""
     return Totals(
-        gpus=sum(one.node.gpus for one in fleet),
-        free=sum(one.free for one in fleet),
-        held=sum(one.held for one in fleet),
-        lost=sum(one.lost for one in fleet),
+        gpus=sum(occupied.node.gpus for occupied in fleet),
+        free=sum(occupied.free for occupied in fleet),
+        held=sum(occupied.held for occupied in fleet),
+        lost=sum(occupied.lost for occupied in fleet),
     )

@@ -50,7 +50,7 @@ class Card:
 
     def width(self, style: Style) -> float:
         """Give the width of the card."""
-        row = self._names() + max(one.node.gpus for one in self.nodes) * style.step - style.gap
+        row = self._names() + max(occupied.node.gpus for occupied in self.nodes) * style.step - style.gap
         return 2 * PADDING + max(row, 88.0)
 
     def height(self, style: Style) -> float:
@@ -60,7 +60,7 @@ class Card:
     def _names(self) -> float:
         if self.alone:
             return 0.0
-        return 8 + _CHARACTER * max(len(shortened(one.node.name, 22)) for one in self.nodes)
+        return 8 + _CHARACTER * max(len(shortened(occupied.node.name, 22)) for occupied in self.nodes)
 
     def draw(self, x: float, y: float, width: float, style: Style) -> str:
         """Draw the card with its upper left corner at a place."""
@@ -78,22 +78,22 @@ class Card:
 
     def _rows(self, top: float, style: Style) -> Iterator[str]:
         names = self._names()
-        for index, one in enumerate(self.nodes):
+        for index, occupied in enumerate(self.nodes):
             y = top + index * style.step
             if not self.alone:
-                kind = "node" if one.node.exclusion is None else "node out"
-                yield text(PADDING, y + style.cell / 2 + 3.2, shortened(one.node.name, 22), class_=kind)
-            yield from gpus_of(one, PADDING + names, y, style)
+                kind = "node" if occupied.node.exclusion is None else "node out"
+                yield text(PADDING, y + style.cell / 2 + 3.2, shortened(occupied.node.name, 22), class_=kind)
+            yield from gpus_of(occupied, PADDING + names, y, style)
 
 
-def gpus_of(one: Occupied, x: float, y: float, style: Style) -> Iterator[str]:
+def gpus_of(occupied: Occupied, x: float, y: float, style: Style) -> Iterator[str]:
     """Draw the GPUs of a node in a row: those held, then the free, then those nobody may have."""
-    cells = [cell for holding in one.holdings for cell in _held(holding)][: one.node.gpus]
+    cells = [cell for holding in occupied.holdings for cell in _held(holding)][: occupied.node.gpus]
     for index, (holding, rank) in enumerate(cells):
-        yield _held_gpu(x + index * style.step, y, one, holding, rank, style)
-    for index in range(len(cells), one.node.gpus):
-        free = index < len(cells) + one.free
-        yield _empty_gpu(x + index * style.step, y, one, style, free=free)
+        yield _held_gpu(x + index * style.step, y, occupied, holding, rank, style)
+    for index in range(len(cells), occupied.node.gpus):
+        free = index < len(cells) + occupied.free
+        yield _empty_gpu(x + index * style.step, y, occupied, style, free=free)
 
 
 def _held(holding: Holding) -> Iterator[tuple[Holding, int | None]]:
@@ -102,7 +102,7 @@ def _held(holding: Holding) -> Iterator[tuple[Holding, int | None]]:
     return ((holding, None) for _ in range(holding.gpus))
 
 
-def _held_gpu(x: float, y: float, one: Occupied, holding: Holding, rank: int | None, style: Style) -> str:
+def _held_gpu(x: float, y: float, occupied: Occupied, holding: Holding, rank: int | None, style: Style) -> str:
     dimmed = style.planned and rank is None
     stage = 0 if rank is None or not holding.tensor else rank // holding.tensor
     square = element(
@@ -115,7 +115,7 @@ def _held_gpu(x: float, y: float, one: Occupied, holding: Holding, rank: int | N
         fill=style.colour(holding),
         opacity=0.3 if dimmed else 1 - 0.3 * (stage % 2),
     )
-    parts = [tooltip(_said(one, holding, rank, stage)), square]
+    parts = [tooltip(_said(occupied, holding, rank, stage)), square]
     if rank is not None and style.cell >= 14:  # noqa: PLR2004 - the smallest square a number can be read in
         middle = x + style.cell / 2
         ink = f"fill:{ink_on(style.colour(holding))}"
@@ -123,15 +123,15 @@ def _held_gpu(x: float, y: float, one: Occupied, holding: Holding, rank: int | N
     return element("g", parts)
 
 
-def _said(one: Occupied, holding: Holding, rank: int | None, stage: int) -> str:
+def _said(occupied: Occupied, holding: Holding, rank: int | None, stage: int) -> str:
     who = holding.by or "others"
     if rank is None:
-        return f"{one.node.name}: {who}"
-    return f"{one.node.name}: {who}, replica {holding.replica}, stage {stage}, rank {rank}"
+        return f"{occupied.node.name}: {who}"
+    return f"{occupied.node.name}: {who}, replica {holding.replica}, stage {stage}, rank {rank}"
 
 
-def _empty_gpu(x: float, y: float, one: Occupied, style: Style, *, free: bool) -> str:
-    why = "free" if free else exclusion_with_detail(one)
+def _empty_gpu(x: float, y: float, occupied: Occupied, style: Style, *, free: bool) -> str:
+    why = "free" if free else exclusion_with_detail(occupied)
     square = element(
         "rect",
         x=x + 0.5,
@@ -142,14 +142,14 @@ def _empty_gpu(x: float, y: float, one: Occupied, style: Style, *, free: bool) -
         fill=FREE if free else "url(#out)",
         stroke="#b9c4cf" if free else ALARM,
     )
-    return element("g", [tooltip(f"{one.node.name}: {why}"), square])
+    return element("g", [tooltip(f"{occupied.node.name}: {why}"), square])
 
 
 def cards(fleet: Sequence[Occupied], levels: Sequence[str]) -> Iterator[Card]:
     """Make a card of each domain, in the order of the topology."""
     found: dict[str, list[Occupied]] = {}
-    for one in fleet:
-        found.setdefault(one.node.domain, []).append(one)
+    for occupied in fleet:
+        found.setdefault(occupied.node.domain, []).append(occupied)
     for name, nodes in found.items():
         places = zip(levels, nodes[0].node.places, strict=False)
         yield Card(name, " · ".join(f"{level} {place}" for level, place in places if place), tuple(nodes))

@@ -49,25 +49,25 @@ def draw(fleet: Sequence[Occupied], levels: Sequence[str], title: str, lead: str
     page.write(title, "title", 20)
     page.write(lead, "lead", 21)
     page.y += 12
-    planned = any(holding.ranks for one in fleet for holding in one.holdings)
+    planned = any(holding.ranks for occupied in fleet for holding in occupied.holdings)
     large = len(fleet) > _LARGE
     style = Style(9 if large else 17, 2 if large else 3, colours(_holders(fleet)), planned)
     _legend(page, fleet, style)
-    for product, members in groupby(sorted(fleet, key=_order), lambda one: one.node.product):
+    for product, members in groupby(sorted(fleet, key=_order), lambda occupied: occupied.node.product):
         _section(page, product, list(members), levels, style)
     _left_out(page, fleet)
     return _document(page)
 
 
-def _order(one: Occupied) -> tuple[object, ...]:
-    places = tuple(natural(place) for place in reversed(one.node.places))
-    return one.node.product, places, natural(one.node.domain), natural(one.node.name)
+def _order(occupied: Occupied) -> tuple[object, ...]:
+    places = tuple(natural(place) for place in reversed(occupied.node.places))
+    return occupied.node.product, places, natural(occupied.node.domain), natural(occupied.node.name)
 
 
 def _holders(fleet: Sequence[Occupied]) -> Counter[str]:
     found: Counter[str] = Counter()
-    for one in fleet:
-        for holding in one.holdings:
+    for occupied in fleet:
+        for holding in occupied.holdings:
             found[holding.by] += holding.gpus
     return found
 
@@ -115,7 +115,7 @@ def _shelf(page: _Page, row: Sequence[Card], width: float, style: Style) -> None
 
 
 def _left_out(page: _Page, fleet: Sequence[Occupied]) -> None:
-    out = [one for one in fleet if one.node.exclusion is not None]
+    out = [occupied for occupied in fleet if occupied.node.exclusion is not None]
     if not out:
         return
     page.y += 12
@@ -128,8 +128,8 @@ def _left_out(page: _Page, fleet: Sequence[Occupied]) -> None:
 
 
 def _reasons(out: Sequence[Occupied]) -> Iterator[str]:
-    for one in sorted(out, key=lambda one: natural(one.node.name))[:_LISTED]:
-        yield shortened(f"{one.node.name} {exclusion_with_detail(one)}", 150)
+    for occupied in sorted(out, key=lambda occupied: natural(occupied.node.name))[:_LISTED]:
+        yield shortened(f"{occupied.node.name} {exclusion_with_detail(occupied)}", 150)
 
 
 def _document(page: _Page) -> str:

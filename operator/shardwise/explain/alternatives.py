@@ -18,16 +18,16 @@ def telling(plan: Plan) -> tuple[Alternative, ...]:
     The runner-up; the best of each product that lost; of each further way to lose the closest; then whatever came next.
     """
     ranked = [*_fitting(plan), *sorted(_refused(plan), key=_closeness)]
-    firsts = [*ranked[:1], *_first_of(ranked, lambda one: one.product, {plan.product})]
-    firsts += _first_of(ranked, lambda one: type(one.cause), {type(one.cause) for one in firsts})
-    kept = list(dict.fromkeys(id(one) for one in (*firsts, *ranked)))[:MOST]
-    return tuple(one for one in ranked if id(one) in kept)
+    firsts = [*ranked[:1], *_first_of(ranked, lambda other: other.product, {plan.product})]
+    firsts += _first_of(ranked, lambda other: type(other.cause), {type(other.cause) for other in firsts})
+    kept = list(dict.fromkeys(id(other) for other in (*firsts, *ranked)))[:MOST]
+    return tuple(other for other in ranked if id(other) in kept)
 
 
 def rest(plan: Plan, shown: Iterable[Alternative]) -> tuple[tuple[str, int], ...]:
     """Count the alternatives that are not shown by what became of them, the commonest first."""
-    left = Counter(fate(one.cause) for one in plan.alternatives)
-    left.subtract(fate(one.cause) for one in shown)
+    left = Counter(fate(other.cause) for other in plan.alternatives)
+    left.subtract(fate(other.cause) for other in shown)
     return tuple(sorted(((name, count) for name, count in left.items() if count), key=lambda item: (-item[1], item[0])))
 
 
@@ -36,9 +36,11 @@ def grounds(plan: Plan) -> Alternative | None:
 
     ``None`` where nothing simpler was tried, or the rule needs none.
     """
-    simpler = [one for one in plan.alternatives if one.product == plan.product and _is_simpler(plan, one.layout)]
-    lacking = [one for one in simpler if one.cause.supports_rule]
-    return max(lacking, key=lambda one: (one.layout.world_size, one.layout.tensor), default=None)
+    simpler = [
+        other for other in plan.alternatives if other.product == plan.product and _is_simpler(plan, other.layout)
+    ]
+    lacking = [other for other in simpler if other.cause.supports_rule]
+    return max(lacking, key=lambda other: (other.layout.world_size, other.layout.tensor), default=None)
 
 
 def _is_simpler(plan: Plan, layout: Layout) -> bool:
@@ -52,15 +54,15 @@ def _is_simpler(plan: Plan, layout: Layout) -> bool:
 
 
 def _fitting(plan: Plan) -> Iterator[Alternative]:
-    return (one for one in plan.alternatives if one.outcome is LayoutOutcome.FITS)
+    return (other for other in plan.alternatives if other.outcome is LayoutOutcome.FITS)
 
 
 def _refused(plan: Plan) -> Iterator[Alternative]:
-    return (one for one in plan.alternatives if one.outcome is not LayoutOutcome.FITS)
+    return (other for other in plan.alternatives if other.outcome is not LayoutOutcome.FITS)
 
 
-def _closeness(one: Alternative) -> tuple[int, float, Layout, str]:
-    return RejectedLayout(one.layout, one.product, one.cause).distance
+def _closeness(other: Alternative) -> tuple[int, float, Layout, str]:
+    return RejectedLayout(other.layout, other.product, other.cause).distance
 
 
 def _first_of(
@@ -68,7 +70,7 @@ def _first_of(
 ) -> list[Alternative]:
     """Give the first of each trait that is not seen yet."""
     found: dict[object, Alternative] = {}
-    for one in ranked:
-        if trait(one) not in seen:
-            found.setdefault(trait(one), one)
+    for other in ranked:
+        if trait(other) not in seen:
+            found.setdefault(trait(other), other)
     return list(found.values())

@@ -30,15 +30,16 @@ def fleet_document(fleet: Sequence[Occupied], levels: Sequence[str]) -> dict[str
     return {
         "totals": {"nodes": len(shown), "nodesWithoutGpus": len(fleet) - len(shown), **asdict(totals(shown))},
         "domains": [
-            _domain(name, list(nodes)) for name, nodes in groupby(_ordered(shown), lambda one: one.node.domain)
+            _domain(name, list(nodes))
+            for name, nodes in groupby(_ordered(shown), lambda occupied: occupied.node.domain)
         ],
-        "nodes": [_node(one, levels) for one in shown],
+        "nodes": [_node(occupied, levels) for occupied in shown],
     }
 
 
 def with_gpus(fleet: Iterable[Occupied]) -> list[Occupied]:
     """Give the nodes that have GPUs."""
-    return [one for one in fleet if one.node.exclusion is not Exclusion.NO_GPUS]
+    return [occupied for occupied in fleet if occupied.node.exclusion is not Exclusion.NO_GPUS]
 
 
 def summary(fleet: Sequence[Occupied]) -> str:
@@ -50,18 +51,18 @@ def summary(fleet: Sequence[Occupied]) -> str:
 
 
 def _ordered(fleet: Iterable[Occupied]) -> list[Occupied]:
-    return sorted(fleet, key=lambda one: (one.node.product, one.node.domain, one.node.name))
+    return sorted(fleet, key=lambda occupied: (occupied.node.product, occupied.node.domain, occupied.node.name))
 
 
 def _lines(fleet: Sequence[Occupied], levels: Sequence[str]) -> Iterator[str]:
     shown = with_gpus(fleet)
     yield summary(shown)
-    width = max((len(one.node.name) for one in shown), default=0)
-    bars = max((one.node.gpus for one in shown), default=0)
-    for product, members in groupby(_ordered(shown), lambda one: one.node.product):
+    width = max((len(occupied.node.name) for occupied in shown), default=0)
+    bars = max((occupied.node.gpus for occupied in shown), default=0)
+    for product, members in groupby(_ordered(shown), lambda occupied: occupied.node.product):
         nodes = list(members)
         yield f"{product or _NO_PRODUCT} ({gib(nodes[0].node.memory)} a GPU): {summary(nodes)}"
-        for name, inside in groupby(nodes, lambda one: one.node.domain):
+        for name, inside in groupby(nodes, lambda occupied: occupied.node.domain):
             yield from _domain_lines(name, list(inside), levels, width, bars)
     if len(shown) < len(fleet):
         yield f"and {plural(len(fleet) - len(shown), 'node')} without GPUs"
@@ -72,38 +73,38 @@ def _domain_lines(name: str, nodes: Sequence[Occupied], levels: Sequence[str], w
     alone = name == nodes[0].node.name
     if not alone:
         yield f"  NVLink domain {name}: {summary(nodes)}{_places(nodes[0], levels)}"
-    for one in nodes:
-        said = [f"{one.free} of {one.node.gpus} free", *_holders(one), exclusion_with_detail(one)]
+    for occupied in nodes:
+        said = [f"{occupied.free} of {occupied.node.gpus} free", *_holders(occupied), exclusion_with_detail(occupied)]
         indent = "  " if alone else "    "
-        rest = "   ".join(part for part in said if part) + (_places(one, levels) if alone else "")
-        yield f"{indent}{one.node.name:<{width}}  {_bar(one):<{bars}}  {rest}"
+        rest = "   ".join(part for part in said if part) + (_places(occupied, levels) if alone else "")
+        yield f"{indent}{occupied.node.name:<{width}}  {_bar(occupied):<{bars}}  {rest}"
 
 
-def _places(one: Occupied, levels: Sequence[str]) -> str:
-    named = ", ".join(f"{level} {place}" for level, place in zip(levels, one.node.places, strict=False) if place)
+def _places(occupied: Occupied, levels: Sequence[str]) -> str:
+    named = ", ".join(f"{level} {place}" for level, place in zip(levels, occupied.node.places, strict=False) if place)
     return f"   in {named}" if named else ""
 
 
-def _bar(one: Occupied) -> str:
-    held = min(one.held, one.node.gpus)
-    return _HELD * held + _FREE * one.free + _LOST * (one.node.gpus - held - one.free)
+def _bar(occupied: Occupied) -> str:
+    held = min(occupied.held, occupied.node.gpus)
+    return _HELD * held + _FREE * occupied.free + _LOST * (occupied.node.gpus - held - occupied.free)
 
 
-def _holders(one: Occupied) -> Iterator[str]:
-    return (f"{holding.by or STRANGERS} {holding.gpus}" for holding in one.holdings)
+def _holders(occupied: Occupied) -> Iterator[str]:
+    return (f"{holding.by or STRANGERS} {holding.gpus}" for holding in occupied.holdings)
 
 
 def _domain(name: str, nodes: Sequence[Occupied]) -> dict[str, Any]:
     return {
         "name": name,
         "product": nodes[0].node.product,
-        "nodes": [one.node.name for one in nodes],
+        "nodes": [occupied.node.name for occupied in nodes],
         **asdict(totals(nodes)),
     }
 
 
-def _node(one: Occupied, levels: Sequence[str]) -> Mapping[str, Any]:
-    node = one.node
+def _node(occupied: Occupied, levels: Sequence[str]) -> Mapping[str, Any]:
+    node = occupied.node
     excluded = None if node.exclusion is None else {"reason": exclusion(node.exclusion), "detail": node.detail}
     return {
         "name": node.name,
@@ -113,7 +114,7 @@ def _node(one: Occupied, levels: Sequence[str]) -> Mapping[str, Any]:
         "domain": node.domain,
         "places": {level: place for level, place in zip(levels, node.places, strict=False) if place},
         "gpus": node.gpus,
-        "free": one.free,
-        "held": [{"by": holding.by or None, "gpus": holding.gpus} for holding in one.holdings],
+        "free": occupied.free,
+        "held": [{"by": holding.by or None, "gpus": holding.gpus} for holding in occupied.holdings],
         "excluded": excluded,
     }

@@ -7,36 +7,36 @@ from shardwise.domain.refusal import Change, Hint
 from shardwise.explain.documents import layout_document
 
 
-def hint(one: Hint) -> str:
+def hint(given: Hint) -> str:
     """Say a hint: the exact field and value, and the plan that was then made."""
-    tight = " tightly" if one.tight else ""
-    return f"{_edit(one)}, {one.layout} fits{tight} on {one.gpus} {one.product}"
+    tight = " tightly" if given.tight else ""
+    return f"{_edit(given)}, {given.layout} fits{tight} on {given.gpus} {given.product}"
 
 
-def hint_document(one: Hint) -> dict[str, Any]:
+def hint_document(given: Hint) -> dict[str, Any]:
     """Give a hint as data: what to do to which field, and what the planner then found."""
     return {
-        "field": one.field,
-        "change": one.change.value,
-        "value": _plain(one.value),
-        **layout_document(one.layout),
-        "product": one.product,
-        "gpus": one.gpus,
-        "tight": one.tight,
-        "text": hint(one),
+        "field": given.field,
+        "change": given.change.value,
+        "value": _plain(given.value),
+        **layout_document(given.layout),
+        "product": given.product,
+        "gpus": given.gpus,
+        "tight": given.tight,
+        "text": hint(given),
     }
 
 
-def _edit(one: Hint) -> str:
-    match one.change:
+def _edit(given: Hint) -> str:
+    match given.change:
         case Change.SET:
-            return f"with `{one.field}: {_said(one.value)}`"
+            return f"with `{given.field}: {_said(given.value)}`"
         case Change.ADD:
-            return f"with `{_said(one.value)}` added to `{one.field}`"
+            return f"with `{_said(given.value)}` added to `{given.field}`"
         case Change.REMOVE:
-            return f"with `{_said(one.value)}` taken out of `{one.field}`"
+            return f"with `{_said(given.value)}` taken out of `{given.field}`"
         case Change.UNSET:
-            return f"without `{one.field}`"
+            return f"without `{given.field}`"
 
 
 def _said(value: object) -> str:

@@ -104,10 +104,10 @@ def _side_by_side(plan: Plan) -> Iterator[str]:
     shown = telling(plan)
     if not shown:
         return
-    several = any(one.product != plan.product for one in plan.alternatives)
+    several = any(other.product != plan.product for other in plan.alternatives)
     chosen = _cells(plan.layout, plan.product if several else "", plan.memory.needed, plan.estimate)
     rows = [_HEAD, ("→", *chosen, "chosen")]
-    rows += [("", *_row(one, several=several), _why(one)) for one in shown]
+    rows += [("", *_row(other, several=several), _why(other)) for other in shown]
     yield from aligned(rows, right=_NUMBERS)
     left = rest(plan, shown)
     if left:
@@ -115,10 +115,10 @@ def _side_by_side(plan: Plan) -> Iterator[str]:
         yield f"and {plural(sum(count for _, count in left), 'other')}: {counted}"
 
 
-def _row(one: Alternative, *, several: bool) -> tuple[str, ...]:
-    needed = one.cause.needed if isinstance(one.cause, MemoryShort) else None
-    needed = one.memory.needed if one.memory is not None else needed
-    return _cells(one.layout, one.product if several else "", needed, one.estimate)
+def _row(other: Alternative, *, several: bool) -> tuple[str, ...]:
+    needed = other.cause.needed if isinstance(other.cause, MemoryShort) else None
+    needed = other.memory.needed if other.memory is not None else needed
+    return _cells(other.layout, other.product if several else "", needed, other.estimate)
 
 
 def _cells(layout: Layout, product: str, needed: int | None, guess: Estimate | None) -> tuple[str, ...]:
@@ -132,5 +132,5 @@ def _cells(layout: Layout, product: str, needed: int | None, guess: Estimate | N
     )
 
 
-def _why(one: Alternative) -> str:
-    return brief(one.cause) if one.outcome is LayoutOutcome.FITS else f"refused: {brief(one.cause)}"
+def _why(other: Alternative) -> str:
+    return brief(other.cause) if other.outcome is LayoutOutcome.FITS else f"refused: {brief(other.cause)}"
