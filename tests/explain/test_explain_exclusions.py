@@ -22,8 +22,8 @@ SAID: dict[LeftOut, tuple[str, str]] = {
     Exclusion.CORDONED: ("is cordoned", "are cordoned"),
     Exclusion.FAULTY: ("reports a GPU fault", "report a GPU fault"),
     Mismatch.UNLISTED_PRODUCT: (
-        "has a product `spec.gpuBudget.products` does not list",
-        "have a product `spec.gpuBudget.products` does not list",
+        "has a product that `spec.gpuBudget.products` does not list",
+        "have a product that `spec.gpuBudget.products` does not list",
     ),
     Mismatch.OTHER_PRODUCT: ("has another product than the plan", "have another product than the plan"),
     Mismatch.NODE_SELECTOR: (

@@ -37,7 +37,7 @@ EXCLUDED: dict[str, tuple[dict[str, Any], Node, str | None]] = {
     "another product": (
         {"products": (L40S,)},
         a_node(),
-        "has a product `spec.gpuBudget.products` does not list",
+        "has a product that `spec.gpuBudget.products` does not list",
     ),
     "a label": ({"node_selector": (("zone", "a"),)}, a_node(labels={"zone": "a", "x": "y"}), None),
     "another value": (
@@ -155,7 +155,7 @@ NOT_LISTED = "offers amd.com/gpu: `spec.gpuBudget.products` must list it, `spec.
         ({"products": (MI300,)}, NOT_LISTED),
         ({"products": (MI300,), "own_image": True}, None),
         ({"products": ("Instinct_MI300X_OAM",), "own_image": True}, None),
-        ({"products": (H100,), "own_image": True}, "has a product `spec.gpuBudget.products` does not list"),
+        ({"products": (H100,), "own_image": True}, "has a product that `spec.gpuBudget.products` does not list"),
     ],
     ids=["nobody asked", "an image alone", "listed alone", "both", "both, without the vendor", "another product"],
 )

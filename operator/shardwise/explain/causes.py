@@ -200,7 +200,7 @@ def _preferred(why: Preferred) -> str:
 SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
     NotDivisible: Sentence("cannot be divided", _not_divisible, apart=lambda why: (why.what, why.by)),
     BlockSplit: Sentence("would cut quantisation blocks", _block_split, apart=lambda why: (why.what, why.tensor)),
-    NoExperts: Sentence("want experts there are none of", _no_experts),
+    NoExperts: Sentence("want experts the model lacks", _no_experts),
     TooManyStages: Sentence("have more stages than layers", _too_many_stages, apart=lambda why: (why.pipeline,)),
     PipelineUnsupported: Sentence("need stages the engine cannot make", _pipeline_unsupported),
     MemoryShort: Sentence(
@@ -218,5 +218,5 @@ SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
     MoreGpus: Sentence("fit on more GPUs", _more_gpus),
     Tight: Sentence("fit tightly", _tight),
     Slower: Sentence("fit and are slower", _slower),
-    Preferred: Sentence("fit and come after the chosen", _preferred),
+    Preferred: Sentence("fit and rank after the chosen layout", _preferred),
 }

@@ -22,7 +22,7 @@ _EXCLUSIONS: Final = {
 }
 
 _MISMATCHES: Final = {
-    Mismatch.UNLISTED_PRODUCT: "has a product `spec.gpuBudget.products` does not list",
+    Mismatch.UNLISTED_PRODUCT: "has a product that `spec.gpuBudget.products` does not list",
     Mismatch.OTHER_PRODUCT: "has another product than the plan",
     Mismatch.NODE_SELECTOR: "does not match `spec.placement.nodeSelector`",
     Mismatch.NODE_AFFINITY: "does not match `spec.placement.nodeAffinity`",
