@@ -122,7 +122,7 @@ crds: $(READY) ## Write the CustomResourceDefinition from the models
 	$(BIN)/shardwise crds
 
 .PHONY: pages
-pages: $(READY) ## Write the pages of the engines from what is rendered and refused
+pages: $(READY) ## Write the pages of the engines and of the reasons
 	$(BIN)/python -m shardwise_sandbox pages
 
 .PHONY: golden

@@ -43,7 +43,7 @@ def demo(*, keep: bool, folder: Path | None) -> None:
 @check_option
 @root_option
 def pages(*, check: bool, root: Path) -> None:
-    """Write the pages of the engines, generated from the tables of what is rendered and refused."""
+    """Write the generated pages: those of the engines, and that of the reasons."""
     texts = {root / path: text for path, text in generated_pages().items()}
     write_generated(texts, f"{PROGRAM} pages", check=check)
 

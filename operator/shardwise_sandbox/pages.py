@@ -16,6 +16,7 @@ from shardwise.domain.units import GIB
 from shardwise.engines import ENGINES, GroupLaunch, PodLaunch, Probe, launch
 from shardwise.engines.options import ALWAYS, PLAN, remedy
 from shardwise.render.names import hosts
+from shardwise_sandbox.reason_page import PATH, reason_page
 
 FOLDER: Final = PurePosixPath("docs/engines")
 """Where the pages are kept, from the root of the repository."""
@@ -37,8 +38,9 @@ _LONG: Final = 100
 
 
 def pages() -> dict[PurePosixPath, str]:
-    """Give the text of every page by its path."""
-    return {FOLDER / f"{engine.value}.md": page(engine) for engine in EngineName}
+    """Give the text of every generated page by its path."""
+    engines = {FOLDER / f"{engine.value}.md": page(engine) for engine in EngineName}
+    return engines | {PATH: reason_page()}
 
 
 def page(engine: EngineName) -> str:

@@ -10,6 +10,7 @@ from tests.support.operating import a_model
 from shardwise.api import crd
 from shardwise.cluster import Cluster, ClusterError, Refused, Retryable, connect
 from shardwise.cluster import client as client_module
+from shardwise.domain.reasons import Reason
 from shardwise.observe.kinds import KINDS, NODE, POD, SERVICE, SHARDED_MODEL, Kind, kind_of
 from shardwise.reconcile import Emit
 from shardwise_sandbox import Fault, RequestInfo, Sandbox, compute_domain_definition, sample_fleet
@@ -100,8 +101,8 @@ async def test_an_event_is_recorded_and_the_same_again_renews_it(sandbox: Sandbo
     """One Event for a thing that goes on, not one a minute."""
     model = sandbox.create(a_model())
     for _ in range(3):
-        await cluster.record(model, Emit("Planned", "TP8", warning=False))
-    await cluster.record(model, Emit("GroupFailed", "boom", warning=True))
+        await cluster.record(model, Emit(Reason.PLANNED, "TP8", warning=False))
+    await cluster.record(model, Emit(Reason.GROUP_FAILED, "boom", warning=True))
     events = sandbox.list("events")
     assert sorted((one["reason"], one["type"], one["message"]) for one in events) == [
         ("GroupFailed", "Warning", "boom"),

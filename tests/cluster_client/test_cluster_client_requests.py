@@ -11,6 +11,7 @@ from pytest_mock import MockerFixture
 from tests.cluster_client.support import Asked, Said, Scripted, a_kubeconfig, connected
 
 from shardwise.cluster import Cluster, ClusterError, Connection, Refused, Retryable
+from shardwise.domain.reasons import Reason
 from shardwise.observe.kinds import NODE, POD, SERVICE
 from shardwise.reconcile import Emit
 
@@ -230,7 +231,7 @@ async def test_any_other_failure_to_delete_is_raised(
 
 
 async def test_an_event_is_about_the_object_and_by_us(script: Scripted, cluster: Cluster) -> None:
-    await cluster.record(MODEL, Emit("GroupFailed", "x" * 2000, warning=True))
+    await cluster.record(MODEL, Emit(Reason.GROUP_FAILED, "x" * 2000, warning=True))
     one = only(script)
     assert (one.method, one.path) == ("POST", EVENTS)
     event = one.body
@@ -246,14 +247,14 @@ async def test_an_event_is_about_the_object_and_by_us(script: Scripted, cluster:
 @pytest.mark.parametrize(
     ("other", "same"),
     [
-        (Emit("Planned", "TP8"), True),
-        (Emit("Planned", "TP4"), False),
-        (Emit("Refused", "TP8"), False),
+        (Emit(Reason.PLANNED, "TP8"), True),
+        (Emit(Reason.PLANNED, "TP4"), False),
+        (Emit(Reason.GROUP_HELD, "TP8"), False),
     ],
     ids=["the same", "another message", "another reason"],
 )
 async def test_an_event_is_named_by_what_it_says(script: Scripted, cluster: Cluster, other: Emit, same: bool) -> None:
-    for event in (Emit("Planned", "TP8"), other):
+    for event in (Emit(Reason.PLANNED, "TP8"), other):
         await cluster.record(MODEL, event)
     one, two = (asked.body["metadata"]["name"] for asked in script.asked)
     assert (one == two) is same
@@ -261,7 +262,7 @@ async def test_an_event_is_named_by_what_it_says(script: Scripted, cluster: Clus
 
 async def test_an_event_that_is_there_gets_its_time_and_nothing_else(script: Scripted, cluster: Cluster) -> None:
     script.says(CONFLICT, Said())
-    await cluster.record(MODEL, Emit("Planned", "TP8"))
+    await cluster.record(MODEL, Emit(Reason.PLANNED, "TP8"))
     post, patch = script.asked
     assert (patch.method, patch.path) == ("PATCH", f"{EVENTS}/{post.body['metadata']['name']}")
     assert patch.headers["Content-Type"] == MERGE_TYPE
@@ -272,10 +273,10 @@ async def test_an_event_that_cannot_be_recorded_says_which(script: Scripted, clu
     """Neither the making nor the renewing is given up in silence."""
     script.says(Said({"message": "no"}, 403))
     with pytest.raises(Refused, match="cannot record Planned: no"):
-        await cluster.record(MODEL, Emit("Planned", "TP8"))
+        await cluster.record(MODEL, Emit(Reason.PLANNED, "TP8"))
     script.says(CONFLICT, Said({"message": "never"}, 403))
     with pytest.raises(Refused, match="cannot renew Planned: never"):
-        await cluster.record(MODEL, Emit("Planned", "TP8"))
+        await cluster.record(MODEL, Emit(Reason.PLANNED, "TP8"))
 
 
 async def test_a_rotated_token_is_used_from_the_first_refusal_on(

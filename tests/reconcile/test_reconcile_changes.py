@@ -8,6 +8,7 @@ from tests.support.fleets import H100, H200, a_fleet, h100s, h200s
 from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Objective, Pins
+from shardwise.domain.reasons import Reason
 from shardwise.reconcile import Emit, Invalid, decide_invalid
 
 
@@ -123,7 +124,7 @@ def test_an_object_that_cannot_be_read_keeps_its_status_and_says_so_once() -> No
     assert decision.status["message"] == wrong.message
     assert decision.status["groups"] == before["groups"]
     assert [action for action in decision.actions if isinstance(action, Emit)] == [
-        Emit("InvalidSpec", wrong.message, warning=True)
+        Emit(Reason.INVALID_SPEC, wrong.message, warning=True)
     ]
     world.status = decision.status
     assert decide_invalid(wrong, world.observe(), world.now).actions == ()
@@ -132,7 +133,7 @@ def test_an_object_that_cannot_be_read_keeps_its_status_and_says_so_once() -> No
 def test_a_model_that_is_not_known_yet_is_waited_for() -> None:
     """The Hub may be away: that is no fault of the object."""
     world = World(wants())
-    late = Invalid(1, "the Hub does not answer", "ModelFactsUnavailable", 30.0)
+    late = Invalid(1, "the Hub does not answer", Reason.MODEL_FACTS_UNAVAILABLE, 30.0)
     decision = decide_invalid(late, world.observe(), START)
     world.status = decision.status
     assert world.standing() == "Reconciling/ModelFactsUnavailable"

@@ -11,6 +11,7 @@ from tests.reconcile.support import START, seen
 
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.launch import RestartPolicy
+from shardwise.reconcile.exits import Exit
 from shardwise.reconcile.life import (
     FIRST_WAIT,
     LIFE,
@@ -34,9 +35,10 @@ WELL: tuple[tuple[str, Exclusion | None], ...] = (("node-0", None), ("node-1", N
 READY = (seen(0), seen(1))
 STARTING = (seen(0, ready=False), seen(1, ready=False))
 HALF = (seen(0, ready=False),)
-LOST = (seen(0), seen(1, failure="engine exited 1 (Error)", ready=False))
+SHUT_DOWN = Exit(whole=True, pod_reason="Terminated", pod_message="node shutdown", phase="Failed")
+LOST = (seen(0), seen(1, exit=Exit(1, "Error"), ready=False))
 GOING = (seen(0), seen(1, deleting=True))
-SHUT = (seen(0), seen(1, failure="Terminated: node shutdown", blameless=True, ready=False))
+SHUT = (seen(0), seen(1, exit=SHUT_DOWN, blameless=True, ready=False))
 UNPLACED = (seen(0, ready=False), seen(1, ready=False, node="", unschedulable=START, waiting="not scheduled: full"))
 LATER = START + 1000.0
 POLICY = RestartPolicy(max_restarts=2, window=600.0)
@@ -238,7 +240,7 @@ pods_seen = st.lists(
         st.integers(0, 1),
         ready=st.booleans(),
         deleting=st.booleans(),
-        failure=st.sampled_from(["", "", "boom"]),
+        exit=st.sampled_from([None, None, Exit(1)]),
         node=st.sampled_from(["", "node-0", "node-1", "elsewhere"]),
         unschedulable=st.sampled_from([0.0, 0.0, START]),
     ),
@@ -285,11 +287,15 @@ LOSSES: dict[str, tuple[Iterable[PodSeen], Callable[[GroupView], Any], Loss | No
     "none": (READY, lambda view: view.failed or view.disrupted, None),
     "an exit": (LOST, lambda view: view.failed, Loss(1, "node-1", ": engine exited 1 (Error)")),
     "the first of two": (
-        (seen(0, failure="a"), seen(1, failure="b")),
+        (seen(0, exit=Exit(1, "Error", "a")), seen(1, exit=Exit(1, "Error", "b"))),
         lambda view: view.failed,
-        Loss(0, "node-0", ": a"),
+        Loss(0, "node-0", ": engine exited 1 (Error): a"),
     ),
-    "not bound": ((seen(0), seen(1, failure="Evicted", node="")), lambda view: view.failed, Loss(1, "", ": Evicted")),
+    "not bound": (
+        (seen(0), seen(1, exit=SHUT_DOWN, node="")),
+        lambda view: view.failed,
+        Loss(1, "", ": Terminated: node shutdown"),
+    ),
     "deleted": (GOING, lambda view: view.disrupted, Loss(1, "node-1", " is being deleted")),
     "gone": ((seen(1),), lambda view: view.disrupted, Loss(0, "node-0", " is gone")),
     "elsewhere": ((seen(0, node="x"), seen(1)), lambda view: view.disrupted, Loss(0, "x", ": the node is gone")),

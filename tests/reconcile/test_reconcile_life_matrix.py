@@ -7,6 +7,7 @@ from tests.reconcile.support import START, seen
 
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.launch import RestartPolicy
+from shardwise.reconcile.exits import Exit
 from shardwise.reconcile.life import LIFE, Cause, Terms, advance, decided, until_next
 from shardwise.reconcile.observed import PodSeen
 from shardwise.reconcile.records import Record, State
@@ -22,8 +23,8 @@ FAULTY: Nodes = (("node-0", Exclusion.FAULTY), ("node-1", Exclusion.CORDONED))
 LATER = START + 100.0
 POLICY = RestartPolicy(max_restarts=2, window=600.0)
 UP, NOT_UP = seen(0), seen(0, ready=False)
-BROKEN = seen(1, failure="engine exited 1 (Error)", ready=False)
-OLD_FAILURE = seen(1, failure="engine exited 1 (Error)", deleting=True)
+BROKEN = seen(1, exit=Exit(1, "Error"), ready=False)
+OLD_FAILURE = seen(1, exit=Exit(1, "Error"), deleting=True)
 NO_PLACE = seen(1, ready=False, node="", unschedulable=START, waiting="not scheduled: full")
 
 SIGHTS: dict[str, tuple[tuple[PodSeen, ...], Nodes]] = {

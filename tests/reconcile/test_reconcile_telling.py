@@ -71,7 +71,8 @@ progresses = st.builds(
     st.sampled_from(["", "", "exceeded quota"]),
     st.sampled_from([True, True, False]),
     st.sampled_from([Turn(), Turn((Waiter("ns/first", 0, START, START),), 3)]),
-)
+).filter(lambda progress: progress.plan is not None or progress.roster.refusal is not None)
+"""Where there is no plan, planning was refused."""
 
 
 def true_of(status: dict[str, Any]) -> list[str]:
@@ -143,7 +144,7 @@ def test_a_status_of_long_words_is_cut_as_far_as_it_must_be(count: int, nodes: i
     shuns = tuple(Shunned(f"gb200-{'n' * 40}-{at:02}", Why.FAILED, 9, START + 3600) for at in range(MOST))
     record = Record(0, message="NCCL error " * 400, state=State.BACKOFF, nodes=("gb200-r00-t00",) * nodes, gpus=8)
     groups = tuple(GroupView(replace(record, replica=at), ()) for at in range(count))
-    status = status_of(Progress(WANTED, None, None, Roster(groups), shuns=shuns), {}, START)
+    status = status_of(Progress(WANTED, DESIGN.plan, None, Roster(groups), shuns=shuns), {}, START)
     assert max(len(one["message"]) for one in status["conditions"]) <= 1024
     assert {len(one["message"]) for one in status["groups"]} == {cut}
     assert len(json.dumps(status, separators=(",", ":"))) < MOST_BYTES

@@ -39,7 +39,7 @@ def test_a_page_says_every_option_that_is_emitted_or_refused(engine: EngineName)
 
 
 def test_there_is_a_page_for_every_engine() -> None:
-    assert sorted(path.stem for path in pages()) == sorted(EngineName)
+    assert sorted(path.stem for path in pages() if path.parent.name == "engines") == sorted(EngineName)
 
 
 def test_pages_hold_no_key_and_no_script() -> None:

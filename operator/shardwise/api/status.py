@@ -125,6 +125,13 @@ class GroupReport(Reported):
     content: str = Field(
         default="", description="Fingerprint of the fields of the spec that the replica's pods were made from."
     )
+    failure: str = Field(
+        default="",
+        description=(
+            "Kind of the last failure, while the replica is in Backoff or Held: GpuMemory, HostMemory, Evicted, "
+            "UnknownArgument, FilesDenied, TokenRefused or Other."
+        ),
+    )
     message: str = Field(default="", description="What the replica waits for, or how it failed.")
 
 

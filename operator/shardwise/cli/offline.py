@@ -12,13 +12,14 @@ from shardwise.cli.wrong import WrongInput
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan
+from shardwise.domain.reasons import Reason
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import Obstacle
 from shardwise.engines import problems
 from shardwise.hub import FactsUnavailable, model_facts
 from shardwise.observe import Key, Store
 from shardwise.planner import plan
-from shardwise.reconcile import COMPUTE_DOMAINS_MISSING, missing_compute_domains
+from shardwise.reconcile import missing_compute_domains
 
 Outcome = Literal["placed", "refused", "invalid"]
 
@@ -126,7 +127,7 @@ def _answer(document: Document, key: Key, store: Store, facts: Facts, site: Laun
     if isinstance(made, Plan) and store.compute_domains is False:
         message = missing_compute_domains(read, made, fleet)
         if message:
-            return Answer(name, namespace, Obstacle(COMPUTE_DOMAINS_MISSING, message), read)
+            return Answer(name, namespace, Obstacle(Reason.COMPUTE_DOMAINS_MISSING.value, message), read)
     return Answer(name, namespace, made, read)
 
 

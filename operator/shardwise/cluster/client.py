@@ -256,7 +256,7 @@ def _event(about: Mapping[str, Any], event: Emit) -> Json:
             "name": name,
             "uid": metadata.get("uid", ""),
         },
-        "reason": event.reason,
+        "reason": event.reason.value,
         "message": event.message[:1024],
         "type": "Warning" if event.warning else "Normal",
         "count": 1,

@@ -11,6 +11,7 @@ from shardwise.explain.fleet import fleet_document, fleet_text, summary, with_gp
 from shardwise.explain.hints import hint
 from shardwise.explain.models import model_document, model_text
 from shardwise.explain.plans import plan_message, plan_text
+from shardwise.explain.reasons import remedy
 from shardwise.explain.refusals import refusal_message, refusal_text
 from shardwise.explain.rules import rule
 from shardwise.explain.standing import obstacle_answer, obstacle_text, standing_answer, standing_text
@@ -33,6 +34,7 @@ __all__ = [
     "refusal_answer",
     "refusal_message",
     "refusal_text",
+    "remedy",
     "rule",
     "standing_answer",
     "standing_text",

@@ -12,6 +12,7 @@ from shardwise.cluster import Cluster, ClusterError, Refused, with_keys
 from shardwise.cluster.spam import EventBudget
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.model import ModelFacts
+from shardwise.domain.reasons import Reason
 from shardwise.hub import FactsUnavailable
 from shardwise.observe import Json, Key, Store, key_of, version_of, waits
 from shardwise.observe.kinds import SHARDED_MODEL, kind_of
@@ -116,7 +117,7 @@ class Reconciler:
         except InvalidObject as error:
             return Invalid(generation, str(error))
         except FactsUnavailable as error:
-            return Invalid(generation, str(error), "ModelFactsUnavailable", FACTS_RETRY_SECONDS)
+            return Invalid(generation, str(error), Reason.MODEL_FACTS_UNAVAILABLE, FACTS_RETRY_SECONDS)
 
     def _decide(self, key: Key, read: Wanted | Invalid) -> Decision:
         """Decide, and hold the planned GPUs in the same step: nobody else plans between the two."""

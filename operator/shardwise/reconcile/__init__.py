@@ -6,7 +6,7 @@ next decision sees the outcome and goes on from there.
 
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
 from shardwise.reconcile.decide import Invalid, decide, decide_invalid
-from shardwise.reconcile.fabric import COMPUTE_DOMAINS_MISSING, missing_compute_domains
+from shardwise.reconcile.fabric import missing_compute_domains
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
 from shardwise.reconcile.records import holdings, parse_time, planned_gpus
 from shardwise.reconcile.standing import standing_of
@@ -14,7 +14,6 @@ from shardwise.reconcile.status import wants_place
 from shardwise.reconcile.turns import Turn, Waiter, turn_of
 
 __all__ = [
-    "COMPUTE_DOMAINS_MISSING",
     "Action",
     "Apply",
     "Decision",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from shardwise.domain.reasons import AnyReason
 from shardwise.render import Manifest
 
 
@@ -34,7 +35,7 @@ class Delete:
 class Emit:
     """Record an Event on the object. ``reason`` is stable; ``warning`` marks what needs attention."""
 
-    reason: str
+    reason: AnyReason
     message: str
     warning: bool = False
 

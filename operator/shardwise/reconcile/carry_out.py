@@ -102,7 +102,7 @@ def _said_of(observed: Observed, services: Iterable[str]) -> set[Companion]:
 def _next_to_go(pods: list[PodSeen]) -> list[PodSeen]:
     """Choose the pods of a leaving group that go now: the leader alone while all ranks are with it."""
     leader = next((pod for pod in pods if pod.index == 0), None)
-    whole = len(pods) == pods[0].size and not any(pod.failure for pod in pods)
+    whole = len(pods) == pods[0].size and not any(pod.exit is not None for pod in pods)
     followers_stay = not any(pod.deleting for pod in pods if pod.index)
     return [leader] if leader is not None and leader.ready and whole and followers_stay else pods
 

@@ -4,59 +4,78 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shardwise.domain.reasons import AnyReason, Reason
 from shardwise.reconcile.records import format_time
-
-Said = tuple[str, str, str, str]
-"""A condition's type, status, reason and message."""
 
 MOST_MESSAGE: Final = 1024
 """Characters a message may have."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Where an object stands: the reason and message that Ready, Reconciling and Stalled share."""
+class Condition:
+    """One condition of the object, without its times. ``holds`` is its status."""
 
-    state: str
-    reason: str
+    kind: str
+    holds: bool
+    reason: AnyReason
+    message: str = ""
+
+    @property
+    def status(self) -> str:
+        """The status as Kubernetes writes it."""
+        return "True" if self.holds else "False"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The state of an object in short: ``kind`` is the one of Ready, Reconciling and Stalled that is True.
+
+    The three share the reason and the message.
+    """
+
+    kind: str
+    reason: AnyReason
     message: str
 
 
-def standing(verdict: Verdict) -> list[Said]:
-    """Say all three conditions every time, so that a waiter never meets a missing one.
+def summary_conditions(summary: Summary) -> list[Condition]:
+    """Give all three conditions every time, so that a waiter never meets a missing one.
 
-    Ready and the one that is True carry the message; the status would hold it four times else.
+    Only Ready and the condition that is True carry the message, to keep the status small.
     """
     return [
-        (kind, "True" if kind == verdict.state else "False", verdict.reason, verdict.message)
-        if kind in ("Ready", verdict.state)
-        else (kind, "False", verdict.reason, "")
+        Condition(
+            kind, kind == summary.kind, summary.reason, summary.message if kind in ("Ready", summary.kind) else ""
+        )
         for kind in ("Ready", "Reconciling", "Stalled")
     ]
 
 
-def short_of(ready: int, replicas: int) -> Said | None:
-    """Say ``Degraded`` of too few replicas that serve; ``None`` where they are not too few."""
+def short_of(ready: int, replicas: int) -> Condition | None:
+    """Give the condition ``Degraded`` where fewer replicas serve than are asked for; ``None`` where all serve."""
     if not ready:
-        return "Degraded", "False", "NothingServes", ""
+        return Condition("Degraded", holds=False, reason=Reason.NOTHING_SERVES)
     if ready < replicas:
-        return "Degraded", "True", "ReplicasMissing", f"{ready} of {replicas} replicas serve"
+        message = f"{ready} of {replicas} replicas serve"
+        return Condition("Degraded", holds=True, reason=Reason.REPLICAS_MISSING, message=message)
     return None
 
 
-def conditions(wanted: list[Said], before: Mapping[str, Any], generation: int, now: float) -> list[dict[str, Any]]:
-    """Keep the time of the last change of a condition whose status is what it was."""
-    old = {one.get("type"): one for one in before.get("conditions") or ()}
+def write_conditions(
+    conditions: list[Condition], before: Mapping[str, Any], generation: int, now: float
+) -> list[dict[str, Any]]:
+    """Give conditions as the status holds them. The time of a condition changes only with its status."""
+    old = {written.get("type"): written for written in before.get("conditions") or ()}
     return [
         {
-            "type": kind,
-            "status": status,
-            "reason": reason,
-            "message": message[:MOST_MESSAGE],
-            "lastTransitionTime": _changed(old.get(kind), status, now),
+            "type": condition.kind,
+            "status": condition.status,
+            "reason": condition.reason.value,
+            "message": condition.message[:MOST_MESSAGE],
+            "lastTransitionTime": _changed(old.get(condition.kind), condition.status, now),
             "observedGeneration": generation,
         }
-        for kind, status, reason, message in wanted
+        for condition in conditions
     ]
 
 

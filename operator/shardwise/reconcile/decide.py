@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
+from shardwise.domain.reasons import Reason
 from shardwise.engines import problems
 from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.carry_out import actions_of
-from shardwise.reconcile.fabric import COMPUTE_DOMAINS_MISSING, lacking_compute_domains
+from shardwise.reconcile.fabric import lacking_compute_domains
 from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.inherited import inherited
 from shardwise.reconcile.left_alone import invalid_status, paused_status
@@ -33,7 +34,7 @@ class Invalid:
 
     generation: int
     message: str
-    reason: str = "InvalidSpec"
+    reason: Reason = Reason.INVALID_SPEC
     retry_after: float | None = None
 
 
@@ -66,7 +67,7 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Decision:
     way = course(wanted, observed, now)
     lacking = lacking_compute_domains(wanted, way.design.plan, way.roster.records, observed, way.ground)
     if lacking:
-        return decide_invalid(Invalid(wanted.generation, lacking, COMPUTE_DOMAINS_MISSING), observed, now)
+        return decide_invalid(Invalid(wanted.generation, lacking, Reason.COMPUTE_DOMAINS_MISSING), observed, now)
     progress = way.progress(wanted, observed)
     status = status_of(progress, observed.status, now)
     actions = actions_of(wanted, way.design.plan, way.roster, observed, way.ground)

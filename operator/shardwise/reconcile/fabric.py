@@ -1,7 +1,6 @@
 """NVLink between nodes that a cluster does not let pods have: what to say, and what would help."""
 
 from dataclasses import replace
-from typing import Final
 
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
@@ -12,8 +11,6 @@ from shardwise.reconcile.observed import Observed
 from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import Record
 from shardwise.render import needs_compute_domains
-
-COMPUTE_DOMAINS_MISSING: Final = "ComputeDomainsMissing"
 
 
 def lacking_compute_domains(

@@ -7,7 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from shardwise.reconcile.conditions import MOST_MESSAGE, Said, Verdict, conditions, short_of, standing
+from shardwise.domain.reasons import Reason
+from shardwise.reconcile.conditions import (
+    MOST_MESSAGE,
+    Condition,
+    Summary,
+    short_of,
+    summary_conditions,
+    write_conditions,
+)
 from shardwise.reconcile.observed import Observed, PodSeen
 
 Status = dict[str, Any]
@@ -15,30 +23,32 @@ Status = dict[str, Any]
 _PAUSED: Final = "paused by the annotation `shardwise.dev/paused`; nothing is changed"
 
 
-def invalid_status(observed: Observed, generation: int, reason: str, message: str, now: float) -> Status:
+def invalid_status(observed: Observed, generation: int, reason: Reason, message: str, now: float) -> Status:
     """Give the status of an object that cannot be honoured, or whose model is not known yet; the rest is kept."""
-    state = "Stalled" if reason == "InvalidSpec" else "Reconciling"
-    said = [*standing(Verdict(state, reason, message)), ("Planned", "False", reason, message)]
-    return _left_alone(said, observed, generation, now)
+    kind = "Stalled" if reason is Reason.INVALID_SPEC else "Reconciling"
+    planned = Condition("Planned", holds=False, reason=reason, message=message)
+    return _left_alone([*summary_conditions(Summary(kind, reason, message)), planned], observed, generation, now)
 
 
 def paused_status(observed: Observed, generation: int, now: float) -> Status:
     """Give the status of an object that is paused: as it was, and saying so."""
-    return _left_alone(standing(Verdict("Reconciling", "Paused", _PAUSED)), observed, generation, now)
+    summary = Summary("Reconciling", Reason.PAUSED, _PAUSED)
+    return _left_alone(summary_conditions(summary), observed, generation, now)
 
 
-def _left_alone(said: list[Said], observed: Observed, generation: int, now: float) -> Status:
+def _left_alone(conditions: list[Condition], observed: Observed, generation: int, now: float) -> Status:
     """Keep what was decided, but no place in the queue: what cannot be begun must hold up nobody."""
     before = observed.status
     counted = _counted(before, observed.pods)
     kept = {name: value for name, value in before.items() if name != "waitingSince"} | counted
     if "readyReplicas" in counted:
         lacking = short_of(counted["readyReplicas"], len(counted["groups"]))
-        said = [*said, lacking] if lacking is not None else said
-    changed = {kind for kind, *_ in said}
-    others = [one for one in before.get("conditions") or () if one.get("type") not in changed]
-    made = conditions(said, before, generation, now)
-    return kept | {"observedGeneration": generation, "message": said[0][3][:MOST_MESSAGE], "conditions": made + others}
+        conditions = [*conditions, lacking] if lacking is not None else conditions
+    changed = {condition.kind for condition in conditions}
+    others = [written for written in before.get("conditions") or () if written.get("type") not in changed]
+    made = write_conditions(conditions, before, generation, now)
+    message = conditions[0].message[:MOST_MESSAGE]
+    return kept | {"observedGeneration": generation, "message": message, "conditions": made + others}
 
 
 def _counted(before: Mapping[str, Any], pods: Iterable[PodSeen]) -> Status:

@@ -118,6 +118,7 @@ def _next_attempt(view: GroupView, terms: Terms, message: str = "") -> Record:
         retry_at=0.0,
         content="",
         message=message or record.message,
+        failure=None,
     )
 
 
@@ -143,11 +144,12 @@ def _fail(view: GroupView, terms: Terms) -> Record:
     forgotten = bool(record.served) and terms.now - record.served >= policy.window
     failures = (0 if forgotten else record.failures) + 1
     message = loss.told(record.gpus) if loss is not None else ""
+    failed = replace(record, failures=failures, message=message, failure=view.failure_kind)
     if failures > policy.max_restarts:
-        held = replace(record, state=State.HELD, since=terms.now, failures=failures, message=message)
+        held = replace(failed, state=State.HELD, since=terms.now)
         return held if policy.keep_failed else replace(held, nodes=(), gpus=0)
     wait = wait_seconds(failures - 1 if record.served else failures)
-    return _begin_in(view, terms, replace(record, failures=failures, message=message), wait)
+    return _begin_in(view, terms, failed, wait)
 
 
 def _disrupt(view: GroupView, terms: Terms) -> Record:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from shardwise.domain.fleet import Fleet
 from shardwise.inventory import gpu_request
+from shardwise.reconcile.exits import Exit, last_line, read_exit
 from shardwise.reconcile.records import parse_time
 from shardwise.reconcile.turns import Turn
 from shardwise.render.companions import LABELS
@@ -17,7 +18,7 @@ from shardwise.render.manifest import ATTEMPT, GROUP_SIZE, INDEX, REPLICA, REVIS
 class PodSeen:
     """One pod of an object.
 
-    ``failure`` says how it ended or why its engine started again, empty while nothing did. ``waiting`` says what a pod
+    ``exit`` is how it ended or why its engine started again, ``None`` while it goes on. ``waiting`` says what a pod
     that is not ready waits for. ``node`` is empty until it is bound. ``unschedulable`` is since when, in seconds since
     the epoch, the scheduler has found no place for it; 0 while it has not said so. ``size`` counts the pods of its
     group, ``wants`` is the node it must go to, ``gpus`` what it asks for there. ``loaded`` tells whether a pod that
@@ -34,7 +35,7 @@ class PodSeen:
     node: str
     ready: bool
     deleting: bool
-    failure: str = ""
+    exit: Exit | None = None
     waiting: str = ""
     unschedulable: float = 0.0
     size: int = 0
@@ -42,6 +43,11 @@ class PodSeen:
     gpus: int = 0
     loaded: bool | None = None
     blameless: bool = False
+
+    @property
+    def failure(self) -> str:
+        """How it ended, in words; empty while it goes on."""
+        return "" if self.exit is None else str(self.exit)
 
 
 Companion = tuple[str, str, str]
@@ -95,7 +101,7 @@ def see_pod(pod: Mapping[str, Any]) -> PodSeen:
         node=(pod.get("spec") or {}).get("nodeName") or "",
         ready=_condition(status, "Ready").get("status") == "True",
         deleting="deletionTimestamp" in metadata,
-        failure=_failure(status),
+        exit=read_exit(status),
         waiting=_waiting(status),
         unschedulable=_unschedulable(status),
         size=int(labels.get(GROUP_SIZE, 0)),
@@ -133,40 +139,9 @@ def _unschedulable(status: Mapping[str, Any]) -> float:
     return parse_time(str(scheduled.get("lastTransitionTime") or "")) if refused else 0.0
 
 
-def _failure(status: Mapping[str, Any]) -> str:
-    """Say how a pod failed. An engine that started again in place has left its group: its ranks do not rejoin."""
-    if status.get("phase") in ("Failed", "Succeeded"):
-        detail = status.get("message") or _ended(status) or status.get("phase")
-        return f"{status.get('reason') or 'pod ended'}: {detail}"
-    ended = _ended(status)
-    return ended if ended and _restarted(status) else ""
-
-
 def _blameless(status: Mapping[str, Any]) -> bool:
     """Tell a pod that had to go from one that failed. A kubelet's own evictions are for what the pod took too much."""
     return _condition(status, "DisruptionTarget").get("status") == "True" and status.get("reason") != "Evicted"
-
-
-def _restarted(status: Mapping[str, Any]) -> bool:
-    for one in status.get("containerStatuses") or ():
-        if (one.get("restartCount") or 0) > 0 or "terminated" in (one.get("state") or {}):
-            return True
-    return False
-
-
-def _ended(status: Mapping[str, Any]) -> str:
-    for one in status.get("containerStatuses") or ():
-        for state in (one.get("state") or {}, one.get("lastState") or {}):
-            ended = state.get("terminated")
-            if ended:
-                return _exit(ended)
-    return ""
-
-
-def _exit(ended: Mapping[str, Any]) -> str:
-    lines = str(ended.get("message") or "").strip().splitlines()
-    last = f": {lines[-1][:200]}" if lines else ""
-    return f"engine exited {ended.get('exitCode')} ({ended.get('reason') or 'Error'}){last}"
 
 
 def _waiting(status: Mapping[str, Any]) -> str:
@@ -206,6 +181,5 @@ def _before_the_engine(container: Mapping[str, Any]) -> str:
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if not ended:
         return f"{doing}: {reason}" if reason and reason != "PodInitializing" else doing
-    lines = str(ended.get("message") or "").strip().splitlines()
-    last = f": {lines[-1][:200]}" if lines else ""
-    return f"{doing}, failed with exit code {ended.get('exitCode')}{last}"
+    line = last_line(ended)
+    return f"{doing}, failed with exit code {ended.get('exitCode')}{f': {line}' if line else ''}"

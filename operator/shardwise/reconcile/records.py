@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from shardwise.domain.reasons import FailureKind
+
 
 class State(StrEnum):
     """The states of a group; its life cycle is in ``shardwise.reconcile.life``."""
@@ -31,7 +33,7 @@ class Record:
     ``since`` is when the present state began, ``served`` when this attempt was first ready, ``retry_at`` when a group
     in Backoff begins its next attempt. ``failures`` counts failures in a row. ``nodes`` are those of its pods in rank
     order, ``gpus`` what each of them holds; a group that has no place has none. ``content`` names what its pods were
-    made from.
+    made from. ``failure`` is the kind of its last failure, while it waits in Backoff or is Held.
     """
 
     replica: int
@@ -45,6 +47,7 @@ class Record:
     gpus: int = 0
     content: str = ""
     message: str = ""
+    failure: FailureKind | None = None
 
     @property
     def held_gpus(self) -> int:
@@ -79,7 +82,15 @@ def _read(group: Mapping[str, Any], plan: Mapping[str, Any]) -> Record:
         gpus=int(group.get("gpusPerPod") or (_equal_share(plan, nodes) if nodes else 0)),
         content=str(group.get("content", "")),
         message="" if state in WORDLESS else str(group.get("message", "")),
+        failure=_read_failure(group.get("failure")),
     )
+
+
+def _read_failure(text: str | None) -> FailureKind | None:
+    """Read a kind of failure; one that only another version knows is like any other."""
+    if not text:
+        return None
+    return FailureKind(text) if text in tuple(FailureKind) else FailureKind.OTHER
 
 
 def _equal_share(plan: Mapping[str, Any], nodes: tuple[str, ...]) -> int:
@@ -102,6 +113,7 @@ def write_record(record: Record) -> dict[str, Any]:
         "nodes": list(record.nodes),
         "gpusPerPod": record.gpus,
         "content": record.content,
+        "failure": record.failure and record.failure.value,
     }
     return written | {name: value for name, value in optional.items() if value}
 

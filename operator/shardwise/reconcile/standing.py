@@ -7,11 +7,12 @@ from typing import Any
 from shardwise.domain.fleet import Exclusion, Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
+from shardwise.domain.reasons import Reason
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import GroupStanding, Obstacle, PodStanding, QueueStanding, Standing
 from shardwise.planner import plan
 from shardwise.reconcile.decide import Course, course
-from shardwise.reconcile.fabric import COMPUTE_DOMAINS_MISSING, lacking_compute_domains
+from shardwise.reconcile.fabric import lacking_compute_domains
 from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.inherited import inherited
 from shardwise.reconcile.observed import Observed, PodSeen
@@ -41,7 +42,7 @@ def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
         observed=int(status.get("observedGeneration", -1)),
         paused=wanted.paused,
         queue=_queue(observed.turn) if isinstance(following, Refusal) and following.waits else None,
-        obstacle=Obstacle(COMPUTE_DOMAINS_MISSING, lacking) if lacking and not wanted.paused else None,
+        obstacle=Obstacle(Reason.COMPUTE_DOMAINS_MISSING.value, lacking) if lacking and not wanted.paused else None,
     )
 
 

@@ -11,12 +11,19 @@ from typing import Any, Final
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
+from shardwise.domain.reasons import FailureKind, Reason
 from shardwise.domain.refusal import Refusal
-from shardwise.explain import plan_message, refusal_message
-from shardwise.reconcile.conditions import MOST_MESSAGE, Said, Verdict, conditions, short_of, standing
+from shardwise.explain import plan_message, refusal_message, remedy
+from shardwise.reconcile.conditions import (
+    MOST_MESSAGE,
+    Condition,
+    Summary,
+    short_of,
+    summary_conditions,
+    write_conditions,
+)
 from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import WORDLESS, Record, State, format_time, parse_time, write_record
-from shardwise.reconcile.remedies import remedy
 from shardwise.reconcile.roll import halted
 from shardwise.reconcile.roster import Roster
 from shardwise.reconcile.shunned import Shuns, write_shunned
@@ -27,17 +34,14 @@ from shardwise.render.names import serving_name
 
 Status = dict[str, Any]
 
-WRITE_REFUSED: Final = "WriteRefused"
-"""The reason while the API server, a quota or a webhook refuses something that is to be made or deleted."""
-
-_NODE_FAULTY: Final = "NodeFaulty"
-"""The reason while a group serves on a node that reports a GPU fault, for want of another."""
-
 _MOST_GROUP_MESSAGE: Final = 400
 """Characters a group may say: where it is, how it ended, and the last line of its log."""
 
 _SHORTER_GROUP_MESSAGES: Final = (160, 60)
 """Characters a group may say where all of them together leave no room for more."""
+
+UPDATE_FAILED: Final = "the update failed; the old replicas keep serving"
+"""Said while a rollout is halted."""
 
 MOST_BYTES: Final = 16_384
 """A status stays below this: every watcher of the objects gets it with every change."""
@@ -74,11 +78,11 @@ class Progress:
 
 def status_of(progress: Progress, before: Mapping[str, Any], now: float) -> Status:
     """Give the whole status after a decision."""
-    verdict = _verdict(progress)
+    summary = _summary(progress)
     owner = progress.wanted.launch.owner
     status: Status = {
         "observedGeneration": progress.wanted.generation,
-        "message": verdict.message[:MOST_MESSAGE],
+        "message": summary.message[:MOST_MESSAGE],
         "replicas": len(progress.groups),
         "readyReplicas": progress.ready,
         "selector": ",".join(f"{key}={value}" for key, value in leader_selector(progress.wanted.launch).items()),
@@ -92,8 +96,8 @@ def status_of(progress: Progress, before: Mapping[str, Any], now: float) -> Stat
         status["shunnedNodes"] = write_shunned(progress.shuns)
     if _waits(progress):
         status["waitingSince"] = format_time(_waiting_since(before, now))
-    wanted = [*standing(verdict), _planned(progress), _launched(progress), _degraded(progress)]
-    status["conditions"] = conditions(wanted, before, progress.wanted.generation, now)
+    conditions = [*summary_conditions(summary), _planned(progress), _launched(progress), _degraded(progress)]
+    status["conditions"] = write_conditions(conditions, before, progress.wanted.generation, now)
     return _small(status)
 
 
@@ -109,19 +113,24 @@ def _records(progress: Progress) -> tuple[Record, ...]:
     return tuple(view.record for view in progress.groups if not view.stale)
 
 
-def _verdict(progress: Progress) -> Verdict:
+def _summary(progress: Progress) -> Summary:
     held = next((view.record for view in progress.roster.groups if _is_held(view, progress.roster)), None)
     if held is not None:
         text = f"replica {held.replica} is held after {held.failures} failures in a row: {held.message}"
-        return Verdict("Stalled", "RestartsExhausted", f"{text}; {remedy(held.message)}")
+        return Summary("Stalled", Reason.RESTARTS_EXHAUSTED, f"{text}; {remedy_for(held)}")
     if progress.roster.refusal is not None:
         return _refused(progress, progress.roster.refusal)
     if progress.refused:
         served = f"{progress.ready} of {progress.replicas} replicas serve"
-        return Verdict("Reconciling", WRITE_REFUSED, f"{served}; {progress.refused}")
+        return Summary("Reconciling", Reason.WRITE_REFUSED, f"{served}; {progress.refused}")
     if progress.plan is not None and _all_serve(progress):
         return _serving(progress)
-    return Verdict("Reconciling", *_under_way(progress))
+    return Summary("Reconciling", *_under_way(progress))
+
+
+def remedy_for(held: Record) -> str:
+    """Give what to do about a group that is held, by how it failed."""
+    return remedy(held.failure or FailureKind.OTHER)
 
 
 def _is_held(view: GroupView, roster: Roster) -> bool:
@@ -135,13 +144,13 @@ def _all_serve(progress: Progress) -> bool:
     return current and len(groups) == progress.replicas
 
 
-def _refused(progress: Progress, refusal: Refusal) -> Verdict:
+def _refused(progress: Progress, refusal: Refusal) -> Summary:
     message = refusal_message(refusal)
     if progress.ready or progress.groups:
         message = f"{progress.ready} of {progress.replicas} replicas serve; {message}"
     if not refusal.waits:
-        return Verdict("Stalled", refusal.reason.value, message)
-    return Verdict("Reconciling", refusal.reason.value, f"{message}{_in_queue(progress)}{_for_want_of(progress)}")
+        return Summary("Stalled", refusal.reason, message)
+    return Summary("Reconciling", refusal.reason, f"{message}{_in_queue(progress)}{_for_want_of(progress)}")
 
 
 def _in_queue(progress: Progress) -> str:
@@ -160,23 +169,23 @@ def _for_want_of(progress: Progress) -> str:
     return f"; {said}" if said else ""
 
 
-def _serving(progress: Progress) -> Verdict:
+def _serving(progress: Progress) -> Summary:
     if not progress.roster.groups:
-        return Verdict("Ready", "ScaledToZero", "scaled to 0 replicas")
+        return Summary("Ready", Reason.SCALED_TO_ZERO, "scaled to 0 replicas")
     served = f"{progress.ready} of {progress.replicas} replicas serve"
-    return Verdict("Ready", "AllReplicasReady", f"{served}: {plan_message(located(progress))}")
+    return Summary("Ready", Reason.ALL_REPLICAS_READY, f"{served}: {plan_message(located(progress))}")
 
 
-def _under_way(progress: Progress) -> tuple[str, str]:
+def _under_way(progress: Progress) -> tuple[Reason, str]:
     groups = progress.roster.groups
     stale = sum(view.stale for view in groups)
     busy = next((view for view in groups if view.record.state is not State.READY), None)
     served = f"{progress.ready} of {progress.replicas} replicas serve"
     doing = f"; {_group_waits(busy)}" if busy is not None else ""
     if busy is not None and busy.record.state is State.BACKOFF:
-        reason = "GroupBackoff"
+        reason = Reason.GROUP_BACKOFF
     else:
-        reason = "Updating" if stale else "GroupsStarting"
+        reason = Reason.UPDATING if stale else Reason.GROUPS_STARTING
     old = f", {stale} of old content" if stale else ""
     return reason, f"{served}{old}{doing}"
 
@@ -198,35 +207,36 @@ def _waiting_since(before: Mapping[str, Any], now: float) -> float:
     return parse_time(str(before.get("waitingSince") or "")) or now
 
 
-def _planned(progress: Progress) -> Said:
+def _planned(progress: Progress) -> Condition:
+    """Tell whether there is a plan with a place for some group. Without a plan there is always a refusal."""
     refusal = progress.roster.refusal
-    if progress.plan is None or (refusal is not None and not _records(progress)):
-        reason = refusal.reason.value if refusal is not None else "NoPlan"
-        return "Planned", "False", reason, refusal_message(refusal) if refusal is not None else ""
-    return "Planned", "True", "PlanMade", plan_message(located(progress))
+    if refusal is not None and (progress.plan is None or not _records(progress)):
+        return Condition("Planned", holds=False, reason=refusal.reason, message=refusal_message(refusal))
+    return Condition("Planned", holds=True, reason=Reason.PLAN_MADE, message=plan_message(located(progress)))
 
 
-def _launched(progress: Progress) -> Said:
+def _launched(progress: Progress) -> Condition:
     up = (State.STARTING, State.READY, State.UNREADY)
     launched = sum(view.record.state in up for view in progress.roster.groups)
     complete = progress.plan is not None and launched >= progress.replicas
-    reason = "AllPodsCreated" if complete else "PodsMissing"
+    reason = Reason.ALL_PODS_CREATED if complete else Reason.PODS_MISSING
     message = f"{launched} of {progress.replicas} replicas have all their pods"
-    return "Launched", "True" if complete else "False", reason, message
+    return Condition("Launched", complete, reason, message)
 
 
-def _degraded(progress: Progress) -> Said:
+def _degraded(progress: Progress) -> Condition:
     """Say whether it serves, and less than it should or on worse ground."""
     faulty = sorted({node for view in progress.groups for node in view.faulty_nodes})
     if progress.ready and halted(progress.roster.groups):
-        return "Degraded", "True", "UpdateHalted", "what is wanted now has failed; replicas of the old content serve"
+        return Condition("Degraded", holds=True, reason=Reason.UPDATE_HALTED, message=UPDATE_FAILED)
     lacking = short_of(progress.ready, progress.replicas)
     if lacking is not None:
         return lacking
     if faulty:
         nodes = ", ".join(faulty[:5])
-        return "Degraded", "True", _NODE_FAULTY, f"{nodes} reports a GPU fault, and no other node is free"
-    return "Degraded", "False", "AsPlanned", ""
+        message = f"{nodes} reports a GPU fault, and no other node is free"
+        return Condition("Degraded", holds=True, reason=Reason.NODE_FAULTY, message=message)
+    return Condition("Degraded", holds=False, reason=Reason.AS_PLANNED)
 
 
 def _restarts(progress: Progress, before: Mapping[str, Any]) -> int:
@@ -282,5 +292,5 @@ def wants_place(model: Mapping[str, Any]) -> bool:
     status = model.get("status") or {}
     replicas = (model.get("spec") or {}).get("replicas", 1)
     placed = sum(bool(group.get("nodes")) for group in status.get("groups") or ())
-    leaving = any(one.get("reason") == _NODE_FAULTY for one in status.get("conditions") or ())
+    leaving = any(one.get("reason") == Reason.NODE_FAULTY for one in status.get("conditions") or ())
     return not status.get("plan") or placed < replicas or "waitingSince" in status or leaving

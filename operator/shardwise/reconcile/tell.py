@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from shardwise.domain.reasons import AnyReason, Reason
 from shardwise.explain import plan_message, refusal_message
 from shardwise.reconcile.actions import Emit
 from shardwise.reconcile.observed import Observed
 from shardwise.reconcile.records import Record, State, format_time, read_records
-from shardwise.reconcile.remedies import remedy
 from shardwise.reconcile.roll import halted
 from shardwise.reconcile.shunned import Shunned, Why, read_shunned
-from shardwise.reconcile.status import WRITE_REFUSED, Progress, Status, located
+from shardwise.reconcile.status import UPDATE_FAILED, Progress, Status, located, remedy_for
 from shardwise.reconcile.views import GroupView
 
 
@@ -18,7 +18,7 @@ def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emi
     """Tell what a decision changes. ``status`` is the one it writes."""
     yield from _refused(progress, status, observed)
     if progress.plan is not None and _planned_places(progress) - _places(observed):
-        yield Emit("Planned", plan_message(located(progress)))
+        yield Emit(Reason.PLANNED, plan_message(located(progress)))
     before = {view.record.replica: view for view in progress.before}
     for record in progress.roster.records:
         old = before.pop(record.replica, None)
@@ -28,14 +28,14 @@ def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emi
     known = {(one.node, one.why) for one in read_shunned(observed.status, 0.0) if one.counts}
     yield from (_shun(one) for one in progress.shuns if one.counts and (one.node, one.why) not in known)
     if halted(progress.roster.groups) and not halted(progress.before):
-        yield Emit("UpdateHalted", "what is wanted now has failed; replicas of the old content stay", warning=True)
+        yield Emit(Reason.UPDATE_HALTED, UPDATE_FAILED, warning=True)
 
 
 def write_refused(status: Status, observed: Observed) -> Iterator[Emit]:
     """Tell what was refused where the status says it, and did not say so before."""
-    said = any(one["reason"] == WRITE_REFUSED for one in status["conditions"])
+    said = any(one["reason"] == Reason.WRITE_REFUSED for one in status["conditions"])
     if said and status["message"] != observed.status.get("message"):
-        yield Emit(WRITE_REFUSED, observed.refused, warning=True)
+        yield Emit(Reason.WRITE_REFUSED, observed.refused, warning=True)
 
 
 def _refused(progress: Progress, status: Status, observed: Observed) -> Iterator[Emit]:
@@ -44,13 +44,13 @@ def _refused(progress: Progress, status: Status, observed: Observed) -> Iterator
     One that the status has no word for, as while a group is held, is told once it has.
     """
     refusal = progress.roster.refusal
-    if refusal is None or not _says(status, refusal.reason.value):
+    if refusal is None or not _says(status, refusal.reason):
         return
-    if not _says(observed.status, refusal.reason.value) or _asked_anew(progress, observed):
-        yield Emit(refusal.reason.value, refusal_message(refusal), warning=True)
+    if not _says(observed.status, refusal.reason) or _asked_anew(progress, observed):
+        yield Emit(refusal.reason, refusal_message(refusal), warning=True)
 
 
-def _says(status: Mapping[str, Any], reason: str) -> bool:
+def _says(status: Mapping[str, Any], reason: AnyReason) -> bool:
     return any((one.get("reason"), one.get("status")) == (reason, "True") for one in status.get("conditions") or ())
 
 
@@ -71,31 +71,31 @@ def _of_group(old: Record | None, record: Record) -> Iterator[Emit]:
     name = f"replica {record.replica}"
     state = None if old is None else old.state
     if record.state is State.READY and state not in (State.READY, State.UNREADY):
-        yield Emit("GroupReady", f"{name} serves, attempt {record.attempt}")
+        yield Emit(Reason.GROUP_READY, f"{name} serves, attempt {record.attempt}")
     if record.state is State.UNREADY and state is State.READY:
-        yield Emit("GroupUnready", f"{name} stopped serving", warning=True)
+        yield Emit(Reason.GROUP_UNREADY, f"{name} stopped serving", warning=True)
     if record.state is State.BACKOFF and state is not State.BACKOFF:
         again = f"starting again at {format_time(record.retry_at)}"
-        yield Emit("GroupFailed", f"{name}: {record.message}; {again}", warning=True)
+        yield Emit(Reason.GROUP_FAILED, f"{name}: {record.message}; {again}", warning=True)
     if record.state is State.HELD and state is not State.HELD:
-        held = f"held after {record.failures} failures in a row; {remedy(record.message)}"
-        yield Emit("GroupHeld", f"{name}: {record.message}; {held}", warning=True)
+        held = f"held after {record.failures} failures in a row; {remedy_for(record)}"
+        yield Emit(Reason.GROUP_HELD, f"{name}: {record.message}; {held}", warning=True)
     if old is not None and record.attempt > old.attempt:
         yield _restarted(f"{name}: {record.message}", record)
 
 
 def _restarted(why: str, record: Record) -> Emit:
     if record.state is State.WAITING:
-        return Emit("GroupWaiting", f"{why}; its GPUs are given back", warning=True)
-    return Emit("GroupRestarted", f"{why}; starting attempt {record.attempt}", warning=True)
+        return Emit(Reason.GROUP_WAITING, f"{why}; its GPUs are given back", warning=True)
+    return Emit(Reason.GROUP_RESTARTED, f"{why}; starting attempt {record.attempt}", warning=True)
 
 
 def _gone(view: GroupView) -> Emit:
     why = "goes: another has taken its place" if view.leaving else "is no longer wanted"
-    return Emit("GroupRemoved", f"replica {view.record.replica} {why}")
+    return Emit(Reason.GROUP_REMOVED, f"replica {view.record.replica} {why}")
 
 
 def _shun(one: Shunned) -> Emit:
     did = f"failed here {one.times} times" if one.why is Why.FAILED else "found no place here"
     message = f"{one.node} is left out until {format_time(one.until)}: a pod of this object {did}"
-    return Emit("NodeLeftOut", message, warning=True)
+    return Emit(Reason.NODE_LEFT_OUT, message, warning=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from shardwise.domain.fleet import Exclusion
+from shardwise.domain.reasons import FailureKind
 from shardwise.reconcile.observed import PodSeen
 from shardwise.reconcile.records import Record, State
 
@@ -54,7 +55,18 @@ class GroupView:
     @property
     def failed(self) -> Loss | None:
         """The first pod that ended, or whose engine was started again in place: its ranks do not rejoin."""
-        return next((Loss(pod.index, pod.node, f": {pod.failure}") for pod in self.pods if pod.failure), None)
+        pod = self._first_ended
+        return None if pod is None else Loss(pod.index, pod.node, f": {pod.failure}")
+
+    @property
+    def failure_kind(self) -> FailureKind | None:
+        """What the exit of that pod says about the remedy; ``None`` where none ended."""
+        pod = self._first_ended
+        return None if pod is None or pod.exit is None else pod.exit.kind
+
+    @property
+    def _first_ended(self) -> PodSeen | None:
+        return next((pod for pod in self.pods if pod.exit is not None), None)
 
     @property
     def disrupted(self) -> Loss | None:
@@ -64,7 +76,7 @@ class GroupView:
                 return Loss(pod.index, pod.node, " is being deleted")
             if pod.node and pod.node not in dict(self.nodes):
                 return Loss(pod.index, pod.node, ": the node is gone")
-            if pod.failure and pod.blameless:
+            if pod.exit is not None and pod.blameless:
                 return Loss(pod.index, pod.node, f": {pod.failure}")
         return self._missing() if self.record.state in _ALL_THERE and not self.complete else None
 

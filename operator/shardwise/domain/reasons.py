@@ -1,0 +1,53 @@
+"""Stable codes that a status and its Events carry. Scripts may compare them; ``shardwise.explain`` has the words."""
+
+from enum import StrEnum
+
+from shardwise.domain.refusal import RefusalReason
+
+
+class Reason(StrEnum):
+    """Reasons of conditions and Events, other than those of a refusal. Their messages may change, these may not."""
+
+    ALL_REPLICAS_READY = "AllReplicasReady"
+    SCALED_TO_ZERO = "ScaledToZero"
+    GROUPS_STARTING = "GroupsStarting"
+    GROUP_BACKOFF = "GroupBackoff"
+    UPDATING = "Updating"
+    PAUSED = "Paused"
+    MODEL_FACTS_UNAVAILABLE = "ModelFactsUnavailable"
+    COMPUTE_DOMAINS_MISSING = "ComputeDomainsMissing"
+    WRITE_REFUSED = "WriteRefused"
+    RESTARTS_EXHAUSTED = "RestartsExhausted"
+    INVALID_SPEC = "InvalidSpec"
+    PLAN_MADE = "PlanMade"
+    ALL_PODS_CREATED = "AllPodsCreated"
+    PODS_MISSING = "PodsMissing"
+    AS_PLANNED = "AsPlanned"
+    NOTHING_SERVES = "NothingServes"
+    REPLICAS_MISSING = "ReplicasMissing"
+    NODE_FAULTY = "NodeFaulty"
+    UPDATE_HALTED = "UpdateHalted"
+    PLANNED = "Planned"
+    GROUP_READY = "GroupReady"
+    GROUP_UNREADY = "GroupUnready"
+    GROUP_FAILED = "GroupFailed"
+    GROUP_RESTARTED = "GroupRestarted"
+    GROUP_WAITING = "GroupWaiting"
+    GROUP_HELD = "GroupHeld"
+    GROUP_REMOVED = "GroupRemoved"
+    NODE_LEFT_OUT = "NodeLeftOut"
+
+
+AnyReason = Reason | RefusalReason
+
+
+class FailureKind(StrEnum):
+    """How a group failed, as far as it decides the remedy. It follows from the exit of a pod, not from a message."""
+
+    GPU_MEMORY = "GpuMemory"
+    HOST_MEMORY = "HostMemory"
+    EVICTED = "Evicted"
+    UNKNOWN_ARGUMENT = "UnknownArgument"
+    FILES_DENIED = "FilesDenied"
+    TOKEN_REFUSED = "TokenRefused"  # noqa: S105 - a code
+    OTHER = "Other"

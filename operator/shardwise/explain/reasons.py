@@ -1,0 +1,185 @@
+"""The meaning of each stable reason: where it appears, what it says of the object, and what to do about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from shardwise.domain.reasons import AnyReason, FailureKind, Reason
+from shardwise.domain.refusal import RefusalReason
+
+EVENT: Final = "Event"
+WARNING: Final = "Event (Warning)"
+
+_NOTHING: Final = "Nothing."
+_WAIT: Final = "Wait. The operator continues by itself."
+_READ_MESSAGE: Final = "Follow the hint in the message."
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """``where`` lists conditions as ``Type=Status``, and Events. ``says`` and ``remedy`` are sentences."""
+
+    where: tuple[str, ...]
+    says: str
+    remedy: str = _NOTHING
+
+
+_SERVES: Final = ("Ready=True",)
+_WAITS: Final = ("Reconciling=True",)
+_STOPS: Final = ("Stalled=True",)
+_REFUSED: Final = (*_STOPS, "Planned=False", WARNING)
+
+REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
+    {
+        Reason.ALL_REPLICAS_READY: Meaning(_SERVES, "All replicas serve what the object asks for."),
+        Reason.SCALED_TO_ZERO: Meaning(_SERVES, "The object asks for 0 replicas, and none is left."),
+        Reason.GROUPS_STARTING: Meaning(
+            _WAITS, "Replicas are being started, or one stopped serving. The message names a pod and its state.", _WAIT
+        ),
+        Reason.GROUP_BACKOFF: Meaning(
+            _WAITS,
+            "A replica failed or was disrupted before it served. The message says how, and when it starts again.",
+            "Wait, or edit the object if the message shows a mistake.",
+        ),
+        Reason.UPDATING: Meaning(_WAITS, "Replicas of the old version are being replaced after an edit.", _WAIT),
+        Reason.PAUSED: Meaning(
+            _WAITS,
+            "The annotation `shardwise.dev/paused` stops every change to the object's pods.",
+            "Remove the annotation to continue.",
+        ),
+        Reason.MODEL_FACTS_UNAVAILABLE: Meaning(
+            (*_WAITS, "Planned=False"),
+            "The model's config.json could not be read. The operator tries again every 30 seconds.",
+            "Check the model id and the access to the Hub, or set `spec.model.config`.",
+        ),
+        Reason.COMPUTE_DOMAINS_MISSING: Meaning(
+            (*_WAITS, "Planned=False", WARNING),
+            "The plan joins nodes by NVLink, and the cluster does not serve `resource.nvidia.com/v1beta1`.",
+            "Install NVIDIA's DRA driver, or pin `spec.parallelism.tensor` to the GPUs of one node.",
+        ),
+        Reason.WRITE_REFUSED: Meaning(
+            (*_WAITS, WARNING),
+            "The API server, a quota or a webhook refused an object that the operator wanted to create or delete.",
+            "Remove the obstacle that the message names. The operator tries again by itself.",
+        ),
+        Reason.RESTARTS_EXHAUSTED: Meaning(
+            _STOPS,
+            "A replica failed more often in a row than `spec.restartPolicy.maxRestarts` allows, and is held.",
+            "Follow the remedy in the message, see [Failures](#failures). An edit of the spec starts it again.",
+        ),
+        Reason.INVALID_SPEC: Meaning(
+            _REFUSED,
+            "The object contradicts itself or the engine. Running replicas stay as they are.",
+            "Change the field that the message names.",
+        ),
+        Reason.PLAN_MADE: Meaning(("Planned=True",), "A plan is in force. The message gives its layout and nodes."),
+        Reason.ALL_PODS_CREATED: Meaning(("Launched=True",), "Every replica has all its pods."),
+        Reason.PODS_MISSING: Meaning(("Launched=False",), "Some replica does not have all its pods.", _WAIT),
+        Reason.AS_PLANNED: Meaning(("Degraded=False",), "All replicas serve, on healthy nodes."),
+        Reason.NOTHING_SERVES: Meaning(
+            ("Degraded=False",), "No replica serves.", "Read the message of `Reconciling` or `Stalled`."
+        ),
+        Reason.REPLICAS_MISSING: Meaning(
+            ("Degraded=True",), "Fewer replicas serve than the object asks for.", "Read the message of `Ready`."
+        ),
+        Reason.NODE_FAULTY: Meaning(
+            ("Degraded=True",),
+            "A replica serves on a node that reports a GPU fault, because no other node is free.",
+            "Repair the node, or free GPUs elsewhere: the replica then moves.",
+        ),
+        Reason.UPDATE_HALTED: Meaning(
+            ("Degraded=True", WARNING),
+            "The update failed before it served. The old replicas keep serving, and no other is replaced.",
+            "Edit the object: correct the mistake, or go back to the old spec.",
+        ),
+        Reason.PLANNED: Meaning(
+            (EVENT,), "Replicas got a place. The message gives the layout, the nodes and the rule."
+        ),
+        Reason.GROUP_READY: Meaning((EVENT,), "A replica began to serve."),
+        Reason.GROUP_UNREADY: Meaning(
+            (WARNING,), "A replica stopped serving, and its engine did not exit.", "Wait, or read the pods' logs."
+        ),
+        Reason.GROUP_FAILED: Meaning(
+            (WARNING,), "A replica failed or was disrupted, and waits before it starts again.", "Read the message."
+        ),
+        Reason.GROUP_RESTARTED: Meaning((WARNING,), "A replica starts again. The message says why.", _WAIT),
+        Reason.GROUP_WAITING: Meaning(
+            (WARNING,), "A replica lost its place, gave its GPUs back, and waits for another place.", "Free GPUs."
+        ),
+        Reason.GROUP_HELD: Meaning(
+            (WARNING,),
+            "A replica failed too often in a row, and is not started again.",
+            "Follow the remedy in the message, see [Failures](#failures).",
+        ),
+        Reason.GROUP_REMOVED: Meaning((EVENT,), "A replica goes: it was replaced, or is no longer asked for."),
+        Reason.NODE_LEFT_OUT: Meaning(
+            (WARNING,),
+            "The object avoids a node for a while: its replicas failed there, or the scheduler bound no pod to it.",
+            "Look at the node if this happens again.",
+        ),
+        RefusalReason.NO_MATCHING_NODES: Meaning(
+            (*_WAITS, "Planned=False", WARNING),
+            "No node that may be used matches `spec.placement` and the GPU products asked for.",
+            "Add nodes, or change `spec.placement`. The message counts the nodes by the reason they are left out.",
+        ),
+        RefusalReason.ILLEGAL_LAYOUT: Meaning(_REFUSED, "The pinned layout does not divide the model.", _READ_MESSAGE),
+        RefusalReason.MEMORY_SHORT: Meaning(
+            _REFUSED, "The model does not fit into the memory of any layout that is allowed.", _READ_MESSAGE
+        ),
+        RefusalReason.BUDGET_SHORT: Meaning(
+            _REFUSED, "The replicas need more GPUs than `spec.gpuBudget.total` allows.", _READ_MESSAGE
+        ),
+        RefusalReason.CAPACITY_SHORT: Meaning(
+            (*_WAITS, *_STOPS, "Planned=False", WARNING),
+            "Too few GPUs are free. While `Reconciling` is True, the object waits in a queue, because the fleet could "
+            "hold it. While `Stalled` is True, even the empty fleet is too small.",
+            "Wait, free GPUs or add nodes. The message gives the position in the queue.",
+        ),
+    }
+)
+"""Every reason. The page docs/reference/reasons.md is made from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """``sign`` tells how a kind of failure is recognised, ``remedy`` what to do, to the letter."""
+
+    sign: str
+    remedy: str
+
+
+FAILURES: Final[Mapping[FailureKind, Failure]] = MappingProxyType(
+    {
+        FailureKind.GPU_MEMORY: Failure(
+            "the last line of the termination message contains `out of memory`",
+            "raise `spec.model.gpuMemoryReserve`, or allow more GPUs by `spec.gpuBudget.total`",
+        ),
+        FailureKind.HOST_MEMORY: Failure(
+            "the container's reason is `OOMKilled`, or its exit code is 137", "raise `spec.podTemplate.limits.memory`"
+        ),
+        FailureKind.EVICTED: Failure(
+            "the kubelet's reason for the pod is `Evicted`", "raise `spec.podTemplate.requests` to what the pods need"
+        ),
+        FailureKind.UNKNOWN_ARGUMENT: Failure(
+            "the last line contains `unrecognized arguments`", "correct `spec.engine.args`"
+        ),
+        FailureKind.FILES_DENIED: Failure(
+            "the last line contains `permission`", "check the Secret and the volume that `spec.model.source` names"
+        ),
+        FailureKind.TOKEN_REFUSED: Failure(
+            "the last line tells of an HTTP answer 401 or 403",
+            "check the token of `spec.model.source.huggingFace.tokenSecretRef`",
+        ),
+        FailureKind.OTHER: Failure(
+            "none of the above",
+            "read `kubectl logs --previous` of the pod; any edit of the spec starts the group again",
+        ),
+    }
+)
+"""Every kind of failure; the first whose sign is seen counts."""
+
+
+def remedy(kind: FailureKind) -> str:
+    """Give what to do about a kind of failure, in one line."""
+    return FAILURES[kind].remedy

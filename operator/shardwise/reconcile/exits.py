@@ -1,0 +1,116 @@
+"""How a pod ended, as values: the exit of its engine, and the kubelet's own word for the pod."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shardwise.domain.reasons import FailureKind
+
+_MOST_LINE: Final = 200
+"""Characters kept of the last line of a termination message."""
+
+_KILLED: Final = 137
+"""The exit code of a process that was ended by SIGKILL, as the kernel does when memory runs out."""
+
+_HTTP_REFUSED: Final = re.compile(r"(?<![\w.:/-])40[13](?![\w/-]|[.:]\d)")
+"""The code of an HTTP answer, standing by itself: not a part of a name, an address or a number."""
+
+_HTTP_WORDS: Final = re.compile(r"client error|unauthorized|forbidden|http|status")
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a pod ended, or why its engine started again.
+
+    ``code`` and ``reason`` are those of the container that exited; ``code`` is ``None`` where none did. ``line`` is the
+    last line of its termination message. ``pod_reason`` and ``pod_message`` are what the kubelet says of the pod as a
+    whole. ``whole`` tells whether the whole pod has ended, in the ``phase`` Failed or Succeeded.
+    """
+
+    code: int | None = None
+    reason: str = ""
+    line: str = ""
+    whole: bool = False
+    pod_reason: str = ""
+    pod_message: str = ""
+    phase: str = ""
+
+    def __str__(self) -> str:
+        """Say it: ``engine exited 1 (Error): CUDA error``, ``Evicted: The node was low on memory``."""
+        if not self.whole:
+            return self._container
+        return f"{self.pod_reason or 'pod ended'}: {self.pod_message or self._container or self.phase}"
+
+    @property
+    def _container(self) -> str:
+        line = f": {self.line}" if self.line else ""
+        return "" if self.code is None else f"engine exited {self.code} ({self.reason or 'Error'}){line}"
+
+    @property
+    def kind(self) -> FailureKind:
+        """What the exit says about the remedy: the first sign that is seen counts."""
+        line = self.line.lower()
+        if "out of memory" in line:
+            return FailureKind.GPU_MEMORY
+        if self.reason == "OOMKilled" or self.code == _KILLED:
+            return FailureKind.HOST_MEMORY
+        if self.pod_reason == "Evicted":
+            return FailureKind.EVICTED
+        return _kind_of_line(line)
+
+
+def _kind_of_line(line: str) -> FailureKind:
+    if "unrecognized arguments" in line:
+        return FailureKind.UNKNOWN_ARGUMENT
+    if "permission" in line:
+        return FailureKind.FILES_DENIED
+    if _HTTP_REFUSED.search(line) and _HTTP_WORDS.search(line):
+        return FailureKind.TOKEN_REFUSED
+    return FailureKind.OTHER
+
+
+def read_exit(status: Mapping[str, Any]) -> Exit | None:
+    """Read how a pod ended off its status; ``None`` for one that goes on.
+
+    An engine that started again in place has left its group: its ranks do not rejoin.
+    """
+    ended = _terminated(status)
+    container = Exit() if ended is None else _container_exit(ended)
+    if status.get("phase") in ("Failed", "Succeeded"):
+        return Exit(
+            container.code,
+            container.reason,
+            container.line,
+            whole=True,
+            pod_reason=str(status.get("reason") or ""),
+            pod_message=str(status.get("message") or ""),
+            phase=str(status["phase"]),
+        )
+    return container if ended is not None and _restarted(status) else None
+
+
+def last_line(ended: Mapping[str, Any]) -> str:
+    """Give the last line of a container's termination message, cut to what a status has room for."""
+    lines = str(ended.get("message") or "").strip().splitlines()
+    return lines[-1][:_MOST_LINE] if lines else ""
+
+
+def _container_exit(ended: Mapping[str, Any]) -> Exit:
+    return Exit(int(ended.get("exitCode") or 0), str(ended.get("reason") or ""), last_line(ended))
+
+
+def _restarted(status: Mapping[str, Any]) -> bool:
+    return any(
+        (container.get("restartCount") or 0) > 0 or "terminated" in (container.get("state") or {})
+        for container in status.get("containerStatuses") or ()
+    )
+
+
+def _terminated(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    for container in status.get("containerStatuses") or ():
+        for state in (container.get("state") or {}, container.get("lastState") or {}):
+            ended: Mapping[str, Any] | None = state.get("terminated")
+            if ended:
+                return ended
+    return None

@@ -1,0 +1,89 @@
+"""What to do about a failure follows from the exit of the pod, and from nothing that is merely named like one."""
+
+from dataclasses import replace
+
+import pytest
+from tests.reconcile.support import World, wants
+from tests.support.fleets import a_fleet, h100s
+from tests.support.models import LLAMA_8B, a_demand
+
+from shardwise.domain.reasons import FailureKind
+from shardwise.explain import remedy
+from shardwise.reconcile.exits import Exit
+from shardwise.reconcile.records import Record, State, read_records, write_record
+
+EXITS: dict[str, tuple[Exit, FailureKind]] = {
+    "the GPU is full": (Exit(1, "Error", "CUDA out of memory. Tried to allocate"), FailureKind.GPU_MEMORY),
+    "the GPU is full, and the kernel helped": (Exit(137, "OOMKilled", "out of memory"), FailureKind.GPU_MEMORY),
+    "the kernel killed it": (Exit(137, "OOMKilled"), FailureKind.HOST_MEMORY),
+    "killed": (Exit(137, "Error", "loading"), FailureKind.HOST_MEMORY),
+    "killed, says the container runtime": (Exit(1, "OOMKilled"), FailureKind.HOST_MEMORY),
+    "evicted": (Exit(whole=True, pod_reason="Evicted", pod_message="The node was low"), FailureKind.EVICTED),
+    "evicted from a node of a telling name": (
+        Exit(whole=True, pod_reason="Evicted", pod_message="node oom-137 was low"),
+        FailureKind.EVICTED,
+    ),
+    "a word the engine does not know": (
+        Exit(2, "Error", "vllm: error: unrecognized arguments: --sed"),
+        FailureKind.UNKNOWN_ARGUMENT,
+    ),
+    "files": (Exit(1, "Error", "PermissionError: [Errno 13] Permission denied: '/models'"), FailureKind.FILES_DENIED),
+    "no token": (Exit(1, "Error", "401 Client Error: Unauthorized for url: https://hub"), FailureKind.TOKEN_REFUSED),
+    "a gated model": (Exit(1, "Error", "HTTP error 403: Forbidden"), FailureKind.TOKEN_REFUSED),
+    "an answer by its status": (Exit(1, "Error", "status=401"), FailureKind.TOKEN_REFUSED),
+    "a node called so": (Exit(1, "Error", "HTTP connection to gpu-401 lost"), FailureKind.OTHER),
+    "a node called so, at the end": (Exit(1, "Error", "status of node 401-a is unknown"), FailureKind.OTHER),
+    "an address": (Exit(1, "Error", "http://10.0.0.1:401/v1 refused, 10.401.0.1 too"), FailureKind.OTHER),
+    "a number of tokens": (Exit(1, "Error", "sequence of 401 tokens"), FailureKind.OTHER),
+    "an exit code": (Exit(401, "Error"), FailureKind.OTHER),
+    "nothing": (Exit(1, "Error"), FailureKind.OTHER),
+}
+
+
+@pytest.mark.parametrize(("ended", "kind"), EXITS.values(), ids=EXITS)
+def test_the_kind_of_a_failure_follows_from_the_exit(ended: Exit, kind: FailureKind) -> None:
+    assert ended.kind is kind
+
+
+def held_on(node: str, line: str) -> World:
+    (plain,) = h100s(1)
+    world = World(wants(a_demand(LLAMA_8B, budget=1), max_restarts=0), a_fleet((replace(plain, name=node),)))
+    world.settle()
+    world.start()
+    world.crash("llama-0-0-0", line)
+    world.step()
+    return world
+
+
+def test_a_node_called_gpu_401_is_no_reason_to_check_the_token() -> None:
+    """The message names the node, and the remedy does not read the message."""
+    world = held_on("gpu-401", "NCCL error: unhandled system error")
+    assert "on gpu-401" in world.status["message"]
+    assert world.status["message"].endswith(f"; {remedy(FailureKind.OTHER)}")
+    assert world.events[-1].message.endswith(f"; {remedy(FailureKind.OTHER)}")
+    assert world.status["groups"][0]["failure"] == "Other"
+
+
+def test_the_remedy_of_a_held_group_is_remembered_when_its_pods_are_gone() -> None:
+    world = held_on("gpu-1", "401 Client Error: Unauthorized for url")
+    told = world.status["message"]
+    assert told.endswith("; check the token of `spec.model.source.huggingFace.tokenSecretRef`")
+    world.pods.clear()
+    world.settle()
+    assert world.status["message"] == told
+
+
+def test_a_group_that_begins_again_forgets_how_it_failed() -> None:
+    world = held_on("gpu-1", "CUDA out of memory")
+    assert world.status["groups"][0]["failure"] == "GpuMemory"
+    world.launch(args=("--seed=7",))
+    world.settle()
+    assert "failure" not in world.status["groups"][0]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("GpuMemory", FailureKind.GPU_MEMORY), ("OfANewerVersion", FailureKind.OTHER), ("", None)]
+)
+def test_a_kind_that_another_version_wrote_is_like_any_other(written: str, read: FailureKind | None) -> None:
+    group = write_record(Record(0, state=State.HELD)) | {"failure": written}
+    assert read_records({"groups": [group]})[0].failure is read

@@ -1,0 +1,209 @@
+"""Every stable reason is emitted just where its page says it appears, and no other reason is."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from tests.reconcile.support import World, two_nodes_wide, wants
+from tests.support.fleets import a_fleet, gb200_rack, h100s
+from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
+
+from shardwise.domain.demand import Pins
+from shardwise.domain.fleet import Exclusion
+from shardwise.domain.reasons import FailureKind, Reason
+from shardwise.domain.refusal import RefusalReason
+from shardwise.explain.reasons import EVENT, FAILURES, REASONS, WARNING
+from shardwise.reconcile import Decision, Emit, Invalid, decide_invalid
+
+STATES = ("Ready", "Reconciling", "Stalled")
+
+
+@dataclass
+class Listener(World):
+    """A cluster that notes the reasons of every status and Event, and where each appears.
+
+    Ready, Reconciling and Stalled share a reason: only the one that is True counts.
+    """
+
+    heard: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def step(self, *, keep: Callable[[int], bool] = lambda _: True) -> Decision:
+        decision = super().step(keep=keep)
+        self.hear(decision)
+        return decision
+
+    def hear(self, decision: Decision) -> None:
+        for condition in decision.status["conditions"]:
+            if condition["type"] not in STATES or condition["status"] == "True":
+                self.heard[condition["reason"]].add(f"{condition['type']}={condition['status']}")
+        for action in decision.actions:
+            if isinstance(action, Emit):
+                self.heard[action.reason].add(WARNING if action.warning else EVENT)
+
+
+def replicas(count: int, *, budget: int, fleet: int = 3) -> Listener:
+    return Listener(wants(a_demand(LLAMA_8B, budget=budget, replicas=count), max_restarts=1), a_fleet(h100s(fleet)))
+
+
+def serves_and_is_scaled() -> Listener:
+    world = replicas(2, budget=2)
+    world.run()
+    world.unready("llama-0-0-0")
+    world.settle()
+    world.demand(replicas=0)
+    world.settle()
+    return world
+
+
+def fails_until_it_is_held() -> Listener:
+    world = replicas(1, budget=1)
+    world.settle()
+    world.crash("llama-0-0-0")
+    world.settle()
+    world.now += 10
+    world.settle()
+    world.crash("llama-0-1-0")
+    world.settle()
+    return world
+
+
+def update_that_fails() -> Listener:
+    world = replicas(1, budget=2)
+    world.run()
+    world.launch(args=("--sed=7",))
+    world.settle()
+    world.crash("llama-1-0-0")
+    world.settle()
+    return world
+
+
+def loses_its_place() -> Listener:
+    world = replicas(1, budget=1, fleet=1)
+    world.run()
+    world.lose_node("h100-00")
+    world.settle()
+    return world
+
+
+def on_a_faulty_node() -> Listener:
+    world = replicas(1, budget=1, fleet=1)
+    world.run()
+    world.exclude("h100-00", Exclusion.FAULTY)
+    world.settle()
+    return world
+
+
+def fails_on_one_node_again() -> Listener:
+    world = replicas(1, budget=1)
+    world.run()
+    for attempt in range(2):
+        world.start()
+        world.settle()
+        world.crash(f"llama-0-{attempt}-0")
+        world.settle()
+    return world
+
+
+def paused() -> Listener:
+    world = replicas(1, budget=1)
+    world.run()
+    world.edit(paused=True)
+    world.settle()
+    return world
+
+
+def contradicts_the_engine() -> Listener:
+    world = replicas(1, budget=1)
+    world.launch(args=("--tensor-parallel-size=2",))
+    world.step()
+    return world
+
+
+def model_unknown() -> Listener:
+    world = replicas(1, budget=1)
+    invalid = Invalid(1, "the Hub does not answer", Reason.MODEL_FACTS_UNAVAILABLE, 30.0)
+    world.hear(decide_invalid(invalid, world.observe(), world.now))
+    return world
+
+
+def write_refused() -> Listener:
+    world = Listener(two_nodes_wide())
+    world.refused = "cannot apply Pod: exceeded quota"
+    world.settle()
+    return world
+
+
+def refused(demand: dict[str, object], fleet: int = 3, model: object = LLAMA_8B) -> Callable[[], Listener]:
+    def scenario() -> Listener:
+        world = Listener(wants(a_demand(model, **demand)), a_fleet(h100s(fleet)))  # type: ignore[arg-type]
+        world.settle()
+        return world
+
+    return scenario
+
+
+def waits_for_gpus() -> Listener:
+    world = Listener(wants(a_demand(LLAMA_405B, budget=16)), a_fleet(h100s(2, free=[0, 0])))
+    world.settle()
+    return world
+
+
+def no_node_matches() -> Listener:
+    world = Listener(wants(a_demand(LLAMA_8B, products=("NVIDIA-B200",))))
+    world.settle()
+    return world
+
+
+def without_a_driver() -> Listener:
+    demand = a_demand(LLAMA_405B, budget=8)
+    world = Listener(wants(demand, model=LLAMA_405B), a_fleet(gb200_rack(4)), compute_domains=False)
+    world.step()
+    return world
+
+
+SCENARIOS: dict[str, Callable[[], Listener]] = {
+    "serves and is scaled to 0": serves_and_is_scaled,
+    "fails until it is held": fails_until_it_is_held,
+    "an update fails": update_that_fails,
+    "loses its place": loses_its_place,
+    "on a faulty node": on_a_faulty_node,
+    "fails on one node again": fails_on_one_node_again,
+    "paused": paused,
+    "contradicts the engine": contradicts_the_engine,
+    "model unknown": model_unknown,
+    "a write is refused": write_refused,
+    "waits for GPUs": waits_for_gpus,
+    "no node matches": no_node_matches,
+    "illegal": refused({"pins": Pins(6, None, None)}),
+    "memory": refused({"budget": 8, "pins": Pins(1, 1, None)}, model=LLAMA_405B),
+    "budget of one replica": refused({"budget": 1}, model=LLAMA_405B),
+    "budget": refused({"budget": 1, "replicas": 2}),
+    "even the empty fleet is too small": refused({"budget": 16, "pins": Pins(8, 2, None)}, fleet=1, model=LLAMA_405B),
+    "no driver of ComputeDomains": without_a_driver,
+}
+
+
+def test_every_reason_appears_just_where_its_page_says() -> None:
+    heard: dict[str, set[str]] = defaultdict(set)
+    for scenario in SCENARIOS.values():
+        for reason, places in scenario().heard.items():
+            heard[reason] |= places
+    assert dict(heard) == {reason.value: set(meaning.where) for reason, meaning in REASONS.items()}
+
+
+def test_every_reason_and_every_kind_of_failure_is_explained() -> None:
+    assert set(REASONS) == {*Reason, *RefusalReason}
+    assert set(FAILURES) == set(FailureKind)
+
+
+def test_no_two_reasons_share_a_code() -> None:
+    codes = [reason.value for reason in (*Reason, *RefusalReason)]
+    assert len(codes) == len(set(codes))
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_meaning_is_whole_sentences_that_a_table_can_hold(reason: Reason | RefusalReason) -> None:
+    for text in (REASONS[reason].says, REASONS[reason].remedy):
+        assert text.endswith(".")
+        assert "|" not in text
