@@ -1,4 +1,4 @@
-"""What users write, the object and the operator configuration: models, checks with field paths, schemas, values."""
+"""The texts of users, objects and the operator configuration: wire models, checks, schemas and conversion."""
 
 from shardwise.api.convert import to_wanted
 from shardwise.api.parse import ShardedModel, parse

@@ -1,4 +1,4 @@
-"""What all wire models share: camelCase names, nothing unknown, nothing changed after reading."""
+"""The base of all wire models: camelCase names, no unknown fields, no change after parsing."""
 
 from collections.abc import Mapping
 from typing import Annotated, Final
@@ -31,17 +31,17 @@ SHAPES: Final[Mapping[str, str]] = {
     DURATION_PATTERN: "is not a duration such as `90s`, `15m` or `1h30m`",
     QUANTITY_PATTERN: "is not a quantity such as `500Mi` or `2Gi`",
 }
-"""What a text of each pattern is, for people."""
+"""The message for a text that does not match a pattern."""
 
 
 class Wire(BaseModel):
-    """A part of the object as users write it. Strict, as the API server is: ``"16"`` is no number."""
+    """A part of the object as users write it. It is as strict as the API server: ``"16"`` is not a number."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class Reported(BaseModel):
-    """A part of the status. What a newer version wrote is not refused."""
+    """A part of the status. Unknown fields are ignored, because a newer version may have written them."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True, defer_build=True)
 

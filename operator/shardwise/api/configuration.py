@@ -127,11 +127,13 @@ def _fleet(given: FleetConfiguration) -> FleetSite:
     if wrong:
         raise InvalidObject(wrong)
     preset = PLATFORMS[given.platform]
-    levels = preset.levels if given.levels is None else (Level(one.name, tuple(one.labels)) for one in given.levels)
+    levels = preset.levels
+    if given.levels is not None:
+        levels = tuple(Level(level.name, tuple(level.labels)) for level in given.levels)
     return FleetSite(
         domain_keys=preset.domains if given.domain_labels is None else tuple(given.domain_labels),
-        levels=tuple(levels),
-        products=tuple(_product(one) for one in given.hardware),
+        levels=levels,
+        products=tuple(_product(hardware) for hardware in given.hardware),
         fault_conditions=tuple(given.fault_conditions),
     )
 
@@ -154,12 +156,12 @@ def _product(given: HardwareConfiguration) -> StatedProduct:
 def _spanning_problems(given: FleetConfiguration) -> Iterator[Problem]:
     yield from _level_problems(given.levels or [])
     seen: set[str] = set()
-    for position, one in enumerate(given.hardware):
+    for position, hardware in enumerate(given.hardware):
         at = f"fleet.hardware.{position}"
-        if bare_product(one.product) in seen:
-            yield Problem(f"{at}.product", f"`{one.product}` is listed twice")
-        seen.add(bare_product(one.product))
-        yield from _hardware_problems(at, one)
+        if bare_product(hardware.product) in seen:
+            yield Problem(f"{at}.product", f"`{hardware.product}` is listed twice")
+        seen.add(bare_product(hardware.product))
+        yield from _hardware_problems(at, hardware)
 
 
 def _level_problems(levels: list[LevelConfiguration]) -> Iterator[Problem]:
@@ -171,47 +173,48 @@ def _level_problems(levels: list[LevelConfiguration]) -> Iterator[Problem]:
         seen.add(level.name)
 
 
-def _hardware_problems(at: str, one: HardwareConfiguration) -> Iterator[Problem]:
-    yield from _unknown_facts(at, one, gpu_kind(one.like or one.product))
-    for name, text in (("memoryBandwidth", one.memory_bandwidth), ("compute", one.compute), ("pcie", one.pcie)):
+def _hardware_problems(at: str, hardware: HardwareConfiguration) -> Iterator[Problem]:
+    yield from _unknown_facts(at, hardware, gpu_kind(hardware.like or hardware.product))
+    rates = {"memoryBandwidth": hardware.memory_bandwidth, "compute": hardware.compute, "pcie": hardware.pcie}
+    for name, text in rates.items():
         if text is not None and parse_quantity(text) == 0:
             yield Problem(f"{at}.{name}", f"`{text}` must be more than 0")
-    if one.node_labels and one.memory is None:
+    if hardware.node_labels and hardware.memory is None:
         yield Problem(
             f"{at}.memory", "is required with `nodeLabels`: nodes without a product label have no memory label"
         )
 
 
-def _unknown_facts(at: str, one: HardwareConfiguration, base: GpuKind) -> Iterator[Problem]:
+def _unknown_facts(at: str, hardware: HardwareConfiguration, base: GpuKind) -> Iterator[Problem]:
     """Ask for every fact of a product that Shardwise does not know and that names no known product."""
     if base.proven:
         return
-    if one.like is not None:
-        yield Problem(f"{at}.like", f"`{one.like}` is not a product Shardwise knows")
+    if hardware.like is not None:
+        yield Problem(f"{at}.like", f"`{hardware.like}` is not a product Shardwise knows")
         return
     for name, value in (
-        ("memoryBandwidth", one.memory_bandwidth),
-        ("compute", one.compute),
-        ("nvlink", one.nvlink),
-        ("pcie", one.pcie),
+        ("memoryBandwidth", hardware.memory_bandwidth),
+        ("compute", hardware.compute),
+        ("nvlink", hardware.nvlink),
+        ("pcie", hardware.pcie),
     ):
         if value is None:
-            why = f"Shardwise does not know `{one.product}`"
+            why = f"Shardwise does not know `{hardware.product}`"
             yield Problem(f"{at}.{name}", f"is required, because {why}; or set `like` to a known product")
 
 
 def _without_nulls(given: Any) -> Any:  # noqa: ANN401 - any YAML value
     """Treat a key without a value, such as `levels:`, as left out, as Kubernetes does."""
     if isinstance(given, Mapping):
-        return {name: _without_nulls(one) for name, one in given.items() if one is not None}
-    return [_without_nulls(one) for one in given] if isinstance(given, list) else given
+        return {name: _without_nulls(value) for name, value in given.items() if value is not None}
+    return [_without_nulls(value) for value in given] if isinstance(given, list) else given
 
 
 def _closed(schema: Schema) -> Schema:
-    """Refuse unknown fields at every depth, as the reader does."""
+    """Refuse unknown fields at every depth, as the parser does."""
     closed = dict(schema)
     if "properties" in schema:
-        closed["properties"] = {name: _closed(one) for name, one in schema["properties"].items()}
+        closed["properties"] = {name: _closed(field) for name, field in schema["properties"].items()}
         closed["additionalProperties"] = False
     if "items" in schema:
         closed["items"] = _closed(schema["items"])

@@ -1,8 +1,8 @@
-"""What of an object its plan and its pods depend on, named by what the user wrote.
+"""Fingerprints of the fields that an object's plan and pods depend on, taken from the text of the user.
 
-A name of the converted values, or of what is rendered from them, would change with the version of the operator, and
-restart what is healthy. These change when the user changes something: fields that are left at their defaults do not
-count, so that a new field, or another default, changes no name.
+A fingerprint of converted values or of manifests would change with the version of the operator and restart healthy
+pods. These fingerprints change only when the user changes a field. A field with its default value does not count, so
+that neither a new field nor another default changes a fingerprint.
 """
 
 from collections.abc import Mapping
@@ -21,29 +21,29 @@ _ASKS: Final[Mapping[str, frozenset[str] | None]] = {
     "engine": frozenset({"name"}),
     "placement": frozenset({"nodeSelector", "nodeAffinity", "tolerations", "within"}),
 }
-"""Fields a plan depends on; all below, or the named ones."""
+"""Fields that a plan depends on: with ``None`` every field inside, or else the named fields inside."""
 
 _NO_DEMAND: Final = frozenset({"servedName", "trustRemoteCode"})
-"""Fields of the model that only its command line hears of."""
+"""Fields of the model that change the command line and never the plan."""
 
 _NO_CONTENT: Final = frozenset(
     {"replicas", "objective", "parallelism", "restartPolicy", "updateStrategy", "service"},
 )
-"""Fields no pod depends on but by its plan."""
+"""Fields that no pod depends on, except through its plan."""
 
 
 def asks_of(spec: ShardedModelSpec) -> str:
-    """Name what an object asks of the planner, whatever its replicas: 12 hexadecimal digits."""
+    """Give the fingerprint of an object's demand, without its replicas: 12 hexadecimal digits."""
     written = _written(spec)
     asked = {name: _part(written[name], only) for name, only in _ASKS.items() if name in written}
     asked["model"] = {name: value for name, value in asked["model"].items() if name not in _NO_DEMAND}
-    # AMD GPUs take an image the user names; which one is nothing to the planner.
+    # AMD GPUs need an image of the user; the planner only needs to know that there is an image.
     asked["ownImage"] = spec.engine.image is not None
     return _name({name: value for name, value in asked.items() if value})
 
 
 def content_of(spec: ShardedModelSpec) -> str:
-    """Name what the pods of an object may depend on: 12 hexadecimal digits."""
+    """Give the fingerprint of the fields that an object's pods may depend on: 12 hexadecimal digits."""
     kept = {name: value for name, value in _written(spec).items() if name not in _NO_CONTENT}
     kept["gpuBudget"] = {name: value for name, value in kept["gpuBudget"].items() if name != "total"}
     return _name(kept)
@@ -54,7 +54,7 @@ def _written(spec: ShardedModelSpec) -> dict[str, Any]:
 
 
 def _part(value: Any, only: frozenset[str] | None) -> Any:  # noqa: ANN401 - a part of a JSON document
-    return value if only is None else {name: one for name, one in value.items() if name in only}
+    return value if only is None else {name: field for name, field in value.items() if name in only}
 
 
 def _name(content: Mapping[str, Any]) -> str:

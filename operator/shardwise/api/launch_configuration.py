@@ -103,7 +103,7 @@ def launch_problems(given: LaunchConfiguration) -> Iterator[Problem]:
     """Give the problems that span fields."""
     volumes = given.cache.given() if given.cache is not None else [""]
     if len(volumes) != 1:
-        named = " and ".join(f"`{one}`" for one in volumes) or "none"
+        named = " and ".join(f"`{volume}`" for volume in volumes) or "none"
         yield Problem("launch.cache", f"exactly one volume is needed, {named} given")
     for name in given.env:
         if re.fullmatch(ENV_PATTERN, name) is None:

@@ -1,4 +1,4 @@
-"""Reading a manifest: one clear problem per wrong field, with its path, its value and what would be right."""
+"""Parse a manifest. Every wrong field gets a clear message with its path, its value and the remedy."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from shardwise.api.spec import ShardedModelSpec
 
 
 class Metadata(Reported):
-    """What Shardwise reads of an object's metadata."""
+    """The metadata of an object that Shardwise uses."""
 
     name: str = Field(min_length=1, max_length=63, pattern=OBJECT_PATTERN)
     namespace: str = "default"
@@ -22,7 +22,7 @@ class Metadata(Reported):
 
 
 class ShardedModel(Reported):
-    """A model to serve: the whole object, less its status."""
+    """The whole object but its status."""
 
     metadata: Metadata
     spec: ShardedModelSpec

@@ -1,4 +1,4 @@
-"""What is wrong with a document: one clear problem a field, with its path, its value and what would be right."""
+"""The problems of a document: a clear message for each wrong field, with its path, its value and the remedy."""
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,18 +13,18 @@ from shardwise.api.schema_walk import known_fields
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with an object: the path of the field, and the fact with what would be right."""
+    """A problem of an object: the path of the field, and the fact with its remedy."""
 
     field: str
     message: str
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Give the field and the message in a line."""
         return f"{self.field}: {self.message}"
 
 
 class InvalidObject(ValueError):
-    """An object that cannot be honoured, with every problem found."""
+    """An object that cannot be honoured, with all its problems."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("; ".join(str(problem) for problem in problems))
@@ -32,15 +32,15 @@ class InvalidObject(ValueError):
 
 
 def problems(error: ValidationError, root: type[BaseModel]) -> Iterator[Problem]:
-    """Give the problems of a document that is no ``root``, in the order of its fields."""
-    for one in error.errors(include_url=False):
-        wrong = Wrong(one["loc"], one["input"], one.get("ctx") or {}, root)
-        yield Problem(".".join(str(part) for part in wrong.path), _message(wrong, one["type"], one["msg"]))
+    """Give the problems of a document that is not a valid ``root``, in the order of its fields."""
+    for detail in error.errors(include_url=False):
+        wrong = Wrong(detail["loc"], detail["input"], detail.get("ctx") or {}, root)
+        yield Problem(".".join(str(part) for part in wrong.path), _message(wrong, detail["type"], detail["msg"]))
 
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """A value pydantic refused: where it stands in which model, what it is, and the bound it broke."""
+    """A value that pydantic refused: its path, the value, the bound it broke, and the model it was read as."""
 
     path: tuple[int | str, ...]
     value: object
@@ -61,15 +61,15 @@ def _unknown_field(wrong: Wrong) -> str:
 
 
 def _unknown_value(value: object, expected: str) -> str:
-    known = [one.strip("' ") for part in expected.split(",") for one in part.split(" or ")]
+    known = [choice.strip("' ") for part in expected.split(",") for choice in part.split(" or ")]
     close = closest(str(value), known)
     guess = f"; did you mean `{close}`?" if close else ""
-    return f"unknown value `{_brief(value)}` (known values: {', '.join(one or '``' for one in known)}{guess})"
+    return f"unknown value `{_brief(value)}` (known values: {', '.join(choice or '``' for choice in known)}{guess})"
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """Find what was probably meant, whatever its case."""
-    spelled = {one.lower(): one for one in known}
+    """Find the known word that the user probably meant, in any case of letters."""
+    spelled = {name.lower(): name for name in known}
     found = difflib.get_close_matches(word.lower(), spelled, n=1)
     return spelled[found[0]] if found else None
 

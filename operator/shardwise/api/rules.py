@@ -1,7 +1,7 @@
-"""Rules that span fields, once for both sides: as CEL in the CRD, and as checks when an object is read.
+"""Rules that span fields, as CEL in the CRD and as checks of a parsed object.
 
-The API server refuses what breaks a rule where it is new enough to know it; the checks here refuse the same objects
-offline, and those that an older CRD let pass.
+The API server refuses an object that breaks a rule of its CRD. The checks here refuse the same objects offline, and
+objects that an older CRD accepted.
 """
 
 import re
@@ -16,9 +16,10 @@ GPU_PREFIXES: Final = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu")
 
 @dataclass(frozen=True, slots=True)
 class SpanningRule:
-    """One rule. ``at`` is the path of the object it stands at in the schema, ``field`` the one a message names.
+    """A rule that spans fields.
 
-    ``check`` gives the message when the rule is broken.
+    ``at`` is the path of the rule in the schema, ``field`` the path that a message names. ``check`` gives the message
+    if an object breaks the rule.
     """
 
     at: tuple[str, ...]
@@ -41,7 +42,7 @@ def _one_source(spec: ShardedModelSpec) -> str | None:
     given = source.given() if source is not None else ["huggingFace"]
     if len(given) == 1:
         return None
-    named = " and ".join(f"`{one}`" for one in given) or "none"
+    named = " and ".join(f"`{field}`" for field in given) or "none"
     return f"exactly one source is needed, {named} given"
 
 
@@ -50,12 +51,12 @@ def _one_cache(spec: ShardedModelSpec) -> str | None:
     cache = source.hugging_face.cache if source is not None and source.hugging_face is not None else None
     if cache is None or len(cache.given()) == 1:
         return None
-    named = " and ".join(f"`{one}`" for one in cache.given()) or "none"
+    named = " and ".join(f"`{field}`" for field in cache.given()) or "none"
     return f"exactly one volume is needed, {named} given"
 
 
 def _pins_within_budget(spec: ShardedModelSpec) -> str | None:
-    """Bound one group. Replicas are bounded by the planner: an autoscaler may ask for more than it gets."""
+    """Bound the GPUs of a replica. The planner bounds the replicas: an autoscaler may ask for more than it gets."""
     tensor, pipeline = spec.parallelism.tensor or 1, spec.parallelism.pipeline or 1
     if tensor * pipeline <= spec.gpu_budget.total:
         return None
@@ -64,7 +65,7 @@ def _pins_within_budget(spec: ShardedModelSpec) -> str | None:
 
 
 def _env_has_one_origin(spec: ShardedModelSpec) -> str | None:
-    wrong = next((one.name for one in spec.engine.env if not _one_origin(one)), None)
+    wrong = next((variable.name for variable in spec.engine.env if not _one_origin(variable)), None)
     return None if wrong is None else f"`{wrong}` needs exactly one of `value` and `valueFrom`"
 
 
@@ -73,7 +74,7 @@ def _one_origin(env: EnvVarSpec) -> bool:
 
 
 def _env_source_is_one(spec: ShardedModelSpec) -> str | None:
-    sources = ((one.name, one.value_from) for one in spec.engine.env if one.value_from is not None)
+    sources = ((variable.name, variable.value_from) for variable in spec.engine.env if variable.value_from is not None)
     wrong = next(
         (name for name, source in sources if (source.secret_key_ref is None) == (source.config_map_key_ref is None)),
         None,
@@ -91,28 +92,29 @@ def _is_gpu(resource: str) -> bool:
 
 
 def _tolerations_name_a_key(spec: ShardedModelSpec) -> str | None:
-    wrong = any(not one.key and one.operator == "Equal" for one in spec.placement.tolerations)
+    wrong = any(not toleration.key and toleration.operator == "Equal" for toleration in spec.placement.tolerations)
     return "a toleration without `key` needs `operator: Exists`" if wrong else None
 
 
 def _requirements_have_their_values(spec: ShardedModelSpec) -> str | None:
     affinity = spec.placement.node_affinity
     terms = [] if affinity is None else affinity.node_selector_terms
-    wrong = next((one for term in terms for one in term.match_expressions if not _values_suit(one)), None)
+    requirements = (requirement for term in terms for requirement in term.match_expressions)
+    wrong = next((requirement for requirement in requirements if not _values_suit(requirement)), None)
     return None if wrong is None else f"`{wrong.key}` {wrong.operator} needs {_VALUES_OF[wrong.operator]}"
 
 
-def _values_suit(one: NodeRequirementSpec) -> bool:
-    if one.operator in ("In", "NotIn"):
-        return bool(one.values)
-    if one.operator in ("Gt", "Lt"):
-        return len(one.values) == 1 and re.fullmatch("-?[0-9]{1,18}", one.values[0]) is not None
-    return not one.values
+def _values_suit(requirement: NodeRequirementSpec) -> bool:
+    if requirement.operator in ("In", "NotIn"):
+        return bool(requirement.values)
+    if requirement.operator in ("Gt", "Lt"):
+        return len(requirement.values) == 1 and re.fullmatch("-?[0-9]{1,18}", requirement.values[0]) is not None
+    return not requirement.values
 
 
 _VALUES_OF: Final = {
-    "In": "one of `values` at least",
-    "NotIn": "one of `values` at least",
+    "In": "at least one of `values`",
+    "NotIn": "at least one of `values`",
     "Gt": "one whole number in `values`",
     "Lt": "one whole number in `values`",
     "Exists": "no `values`",
@@ -184,4 +186,4 @@ RULES: Final = (
         _requirements_have_their_values,
     ),
 )
-"""All of them. The schema bounds every list and map that a rule walks, so that their cost stays small."""
+"""Every rule. The schema bounds each list and map that a rule walks, so that the rules stay cheap."""

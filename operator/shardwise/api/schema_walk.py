@@ -1,4 +1,4 @@
-"""Finding the fields a path of a document may have, for messages about a field that is unknown."""
+"""The known fields at a path of a document, for messages about unknown fields."""
 
 import types
 import typing
@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 
 def known_fields(path: tuple[int | str, ...], root: type[BaseModel]) -> list[str]:
-    """List the field names ``root`` has at a path such as ``("spec", "model")``; empty where it has none."""
+    """List the field names ``root`` has at a path such as ``("spec", "model")``, or nothing."""
     model: type[BaseModel] | None = root
     for part in path:
         model = model if isinstance(part, int) else _inside(model, part)
@@ -30,5 +30,6 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - an a
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if typing.get_origin(annotation) in (list, typing.Union, types.UnionType):
-        return next((found for one in typing.get_args(annotation) if (found := _model_of(one)) is not None), None)
+        models = (_model_of(argument) for argument in typing.get_args(annotation))
+        return next((model for model in models if model is not None), None)
     return None

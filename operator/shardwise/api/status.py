@@ -1,4 +1,4 @@
-"""``status``: what the operator reports. Written by the operator alone."""
+"""``status``: the report of the operator, which alone writes it."""
 
 from typing import Literal
 

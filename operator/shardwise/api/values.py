@@ -1,4 +1,4 @@
-"""The operator configuration's place in the chart: its part of the JSON schema Helm checks values with."""
+"""The operator configuration in the chart: its part of the JSON schema that Helm checks values with."""
 
 import json
 from pathlib import PurePosixPath

@@ -145,7 +145,7 @@ class PodExtras:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How one object wants its pods to be started."""
+    """How the pods of an object are started."""
 
     owner: Owner
     model: ServedModel
@@ -228,7 +228,7 @@ PAUSED: Final = "shardwise.dev/paused"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One object, read and converted: its demand, its launch, and the policies it is operated by.
+    """An object after parsing and conversion: its demand, its launch, and the policies it is operated by.
 
     ``asks`` is a fingerprint of every field that the plan depends on, ``content`` of every field that the pods may
     depend on. Both are taken from the text of the user, so that no new version of the operator changes them.

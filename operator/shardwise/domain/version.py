@@ -4,16 +4,16 @@ import re
 from typing import Final, TypeAlias
 
 Version: TypeAlias = tuple[int, int, int]
-"""Major, minor, patch. What follows them (``rc1``, ``.post2``) is left out."""
+"""Major, minor, patch. A suffix (``rc1``, ``.post2``) is left out."""
 
 VERSION_PATTERN: Final = r"^v?[0-9]+\.[0-9]+(\.[0-9]+)?([.+-]?[A-Za-z][0-9A-Za-z.+-]*)?$"
-"""How a release is written: ``0.33.0``, ``v0.11.1``, ``0.5.6.post2``, ``1.2.0rc1``."""
+"""The form of a release: ``0.33.0``, ``v0.11.1``, ``0.5.6.post2``, ``1.2.0rc1``."""
 
 _NUMBERS: Final = re.compile(r"v?([0-9]+)\.([0-9]+)(?:\.([0-9]+))?")
 
 
 def parse_version(text: str) -> Version | None:
-    """Read a release's number; ``None`` for what is none, such as ``latest``."""
+    """Parse the number of a release; ``None`` for other texts, such as ``latest``."""
     found = _NUMBERS.match(text)
     if found is None or re.fullmatch(VERSION_PATTERN, text) is None:
         return None
@@ -22,6 +22,6 @@ def parse_version(text: str) -> Version | None:
 
 
 def version_of_image(image: str) -> Version | None:
-    """Read the release off an image's tag: ``registry:5000/vllm-openai:v0.11.2-cu128`` gives 0.11.2, a digest none."""
+    """Parse the release in an image tag: ``registry:5000/vllm-openai:v0.11.2-cu128`` gives 0.11.2, a digest none."""
     tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
     return parse_version(tag)

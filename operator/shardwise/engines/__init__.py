@@ -27,7 +27,7 @@ ENGINES: Final[Mapping[EngineName, Engine]] = {
 
 
 def launch(wanted: Wanted, plan: Plan, group: GroupPlacement, hosts: tuple[str, ...]) -> GroupLaunch:
-    """Describe how the pods of one group are started. ``hosts`` are the DNS names of its pods; the first pod leads."""
+    """Describe how the pods of a group are started. ``hosts`` are the DNS names of its pods; the first pod leads."""
     engine = ENGINES[plan.engine]
     release = release_of(wanted, engine.READ)
     pods = tuple(PodContext(wanted, plan, group, place, hosts, release) for place in group.pods)

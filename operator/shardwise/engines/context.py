@@ -10,7 +10,7 @@ from shardwise.domain.version import Version
 
 @dataclass(frozen=True, slots=True)
 class PodContext:
-    """One pod of a group that is about to be launched.
+    """A pod of a group that is about to be launched.
 
     ``place`` is the pod's own placement in ``group``. ``hosts`` are the DNS names of the group's pods in rank order;
     the first pod leads. ``release`` is the release of the engine in the image.

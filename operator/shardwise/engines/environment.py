@@ -32,7 +32,7 @@ def environment(pod: PodContext, table: OptionTable) -> tuple[EnvVar, ...]:
 
 
 def spans_nodes(plan: Plan, group: GroupPlacement) -> bool:
-    """Tell whether a tensor group lies on several nodes of one NVLink domain.
+    """Tell whether a tensor group lies on several nodes of the same NVLink domain.
 
     A tensor group that is pinned wider than any domain talks over the network.
     """

@@ -26,7 +26,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class PodLaunch:
-    """The container of one pod. ``command`` and ``args`` are words that no shell ever sees.
+    """The container of a pod. ``command`` and ``args`` are words that no shell ever sees.
 
     The engine starts after every place in ``wait_for`` has answered. Until then the pod itself answers at the port
     ``present``, unless that is 0. ``grace`` is the seconds that a pod gets to end. ``drain`` is a command that runs

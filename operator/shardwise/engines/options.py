@@ -16,7 +16,7 @@ ALWAYS: Final = ""
 """The field of an option that every launch emits: an argument that repeats it changes nothing."""
 
 _ABBREVIATED: Final = 4
-"""Letters of the shortest abbreviation that is refused: ``--te``. Shorter ones are ambiguous for every parser."""
+"""Letters of the shortest abbreviation that is refused: ``--te``. Shorter abbreviations are ambiguous."""
 
 _ONE_LETTER: Final = len("-q")
 
@@ -128,7 +128,7 @@ class Since:
 
 @dataclass(frozen=True, slots=True)
 class OptionTable:
-    """All options, variables and entries that Shardwise decides for one engine, in the order they are emitted.
+    """All options, variables and entries that Shardwise decides for an engine, in the order they are emitted.
 
     ``abbreviates``: the engine's parser takes abbreviations of long options.
     """
@@ -139,11 +139,11 @@ class OptionTable:
     abbreviates: bool = True
 
     def words(self, pod: PodContext) -> tuple[str, ...]:
-        """Give the words of a pod's command line, without those of the object itself."""
+        """Give the words of a pod's command line, without the object's own arguments."""
         return tuple(word for option in self.options for word in option.words(pod))
 
     def with_entries(self, given: Mapping[str, Any], pod: PodContext) -> dict[str, Any]:
-        """Add the emitted entries to those of the object, which never name the same entry."""
+        """Add the emitted entries to the object's own entries, which never name the same entry."""
         found = copy.deepcopy(dict(given))
         for entry in self.entries:
             value = entry.value(pod) if entry.value is not None else None
@@ -199,7 +199,7 @@ class OptionTable:
         return {_dashed(spelling): option for option in self.options for spelling in option.spellings}
 
     def _short(self, name: str) -> Option | None:
-        """Find a short form, its beginning (``-t`` of ``-tp``), or one with the value attached (``-qfp8``)."""
+        """Find a short form, its beginning (``-t`` of ``-tp``), or a short form with its value attached (``-qfp8``)."""
         if not name.startswith("-") or name == "-":
             return None
         for spelling, option in self._spelled().items():

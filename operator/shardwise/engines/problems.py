@@ -1,4 +1,4 @@
-"""What an object asks of its launch that cannot be honoured: each with its field, and what would be right."""
+"""The fields of an object that its launch cannot honour, each with the fact and its remedy."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from shardwise.engines.release import image_of, release_of
 
 
 def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
-    """Give ``(field path, message)`` for each, in the order of the fields' importance."""
+    """Give ``(field path, message)`` for each problem, the most important first."""
     yield from _release(wanted, engine)
     yield from _paths(wanted)
     yield from _dashes(wanted)
@@ -32,7 +32,7 @@ def _release(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
 
 
 def _paths(wanted: Wanted) -> Iterator[tuple[str, str]]:
-    """Refuse folders of the nodes that nobody allowed: a pod could read any of them."""
+    """Refuse folders of the nodes that the operator's configuration does not allow."""
     source = wanted.launch.model.source
     if source.kind is SourceKind.HOST_PATH:
         yield from _path(wanted.site, "spec.model.source.hostPath.path", source.location)
@@ -47,7 +47,7 @@ def _path(site: LaunchSite, field: str, path: str) -> Iterator[tuple[str, str]]:
     if ".." in path.split("/"):
         yield field, f"`{path}` may point to any folder: `..` is not allowed"
     elif not any(_is_below(path, allowed) for allowed in site.host_paths):
-        listed = ", ".join(f"`{one}`" for one in site.host_paths) or "no path of the nodes"
+        listed = ", ".join(f"`{folder}`" for folder in site.host_paths) or "no path of the nodes"
         yield field, f"`{path}` is not allowed; `launch.hostPaths` of the operator's configuration lists {listed}"
 
 
@@ -65,7 +65,7 @@ def _path_field(kind: SourceKind) -> str:
 
 
 def _dashes(wanted: Wanted) -> Iterator[tuple[str, str]]:
-    """Refuse values that begin with a dash: to the parsers of all engines they are options, whatever stands before."""
+    """Refuse values that begin with a dash: the parsers of all engines read them as options."""
     launch = wanted.launch
     values = (
         ("spec.model.servedName", launch.model.served_name),

@@ -33,4 +33,4 @@ class Engine(Protocol):
         """Give ``(field path, message)`` for each field that the engine cannot honour, besides args and env."""
 
     def launch(self, image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:
-        """Describe how the pods of one group are started, given in rank order."""
+        """Describe how the pods of a group are started, given in rank order."""

@@ -70,7 +70,7 @@ TABLE: Final = OptionTable(
         Option(
             "--served-model-name",
             "spec.model.servedName",
-            "what clients call the model, wherever it comes from",
+            "the name by which clients ask for the model, from every source",
             lambda pod: pod.model.served_name,
         ),
         Option(
@@ -109,38 +109,45 @@ TABLE: Final = OptionTable(
         Option(
             "--context-length",
             "spec.model.contextLength",
-            "the context the plan's memory is for",
+            "the context that the plan's memory is for",
             lambda pod: str(pod.plan.context_length),
         ),
         Option(
             "--chunked-prefill-size",
             "spec.model.gpuMemoryReserve",
-            "the chunk activations are sized for",
+            "the chunk that activations are sized for",
             lambda _: str(CHUNK_TOKENS),
             also=("--max-prefill-tokens",),
         ),
         Option(
             "--max-running-requests",
             "spec.engine.args",
-            "the sequences sampling is sized for; yours wins",
+            "the sequences that sampling is sized for; the object's own value wins",
             sequences,
             yields=True,
         ),
         Option(
             "--mem-fraction-static",
             "spec.model.gpuMemoryReserve",
-            "weights and KV cache: a GPU's memory less what the plan keeps back for activations and the runtime",
+            "the share of a GPU for weights and KV cache; the plan keeps the rest for activations and the runtime",
             lambda pod: static_fraction(pod.plan.memory),
             also=("--max-total-tokens",),
         ),
-        Option("--kv-cache-dtype", "spec.model.kvCacheDtype", "the precision the plan's KV cache has", _kv_cache_dtype),
-        Option("--quantization", "spec.model.quantization", "fp8 on load of a checkpoint that is not", fp8_on_load),
-        Option("--enable-metrics", ALWAYS, "what the leader is drained by, and Prometheus reads", lambda _: True),
+        Option("--kv-cache-dtype", "spec.model.kvCacheDtype", "the precision of the plan's KV cache", _kv_cache_dtype),
+        Option(
+            "--quantization", "spec.model.quantization", "fp8 on load, for a checkpoint that is not in fp8", fp8_on_load
+        ),
+        Option(
+            "--enable-metrics",
+            ALWAYS,
+            "metrics tell when the leader has answered its requests; Prometheus reads them",
+            lambda _: True,
+        ),
         Option("--nnodes", PLAN, "pods of the group", between_pods(lambda pod: str(len(pod.group.pods)))),
         Option(
             "--node-rank",
             PLAN,
-            "which of them this is: all that differs from pod to pod",
+            "the rank of the pod in its group: the only word that differs from pod to pod",
             between_pods(lambda pod: str(pod.place.index)),
         ),
         Option(
@@ -153,7 +160,7 @@ TABLE: Final = OptionTable(
         Option(
             "--host",
             "spec.service.port",
-            "always explicit: the default is reached from inside the pod alone",
+            "always explicit: the default can only be reached from inside the pod",
             lambda _: EVERY_ADDRESS,
         ),
         Option("--port", "spec.service.port", "always explicit; clients use the Service's", lambda _: str(HTTP_PORT)),

@@ -77,25 +77,25 @@ TABLE: Final = OptionTable(
         Option(
             "--gpus_per_node",
             PLAN,
-            "GPUs of a pod; the default is what the leader's process sees",
+            "GPUs of a pod; the default counts the GPUs that the leader's process sees",
             lambda pod: str(pod.place.gpus),
         ),
         Option(
             "--max_seq_len",
             "spec.model.contextLength",
-            "the context the plan's memory is for",
+            "the context that the plan's memory is for",
             lambda pod: str(pod.plan.context_length),
         ),
         Option(
             "--max_num_tokens",
             "spec.model.gpuMemoryReserve",
-            "the chunk activations are sized for",
+            "the chunk that activations are sized for",
             lambda _: str(CHUNK_TOKENS),
         ),
         Option(
             "--max_batch_size",
             "spec.engine.args",
-            "the sequences sampling is sized for; yours wins",
+            "the sequences that sampling is sized for; the object's own value wins",
             sequences,
             yields=True,
         ),
@@ -108,7 +108,7 @@ TABLE: Final = OptionTable(
         Option(
             "--host",
             "spec.service.port",
-            "always explicit: the default is reached from inside the pod alone",
+            "always explicit: the default can only be reached from inside the pod",
             lambda _: EVERY_ADDRESS,
         ),
         Option("--port", "spec.service.port", "always explicit; clients use the Service's", lambda _: str(HTTP_PORT)),

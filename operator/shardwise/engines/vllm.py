@@ -45,7 +45,7 @@ TABLE: Final = OptionTable(
         Option(
             "--served-model-name",
             "spec.model.servedName",
-            "what clients call the model, wherever it comes from",
+            "the name by which clients ask for the model, from every source",
             lambda pod: pod.model.served_name,
         ),
         Option(
@@ -84,39 +84,39 @@ TABLE: Final = OptionTable(
         Option(
             "--max-model-len",
             "spec.model.contextLength",
-            "the context the plan's memory is for",
+            "the context that the plan's memory is for",
             lambda pod: str(pod.plan.context_length),
         ),
         Option(
             "--max-num-batched-tokens",
             "spec.model.gpuMemoryReserve",
-            "the chunk activations are sized for",
+            "the chunk that activations are sized for",
             lambda _: str(CHUNK_TOKENS),
         ),
         Option(
             "--max-num-seqs",
             "spec.engine.args",
-            "the sequences sampling is sized for; yours wins",
+            "the sequences that sampling is sized for; the object's own value wins",
             sequences,
             yields=True,
         ),
         Option(
             "--gpu-memory-utilization",
             "spec.model.gpuMemoryReserve",
-            "the share of a GPU the plan's budget is",
+            "the share of a GPU that the plan may use",
             lambda _: str(VLLM_MEMORY_FRACTION),
             also=("--device-memory-utilization", "--kv-cache-memory-bytes"),
         ),
         Option(
             "--kv-cache-dtype",
             "spec.model.kvCacheDtype",
-            "the precision the plan's KV cache has",
+            "the precision of the plan's KV cache",
             lambda pod: pod.model.kv_cache_dtype,
         ),
         Option(
             "--quantization",
             "spec.model.quantization",
-            "fp8 on load of a checkpoint that is not",
+            "fp8 on load, for a checkpoint that is not in fp8",
             fp8_on_load,
             also=("-q",),
         ),
@@ -124,7 +124,7 @@ TABLE: Final = OptionTable(
         Option(
             "--node-rank",
             PLAN,
-            "which of them this is: all that differs from pod to pod",
+            "the rank of the pod in its group: the only word that differs from pod to pod",
             between_pods(lambda pod: str(pod.place.index)),
             also=("-r",),
         ),
@@ -134,7 +134,7 @@ TABLE: Final = OptionTable(
             "the leader's name in the group's own Service",
             between_pods(lambda pod: pod.leader_host),
         ),
-        Option("--master-port", PLAN, "where ranks meet", between_pods(lambda _: str(MASTER_PORT))),
+        Option("--master-port", PLAN, "the port where ranks meet", between_pods(lambda _: str(MASTER_PORT))),
         Option(
             "--distributed-executor-backend",
             PLAN,

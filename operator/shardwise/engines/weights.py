@@ -16,10 +16,10 @@ MODEL_FOLDER: Final = "/model"
 """Mount path of weights on a volume."""
 
 _LEAST_STARTUP: Final = 1800
-"""Seconds a group may take to start, whatever its size: download, compilation and graph capture."""
+"""Seconds that every group may take to start: download, compilation and graph capture."""
 
 _LOAD_RATE: Final = 0.1 * GIB
-"""Bytes a second a slow network share delivers: 400 GiB get a little over an hour."""
+"""Bytes per second that a slow network share delivers: 400 GiB take a little over an hour."""
 
 
 def startup_seconds(plan: Plan) -> int:

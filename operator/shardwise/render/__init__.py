@@ -1,4 +1,4 @@
-"""Plan and launch in, manifests out: what the operator applies, and what ``shardwise render`` prints. Pure."""
+"""From a plan and a launch to manifests, which the operator applies and ``shardwise render`` prints. Pure."""
 
 from shardwise.render.bundle import Group, bundle, group, needs_compute_domains, revision, serving
 from shardwise.render.disruption import disruption_budget, has_budget

@@ -1,4 +1,4 @@
-"""Whole sets of manifests: a group, the Service in front, everything; and the revision that names their content."""
+"""Sets of manifests: a group, the Service for clients, a whole object; and the revision that names their content."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ from shardwise.render.services import rendezvous, to_leaders
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One attempt of one replica: its headless Service, what its pods need beside them, and its pods in rank order.
+    """An attempt of a replica: its headless Service, the companions of its pods, and its pods in rank order.
 
-    ``keys`` is the Secret of the object's keys, without the keys, where its pods talk ssh.
+    ``keys`` is the Secret for the object's keys, without the keys; ``None`` if its pods do not use ssh.
     """
 
     service: Manifest
@@ -28,7 +28,7 @@ class Group:
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:
-        """All of it, in the order it is applied, but for the keys."""
+        """All manifests but the keys, in the order in which they are applied."""
         return (self.service, *self.companions, *self.pods)
 
 
@@ -38,7 +38,7 @@ def serving(wanted: Wanted) -> Manifest:
 
 
 def group(wanted: Wanted, plan: Plan, replica: int, attempt: int) -> Group:
-    """Make one attempt of one replica. Raises ``LookupError`` for a replica the plan does not have."""
+    """Make an attempt of a replica. Raises ``LookupError`` for a replica that the plan does not have."""
     placed = _placed(plan, replica)
     label = revision(wanted, plan, replica)
     started = _started(wanted, plan, placed, attempt)
@@ -46,28 +46,28 @@ def group(wanted: Wanted, plan: Plan, replica: int, attempt: int) -> Group:
     return Group(
         service=rendezvous(wanted.launch, started, replica, attempt, beside),
         companions=beside,
-        pods=tuple(with_revision(one, label) for one in pods(wanted, plan, placed, started, attempt)),
+        pods=tuple(with_revision(pod, label) for pod in pods(wanted, plan, placed, started, attempt)),
         keys=keys(wanted) if started.keys_at else None,
     )
 
 
 def revision(wanted: Wanted, plan: Plan, replica: int) -> str:
-    """Name the content of a replica's pods, whatever their attempt: 10 hexadecimal digits.
+    """Name the content of a replica's pods, in every attempt alike: 10 hexadecimal digits.
 
-    Two operators that render the same pods give the same revision, so that an upgrade restarts nothing by accident.
+    Two versions of the operator that render the same pods give the same revision, so that an upgrade restarts no pod.
     """
     placed = _placed(plan, replica)
     return json_digest(pods(wanted, plan, placed, _started(wanted, plan, placed, 0), 0))
 
 
 def bundle(wanted: Wanted, plan: Plan) -> tuple[Manifest, ...]:
-    """Make everything for an object, at the first attempt; what groups share once; the Secret of keys without keys."""
+    """Make all manifests of an object at its first attempt, each once; the Secret for keys has no keys."""
     groups = [group(wanted, plan, placed.replica, 0) for placed in plan.groups]
-    secrets = [one.keys for one in groups if one.keys is not None][:1]
+    secrets = [started.keys for started in groups if started.keys is not None][:1]
     count = sum(len(placed.pods) for placed in plan.groups)
     budgets = [disruption_budget(wanted.launch, count)] if has_budget(wanted) else []
-    made = [serving(wanted), *budgets, *secrets, *(manifest for one in groups for manifest in one.manifests)]
-    return tuple({(one["kind"], one["metadata"]["name"]): one for one in made}.values())
+    made = [serving(wanted), *budgets, *secrets, *(manifest for started in groups for manifest in started.manifests)]
+    return tuple({(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in made}.values())
 
 
 def needs_compute_domains(wanted: Wanted, plan: Plan) -> bool:

@@ -1,7 +1,8 @@
-"""What pods need beside them: files, keys, NVLink between nodes, claims of GPUs.
+"""The companions of pods: files, keys, NVLink between nodes, and claims of GPUs.
 
-All but the keys are named by their content, or by what of it cannot be changed, so that the same name always means the
-same thing: attempts and replicas share them, and one that nobody names any more can go.
+The name of a companion, except the keys, contains a digest of its content or of the part that cannot be changed. So the
+same name always means the same content. Attempts and replicas share companions, and a companion that no group names
+any more is deleted.
 """
 
 import re
@@ -24,14 +25,14 @@ LABELS: Final = {
     "shardwise.dev/compute-domain": COMPUTE_DOMAIN,
     "shardwise.dev/claim-template": CLAIM_TEMPLATE,
 }
-"""By these labels a group's headless Service says what its pods need, so that it is found again when the group goes."""
+"""Labels of a group's headless Service that name its companions, so that they are found when the group goes."""
 
 _DIGITS: Final = 8
 _SUFFIX: Final = re.compile(r"-(files-[0-9a-f]{8}|gpus-[0-9a-f]{8}|\d+-nvlink-\d+)$")
 
 
 def companions(wanted: Wanted, plan: Plan, placed: GroupPlacement, started: GroupLaunch) -> tuple[Manifest, ...]:
-    """Make all that the pods of a group need beside them, but for keys."""
+    """Make all companions of a group but the keys."""
     found = []
     if started.files:
         found.append(_files(wanted.launch, started))
@@ -45,22 +46,22 @@ def companions(wanted: Wanted, plan: Plan, placed: GroupPlacement, started: Grou
 def companion_labels(manifests: tuple[Manifest, ...]) -> dict[str, str]:
     """Give the labels that name companions."""
     kinds = {kind: label for label, kind in LABELS.items()}
-    return {kinds[one["apiVersion"], one["kind"]]: one["metadata"]["name"] for one in manifests}
+    return {kinds[manifest["apiVersion"], manifest["kind"]]: manifest["metadata"]["name"] for manifest in manifests}
 
 
 def is_named_by_us(model: str, name: str) -> bool:
-    """Tell whether something is called as a companion of a model is: labels of a Service may be anybody's words."""
+    """Tell whether a name is that of a companion of a model: anybody may write labels on a Service."""
     suffix = _SUFFIX.search(name)
     return suffix is not None and name == joined(model, suffix.group())
 
 
 def needs_compute_domain(wanted: Wanted, plan: Plan, placed: GroupPlacement) -> bool:
-    """Tell whether ranks talk over NVLink between nodes, and the cluster does not give every pod its channels."""
+    """Tell whether ranks talk over NVLink between nodes in a cluster that does not give channels to every pod."""
     return wanted.site.node_nvlink is NodeNvlink.COMPUTE_DOMAIN and spans_nodes(plan, placed)
 
 
 def keys(wanted: Wanted) -> Manifest:
-    """Make the Secret of an object's keys, without the keys: whoever creates it makes them, once."""
+    """Make the Secret for an object's keys, without the keys. The client that creates the Secret makes them, once."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -71,12 +72,12 @@ def keys(wanted: Wanted) -> Manifest:
 
 
 def keys_name(launch: Launch) -> str:
-    """Name the Secret; an object that takes the place of a deleted one of its name does not take its keys."""
+    """Name the Secret for keys. A new object with the name of a deleted object does not get the old keys."""
     return joined(launch.owner.name, f"-ssh-{json_digest(launch.owner.uid, _DIGITS)}")
 
 
 def files_name(launch: Launch, started: GroupLaunch) -> str:
-    """Name the ConfigMap of a group's files by what is in them."""
+    """Name the ConfigMap of a group's files by their content."""
     return joined(launch.owner.name, f"-files-{json_digest(_texts(started), _DIGITS)}")
 
 
@@ -110,7 +111,7 @@ def _files(launch: Launch, started: GroupLaunch) -> Manifest:
 
 
 def _compute_domain(launch: Launch, placed: GroupPlacement) -> Manifest:
-    """Ask for IMEX channels between the nodes; older drivers wait for as many nodes as are said here."""
+    """Ask for IMEX channels between the nodes. Older drivers wait for the number of nodes that is given here."""
     channel = {"resourceClaimTemplate": {"name": channel_name(launch, placed)}}
     return {
         "apiVersion": COMPUTE_DOMAIN[0],

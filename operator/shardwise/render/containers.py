@@ -1,4 +1,4 @@
-"""The containers of a pod: the engine, and before it those that fetch weights and wait for the others."""
+"""The containers of a pod: the engine, and the init containers that fetch weights and wait for other pods."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -16,56 +16,56 @@ GPU_CLAIM: Final = "gpus"
 CHANNEL_CLAIM: Final = "nvlink"
 
 _FETCHING: Final = ("HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-"""Variables of the engine that fetching needs, too."""
+"""Variables of the engine that fetching weights needs, too."""
 
 _FETCH_SCRIPT: Final = """\
 import sys
 from huggingface_hub import snapshot_download
 print(snapshot_download(sys.argv[1], revision=sys.argv[2] or None))
 """
-"""The library every engine itself fetches with; a download that broke off goes on where it ended."""
+"""Uses the same library as the engines. It resumes a download that was interrupted."""
 
 
 def engine(
-    wanted: Wanted, started: GroupLaunch, one: PodLaunch, gpus: Mapping[str, str], claims: Iterable[str]
+    wanted: Wanted, started: GroupLaunch, pod: PodLaunch, gpus: Mapping[str, str], claims: Iterable[str]
 ) -> Manifest:
-    """Make the container that runs the engine. ``gpus`` are asked for by resource, or else by one of the claims."""
+    """Make the container that runs the engine. ``gpus`` are requested by resource; without them a claim gives GPUs."""
     launch = wanted.launch
     container: Manifest = {
         "name": ENGINE,
         "image": started.image,
-        "command": list(one.command),
-        "args": [literal(word) for word in one.args],
-        "env": [_env(variable) for variable in one.env],
+        "command": list(pod.command),
+        "args": [literal(word) for word in pod.args],
+        "env": [_env(variable) for variable in pod.env],
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in started.ports],
         "resources": _resources(wanted, started, gpus, claims),
         "securityContext": _security(wanted, started),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts(wanted, started),
     }
-    probes = {"startupProbe": one.startup, "readinessProbe": one.readiness, "livenessProbe": one.liveness}
+    probes = {"startupProbe": pod.startup, "readinessProbe": pod.readiness, "livenessProbe": pod.liveness}
     container |= {key: _probe(probe, started.http_port) for key, probe in probes.items() if probe is not None}
-    if one.drain:
-        container["lifecycle"] = {"preStop": {"exec": {"command": list(one.drain)}}}
+    if pod.drain:
+        container["lifecycle"] = {"preStop": {"exec": {"command": list(pod.drain)}}}
     return container | _pull_policy(launch)
 
 
-def before_the_engine(wanted: Wanted, started: GroupLaunch, one: PodLaunch) -> Iterator[Manifest]:
-    """Make the init containers, in the order they run: weights first, so that a pod others find has them."""
+def before_the_engine(wanted: Wanted, started: GroupLaunch, pod: PodLaunch) -> Iterator[Manifest]:
+    """Make the init containers in the order they run: weights first, so that a pod is found only with its weights."""
     if pre_pulls(wanted):
-        yield _fetching(wanted, started, one)
-    if one.wait_for:
-        yield _waiting(wanted.launch, started, one)
+        yield _fetching(wanted, started, pod)
+    if pod.wait_for:
+        yield _waiting(wanted.launch, started, pod)
 
 
 def literal(text: str) -> str:
-    """Write text so that the kubelet leaves it alone: it would expand ``$(NAME)``, and read ``$$`` as ``$``."""
+    """Escape text for the kubelet, which expands ``$(NAME)`` and turns ``$$`` into ``$``."""
     return text.replace("$", "$$")
 
 
-def _fetching(wanted: Wanted, started: GroupLaunch, one: PodLaunch) -> Manifest:
+def _fetching(wanted: Wanted, started: GroupLaunch, pod: PodLaunch) -> Manifest:
     launch = wanted.launch
-    env = [_env(variable) for variable in one.env if variable.name in _FETCHING]
+    env = [_env(variable) for variable in pod.env if variable.name in _FETCHING]
     return {
         "name": WEIGHTS,
         "image": started.image,
@@ -79,12 +79,12 @@ def _fetching(wanted: Wanted, started: GroupLaunch, one: PodLaunch) -> Manifest:
     }
 
 
-def _waiting(launch: Launch, started: GroupLaunch, one: PodLaunch) -> Manifest:
+def _waiting(launch: Launch, started: GroupLaunch, pod: PodLaunch) -> Manifest:
     return {
-        "name": "wait-for-followers" if one.index == 0 else "wait-for-leader",
+        "name": "wait-for-followers" if pod.index == 0 else "wait-for-leader",
         "image": started.image,
         "command": ["python3", "-c", WAIT_SCRIPT],
-        "args": [str(one.present), *(f"{host}:{port}" for host, port in one.wait_for)],
+        "args": [str(pod.present), *(f"{host}:{port}" for host, port in pod.wait_for)],
         "securityContext": {"allowPrivilegeEscalation": False},
         **_pull_policy(launch),
     }
@@ -95,7 +95,7 @@ def _pull_policy(launch: Launch) -> Manifest:
 
 
 def _resources(wanted: Wanted, started: GroupLaunch, gpus: Mapping[str, str], claims: Iterable[str]) -> Manifest:
-    """Ask for the planned GPUs, and for RDMA devices where ranks talk between pods."""
+    """Request the planned GPUs, and RDMA devices if the group has several pods."""
     needed = dict(wanted.site.rdma if len(started.pods) > 1 else ()) | dict(gpus)
     asked = {
         "requests": dict(wanted.launch.extras.requests) | needed,

@@ -1,10 +1,10 @@
-"""The disruption budget: of an object's replicas, one at a time may be drained.
+"""The disruption budget: at most one replica of an object may be drained at a time.
 
-Budgets count pods, and evicting any pod of a group ends the group. So all pods count, and all but one must stay: once
-one is evicted its group goes, and no other pod may be evicted until the group serves again. The number is a plain one:
-a budget that reads it off the scale subresource counts a pod of any group alike, and allows nothing until the cluster
-has learnt of a fresh CRD. A pod that is not ready may always be evicted. It is for two replicas or more: of a single
-one nothing would be left to keep.
+Budgets count pods, and the eviction of any pod ends its whole group. So the budget counts all pods and lets a single
+pod go: after its eviction the group ends, and no other pod may be evicted until the group serves again. The budget has
+a fixed number, because a budget that reads the number from the scale subresource allows no eviction until the cluster
+knows a new CRD. A pod that is not ready may always be evicted. An object with a single replica has no budget: there is
+no other replica to keep.
 """
 
 from typing import Final
@@ -19,12 +19,12 @@ KIND: Final = "PodDisruptionBudget"
 
 
 def has_budget(wanted: Wanted) -> bool:
-    """Tell whether an object has replicas to keep while one is drained."""
+    """Tell whether an object has other replicas to keep while a replica is drained."""
     return wanted.demand.replicas > 1
 
 
 def disruption_budget(launch: Launch, pods: int) -> Manifest:
-    """Make the budget of an object whose replicas have so many pods; named as the Service to the leaders."""
+    """Make the budget of an object with ``pods`` pods in all replicas. It is named like the Service to the leaders."""
     spec: Manifest = {
         "minAvailable": max(0, pods - 1),
         "selector": {"matchLabels": {MODEL: label_value(launch.owner.name)}},

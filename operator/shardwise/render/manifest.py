@@ -1,4 +1,4 @@
-"""What every manifest shares: ownership, labels, names."""
+"""The parts that every manifest has: owner, labels and names."""
 
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ WORKER: Final = "worker"
 
 
 def common_labels(launch: Launch) -> dict[str, str]:
-    """Give the labels of everything that belongs to an object.
+    """Give the labels of every manifest that belongs to an object.
 
     ``app.kubernetes.io/instance`` is left to GitOps tools: setting it would make them adopt, and prune, our pods.
     """
@@ -34,7 +34,7 @@ def common_labels(launch: Launch) -> dict[str, str]:
 
 
 def group_labels(launch: Launch, replica: int, attempt: int) -> dict[str, str]:
-    """Give the labels of everything that belongs to one attempt of one replica."""
+    """Give the labels of every manifest that belongs to an attempt of a replica."""
     return common_labels(launch) | {
         GROUP: group_name(launch.owner.name, replica, attempt),
         REPLICA: str(replica),
@@ -48,7 +48,7 @@ def leader_selector(launch: Launch) -> dict[str, str]:
 
 
 def metadata(owner: Owner, name: str, labels: dict[str, str]) -> Manifest:
-    """Give the metadata of an owned manifest. An owner without uid is on no cluster: nothing then refers to it."""
+    """Give the metadata of an owned manifest. An owner without uid is on no cluster, so there is no reference to it."""
     found: Manifest = {"name": name, "namespace": owner.namespace, "labels": labels}
     if owner.uid:
         found["ownerReferences"] = [

@@ -1,4 +1,4 @@
-"""Names of what is rendered: deterministic, DNS labels of at most 63 characters, different for different things."""
+"""Names of manifests: deterministic and unique DNS labels of at most 63 characters."""
 
 import re
 from typing import Final
@@ -11,17 +11,17 @@ _LIKE_A_GROUP: Final = re.compile(r"-\d+-\d+$")
 
 
 def group_name(model: str, replica: int, attempt: int) -> str:
-    """Name one attempt of one replica: its headless Service, and the subdomain of its pods."""
+    """Name an attempt of a replica: its headless Service, and the subdomain of its pods."""
     return joined(model, f"-{replica}-{attempt}")
 
 
 def pod_name(model: str, replica: int, attempt: int, index: int) -> str:
-    """Name one pod; also its hostname."""
+    """Name a pod. The name is also its hostname."""
     return joined(model, f"-{replica}-{attempt}-{index}")
 
 
 def serving_name(model: str) -> str:
-    """Name the Service to the leaders: as the model, unless that is how a group of another model is named."""
+    """Name the Service to the leaders: the model's name, unless a group of another model may have that name."""
     return _marked(model, "") if _LIKE_A_GROUP.search(model) else joined(model, "")
 
 
@@ -37,7 +37,7 @@ def label_value(name: str) -> str:
 
 
 def joined(model: str, suffix: str) -> str:
-    """Name something of a model: the suffix whole, a long name cut and marked with its digest, a letter first."""
+    """Join a model's name and a suffix. A long or invalid name is shortened and marked with its digest."""
     if model[:1].isalpha() and "." not in model and len(model) + len(suffix) <= _MOST:
         return model + suffix
     return _marked(model, suffix)

@@ -1,4 +1,4 @@
-"""The pods of a group: one for each equal share of GPUs on a node."""
+"""The pods of a group: a pod for each equal share of GPUs on a node."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -25,11 +25,11 @@ from shardwise.render.names import group_name, pod_name
 from shardwise.render.volumes import volumes
 
 _NODE_LOST_SECONDS: Final = 30
-"""How long a pod stays on a node that went away; Kubernetes' own default would hold the group for five minutes."""
+"""Seconds that a pod stays on a lost node; Kubernetes' own default would hold the group for five minutes."""
 
 
 def pods(wanted: Wanted, plan: Plan, placed: GroupPlacement, started: GroupLaunch, attempt: int) -> list[Manifest]:
-    """Make the pods of one attempt of one replica, in rank order, without their revision label."""
+    """Make the pods of an attempt of a replica, in rank order, without their revision label."""
     return [_pod(wanted, plan, placed, started, place, attempt) for place in placed.pods]
 
 
@@ -71,20 +71,20 @@ def _claims(wanted: Wanted, plan: Plan, placed: GroupPlacement, place: PodPlacem
 
 
 def _spec(wanted: Wanted, plan: Plan, started: GroupLaunch, place: PodPlacement, claims: dict[str, str]) -> Manifest:
-    launch, one = wanted.launch, started.pods[place.index]
+    launch, pod = wanted.launch, started.pods[place.index]
     tolerations = (*launch.scheduling.tolerations, Toleration(plan.resource, "Exists"), *_TOLERATIONS)
     spec: Manifest = {
         "restartPolicy": "Always",
         "enableServiceLinks": False,
         "automountServiceAccountToken": launch.scheduling.service_account_name is not None,
-        "terminationGracePeriodSeconds": one.grace,
+        "terminationGracePeriodSeconds": pod.grace,
         "affinity": _affinity(place.node),
         "tolerations": [_toleration(toleration) for toleration in tolerations],
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [engine(wanted, started, one, _gpus(wanted, plan, place), claims)],
+        "containers": [engine(wanted, started, pod, _gpus(wanted, plan, place), claims)],
         "volumes": volumes(wanted, started),
     }
-    before = list(before_the_engine(wanted, started, one))
+    before = list(before_the_engine(wanted, started, pod))
     if before:
         spec["initContainers"] = before
     if claims:
@@ -95,7 +95,7 @@ def _spec(wanted: Wanted, plan: Plan, started: GroupLaunch, place: PodPlacement,
 
 
 def _gpus(wanted: Wanted, plan: Plan, place: PodPlacement) -> dict[str, str]:
-    """Give the resource a pod asks for, with its count; none where it claims its GPUs."""
+    """Give the GPU resource that a pod requests, with its count; empty if the pod claims its GPUs."""
     return {plan.resource: str(place.gpus)} if wanted.site.gpu_device_class is None else {}
 
 

@@ -1,4 +1,4 @@
-"""The two Services: one for a group's own rendezvous, one for clients."""
+"""The two Services: a headless Service where a group's pods meet, and a Service for clients."""
 
 from shardwise.domain.digest import json_digest
 from shardwise.domain.launch import Launch
@@ -19,9 +19,9 @@ from shardwise.render.names import group_name, serving_name
 def rendezvous(
     launch: Launch, started: GroupLaunch, replica: int, attempt: int, beside: tuple[Manifest, ...]
 ) -> Manifest:
-    """Make the headless Service of a group, labelled with the names of what its pods need beside them.
+    """Make the headless Service of a group, labelled with the names of its companions.
 
-    It publishes pods that are not ready: no pod becomes ready before the ranks have met by these names.
+    It publishes pods that are not ready, because no pod becomes ready before the ranks have met by these names.
     """
     name = group_name(launch.owner.name, replica, attempt)
     spec: Manifest = {
@@ -35,9 +35,9 @@ def rendezvous(
 
 
 def to_leaders(launch: Launch) -> Manifest:
-    """Make the Service clients use: it reaches the leaders of all replicas that are ready.
+    """Make the Service that clients use. It reaches the leaders of all replicas that are ready.
 
-    By the name of their port: while one engine takes the place of another, they listen on different ones.
+    It names their port instead of a number: during a change of the engine, leaders listen on different ports.
     """
     spec: Manifest = {
         "type": launch.service.type,
@@ -48,6 +48,6 @@ def to_leaders(launch: Launch) -> Manifest:
 
 
 def _service(found: Manifest, spec: Manifest) -> Manifest:
-    """Label a Service with its content, so that a change shows without comparing what the API server filled in."""
+    """Label a Service with its content, so that a change is seen without comparing the API server's defaults."""
     labelled = found | {"labels": found["labels"] | {REVISION: json_digest(spec)}}
     return {"apiVersion": "v1", "kind": "Service", "metadata": labelled, "spec": spec}

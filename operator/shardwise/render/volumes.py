@@ -10,7 +10,7 @@ from shardwise.render.companions import files_name, keys_name
 from shardwise.render.manifest import Manifest
 
 _OWNER_READS: Final = 0o400
-"""What ssh asks of a private key: that nobody else can read it."""
+"""The mode that ssh demands of a private key: only its owner may read it."""
 
 CACHE_MOUNT: Final[Manifest] = {"name": "cache", "mountPath": CACHE_FOLDER}
 
@@ -32,7 +32,7 @@ def volumes(wanted: Wanted, started: GroupLaunch) -> list[Manifest]:
 
 
 def mounts(wanted: Wanted, started: GroupLaunch) -> list[Manifest]:
-    """Give the engine's mounts of those volumes. The weights are never written."""
+    """Give the engine's mounts of the volumes. The weights are mounted read-only."""
     found: list[Manifest] = [
         {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108 - where NCCL and the engine look for it
         CACHE_MOUNT,
@@ -47,7 +47,7 @@ def mounts(wanted: Wanted, started: GroupLaunch) -> list[Manifest]:
 
 
 def _file_mounts(started: GroupLaunch) -> Iterator[Manifest]:
-    """Mount each file by itself: its folder may hold others of the image's."""
+    """Mount each file on its own: its folder may hold other files of the image."""
     for file in started.files:
         yield {"name": "files", "mountPath": file.path, "subPath": file.name, "readOnly": True}
 
