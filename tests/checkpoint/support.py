@@ -8,7 +8,7 @@ from typing import Any
 
 from shardwise.checkpoint import from_config
 from shardwise.checkpoint.making import Maker, Storage
-from shardwise.checkpoint.parts import Part, Shape
+from shardwise.checkpoint.parts import Dimensions, Part
 from shardwise.domain.model import GroupedCache, Layer, ModelFacts, Precision, Split, Weight
 
 Json = dict[str, Any]
@@ -56,10 +56,10 @@ def of(model_type: str, *, without: Iterable[str] | str = "architectures", **cha
     return read(without=without, model_type=model_type, **changes)
 
 
-def made(shape: Shape, hidden: int = 64, *, plain: float = 2) -> Part:
-    """Make a part of a shape."""
+def made(dimensions: Dimensions, hidden: int = 64, *, plain: float = 2) -> Part:
+    """Make a part of these dimensions."""
     stored = Precision(plain)
-    return shape.part(Maker(Storage(stored, lambda _: stored), "model.layers.0."), hidden)
+    return dimensions.part(Maker(Storage(stored, lambda _: stored), "model.layers.0."), hidden)
 
 
 def weight(of: ModelFacts | Layer | Part | Iterable[Weight], name: str) -> Weight:

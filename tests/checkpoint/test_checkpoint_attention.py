@@ -3,7 +3,7 @@
 import pytest
 from tests.checkpoint.support import LATENT, dealt, has, layer_elements, made, of, read, weight
 
-from shardwise.checkpoint.parts import Grouped, Index, Latent, Matrix, Part, Remembers, Shape, Vectors
+from shardwise.checkpoint.parts import Dimensions, Grouped, Index, Latent, Matrix, Part, Remembers, Vectors
 from shardwise.domain.model import GroupedCache, LatentCache, Split, Widths
 
 PLAIN = Grouped(8, 2, 16)
@@ -56,9 +56,9 @@ SHAPES: dict[str, tuple[Grouped, dict[str, tuple[int, int]]]] = {
 }
 
 
-@pytest.mark.parametrize(("shape", "expected"), SHAPES.values(), ids=SHAPES)
-def test_projections_have_their_shapes(shape: Grouped, expected: dict[str, tuple[int, int]]) -> None:
-    part = made(shape)
+@pytest.mark.parametrize(("dimensions", "expected"), SHAPES.values(), ids=SHAPES)
+def test_projections_have_their_shapes(dimensions: Grouped, expected: dict[str, tuple[int, int]]) -> None:
+    part = made(dimensions)
     found = {one.name.split(".")[1]: (one.outputs, one.inputs) for one in part.weights}
     assert found == expected
 
@@ -75,9 +75,9 @@ SMALL: dict[str, tuple[Grouped, int]] = {
 }
 
 
-@pytest.mark.parametrize(("shape", "more"), SMALL.values(), ids=SMALL)
-def test_small_weights_are_counted(shape: Grouped, more: int) -> None:
-    assert layer_elements(made(shape)) == layer_elements(made(PLAIN)) + more
+@pytest.mark.parametrize(("dimensions", "more"), SMALL.values(), ids=SMALL)
+def test_small_weights_are_counted(dimensions: Grouped, more: int) -> None:
+    assert layer_elements(made(dimensions)) == layer_elements(made(PLAIN)) + more
 
 
 CACHES: dict[str, tuple[Grouped, GroupedCache | None]] = {
@@ -90,9 +90,9 @@ CACHES: dict[str, tuple[Grouped, GroupedCache | None]] = {
 }
 
 
-@pytest.mark.parametrize(("shape", "cache"), CACHES.values(), ids=CACHES)
-def test_what_is_kept_of_a_token_follows_from_the_shape(shape: Grouped, cache: GroupedCache | None) -> None:
-    assert made(shape).cache == cache
+@pytest.mark.parametrize(("dimensions", "cache"), CACHES.values(), ids=CACHES)
+def test_what_is_kept_of_a_token_follows_from_the_dimensions(dimensions: Grouped, cache: GroupedCache | None) -> None:
+    assert made(dimensions).cache == cache
 
 
 def test_biases_go_with_their_outputs_but_for_the_one_that_is_added_once() -> None:
@@ -155,9 +155,9 @@ LATENT_SHAPES: dict[str, tuple[Latent, int]] = {
 }
 
 
-@pytest.mark.parametrize(("shape", "elements"), LATENT_SHAPES.values(), ids=LATENT_SHAPES)
-def test_latent_attention_has_the_elements_of_its_shape(shape: Latent, elements: int) -> None:
-    assert layer_elements(made(shape)) == elements
+@pytest.mark.parametrize(("dimensions", "elements"), LATENT_SHAPES.values(), ids=LATENT_SHAPES)
+def test_latent_attention_has_the_elements_of_its_dimensions(dimensions: Latent, elements: int) -> None:
+    assert layer_elements(made(dimensions)) == elements
 
 
 def test_the_compressed_cache_is_as_wide_as_its_rank_and_rotary_part() -> None:
@@ -197,15 +197,15 @@ def test_layers_have_an_indexer_where_the_family_has_them(changes: dict[str, obj
     assert [has(layer, "indexer") for layer in model.layers] == expected
 
 
-WHOLE: dict[str, tuple[Shape, Part]] = {
+WHOLE: dict[str, tuple[Dimensions, Part]] = {
     "nothing": (Vectors(0), Part(())),
     "a memory of another's": (Remembers(LatentCache(9)), Part((), LatentCache(9))),
 }
 
 
-@pytest.mark.parametrize(("shape", "part"), WHOLE.values(), ids=WHOLE)
-def test_shapes_without_weights_have_none(shape: Shape, part: Part) -> None:
-    assert made(shape) == part
+@pytest.mark.parametrize(("dimensions", "part"), WHOLE.values(), ids=WHOLE)
+def test_dimensions_without_weights_have_none(dimensions: Dimensions, part: Part) -> None:
+    assert made(dimensions) == part
 
 
 def test_a_matrix_is_what_it_says() -> None:

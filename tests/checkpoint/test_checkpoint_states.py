@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.checkpoint.support import dealt, has, layer_elements, made, of, read, weight
 
-from shardwise.checkpoint.parts import Part, Shape
+from shardwise.checkpoint.parts import Dimensions, Part
 from shardwise.checkpoint.states import DeltaAttention, GatedDelta, Lightning, Mamba, Mamba2, ShortConvolution
 from shardwise.domain.model import GroupedCache, LatentCache, Layer, Split, StateCache
 
@@ -14,7 +14,7 @@ MAMBA2 = Mamba2(heads=8, head_dim=16, groups=2, state=32, kernel=4)
 DELTA = GatedDelta(key_heads=2, value_heads=4, key_dim=16, value_dim=32, kernel=4)
 KIMI = DeltaAttention(heads=4, head_dim=16, kernel=4, forget_rank=16, gate_rank=16)
 
-ELEMENTS: dict[str, tuple[Shape, int]] = {
+ELEMENTS: dict[str, tuple[Dimensions, int]] = {
     "mamba": (MAMBA, 256 * 64 + 36 * 128 + 128 * 5 + 128 * 17 + 128 * 5 + 64 * 128),
     "mamba with norms": (
         Mamba(inner=128, state=16, kernel=4, rank=4, norm_size=36),
@@ -59,12 +59,12 @@ ELEMENTS: dict[str, tuple[Shape, int]] = {
 }
 
 
-@pytest.mark.parametrize(("shape", "elements"), ELEMENTS.values(), ids=ELEMENTS)
-def test_a_state_layer_has_the_elements_of_its_shape(shape: Shape, elements: int) -> None:
-    assert layer_elements(made(shape)) == elements
+@pytest.mark.parametrize(("dimensions", "elements"), ELEMENTS.values(), ids=ELEMENTS)
+def test_a_state_layer_has_the_elements_of_its_dimensions(dimensions: Dimensions, elements: int) -> None:
+    assert layer_elements(made(dimensions)) == elements
 
 
-STATES: dict[str, tuple[Shape, int]] = {
+STATES: dict[str, tuple[Dimensions, int]] = {
     "mamba": (MAMBA, 2 * (128 * 3 + 128 * 16)),
     "mamba 2": (MAMBA2, 2 * (256 * 3 + 8 * 16 * 32)),
     "mamba 2 in float32": (
@@ -82,13 +82,13 @@ STATES: dict[str, tuple[Shape, int]] = {
 }
 
 
-@pytest.mark.parametrize(("shape", "size"), STATES.values(), ids=STATES)
-def test_a_state_has_the_bytes_vllm_gives_it(shape: Shape, size: int) -> None:
+@pytest.mark.parametrize(("dimensions", "size"), STATES.values(), ids=STATES)
+def test_a_state_has_the_bytes_vllm_gives_it(dimensions: Dimensions, size: int) -> None:
     """Vllm 0.33.0, mamba_utils.py: what the convolution looks back on, and the recurrence."""
-    assert made(shape).cache == StateCache(size)
+    assert made(dimensions).cache == StateCache(size)
 
 
-DEALT: dict[str, tuple[Shape, set[tuple[int, str]]]] = {
+DEALT: dict[str, tuple[Dimensions, set[tuple[int, str]]]] = {
     "mamba by channels": (MAMBA, {(128, "state-space channels")}),
     "mamba 2 by heads and groups": (MAMBA2, {(8, "state-space heads"), (2, "state-space groups")}),
     "mamba 2 of one group copies it": (
@@ -105,9 +105,9 @@ DEALT: dict[str, tuple[Shape, set[tuple[int, str]]]] = {
 }
 
 
-@pytest.mark.parametrize(("shape", "units"), DEALT.values(), ids=DEALT)
-def test_states_are_dealt_out_whole(shape: Shape, units: set[tuple[int, str]]) -> None:
-    assert {(count, what) for _, count, what in dealt(made(shape)).values()} == units
+@pytest.mark.parametrize(("dimensions", "units"), DEALT.values(), ids=DEALT)
+def test_states_are_dealt_out_whole(dimensions: Dimensions, units: set[tuple[int, str]]) -> None:
+    assert {(count, what) for _, count, what in dealt(made(dimensions)).values()} == units
 
 
 def test_one_group_is_held_by_every_rank_and_several_are_not() -> None:
@@ -116,9 +116,11 @@ def test_one_group_is_held_by_every_rank_and_several_are_not() -> None:
     assert dealt(made(MAMBA2))["mixer.in_proj_groups"][0] is Split.OUTPUTS
 
 
-@pytest.mark.parametrize(("shape", "reduces"), [(MAMBA, 2), (MAMBA2, 1), (DELTA, 1), (KIMI, 1), (Lightning(4, 16), 1)])
-def test_state_layers_reduce_where_they_narrow(shape: Shape, reduces: int) -> None:
-    assert made(shape).reduces == reduces
+@pytest.mark.parametrize(
+    ("dimensions", "reduces"), [(MAMBA, 2), (MAMBA2, 1), (DELTA, 1), (KIMI, 1), (Lightning(4, 16), 1)]
+)
+def test_state_layers_reduce_where_they_narrow(dimensions: Dimensions, reduces: int) -> None:
+    assert made(dimensions).reduces == reduces
 
 
 DELTA_FIELDS: dict[str, Any] = {

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardwise.domain.units import GIB, KIB, MIB, QUANTITY_PATTERN, gib, parse_duration, parse_quantity, plural
+from shardwise.domain.units import GIB, MIB, QUANTITY_PATTERN, gib, parse_duration, parse_quantity, plural
 
 READ = {
     "0": 0,
     "1024": 1024,
     "1k": 1000,
-    "1Ki": KIB,
+    "1Ki": 1024,
     "81559Mi": 81559 * MIB,
     "810Gi": 810 * GIB,
     "1.5T": 1_500_000_000_000,

@@ -100,6 +100,18 @@ def test_the_wheel_holds_the_product_alone(tmp_path: Path) -> None:
     assert [name for name in names if "sandbox" in name or "demo" in name or name.endswith("pages.py")] == []
 
 
+def test_no_private_module_of_a_library_is_imported() -> None:
+    """A private module may change or go in any release."""
+    imports = [
+        f"{shown(path)}: {node.module}"
+        for path in modules(PACKAGE)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith(("_", "shardwise"))
+        if any(part.startswith("_") for part in [*node.module.split("."), *(alias.name for alias in node.names)])
+    ]
+    assert imports == []
+
+
 @pytest.mark.parametrize("lock", _LOCKS)
 def test_the_lock_pins_every_dependency(lock: str) -> None:
     """`make lock` was run after the last change of a dependency."""

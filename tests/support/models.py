@@ -9,16 +9,16 @@ from typing import Any
 from shardwise.checkpoint import from_config
 from shardwise.checkpoint.making import ENTRIES, Maker, Storage
 from shardwise.checkpoint.parts import (
+    Dense as FeedForward,
+)
+from shardwise.checkpoint.parts import (
     Grouped,
     Latent,
+    Mixture,
     Part,
-    dense,
-    grouped_attention,
-    latent_attention,
-    mixture,
 )
 from shardwise.domain.demand import Demand, Objective, Pins
-from shardwise.domain.model import Cache, Experts, Layer, ModelFacts, Precision, Quantization, Split, Widths
+from shardwise.domain.model import Experts, Layer, ModelFacts, Precision, Quantization, SequenceCache, Split, Widths
 
 DATA = Path(__file__).parent.parent / "data"
 CONFIGS = DATA / "models"
@@ -98,10 +98,10 @@ def a_layer(
     hidden: int,
     attends: Attends | None = None,
     ffn: Dense | Mixed | None = None,
-    cache: Cache | None = None,
+    cache: SequenceCache | None = None,
 ) -> Layer:
     """Give one layer of a made-up model; ``cache`` replaces that of its attention."""
-    attended = _attended(make, hidden, attends or attention())
+    attended = (attends or attention()).part(make, hidden)
     fed = _fed(make, hidden, ffn or Dense())
     norms = make.vector("input_layernorm.weight", hidden) + make.vector("post_attention_layernorm.weight", hidden)
     widths = Widths(attended.widths.split + fed.widths.split, fed.widths.whole, fed.widths.expert)
@@ -116,7 +116,7 @@ def a_model(
     hidden: int = 4096,
     vocabulary: int = 128256,
     precision: Precision | None = None,
-    cache: Cache | None = None,
+    cache: SequenceCache | None = None,
     **changes: Any,
 ) -> ModelFacts:
     """Give a made-up model of equal layers: 64 heads, 8 KV heads, a gated feed-forward of 14336, bf16."""
@@ -148,16 +148,11 @@ def parameters(model: ModelFacts) -> int:
     return sum(weight.elements for weight in model.loaded() if not weight.derived)
 
 
-def _attended(make: Maker, hidden: int, attends: Attends) -> Part:
-    if isinstance(attends, Grouped):
-        return grouped_attention(make, hidden, attends)
-    return latent_attention(make, hidden, attends)
-
-
 def _fed(make: Maker, hidden: int, ffn: Dense | Mixed) -> Part:
     if isinstance(ffn, Dense):
-        return dense(make, hidden, ffn.intermediate, gated=ffn.gated)
-    return mixture(make, hidden, ffn.intermediate, Experts(ffn.experts, ffn.active), shared=ffn.shared)
+        return FeedForward(ffn.intermediate, ffn.gated).part(make, hidden)
+    experts = Experts(ffn.experts, ffn.active)
+    return Mixture(experts, ffn.intermediate, shared=ffn.shared).part(make, hidden)
 
 
 def _id(path: Path) -> str:

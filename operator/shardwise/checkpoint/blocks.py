@@ -1,13 +1,13 @@
-"""A decoder as the shapes its layers are made of: what every family of models reads off its configs."""
+"""A decoder as the parts of its layers, each with its dimensions: every family of models reads its configs into it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from shardwise.checkpoint.fields import Fields
-from shardwise.checkpoint.parts import Shape
+from shardwise.checkpoint.parts import Dimensions
 
-Block = tuple[Shape, ...]
-"""The shapes one layer is made of."""
+Block = tuple[Dimensions, ...]
+"""The parts of a layer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from shardwise.checkpoint.making import ENTRIES, Maker, Storage
 from shardwise.checkpoint.precision import Precisions, read_precisions
 from shardwise.checkpoint.recognise import Recognised, recognise
 from shardwise.domain.model import (
-    Cache,
     GroupedCache,
     LatentCache,
     Layer,
     ModelFacts,
+    SequenceCache,
     Split,
     StateCache,
     Weight,
@@ -79,7 +79,7 @@ def _facts(
 
 
 def _layers(decoder: Decoder, storage: Storage) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
-    """Build each different layer once; which is the same is told by its shapes and by how its weights are stored."""
+    """Build each different layer once; layers are the same if their dimensions and the storage of their weights are."""
     position: dict[tuple[Block, Hashable], int] = {}
     kinds: list[Layer] = []
     order: list[int] = []
@@ -101,7 +101,7 @@ def _alike(kinds: list[Layer], order: list[int]) -> tuple[tuple[Layer, ...], tup
 
 
 def _layer(block: Block, make: Maker, hidden: int) -> Layer:
-    parts = [shape.part(make, hidden) for shape in block]
+    parts = [dimensions.part(make, hidden) for dimensions in block]
     states = [part.cache for part in parts if isinstance(part.cache, StateCache)]
     tokens = [part.cache for part in parts if isinstance(part.cache, GroupedCache | LatentCache)]
     state = StateCache(sum(state.size for state in states)) if states else None
@@ -114,7 +114,7 @@ def _layer(block: Block, make: Maker, hidden: int) -> Layer:
     )
 
 
-def _cache(caches: list[GroupedCache | LatentCache]) -> Cache | None:
+def _cache(caches: list[GroupedCache | LatentCache]) -> SequenceCache | None:
     """Give a layer's cache; a layer that attends twice keeps the tokens of both (LongCat)."""
     first = caches[0] if caches else None
     if isinstance(first, LatentCache):
@@ -131,7 +131,7 @@ def _widths(widths: Iterable[Widths]) -> Widths:
 
 
 def _weights(block: Block, storage: Storage, hidden: int, prefix: str = "") -> tuple[Weight, ...]:
-    return tuple(weight for shape in block for weight in shape.part(Maker(storage, prefix), hidden).weights)
+    return tuple(weight for dimensions in block for weight in dimensions.part(Maker(storage, prefix), hidden).weights)
 
 
 def _vocabulary(storage: Storage, name: str, entries: int, hidden: int) -> tuple[Weight, ...]:

@@ -1,14 +1,14 @@
 """The parts that layers are made of: attention and feed-forward blocks, as weights, cache and widths.
 
-Shapes are those of the checkpoints' own tensors (transformers 5, modeling files of each architecture); splits are those
-of the engines' layers (vllm 0.33.0, model_executor/layers).
+Weights have the shapes of the tensors in checkpoints (transformers 5, modeling files of each architecture). Splits are
+those of the layers of the engines (vllm 0.33.0, model_executor/layers).
 """
 
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from shardwise.checkpoint.making import COLUMNS, EXPERT_COLUMNS, HEADS, KV_HEADS, SHARED_COLUMNS, Maker
-from shardwise.domain.model import Cache, Experts, GroupedCache, LatentCache, Split, Weight, Widths
+from shardwise.domain.model import Experts, GroupedCache, LatentCache, SequenceCache, Split, Weight, Widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +16,13 @@ class Part:
     """A part of a layer. ``reduces``: all-reduces a tensor group does in it."""
 
     weights: tuple[Weight, ...]
-    cache: Cache | None = None
+    cache: SequenceCache | None = None
     widths: Widths = field(default_factory=Widths)
     reduces: int = 0
 
 
-class Shape(Protocol):
-    """The dimensions of a part; equal shapes make equal parts, so that equal layers are built once."""
+class Dimensions(Protocol):
+    """The dimensions of a part. Equal dimensions make equal parts, so that equal layers are built once."""
 
     def part(self, make: Maker, hidden: int, /) -> Part:
         """Make the part, of a model of this hidden size."""
@@ -31,7 +31,7 @@ class Shape(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """Shape of multi-head, grouped-query or multi-query attention.
+    """Dimensions of multi-head, grouped-query or multi-query attention.
 
     ``value_dim``: width of a value head where it is not that of a key. ``qk_norm``: a norm per head. ``norm_size``:
     elements of other norms in it. ``window`` in tokens, where the layer slides. ``gated_query``: the query projection
@@ -63,12 +63,12 @@ class Grouped:
 
     def part(self, make: Maker, hidden: int, /) -> Part:
         """Make the part."""
-        return grouped_attention(make, hidden, self)
+        return _grouped_attention(make, hidden, self)
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Shape of the indexer of sparse attention, which picks the tokens a query looks at (DeepSeek V3.2)."""
+    """Dimensions of the indexer of sparse attention, which picks the tokens a query looks at (DeepSeek V3.2)."""
 
     heads: int
     dim: int
@@ -76,7 +76,7 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Latent:
-    """Shape of multi-head latent attention (DeepSeek, Kimi).
+    """Dimensions of multi-head latent attention (DeepSeek, Kimi).
 
     ``gate_per_head`` outputs of an output gate. ``query_copies``: how many compressed vectors queries (and their gate)
     are made from, where that is more than one (A.X K2).
@@ -98,12 +98,12 @@ class Latent:
 
     def part(self, make: Maker, hidden: int, /) -> Part:
         """Make the part."""
-        return latent_attention(make, hidden, self)
+        return _latent_attention(make, hidden, self)
 
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """Shape of the feed-forward block every token passes."""
+    """Dimensions of the feed-forward block every token passes."""
 
     intermediate: int
     gated: bool = True
@@ -118,7 +118,7 @@ class Dense:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Shape of a mixture of experts.
+    """Dimensions of a mixture of experts.
 
     ``shared``: width of the experts that every token passes, all together; ``shared_gate``: outputs of a gate on them.
     ``routes`` where the router tells more apart than the experts, ``router_bias`` elements of its biases.
@@ -196,95 +196,96 @@ class Matrix:
 class Remembers:
     """What a layer keeps of a sequence where its weights are another layer's, or are said elsewhere."""
 
-    cache: Cache
+    cache: SequenceCache
 
     def part(self, _: Maker, __: int, /) -> Part:
         """Make the part."""
         return Part((), self.cache)
 
 
-def grouped_attention(make: Maker, hidden: int, shape: Grouped) -> Part:
+def _grouped_attention(make: Maker, hidden: int, attention: Grouped) -> Part:
     """Build grouped-query attention. Keys and values stop shrinking once every rank holds one of their heads."""
-    name, heads = shape.name, shape.heads
-    value_dim = shape.value_dim or shape.head_dim
-    wide = shape.input_size or hidden
-    query = heads * shape.head_dim * (2 if shape.gated_query else 1)
-    weights = make.linear(f"{name}.q_proj", (query, wide), Split.OUTPUTS, heads, HEADS, bias=shape.bias)
-    if not shape.shared:
-        weights += _keys_and_values(make, wide, shape, value_dim)
-    out = (shape.output_size or hidden, heads * value_dim)
-    weights += make.linear(f"{name}.o_proj", out, Split.INPUTS, heads, HEADS, bias=shape.out_bias)
-    if shape.gate_per_head:
-        gate = (heads * shape.gate_per_head, hidden)
-        weights += make.linear(f"{name}.{shape.gate_name}", gate, Split.OUTPUTS, heads, HEADS)
-    if shape.sinks:
+    name, heads = attention.name, attention.heads
+    value_dim = attention.value_dim or attention.head_dim
+    wide = attention.input_size or hidden
+    query = heads * attention.head_dim * (2 if attention.gated_query else 1)
+    weights = make.linear(f"{name}.q_proj", (query, wide), Split.OUTPUTS, heads, HEADS, bias=attention.bias)
+    if not attention.shared:
+        weights += _keys_and_values(make, wide, attention, value_dim)
+    out = (attention.output_size or hidden, heads * value_dim)
+    weights += make.linear(f"{name}.o_proj", out, Split.INPUTS, heads, HEADS, bias=attention.out_bias)
+    if attention.gate_per_head:
+        gate = (heads * attention.gate_per_head, hidden)
+        weights += make.linear(f"{name}.{attention.gate_name}", gate, Split.OUTPUTS, heads, HEADS)
+    if attention.sinks:
         weights += make.vector(f"{name}.sinks", heads, Split.OUTPUTS, heads, HEADS)
-    norms = shape.norm_size + (shape.head_dim * (1 if shape.shared else 2) if shape.qk_norm else 0)
+    norms = attention.norm_size + (attention.head_dim * (1 if attention.shared else 2) if attention.qk_norm else 0)
     if norms:
         weights += make.vector(f"{name}.norms", norms)
-    cached = shape.cached and not shape.shared
-    cache = GroupedCache(shape.kv_heads, shape.head_dim, value_dim, shape.window) if cached else None
+    cached = attention.cached and not attention.shared
+    cache = GroupedCache(attention.kv_heads, attention.head_dim, value_dim, attention.window) if cached else None
     return Part(weights, cache, Widths(split=query), reduces=1)
 
 
-def _keys_and_values(make: Maker, wide: int, shape: Grouped, value_dim: int) -> tuple[Weight, ...]:
-    heads, name = shape.kv_heads, shape.name
-    bias = shape.bias if shape.key_bias is None else shape.key_bias
-    keys = (heads * shape.head_dim, wide)
+def _keys_and_values(make: Maker, wide: int, attention: Grouped, value_dim: int) -> tuple[Weight, ...]:
+    heads, name = attention.kv_heads, attention.name
+    bias = attention.bias if attention.key_bias is None else attention.key_bias
+    keys = (heads * attention.head_dim, wide)
     made = make.linear(f"{name}.k_proj", keys, Split.COPIED, heads, KV_HEADS, bias=bias)
-    if not shape.values:
+    if not attention.values:
         return made
     values = (heads * value_dim, wide)
-    return made + make.linear(f"{name}.v_proj", values, Split.COPIED, heads, KV_HEADS, bias=shape.bias)
+    return made + make.linear(f"{name}.v_proj", values, Split.COPIED, heads, KV_HEADS, bias=attention.bias)
 
 
-def latent_attention(make: Maker, hidden: int, shape: Latent) -> Part:
+def _latent_attention(make: Maker, hidden: int, attention: Latent) -> Part:
     """Build latent attention: the down-projections and the compressed cache are the same on every rank.
 
     Engines keep plain copies of the key-value up-projection besides, to decode with (vllm 0.33.0, MLAAttention).
     """
-    heads, head, name = shape.heads, shape.nope_dim + shape.rope_dim, shape.name
-    up = heads * (shape.nope_dim + shape.value_dim)
+    heads, head, name = attention.heads, attention.nope_dim + attention.rope_dim, attention.name
+    up = heads * (attention.nope_dim + attention.value_dim)
     absorbed = Weight(
-        f"{name}.kv_b_proj.absorbed", up, shape.kv_rank, Split.OUTPUTS, heads, HEADS, make.storage.plain, None,
+        f"{name}.kv_b_proj.absorbed", up, attention.kv_rank, Split.OUTPUTS, heads, HEADS, make.storage.plain, None,
         linear=False, derived=True,
     )  # fmt: skip
-    down, out = (shape.kv_rank + shape.rope_dim, hidden), (hidden, heads * shape.value_dim)
+    down, out = (attention.kv_rank + attention.rope_dim, hidden), (hidden, heads * attention.value_dim)
     weights = (
-        _latent_queries(make, hidden, shape)
-        + make.linear(f"{name}.kv_a_proj_with_mqa", down, bias=shape.bias)
-        + make.vector(f"{name}.norms", shape.kv_rank + (shape.q_rank or 0) + shape.norm_size)
-        + make.linear(f"{name}.kv_b_proj", (up, shape.kv_rank), Split.OUTPUTS, heads, HEADS)
-        + make.linear(f"{name}.o_proj", out, Split.INPUTS, heads, HEADS, bias=shape.bias)
+        _latent_queries(make, hidden, attention)
+        + make.linear(f"{name}.kv_a_proj_with_mqa", down, bias=attention.bias)
+        + make.vector(f"{name}.norms", attention.kv_rank + (attention.q_rank or 0) + attention.norm_size)
+        + make.linear(f"{name}.kv_b_proj", (up, attention.kv_rank), Split.OUTPUTS, heads, HEADS)
+        + make.linear(f"{name}.o_proj", out, Split.INPUTS, heads, HEADS, bias=attention.bias)
         + (absorbed,)
     )
-    if shape.gate_per_head:
-        wide = hidden if shape.query_copies == 1 or shape.q_rank is None else shape.q_rank * shape.query_copies
-        gate = (heads * shape.gate_per_head, wide)
+    if attention.gate_per_head:
+        copied = attention.q_rank if attention.query_copies > 1 else None
+        wide = hidden if copied is None else copied * attention.query_copies
+        gate = (heads * attention.gate_per_head, wide)
         weights += make.linear(f"{name}.g_proj", gate, Split.OUTPUTS, heads, HEADS)
-    if shape.sinks:
+    if attention.sinks:
         weights += make.vector(f"{name}.sinks", heads, Split.OUTPUTS, heads, HEADS)
-    weights += _indexer(make, hidden, shape) if shape.index else ()
-    cache = LatentCache(shape.kv_rank + shape.rope_dim, _index_bytes(shape.index))
-    return Part(weights, cache, Widths(split=heads * (2 * head + shape.value_dim)), reduces=1)
+    weights += _indexer(make, hidden, attention) if attention.index else ()
+    cache = LatentCache(attention.kv_rank + attention.rope_dim, _index_bytes(attention.index))
+    return Part(weights, cache, Widths(split=heads * (2 * head + attention.value_dim)), reduces=1)
 
 
-def _latent_queries(make: Maker, hidden: int, shape: Latent) -> tuple[Weight, ...]:
-    outputs, name = shape.heads * (shape.nope_dim + shape.rope_dim), shape.name
-    if shape.q_rank is None:
-        return make.linear(f"{name}.q_proj", (outputs, hidden), Split.OUTPUTS, shape.heads, HEADS)
-    return make.linear(f"{name}.q_a_proj", (shape.q_rank, hidden), bias=shape.bias) + make.linear(
-        f"{name}.q_b_proj", (outputs, shape.q_rank * shape.query_copies), Split.OUTPUTS, shape.heads, HEADS
+def _latent_queries(make: Maker, hidden: int, attention: Latent) -> tuple[Weight, ...]:
+    outputs, name = attention.heads * (attention.nope_dim + attention.rope_dim), attention.name
+    if attention.q_rank is None:
+        return make.linear(f"{name}.q_proj", (outputs, hidden), Split.OUTPUTS, attention.heads, HEADS)
+    return make.linear(f"{name}.q_a_proj", (attention.q_rank, hidden), bias=attention.bias) + make.linear(
+        f"{name}.q_b_proj", (outputs, attention.q_rank * attention.query_copies), Split.OUTPUTS, attention.heads, HEADS
     )
 
 
-def _indexer(make: Maker, hidden: int, shape: Latent) -> tuple[Weight, ...]:
+def _indexer(make: Maker, hidden: int, attention: Latent) -> tuple[Weight, ...]:
     """Every rank holds the whole indexer (vllm 0.33.0, deepseek_v2.Indexer: replicated layers)."""
-    index, name = shape.index, f"{shape.name}.indexer"
+    index, name = attention.index, f"{attention.name}.indexer"
     if index is None:
         return ()
     return (
-        make.linear(f"{name}.wq_b", (index.heads * index.dim, shape.q_rank or hidden))
+        make.linear(f"{name}.wq_b", (index.heads * index.dim, attention.q_rank or hidden))
         + make.linear(f"{name}.wk", (index.dim, hidden))
         + make.vector(f"{name}.k_norm", 2 * index.dim)
         + make.plain(f"{name}.weights_proj", (index.heads, hidden))
@@ -297,7 +298,7 @@ def _index_bytes(index: Index | None) -> int:
 
 
 class _Columns(Protocol):
-    """What the shapes of feed-forward blocks have in common."""
+    """The dimensions that dense blocks and mixtures have in common."""
 
     @property
     def intermediate(self) -> int: ...
@@ -307,26 +308,16 @@ class _Columns(Protocol):
     def bias(self) -> bool: ...
 
 
-def _feed_forward(make: Maker, hidden: int, shape: _Columns, name: str, what: str) -> tuple[Weight, ...]:
+def _feed_forward(make: Maker, hidden: int, block: _Columns, name: str, what: str) -> tuple[Weight, ...]:
     """Build a feed-forward block, or all experts': gate and up projections (SwiGLU) or up alone, then down."""
-    experts = shape.experts if isinstance(shape, Mixture) else None
-    columns, bias = shape.intermediate, shape.bias
+    experts = block.experts if isinstance(block, Mixture) else None
+    columns, bias = block.intermediate, block.bias
     first = tuple(
         weight
-        for column in (("gate_proj", "up_proj") if shape.gated else ("up_proj",))
+        for column in (("gate_proj", "up_proj") if block.gated else ("up_proj",))
         for weight in make.linear(
             f"{name}.{column}", (columns, hidden), Split.OUTPUTS, columns, what, experts=experts, bias=bias
         )
     )
     down = (hidden, columns)
     return first + make.linear(f"{name}.down_proj", down, Split.INPUTS, columns, what, experts=experts, bias=bias)
-
-
-def dense(make: Maker, hidden: int, intermediate: int, *, gated: bool = True, bias: bool = False) -> Part:
-    """Build the feed-forward block every token passes."""
-    return Dense(intermediate, gated, bias).part(make, hidden)
-
-
-def mixture(make: Maker, hidden: int, intermediate: int, experts: Experts, *, shared: int = 0) -> Part:
-    """Build a mixture of experts: router, routed experts, and shared ones that every token passes."""
-    return Mixture(experts, intermediate, shared).part(make, hidden)

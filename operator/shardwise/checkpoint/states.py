@@ -19,7 +19,10 @@ def _state(make: Maker, convolved: int, recurrent: int, state_bytes: int | None)
 
 @dataclass(frozen=True, slots=True)
 class Mamba:
-    """Shape of a first-generation Mamba mixer. ``norm_size``: elements of its norms. ``inputs`` heads of Zamba's."""
+    """Dimensions of a first-generation Mamba mixer.
+
+    ``norm_size`` counts the elements of its norms. ``parts``: Zamba splits its inner projections in as many.
+    """
 
     inner: int
     state: int
@@ -51,7 +54,10 @@ class Mamba:
 
 @dataclass(frozen=True, slots=True)
 class Mamba2:
-    """Shape of a second-generation Mamba mixer. ``state_bytes`` of an element of the state, where a config says so."""
+    """Dimensions of a second-generation Mamba mixer.
+
+    ``state_bytes`` are the bytes of an element of the state, if the config states them.
+    """
 
     heads: int
     head_dim: int
@@ -89,7 +95,7 @@ class Mamba2:
 
 @dataclass(frozen=True, slots=True)
 class GatedDelta:
-    """Shape of a gated delta net (Qwen3-Next). ``gated``: it has an output gate. ``state_bytes`` as for Mamba2."""
+    """Dimensions of a gated delta net (Qwen3-Next). ``gated``: it has an output gate. ``state_bytes`` as for Mamba2."""
 
     key_heads: int
     value_heads: int
@@ -121,7 +127,10 @@ class GatedDelta:
 
 @dataclass(frozen=True, slots=True)
 class DeltaAttention:
-    """Shape of Kimi's delta attention. ``forget_rank``, ``gate_rank``: of the low-rank gates, whole ones without."""
+    """Dimensions of Kimi's delta attention.
+
+    ``forget_rank`` and ``gate_rank`` are the ranks of its low-rank gates; a gate without a rank has the full size.
+    """
 
     heads: int
     head_dim: int
@@ -158,7 +167,7 @@ class DeltaAttention:
 
 @dataclass(frozen=True, slots=True)
 class Lightning:
-    """Shape of lightning attention (MiniMax-Text-01): a state of ``head_dim`` squared for each head."""
+    """Dimensions of lightning attention (MiniMax-Text-01): a state of ``head_dim`` squared for each head."""
 
     heads: int
     head_dim: int
@@ -179,7 +188,7 @@ class Lightning:
 
 @dataclass(frozen=True, slots=True)
 class ShortConvolution:
-    """Shape of a gated short convolution (LFM2)."""
+    """Dimensions of a gated short convolution (LFM2)."""
 
     kernel: int
     bias: bool = False

@@ -121,7 +121,7 @@ class StateCache:
     size: int
 
 
-Cache = GroupedCache | LatentCache | StateCache
+SequenceCache = GroupedCache | LatentCache | StateCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class Layer:
     """
 
     weights: tuple[Weight, ...]
-    cache: Cache | None = None
+    cache: SequenceCache | None = None
     widths: Widths = field(default_factory=Widths)
     reduces: int = 2
     state: StateCache | None = None

@@ -6,7 +6,6 @@ from typing import Final, NewType
 Bytes = NewType("Bytes", int)
 """A count of bytes."""
 
-KIB: Final = 1024
 MIB: Final = 1024**2
 GIB: Final = 1024**3
 

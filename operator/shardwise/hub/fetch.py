@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from httpx2 import HTTPError
-from huggingface_hub import hf_hub_url
+from huggingface_hub import get_session, hf_hub_url
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -15,8 +15,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils._http import get_session, hf_raise_for_status
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from shardwise.checkpoint import with_quantization
 

@@ -11,7 +11,7 @@ from typing import Final
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import CHUNK_TOKENS, MOST_SEQUENCES
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import Cache, GroupedCache, Layer, ModelFacts, StateCache, Weight
+from shardwise.domain.model import GroupedCache, Layer, ModelFacts, SequenceCache, StateCache, Weight
 from shardwise.domain.plan import Estimate, MemoryUse
 from shardwise.planner.links import Links, all_reduce_seconds, send_seconds
 from shardwise.planner.memory import token_bytes
@@ -129,7 +129,7 @@ def _read_share(weight: Weight, batch: int) -> float:
     return 1 - (1 - _active_share(weight)) ** batch if weight.experts is not None else 1.0
 
 
-def _cache_read(demand: Demand, cache: Cache | None, tensor: int) -> float:
+def _cache_read(demand: Demand, cache: SequenceCache | None, tensor: int) -> float:
     """Give the bytes of one sequence's cache that a step reads in a layer: of its mean length, a window, or a state."""
     match cache:
         case StateCache(size):

@@ -9,7 +9,7 @@ from typing import Final
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import CHUNK_TOKENS, MOST_SEQUENCES
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import Cache, GroupedCache, LatentCache, ModelFacts, StateCache
+from shardwise.domain.model import GroupedCache, LatentCache, ModelFacts, SequenceCache, StateCache
 from shardwise.domain.plan import MemoryUse
 from shardwise.planner.budgets import memory_use as budgeted
 from shardwise.planner.stages import Stage, stages_of
@@ -41,7 +41,7 @@ def wanted_slack(use: MemoryUse) -> int:
     return int(use.budget * TIGHT_SHARE)
 
 
-def token_bytes(cache: Cache | None, tensor: int, element: float) -> float:
+def token_bytes(cache: SequenceCache | None, tensor: int, element: float) -> float:
     """Give what one token adds to a layer's cache on one rank, at so many bytes an element; a state grows by nothing.
 
     Latent attention keeps one compressed head whole on every rank. Source: vllm 0.33.0, v1/kv_cache_interface.py.
@@ -55,7 +55,7 @@ def token_bytes(cache: Cache | None, tensor: int, element: float) -> float:
             return 0
 
 
-def kv_bytes(demand: Demand, cache: Cache | None, tensor: int) -> float:
+def kv_bytes(demand: Demand, cache: SequenceCache | None, tensor: int) -> float:
     """Give the KV cache of one layer on one rank, for all of the demand's sequences at full length.
 
     A sliding layer keeps its window and one chunk. A state has one size, whatever the length.

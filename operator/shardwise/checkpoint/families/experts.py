@@ -16,7 +16,7 @@ from shardwise.checkpoint.families.family import (
     no_shared,
 )
 from shardwise.checkpoint.fields import Fields
-from shardwise.checkpoint.parts import Dense, Mixture, Shape
+from shardwise.checkpoint.parts import Dense, Dimensions, Mixture
 
 
 def _all(_: Fields, __: int) -> bool:
@@ -41,7 +41,7 @@ def _ernie_sparse(fields: Fields, index: int) -> bool:
     return (index + 1) % fields.count("moe_layer_interval", default=1) == 0 and first <= index <= end
 
 
-def _llama4(fields: Fields, index: int) -> Shape:
+def _llama4(fields: Fields, index: int) -> Dimensions:
     """Read a layer of Llama 4: every ``interleave_moe_layer_step``-th has experts and one shared one, no other has."""
     listed = fields.numbers("moe_layers")
     step = fields.count("interleave_moe_layer_step", default=1)

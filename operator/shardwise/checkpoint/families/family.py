@@ -7,7 +7,7 @@ from typing import Final
 from shardwise.checkpoint.blocks import Block, Decoder, Reader
 from shardwise.checkpoint.families import reading
 from shardwise.checkpoint.fields import ConfigError, Fields, short
-from shardwise.checkpoint.parts import Dense, Grouped, Matrix, Mixture, Shape, Vectors
+from shardwise.checkpoint.parts import Dense, Dimensions, Grouped, Matrix, Mixture, Vectors
 from shardwise.domain.model import Split
 
 Flag = bool | str
@@ -16,7 +16,7 @@ Flag = bool | str
 Amount = int | Callable[[Fields, int], int]
 """A number of a family, or how it follows from a config and a layer's index."""
 
-Layered = Callable[[Fields, int], Shape | None]
+Layered = Callable[[Fields, int], Dimensions | None]
 """Reads one part of the layer of an index; ``None`` where that layer has no such part."""
 
 _LARGEST_FACTOR: Final = 1000
@@ -37,7 +37,7 @@ def amount(fields: Fields, number: Amount, index: int = 0) -> int:
 
 
 def nothing(_: Fields) -> Block:
-    """Give no shapes."""
+    """Give no parts."""
     return ()
 
 
@@ -57,7 +57,7 @@ class Attends:
     name: str = "self_attn"
 
     def __call__(self, fields: Fields, index: int) -> Grouped:
-        """Read the shape."""
+        """Read the dimensions."""
         return Grouped(
             heads=reading.heads(fields),
             kv_heads=reading.kv_heads(fields),
@@ -83,8 +83,8 @@ class Feeds:
     bias: Flag = False
     name: str = "mlp"
 
-    def __call__(self, fields: Fields, _: int) -> Shape:
-        """Read the shape."""
+    def __call__(self, fields: Fields, _: int) -> Dimensions:
+        """Read the dimensions."""
         gated = reading.is_gated(fields) if self.gated is None else self.gated
         return Dense(reading.columns(fields), gated, is_on(fields, self.bias), self.name)
 
@@ -102,8 +102,8 @@ class Mixes:
     dense: Layered = Feeds()
     name: str = "mlp"
 
-    def __call__(self, fields: Fields, index: int) -> Shape | None:
-        """Read the shape."""
+    def __call__(self, fields: Fields, index: int) -> Dimensions | None:
+        """Read the dimensions."""
         if not self.sparse(fields, index):
             return self.dense(fields, index)
         shared = self.shared(fields)
@@ -196,9 +196,9 @@ def of_layer(fields: Fields, index: int) -> Fields:
     return Fields(fields.name, {**fields.values, **own.values}) if own else fields
 
 
-def present(*shapes: Shape | None) -> Block:
+def present(*parts: Dimensions | None) -> Block:
     """Leave out what is not there."""
-    return tuple(shape for shape in shapes if shape is not None)
+    return tuple(part for part in parts if part is not None)
 
 
 def in_blocks(block: Callable[[Fields, int], Block], family: Family) -> Reader:
@@ -212,7 +212,7 @@ def in_blocks(block: Callable[[Fields, int], Block], family: Family) -> Reader:
     return read
 
 
-def no_part(_: Fields, __: int) -> Shape | None:
+def no_part(_: Fields, __: int) -> Dimensions | None:
     """Give the part that a layer does not have."""
     return None
 

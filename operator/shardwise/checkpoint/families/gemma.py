@@ -10,7 +10,7 @@ from shardwise.checkpoint.families.dense import ALL_BIASES
 from shardwise.checkpoint.families.family import Family, present
 from shardwise.checkpoint.fields import Fields
 from shardwise.checkpoint.making import ENTRIES
-from shardwise.checkpoint.parts import Dense, Grouped, Matrix, Mixture, Shape, Vectors
+from shardwise.checkpoint.parts import Dense, Dimensions, Grouped, Matrix, Mixture, Vectors
 from shardwise.domain.model import Split
 
 
@@ -21,8 +21,8 @@ def _shares(fields: Fields, index: int) -> bool:
 
 
 def _attention(fields: Fields, index: int) -> Grouped:
-    shape = replace(ALL_BIASES, qk_norm=True, window=windows.every(5))(fields, index)
-    return replace(shape, shared=_shares(fields, index))
+    attention = replace(ALL_BIASES, qk_norm=True, window=windows.every(5))(fields, index)
+    return replace(attention, shared=_shares(fields, index))
 
 
 def _columns(fields: Fields, index: int) -> int:
@@ -32,7 +32,7 @@ def _columns(fields: Fields, index: int) -> int:
     return reading.columns(fields)
 
 
-def _dense_3n(fields: Fields, index: int) -> Shape:
+def _dense_3n(fields: Fields, index: int) -> Dimensions:
     return Dense(_columns(fields, index))
 
 
@@ -89,12 +89,12 @@ def _layer_config(fields: Fields, index: int) -> Fields:
 
 
 def _attention_4(fields: Fields, index: int) -> Grouped:
-    shape = replace(ALL_BIASES, qk_norm=True, window=windows.every(6))(_layer_config(fields, index), index)
-    same = fields.flag("attention_k_eq_v") and shape.window is None
-    return replace(shape, shared=_shares(fields, index), values=not same)
+    attention = replace(ALL_BIASES, qk_norm=True, window=windows.every(6))(_layer_config(fields, index), index)
+    same = fields.flag("attention_k_eq_v") and attention.window is None
+    return replace(attention, shared=_shares(fields, index), values=not same)
 
 
-def _dense_4(fields: Fields, index: int) -> Shape:
+def _dense_4(fields: Fields, index: int) -> Dimensions:
     double = fields.flag("use_double_wide_mlp") and _shares(fields, index)
     return Dense(reading.columns(fields) * (2 if double else 1))
 

@@ -25,7 +25,7 @@ class Compresses:
     query_copies: int = 1
 
     def __call__(self, fields: Fields, index: int) -> Latent:
-        """Read the shape."""
+        """Read the dimensions."""
         return Latent(
             heads=reading.heads(fields),
             q_rank=fields.optional("q_lora_rank"),

@@ -9,7 +9,7 @@ from shardwise.checkpoint.families import reading
 from shardwise.checkpoint.families.dense import qk_norms
 from shardwise.checkpoint.families.family import Attends, Family, Feeds, Flag, Layered, is_on
 from shardwise.checkpoint.fields import Fields
-from shardwise.checkpoint.parts import Dense, Grouped, Matrix, Shape, Vectors
+from shardwise.checkpoint.parts import Dense, Dimensions, Grouped, Matrix, Vectors
 
 
 def _positions(fields: Fields, _: int) -> int:
@@ -23,7 +23,7 @@ def _two_more(fields: Fields, _: int) -> int:
 def _four_times(bias: Flag) -> Layered:
     """Give the reader of a feed-forward block four times as wide as the model, unless the config says otherwise."""
 
-    def read(fields: Fields, _: int) -> Shape:
+    def read(fields: Fields, _: int) -> Dimensions:
         ratio = fields.count("expansion_ratio", "intermediate_multiple_size", default=4)
         wide = fields.optional(*reading.COLUMNS) or ratio * reading.hidden(fields)
         return Dense(wide, gated=False, bias=is_on(fields, bias))
@@ -32,17 +32,17 @@ def _four_times(bias: Flag) -> Layered:
 
 
 def _multi_query(fields: Fields, index: int) -> Grouped:
-    shape = Attends(bias=True, out_bias=True)(fields, index)
-    return replace(shape, kv_heads=1) if fields.flag("multi_query", default=True) else shape
+    attention = Attends(bias=True, out_bias=True)(fields, index)
+    return replace(attention, kv_heads=1) if fields.flag("multi_query", default=True) else attention
 
 
 def _falcon(fields: Fields, index: int) -> Grouped:
     """Read Falcon's heads: grouped in the newer design, one for all in the older one, unless it is switched off."""
-    shape = Attends("bias", "bias")(Fields(fields.name, {**fields.values, "num_key_value_heads": None,
+    attention = Attends("bias", "bias")(Fields(fields.name, {**fields.values, "num_key_value_heads": None,
                                                          "num_kv_heads": None}), index)  # fmt: skip
     if fields.flag("new_decoder_architecture"):
-        return replace(shape, kv_heads=reading.kv_heads(fields))
-    return replace(shape, kv_heads=1 if fields.flag("multi_query", default=True) else shape.heads)
+        return replace(attention, kv_heads=reading.kv_heads(fields))
+    return replace(attention, kv_heads=1 if fields.flag("multi_query", default=True) else attention.heads)
 
 
 def _falcon_norms(fields: Fields, _: int) -> int:

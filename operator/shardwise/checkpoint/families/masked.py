@@ -10,7 +10,7 @@ from shardwise.checkpoint.families.family import Attends, Family, Feeds
 from shardwise.checkpoint.families.legacy import BIASED
 from shardwise.checkpoint.fields import Fields
 from shardwise.checkpoint.making import HEADS
-from shardwise.checkpoint.parts import Dense, Matrix, Shape, Vectors
+from shardwise.checkpoint.parts import Dense, Dimensions, Matrix, Vectors
 from shardwise.domain.model import Split
 
 _DECODER: Final = {
@@ -61,8 +61,8 @@ def _embedding_norm(fields: Fields) -> Block:
 
 def _cross(*, bias: bool = True, key_bias: bool | None = None) -> Callable[[Fields, int], Block]:
     def more(fields: Fields, index: int) -> Block:
-        shape = Attends(bias, bias, key_bias, name="encoder_attn")(fields, index)
-        return (replace(shape, cached=False),)
+        attention = Attends(bias, bias, key_bias, name="encoder_attn")(fields, index)
+        return (replace(attention, cached=False),)
 
     return more
 
@@ -147,7 +147,7 @@ def _adapters(fields: Fields, _: int) -> Block:
     return (Matrix("adapters", 2 * narrow * len(fields.texts("languages")) or 1, hidden + 1, plain=True),)
 
 
-def _xlm_columns(fields: Fields, _: int) -> Shape:
+def _xlm_columns(fields: Fields, _: int) -> Dimensions:
     return Dense(4 * reading.hidden(fields), gated=False, bias=True)
 
 

@@ -148,10 +148,3 @@ def listed_window(fields: Fields, index: int) -> int | None:
 def stated_window(fields: Fields) -> int | None:
     """Read the window, where windows are used at all."""
     return fields.optional(*WINDOW) if fields.flag("use_sliding_window", default=True) else None
-
-
-def every(fields: Fields, index: int, period: int) -> int | None:
-    """Give the window of a layer where the last of every ``period`` layers sees everything."""
-    if fields.has("layer_types"):
-        return listed_window(fields, index)
-    return None if (index + 1) % period == 0 else stated_window(fields)

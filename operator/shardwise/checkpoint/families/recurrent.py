@@ -19,7 +19,7 @@ from shardwise.checkpoint.families.family import (
 )
 from shardwise.checkpoint.families.latent import Compresses
 from shardwise.checkpoint.fields import ConfigError, Fields
-from shardwise.checkpoint.parts import Dense, Mixture, Shape
+from shardwise.checkpoint.parts import Dense, Dimensions, Mixture
 from shardwise.checkpoint.states import (
     DeltaAttention,
     GatedDelta,
@@ -41,8 +41,8 @@ class Either:
     attention: Layered
     attends: Callable[[Fields, int], bool]
 
-    def __call__(self, fields: Fields, index: int) -> Shape | None:
-        """Read the shape."""
+    def __call__(self, fields: Fields, index: int) -> Dimensions | None:
+        """Read the dimensions."""
         listed = reading.kinds(fields)
         attends = listed[index] not in _RECURRENT if listed else self.attends(fields, index)
         return (self.attention if attends else self.state)(fields, index)
@@ -107,8 +107,8 @@ def mamba2(fields: Fields, _: int = 0, *, normed: bool = True) -> Mamba2:
 
 
 def _mamba_alone(fields: Fields, index: int) -> Mamba:
-    shape = mamba(fields, index)
-    return replace(shape, inner=fields.count("intermediate_size", default=shape.inner))
+    mixer = mamba(fields, index)
+    return replace(mixer, inner=fields.count("intermediate_size", default=mixer.inner))
 
 
 def _falcon_h1(fields: Fields, index: int) -> Block:
@@ -116,8 +116,8 @@ def _falcon_h1(fields: Fields, index: int) -> Block:
 
 
 def _mamba2_alone(fields: Fields, index: int) -> Mamba2:
-    shape = mamba2(fields, index)
-    return replace(shape, head_dim=fields.count("head_dim", default=shape.head_dim))
+    mixer = mamba2(fields, index)
+    return replace(mixer, head_dim=fields.count("head_dim", default=mixer.head_dim))
 
 
 def _each_fourth(fields: Fields, index: int) -> bool:
@@ -187,7 +187,7 @@ def _lfm2_columns(fields: Fields, _: int) -> Dense:
     return Dense(width, name="feed_forward")
 
 
-def _lfm3_attention(fields: Fields, index: int) -> Shape:
+def _lfm3_attention(fields: Fields, index: int) -> Dimensions:
     gate = 1 if fields.flag("use_attention_gate", default=True) else 0
     return replace(ALL_BIASES, qk_norm=True, gate_per_head=gate)(fields, index)
 
@@ -208,7 +208,7 @@ def _nemotron_kinds(fields: Fields) -> tuple[str, ...]:
     return tuple(_PATTERN[letter] for letter in pattern)
 
 
-def _nemotron_part(fields: Fields, kind: str) -> Shape:
+def _nemotron_part(fields: Fields, kind: str) -> Dimensions:
     if kind in {"linear_attention", "mamba"}:
         return mamba2(fields)
     if kind in {"full_attention", "attention"}:
@@ -239,7 +239,7 @@ def _nemotron_h(fields: Fields) -> Decoder:
     values = {key: value for key, value in fields.values.items() if key != "layer_types"}
     counted = Fields(fields.name, values | {"num_hidden_layers": count})
 
-    def part(fields: Fields, index: int) -> Shape:
+    def part(fields: Fields, index: int) -> Dimensions:
         return _nemotron_part(fields, kinds[index])
 
     return Family(part, no_part, norms=1, prefix="backbone.layers", names={"head_dim": "attention_head_dim"})(counted)

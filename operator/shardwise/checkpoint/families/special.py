@@ -21,11 +21,11 @@ from shardwise.checkpoint.families.family import (
 from shardwise.checkpoint.families.latent import Compresses
 from shardwise.checkpoint.fields import ConfigError, Fields
 from shardwise.checkpoint.making import HEADS, KV_HEADS
-from shardwise.checkpoint.parts import Dense, Grouped, Matrix, Mixture, Remembers, Shape, Vectors
+from shardwise.checkpoint.parts import Dense, Dimensions, Grouped, Matrix, Mixture, Remembers, Vectors
 from shardwise.domain.model import GroupedCache, Split
 
 
-def _replacement(name: str, hidden: int) -> Shape:
+def _replacement(name: str, hidden: int) -> Dimensions:
     return Matrix(name, hidden, hidden)
 
 
@@ -48,7 +48,7 @@ def _nas(fields: Fields) -> Decoder:
     return replace(Family(feed_forward=lambda _, __: None)(fields), blocks=tuple(blocks))
 
 
-def _nas_attention(stated: Fields | None, fields: Fields, heads: int, width: int, hidden: int) -> Shape | None:
+def _nas_attention(stated: Fields | None, fields: Fields, heads: int, width: int, hidden: int) -> Dimensions | None:
     if stated is None or stated.flag("no_op"):
         return None
     if stated.flag("replace_with_linear"):
@@ -60,7 +60,7 @@ def _nas_attention(stated: Fields | None, fields: Fields, heads: int, width: int
     return Grouped(heads, heads // group, width, bias, bias, window=stated.optional("window_length"))
 
 
-def _nas_ffn(stated: Fields | None, hidden: int) -> Shape | None:
+def _nas_ffn(stated: Fields | None, hidden: int) -> Dimensions | None:
     if stated is None or stated.flag("no_op"):
         return None
     if stated.flag("replace_with_linear"):
@@ -73,7 +73,7 @@ def _nas_columns(stated: Fields, hidden: int) -> int:
     return 256 * -(-int(2 * factor(stated, "ffn_mult", 0) * hidden / 3) // 256)
 
 
-def _longcat_attention(fields: Fields, index: int) -> Shape:
+def _longcat_attention(fields: Fields, index: int) -> Dimensions:
     return replace(Compresses()(fields, index), name="self_attn.0")
 
 
@@ -86,22 +86,22 @@ def _longcat_more(fields: Fields, index: int) -> Block:
     return (second, dense, mixture)
 
 
-def _mimo_v2(fields: Fields, index: int) -> Shape:
+def _mimo_v2(fields: Fields, index: int) -> Dimensions:
     """Read MiMo V2's attention: values narrower than keys, and windows with heads of their own."""
-    shape = replace(ALL_BIASES, out_bias=False)(fields, index)
+    attention = replace(ALL_BIASES, out_bias=False)(fields, index)
     pattern = fields.numbers("hybrid_layer_pattern")
-    slides = bool(pattern[index]) if index < len(pattern) else shape.window is not None
+    slides = bool(pattern[index]) if index < len(pattern) else attention.window is not None
     window = fields.optional("sliding_window", "sliding_window_size") if slides else None
     values = fields.optional("swa_v_head_dim" if slides else "v_head_dim", "v_head_dim")
-    shape = replace(shape, value_dim=values, window=window, sinks=slides)
+    attention = replace(attention, value_dim=values, window=window, sinks=slides)
     if not slides:
-        return shape
-    kv = fields.optional("swa_num_key_value_heads") or 2 * shape.kv_heads
-    return replace(shape, kv_heads=kv, heads=fields.count("swa_num_attention_heads", default=shape.heads),
-                   head_dim=fields.count("swa_head_dim", default=shape.head_dim))  # fmt: skip
+        return attention
+    kv = fields.optional("swa_num_key_value_heads") or 2 * attention.kv_heads
+    return replace(attention, kv_heads=kv, heads=fields.count("swa_num_attention_heads", default=attention.heads),
+                   head_dim=fields.count("swa_head_dim", default=attention.head_dim))  # fmt: skip
 
 
-def _mllama(fields: Fields, index: int) -> Shape:
+def _mllama(fields: Fields, index: int) -> Dimensions:
     """Read Llama 3.2 Vision: some layers attend to the image alone, whose keys and values are no token's."""
     if index not in fields.numbers("cross_attention_layers"):
         return Attends()(fields, index)
@@ -124,12 +124,12 @@ def _inkling(fields: Fields, index: int) -> Grouped:
         "num_key_value_heads": "swa_num_key_value_heads",
         "head_dim": "swa_head_dim",
     }
-    shape = Attends(qk_norm=True)(renamed(fields, own if slides else {}), index)
+    attention = Attends(qk_norm=True)(renamed(fields, own if slides else {}), index)
     kernel, relative = fields.count("conv_kernel_size", default=4), fields.count("d_rel", default=16)
     extent = (window or 0) if slides else fields.count("rel_extent", default=1024)
-    convolved = 2 * shape.kv_heads * shape.head_dim * kernel
+    convolved = 2 * attention.kv_heads * attention.head_dim * kernel
     return replace(
-        shape, window=window if slides else None, gate_per_head=relative, gate_name="r_proj",
+        attention, window=window if slides else None, gate_per_head=relative, gate_name="r_proj",
         norm_size=convolved + relative * extent,
     )  # fmt: skip
 
@@ -154,7 +154,7 @@ def _doge(fields: Fields, _: int) -> Block:
     return (mask, Vectors(kv), router, Matrix("mlp.experts", 2 * count, hidden, plain=True))
 
 
-def _moshi(fields: Fields, _: int) -> Shape:
+def _moshi(fields: Fields, _: int) -> Dimensions:
     return Dense(max(1, fields.count("ffn_dim") // 2))
 
 

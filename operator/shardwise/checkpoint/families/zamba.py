@@ -10,7 +10,7 @@ from shardwise.checkpoint.families.family import Family, no_part
 from shardwise.checkpoint.families.recurrent import mamba, mamba2
 from shardwise.checkpoint.fields import ConfigError, Fields
 from shardwise.checkpoint.making import COLUMNS
-from shardwise.checkpoint.parts import Dense, Grouped, Matrix, Remembers, Shape, Vectors
+from shardwise.checkpoint.parts import Dense, Dimensions, Grouped, Matrix, Remembers, Vectors
 from shardwise.domain.model import GroupedCache, Split
 
 
@@ -46,9 +46,9 @@ def _zamba(version: int) -> Callable[[Fields], Decoder]:
     return read
 
 
-def _zamba_mixer(fields: Fields, index: int) -> Shape:
-    shape = mamba(fields, index)
-    return replace(shape, parts=fields.count("n_mamba_heads", default=2))
+def _zamba_mixer(fields: Fields, index: int) -> Dimensions:
+    mixer = mamba(fields, index)
+    return replace(mixer, parts=fields.count("n_mamba_heads", default=2))
 
 
 def _zamba_hybrid(fields: Fields, ordinal: int, version: int) -> Block:
