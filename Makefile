@@ -8,6 +8,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# Processes that run the unit tests side by side: as many as there are cores. JOBS=0 runs them in one, for a debugger.
+JOBS ?= auto
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -33,7 +35,10 @@ demo: $(READY) ## Run the real operator on an in-memory Kubernetes API (KEEP=1 l
 	$(BIN)/python -m shardwise_sandbox demo $(if $(filter-out 0 no,$(KEEP)),--keep)
 
 .PHONY: test
-test: lint types contracts fresh unit ## Run all checks that CI runs
+test: check unit ## Run all checks that CI runs
+
+.PHONY: check
+check: lint types contracts fresh ## Check format, lint, types, contracts and generated files: seconds, once warm
 
 .PHONY: setup
 setup: $(READY) ## Make the virtual environment, from the lock file
@@ -76,8 +81,8 @@ fresh: $(READY) ## Check that generated files are what would be generated now
 	$(BIN)/python -m shardwise_sandbox pages --check
 
 .PHONY: unit
-unit: $(READY) ## Run the tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+unit: $(READY) ## Run the tests, in parallel (JOBS=0: in one process)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: thorough
 thorough: $(READY) ## Hold the planner to its oracle and properties on twenty times as many random fleets

@@ -86,7 +86,18 @@ def test_ci_runs_the_demo_and_all_checks_with_pytests_closing_line_last() -> Non
     makefile = (ROOT / "Makefile").read_text()
     checks = re.search(r"^test: (.*?) ##", makefile, re.MULTILINE)
     assert checks
-    assert checks.group(1).split()[-1] == "unit"
+    assert checks.group(1).split() == ["check", "unit"]
+
+
+def test_hosted_ci_and_commits_call_the_same_scripts() -> None:
+    """What a developer runs is what CI runs; a hosted run may read the repository, and do no more."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text())
+    (job,) = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert workflow["permissions"] == {"contents": "read"}
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["entry"] for repository in hooks for hook in repository["hooks"]] == ["make check"]
+    assert "check" in _targets()
 
 
 @pytest.mark.parametrize("command", list(_commands()), ids=shlex.join)

@@ -14,7 +14,7 @@ PACKAGE: Final = ROOT / "operator" / "shardwise"
 SANDBOX: Final = ROOT / "operator" / "shardwise_sandbox"
 TESTS: Final = ROOT / "tests"
 
-_FOLDERS: Final = (".ci", "benchmarks", "charts", "crds", "docs", "operator", "tests")
+_FOLDERS: Final = (".ci", ".github", "benchmarks", "charts", "crds", "docs", "operator", "tests")
 _NO_CODE: Final = frozenset(
     {
         tokenize.COMMENT,
