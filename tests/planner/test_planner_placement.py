@@ -12,7 +12,7 @@ from tests.support.strategies import layouts, nvswitch_nodes, rack_nodes
 
 from shardwise.domain.fleet import Exclusion, Fleet, Node
 from shardwise.domain.layout import Layout
-from shardwise.planner.placement import largest_domain, place, shapes, stage_slots
+from shardwise.planner.placement import domain_counts, largest_domain, place, stage_slots
 from shardwise.planner.pools import Pool, eligible
 
 
@@ -199,7 +199,7 @@ def test_a_group_stays_inside_one_place_of_a_configured_level() -> None:
 def test_counting_slots_tells_whether_placing_succeeds(nodes: list[Node], layout: Layout) -> None:
     """Counting is what rules layouts out before placing: it must neither rule out too much nor promise too much."""
     pool = pool_of(nodes)
-    assert (placed(nodes, layout) is not None) is (stage_slots(shapes(pool), layout.tensor) >= layout.pipeline)
+    assert (placed(nodes, layout) is not None) is (stage_slots(domain_counts(pool), layout.tensor) >= layout.pipeline)
 
 
 def test_domains_are_cliques_in_a_rack_and_nodes_elsewhere() -> None:
@@ -229,7 +229,7 @@ def test_a_clique_label_on_a_product_without_rack_nvlink_joins_nothing() -> None
     ],
 )
 def test_slots_are_counted(fleet: Fleet, tensor: int, slots: int) -> None:
-    assert stage_slots(shapes(pool_of(fleet.nodes)), tensor) == slots
+    assert stage_slots(domain_counts(pool_of(fleet.nodes)), tensor) == slots
 
 
 def racks(**free: tuple[int, ...]) -> list[Node]:

@@ -229,4 +229,4 @@ def test_domains_are_counted_by_their_free_gpus(
     nodes: list[Node], asked: dict[str, Any], shapes: dict[str, dict[tuple[int, ...], int]]
 ) -> None:
     (pool,) = eligible(a_demand(**asked), a_fleet(nodes)).pools
-    assert {bound: dict(counted) for bound, counted in pool.shapes.items()} == shapes
+    assert {bound: dict(counted) for bound, counted in pool.domain_counts.items()} == shapes

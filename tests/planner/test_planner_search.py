@@ -118,8 +118,8 @@ def test_shapes_count_every_domain_by_what_is_free(fleet: Fleet) -> None:
     """Each domain once, its nodes' free GPUs in order of size."""
     for pool in eligible(a_demand(LLAMA_8B), fleet).pools:
         one_by_one = Counter(tuple(sorted(node.free for node in nodes)) for _, nodes in pool.domains)
-        assert pool.shapes == {"": one_by_one}
-        assert list(pool.domain_shapes) == [tuple(sorted(node.free for node in nodes)) for _, nodes in pool.domains]
+        assert pool.domain_counts == {"": one_by_one}
+        assert list(pool.free_counts) == [tuple(sorted(node.free for node in nodes)) for _, nodes in pool.domains]
 
 
 LENGTHS = {

@@ -7,7 +7,7 @@ from shardwise.explain.answers import plan_answer, refusal_answer
 from shardwise.explain.causes import cause
 from shardwise.explain.documents import plan_document, plan_from_document
 from shardwise.explain.exclusions import exclusion
-from shardwise.explain.fleet import fleet_document, fleet_text, summary, with_gpus
+from shardwise.explain.fleet_report import fleet_document, fleet_text, summary, with_gpus
 from shardwise.explain.hints import hint
 from shardwise.explain.models import model_document, model_text
 from shardwise.explain.plans import plan_message, plan_text

@@ -1,6 +1,6 @@
 """The fleet as Kubernetes shows it: Node and Pod objects in, a :class:`~shardwise.domain.fleet.Fleet` out. Pure."""
 
-from shardwise.inventory.fleet import held_gpus, read_fleet
+from shardwise.inventory.fleet_reading import held_gpus, read_fleet
 from shardwise.inventory.ledger import Ledger
 from shardwise.inventory.nodes import read_node
 from shardwise.inventory.pods import CLAIMED_GPUS, gpu_request, holding, is_finished

@@ -23,11 +23,11 @@ _DISPLAY: Final = "-DGX-Display"
 _FAULTS: Final = re.compile(r"Gpu\w+Watch|SysLogs\w+")
 """Conditions of NVSentinel's GPU and system log monitors."""
 
-Reason = tuple[Exclusion, str]
+ReasonAndDetail = tuple[Exclusion, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class NodeFacts:
     """What was read of a node: ``offered`` GPUs by its device plugin, bytes of ``memory`` a GPU."""
 
     vendor: Vendor
@@ -39,49 +39,49 @@ class Seen:
     cordoned: bool
 
 
-def exclusion(seen: Seen, site: FleetSite) -> Reason | None:
+def exclusion(facts: NodeFacts, site: FleetSite) -> ReasonAndDetail | None:
     """Give the first reason that holds, the one the owner of the node would name first, and what tells of it."""
-    return next(chain(_of_sharing(seen), _of_labels(seen), _of_health(seen, site)), None)
+    return next(chain(_of_sharing(facts), _of_labels(facts), _of_health(facts, site)), None)
 
 
-def _of_sharing(seen: Seen) -> Iterator[Reason]:
+def _of_sharing(facts: NodeFacts) -> Iterator[ReasonAndDetail]:
     """``gpu.replicas`` is 0 on a GPU in MIG mode; the strategy ``single`` shows in the product, ``mixed`` in keys."""
-    labels = seen.labels
+    labels = facts.labels
     sliced = labels.get(_MIG_CONFIG, "all-disabled") not in ("all-disabled", "")
     profile = next((key for key in labels if key.startswith("nvidia.com/mig-") and key.endswith(".count")), "")
-    if "-MIG-" in seen.product or labels.get(_REPLICAS) == "0" or sliced or profile:
-        yield Exclusion.PARTITIONED, _told(labels, _MIG_CONFIG, profile, seen.vendor.product)
+    if "-MIG-" in facts.product or labels.get(_REPLICAS) == "0" or sliced or profile:
+        yield Exclusion.PARTITIONED, _told(labels, _MIG_CONFIG, profile, facts.vendor.product)
     strategy = labels.get(_SHARING, "none")
     copies = read_count(labels.get(_REPLICAS)) or 1
-    if seen.product.endswith("-SHARED") or copies > 1 or strategy not in ("none", ""):
+    if facts.product.endswith("-SHARED") or copies > 1 or strategy not in ("none", ""):
         yield Exclusion.SHARED, _told(labels, *((_REPLICAS, _SHARING) if copies > 1 else (_SHARING,)))
 
 
-def _of_labels(seen: Seen) -> Iterator[Reason]:
-    mixed = is_mixed(seen.vendor, seen.labels, seen.offered) or seen.product.endswith(_DISPLAY)
-    if seen.offered == 0:
-        has_some = bool(seen.product) or seen.vendor.product in seen.labels
+def _of_labels(facts: NodeFacts) -> Iterator[ReasonAndDetail]:
+    mixed = is_mixed(facts.vendor, facts.labels, facts.offered) or facts.product.endswith(_DISPLAY)
+    if facts.offered == 0:
+        has_some = bool(facts.product) or facts.vendor.product in facts.labels
         yield (
-            (Exclusion.OFFERS_NONE, f"no {seen.vendor.resource} is allocatable")
+            (Exclusion.OFFERS_NONE, f"no {facts.vendor.resource} is allocatable")
             if has_some
             else (Exclusion.NO_GPUS, "")
         )
     if mixed:
-        count = seen.labels.get(seen.vendor.count or "", "")
-        yield Exclusion.MIXED, f"{seen.offered} are offered, labels describe {count}" if count else seen.product
-    if not seen.product:
-        yield Exclusion.NO_PRODUCT, seen.vendor.product
-    if not seen.memory:
-        yield Exclusion.NO_MEMORY, seen.vendor.memory
+        count = facts.labels.get(facts.vendor.count or "", "")
+        yield Exclusion.MIXED, f"{facts.offered} are offered, labels describe {count}" if count else facts.product
+    if not facts.product:
+        yield Exclusion.NO_PRODUCT, facts.vendor.product
+    if not facts.memory:
+        yield Exclusion.NO_MEMORY, facts.vendor.memory
 
 
-def _of_health(seen: Seen, site: FleetSite) -> Iterator[Reason]:
-    ready = seen.conditions.get("Ready", "True")
+def _of_health(facts: NodeFacts, site: FleetSite) -> Iterator[ReasonAndDetail]:
+    ready = facts.conditions.get("Ready", "True")
     if ready != "True":
         yield Exclusion.NOT_READY, f"Ready is {ready}"
-    if seen.cordoned:
+    if facts.cordoned:
         yield Exclusion.CORDONED, ""
-    for name, status in sorted(seen.conditions.items()):
+    for name, status in sorted(facts.conditions.items()):
         if status == "True" and (name in site.fault_conditions or _FAULTS.fullmatch(name)):
             yield Exclusion.FAULTY, name
 

@@ -7,7 +7,7 @@ from shardwise.domain.fleet import Node, Taint
 from shardwise.domain.hardware import bare_product
 from shardwise.domain.platforms import CLIQUE, Level
 from shardwise.domain.site import FleetSite
-from shardwise.inventory.exclusions import Seen, conditions_of, exclusion
+from shardwise.inventory.exclusions import NodeFacts, conditions_of, exclusion
 from shardwise.inventory.vendors import Labels, Vendor, read_count, vendor_of
 
 KubernetesNode = Mapping[str, Any]
@@ -21,22 +21,22 @@ def read_node(node: KubernetesNode, held: int, site: FleetSite = _PLAIN) -> Node
     """
     metadata, status = node.get("metadata") or {}, node.get("status") or {}
     labels: Labels = metadata.get("labels") or {}
-    seen = _seen(node, labels, status, site)
-    reason, detail = exclusion(seen, site) or (None, "")
+    facts = _facts_of(node, labels, status, site)
+    reason, detail = exclusion(facts, site) or (None, "")
     name = str(metadata.get("name", ""))
-    gpus = _counted(seen)
+    gpus = _counted(facts)
     return Node(
         name=name,
-        product=seen.product,
+        product=facts.product,
         gpus=gpus,
         free=0 if reason is not None else max(0, gpus - held),
-        memory=seen.memory,
+        memory=facts.memory,
         domain=nvlink_domain(labels, site.domain_keys) or name,
         labels=tuple(sorted(labels.items())),
         taints=tuple(_taint(taint) for taint in (node.get("spec") or {}).get("taints") or ()),
         exclusion=reason,
         places=tuple(_place(labels, level) for level in site.levels),
-        resource=seen.vendor.resource,
+        resource=facts.vendor.resource,
         detail=detail,
     )
 
@@ -54,11 +54,11 @@ def nvlink_domain(labels: Labels, keys: Iterable[str] = _PLAIN.domain_keys) -> s
     return None
 
 
-def _seen(node: KubernetesNode, labels: Labels, status: Mapping[str, Any], site: FleetSite) -> Seen:
+def _facts_of(node: KubernetesNode, labels: Labels, status: Mapping[str, Any], site: FleetSite) -> NodeFacts:
     allocatable: Mapping[str, object] = status.get("allocatable") or {}
     vendor = vendor_of(labels, allocatable)
     product = labels.get(vendor.product) or _stated_product(labels, site)
-    return Seen(
+    return NodeFacts(
         vendor=vendor,
         product=product,
         offered=read_count(allocatable.get(vendor.resource)) or 0,
@@ -85,10 +85,10 @@ def _memory(vendor: Vendor, labels: Labels, product: str, site: FleetSite) -> in
     return next((one.memory for one in site.products if one.kind.product == bare), 0)
 
 
-def _counted(seen: Seen) -> int:
+def _counted(facts: NodeFacts) -> int:
     """Count the usable GPUs: those offered, and no more than are of the product the labels describe."""
-    counted = read_count(seen.labels.get(seen.vendor.count)) if seen.vendor.count is not None else None
-    return seen.offered if counted is None else min(seen.offered, counted)
+    counted = read_count(facts.labels.get(facts.vendor.count)) if facts.vendor.count is not None else None
+    return facts.offered if counted is None else min(facts.offered, counted)
 
 
 def _place(labels: Labels, level: Level) -> str:

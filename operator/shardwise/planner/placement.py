@@ -18,8 +18,8 @@ from shardwise.domain.fleet import Node
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import GroupPlacement, PodPlacement
 from shardwise.planner.deal import Bin, deal, natural
-from shardwise.planner.pools import Pool, Shape, Shapes
-from shardwise.planner.rooms import Rooms, Scope
+from shardwise.planner.domain_slots import DomainSlots, Scope
+from shardwise.planner.pools import DomainCounts, FreeCounts, Pool
 from shardwise.planner.together import MOST_DOMAINS, fewest_parts
 
 Shares = Mapping[int, int]
@@ -33,25 +33,25 @@ def place(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, .
     """
     if _groups_there_are_slots_for(pool, layout) < demand.replicas:
         return None
-    rooms = Rooms(pool, layout.tensor)
+    domain_slots = DomainSlots(pool, layout.tensor)
     groups: list[GroupPlacement] = []
     for replica in range(demand.replicas):
-        found = _place_group(rooms, layout, demand.replicas - replica)
+        found = _place_group(domain_slots, layout, demand.replicas - replica)
         if found is None:
             return None
-        groups.append(GroupPlacement(replica, _pods(rooms, *found)))
+        groups.append(GroupPlacement(replica, _pods(domain_slots, *found)))
     return tuple(groups)
 
 
-def shapes(pool: Pool) -> Shapes:
-    """Count the domains of a pool by the free GPUs of their nodes. O(nodes); large fleets have few shapes."""
-    found: Counter[Shape] = Counter()
-    for counted in pool.shapes.values():
+def domain_counts(pool: Pool) -> DomainCounts:
+    """Count the domains of a pool by the free GPUs of their nodes. O(nodes). Large fleets have few different counts."""
+    found: Counter[FreeCounts] = Counter()
+    for counted in pool.domain_counts.values():
         found.update(counted)
     return found
 
 
-def stage_slots(counted: Shapes, tensor: int) -> int:
+def stage_slots(counted: DomainCounts, tensor: int) -> int:
     """Count the tensor groups of this degree that free GPUs hold."""
     return sum(count * (sum(free) // tensor) for free, count in counted.items())
 
@@ -69,70 +69,74 @@ def nodes_of_largest_domain(pool: Pool) -> tuple[int, int]:
 
 def _groups_there_are_slots_for(pool: Pool, layout: Layout) -> int:
     """Count the groups that fit, each inside one bounding place: exact, as slots are, and cheaper than placing them."""
-    return sum(stage_slots(counted, layout.tensor) // layout.pipeline for counted in pool.shapes.values())
+    return sum(stage_slots(counted, layout.tensor) // layout.pipeline for counted in pool.domain_counts.values())
 
 
-def _place_group(rooms: Rooms, layout: Layout, left: int) -> tuple[Shares, int] | None:
+def _place_group(domain_slots: DomainSlots, layout: Layout, left: int) -> tuple[Shares, int] | None:
     """Choose the domains of one of the groups that are left: how many pods in each, and the share of a pod."""
-    return _in_one_domain(rooms, layout) or _in_one_place(rooms, layout, left)
+    return _in_one_domain(domain_slots, layout) or _in_one_place(domain_slots, layout, left)
 
 
-def _in_one_domain(rooms: Rooms, layout: Layout) -> tuple[Shares, int] | None:
+def _in_one_domain(domain_slots: DomainSlots, layout: Layout) -> tuple[Shares, int] | None:
     world = layout.world_size
-    roots = rooms.levels[-1].values()
-    held = [(shape, numbers[0]) for root in roots for shape, numbers in root.held.items() if sum(shape) >= world]
-    for share in _shares(rooms, layout) if held else ():
+    roots = domain_slots.levels[-1].values()
+    held = [(counts, numbers[0]) for root in roots for counts, numbers in root.held.items() if sum(counts) >= world]
+    for share in _shares(domain_slots, layout) if held else ():
         pods = world // share
-        fits = [(_fit(shape, share, pods), number) for shape, number in held if _pods_of(shape, share) >= pods]
+        fits = [(_fit(counts, share, pods), number) for counts, number in held if _pods_of(counts, share) >= pods]
         if fits:
             return {min(fits)[1]: pods}, share
     return None
 
 
-def _fit(shape: Shape, share: int, pods: int) -> tuple[bool, int, int]:
+def _fit(counts: FreeCounts, share: int, pods: int) -> tuple[bool, int, int]:
     """Rate how well so many pods fit a domain: a spare node first, where they need several; then what is left over."""
     if pods == 1:
-        return False, min(free for free in shape if free >= share) - share, sum(shape)
-    left = _pods_of(shape, share) - pods
-    return left < shape[-1] // share, left, sum(shape) - share * pods
+        return False, min(free for free in counts if free >= share) - share, sum(counts)
+    left = _pods_of(counts, share) - pods
+    return left < counts[-1] // share, left, sum(counts) - share * pods
 
 
-def _in_one_place(rooms: Rooms, layout: Layout, left: int) -> tuple[Shares, int] | None:
+def _in_one_place(domain_slots: DomainSlots, layout: Layout, left: int) -> tuple[Shares, int] | None:
     """Search level by level, from the nearest, the place where the group lies in the fewest domains."""
-    for known in rooms.levels:
+    for known in domain_slots.levels:
         enough = [scope for scope in known.values() if scope.slots >= layout.pipeline]
         rated = [(_fewest_domains(scope, layout), scope.slots, scope.name, scope) for scope in enough]
         if rated:
             fewest, _, _, scope = min(rated, key=lambda one: one[:3])
-            alone = _in_scope(rooms, scope, layout, fewest)
-            return alone if left == 1 else _beside_others(rooms, scope, layout, left, alone)
+            alone = _in_scope(domain_slots, scope, layout, fewest)
+            return alone if left == 1 else _beside_others(domain_slots, scope, layout, left, alone)
     return None
 
 
 def _beside_others(
-    rooms: Rooms, scope: Scope, layout: Layout, left: int, alone: tuple[Shares, int] | None
+    domain_slots: DomainSlots, scope: Scope, layout: Layout, left: int, alone: tuple[Shares, int] | None
 ) -> tuple[Shares, int] | None:
     """Keep where a group lies best alone, unless the groups after it would then lie in more domains than need be."""
-    numbers = [number for held in scope.held.values() for number in held if rooms.slots(number) > 0]
+    numbers = [number for held in scope.held.values() for number in held if domain_slots.slots(number) > 0]
     groups = min(left, scope.slots // layout.pipeline)
     if alone is None or groups < 2 or len(numbers) > MOST_DOMAINS:  # noqa: PLR2004 - one group has no others beside it
         return alone
     numbers.sort()
-    slots = [rooms.slots(number) for number in numbers]
+    slots = [domain_slots.slots(number) for number in numbers]
     together = fewest_parts(slots, layout.pipeline, groups)
     shares, share = alone
     after = [free - shares.get(number, 0) * share // layout.tensor for number, free in zip(numbers, slots, strict=True)]
     rest = fewest_parts(after, layout.pipeline, groups - 1)
     if len(shares) + sum(map(len, rest)) == sum(map(len, together)):
         return alone
-    return _with_largest_share(rooms, layout, {numbers[position]: count for position, count in together[0].items()})
+    return _with_largest_share(
+        domain_slots, layout, {numbers[position]: count for position, count in together[0].items()}
+    )
 
 
-def _with_largest_share(rooms: Rooms, layout: Layout, stages: Mapping[int, int]) -> tuple[Shares, int] | None:
-    for share in _shares(rooms, layout):
+def _with_largest_share(
+    domain_slots: DomainSlots, layout: Layout, stages: Mapping[int, int]
+) -> tuple[Shares, int] | None:
+    for share in _shares(domain_slots, layout):
         pods = {number: count * layout.tensor // share for number, count in stages.items()}
         even = all(count * layout.tensor % share == 0 for count in stages.values())
-        if even and all(_pods_of(rooms.shapes[number], share) >= count for number, count in pods.items()):
+        if even and all(_pods_of(domain_slots.free_counts[number], share) >= count for number, count in pods.items()):
             return pods, share
     return None
 
@@ -150,16 +154,16 @@ def _fewest_domains(scope: Scope, layout: Layout) -> int:
 
 def _slots_of(scope: Scope, tensor: int) -> Counter[int]:
     found: Counter[int] = Counter()
-    for shape, numbers in scope.held.items():
-        if sum(shape) >= tensor:
-            found[sum(shape) // tensor] += len(numbers)
+    for counts, numbers in scope.held.items():
+        if sum(counts) >= tensor:
+            found[sum(counts) // tensor] += len(numbers)
     return found
 
 
-def _in_scope(rooms: Rooms, scope: Scope, layout: Layout, fewest: int) -> tuple[Shares, int] | None:
+def _in_scope(domain_slots: DomainSlots, scope: Scope, layout: Layout, fewest: int) -> tuple[Shares, int] | None:
     """Deal the group out to the fewest domains, with the largest share that allows it."""
-    for share in _shares(rooms, layout):
-        cut = Cut(share, max(1, layout.tensor // share), evenly=rooms.rack)
+    for share in _shares(domain_slots, layout):
+        cut = Cut(share, max(1, layout.tensor // share), evenly=domain_slots.rack)
         units = layout.world_size // (share * cut.pods)
         for dealt in (_dealt_by_place(scope, units, cut), _dealt(scope, units, cut)):
             if dealt is not None and len(dealt) == fewest:
@@ -178,21 +182,21 @@ class Cut:
     pods: int
     evenly: bool
 
-    def units(self, shape: Shape) -> int:
-        """Count the units that a domain of a shape has room for."""
-        return _pods_of(shape, self.share) // self.pods
+    def units(self, counts: FreeCounts) -> int:
+        """Count the units that a domain with these free GPUs has room for."""
+        return _pods_of(counts, self.share) // self.pods
 
-    def spare(self, shape: Shape) -> int:
+    def spare(self, counts: FreeCounts) -> int:
         """Count the GPUs left beside those units."""
-        return sum(shape) - self.units(shape) * self.share * self.pods
+        return sum(counts) - self.units(counts) * self.share * self.pods
 
 
 def _dealt_by_place(scope: Scope, units: int, cut: Cut) -> Mapping[int, int] | None:
     """Deal to as few inner places as will do, evenly, and inside them likewise; then to domains."""
     if scope.loose:
         return _dealt(scope, units, cut)
-    rooms = (sum(cut.units(shape) * len(numbers) for shape, numbers in one.held.items()) for one in scope.inner)
-    places = deal(units, (Bin(number, room) for number, room in enumerate(rooms)), evenly=True)
+    capacities = (sum(cut.units(counts) * len(numbers) for counts, numbers in one.held.items()) for one in scope.inner)
+    places = deal(units, (Bin(number, room) for number, room in enumerate(capacities)), evenly=True)
     if places is None:
         return None
     found: dict[int, int] = {}
@@ -204,23 +208,23 @@ def _dealt_by_place(scope: Scope, units: int, cut: Cut) -> Mapping[int, int] | N
 def _dealt(scope: Scope, units: int, cut: Cut) -> Mapping[int, int] | None:
     """Deal to the domains of a place, whatever lies between. Of equal ones the first are enough to choose from."""
     bins = (
-        Bin(number, cut.units(shape), cut.spare(shape))
-        for shape, numbers in scope.held.items()
+        Bin(number, cut.units(counts), cut.spare(counts))
+        for counts, numbers in scope.held.items()
         for number in numbers[:units]
     )
     return deal(units, bins, evenly=cut.evenly)
 
 
-def _pods_of(shape: Shape, share: int) -> int:
-    return sum(free // share for free in shape)
+def _pods_of(counts: FreeCounts, share: int) -> int:
+    return sum(free // share for free in counts)
 
 
-def _shares(rooms: Rooms, layout: Layout) -> Iterator[int]:
+def _shares(domain_slots: DomainSlots, layout: Layout) -> Iterator[int]:
     """Give the GPUs a pod may hold, largest first: whole stages, or an equal part of one where NVLink joins nodes."""
-    most = max((shape[-1] for root in rooms.levels[-1].values() for shape in root.held), default=0)
+    most = max((counts[-1] for root in domain_slots.levels[-1].values() for counts in root.held), default=0)
     for share in reversed(_divisors(layout.world_size)):
         whole = share % layout.tensor == 0
-        if share <= most and (whole or (rooms.rack and layout.tensor % share == 0)):
+        if share <= most and (whole or (domain_slots.rack and layout.tensor % share == 0)):
             yield share
 
 
@@ -229,12 +233,12 @@ def _divisors(number: int) -> tuple[int, ...]:
     return tuple(divisor for divisor in range(1, number + 1) if number % divisor == 0)
 
 
-def _pods(rooms: Rooms, shares: Shares, share: int) -> tuple[PodPlacement, ...]:
+def _pods(domain_slots: DomainSlots, shares: Shares, share: int) -> tuple[PodPlacement, ...]:
     """Give the pods of a group on their nodes, in the order of the topology, and take their GPUs."""
     hosts: list[Node] = []
-    for number in sorted(shares, key=lambda number: _position(rooms.nodes[number])):
-        for node in _hosts(rooms, number, shares[number], share):
-            rooms.take(number, node.name, share)
+    for number in sorted(shares, key=lambda number: _position(domain_slots.nodes[number])):
+        for node in _hosts(domain_slots, number, shares[number], share):
+            domain_slots.take(number, node.name, share)
             hosts.append(node)
     return tuple(_pod(index, node, share) for index, node in enumerate(hosts))
 
@@ -244,10 +248,10 @@ def _position(nodes: Sequence[Node]) -> tuple[object, ...]:
     return (*(natural(place) for place in reversed(first.places)), natural(first.domain), natural(first.name))
 
 
-def _hosts(rooms: Rooms, number: int, pods: int, share: int) -> Iterable[Node]:
+def _hosts(domain_slots: DomainSlots, number: int, pods: int, share: int) -> Iterable[Node]:
     """Choose the nodes of a domain for so many pods, in name order; a node stands once for each pod it gets."""
-    by_name = {node.name: node for node in rooms.nodes[number]}
-    bins = [Bin(name, *divmod(rooms.free(node), share)) for name, node in by_name.items()]
+    by_name = {node.name: node for node in domain_slots.nodes[number]}
+    bins = [Bin(name, *divmod(domain_slots.free(node), share)) for name, node in by_name.items()]
     dealt = deal(pods, bins) or {}
     return [by_name[name] for name in sorted(dealt, key=natural) for _ in range(dealt[name])]
 

@@ -11,11 +11,11 @@ from shardwise.domain.fleet import NVIDIA, Fleet, Node, Taint
 from shardwise.domain.hardware import GpuKind, bare_product
 from shardwise.planner.affinity import matches_any
 
-Shape = tuple[int, ...]
+FreeCounts = tuple[int, ...]
 """The free GPUs of each node of a domain, sorted."""
 
-Shapes = Mapping[Shape, int]
-"""How many domains have a shape."""
+DomainCounts = Mapping[FreeCounts, int]
+"""The number of domains with the same free counts."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ class Pool:
         return tuple((bound, nodes) for (bound, _), nodes in sorted(found.items(), key=lambda one: one[0]))
 
     @cached_property
-    def shapes(self) -> Mapping[str, Shapes]:
-        """How many domains have which free GPUs, by bounding place; large fleets have few shapes. Worked out once."""
-        found: dict[str, Counter[Shape]] = {}
+    def domain_counts(self) -> Mapping[str, DomainCounts]:
+        """The number of domains with the same free counts, by bounding place. Large fleets have few counts."""
+        found: dict[str, Counter[FreeCounts]] = {}
         bounds = (bound for bound, _ in self.domains)
-        for (bound, shape), count in Counter(zip(bounds, self.domain_shapes, strict=True)).items():
-            found.setdefault(bound, Counter())[shape] = count
+        for (bound, counts), count in Counter(zip(bounds, self.free_counts, strict=True)).items():
+            found.setdefault(bound, Counter())[counts] = count
         return found
 
     @cached_property
-    def domain_shapes(self) -> tuple[Shape, ...]:
+    def free_counts(self) -> tuple[FreeCounts, ...]:
         """The free GPUs of each domain's nodes, in the order of the domains. Worked out once."""
-        return tuple(shape_of(nodes) for _, nodes in self.domains)
+        return tuple(free_counts_of(nodes) for _, nodes in self.domains)
 
     @cached_property
     def largest_domain(self) -> list[Node]:
@@ -82,7 +82,7 @@ def _gpus(nodes: Sequence[Node]) -> int:
     return nodes[0].gpus if len(nodes) == 1 else sum(node.gpus for node in nodes)
 
 
-def shape_of(nodes: Sequence[Node]) -> Shape:
+def free_counts_of(nodes: Sequence[Node]) -> FreeCounts:
     """Give the free GPUs of the nodes of a domain, sorted."""
     return (nodes[0].free,) if len(nodes) == 1 else tuple(sorted(node.free for node in nodes))
 

@@ -15,7 +15,7 @@ from shardwise.planner.legality import illegal
 from shardwise.planner.links import Links
 from shardwise.planner.memory import memory_use
 from shardwise.planner.notes import notes
-from shardwise.planner.placement import largest_domain, nodes_of_largest_domain, place, shapes, stage_slots
+from shardwise.planner.placement import domain_counts, largest_domain, nodes_of_largest_domain, place, stage_slots
 from shardwise.planner.pools import Eligible, Pool
 
 
@@ -105,7 +105,7 @@ class SurveyedPool:
         self.free = sum(node.free for node in pool.nodes)
         self.largest_domain = largest_domain(pool)
         self.node_gpus = max(pool.node_sizes)
-        counted = shapes(pool)
+        counted = domain_counts(pool)
         self.slots = cache(lambda tensor: stage_slots(counted, tensor))
 
 
@@ -156,7 +156,7 @@ def _no_room(demand: Demand, candidate: Candidate) -> NoRoom:
     """Count inside the places a group must stay in: the largest of them, or those that hold whole groups."""
     pool, layout = candidate.pool, candidate.layout
     free = sum(node.free for node in pool.nodes)
-    slots = [stage_slots(counted, layout.tensor) for counted in pool.shapes.values()]
+    slots = [stage_slots(counted, layout.tensor) for counted in pool.domain_counts.values()]
     wanted, found = layout.pipeline, max(slots)
     if found >= wanted:
         wanted, found = wanted * demand.replicas, sum(one - one % layout.pipeline for one in slots)

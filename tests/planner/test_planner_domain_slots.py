@@ -1,4 +1,4 @@
-"""Rooms: free GPUs by domain and by every place above it, the same after any number of pods as if counted anew."""
+"""The free GPUs by domain and by every place above it, the same after any number of pods as if counted anew."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ from tests.support.fleets import GB200, a_fleet, a_node, gb200_rack, h100s
 from tests.support.models import a_demand
 
 from shardwise.domain.fleet import Node
+from shardwise.planner.domain_slots import DomainSlots, Scope
 from shardwise.planner.pools import Pool, eligible
-from shardwise.planner.rooms import Rooms, Scope
 
 LEVELS = ("rack", "block")
 
@@ -27,8 +27,8 @@ def slots(scopes: Sequence[Scope]) -> dict[str, int]:
     return {scope.name: scope.slots for scope in scopes}
 
 
-def level(rooms: Rooms, number: int) -> dict[str, int]:
-    return slots(list(rooms.levels[number].values()))
+def level(domain_slots: DomainSlots, number: int) -> dict[str, int]:
+    return slots(list(domain_slots.levels[number].values()))
 
 
 TREE = [
@@ -43,15 +43,15 @@ TREE = [
 
 def test_slots_are_counted_at_every_level() -> None:
     """A rack is named with its block; a node without a place counts in those above."""
-    rooms = Rooms(pool_of(TREE), 4)
-    assert level(rooms, 0) == {"/r1/b1": 3, "/r2/b1": 2, "/r1/b2": 2}
-    assert level(rooms, 1) == {"/b1": 5, "/b2": 4}
-    assert level(rooms, 2) == {"": 11}
+    domain_slots = DomainSlots(pool_of(TREE), 4)
+    assert level(domain_slots, 0) == {"/r1/b1": 3, "/r2/b1": 2, "/r1/b2": 2}
+    assert level(domain_slots, 1) == {"/b1": 5, "/b2": 4}
+    assert level(domain_slots, 2) == {"": 11}
 
 
 def test_places_know_those_inside_them() -> None:
-    rooms = Rooms(pool_of(TREE), 4)
-    (everywhere,) = rooms.levels[2].values()
+    domain_slots = DomainSlots(pool_of(TREE), 4)
+    (everywhere,) = domain_slots.levels[2].values()
     blocks = {scope.name: scope for scope in everywhere.inner}
     assert set(blocks) == {"/b1", "/b2"}
     assert [scope.name for scope in blocks["/b1"].inner] == ["/r1/b1", "/r2/b1"]
@@ -59,36 +59,36 @@ def test_places_know_those_inside_them() -> None:
 
 
 def test_domains_are_held_by_their_shape_in_name_order() -> None:
-    rooms = Rooms(
+    domain_slots = DomainSlots(
         pool_of([*gb200_rack(2, clique="b"), *gb200_rack(2, clique="a"), *gb200_rack(2, clique="c", free=(4, 1))]), 4
     )
-    (everywhere,) = rooms.levels[-1].values()
-    names = [nodes[0].domain for nodes in rooms.nodes]
-    held = {shape: [names[number] for number in numbers] for shape, numbers in everywhere.held.items()}
+    (everywhere,) = domain_slots.levels[-1].values()
+    names = [nodes[0].domain for nodes in domain_slots.nodes]
+    held = {counts: [names[number] for number in numbers] for counts, numbers in everywhere.held.items()}
     assert held == {(4, 4): ["a", "b"], (1, 4): ["c"]}
 
 
 @pytest.mark.parametrize(("tensor", "expected"), [(1, 20), (4, 5), (8, 2), (3, 5), (16, 0), (21, 0)])
 def test_slots_are_free_gpus_by_the_tensor_degree(tensor: int, expected: int) -> None:
     """Per domain: what is left of one node is no use to another."""
-    rooms = Rooms(pool_of(h100s(3, free=(8, 8, 4))), tensor)
-    (everywhere,) = rooms.levels[-1].values()
+    domain_slots = DomainSlots(pool_of(h100s(3, free=(8, 8, 4))), tensor)
+    (everywhere,) = domain_slots.levels[-1].values()
     assert everywhere.slots == expected
 
 
 def test_a_bounding_place_is_a_world_of_its_own() -> None:
     """One root for each, and racks cut where it cuts them."""
-    rooms = Rooms(pool_of(list(gb200_rack(3)), within="node"), 4)
-    assert level(rooms, -1) == {"rack-0-tray-00": 1, "rack-0-tray-01": 1, "rack-0-tray-02": 1}
+    domain_slots = DomainSlots(pool_of(list(gb200_rack(3)), within="node"), 4)
+    assert level(domain_slots, -1) == {"rack-0-tray-00": 1, "rack-0-tray-01": 1, "rack-0-tray-02": 1}
 
 
 def test_taking_the_last_gpu_of_a_shape_leaves_no_empty_shape() -> None:
-    rooms = Rooms(pool_of([a_node("a")]), 8)
-    rooms.take(0, "a", 8)
-    (everywhere,) = rooms.levels[-1].values()
+    domain_slots = DomainSlots(pool_of([a_node("a")]), 8)
+    domain_slots.take(0, "a", 8)
+    (everywhere,) = domain_slots.levels[-1].values()
     assert everywhere.held == {(0,): [0]}
     assert everywhere.slots == 0
-    assert rooms.slots(0) == 0
+    assert domain_slots.slots(0) == 0
 
 
 TRAYS = st.lists(
@@ -108,23 +108,23 @@ class Taking(RuleBasedStateMachine):
             for index, (free, domain, rack, block) in enumerate(rows)
         ]
         self.tensor = tensor
-        self.rooms = Rooms(pool_of(self.nodes), tensor)
+        self.domain_slots = DomainSlots(pool_of(self.nodes), tensor)
 
     @rule(which=st.integers(0, 7), gpus=st.integers(1, 4))
     def a_pod_takes_gpus(self, which: int, gpus: int) -> None:
         node = self.nodes[which % len(self.nodes)]
-        gpus = min(gpus, self.rooms.free(node))
+        gpus = min(gpus, self.domain_slots.free(node))
         if gpus:
-            number = next(number for number, nodes in enumerate(self.rooms.nodes) if node in nodes)
-            self.rooms.take(number, node.name, gpus)
+            number = next(number for number, nodes in enumerate(self.domain_slots.nodes) if node in nodes)
+            self.domain_slots.take(number, node.name, gpus)
 
     @invariant()
     def every_scope_is_as_if_counted_anew(self) -> None:
-        if not hasattr(self, "rooms"):
+        if not hasattr(self, "domain_slots"):
             return
-        left = [a_left(node, self.rooms.free(node)) for node in self.nodes]
-        fresh = Rooms(pool_of(left), self.tensor)
-        for mine, other in zip(self.rooms.levels, fresh.levels, strict=True):
+        left = [a_left(node, self.domain_slots.free(node)) for node in self.nodes]
+        fresh = DomainSlots(pool_of(left), self.tensor)
+        for mine, other in zip(self.domain_slots.levels, fresh.levels, strict=True):
             assert slots(list(mine.values())) == slots(list(other.values()))
             for name, scope in mine.items():
                 assert scope.held == other[name].held

@@ -10,26 +10,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from shardwise.domain.fleet import Node
-from shardwise.planner.pools import Pool, Shape
+from shardwise.planner.pools import FreeCounts, Pool
 
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """A place at some level: a rack, a zone, the whole pool. ``held`` are the numbers of its domains, by shape, sorted.
+    """A place at some level: a rack, a zone or the whole pool.
 
-    ``inner`` are the places of the next narrower level inside it, and ``loose`` says whether it holds domains that are
-    in none of them; ``placed`` that it stands in ``inner`` of another.
+    ``held`` lists the sorted numbers of its domains, by their free counts. ``inner`` lists the places of the next
+    narrower level inside it. ``loose`` says whether some of its domains lie in none of these inner places. ``placed``
+    says whether another scope already lists this scope in ``inner``.
     """
 
     name: str
     slots: int = 0
-    held: dict[Shape, list[int]] = field(default_factory=dict)
+    held: dict[FreeCounts, list[int]] = field(default_factory=dict)
     inner: list["Scope"] = field(default_factory=list)
     loose: bool = False
     placed: bool = False
 
 
-class Rooms:
+class DomainSlots:
     """What is free for groups of one tensor degree, kept up to date while they are placed. Domains go by number."""
 
     def __init__(self, pool: Pool, tensor: int) -> None:
@@ -38,16 +39,16 @@ class Rooms:
         self._taken: dict[str, int] = {}
         self.levels: list[dict[tuple[str, ...], Scope]] = [{} for _ in range(_height(pool) + 1)]
         self.nodes = [nodes for _, nodes in pool.domains]
-        self.shapes = list(pool.domain_shapes)
+        self.free_counts = list(pool.free_counts)
         self._scopes: list[tuple[Scope, ...]] = []
         known: dict[tuple[str, ...], tuple[Scope, ...]] = {}
-        for number, ((bound, nodes), shape) in enumerate(zip(pool.domains, self.shapes, strict=True)):
+        for number, ((bound, nodes), counts) in enumerate(zip(pool.domains, self.free_counts, strict=True)):
             place = (bound, *nodes[0].places)
             scopes = known.get(place) or known.setdefault(place, tuple(self._scopes_of(place)))
             self._scopes.append(scopes)
             for scope in scopes:
-                scope.slots += sum(shape) // tensor
-                scope.held.setdefault(shape, []).append(number)
+                scope.slots += sum(counts) // tensor
+                scope.held.setdefault(counts, []).append(number)
 
     def free(self, node: Node) -> int:
         """Count the GPUs of a node that no pod was given."""
@@ -55,13 +56,13 @@ class Rooms:
 
     def slots(self, number: int) -> int:
         """Count the stages a domain has room for."""
-        return sum(self.shapes[number]) // self.tensor
+        return sum(self.free_counts[number]) // self.tensor
 
     def take(self, number: int, node: str, gpus: int) -> None:
         """Let a pod have GPUs of a node of a domain."""
-        before = self.shapes[number]
+        before = self.free_counts[number]
         self._taken[node] = self._taken.get(node, 0) + gpus
-        after = self.shapes[number] = tuple(sorted(map(self.free, self.nodes[number])))
+        after = self.free_counts[number] = tuple(sorted(map(self.free, self.nodes[number])))
         for scope in self._scopes[number]:
             numbers = scope.held[before]
             del numbers[bisect_left(numbers, number)]
