@@ -23,7 +23,7 @@ from shardwise.inventory import Ledger, holding
 from shardwise.planner import plan
 from shardwise.planner.placement import place
 from shardwise.planner.pools import eligible
-from shardwise_sandbox.fleet import gb200_tray, h100_node
+from shardwise_sandbox.sample_nodes import gb200_tray, h100_node
 
 Json = dict[str, Any]
 

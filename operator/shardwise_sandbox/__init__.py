@@ -1,10 +1,10 @@
 """An in-memory Kubernetes API with a toy scheduler and toy kubelets, for ``make demo`` and the operator's tests.
 
-Good enough that kopf, ``kubernetes.aio`` and ``kubectl`` cannot tell, and nothing else: it knows neither of them.
+kopf, ``kubernetes.aio`` and ``kubectl`` work with it as with a real cluster. It imports none of them.
 
 ```python
 async with Sandbox(objects=[crd, *sample_fleet()]) as cluster:
-    cluster.create(model)  # synchronous conveniences: create, apply, patch, get, find, list, names, delete
+    cluster.create(sharded_model)  # synchronous conveniences: create, apply, patch, get, find, list, names, delete
     await cluster.wait_for(lambda: cluster.names("pods"), what="the pods of the model")
     cluster.kubelet.fail("default", "llama-0", exit_code=1, message="CUDA error")
     cluster.kubelet.set_node_ready("h100-1", False)
@@ -13,25 +13,27 @@ async with Sandbox(objects=[crd, *sample_fleet()]) as cluster:
     assert not [request for request in cluster.requests if request.is_write]
 ```
 
-``cluster.url`` and ``cluster.write_kubeconfig(path)`` serve clients. Without ``async with`` there is no server, and
-``cluster.settle()`` runs scheduler, kubelets and garbage collector until they are done.
+Clients connect to ``cluster.url``, or with the file of ``cluster.write_kubeconfig(path)``. Without ``async with`` there
+is no server; ``cluster.settle()`` then runs scheduler, kubelets and garbage collector until they are done.
 
-What differs from a real server: CEL rules are evaluated only with ``Sandbox(cel_evaluator=...)``; there is no
-authentication, no admission webhook, no conversion between versions but events', no protobuf, no quota; built-in kinds
-are validated only where operators err (names, containers, what pods may change); nobody evicts pods from a lost node by
-itself.
+It differs from a real server in these points:
+
+- CEL rules are evaluated only with ``Sandbox(cel_evaluator=...)``.
+- There is no authentication, no admission webhook, no protobuf and no quota. Only Events convert between versions.
+- Built-in kinds are validated where operators make mistakes: names, containers, and the fields a pod may change.
+- A lost node keeps its pods until a test evicts them.
 """
 
-from shardwise_sandbox.admission import Options
+from shardwise_sandbox.admission import WriteOptions
 from shardwise_sandbox.compute_domains import compute_domain_definition
 from shardwise_sandbox.deletion import DeleteOptions
 from shardwise_sandbox.errors import ApiError
 from shardwise_sandbox.faults import Fault, FaultHook, RequestInfo
-from shardwise_sandbox.fleet import gb200_tray, h100_node, l40s_node, node, sample_fleet
 from shardwise_sandbox.kubelet import Delays, Kubelet
+from shardwise_sandbox.sample_nodes import gb200_tray, h100_node, l40s_node, node, sample_fleet
 from shardwise_sandbox.sandbox import Sandbox
 from shardwise_sandbox.scheduler import Scheduler
-from shardwise_sandbox.store import Store
+from shardwise_sandbox.store import ObjectStore
 
 __all__ = [
     "ApiError",
@@ -40,11 +42,11 @@ __all__ = [
     "Fault",
     "FaultHook",
     "Kubelet",
-    "Options",
+    "ObjectStore",
     "RequestInfo",
     "Sandbox",
     "Scheduler",
-    "Store",
+    "WriteOptions",
     "compute_domain_definition",
     "gb200_tray",
     "h100_node",

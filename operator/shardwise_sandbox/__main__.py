@@ -1,4 +1,4 @@
-"""``python -m shardwise_sandbox``: the demo, and the writer of generated pages; for those who work on Shardwise."""
+"""``python -m shardwise_sandbox``: the demo and the writer of generated pages, for developers of Shardwise."""
 
 import io
 import sys
@@ -21,12 +21,12 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--keep", is_flag=True, help="Leave the API up at the end, and print a kubeconfig for it.")
+@click.option("--keep", is_flag=True, help="Keep the API running at the end, and print its kubeconfig.")
 @click.option(
     "--files",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Play nothing; write the demo's objects and fleet into a folder, to try `shardwise plan` on.",
+    help="Do not run the demo; write its objects and nodes into a folder, to try `shardwise plan` with them.",
 )
 def demo(*, keep: bool, folder: Path | None) -> None:
     """Run the real operator against an in-memory Kubernetes API: plan, launch, break, heal, delete."""
@@ -43,16 +43,16 @@ def demo(*, keep: bool, folder: Path | None) -> None:
 @check_option
 @root_option
 def pages(*, check: bool, root: Path) -> None:
-    """Write the generated pages: those of the engines, and that of the reasons."""
+    """Write the generated pages about the engines and the reasons."""
     texts = {root / path: text for path, text in generated_pages().items()}
     write_generated(texts, f"{PROGRAM} pages", check=check)
 
 
 def main() -> None:
-    """Run a command. An error of the input is one line on standard error, and exit status 2."""
+    """Run a command. Wrong input gets a message on standard error and exit status 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that cannot show × shows ? instead of a traceback
+            stream.reconfigure(errors="replace")  # a terminal without × shows ? instead of a traceback
     try:
         cli(prog_name=PROGRAM)
     except WrongInput as error:

@@ -1,4 +1,4 @@
-"""From what a writer sent to what may be stored: identity, defaults, pruning, validation, generation."""
+"""Admission: identity, defaults, pruning, validation and generation of an object before it is stored."""
 
 import copy
 from collections.abc import Iterable
@@ -7,10 +7,10 @@ from typing import Final
 
 from shardwise_sandbox import builtin_rules, schema, validation
 from shardwise_sandbox.builtin_defaults import FILLERS
-from shardwise_sandbox.errors import Cause, bad_request, conflict, forbidden, invalid, not_found
+from shardwise_sandbox.errors import StatusCause, bad_request, conflict, forbidden, invalid, not_found
 from shardwise_sandbox.objects import JsonObject, is_deleting, meta, name_of, uid_of, with_meta
 from shardwise_sandbox.resources import ResourceType
-from shardwise_sandbox.store import Ref, Store
+from shardwise_sandbox.store import ObjectStore, Ref
 from shardwise_sandbox.validation import CelEvaluator
 
 STRICT: Final = "Strict"
@@ -21,8 +21,8 @@ _SET_BY_SERVER: Final = (*_KEPT_METADATA, "resourceVersion", "managedFields", "s
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How a write is to be done: who writes, whether for real, how strictly, and over whose objections."""
+class WriteOptions:
+    """The options of a write: field manager, dry run, field validation, and whether to force conflicts."""
 
     manager: str = "sandbox"
     dry_run: bool = False
@@ -33,13 +33,13 @@ class Options:
 class Admission:
     """The checks and changes between a request and the store."""
 
-    def __init__(self, store: Store, cel_evaluator: CelEvaluator | None = None) -> None:
+    def __init__(self, store: ObjectStore, cel_evaluator: CelEvaluator | None = None) -> None:
         self._store = store
         self.cel_evaluator = cel_evaluator
-        """Evaluates ``x-kubernetes-validations``. ``None``, the default: CEL rules are NOT checked."""
+        """Evaluates ``x-kubernetes-validations``. With ``None``, the default, CEL rules are NOT checked."""
 
     def identify(self, resource: ResourceType, ref: Ref, body: JsonObject) -> JsonObject:
-        """Copy a body, checked to be about the object the URL names; fill what the URL says."""
+        """Copy a body and fill in the identity from the URL; refuse a body that contradicts the URL."""
         if not isinstance(body, dict):
             raise bad_request("the object provided is not a JSON object")
         for key, expected in (("apiVersion", resource.api_version), ("kind", resource.kind)):
@@ -60,8 +60,8 @@ class Admission:
         if name and given.setdefault("name", name) != name:
             raise bad_request(f"the name of the object ({given['name']}) does not match the name on the URL ({name})")
 
-    def for_create(self, resource: ResourceType, namespace: str, body: JsonObject, options: Options) -> JsonObject:
-        """Turn a body into a new object, all but its managed fields."""
+    def for_create(self, resource: ResourceType, namespace: str, body: JsonObject, options: WriteOptions) -> JsonObject:
+        """Turn a body into a new object. Its managed fields are left to the caller."""
         obj = self.identify(resource, (namespace, ""), body)
         self._require_namespace(resource, namespace, obj)
         if meta(obj).get("resourceVersion"):
@@ -93,11 +93,13 @@ class Admission:
         if not given.get("name") and given.get("generateName"):
             given["name"] = given["generateName"] + _suffix(self._store.version)
         if not given.get("name"):
-            cause = Cause("FieldValueRequired", "Required value: name or generateName is required", "metadata.name")
+            cause = StatusCause(
+                "FieldValueRequired", "Required value: name or generateName is required", "metadata.name"
+            )
             raise invalid(resource, "", [cause])
 
-    def for_update(self, resource: ResourceType, old: JsonObject, new: JsonObject, options: Options) -> JsonObject:
-        """Turn the wanted state of the whole object into the next one; status is not written here."""
+    def for_update(self, resource: ResourceType, old: JsonObject, new: JsonObject, options: WriteOptions) -> JsonObject:
+        """Turn the wanted state of an object into its next state, with the old status."""
         self.check_version(resource, old, new)
         obj = self._carry_over(resource, old, new)
         self._shape(resource, obj, old, options)
@@ -106,8 +108,8 @@ class Admission:
         self._validate(resource, obj, old)
         return obj
 
-    def for_status(self, resource: ResourceType, old: JsonObject, new: JsonObject, options: Options) -> JsonObject:
-        """Turn a wanted state into the next one of which only status is new."""
+    def for_status(self, resource: ResourceType, old: JsonObject, new: JsonObject, options: WriteOptions) -> JsonObject:
+        """Turn a wanted state into the next state, in which only the status is new."""
         self.check_version(resource, old, new)
         obj = {key: value for key, value in old.items() if key != "status"}
         obj["metadata"] = dict(meta(old))
@@ -119,7 +121,7 @@ class Admission:
         return obj
 
     def check_version(self, resource: ResourceType, old: JsonObject, new: JsonObject) -> None:
-        """Refuse a write that is meant for another state, or another object of the same name."""
+        """Refuse a write for another version, or for another object of the same name."""
         wanted, uid = meta(new).get("resourceVersion"), uid_of(new)
         if uid and uid != uid_of(old):
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {uid_of(old)}"
@@ -128,10 +130,10 @@ class Admission:
             raise conflict(resource, name_of(old))
 
     def require_version(self, resource: ResourceType, new: JsonObject) -> None:
-        """Refuse a PUT without a version for kinds that cannot be replaced blindly."""
+        """Refuse a PUT without a version for the kinds that require a version."""
         if (resource.custom or resource.kind in _CONDITIONAL_ONLY) and not meta(new).get("resourceVersion"):
             why = "Invalid value: 0x0: must be specified for an update"
-            raise invalid(resource, name_of(new), [Cause("FieldValueInvalid", why, "metadata.resourceVersion")])
+            raise invalid(resource, name_of(new), [StatusCause("FieldValueInvalid", why, "metadata.resourceVersion")])
 
     def _carry_over(self, resource: ResourceType, old: JsonObject, new: JsonObject) -> JsonObject:
         kept = {key: meta(old).get(key) for key in (*_KEPT_METADATA, "resourceVersion", "managedFields")}
@@ -143,10 +145,10 @@ class Admission:
         added = set(meta(obj).get("finalizers") or ()) - set(meta(old).get("finalizers") or ())
         if is_deleting(old) and added:
             why = f"Forbidden: no new finalizers can be added if the object is being deleted, found {sorted(added)}"
-            raise invalid(resource, name_of(old), [Cause("FieldValueForbidden", why, "metadata.finalizers")])
+            raise invalid(resource, name_of(old), [StatusCause("FieldValueForbidden", why, "metadata.finalizers")])
         return obj
 
-    def _shape(self, resource: ResourceType, obj: JsonObject, old: JsonObject | None, options: Options) -> None:
+    def _shape(self, resource: ResourceType, obj: JsonObject, old: JsonObject | None, options: WriteOptions) -> None:
         if resource.schema is not None:
             unknown = schema.prune(resource.schema, obj)
             refuse_unknown(unknown, options)
@@ -166,8 +168,8 @@ class Admission:
             raise invalid(resource, name_of(obj), causes)
 
 
-def refuse_unknown(unknown: Iterable[str], options: Options) -> None:
-    """Refuse fields the schema does not know, if the writer asked for strictness."""
+def refuse_unknown(unknown: Iterable[str], options: WriteOptions) -> None:
+    """Refuse fields that the schema does not know, if the writer asked for strict validation."""
     found = [f'unknown field "{path}"' for path in unknown]
     if found and options.validation == STRICT:
         raise bad_request("strict decoding error: " + ", ".join(found))
@@ -186,7 +188,7 @@ def _content(resource: ResourceType, obj: JsonObject) -> JsonObject:
 def _suffix(number: int) -> str:
     base, text = len(_NAME_SPACE_OF_SUFFIXES), ""
     for _ in range(5):
-        # The multiplier spreads neighbouring numbers; any odd one that is no multiple of 3 (27 = 3^3) would do.
+        # The multiplier spreads neighbouring numbers; any odd number that is not a multiple of 3 (27 = 3^3) works.
         number, digit = divmod(number * 5 + 7, base)
         text += _NAME_SPACE_OF_SUFFIXES[digit]
     return text

@@ -1,8 +1,11 @@
-"""Server-side apply: merge what a manager wants into what is there, and keep the books of ownership.
+"""Server-side apply: merge the configuration of a manager into the live object, and record who owns which field.
 
-The rules are those of the real server. A field in the configuration is set and owned. A field that the same manager
-owned and no longer mentions is removed, unless somebody else owns it too. Changing the value of a field that somebody
-else owns is a conflict, unless forced: then the others lose it. Applying the same value makes the field shared.
+The rules are those of the real server:
+
+- The manager sets and owns every field in its configuration.
+- A field that the manager owned and no longer mentions is removed, unless another manager owns it too.
+- To change a field that another manager owns is a conflict. A forced apply takes the field from the other manager.
+- To apply the same value makes the field shared.
 """
 
 from collections.abc import Mapping
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 
 from shardwise_sandbox import managed_fields
 from shardwise_sandbox.builtin_schema import Schema
-from shardwise_sandbox.errors import Cause, apply_conflict
+from shardwise_sandbox.errors import StatusCause, apply_conflict
 from shardwise_sandbox.fields import (
     FieldSet,
     child,
@@ -22,21 +25,21 @@ from shardwise_sandbox.fields import (
     remove,
     spoken,
 )
-from shardwise_sandbox.managed_fields import Owner, Share
+from shardwise_sandbox.managed_fields import FieldOwner, OwnedFields
 from shardwise_sandbox.objects import Json, JsonObject, with_meta
 
 
 @dataclass(frozen=True, slots=True)
-class Application:
-    """Who applies, when, and whether conflicts are overridden."""
+class ApplyTerms:
+    """The owner and the time of an apply, and whether it overrides conflicts."""
 
-    owner: Owner
+    owner: FieldOwner
     now: str
     force: bool = False
 
 
 def merge(schema: Schema, live: Json, wanted: Json) -> Json:
-    """Merge a wanted value into a live one: maps by key, keyed lists by item, sets as unions; the rest is replaced."""
+    """Merge a wanted value into a live value: maps by key, keyed lists by item, sets by union. Others are replaced."""
     if is_granular_map(schema, wanted) and isinstance(live, dict):
         merged = {key: merge(child(schema, key), live.get(key), value) for key, value in wanted.items()}
         return {**live, **merged}
@@ -57,21 +60,21 @@ def _merge_items(schema: Schema, live: list[Json], wanted: list[Json]) -> list[J
     return list(by_step.values())
 
 
-def apply(schema: Schema, live: JsonObject | None, config: JsonObject, how: Application) -> JsonObject:
-    """Return the object after an apply, with its ``managedFields``; refuse conflicts unless forced."""
+def apply(schema: Schema, live: JsonObject | None, config: JsonObject, how: ApplyTerms) -> JsonObject:
+    """Return the object after an apply, with its ``managedFields``. Raises ``ApiError`` 409 for a conflict."""
     wanted = frozenset(managed_fields.owned(schema, config))
     if live is None:
-        return with_meta(config, managedFields=managed_fields.write({how.owner: Share(wanted, how.now)}))
+        return with_meta(config, managedFields=managed_fields.write({how.owner: OwnedFields(wanted, how.now)}))
     ownership = managed_fields.read(live)
     merged = merge(schema, live, config)
     taken = _taken(schema, live, merged, wanted)
     _refuse_conflicts(ownership, taken, how)
     pruned = _without_dropped(schema, merged, ownership, wanted, how.owner)
-    # Once more: a container that pruning emptied, and removed, may be wanted empty.
+    # Merge again: pruning removes an object or list that it emptied, but the configuration may ask for an empty value.
     merged = merge(schema, pruned, config)
     present = frozenset(managed_fields.owned(schema, merged))
     after = _new_ownership(ownership, wanted & present, taken, how)
-    kept = {owner: Share(share.fields & present, share.time) for owner, share in after.items()}
+    kept = {owner: OwnedFields(share.fields & present, share.time) for owner, share in after.items()}
     return with_meta(merged, managedFields=managed_fields.write(kept))
 
 
@@ -80,7 +83,7 @@ def _taken(schema: Schema, live: JsonObject, merged: JsonObject, wanted: FieldSe
     return frozenset(path for path in wanted if managed_fields.differs(path, before, after))
 
 
-def _refuse_conflicts(ownership: Mapping[Owner, Share], taken: FieldSet, how: Application) -> None:
+def _refuse_conflicts(ownership: Mapping[FieldOwner, OwnedFields], taken: FieldSet, how: ApplyTerms) -> None:
     lost = {
         owner: sorted(map(spoken, share.fields & taken))
         for owner, share in ownership.items()
@@ -90,9 +93,11 @@ def _refuse_conflicts(ownership: Mapping[Owner, Share], taken: FieldSet, how: Ap
         raise apply_conflict(*_told(lost))
 
 
-def _told(lost: Mapping[Owner, list[str]]) -> tuple[list[Cause], str]:
+def _told(lost: Mapping[FieldOwner, list[str]]) -> tuple[list[StatusCause], str]:
     causes = [
-        Cause("FieldManagerConflict", f"conflict with {_name(owner)}", field) for owner in lost for field in lost[owner]
+        StatusCause("FieldManagerConflict", f"conflict with {_name(owner)}", field)
+        for owner in lost
+        for field in lost[owner]
     ]
     count = len(causes)
     if count == 1:
@@ -101,17 +106,17 @@ def _told(lost: Mapping[Owner, list[str]]) -> tuple[list[Cause], str]:
     return causes, f"Apply failed with {count} conflicts: " + "\n".join(said)
 
 
-def _name(owner: Owner) -> str:
+def _name(owner: FieldOwner) -> str:
     through = f' with subresource "{owner.subresource}"' if owner.subresource else ""
     return f'"{owner.manager}"{through} using {owner.api_version}'
 
 
 def _without_dropped(
-    schema: Schema, merged: JsonObject, ownership: Mapping[Owner, Share], wanted: FieldSet, owner: Owner
+    schema: Schema, merged: JsonObject, ownership: Mapping[FieldOwner, OwnedFields], wanted: FieldSet, owner: FieldOwner
 ) -> JsonObject:
     had = ownership[owner].fields if owner in ownership else frozenset()
     kept = wanted.union(*(share.fields for other, share in ownership.items() if other != owner))
-    # An item before its members: without its key it could not be found any more.
+    # An item goes before its members: an item without its key cannot be found.
     for path in sorted(had - wanted):
         if not any(is_within(other, path) for other in kept):
             merged = remove(schema, merged, path)
@@ -119,16 +124,16 @@ def _without_dropped(
 
 
 def _new_ownership(
-    ownership: Mapping[Owner, Share], wanted: FieldSet, taken: FieldSet, how: Application
-) -> dict[Owner, Share]:
+    ownership: Mapping[FieldOwner, OwnedFields], wanted: FieldSet, taken: FieldSet, how: ApplyTerms
+) -> dict[FieldOwner, OwnedFields]:
     after = {
-        owner: Share(share.fields - taken, share.time if not share.fields & taken else how.now)
+        owner: OwnedFields(share.fields - taken, share.time if not share.fields & taken else how.now)
         for owner, share in ownership.items()
         if owner != how.owner
     }
     mine = ownership.get(how.owner)
     unchanged = mine is not None and mine.fields == wanted
-    after[how.owner] = mine if unchanged and mine is not None else Share(wanted, how.now)
-    # Order kept as it was, so that an apply that changes nothing leaves the very same bytes.
+    after[how.owner] = mine if unchanged and mine is not None else OwnedFields(wanted, how.now)
+    # The order stays, so that an apply without a change leaves the same bytes.
     order = [*ownership, how.owner]
     return {owner: after[owner] for owner in dict.fromkeys(order)}

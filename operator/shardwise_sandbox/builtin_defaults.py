@@ -1,10 +1,10 @@
-"""What the real server fills into built-in objects, as far as it matters to an operator that compares what it reads."""
+"""The defaults that the real server gives built-in objects, as far as operators compare them."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from shardwise_sandbox.objects import JsonObject, dig, name_of
-from shardwise_sandbox.store import Store
+from shardwise_sandbox.store import ObjectStore
 
 CRD_FINALIZER: Final = "customresourcecleanup.apiextensions.k8s.io"
 
@@ -15,7 +15,7 @@ def _resources(container: JsonObject) -> None:
         if isinstance(amounts, dict):
             amounts.update({name: str(amount) for name, amount in amounts.items()})
     if resources.get("limits"):
-        # A limit without a request is a request: the only way most manifests ask for GPUs.
+        # A limit without a request is also the request. Most manifests ask for GPUs by the limit alone.
         resources["requests"] = {**resources["limits"], **(resources.get("requests") or {})}
 
 
@@ -55,14 +55,14 @@ def _tolerations(spec: JsonObject) -> None:
 
 
 def _gated(spec: JsonObject) -> JsonObject:
-    """Say of a new pod that it waits: schedulers do not look at it."""
+    """Mark a new pod with scheduling gates as waiting: schedulers ignore it."""
     if not spec.get("schedulingGates"):
         return {}
     why = {"reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates"}
     return {"conditions": [{"type": "PodScheduled", "status": "False", **why}]}
 
 
-def pod(_: Store, obj: JsonObject, old: JsonObject | None) -> None:
+def pod(_: ObjectStore, obj: JsonObject, old: JsonObject | None) -> None:
     """Fill a pod."""
     del old
     spec = obj.setdefault("spec", {})
@@ -84,8 +84,8 @@ def pod(_: Store, obj: JsonObject, old: JsonObject | None) -> None:
     obj.setdefault("status", {"phase": "Pending", "qosClass": "Burstable"} | _gated(spec))
 
 
-def service(store: Store, obj: JsonObject, old: JsonObject | None) -> None:
-    """Fill a service: it keeps the address it had, or gets one of its own unless it is headless."""
+def service(store: ObjectStore, obj: JsonObject, old: JsonObject | None) -> None:
+    """Fill a Service: it keeps its address, or gets a new address unless it is headless."""
     spec = obj.setdefault("spec", {})
     for key, value in (("type", "ClusterIP"), ("sessionAffinity", "None"), ("internalTrafficPolicy", "Cluster")):
         spec.setdefault(key, value)
@@ -103,7 +103,7 @@ def service(store: Store, obj: JsonObject, old: JsonObject | None) -> None:
     obj.setdefault("status", {"loadBalancer": {}})
 
 
-def namespace(_: Store, obj: JsonObject, old: JsonObject | None) -> None:
+def namespace(_: ObjectStore, obj: JsonObject, old: JsonObject | None) -> None:
     """Fill a namespace."""
     del old
     labels = obj["metadata"].get("labels") or {}
@@ -112,15 +112,15 @@ def namespace(_: Store, obj: JsonObject, old: JsonObject | None) -> None:
     obj.setdefault("status", {"phase": "Active"})
 
 
-def custom_resource_definition(store: Store, obj: JsonObject, old: JsonObject | None) -> None:
-    """Fill a definition, established at once."""
+def custom_resource_definition(store: ObjectStore, obj: JsonObject, old: JsonObject | None) -> None:
+    """Fill a CustomResourceDefinition, and establish it at once."""
     spec = obj["spec"]
     names = spec["names"]
     names.setdefault("singular", names["kind"].lower())
     names.setdefault("listKind", f"{names['kind']}List")
     spec.setdefault("conversion", {"strategy": "None"})
     if old is None:
-        # The real server's controller adds this soon after creation: deleting a kind first deletes its objects.
+        # The real server adds this finalizer soon after creation, so that deleting a kind first deletes its objects.
         obj["metadata"].setdefault("finalizers", [CRD_FINALIZER])
         obj["status"] = {
             "acceptedNames": names,
@@ -136,10 +136,10 @@ def _established(kind: str, reason: str, now: str) -> JsonObject:
     return {"type": kind, "status": "True", "reason": reason, "message": "", "lastTransitionTime": now}
 
 
-FILLERS: Final[Mapping[str, Callable[[Store, JsonObject, JsonObject | None], None]]] = {
+FILLERS: Final[Mapping[str, Callable[[ObjectStore, JsonObject, JsonObject | None], None]]] = {
     "Pod": pod,
     "Service": service,
     "Namespace": namespace,
     "CustomResourceDefinition": custom_resource_definition,
 }
-"""Fillers by kind, run on every write: they add only what is absent. Built-in kinds only."""
+"""The function that fills each built-in kind. It runs on every write, and adds only absent fields."""

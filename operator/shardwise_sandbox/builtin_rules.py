@@ -1,10 +1,10 @@
-"""Rules of built-in kinds that an operator can break: names, labels, required fields and what may not change."""
+"""Rules of built-in kinds that an operator can break: names, labels, required and immutable fields."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from shardwise_sandbox.errors import Cause
+from shardwise_sandbox.errors import StatusCause
 from shardwise_sandbox.objects import JsonObject, dig, meta, name_of
 from shardwise_sandbox.schema import structural_errors
 from shardwise_sandbox.validation import unfit_defaults
@@ -15,20 +15,20 @@ _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _NAME_LIMIT: Final = 253
 _LABEL_LIMIT: Final = 63
 
-Rule = Callable[[JsonObject, JsonObject | None], Iterator[Cause]]
-"""Gives what is wrong with an object, given the one it replaces (``None`` on create)."""
+Rule = Callable[[JsonObject, JsonObject | None], Iterator[StatusCause]]
+"""Yields the faults of an object, compared with the object it replaces (``None`` on create)."""
 
 
-def _bad(field: str, value: object, why: str) -> Cause:
-    return Cause("FieldValueInvalid", f'Invalid value: "{value}": {why}', field)
+def _bad(field: str, value: object, why: str) -> StatusCause:
+    return StatusCause("FieldValueInvalid", f'Invalid value: "{value}": {why}', field)
 
 
-def _required(field: str) -> Cause:
-    return Cause("FieldValueRequired", "Required value", field)
+def _required(field: str) -> StatusCause:
+    return StatusCause("FieldValueRequired", "Required value", field)
 
 
-def metadata(obj: JsonObject) -> Iterator[Cause]:
-    """Give what is wrong with the metadata every kind has."""
+def metadata(obj: JsonObject) -> Iterator[StatusCause]:
+    """Yield the faults of the metadata that every kind has."""
     name = name_of(obj)
     if not _SUBDOMAIN.fullmatch(name) or len(name) > _NAME_LIMIT:
         yield _bad(
@@ -49,7 +49,7 @@ _LABEL_RULE: Final = (
 )
 
 
-def _strings(obj: JsonObject) -> Iterator[Cause]:
+def _strings(obj: JsonObject) -> Iterator[StatusCause]:
     for place in ("labels", "annotations"):
         values: JsonObject = meta(obj).get(place) or {}
         for key, value in values.items():
@@ -63,8 +63,8 @@ def _is_label(text: object) -> bool:
     return isinstance(text, str) and len(text) <= _LABEL_LIMIT and bool(_DNS_LABEL.fullmatch(text))
 
 
-def pod(obj: JsonObject, old: JsonObject | None) -> Iterator[Cause]:
-    """Give what is wrong with a pod: its containers, its host names, and changes to what cannot change."""
+def pod(obj: JsonObject, old: JsonObject | None) -> Iterator[StatusCause]:
+    """Yield the faults of a pod: in its containers, its host names, and its immutable fields."""
     spec = obj.get("spec") or {}
     if not spec.get("containers"):
         yield _required("spec.containers")
@@ -77,18 +77,18 @@ def pod(obj: JsonObject, old: JsonObject | None) -> Iterator[Cause]:
         yield from _new_gates(spec, old.get("spec") or {})
     if old is not None and _frozen(obj) != _frozen(old):
         why = f"Forbidden: pod updates may not change fields other than {_CHANGEABLE_SAID}"
-        yield Cause("FieldValueForbidden", why, "spec")
+        yield StatusCause("FieldValueForbidden", why, "spec")
 
 
-def _new_gates(spec: JsonObject, before: JsonObject) -> Iterator[Cause]:
-    known, now = ([gate.get("name") for gate in one.get("schedulingGates") or ()] for one in (before, spec))
+def _new_gates(spec: JsonObject, before: JsonObject) -> Iterator[StatusCause]:
+    known, now = ([gate.get("name") for gate in state.get("schedulingGates") or ()] for state in (before, spec))
     for name in now:
         if name not in known:
             why = f"Forbidden: only deletion is allowed, but found new scheduling gate '{name}'"
-            yield Cause("FieldValueForbidden", why, "spec.schedulingGates")
+            yield StatusCause("FieldValueForbidden", why, "spec.schedulingGates")
 
 
-def _containers(spec: JsonObject) -> Iterator[Cause]:
+def _containers(spec: JsonObject) -> Iterator[StatusCause]:
     for index, container in enumerate(spec.get("containers") or ()):
         for key in ("name", "image"):
             if not container.get(key):
@@ -98,13 +98,13 @@ def _containers(spec: JsonObject) -> Iterator[Cause]:
                 yield _bad(f"spec.containers[{index}].env[{place}].value", variable["value"], "must be of type string")
 
 
-def _volume_mounts(spec: JsonObject) -> Iterator[Cause]:
+def _volume_mounts(spec: JsonObject) -> Iterator[StatusCause]:
     volumes = {volume.get("name") for volume in spec.get("volumes") or ()}
     for index, container in enumerate(spec.get("containers") or ()):
         for place, mount in enumerate(container.get("volumeMounts") or ()):
             if mount.get("name") not in volumes:
                 field = f"spec.containers[{index}].volumeMounts[{place}].name"
-                yield Cause("FieldValueNotFound", f'Not found: "{mount.get("name")}"', field)
+                yield StatusCause("FieldValueNotFound", f'Not found: "{mount.get("name")}"', field)
 
 
 _CHANGEABLE_SAID: Final = (
@@ -123,8 +123,8 @@ def _frozen(obj: JsonObject) -> JsonObject:
     return spec
 
 
-def service(obj: JsonObject, old: JsonObject | None) -> Iterator[Cause]:
-    """Give what is wrong with a service: its name, its ports and a changed address."""
+def service(obj: JsonObject, old: JsonObject | None) -> Iterator[StatusCause]:
+    """Yield the faults of a Service: in its name, its ports and its immutable address."""
     if not _is_label(name_of(obj)):
         yield _bad("metadata.name", name_of(obj), "a DNS-1035 label must be no more than 63 characters")
     spec = obj.get("spec") or {}
@@ -134,8 +134,8 @@ def service(obj: JsonObject, old: JsonObject | None) -> Iterator[Cause]:
         yield _bad("spec.clusterIPs[0]", spec.get("clusterIP"), "may not change once set")
 
 
-def custom_resource_definition(obj: JsonObject, _: JsonObject | None) -> Iterator[Cause]:
-    """Give what is wrong with a CustomResourceDefinition, its structural schemas included."""
+def custom_resource_definition(obj: JsonObject, _: JsonObject | None) -> Iterator[StatusCause]:
+    """Yield the faults of a CustomResourceDefinition, also of its structural schemas."""
     spec = obj.get("spec") or {}
     names = spec.get("names") or {}
     expected = f"{names.get('plural')}.{spec.get('group')}"
@@ -158,4 +158,4 @@ RULES: Final[Mapping[str, Rule]] = {
     "Service": service,
     "CustomResourceDefinition": custom_resource_definition,
 }
-"""Rules by kind; built-in kinds only."""
+"""The rule of each built-in kind."""

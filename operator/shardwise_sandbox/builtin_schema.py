@@ -1,8 +1,8 @@
 """How lists and maps of the built-in kinds merge: the part of their OpenAPI schema that apply needs.
 
-The real server reads this from its generated OpenAPI document. Here only merging is described, in the words of a CRD
-schema, so that one algorithm serves built-in and custom kinds. A list not mentioned is atomic, a map not mentioned is
-merged key by key.
+The real server reads this from its generated OpenAPI document. This module describes only how to merge, as a CRD schema
+does, so that the same algorithm serves built-in and custom kinds. A list that is not mentioned is atomic. A map that is
+not mentioned merges key by key.
 """
 
 from typing import Final
@@ -74,4 +74,4 @@ DISRUPTION_BUDGET: Final = _struct(
 )
 SERVICE_ACCOUNT: Final = _struct(metadata=METADATA, secrets=_keyed("name"))
 ANY: Final = _struct(metadata=METADATA, status=_struct(conditions=_CONDITIONS))
-"""Kinds that have no lists worth merging beyond conditions."""
+"""The schema of kinds whose only keyed list is the conditions."""

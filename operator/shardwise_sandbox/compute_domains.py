@@ -1,4 +1,4 @@
-"""ComputeDomains, as NVIDIA's DRA driver adds them to a cluster: NVLink between nodes for the pods that claim it."""
+"""The kind ComputeDomain of NVIDIA's DRA driver: it gives the pods that claim it NVLink between their nodes."""
 
 from shardwise_sandbox.objects import JsonObject
 
@@ -6,7 +6,7 @@ _GROUP = "resource.nvidia.com"
 
 
 def compute_domain_definition() -> JsonObject:
-    """Give the CustomResourceDefinition, as far as clients can tell (kubernetes-sigs/dra-driver-nvidia-gpu v0.4.0)."""
+    """Return the CustomResourceDefinition, reduced to the parts that clients use (dra-driver-nvidia-gpu v0.4.0)."""
     template = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
     mode = {"type": "string", "enum": ["Single", "All"], "default": "Single"}
     channel = {

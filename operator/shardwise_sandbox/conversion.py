@@ -1,4 +1,4 @@
-"""The same stored object in another version of the API: events have two shapes, custom resources one with two names."""
+"""A stored object in another version of the API: Events change their fields, custom resources only ``apiVersion``."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ _NEW_TO_CORE: Final = {new: core for core, new in _CORE_TO_NEW.items()}
 
 
 def present(resource: ResourceType, obj: JsonObject) -> JsonObject:
-    """Give a stored object as the version of the API asked for shows it."""
+    """Return a stored object in the form of the requested version of the API."""
     if obj.get("apiVersion") == resource.api_version:
         return obj
     renamed = _renamed(obj, _CORE_TO_NEW) if resource.stored_as else obj
@@ -26,7 +26,7 @@ def present(resource: ResourceType, obj: JsonObject) -> JsonObject:
 
 
 def stored_form(resource: ResourceType, body: JsonObject) -> JsonObject:
-    """Give a body of a kind that is stored as another in the stored shape."""
+    """Return a body in the stored form, where the kind is stored as another kind."""
     if not resource.stored_as or not isinstance(body, dict):
         return body
     renamed = _renamed(body, _NEW_TO_CORE)

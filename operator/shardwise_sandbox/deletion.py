@@ -1,4 +1,4 @@
-"""Deletion: preconditions, grace, finalizers and what happens to dependants."""
+"""Deletion: preconditions, grace period, finalizers, and the propagation to dependants."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from shardwise_sandbox.errors import bad_request, conflict
 from shardwise_sandbox.objects import JsonObject, dig, is_deleting, meta, name_of, uid_of, with_meta
 from shardwise_sandbox.resources import ResourceType
-from shardwise_sandbox.store import Ref, Store, ref_of
+from shardwise_sandbox.store import ObjectStore, Ref, ref_of
 from shardwise_sandbox.writes import is_finished
 
 FOREGROUND: Final = "foregroundDeletion"
@@ -16,7 +16,7 @@ _FINALIZER_OF: Final = {"Foreground": FOREGROUND, "Orphan": ORPHAN, "Background"
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """How to delete: seconds of grace, what becomes of dependants, and which state or object is meant."""
+    """The options of a deletion: grace period in seconds, propagation to dependants, and preconditions."""
 
     grace: int | None = None
     propagation: str = "Background"
@@ -26,7 +26,7 @@ class DeleteOptions:
 
 
 def read_options(body: JsonObject, query: dict[str, str]) -> DeleteOptions:
-    """Read the options from a request's body and query; the query wins."""
+    """Read the options from the body and the query of a request; the query wins."""
     grace = query.get("gracePeriodSeconds", body.get("gracePeriodSeconds"))
     propagation = query.get("propagationPolicy") or body.get("propagationPolicy")
     if propagation is None:
@@ -47,11 +47,11 @@ def read_options(body: JsonObject, query: dict[str, str]) -> DeleteOptions:
 class Deleter:
     """Deletes objects by the rules of the API."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
     def delete(self, resource: ResourceType, ref: Ref, options: DeleteOptions | None = None) -> tuple[JsonObject, bool]:
-        """Delete an object, or begin to; return its last state, and whether it is gone."""
+        """Delete an object, or begin its deletion. Return its last state, and whether it is gone."""
         options = options or DeleteOptions()
         obj = self._store.get(resource, ref)
         _check_preconditions(resource, obj, options)
@@ -65,7 +65,7 @@ class Deleter:
     def _marked(self, resource: ResourceType, obj: JsonObject, options: DeleteOptions) -> JsonObject:
         grace = _grace(obj, options)
         if is_deleting(obj):
-            # A second delete may only shorten the grace that is left.
+            # A second delete can only shorten the grace period.
             left = meta(obj).get("deletionGracePeriodSeconds") or 0
             return with_meta(obj, deletionGracePeriodSeconds=min(grace, left)) if left else obj
         finalizers = [*(meta(obj).get("finalizers") or ())]
@@ -88,12 +88,12 @@ class Deleter:
         return [self.delete(resource, ref_of(obj), options)[0] for obj in objects]
 
     def release(self, resource: ResourceType, obj: JsonObject, finalizer: str) -> None:
-        """Take a finalizer off an object being deleted, and let it go if that was the last."""
+        """Remove a finalizer from an object in deletion. Without a finalizer left, the object goes."""
         left = [name for name in meta(obj).get("finalizers") or () if name != finalizer]
         self.finish(resource, with_meta(obj, finalizers=left or None))
 
     def finish(self, resource: ResourceType, obj: JsonObject) -> None:
-        """Store a state of an object being deleted, or remove it if nothing holds it any more."""
+        """Store the state of an object in deletion, or remove the object if nothing holds it."""
         if is_finished(obj):
             self._store.remove(resource, ref_of(obj))
         else:
@@ -107,7 +107,7 @@ def _is_namespace(obj: JsonObject) -> bool:
 def _grace(obj: JsonObject, options: DeleteOptions) -> int:
     if obj["kind"] != "Pod":
         return 0
-    # No kubelet has the pod, or its containers are over: there is nobody to wait for.
+    # No kubelet has the pod, or its containers have ended: the deletion has nothing to wait for.
     if not dig(obj, "spec", "nodeName") or dig(obj, "status", "phase") in {"Succeeded", "Failed"}:
         return 0
     grace = options.grace if options.grace is not None else dig(obj, "spec", "terminationGracePeriodSeconds")

@@ -1,4 +1,4 @@
-"""Discovery documents and the little OpenAPI that ``kubectl`` needs."""
+"""The discovery documents, and the part of OpenAPI that ``kubectl`` needs."""
 
 from typing import Final
 
@@ -19,13 +19,13 @@ API_VERSIONS: Final[JsonObject] = {"kind": "APIVersions", "versions": ["v1"], "s
 
 
 def group_list(registry: Registry) -> JsonObject:
-    """Give ``/apis``."""
+    """Return the document of ``/apis``."""
     groups = [group(registry, name) for name in registry.groups()]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
 
 def group(registry: Registry, name: str) -> JsonObject:
-    """Give ``/apis/{group}``."""
+    """Return the document of ``/apis/{group}``."""
     versions = registry.groups().get(name)
     if versions is None:
         raise no_such_path()
@@ -34,7 +34,7 @@ def group(registry: Registry, name: str) -> JsonObject:
 
 
 def resource_list(registry: Registry, group_name: str, version: str) -> JsonObject:
-    """Give ``/api/v1`` or ``/apis/{group}/{version}``."""
+    """Return the document of ``/api/v1`` or ``/apis/{group}/{version}``."""
     found = registry.in_version(group_name, version)
     if not found:
         raise no_such_path()
@@ -80,13 +80,13 @@ def _base(group_name: str, version: str) -> str:
 
 
 def openapi_index(registry: Registry) -> JsonObject:
-    """Give ``/openapi/v3``: one document per group and version."""
+    """Return the document of ``/openapi/v3``: the paths of the documents of each group and version."""
     bases = sorted({_base(resource.group, resource.version) for resource in registry})
     return {"paths": {base: {"serverRelativeURL": f"/openapi/v3/{base}"} for base in bases}}
 
 
 def openapi(registry: Registry, base: str) -> JsonObject:
-    """Give an OpenAPI v3 document: schemas of custom kinds, and that writes take ``fieldValidation``."""
+    """Return an OpenAPI v3 document: the schemas of custom kinds, and the parameter ``fieldValidation`` of writes."""
     found = [resource for resource in registry if _base(resource.group, resource.version) == base]
     if not found:
         raise no_such_path()
@@ -113,9 +113,9 @@ def _paths(resource: ResourceType) -> list[tuple[str, JsonObject]]:
     middle = "/namespaces/{namespace}" if resource.namespaced else ""
     collection = f"/{_base(resource.group, resource.version)}{middle}/{resource.plural}"
     writes = {verb: _operation(resource, verb) for verb in ("put", "patch")}
-    one = f"{collection}/{{name}}"
-    below = (f"{one}/{name}" for name in sorted(resource.subresources))
-    return [(collection, {"post": _operation(resource, "post")}), *((path, writes) for path in (one, *below))]
+    item = f"{collection}/{{name}}"
+    below = (f"{item}/{name}" for name in sorted(resource.subresources))
+    return [(collection, {"post": _operation(resource, "post")}), *((path, writes) for path in (item, *below))]
 
 
 def _operation(resource: ResourceType, verb: str) -> JsonObject:

@@ -1,4 +1,4 @@
-"""What goes wrong on the way: faults to inject, and the record of every request."""
+"""Faults that a test injects into requests, and the record of every request."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ _WRITING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 @dataclass(slots=True)
 class RequestInfo:
-    """One request as the server saw it; ``code`` is 0 until it is answered, and stays 0 when the answer was lost."""
+    """A request as the server saw it. ``code`` is 0 until the response, and stays 0 if the response is lost."""
 
     method: str
     path: str
@@ -29,17 +29,17 @@ class RequestInfo:
 
     @property
     def field_manager(self) -> str:
-        """The manager that writes: the one named, else the first word of the user agent."""
+        """The field manager of a write: the parameter ``fieldManager``, or else the first word of the user agent."""
         return self.query.get("fieldManager") or self.user_agent.split("/", 1)[0] or "unknown"
 
     @property
     def is_watch(self) -> bool:
-        """Whether it asks for a stream of changes."""
+        """Whether the request is a watch."""
         return self.method == "GET" and self.query.get("watch", "").lower() in {"1", "true"}
 
     @property
     def is_write(self) -> bool:
-        """Whether it means to change something."""
+        """Whether the request is a write."""
         return self.method in _WRITING and "dryRun" not in self.query
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class RequestInfo:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What to do to a request instead of answering it properly. Make one with the class methods."""
+    """A fault of a request. The class methods make the kinds of faults."""
 
     applies: bool
     status: int = 0
@@ -57,12 +57,12 @@ class Fault:
 
     @classmethod
     def answer(cls, status: int, reason: str = "") -> "Fault":
-        """Refuse: nothing is applied."""
+        """Refuse the request and apply nothing."""
         return cls(applies=False, status=status, reason=reason)
 
     @classmethod
     def drop(cls) -> "Fault":
-        """Cut the connection: nothing is applied."""
+        """Cut the connection and apply nothing."""
         return cls(applies=False)
 
     @classmethod
@@ -72,21 +72,21 @@ class Fault:
 
     @classmethod
     def apply_then_answer(cls, status: int, reason: str = "") -> "Fault":
-        """Apply the request, then say that it failed."""
+        """Apply the request, then respond with an error."""
         return cls(applies=True, status=status, reason=reason)
 
     @classmethod
     def delay(cls, seconds: float) -> "Fault":
-        """Answer properly, later."""
+        """Respond correctly, after a delay."""
         return cls(applies=True, seconds=seconds)
 
     @property
     def hides_answer(self) -> bool:
-        """Whether the client does not get the proper answer."""
+        """Whether the client gets a false response or no response."""
         return self.seconds == 0.0
 
     def body(self) -> JsonObject:
-        """Give the body of the false answer."""
+        """Return the body of the false response."""
         phrase = HTTPStatus(self.status).phrase
         reason = self.reason or _REASONS.get(self.status, phrase.replace(" ", ""))
         body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
@@ -96,4 +96,4 @@ class Fault:
 _REASONS: Final = {409: "Conflict", 410: "Expired", 429: "TooManyRequests", 500: "InternalError", 504: "Timeout"}
 
 FaultHook: TypeAlias = Callable[[RequestInfo], Fault | Awaitable[Fault | None] | None]
-"""Looks at every request before it is carried out; ``None`` lets it pass."""
+"""Is called before each request. ``None`` lets the request pass."""

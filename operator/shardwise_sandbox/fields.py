@@ -1,7 +1,7 @@
-"""Sets of field paths: what a manager owns, as ``fieldsV1`` writes it.
+"""Sets of field paths: the fields that a manager owns, in the form of ``fieldsV1``.
 
-A path is a tuple of the steps ``fieldsV1`` uses: ``f:name`` for a member, ``k:{"name":"a"}`` for an item of a keyed
-list, ``v:"x"`` for an item of a set. Keeping the wire's own text makes reading and writing ``managedFields`` a walk.
+A path is a tuple of steps as in ``fieldsV1``: ``f:name`` for a member, ``k:{"name":"a"}`` for an item of a keyed list,
+``v:"x"`` for an item of a set. The steps keep the text of the wire, so that a path needs no translation.
 """
 
 import json
@@ -11,18 +11,18 @@ from typing import Final, TypeAlias
 from shardwise_sandbox.builtin_schema import Schema
 from shardwise_sandbox.objects import Json, JsonObject, canonical
 
-Path: TypeAlias = tuple[str, ...]
-"""Steps from the root of the object."""
+FieldPath: TypeAlias = tuple[str, ...]
+"""The steps from the root of the object."""
 
-FieldSet: TypeAlias = frozenset[Path]
-"""Paths owned: leaves, and items of keyed lists."""
+FieldSet: TypeAlias = frozenset[FieldPath]
+"""Owned paths: leaves, and items of keyed lists."""
 
 ITEM: Final = "item"
-"""What ``leaves`` gives for the existence of a keyed item, apart from its members."""
+"""The value that ``leaves`` yields for the existence of a keyed item, apart from its members."""
 
 
 def child(schema: Schema, key: str) -> Schema:
-    """Return the schema of a member; an empty one where the schema says nothing."""
+    """Return the schema of a member, or an empty schema if there is none."""
     found = (schema.get("properties") or {}).get(key)
     if found is None and isinstance(schema.get("additionalProperties"), dict):
         found = schema["additionalProperties"]
@@ -30,35 +30,35 @@ def child(schema: Schema, key: str) -> Schema:
 
 
 def is_granular_map(schema: Schema, value: Json) -> bool:
-    """Say whether members of the object are owned one by one."""
+    """Return whether each member of the object has its own owners."""
     return isinstance(value, dict) and schema.get("x-kubernetes-map-type") != "atomic"
 
 
 def list_keys(schema: Schema) -> tuple[str, ...]:
-    """Return the keys by which items of a keyed list are told apart; nothing for other lists."""
+    """Return the keys that identify the items of a keyed list; empty for other lists."""
     if schema.get("x-kubernetes-list-type") != "map":
         return ()
     return tuple(schema.get("x-kubernetes-list-map-keys") or ())
 
 
 def is_set(schema: Schema) -> bool:
-    """Say whether the list is a set of scalars."""
+    """Return whether the list is a set of scalars."""
     return schema.get("x-kubernetes-list-type") == "set"
 
 
 def item_step(schema: Schema, item: JsonObject) -> str:
-    """Name an item of a keyed list, filling keys that have a default."""
+    """Return the step of an item of a keyed list; absent keys take their defaults."""
     items = schema.get("items") or {}
     keys = {key: item.get(key, child(items, key).get("default")) for key in list_keys(schema)}
     return "k:" + canonical({key: value for key, value in keys.items() if value is not None})
 
 
-def leaves(schema: Schema, value: Json, path: Path = ()) -> dict[Path, Json]:
-    """Flatten a value into owned paths and what stands there."""
+def leaves(schema: Schema, value: Json, path: FieldPath = ()) -> dict[FieldPath, Json]:
+    """Flatten a value into its owned paths and their values."""
     return dict(_walk(schema, value, path))
 
 
-def _walk(schema: Schema, value: Json, path: Path) -> Iterator[tuple[Path, Json]]:
+def _walk(schema: Schema, value: Json, path: FieldPath) -> Iterator[tuple[FieldPath, Json]]:
     if value and is_granular_map(schema, value):
         for key, item in value.items():
             yield from _walk(child(schema, key), item, (*path, f"f:{key}"))
@@ -68,7 +68,7 @@ def _walk(schema: Schema, value: Json, path: Path) -> Iterator[tuple[Path, Json]
         yield path, value
 
 
-def _walk_items(schema: Schema, value: list[Json], path: Path) -> Iterator[tuple[Path, Json]]:
+def _walk_items(schema: Schema, value: list[Json], path: FieldPath) -> Iterator[tuple[FieldPath, Json]]:
     for item in value:
         if is_set(schema):
             yield (*path, f"v:{canonical(item)}"), item
@@ -78,10 +78,10 @@ def _walk_items(schema: Schema, value: list[Json], path: Path) -> Iterator[tuple
             yield from _walk(schema.get("items") or {}, item, step)
 
 
-def encode(paths: Iterable[Path]) -> JsonObject:
+def encode(paths: Iterable[FieldPath]) -> JsonObject:
     """Write paths as ``fieldsV1``."""
     root: JsonObject = {}
-    # Sorted, so that a path comes before those below it and only then needs the `.` mark.
+    # Sorted: a path comes before the paths below it, and only then needs the mark `.`.
     for path in sorted(paths):
         node = root
         for step in path:
@@ -96,9 +96,9 @@ def _without_leaf_marks(node: JsonObject) -> JsonObject:
     return {step: below if step == "." else _without_leaf_marks(below) for step, below in node.items()}
 
 
-def decode(raw: JsonObject, path: Path = ()) -> FieldSet:
+def decode(raw: JsonObject, path: FieldPath = ()) -> FieldSet:
     """Read ``fieldsV1``."""
-    found: set[Path] = set()
+    found: set[FieldPath] = set()
     for step, below in raw.items():
         if step == ".":
             found.add(path)
@@ -109,8 +109,8 @@ def decode(raw: JsonObject, path: Path = ()) -> FieldSet:
     return frozenset(found)
 
 
-def spoken(path: Path) -> str:
-    """Say a path as the server's messages do: ``.spec.containers[name="a"].image``."""
+def spoken(path: FieldPath) -> str:
+    """Write a path as in the messages of the server: ``.spec.containers[name="a"].image``."""
     return "".join(map(_spoken_step, path))
 
 
@@ -123,13 +123,13 @@ def _spoken_step(step: str) -> str:
     return "[" + ",".join(f"{key}={json.dumps(value)}" for key, value in json.loads(rest).items()) + "]"
 
 
-def is_within(path: Path, above: Path) -> bool:
-    """Say whether a path is another one or lies below it."""
+def is_within(path: FieldPath, above: FieldPath) -> bool:
+    """Return whether a path equals another path or lies below it."""
     return path[: len(above)] == above
 
 
-def remove(schema: Schema, value: Json, path: Path) -> Json:
-    """Copy a value without what stands at the path; containers left empty go too."""
+def remove(schema: Schema, value: Json, path: FieldPath) -> Json:
+    """Copy a value without the part at the path, and without the objects and lists that become empty."""
     step, rest = path[0], path[1:]
     if isinstance(value, dict) and step.startswith("f:"):
         return _remove_member(schema, value, step[2:], rest)
@@ -138,7 +138,7 @@ def remove(schema: Schema, value: Json, path: Path) -> Json:
     return value
 
 
-def _remove_member(schema: Schema, value: JsonObject, key: str, rest: Path) -> Json:
+def _remove_member(schema: Schema, value: JsonObject, key: str, rest: FieldPath) -> Json:
     if key not in value:
         return value
     kept = {name: item for name, item in value.items() if name != key}
@@ -149,7 +149,7 @@ def _remove_member(schema: Schema, value: JsonObject, key: str, rest: Path) -> J
     return kept
 
 
-def _remove_item(schema: Schema, value: list[Json], step: str, rest: Path) -> list[Json]:
+def _remove_item(schema: Schema, value: list[Json], step: str, rest: FieldPath) -> list[Json]:
     if step.startswith("v:"):
         return [item for item in value if canonical(item) != step[2:]]
     result = []

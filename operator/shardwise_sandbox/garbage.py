@@ -1,23 +1,23 @@
-"""Garbage: dependants whose owners are gone, owners that wait for dependants, namespaces and kinds that are emptied.
+"""Garbage collection: dependants without owners, owners that wait for dependants, namespaces and kinds in deletion.
 
-The collector notes what a change may have made garbage, and works it off when asked. So a test decides when it runs,
-and an operator sees the same interleavings as on a real cluster, where collection is never part of the deletion.
+The collector notes the objects that a change may have made garbage, and deletes them when ``step`` is called. A test
+decides when it runs. As on a real cluster, collection is never part of the deletion itself.
 """
 
 from shardwise_sandbox.builtin_defaults import CRD_FINALIZER
 from shardwise_sandbox.deletion import FOREGROUND, ORPHAN, DeleteOptions, Deleter
 from shardwise_sandbox.objects import JsonObject, is_deleting, meta, name_of, namespace_of, uid_of, with_meta
 from shardwise_sandbox.resources import CRD_KEY, ResourceType
-from shardwise_sandbox.store import Address, Store, ref_of
-from shardwise_sandbox.watch import DELETED, Change
+from shardwise_sandbox.store import Address, ObjectStore, ref_of
+from shardwise_sandbox.watch import DELETED, ObjectChange
 
 _NAMESPACES = ("", "namespaces")
 
 
 class Collector:
-    """Deletes what nothing holds any more."""
+    """Deletes the objects that nothing holds."""
 
-    def __init__(self, store: Store, deleter: Deleter) -> None:
+    def __init__(self, store: ObjectStore, deleter: Deleter) -> None:
         self._store = store
         self._deleter = deleter
         self._pending: set[Address] = set()
@@ -25,18 +25,18 @@ class Collector:
 
     @property
     def pending(self) -> bool:
-        """Whether there is something to look at."""
+        """Whether the collector has noted an object."""
         return bool(self._pending)
 
-    def notice(self, change: Change) -> None:
-        """Note what a change may have made garbage."""
+    def notice(self, change: ObjectChange) -> None:
+        """Note the objects that a change may have made garbage."""
         if change.kind == DELETED:
             self._pending.update(self._store.dependents(uid_of(change.obj)))
             self._notice_holders(change)
         elif is_deleting(change.obj) or _owners(change.obj) != _owners(change.old or {}):
             self._pending.add((change.key, ref_of(change.obj)))
 
-    def _notice_holders(self, change: Change) -> None:
+    def _notice_holders(self, change: ObjectChange) -> None:
         holders = [self._store.by_uid(owner["uid"]) for owner in _owners(change.obj)]
         namespace = namespace_of(change.obj)
         holders.append(self._store.at((_NAMESPACES, ("", namespace))) if namespace else None)
@@ -46,7 +46,7 @@ class Collector:
                 self._pending.add((self._store.registry.of(holder).key, ref_of(holder)))
 
     def step(self) -> bool:
-        """Look once at everything noted so far; say whether there was anything."""
+        """Check every noted object once. Return whether there was any."""
         pending, self._pending = sorted(self._pending), set()
         for address in pending:
             obj = self._store.at(address)
@@ -77,7 +77,7 @@ class Collector:
 
     def _is_present(self, owner: JsonObject, obj: JsonObject) -> bool:
         found = self._store.by_uid(owner["uid"])
-        # An owner in another namespace is no owner: the real collector treats it as absent.
+        # The real collector treats an owner in another namespace as absent.
         return found is not None and namespace_of(found) in {"", namespace_of(obj)}
 
     def _dependents(self, obj: JsonObject) -> list[tuple[ResourceType, JsonObject]]:

@@ -1,4 +1,4 @@
-"""Requests carried out: each method on each kind of URL, from a parsed request to the body of the answer."""
+"""The handlers of requests: from a parsed request to the body of the response."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Final
 import yaml
 
 from shardwise_sandbox import discovery, patching, tables
-from shardwise_sandbox.admission import Options
+from shardwise_sandbox.admission import WriteOptions
 from shardwise_sandbox.api import Api
 from shardwise_sandbox.conversion import present, stored_form
 from shardwise_sandbox.deletion import read_options
@@ -35,8 +35,8 @@ _YAML: Final = frozenset({"application/yaml", patching.APPLY})
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The body and code of an answer; a text is sent instead of a body."""
+class ApiResponse:
+    """The body and the code of a response. A text, if there is any, replaces the body."""
 
     body: JsonObject
     code: int = 200
@@ -44,7 +44,7 @@ class Answer:
 
 
 def read_body(content_type: str, raw: bytes) -> Json:
-    """Decode a request's body; refuse with 415 or 400 what cannot be read."""
+    """Decode the body of a request. Raises ``ApiError`` 415 or 400 if the body cannot be read."""
     if not raw:
         return None
     if content_type not in _JSON | _YAML:
@@ -61,23 +61,23 @@ def read_body(content_type: str, raw: bytes) -> Json:
 
 
 class Handlers:
-    """Carries out requests on an API."""
+    """Carries out requests on the API."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._methods: Mapping[str, Callable[[Route, RequestInfo], Answer]] = {
+        self._methods: Mapping[str, Callable[[Route, RequestInfo], ApiResponse]] = {
             "POST": self._create,
             "PUT": self._replace,
             "PATCH": self._patch,
             "DELETE": self._delete,
         }
 
-    def handle(self, info: RequestInfo, accept: str) -> Answer | WatchRequest:
-        """Carry out a request; a watch is only described."""
+    def handle(self, info: RequestInfo, accept: str) -> ApiResponse | WatchRequest:
+        """Carry out a request. For a watch, return only its description."""
         about = route(self._api.store.registry, info.path)
         if about is None:
             healthy = info.method == "GET" and info.path in _HEALTH
-            return Answer({}, text="ok") if healthy else Answer(self._document(info))
+            return ApiResponse({}, text="ok") if healthy else ApiResponse(self._document(info))
         if info.method == "GET":
             return self._read(about, info, as_table="as=Table" in accept)
         if info.method not in self._methods:
@@ -114,20 +114,20 @@ class Handlers:
             case _:
                 raise no_such_path()
 
-    def _read(self, about: Route, info: RequestInfo, *, as_table: bool) -> Answer | WatchRequest:
+    def _read(self, about: Route, info: RequestInfo, *, as_table: bool) -> ApiResponse | WatchRequest:
         if info.is_watch:
             return self._watch(about, info, as_table=as_table)
         if not about.name:
             return self._list(about, info, as_table=as_table)
         obj = self._api.store.get(about.resource, _ref(about))
         if about.subresource == "scale" and about.resource.scale:
-            return Answer(scale_of(about.resource, obj))
+            return ApiResponse(scale_of(about.resource, obj))
         if about.subresource not in {"", "status"}:
             raise no_such_path()
         if as_table:
             list_meta = {"resourceVersion": meta(obj)["resourceVersion"]}
-            return Answer(tables.table(about.resource, [obj], list_meta, self._api.now()))
-        return Answer(present(about.resource, obj))
+            return ApiResponse(tables.table(about.resource, [obj], list_meta, self._api.now()))
+        return ApiResponse(present(about.resource, obj))
 
     def _selection(self, about: Route, query: Mapping[str, str]) -> Selection:
         fields = query.get("fieldSelector", "")
@@ -135,26 +135,23 @@ class Handlers:
             fields = f"metadata.name={about.name}"
         found = parse_fields(fields, about.resource.selects)
         if about.resource.stored_as:
-            found = tuple(
-                replace(one, path=("involvedObject" if one.path[0] == "regarding" else one.path[0], *one.path[1:]))
-                for one in found
-            )
+            found = tuple(replace(requirement, path=_stored_path(requirement.path)) for requirement in found)
         return Selection(about.namespace, parse_labels(query.get("labelSelector", "")), found)
 
-    def _list(self, about: Route, info: RequestInfo, *, as_table: bool) -> Answer:
+    def _list(self, about: Route, info: RequestInfo, *, as_table: bool) -> ApiResponse:
         query = info.query
         self._check_version(query)
         limit = int(query.get("limit") or 0)
         page = self._api.reader.page(about.resource, self._selection(about, query), limit, query.get("continue", ""))
         body = page.body(about.resource)
         if as_table:
-            return Answer(tables.table(about.resource, page.items, body["metadata"], self._api.now()))
-        return Answer(body)
+            return ApiResponse(tables.table(about.resource, page.items, body["metadata"], self._api.now()))
+        return ApiResponse(body)
 
     def _check_version(self, query: Mapping[str, str]) -> None:
         asked = _version(query, of_a_watch=False)
         if asked > self._api.store.version:
-            # The log words the refusal; a list from the future is the same mistake as a watch from there.
+            # The event log raises the error: a list from a future version is the same mistake as a watch from it.
             self._api.store.log.since(("", ""), asked)
 
     def _watch(self, about: Route, info: RequestInfo, *, as_table: bool) -> WatchRequest:
@@ -171,18 +168,18 @@ class Handlers:
             as_table=as_table,
         )
 
-    def _create(self, about: Route, info: RequestInfo) -> Answer:
+    def _create(self, about: Route, info: RequestInfo) -> ApiResponse:
         body = _object(info)
         if about.subresource == "binding":
             self._api.pods.bind(_ref(about), str((body.get("target") or {}).get("name", "")))
-            return Answer(_DONE, 201)
+            return ApiResponse(_DONE, 201)
         if about.subresource == "eviction":
             self._api.pods.evict(_ref(about), body)
-            return Answer(_DONE, 201)
+            return ApiResponse(_DONE, 201)
         if about.name:
             raise method_not_allowed()
         form = stored_form(about.resource, body)
-        return Answer(self._api.writer.create(self._stored(about), about.namespace, form, _options(info)), 201)
+        return ApiResponse(self._api.writer.create(self._stored(about), about.namespace, form, _options(info)), 201)
 
     def _stored(self, about: Route) -> ResourceType:
         return self._api.store.registry.at("", "v1", "events") if about.resource.stored_as else about.resource
@@ -194,29 +191,29 @@ class Handlers:
             raise no_such_path()
         return Target(self._stored(about), _ref(about), about.subresource)
 
-    def _replace(self, about: Route, info: RequestInfo) -> Answer:
+    def _replace(self, about: Route, info: RequestInfo) -> ApiResponse:
         target = self._target(about)
         if target.subresource == "scale":
             obj = set_scale(self._api.writer, target, _object(info), _options(info))
-            return Answer(scale_of(target.resource, obj))
-        return Answer(self._api.writer.replace(target, stored_form(about.resource, _object(info)), _options(info)))
+            return ApiResponse(scale_of(target.resource, obj))
+        return ApiResponse(self._api.writer.replace(target, stored_form(about.resource, _object(info)), _options(info)))
 
-    def _patch(self, about: Route, info: RequestInfo) -> Answer:
+    def _patch(self, about: Route, info: RequestInfo) -> ApiResponse:
         target, kind = self._target(about), info.content_type
         if target.subresource == "scale":
             return self._patch_scale(target, info)
         if kind == patching.APPLY:
             obj, created = self._api.writer.apply(target, stored_form(about.resource, _object(info)), _options(info))
-            return Answer(obj, 201 if created else 200)
+            return ApiResponse(obj, 201 if created else 200)
         patch = info.body if kind == patching.JSON else stored_form(about.resource, _object(info))
-        return Answer(self._api.writer.patch(target, kind, patch, _options(info)))
+        return ApiResponse(self._api.writer.patch(target, kind, patch, _options(info)))
 
-    def _patch_scale(self, target: Target, info: RequestInfo) -> Answer:
+    def _patch_scale(self, target: Target, info: RequestInfo) -> ApiResponse:
         obj = self._api.store.get(target.resource, target.ref)
         scale = patched_copy(_SCALE, scale_of(target.resource, obj), info.content_type, info.body)
-        return Answer(scale_of(target.resource, set_scale(self._api.writer, target, scale, _options(info))))
+        return ApiResponse(scale_of(target.resource, set_scale(self._api.writer, target, scale, _options(info))))
 
-    def _delete(self, about: Route, info: RequestInfo) -> Answer:
+    def _delete(self, about: Route, info: RequestInfo) -> ApiResponse:
         if about.subresource:
             raise method_not_allowed()
         options = read_options(_object(info), info.query)
@@ -224,11 +221,13 @@ class Handlers:
             chosen = self._api.reader.select(about.resource, self._selection(about, info.query))
             deleted = self._api.deleter.delete_collection(about.resource, chosen, options)
             body = {"kind": f"{about.resource.kind}List", "apiVersion": about.resource.api_version}
-            return Answer({**body, "metadata": {"resourceVersion": str(self._api.store.version)}, "items": deleted})
+            return ApiResponse(
+                {**body, "metadata": {"resourceVersion": str(self._api.store.version)}, "items": deleted}
+            )
         obj, gone = self._api.deleter.delete(about.resource, _ref(about), options)
-        # Pods come back as they last were; other kinds that are gone are only confirmed.
+        # A deleted pod comes back in its last state. For other kinds the response only confirms the deletion.
         confirmed = gone and about.resource.kind != "Pod"
-        return Answer(success(about.resource, name_of(obj), uid_of(obj)) if confirmed else obj)
+        return ApiResponse(success(about.resource, name_of(obj), uid_of(obj)) if confirmed else obj)
 
 
 _HEALTH: Final = frozenset({"/healthz", "/readyz", "/livez"})
@@ -238,6 +237,11 @@ _SCALE: Final = ResourceType(group="autoscaling", plural="scales", singular="sca
 
 def _ref(about: Route) -> Ref:
     return about.namespace, about.name
+
+
+def _stored_path(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the path that the stored form of an Event has for a path of the newer API."""
+    return ("involvedObject", *path[1:]) if path[0] == "regarding" else path
 
 
 def _version(query: Mapping[str, str], *, of_a_watch: bool) -> int:
@@ -255,10 +259,10 @@ def _object(info: RequestInfo) -> JsonObject:
     return info.body
 
 
-def _options(info: RequestInfo) -> Options:
-    # An apply has to name its manager; for other writes the user agent serves.
+def _options(info: RequestInfo) -> WriteOptions:
+    # An apply must name its field manager. Other writes take the user agent.
     unnamed = "" if info.content_type == patching.APPLY else info.field_manager
-    return Options(
+    return WriteOptions(
         manager=info.query.get("fieldManager", unnamed),
         dry_run="dryRun" in info.query,
         validation=info.query.get("fieldValidation", "Warn"),

@@ -1,9 +1,9 @@
-"""Toy kubelets: they start bound pods, keep them ready, restart failed containers and finish deletions.
+"""Toy kubelets: they start bound pods, make them Ready, restart failed containers and finish deletions.
 
-A pod is Running as soon as it may start. It is Ready at once, unless a container has a readiness probe: then when the
-pods of its group (label ``shardwise.dev/group``) are all Running, as an engine's leader answers only once every rank is
-there. Where pods say how many belong to the group (annotation or label ``shardwise.dev/group-size``), fewer are not
-enough.
+A pod is Running as soon as it may start. A pod without a readiness probe is Ready at once. A pod with a readiness probe
+is Ready when all pods of its group (label ``shardwise.dev/group``) are Running, because the leader of an engine answers
+only when every rank has started. If the annotation or label ``shardwise.dev/group-size`` gives the size of the group,
+the group needs that many pods.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shardwise_sandbox import pod_states
-from shardwise_sandbox.admission import Options
+from shardwise_sandbox.admission import WriteOptions
 from shardwise_sandbox.api import Api
 from shardwise_sandbox.deletion import DeleteOptions
 from shardwise_sandbox.objects import JsonObject, condition, dig, is_deleting, labels_of, meta, name_of
@@ -20,12 +20,12 @@ from shardwise_sandbox.patching import MERGE
 from shardwise_sandbox.pod_index import NODES, PODS, PodIndex
 from shardwise_sandbox.pod_states import Step
 from shardwise_sandbox.store import Ref, ref_of
-from shardwise_sandbox.watch import DELETED, Change
+from shardwise_sandbox.watch import DELETED, ObjectChange
 from shardwise_sandbox.writes import Target
 
 GROUP_SIZE: Final = "shardwise.dev/group-size"
 _NOT_READY_TAINT: Final = "node.kubernetes.io/not-ready"
-_AS_KUBELET: Final = Options(manager="kubelet")
+_AS_KUBELET: Final = WriteOptions(manager="kubelet")
 
 Predicate = Callable[[JsonObject], bool]
 """A question about a pod."""
@@ -33,7 +33,7 @@ Predicate = Callable[[JsonObject], bool]
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """Seconds each step of a pod's life takes; all 0 by default, which tests want."""
+    """The seconds that each step of the life of a pod takes; 0 by default, for tests."""
 
     prepare: float = 0.0
     start: float = 0.0
@@ -51,9 +51,9 @@ class Delays:
 
 
 class Kubelet:
-    """All kubelets of the cluster. ``step`` moves every pod concerned by one step, in order of namespace and name.
+    """All kubelets of the cluster. ``step`` moves every pod that is due by a step, in order of namespace and name.
 
-    ``may_start`` and ``is_ready`` may be replaced by a test; call ``recheck`` when their answers change.
+    A test may replace ``may_start`` and ``is_ready``, and calls ``recheck`` when their results change.
     """
 
     def __init__(self, api: Api, index: PodIndex, delays: Delays | None = None) -> None:
@@ -70,27 +70,27 @@ class Kubelet:
 
     @property
     def pending(self) -> bool:
-        """Whether there is a pod to look at."""
+        """Whether a pod is due."""
         return bool(self._due)
 
     @property
     def timed(self) -> int:
-        """How many steps wait for their delay."""
+        """The number of steps that wait for their delay."""
         return len(self._timers)
 
     def recheck(self) -> None:
-        """Look at all pods again."""
+        """Make all pods due again."""
         self._due.update(ref_of(pod) for pod in self._api.store.all(PODS))
         self.woken()
 
     def group_is_running(self, pod: JsonObject) -> bool:
-        """Say whether all pods of the pod's group are Running; the default of ``is_ready``."""
+        """Return whether all pods in the group of the pod are Running. This is the default of ``is_ready``."""
         group = self._index.group_of(pod)
         size = (meta(pod).get("annotations") or {}).get(GROUP_SIZE) or labels_of(pod).get(GROUP_SIZE)
         return len(group) >= int(size or 1) and all(map(pod_states.is_running, group))
 
-    def notice(self, change: Change) -> None:
-        """Note which pods a change concerns: the pod and its group, or those on a node."""
+    def notice(self, change: ObjectChange) -> None:
+        """Note the pods that a change concerns: the pod and its group, or the pods on a node."""
         if change.key == PODS:
             if change.kind == DELETED:
                 self._forget_timer(ref_of(change.obj))
@@ -100,7 +100,7 @@ class Kubelet:
         elif change.key == NODES:
             self._notice_node(change)
 
-    def _notice_node(self, change: Change) -> None:
+    def _notice_node(self, change: ObjectChange) -> None:
         refs = self._index.on_node(name_of(change.obj))
         if change.kind == DELETED:
             for ref in refs:
@@ -109,7 +109,7 @@ class Kubelet:
             self._due.update(refs)
 
     def step(self) -> bool:
-        """Move the pods that are due; say whether there was any."""
+        """Move the pods that are due. Return whether there was any."""
         due, self._due = sorted(self._due), set()
         for ref in due:
             pod = self._api.store.at((PODS, ref))
@@ -156,7 +156,7 @@ class Kubelet:
             self._write(pod, self._status_after(step, pod, node))
 
     def stop(self) -> None:
-        """Forget the steps that are timed."""
+        """Cancel the steps that wait for their delay."""
         for ref in list(self._timers):
             self._forget_timer(ref)
 
@@ -184,18 +184,18 @@ class Kubelet:
     def fail(
         self, namespace: str, name: str, *, exit_code: int = 1, message: str = "", container: str = ""
     ) -> JsonObject:
-        """Let a container (by default the first) end with an exit code; return the pod.
+        """End a container (by default the first) with an exit code. Return the pod.
 
-        With ``restartPolicy: Always``, or ``OnFailure`` and a code other than 0, it waits in CrashLoopBackOff until the
-        next step restarts it. Otherwise the pod is over.
+        With ``restartPolicy: Always``, or ``OnFailure`` and a code other than 0, the container waits in
+        CrashLoopBackOff until the next step restarts it. Otherwise the pod is finished.
         """
         pod = self._pod(namespace, name)
-        end = pod_states.End(exit_code, message, container, self._api.store.now())
+        end = pod_states.ContainerEnd(exit_code, message, container, self._api.store.now())
         self._write(pod, pod_states.ended(pod, end))
         return self._pod(namespace, name)
 
     def evict(self, namespace: str, name: str, message: str = "The node was low on resource: memory.") -> JsonObject:
-        """Let the kubelet evict a pod: it is Failed, and stays until somebody deletes it."""
+        """Evict a pod, as a kubelet does: the pod is Failed, and stays until a client deletes it."""
         pod = self._pod(namespace, name)
         self._write(pod, pod_states.evicted(pod, message, self._api.store.now()))
         return self._pod(namespace, name)
@@ -204,12 +204,12 @@ class Kubelet:
         return self._api.store.get(self._api.store.registry.named("pods"), (namespace, name))
 
     def set_node_ready(self, name: str, ready: bool) -> None:  # noqa: FBT001 - reads as a sentence: set_node_ready("a", False)
-        """Let a node lose or regain contact: its condition, its taints and, as the node controller does, its pods."""
+        """Let a node lose or regain contact: change its condition and taints, and the readiness of its pods."""
         nodes = self._api.store.registry.named("nodes")
         node = self._api.store.get(nodes, ("", name))
         kept = [taint for taint in dig(node, "spec", "taints") or () if taint["key"] != _NOT_READY_TAINT]
         lost = [{"key": _NOT_READY_TAINT, "effect": effect} for effect in ("NoSchedule", "NoExecute")]
-        options = Options(manager="kube-controller-manager")
+        options = WriteOptions(manager="kube-controller-manager")
         taints = kept if ready else [*kept, *lost]
         self._api.writer.patch(Target(nodes, ("", name)), MERGE, {"spec": {"taints": taints or None}}, options)
         others = [item for item in dig(node, "status", "conditions") or () if item["type"] != "Ready"]
@@ -226,7 +226,7 @@ class Kubelet:
 
 
 def ready_condition(*, ready: bool, now: str) -> JsonObject:
-    """Give a node's Ready condition."""
+    """Return the Ready condition of a node."""
     words: Mapping[bool, tuple[str, str, str]] = {
         True: ("True", "KubeletReady", "kubelet is posting ready status"),
         False: ("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status."),

@@ -1,4 +1,4 @@
-"""Nodes by name and host name, with what they offer read once: kept from changes, for the scheduler's sake."""
+"""The nodes by name and host name, with their allocatable resources, for the scheduler."""
 
 from bisect import bisect_left, insort
 from collections import Counter
@@ -8,16 +8,16 @@ from typing import Final
 from shardwise_sandbox.objects import JsonObject, labels_of, name_of
 from shardwise_sandbox.pod_index import NODES
 from shardwise_sandbox.quantities import allocatable
-from shardwise_sandbox.store import Store
-from shardwise_sandbox.watch import DELETED, Change
+from shardwise_sandbox.store import ObjectStore
+from shardwise_sandbox.watch import DELETED, ObjectChange
 
 HOSTNAME: Final = "kubernetes.io/hostname"
 
 
 class NodeTable:
-    """The nodes, sorted by name."""
+    """The nodes, sorted by name. Changes of the store keep the table current."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._nodes: dict[str, JsonObject] = {}
         self._names: list[str] = []
         self._by_host: dict[str, set[str]] = {}
@@ -32,16 +32,16 @@ class NodeTable:
         return [self._nodes[name] for name in self._names]
 
     def some(self, names: Iterable[str], hosts: Iterable[str]) -> list[JsonObject]:
-        """Return the nodes of those names or host names, sorted by name."""
+        """Return the nodes with these names or host names, sorted by name."""
         wanted = set(names).union(*(self._by_host.get(host, ()) for host in hosts))
         return [self._nodes[name] for name in sorted(wanted) if name in self._nodes]
 
     def offer(self, name: str) -> Counter[str]:
-        """Return what pods may use together on a node."""
+        """Return the resources of a node that pods can use."""
         return self._offers[name]
 
-    def notice(self, change: Change) -> None:
-        """Keep up with a change."""
+    def notice(self, change: ObjectChange) -> None:
+        """Update the table after a change."""
         if change.key != NODES:
             return
         name = name_of(change.obj)

@@ -1,4 +1,4 @@
-"""JSON objects as Kubernetes shapes them, and the few ways this package looks into them."""
+"""JSON objects of Kubernetes, and the functions that read their common fields."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def dig(value: Json, *path: str) -> Json:
 
 
 def meta(obj: JsonObject) -> JsonObject:
-    """Return the object's metadata, an empty one where it has none."""
+    """Return the metadata of the object; empty if it has none."""
     return obj.get("metadata") or {}
 
 
@@ -42,7 +42,7 @@ def uid_of(obj: JsonObject) -> str:
 
 
 def version_of(obj: JsonObject) -> int:
-    """Return ``metadata.resourceVersion`` as the number it is here; 0 without one."""
+    """Return ``metadata.resourceVersion`` as a number; 0 if it is absent."""
     return int(meta(obj).get("resourceVersion") or 0)
 
 
@@ -52,28 +52,28 @@ def labels_of(obj: JsonObject) -> Mapping[str, str]:
 
 
 def condition(obj: JsonObject, kind: str) -> JsonObject:
-    """Return the status condition of that type, an empty object without one."""
+    """Return the status condition of a type; empty if there is none."""
     conditions = dig(obj, "status", "conditions") or []
     return next((c for c in conditions if c.get("type") == kind), {})
 
 
 def is_deleting(obj: JsonObject) -> bool:
-    """Say whether deletion of the object has begun."""
+    """Return whether the deletion of the object has begun."""
     return bool(meta(obj).get("deletionTimestamp"))
 
 
 def rfc3339(moment: datetime) -> str:
-    """Write a moment as the API does: UTC, whole seconds, ``Z``."""
+    """Write a time as the API does: UTC, whole seconds, ``Z``."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def compact_json(value: Json) -> bytes:
-    """Encode without spaces, keys in the order they have."""
+    """Encode without spaces. The keys keep their order."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
 def canonical(value: Json) -> str:
-    """Encode so that equal values give equal text."""
+    """Encode equal values as equal texts."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 
@@ -84,7 +84,7 @@ def with_meta(obj: JsonObject, **changes: Json) -> JsonObject:
 
 
 def without_nulls(value: Json) -> Json:
-    """Copy a value without object members that are null, as typed decoding drops them."""
+    """Copy a value without the members that are null, because typed decoding drops them."""
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The pages of the engines in docs/engines, generated from what the code renders and refuses."""
+"""The pages of the engines in docs/engines, generated from the tables of options and a rendered group."""
 
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ from shardwise.render.names import hosts
 from shardwise_sandbox.reason_page import PATH, reason_page
 
 FOLDER: Final = PurePosixPath("docs/engines")
-"""Where the pages are kept, from the root of the repository."""
+"""The folder of the pages, from the root of the repository."""
 
 _TITLES: Final = {
     EngineName.VLLM: "vLLM",
@@ -34,17 +34,17 @@ _SHAPES: Final = (
 )
 _SITE: Final = LaunchSite(interface="eth0", env=(("NCCL_IB_HCA", "mlx5"),))
 _LONG: Final = 100
-"""Characters of a line of words."""
+"""The characters in a line of a command."""
 
 
 def pages() -> dict[PurePosixPath, str]:
-    """Give the text of every generated page by its path."""
+    """Return the text of every generated page by its path."""
     engines = {FOLDER / f"{engine.value}.md": page(engine) for engine in EngineName}
     return engines | {PATH: reason_page()}
 
 
 def page(engine: EngineName) -> str:
-    """Give the page of one engine."""
+    """Return the page of an engine."""
     several = _launched(engine, *_SHAPES[-1][1:])
     parts = (
         _head(engine),
@@ -84,7 +84,7 @@ def _words(engine: EngineName) -> Iterator[str]:
 
 
 def _command(pod: PodLaunch, *, several: bool) -> Iterator[str]:
-    """Give a pod's words, a constant text of ours said in short, broken into lines."""
+    """Yield the command of a pod in lines. A script of Shardwise is shortened to an ellipsis."""
     command = ("python3", "-c", "…") if pod.command[1:2] == ("-c",) else pod.command
     words = " ".join((f"pod {pod.index}:",) * several + (*command, *pod.args))
     *lines, last = textwrap.wrap(words, _LONG, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
@@ -94,7 +94,7 @@ def _command(pod: PodLaunch, *, several: bool) -> Iterator[str]:
 
 def _options(engine: EngineName) -> Iterator[str]:
     yield from _table(
-        ("option", "why"), ((f"`{one.word}`", one.why) for one in ENGINES[engine].TABLE.options if one.why)
+        ("option", "why"), ((f"`{option.word}`", option.why) for option in ENGINES[engine].TABLE.options if option.why)
     )
 
 
@@ -104,7 +104,9 @@ def _variables(group: GroupLaunch) -> Iterator[str]:
     yield "Of a pod in a group of two, with a network interface and one variable configured for the site. The same on"
     yield "every pod of a group, but for its own address."
     yield ""
-    yield from _table(("variable", "value"), ((f"`{one.name}`", _value(one)) for one in group.pods[0].env))
+    yield from _table(
+        ("variable", "value"), ((f"`{variable.name}`", _value(variable)) for variable in group.pods[0].env)
+    )
 
 
 def _value(variable: EnvVar) -> str:
@@ -203,7 +205,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[s
 
 
 def _launched(engine: EngineName, layout: Layout, pods: int) -> GroupLaunch:
-    """Launch a group of so many equal pods, as an object with a token and no wishes has it."""
+    """Launch a group of equal pods for an object with a token and defaults."""
     model = from_config(lookup(_MODEL) or {}, name=_MODEL, origin="catalog")
     demand = Demand("default/llama", model, layout.world_size, 32768, engine)
     served = ServedModel(_MODEL, _MODEL, Source(token_secret="hub"))  # noqa: S106 - a name

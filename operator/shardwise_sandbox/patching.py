@@ -20,7 +20,7 @@ _DIRECTIVES: Final = ("$setElementOrder/", "$retainKeys", "$patch", _DELETE_FROM
 
 
 def merge_patch(target: Json, patch: Json) -> Json:
-    """Apply an RFC 7386 merge patch; the target is not changed."""
+    """Return the result of an RFC 7386 merge patch. The target does not change."""
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}
@@ -33,7 +33,7 @@ def merge_patch(target: Json, patch: Json) -> Json:
 
 
 def json_patch(target: JsonObject, patch: Json) -> JsonObject:
-    """Apply an RFC 6902 patch to a copy; 422 for a failed test or a path that is not there."""
+    """Apply an RFC 6902 patch to a copy. Raises ``ApiError`` 422 for a failed test or an absent path."""
     if not isinstance(patch, list):
         raise bad_request("a JSON patch is a list of operations")
     try:
@@ -46,7 +46,7 @@ def json_patch(target: JsonObject, patch: Json) -> JsonObject:
 
 
 def strategic_merge(schema: Schema, target: Json, patch: Json) -> Json:
-    """Apply a strategic merge patch: like a merge patch, but keyed lists merge item by item."""
+    """Apply a strategic merge patch: a merge patch whose keyed lists merge item by item."""
     if not isinstance(patch, dict):
         return patch
     if patch.get("$patch") == "replace":
@@ -74,7 +74,7 @@ def _merge_list(schema: Schema, target: list[Json], patch: list[Json]) -> list[J
         return [*target, *(item for item in patch if item not in target)]
     if not list_keys(schema):
         return patch
-    # A strategic patch knows one merge key per list: the first of the keys that apply uses.
+    # A strategic patch has a single merge key for each list: the first of the keys that apply uses.
     key = list_keys(schema)[0]
     if any(item.get("$patch") == "replace" for item in patch):
         return [item for item in patch if "$patch" not in item]

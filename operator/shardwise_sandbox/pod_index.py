@@ -1,15 +1,15 @@
-"""Pods by node, by group and by what is to be done: kept from changes, so that no step reads everything."""
+"""The pods by node and by group. Changes of the store keep the index current, so that a step reads few objects."""
 
 from collections import Counter
 from typing import Final
 
 from shardwise_sandbox.objects import JsonObject, dig, labels_of
 from shardwise_sandbox.quantities import requests
-from shardwise_sandbox.store import Ref, Store, ref_of
-from shardwise_sandbox.watch import DELETED, Change
+from shardwise_sandbox.store import ObjectStore, Ref, ref_of
+from shardwise_sandbox.watch import DELETED, ObjectChange
 
 GROUP_LABEL: Final = "shardwise.dev/group"
-"""Pods with the same value, in one namespace, start together or not at all."""
+"""The label of a group: the pods of a namespace with the same value start together."""
 
 PODS: Final = ("", "pods")
 NODES: Final = ("", "nodes")
@@ -19,9 +19,9 @@ _NOTHING: Final[Counter[str]] = Counter()
 
 
 class PodIndex:
-    """Which pods are where, and what they take from their nodes."""
+    """The pods of each node and of each group, and the resources that they take from their nodes."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._on_node: dict[str, set[Ref]] = {}
         self._in_group: dict[tuple[str, str], set[Ref]] = {}
@@ -33,17 +33,17 @@ class PodIndex:
         return sorted(self._on_node.get(node, ()))
 
     def used(self, node: str) -> Counter[str]:
-        """Return what the pods of a node that are not over request together."""
+        """Return the sum of the requests of a node's pods, without finished pods."""
         return self._used.get(node, _NOTHING)
 
     def group_of(self, pod: JsonObject) -> list[JsonObject]:
-        """Return the pods of the pod's group, itself included, sorted; only itself where it has none."""
+        """Return the pods in the group of the pod, sorted; only the pod itself if it has no group."""
         refs = self._in_group.get(_group(pod), ())
         found = [self._store.at((PODS, ref)) for ref in sorted(refs)]
         return [member for member in found if member is not None] or [pod]
 
-    def notice(self, change: Change) -> None:
-        """Keep up with a change."""
+    def notice(self, change: ObjectChange) -> None:
+        """Update the index after a change."""
         if change.key != PODS:
             return
         if change.old is not None:

@@ -1,4 +1,4 @@
-"""The life of a pod as its status tells it: which step is next, and what the status says after it. Pure functions."""
+"""The life of a pod as its status shows it: the next step, and the status after each step. Pure functions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from shardwise_sandbox.objects import JsonObject, condition, dig
 
 
 class Step(StrEnum):
-    """What a kubelet does next."""
+    """The steps that a kubelet takes with a pod."""
 
     PREPARE = "prepare"
     START = "start"
@@ -18,8 +18,8 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """How a container ended. An empty container name means the first."""
+class ContainerEnd:
+    """The end of a container. An empty container name means the first container."""
 
     exit_code: int
     message: str
@@ -28,17 +28,17 @@ class End:
 
 
 def is_running(pod: JsonObject) -> bool:
-    """Say whether the pod runs with all its containers."""
+    """Return whether all containers of the pod run."""
     statuses = dig(pod, "status", "containerStatuses") or ()
     return dig(pod, "status", "phase") == "Running" and all(
-        dig(one, "state", "running") is not None for one in statuses
+        dig(container, "state", "running") is not None for container in statuses
     )
 
 
 def next_step(
     pod: JsonObject, *, may_start: Callable[[JsonObject], bool], is_ready: Callable[[JsonObject], bool]
 ) -> Step | None:
-    """Say what is next for a bound pod that is not being deleted; ``None`` if it is as it should be."""
+    """Return the next step of a bound pod that is not in deletion; ``None`` if nothing is to be done."""
     phase = dig(pod, "status", "phase")
     if phase in {"Succeeded", "Failed"}:
         return None
@@ -59,7 +59,7 @@ def _has_readiness_probe(pod: JsonObject) -> bool:
 
 
 def prepared(pod: JsonObject, host: str, now: str) -> JsonObject:
-    """Give the status of a pod whose containers are being created."""
+    """Return the status of a pod whose containers are being created."""
     creating = {"waiting": {"reason": "ContainerCreating"}}
     statuses = [
         {
@@ -86,38 +86,41 @@ def prepared(pod: JsonObject, host: str, now: str) -> JsonObject:
 
 
 def started(pod: JsonObject, address: str, now: str) -> JsonObject:
-    """Give the status of a pod whose containers all run; readiness comes apart from that, later."""
+    """Return the status of a pod whose containers all run. Readiness comes in a later step."""
     statuses = [
-        one
-        if dig(one, "state", "running") is not None
-        else {**one, "started": True, "ready": False, "state": {"running": {"startedAt": now}}}
-        for one in pod["status"]["containerStatuses"]
+        container
+        if dig(container, "state", "running") is not None
+        else {**container, "started": True, "ready": False, "state": {"running": {"startedAt": now}}}
+        for container in pod["status"]["containerStatuses"]
     ]
     return {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "containerStatuses": statuses}
 
 
 def with_readiness(pod: JsonObject, *, ready: bool, now: str) -> JsonObject:
-    """Give the status of a pod that becomes ready, or ceases to be."""
-    statuses = [{**one, "ready": ready} for one in dig(pod, "status", "containerStatuses") or ()]
+    """Return the status of a pod that becomes ready or unready."""
+    statuses = [{**container, "ready": ready} for container in dig(pod, "status", "containerStatuses") or ()]
     return {
         "containerStatuses": statuses,
         "conditions": _conditions(pod, now, Initialized=True, ContainersReady=ready, Ready=ready),
     }
 
 
-def ended(pod: JsonObject, end: End) -> JsonObject:
-    """Give the status of a pod one of whose containers ended."""
+def ended(pod: JsonObject, end: ContainerEnd) -> JsonObject:
+    """Return the status of a pod after the end of a container."""
     statuses = dig(pod, "status", "containerStatuses") or []
     wanted = end.container or pod["spec"]["containers"][0]["name"]
     restarts = _restarts(pod["spec"].get("restartPolicy", "Always"), end.exit_code)
-    changed = [_ended(one, end, restarts=restarts) if one["name"] == wanted else one for one in statuses]
+    changed = [
+        _ended(container, end, restarts=restarts) if container["name"] == wanted else container
+        for container in statuses
+    ]
     status: JsonObject = {
         "containerStatuses": changed,
         "conditions": _conditions(pod, end.time, Initialized=True, ContainersReady=False, Ready=False),
     }
-    over = not restarts and all("terminated" in one["state"] for one in changed)
+    over = not restarts and all("terminated" in container["state"] for container in changed)
     if over:
-        failed = any(one["state"]["terminated"]["exitCode"] for one in changed)
+        failed = any(container["state"]["terminated"]["exitCode"] for container in changed)
         status["phase"] = "Failed" if failed else "Succeeded"
     return status
 
@@ -126,7 +129,7 @@ def _restarts(policy: str, exit_code: int) -> bool:
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 
 
-def _ended(status: JsonObject, end: End, *, restarts: bool) -> JsonObject:
+def _ended(status: JsonObject, end: ContainerEnd, *, restarts: bool) -> JsonObject:
     terminated: JsonObject = {
         "exitCode": end.exit_code,
         "reason": "Error" if end.exit_code else "Completed",
@@ -137,7 +140,7 @@ def _ended(status: JsonObject, end: End, *, restarts: bool) -> JsonObject:
         terminated["message"] = end.message
     down = {**status, "ready": False, "started": False}
     if not restarts:
-        # A merge patch keeps what it does not name, but lists are replaced: no trace of `running` stays.
+        # A merge patch replaces lists as a whole, so that `running` does not stay.
         return {**down, "state": {"terminated": terminated}}
     waiting = {"reason": "CrashLoopBackOff", "message": f"back-off restarting failed container={status['name']}"}
     return {
@@ -149,13 +152,16 @@ def _ended(status: JsonObject, end: End, *, restarts: bool) -> JsonObject:
 
 
 def evicted(pod: JsonObject, message: str, now: str) -> JsonObject:
-    """Give the status of a pod its kubelet evicted."""
+    """Return the status of a pod that its kubelet evicted."""
     terminated = {"terminated": {"exitCode": 137, "reason": "Error", "finishedAt": now}}
-    statuses = [{**one, "ready": False, "state": terminated} for one in dig(pod, "status", "containerStatuses") or ()]
+    statuses = [
+        {**container, "ready": False, "state": terminated}
+        for container in dig(pod, "status", "containerStatuses") or ()
+    ]
     disrupted = {"reason": "TerminationByKubelet", "message": message}
     conditions = [
-        {**one, **disrupted} if one["type"] == "DisruptionTarget" else one
-        for one in _conditions(pod, now, DisruptionTarget=True, ContainersReady=False, Ready=False)
+        {**item, **disrupted} if item["type"] == "DisruptionTarget" else item
+        for item in _conditions(pod, now, DisruptionTarget=True, ContainersReady=False, Ready=False)
     ]
     return {
         "phase": "Failed",
@@ -167,7 +173,7 @@ def evicted(pod: JsonObject, message: str, now: str) -> JsonObject:
 
 
 def _conditions(pod: JsonObject, now: str, **values: bool) -> list[JsonObject]:
-    found = {one["type"]: one for one in dig(pod, "status", "conditions") or ()}
+    found = {item["type"]: item for item in dig(pod, "status", "conditions") or ()}
     for kind, value in values.items():
         said = str(value)
         if found.get(kind, {}).get("status") != said:

@@ -1,4 +1,4 @@
-"""Resource quantities, and what pods ask of nodes."""
+"""Resource quantities, the requests of pods, and the resources of nodes."""
 
 import re
 from collections import Counter
@@ -28,7 +28,7 @@ def quantity(text: str | float) -> Fraction:
 
 
 def requests(pod: JsonObject) -> Counter[str]:
-    """Sum what the containers of a pod request, plus one pod slot; init containers count where they need more."""
+    """Sum the requests of a pod and a pod slot. Init containers count where they need more."""
     total: Counter[str] = Counter()
     for container in dig(pod, "spec", "containers") or ():
         total.update(_amounts(dig(container, "resources", "requests")))
@@ -40,7 +40,7 @@ def requests(pod: JsonObject) -> Counter[str]:
 
 
 def allocatable(node: JsonObject) -> Counter[str]:
-    """Return what pods on a node may use together."""
+    """Return the resources of a node that pods can use."""
     return _amounts(dig(node, "status", "allocatable"))
 
 
@@ -48,6 +48,6 @@ def _amounts(raw: Mapping[str, str] | None) -> Counter[str]:
     found: Counter[str] = Counter()
     for name, amount in (raw or {}).items():
         exact = quantity(amount)
-        # Whole numbers where possible: they add and compare faster than fractions, and mean the same.
+        # Whole numbers where possible: they add and compare faster than fractions.
         found[name] = exact.numerator if exact.denominator == 1 else exact  # type: ignore[assignment]
     return found

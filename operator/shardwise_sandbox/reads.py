@@ -1,4 +1,4 @@
-"""Lists: selected, paged over one snapshot."""
+"""Lists of selected objects, in pages of the same snapshot."""
 
 import base64
 import json
@@ -11,15 +11,15 @@ from shardwise_sandbox.errors import bad_request, expired
 from shardwise_sandbox.objects import JsonObject, compact_json
 from shardwise_sandbox.resources import ResourceType
 from shardwise_sandbox.selectors import Selection
-from shardwise_sandbox.store import Store
+from shardwise_sandbox.store import ObjectStore
 
 _SNAPSHOTS: Final = 64
-"""Lists being paged at the same time; older ones expire, as they do on the server after five minutes."""
+"""The number of paged lists that can be open. Older lists expire, as on the server after five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a list, at one version of the store."""
+    """A part of a list, at a version of the store."""
 
     items: list[JsonObject]
     version: int
@@ -27,7 +27,7 @@ class Page:
     remaining: int = 0
 
     def body(self, resource: ResourceType) -> JsonObject:
-        """Give the body of the answer."""
+        """Return the body of the response."""
         meta: JsonObject = {"resourceVersion": str(self.version)}
         if self.token:
             meta |= {"continue": self.token, "remainingItemCount": self.remaining}
@@ -38,7 +38,7 @@ class Page:
 class Reader:
     """Answers lists."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._snapshots: OrderedDict[str, tuple[list[JsonObject], int]] = OrderedDict()
         self._taken = 0
@@ -48,7 +48,7 @@ class Reader:
         return [obj for obj in self._store.all(resource.key) if selection.matches(obj)]
 
     def page(self, resource: ResourceType, selection: Selection, limit: int = 0, token: str = "") -> Page:
-        """Return a page; all pages of one list show the same state. Limit 0 means everything."""
+        """Return a page. All pages of a list show the same state. Limit 0 means all objects."""
         if token:
             return self._next(token, limit)
         items = self.select(resource, selection)

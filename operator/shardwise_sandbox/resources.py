@@ -1,4 +1,4 @@
-"""The kinds the API serves: built-in ones, and those that CustomResourceDefinitions add."""
+"""The kinds that the API serves: built-in kinds, and custom kinds from CustomResourceDefinitions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from shardwise_sandbox.objects import JsonObject
 VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 StorageKey: TypeAlias = tuple[str, str]
-"""Group and plural under which objects are kept; all versions of a kind share one."""
+"""The group and plural under which objects are stored, the same for all versions of a kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ResourceType:
-    """One kind in one version: how it is addressed, discovered, validated, merged and printed."""
+    """A kind in a version: its names, its schema, its subresources and its printed columns."""
 
     group: str = ""
     version: str = "v1"
@@ -49,26 +49,26 @@ class ResourceType:
 
     @property
     def key(self) -> StorageKey:
-        """Where objects of this kind are kept."""
+        """The key under which the store keeps objects of this kind."""
         return self.stored_as or (self.group, self.plural)
 
     @property
     def api_version(self) -> str:
-        """``apiVersion`` as objects carry it."""
+        """The ``apiVersion`` of the objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def custom(self) -> bool:
-        """Whether a CustomResourceDefinition made it."""
+        """Whether the kind comes from a CustomResourceDefinition."""
         return self.schema is not None
 
     @property
     def has_status(self) -> bool:
-        """Whether status is written through its own subresource only."""
+        """Whether only the status subresource writes the status."""
         return "status" in self.subresources
 
     def selects(self, path: str) -> bool:
-        """Say whether field selectors may use the path."""
+        """Return whether field selectors may use the path."""
         return path in {"metadata.name", "metadata.namespace"} or path in self.selectable
 
 
@@ -205,7 +205,7 @@ class Registry:
         return iter(self._types.values())
 
     def add(self, resource: ResourceType) -> None:
-        """Serve a kind, or serve it as described now."""
+        """Serve a kind, or replace its description."""
         self._types[resource.group, resource.version, resource.plural] = resource
 
     def remove(self, group: str, plural: str) -> None:
@@ -214,18 +214,18 @@ class Registry:
             del self._types[key]
 
     def at(self, group: str, version: str, plural: str) -> ResourceType:
-        """Return the kind at a URL; refuse with 404 where there is none."""
+        """Return the kind at a URL. Raises ``ApiError`` 404 if there is none."""
         found = self._types.get((group, version, plural))
         if found is None:
             raise no_such_path()
         return found
 
     def in_version(self, group: str, version: str) -> list[ResourceType]:
-        """Return the kinds of one group and version."""
+        """Return the kinds of a group and version."""
         return [resource for resource in self if (resource.group, resource.version) == (group, version)]
 
     def groups(self) -> dict[str, list[str]]:
-        """Return the named groups with their versions, in the order they came."""
+        """Return the named groups with their versions, in the order of their registration."""
         found: dict[str, list[str]] = {}
         for resource in self:
             versions = found.setdefault(resource.group, [])
@@ -234,7 +234,7 @@ class Registry:
         return {group: versions for group, versions in found.items() if group}
 
     def of(self, obj: JsonObject) -> ResourceType:
-        """Return the type of an object by its ``apiVersion`` and ``kind``; refuse with 404."""
+        """Return the type of an object by its ``apiVersion`` and ``kind``. Raises ``ApiError`` 404 if unknown."""
         for resource in self:
             if (resource.api_version, resource.kind) == (obj.get("apiVersion"), obj.get("kind")):
                 return resource
@@ -242,7 +242,7 @@ class Registry:
         raise ApiError(404, "NotFound", said)
 
     def named(self, text: str) -> ResourceType:
-        """Return the type people mean: a kind, plural, singular or short name, or ``plural.group``."""
+        """Return the type by a name as people write it: kind, plural, singular, short name or ``plural.group``."""
         wanted = text.lower()
         for resource in self:
             names = {resource.plural, resource.singular, resource.kind.lower(), *resource.short_names}
@@ -252,7 +252,7 @@ class Registry:
 
 
 def from_crd(crd: JsonObject) -> list[ResourceType]:
-    """Return the kinds a CustomResourceDefinition adds, one per served version."""
+    """Return the kinds that a CustomResourceDefinition adds, a kind for each served version."""
     spec = crd["spec"]
     return [_custom(spec, version) for version in spec["versions"] if version.get("served", True)]
 

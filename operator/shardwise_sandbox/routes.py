@@ -1,4 +1,4 @@
-"""From a URL to what it is about."""
+"""From a URL to the resource, the object and the subresource that it names."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from shardwise_sandbox.resources import Registry, ResourceType
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A resource URL: a collection (no name), an object, or a subresource of one."""
+    """A resource URL: a collection (without a name), an object, or a subresource of an object."""
 
     resource: ResourceType
     namespace: str = ""
@@ -17,7 +17,7 @@ class Route:
 
 
 def split_group(path: str) -> tuple[str, str, list[str]] | None:
-    """Split a path under ``/api`` or ``/apis`` into group, version and the rest; ``None`` for discovery and others."""
+    """Split a path under ``/api`` or ``/apis`` into group, version and the rest; ``None`` for other paths."""
     parts = [part for part in path.split("/") if part]
     if parts[:1] == ["api"] and len(parts) > 2:  # noqa: PLR2004 - /api/v1/<rest>
         return "", parts[1], parts[2:]
@@ -27,13 +27,13 @@ def split_group(path: str) -> tuple[str, str, list[str]] | None:
 
 
 def route(registry: Registry, path: str) -> Route | None:
-    """Return what a resource URL is about, ``None`` for other URLs; refuse with 404 a kind that is not served."""
+    """Return the route of a resource URL; ``None`` for other URLs. Raises ``ApiError`` 404 for an unknown kind."""
     found = split_group(path)
     if found is None:
         return None
     group, version, rest = found
     namespace = ""
-    # /namespaces/<name> and its status are the namespace itself; anything longer is inside it.
+    # /namespaces/<name> and its status are the namespace itself; longer paths are inside it.
     inside = rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in {"status", "finalize"}  # noqa: PLR2004 - as above
     if inside:
         namespace, rest = rest[1], rest[2:]

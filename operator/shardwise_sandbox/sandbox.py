@@ -1,4 +1,4 @@
-"""The sandbox: API, scheduler, kubelets and collector together, with what tests and the demo need around them."""
+"""The sandbox: API, scheduler, kubelets and garbage collector together, with conveniences for tests and the demo."""
 
 import asyncio
 import copy
@@ -11,7 +11,7 @@ from typing import Protocol, Self, TypeVar
 
 import yaml
 
-from shardwise_sandbox.admission import Options
+from shardwise_sandbox.admission import WriteOptions
 from shardwise_sandbox.api import Api
 from shardwise_sandbox.deletion import DeleteOptions
 from shardwise_sandbox.errors import ApiError
@@ -23,14 +23,14 @@ from shardwise_sandbox.resources import ResourceType
 from shardwise_sandbox.scheduler import Scheduler
 from shardwise_sandbox.selectors import Selection, parse_fields, parse_labels
 from shardwise_sandbox.server import Server
-from shardwise_sandbox.store import Ref, Store, ref_of
+from shardwise_sandbox.store import ObjectStore, Ref, ref_of
 from shardwise_sandbox.validation import CelEvaluator
-from shardwise_sandbox.watch import Change
+from shardwise_sandbox.watch import ObjectChange
 from shardwise_sandbox.writes import Target
 
 _Value = TypeVar("_Value")
 _ROUNDS = 1000
-"""Rounds after which ``settle`` decides that controllers chase each other."""
+"""The rounds after which ``settle`` concludes that the controllers never finish."""
 
 
 def _utc_now() -> datetime:
@@ -47,12 +47,12 @@ class _Controller(Protocol):
 class Sandbox:
     """A Kubernetes cluster in memory. ``async with Sandbox() as cluster:`` serves it at ``cluster.url``.
 
-    Without entering it, everything synchronous works too: no server, and controllers run when ``settle`` is called.
-    All conveniences take a kind, plural, short name or ``plural.group`` as ``kind``, copy what they are given, return
-    copies, and raise ``ApiError``.
+    Without ``async with``, all synchronous methods work: there is no server, and ``settle`` runs the controllers.
+    ``kind`` is a kind, plural, short name or ``plural.group``. The methods copy their arguments, return copies, and
+    raise ``ApiError``.
     """
 
-    def __init__(  # noqa: PLR0913 - a cluster has that many knobs, all keyword-only with defaults
+    def __init__(  # noqa: PLR0913 - a cluster has many settings, all keyword-only with defaults
         self,
         *,
         now: Callable[[], datetime] = _utc_now,
@@ -81,23 +81,23 @@ class Sandbox:
         self.create_all(objects)
 
     @property
-    def store(self) -> Store:
-        """The objects and their history. Objects read from it are shared: copy before changing."""
+    def store(self) -> ObjectStore:
+        """The objects and their history. Its objects are shared: copy an object before you change it."""
         return self.api.store
 
     @property
     def url(self) -> str:
-        """Where the API is served; empty until the sandbox is entered."""
+        """The URL of the API; empty outside ``async with``."""
         return self._server.url
 
     @property
     def requests(self) -> list[RequestInfo]:
-        """All requests so far, oldest first. Clear the list to count anew."""
+        """All requests, oldest first. Clear the list to start a new count."""
         return self._server.requests
 
     @property
     def faults(self) -> FaultHook | None:
-        """The hook that may disturb requests; ``None`` disturbs none."""
+        """The hook that injects faults into requests; ``None`` for no faults."""
         return self._server.faults
 
     @faults.setter
@@ -128,7 +128,7 @@ class Sandbox:
         while True:
             await work.wait()
             work.clear()
-            # One round at a time, so that requests come between the steps, as on a real cluster.
+            # Requests come between the rounds, as on a real cluster.
             if self._round():
                 work.set()
                 await asyncio.sleep(0)
@@ -137,18 +137,18 @@ class Sandbox:
         return (self.api.collector, self.scheduler, self.kubelet)
 
     def _round(self) -> bool:
-        """Give every controller one step; say whether any had something to do."""
+        """Run a step of every controller. Return whether any of them did something."""
         worked = [controller.step() for controller in self._controllers()]
         return any(worked)
 
     def settle(self) -> None:
-        """Run scheduler, kubelets and collector until none has anything to do; timed steps of kubelets stay timed."""
+        """Run scheduler, kubelets and collector until all are done. Kubelet steps with a delay stay delayed."""
         for _ in range(_ROUNDS):
             if not self._round():
                 return
         raise RuntimeError(f"the controllers of the sandbox still find work after {_ROUNDS} rounds")
 
-    def _notice(self, change: Change) -> None:
+    def _notice(self, change: ObjectChange) -> None:
         del change
         self._wake()
 
@@ -162,10 +162,10 @@ class Sandbox:
             waiter.set()
 
     async def wait_for(self, predicate: Callable[[], _Value], what: str = "", timeout: float = 5.0) -> _Value:  # noqa: ASYNC109 - the caller gives a bound in words of the test, and an error that says what was missing
-        """Return what the predicate gives as soon as it is true, asking again whenever something happened.
+        """Return the result of the predicate as soon as it is true.
 
-        Something is a change of the store, an answered request or a watch begun. An ``ApiError`` counts as not yet.
-        Raises ``TimeoutError`` that says what was waited for.
+        The predicate is called again after each change of the store, each response and each new watch. An ``ApiError``
+        counts as false. ``what`` names the awaited event in the message of the ``TimeoutError``.
         """
         changed = asyncio.Event()
         self._waiters.add(changed)
@@ -187,7 +187,7 @@ class Sandbox:
             self._waiters.discard(changed)
 
     def kubeconfig(self) -> JsonObject:
-        """Give a kubeconfig for the served API."""
+        """Return a kubeconfig for the served API."""
         name = "sandbox"
         return {
             "apiVersion": "v1",
@@ -207,7 +207,7 @@ class Sandbox:
         return self.store.registry.named(kind)
 
     def create(self, obj: JsonObject) -> JsonObject:
-        """Create an object, status included: what a test gives is what there is."""
+        """Create an object together with its status, unlike a real server."""
         resource = self.store.registry.of(obj)
         namespace = (namespace_of(obj) or "default") if resource.namespaced else ""
         created = self.api.writer.create(resource, namespace, obj)
@@ -218,7 +218,7 @@ class Sandbox:
         return copy.deepcopy(created)
 
     def create_all(self, objects: Iterable[JsonObject]) -> None:
-        """Create objects in the order given."""
+        """Create objects in the given order."""
         for obj in objects:
             self.create(obj)
 
@@ -227,21 +227,21 @@ class Sandbox:
         return copy.deepcopy(self.store.get(self._kind(kind), (namespace, name)))
 
     def find(self, kind: str, namespace: str, name: str) -> JsonObject | None:
-        """Return a copy of an object, or ``None``."""
+        """Return a copy of an object; ``None`` if it does not exist."""
         return copy.deepcopy(self.store.find(self._kind(kind), (namespace, name)))
 
     def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Sequence[JsonObject]:
-        """Return copies of the objects selected, sorted by namespace and name; no namespace means all."""
+        """Return copies of the selected objects, sorted by namespace and name. An empty namespace means all."""
         resource = self._kind(kind)
         selection = Selection(namespace, parse_labels(labels), parse_fields(fields, resource.selects))
         return copy.deepcopy(self.api.reader.select(resource, selection))
 
     def names(self, kind: str, namespace: str = "", *, labels: str = "") -> Sequence[str]:
-        """Return the names of the objects selected, sorted by namespace and name."""
+        """Return the names of the selected objects, sorted by namespace and name."""
         return [name_of(obj) for obj in self.list(kind, namespace, labels=labels)]
 
     def patch(self, kind: str, namespace: str, name: str, patch: JsonObject, subresource: str = "") -> JsonObject:
-        """Apply a merge patch to an object, or to a subresource of it."""
+        """Apply a merge patch to an object, or to its subresource."""
         target = Target(self._kind(kind), (namespace, name), subresource)
         return copy.deepcopy(self.api.writer.patch(target, _MERGE, copy.deepcopy(patch)))
 
@@ -249,26 +249,26 @@ class Sandbox:
         """Apply an object server-side."""
         resource = self.store.registry.of(obj)
         ref: Ref = ((namespace_of(obj) or "default") if resource.namespaced else "", name_of(obj))
-        applied, _ = self.api.writer.apply(Target(resource, ref), obj, Options(manager=manager, force=force))
+        applied, _ = self.api.writer.apply(Target(resource, ref), obj, WriteOptions(manager=manager, force=force))
         return copy.deepcopy(applied)
 
     def delete(self, kind: str, namespace: str, name: str, options: DeleteOptions | None = None) -> None:
-        """Delete an object, or begin to."""
+        """Delete an object, or begin its deletion."""
         self.api.deleter.delete(self._kind(kind), (namespace, name), options)
 
     def drop_watches(self, kind: str = "") -> int:
-        """End the watches of a kind, or all; clients see the stream end. Return how many."""
+        """End the watches of a kind, or all watches. Clients see the end of the stream. Return how many."""
         return self.store.log.drop(self._kind(kind).key if kind else None)
 
     def compact(self) -> None:
-        """Forget the history: watches that come back with an old version get 410.
+        """Forget the history: a watch from an old version gets 410.
 
-        ``drop_watches``, then a deletion, then ``compact`` loses the DELETED event for good.
+        ``drop_watches``, then a deletion, then ``compact`` loses the DELETED event.
         """
         self.store.log.compact()
 
     def bookmark(self) -> None:
-        """Have every watch that takes bookmarks send one now."""
+        """Send a bookmark now to every watch that accepts bookmarks."""
         self.store.log.bookmark()
 
 

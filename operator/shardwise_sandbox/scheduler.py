@@ -1,19 +1,19 @@
-"""A toy scheduler: filters nodes as the real one does, takes the first by name, says why when there is none."""
+"""A toy scheduler: it filters nodes as the real scheduler does, takes the first by name, or explains its refusal."""
 
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from shardwise_sandbox.admission import Options
+from shardwise_sandbox.admission import WriteOptions
 from shardwise_sandbox.api import Api
 from shardwise_sandbox.node_table import HOSTNAME, NodeTable
 from shardwise_sandbox.objects import JsonObject, condition, dig, is_deleting, labels_of, meta, name_of
 from shardwise_sandbox.patching import MERGE
 from shardwise_sandbox.pod_index import NODES, PODS, PodIndex
 from shardwise_sandbox.quantities import requests
-from shardwise_sandbox.selectors import Requirement, all_hold, expression
+from shardwise_sandbox.selectors import SelectorRequirement, all_hold, expression
 from shardwise_sandbox.store import Ref, ref_of
-from shardwise_sandbox.watch import ADDED, DELETED, Change
+from shardwise_sandbox.watch import ADDED, DELETED, ObjectChange
 from shardwise_sandbox.writes import Target
 
 NAME: Final = "default-scheduler"
@@ -22,7 +22,7 @@ _UNSCHEDULABLE: Final = {"key": "node.kubernetes.io/unschedulable", "effect": "N
 
 
 class Scheduler:
-    """Binds pending pods. ``step`` does everything there is to do, in order of namespace and name."""
+    """Binds pending pods. ``step`` tries all pods that are due, in order of namespace and name."""
 
     def __init__(self, api: Api, index: PodIndex) -> None:
         self._api = api
@@ -34,17 +34,17 @@ class Scheduler:
 
     @property
     def pending(self) -> bool:
-        """Whether there is a pod to try."""
+        """Whether a pod is due."""
         return bool(self._due)
 
-    def notice(self, change: Change) -> None:
-        """Note which pods a change concerns: the pod itself, or all that wait when capacity may have come free."""
+    def notice(self, change: ObjectChange) -> None:
+        """Note the pods that a change concerns: the pod itself, or all waiting pods if capacity may be free."""
         if change.key == NODES and _matters(change):
             self._due |= self._waiting
         elif change.key == PODS:
             self._notice_pod(change)
 
-    def _notice_pod(self, change: Change) -> None:
+    def _notice_pod(self, change: ObjectChange) -> None:
         ref = ref_of(change.obj)
         if change.kind == DELETED or not _is_schedulable(change.obj):
             self._waiting.discard(ref)
@@ -56,7 +56,7 @@ class Scheduler:
             self._due |= self._waiting
 
     def step(self) -> bool:
-        """Try every pod that is due once; say whether there was any."""
+        """Try every pod that is due once. Return whether there was any."""
         due, self._due = sorted(self._due), set()
         for ref in due:
             pod = self._api.store.at((PODS, ref))
@@ -65,9 +65,9 @@ class Scheduler:
         return bool(due)
 
     def _place(self, pod: JsonObject) -> None:
-        fits = Filter(pod, self._index, self._nodes)
+        fits = NodeFilter(pod, self._index, self._nodes)
         for node in fits.candidates():
-            # Capacity first: it is the cheapest question, and most nodes of a busy cluster are full.
+            # Capacity first: it is the cheapest check, and most nodes of a busy cluster are full.
             if fits.capacity_refusal(node) is None and fits.refusal(node) is None:
                 self._api.pods.bind(ref_of(pod), name_of(node))
                 return
@@ -90,11 +90,11 @@ class Scheduler:
         others = [item for item in dig(pod, "status", "conditions") or () if item["type"] != "PodScheduled"]
         target = Target(self._api.store.registry.named("pods"), ref_of(pod), "status")
         patch = {"status": {"conditions": [*others, news]}}
-        self._api.writer.patch(target, MERGE, patch, Options(manager="kube-scheduler"))
+        self._api.writer.patch(target, MERGE, patch, WriteOptions(manager="kube-scheduler"))
 
 
-class Filter:
-    """The conditions one pod puts on nodes, read once and asked for each node."""
+class NodeFilter:
+    """The requirements of a pod on nodes, read once and checked for each node."""
 
     def __init__(self, pod: JsonObject, index: PodIndex, nodes: NodeTable) -> None:
         spec = pod["spec"]
@@ -102,7 +102,9 @@ class Filter:
         self._nodes = nodes
         self._requests = requests(pod)
         self._tolerations: list[JsonObject] = spec.get("tolerations") or []
-        self._selector = [Requirement(key, "In", (value,)) for key, value in (spec.get("nodeSelector") or {}).items()]
+        self._selector = [
+            SelectorRequirement(key, "In", (value,)) for key, value in (spec.get("nodeSelector") or {}).items()
+        ]
         path = ("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
         terms = dig(spec, *path)
         self._terms = None if terms is None else [_term(term) for term in terms]
@@ -114,7 +116,7 @@ class Filter:
         )
 
     def candidates(self) -> list[JsonObject]:
-        """Return the nodes worth a look: those named by the required affinity if it names any, else all."""
+        """Return the nodes to check: the nodes that the required affinity names, or else all."""
         if self._terms is None:
             return self._nodes.all()
         names: list[str] = []
@@ -129,7 +131,7 @@ class Filter:
         return self._nodes.some(names, hosts)
 
     def refusal(self, node: JsonObject) -> str | None:
-        """Say in the scheduler's words why the pod cannot run on the node; ``None`` if it can."""
+        """Return the reason why the pod cannot run on the node, as the scheduler words it; ``None`` if it can."""
         return next(filter(None, (check(node) for check in self._checks)), None)
 
     def _affinity_refusal(self, node: JsonObject) -> str | None:
@@ -148,7 +150,9 @@ class Filter:
         if dig(node, "spec", "unschedulable"):
             taints.append(_UNSCHEDULABLE)
         for taint in taints:
-            if taint.get("effect") in _HARD and not any(tolerates(one, taint) for one in self._tolerations):
+            if taint.get("effect") in _HARD and not any(
+                tolerates(toleration, taint) for toleration in self._tolerations
+            ):
                 if taint is _UNSCHEDULABLE:
                     return "node(s) were unschedulable"
                 return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"
@@ -158,7 +162,7 @@ class Filter:
         return None if condition(node, "Ready").get("status") == "True" else "node(s) were not ready"
 
     def capacity_refusal(self, node: JsonObject) -> str | None:
-        """Say what there is too little of on the node; ``None`` if there is enough."""
+        """Return the message about a resource that the node lacks; ``None`` if it has enough."""
         offered, used = self._nodes.offer(name_of(node)), self._index.used(name_of(node))
         short = [name for name, amount in self._requests.items() if amount > _free(name, offered, used)]
         return f"Insufficient {min(short)}" if short else None
@@ -170,13 +174,16 @@ def _free(name: str, offered: Counter[str], used: Counter[str]) -> float:
     return offered[name] - used[name]
 
 
-def _values(requirements: list[Requirement], key: str) -> tuple[str, ...] | None:
-    """Return the values a key must have one of; ``None`` where nothing requires that."""
-    return next((one.values for one in requirements if (one.key, one.operator) == (key, "In")), None)
+def _values(requirements: list[SelectorRequirement], key: str) -> tuple[str, ...] | None:
+    """Return the allowed values of a key; ``None`` if no requirement restricts the key."""
+    wanted = (key, "In")
+    return next(
+        (requirement.values for requirement in requirements if (requirement.key, requirement.operator) == wanted), None
+    )
 
 
 def tolerates(toleration: JsonObject, taint: JsonObject) -> bool:
-    """Say whether a toleration covers a taint."""
+    """Return whether a toleration covers a taint."""
     if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
         return False
     key, operator = toleration.get("key"), toleration.get("operator") or "Equal"
@@ -185,9 +192,9 @@ def tolerates(toleration: JsonObject, taint: JsonObject) -> bool:
     return operator == "Exists" or (bool(key) and (toleration.get("value") or "") == (taint.get("value") or ""))
 
 
-def _term(term: JsonObject) -> tuple[list[Requirement], list[Requirement]]:
+def _term(term: JsonObject) -> tuple[list[SelectorRequirement], list[SelectorRequirement]]:
     labels, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
-    return [expression(one) for one in labels], [expression(one) for one in fields]
+    return [*map(expression, labels)], [*map(expression, fields)]
 
 
 def _is_schedulable(pod: JsonObject) -> bool:
@@ -196,7 +203,7 @@ def _is_schedulable(pod: JsonObject) -> bool:
     return mine and not (spec.get("nodeName") or spec.get("schedulingGates") or is_deleting(pod))
 
 
-def _frees_capacity(change: Change) -> bool:
+def _frees_capacity(change: ObjectChange) -> bool:
     if not dig(change.obj, "spec", "nodeName"):
         return False
     over = dig(change.obj, "status", "phase") in {"Succeeded", "Failed"}
@@ -204,8 +211,8 @@ def _frees_capacity(change: Change) -> bool:
     return change.kind == DELETED or (over and not was_over)
 
 
-def _matters(change: Change) -> bool:
-    """Say whether a change of a node can let a pod in; heartbeats cannot."""
+def _matters(change: ObjectChange) -> bool:
+    """Return whether a pod may fit on the node after its change. A heartbeat does not matter."""
     if change.kind == DELETED or change.old is None:
         return change.kind != DELETED
     return any(look(change.obj) != look(change.old) for look in _LOOKS)

@@ -1,18 +1,18 @@
-"""Structural schemas of custom resources: defaulting, pruning and the rules a schema itself must keep."""
+"""Structural schemas of custom resources: defaults, pruning, and the rules for the schema itself."""
 
 import copy
 from collections.abc import Iterator
 from typing import Final
 
 from shardwise_sandbox.builtin_schema import Schema
-from shardwise_sandbox.errors import Cause
+from shardwise_sandbox.errors import StatusCause
 from shardwise_sandbox.objects import Json, JsonObject
 
 _ROOT_KEYS: Final = ("apiVersion", "kind", "metadata")
 
 
 def set_defaults(schema: Schema, value: Json) -> None:
-    """Fill absent members with the schema's defaults, in place. A null that may not be null counts as absent."""
+    """Fill absent members with the defaults of the schema, in place. A null counts as absent unless nullable."""
     if isinstance(value, dict):
         properties = schema.get("properties") or {}
         for key, below in properties.items():
@@ -35,7 +35,7 @@ def _default_member(schema: Schema, value: JsonObject, key: str) -> None:
 
 
 def prune(schema: Schema, obj: JsonObject) -> list[str]:
-    """Remove members the schema does not name, in place; return their paths. Metadata is never pruned."""
+    """Remove members that the schema does not name, in place. Return their paths. Metadata is never pruned."""
     properties = {**dict.fromkeys(_ROOT_KEYS, _KEEP), **(schema.get("properties") or {}), "metadata": _KEEP}
     return list(_prune({**schema, "properties": properties}, obj, ""))
 
@@ -68,43 +68,43 @@ def _prune_object(schema: Schema, value: JsonObject, path: str) -> Iterator[str]
             yield here
 
 
-def structural_errors(schema: Schema, path: str = "openAPIV3Schema") -> Iterator[Cause]:
-    """Give the rules of structural schemas that a CRD's schema breaks."""
+def structural_errors(schema: Schema, path: str = "openAPIV3Schema") -> Iterator[StatusCause]:
+    """Yield the rules of structural schemas that the schema of a CRD breaks."""
     for word in ("$ref", "definitions", "dependencies", "deprecated", "id", "patternProperties", "readOnly", "xml"):
         if word in schema:
-            yield Cause("FieldValueForbidden", f"Forbidden: {word} is not supported", f"{path}.{word}")
+            yield StatusCause("FieldValueForbidden", f"Forbidden: {word} is not supported", f"{path}.{word}")
     open_type = schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields")
     if "type" not in schema and not open_type:
-        yield Cause(
+        yield StatusCause(
             "FieldValueRequired", "Required value: must not be empty for specified object fields", f"{path}.type"
         )
     if schema.get("properties") and schema.get("additionalProperties"):
         why = "Forbidden: additionalProperties and properties are mutual exclusive"
-        yield Cause("FieldValueForbidden", why, f"{path}.additionalProperties")
+        yield StatusCause("FieldValueForbidden", why, f"{path}.additionalProperties")
     if schema.get("uniqueItems"):
         why = "Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
-        yield Cause("FieldValueForbidden", why, f"{path}.uniqueItems")
+        yield StatusCause("FieldValueForbidden", why, f"{path}.uniqueItems")
     yield from _errors_below(schema, path)
 
 
-def _errors_below(schema: Schema, path: str) -> Iterator[Cause]:
+def _errors_below(schema: Schema, path: str) -> Iterator[StatusCause]:
     for key, below in (schema.get("properties") or {}).items():
         yield from structural_errors(below, f"{path}.properties[{key}]")
     if isinstance(schema.get("additionalProperties"), dict):
         yield from structural_errors(schema["additionalProperties"], f"{path}.additionalProperties")
     if schema.get("type") == "array":
         if "items" not in schema:
-            yield Cause("FieldValueRequired", "Required value: must be specified", f"{path}.items")
+            yield StatusCause("FieldValueRequired", "Required value: must be specified", f"{path}.items")
         else:
             yield from _loose_keys(schema, f"{path}.items")
             yield from structural_errors(schema["items"], f"{path}.items")
 
 
-def _loose_keys(schema: Schema, path: str) -> Iterator[Cause]:
-    """Give the keys of a keyed list that an item may lack."""
+def _loose_keys(schema: Schema, path: str) -> Iterator[StatusCause]:
+    """Yield a fault for each key of a keyed list that an item may lack."""
     items = schema["items"]
     for key in schema.get("x-kubernetes-list-map-keys") or ():
         field = (items.get("properties") or {}).get(key) or {}
         if key not in (items.get("required") or ()) and "default" not in field:
             why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
-            yield Cause("FieldValueRequired", f"Required value: {why}", f"{path}.properties[{key}].default")
+            yield StatusCause("FieldValueRequired", f"Required value: {why}", f"{path}.properties[{key}].default")

@@ -1,4 +1,4 @@
-"""Label and field selectors: parsed once, matched often."""
+"""Label and field selectors, in parsed form."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -10,15 +10,15 @@ from shardwise_sandbox.objects import JsonObject, dig, labels_of
 
 
 @dataclass(frozen=True, slots=True)
-class Requirement:
-    """One condition on a string map: key, operator (as in ``matchExpressions``) and values."""
+class SelectorRequirement:
+    """A requirement on a map of strings: key, operator (as in ``matchExpressions``) and values."""
 
     key: str
     operator: str
     values: tuple[str, ...] = ()
 
     def holds(self, labels: Mapping[str, str]) -> bool:
-        """Say whether the labels satisfy it."""
+        """Return whether the labels satisfy the requirement."""
         return _OPERATORS[self.operator](labels.get(self.key), self.values)
 
 
@@ -32,7 +32,7 @@ def _compares(sign: int) -> Callable[[str | None, tuple[str, ...]], bool]:
     return compare
 
 
-# A key that is absent satisfies NotIn and `!=`: that is Kubernetes' rule, not an oversight.
+# An absent key satisfies NotIn and `!=`: that is a rule of Kubernetes.
 _OPERATORS: Final[dict[str, Callable[[str | None, tuple[str, ...]], bool]]] = {
     "In": lambda value, values: value in values,
     "NotIn": lambda value, values: value not in values,
@@ -50,47 +50,49 @@ _PRESENCE: Final = re.compile(rf"(?P<op>!?)\s*(?P<key>{_KEY})")
 _TOP_LEVEL_COMMA: Final = re.compile(r",(?![^()]*\))")
 
 
-def _parse_one(text: str) -> Requirement:
+def _parse_one(text: str) -> SelectorRequirement:
     if match := _SET.fullmatch(text):
         operator = "In" if match["op"] == "in" else "NotIn"
-        return Requirement(match["key"], operator, tuple(part.strip() for part in match["values"].split(",")))
+        return SelectorRequirement(match["key"], operator, tuple(part.strip() for part in match["values"].split(",")))
     if match := _EQUALS.fullmatch(text):
-        return Requirement(match["key"], "NotIn" if match["op"] == "!=" else "In", (match["value"],))
+        return SelectorRequirement(match["key"], "NotIn" if match["op"] == "!=" else "In", (match["value"],))
     if match := _ORDER.fullmatch(text):
-        return Requirement(match["key"], "Gt" if match["op"] == ">" else "Lt", (match["value"],))
+        return SelectorRequirement(match["key"], "Gt" if match["op"] == ">" else "Lt", (match["value"],))
     if match := _PRESENCE.fullmatch(text):
-        return Requirement(match["key"], "DoesNotExist" if match["op"] else "Exists")
+        return SelectorRequirement(match["key"], "DoesNotExist" if match["op"] else "Exists")
     raise bad_request(f"unable to parse requirement: found `{text}` in the label selector")
 
 
-def parse_labels(text: str) -> tuple[Requirement, ...]:
-    """Read a ``labelSelector`` query value; refuse with 400 what cannot be read."""
+def parse_labels(text: str) -> tuple[SelectorRequirement, ...]:
+    """Read the query value ``labelSelector``. Raises ``ApiError`` 400 for a malformed value."""
     parts = [part.strip() for part in _TOP_LEVEL_COMMA.split(text)] if text.strip() else []
     return tuple(_parse_one(part) for part in parts)
 
 
-def from_object(selector: JsonObject | None) -> tuple[Requirement, ...]:
-    """Read ``matchLabels`` and ``matchExpressions`` of a LabelSelector or node selector term."""
+def from_object(selector: JsonObject | None) -> tuple[SelectorRequirement, ...]:
+    """Read ``matchLabels`` and ``matchExpressions`` of a LabelSelector or a node selector term."""
     selector = selector or {}
-    equal = [Requirement(key, "In", (str(value),)) for key, value in (selector.get("matchLabels") or {}).items()]
+    equal = [
+        SelectorRequirement(key, "In", (str(value),)) for key, value in (selector.get("matchLabels") or {}).items()
+    ]
     return (*equal, *map(expression, selector.get("matchExpressions") or []))
 
 
-def expression(raw: JsonObject) -> Requirement:
-    """Read one entry of ``matchExpressions`` or ``matchFields``."""
-    return Requirement(raw["key"], raw["operator"], tuple(map(str, raw.get("values") or ())))
+def expression(raw: JsonObject) -> SelectorRequirement:
+    """Read an entry of ``matchExpressions`` or ``matchFields``."""
+    return SelectorRequirement(raw["key"], raw["operator"], tuple(map(str, raw.get("values") or ())))
 
 
 @dataclass(frozen=True, slots=True)
 class FieldRequirement:
-    """One condition of a ``fieldSelector``: a dotted path equals, or does not equal, a text."""
+    """A requirement of a ``fieldSelector``: a dotted path equals, or does not equal, a text."""
 
     path: tuple[str, ...]
     value: str
     equal: bool = True
 
     def holds(self, obj: JsonObject) -> bool:
-        """Say whether the object satisfies it; an absent field reads as empty text."""
+        """Return whether the object satisfies the requirement. An absent field counts as the empty text."""
         found = dig(obj, *self.path)
         return ((_text(found)) == self.value) is self.equal
 
@@ -105,7 +107,7 @@ _FIELD: Final = re.compile(r"(?P<path>[A-Za-z0-9.\-/_]+?)\s*(?P<op>==|=|!=)\s*(?
 
 
 def parse_fields(text: str, supported: Callable[[str], bool]) -> tuple[FieldRequirement, ...]:
-    """Read a ``fieldSelector`` query value; refuse with 400 a field the kind cannot be selected by."""
+    """Read the query value ``fieldSelector``. Raises ``ApiError`` 400 for a field that cannot select the kind."""
     found = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         match = _FIELD.fullmatch(part)
@@ -119,14 +121,14 @@ def parse_fields(text: str, supported: Callable[[str], bool]) -> tuple[FieldRequ
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a list or watch is restricted to: a namespace (empty: all), labels and fields."""
+    """The restriction of a list or watch: a namespace (empty for all), labels and fields."""
 
     namespace: str = ""
-    labels: tuple[Requirement, ...] = ()
+    labels: tuple[SelectorRequirement, ...] = ()
     fields: tuple[FieldRequirement, ...] = ()
 
     def matches(self, obj: JsonObject) -> bool:
-        """Say whether the object is selected."""
+        """Return whether the object is selected."""
         if self.namespace and obj["metadata"].get("namespace") != self.namespace:
             return False
         if not all_hold(self.labels, labels_of(obj)):
@@ -134,6 +136,6 @@ class Selection:
         return all(requirement.holds(obj) for requirement in self.fields)
 
 
-def all_hold(requirements: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
-    """Say whether every requirement holds for the labels."""
+def all_hold(requirements: Iterable[SelectorRequirement], labels: Mapping[str, str]) -> bool:
+    """Return whether the labels satisfy every requirement."""
     return all(requirement.holds(labels) for requirement in requirements)

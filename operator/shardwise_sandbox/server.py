@@ -1,4 +1,4 @@
-"""The HTTP server: requests in, answers out, faults in between."""
+"""The HTTP server of the API, with injected faults."""
 
 import asyncio
 import inspect
@@ -11,13 +11,13 @@ from aiohttp import web
 from shardwise_sandbox.api import Api
 from shardwise_sandbox.errors import ApiError
 from shardwise_sandbox.faults import Fault, FaultHook, RequestInfo
-from shardwise_sandbox.handlers import Answer, Handlers, read_body
+from shardwise_sandbox.handlers import ApiResponse, Handlers, read_body
 from shardwise_sandbox.objects import compact_json
 from shardwise_sandbox.routes import route
 from shardwise_sandbox.streaming import Watch, WatchRequest
 
 _LIMIT: Final = 3 * 1024**2
-"""Bytes of a request's body: the real server's limit."""
+"""The largest body of a request in bytes, as on the real server."""
 
 
 class Server:
@@ -34,10 +34,10 @@ class Server:
         self.url = ""
 
     async def start(self, port: int = 0) -> None:
-        """Start listening; ``url`` says where."""
+        """Start to listen. ``url`` then has the address."""
         app = web.Application(client_max_size=_LIMIT)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        # A handler ends with its client: otherwise an idle watch would outlive everybody interested.
+        # A handler ends with its client. Otherwise an idle watch would outlive its client.
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
@@ -46,7 +46,7 @@ class Server:
         self.url = f"http://{host}:{bound}"
 
     async def stop(self) -> None:
-        """End all watches and stop listening."""
+        """End all watches and stop the server."""
         self._api.store.log.drop()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -96,17 +96,17 @@ class Server:
             return await self._watch(http, info, answer)
         return self._respond(http, info, answer)
 
-    def _carry_out(self, info: RequestInfo, accept: str) -> Answer | WatchRequest:
+    def _carry_out(self, info: RequestInfo, accept: str) -> ApiResponse | WatchRequest:
         return self._handlers.handle(info, accept)
 
     def _falsely(self, http: web.Request, info: RequestInfo, fault: Fault) -> web.StreamResponse:
         if fault.status:
-            return self._respond(http, info, Answer(fault.body(), fault.status))
+            return self._respond(http, info, ApiResponse(fault.body(), fault.status))
         if http.transport is not None:
             http.transport.abort()
         return web.Response(status=500)
 
-    def _respond(self, http: web.Request, info: RequestInfo, answer: Answer) -> web.Response:
+    def _respond(self, http: web.Request, info: RequestInfo, answer: ApiResponse) -> web.Response:
         del http
         info.code = answer.code
         self.on_answer()
@@ -122,10 +122,10 @@ class Server:
         try:
             await Watch(self._api, wanted, self._bookmark_every).serve(http, response)
         except ConnectionError:
-            # The client left while a line was being written: nothing to tell anybody.
+            # The client left while a line was written: no response is possible.
             return response
         return response
 
 
-def _refusal(error: ApiError) -> Answer:
-    return Answer(error.status(), error.code)
+def _refusal(error: ApiError) -> ApiResponse:
+    return ApiResponse(error.status(), error.code)

@@ -1,4 +1,4 @@
-"""Watches over HTTP: one line of JSON per event, until the time is up, the client leaves or the watch is dropped."""
+"""Watches over HTTP: a line of JSON for each event, until the timeout, the client or the server ends the watch."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from shardwise_sandbox.errors import ApiError
 from shardwise_sandbox.objects import JsonObject, compact_json
 from shardwise_sandbox.resources import ResourceType
 from shardwise_sandbox.selectors import Selection
-from shardwise_sandbox.watch import ADDED, Change, Subscription
+from shardwise_sandbox.watch import ADDED, ObjectChange, Subscription
 
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 @dataclass(frozen=True, slots=True)
 class WatchRequest:
-    """What a watch asks for. An empty version means: first the present state, as ADDED events."""
+    """The parameters of a watch. With an empty version, ADDED events first send the present state."""
 
     resource: ResourceType
     selection: Selection
@@ -32,12 +32,12 @@ class WatchRequest:
 
     @property
     def wants_present_state(self) -> bool:
-        """Whether the watch starts with the objects there are."""
+        """Whether the watch starts with the objects that exist."""
         return self.initial_events if self.initial_events is not None else self.version in {"", "0"}
 
 
 class Watch:
-    """One watch: which lines to send, and when to stop."""
+    """A running watch: it sends lines until its end."""
 
     def __init__(self, api: Api, request: WatchRequest, bookmark_every: float) -> None:
         self._api = api
@@ -49,7 +49,7 @@ class Watch:
     async def serve(self, http: web.Request, response: web.StreamResponse) -> None:
         """Send events until the watch ends."""
         key = self._request.resource.key
-        # No await between the two: nothing can happen between the past and the subscription.
+        # No await in between: no change can come between the history and the subscription.
         opening = b"".join(self._opening())
         self._api.store.log.subscribe(key, self._subscription)
         try:
@@ -72,17 +72,17 @@ class Watch:
             yield from self._lines(missed)
             return
         for obj in self._api.reader.select(self._request.resource, self._request.selection):
-            yield self._line(ADDED, Change(ADDED, self._request.resource.key, obj, None))
+            yield self._line(ADDED, ObjectChange(ADDED, self._request.resource.key, obj, None))
         if self._request.initial_events:
             yield self._bookmark({_INITIAL_EVENTS_END: "true"})
 
-    def _lines(self, changes: list[Change]) -> Iterator[bytes]:
+    def _lines(self, changes: list[ObjectChange]) -> Iterator[bytes]:
         for change in changes:
             kind = change.seen_by(self._request.selection)
             if kind:
                 yield self._line(kind, change)
 
-    def _line(self, kind: str, change: Change) -> bytes:
+    def _line(self, kind: str, change: ObjectChange) -> bytes:
         if self._request.as_table:
             return compact_json({"type": kind, "object": self._table(change.obj)}) + b"\n"
         resource = self._request.resource
@@ -112,7 +112,7 @@ class Watch:
                 return
 
     async def _rest(self, until: float) -> bool:
-        """Wait for something new, or for the moment: then a bookmark is due. Say whether the watch goes on."""
+        """Wait for a change, or for the time of the next bookmark. Return whether the watch goes on."""
         if self._subscription.closed:
             return False
         try:

@@ -1,16 +1,16 @@
-"""Subresources other than status: scale of custom resources, binding and eviction of pods."""
+"""Subresources other than status: the scale of custom resources, and the binding and eviction of pods."""
 
 from typing import Final
 
 from shardwise_sandbox import selectors
-from shardwise_sandbox.admission import Options
+from shardwise_sandbox.admission import WriteOptions
 from shardwise_sandbox.deletion import DeleteOptions, Deleter, read_options
-from shardwise_sandbox.errors import ApiError, Cause, bad_request, conflict
+from shardwise_sandbox.errors import ApiError, StatusCause, bad_request, conflict
 from shardwise_sandbox.objects import JsonObject, condition, dig, labels_of, meta, name_of, with_meta
 from shardwise_sandbox.patching import MERGE
 from shardwise_sandbox.resources import ResourceType
 from shardwise_sandbox.selectors import Selection
-from shardwise_sandbox.store import Ref, Store
+from shardwise_sandbox.store import ObjectStore, Ref
 from shardwise_sandbox.writes import Target, Writer
 
 _SCALE: Final = "autoscaling/v1"
@@ -21,7 +21,7 @@ def _at(obj: JsonObject, json_path: str) -> object:
 
 
 def scale_of(resource: ResourceType, obj: JsonObject) -> JsonObject:
-    """Give the ``Scale`` of an object."""
+    """Return the ``Scale`` of an object."""
     paths = resource.scale
     status: JsonObject = {"replicas": _at(obj, paths["statusReplicasPath"]) or 0}
     if paths.get("labelSelectorPath"):
@@ -36,8 +36,8 @@ def scale_of(resource: ResourceType, obj: JsonObject) -> JsonObject:
     }
 
 
-def set_scale(writer: Writer, target: Target, scale: JsonObject, options: Options) -> JsonObject:
-    """Set the replicas an object asks for; return the object."""
+def set_scale(writer: Writer, target: Target, scale: JsonObject, options: WriteOptions) -> JsonObject:
+    """Set the number of replicas of an object. Return the object."""
     wanted = dig(scale, "spec", "replicas")
     if not isinstance(wanted, int) or wanted < 0:
         raise bad_request(f"spec.replicas of a Scale is a whole number of at least 0, not {wanted!r}")
@@ -54,9 +54,9 @@ def set_scale(writer: Writer, target: Target, scale: JsonObject, options: Option
 
 
 class PodActions:
-    """What is done to pods through binding and eviction."""
+    """The binding and the eviction of pods."""
 
-    def __init__(self, store: Store, writer: Writer, deleter: Deleter) -> None:
+    def __init__(self, store: ObjectStore, writer: Writer, deleter: Deleter) -> None:
         self._store = store
         self._writer = writer
         self._deleter = deleter
@@ -64,7 +64,7 @@ class PodActions:
         self._budgets = store.registry.named("poddisruptionbudgets")
 
     def bind(self, ref: Ref, node: str) -> JsonObject:
-        """Bind a pod to a node; refuse one that is bound already."""
+        """Bind a pod to a node. Refuse a pod that is bound already."""
         pod = self._store.get(self._pods, ref)
         bound = dig(pod, "spec", "nodeName")
         if bound:
@@ -83,13 +83,13 @@ class PodActions:
         return {**status, "conditions": [*others, bound]}
 
     def evict(self, ref: Ref, body: JsonObject) -> None:
-        """Delete a pod unless a disruption budget forbids it: then 429, as drains expect."""
+        """Delete a pod. Raises ``ApiError`` 429 if a disruption budget forbids it."""
         pod = self._store.get(self._pods, ref)
         for budget in self._store.all(self._budgets.key):
             if _covers(budget, pod) and self._allowed(budget) <= 0:
                 message = "Cannot evict pod as it would violate the pod's disruption budget."
                 said = f"The disruption budget {name_of(budget)} needs its pods healthy"
-                causes = [Cause("DisruptionBudget", said).body()]
+                causes = [StatusCause("DisruptionBudget", said).body()]
                 raise ApiError(429, "TooManyRequests", message, {"causes": causes})
         asked = body.get("deleteOptions") or {}
         self._deleter.delete(self._pods, ref, read_options(asked, {}) if asked else DeleteOptions())
@@ -113,5 +113,5 @@ def _covers(budget: JsonObject, pod: JsonObject) -> bool:
 def _share(amount: int | str, count: int) -> int:
     if isinstance(amount, int):
         return amount
-    # Percentages round up: the server rounds minAvailable that way, and maxUnavailable too.
+    # Percentages round up, as on the server, for both minAvailable and maxUnavailable.
     return -(-int(amount.rstrip("%")) * count // 100)

@@ -1,4 +1,4 @@
-"""Tables: what ``kubectl get`` shows, computed by the server."""
+"""Tables: the columns that ``kubectl get`` shows, computed by the server."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ _STEP: Final = re.compile(
 
 
 def json_path(obj: Json, path: str) -> list[Json]:
-    """Follow a simple JSONPath: members, indices, ``[*]`` and filters such as ``[?(@.type=="Ready")]``."""
+    """Follow a simple JSONPath: members, indices, ``[*]`` and filters like ``[?(@.type=="Ready")]``."""
     found = [obj]
     for step in _STEP.finditer(path):
         found = [result for value in found for result in _follow(value, step)]
@@ -47,7 +47,7 @@ def _items(value: Json, index: str) -> list[Json]:
 
 
 def age(since: str | None, now: datetime) -> str:
-    """Say how long ago a moment was, as ``kubectl`` does: ``45s``, ``12m``, ``3h``, ``5d``."""
+    """Return the age since a time, as ``kubectl`` shows it: ``45s``, ``12m``, ``3h``, ``5d``."""
     if not since:
         return "<unknown>"
     then = datetime.fromisoformat(since)
@@ -161,7 +161,7 @@ _CELLS: Final[Mapping[tuple[str, str], Callable[[JsonObject], str]]] = {
 
 
 def columns_of(resource: ResourceType) -> Sequence[Column]:
-    """Return the columns of a kind: those of its definition behind the name, or name and age."""
+    """Return the columns of a kind: the name and the columns of its definition, or name and age."""
     if resource.columns:
         return (_NAME, *resource.columns)
     return COLUMNS.get(resource.kind, (_NAME, _AGE)) if not resource.custom else (_NAME, _AGE)
@@ -175,7 +175,7 @@ def _cell(resource: ResourceType, column: Column, obj: JsonObject, now: datetime
     if column.kind == "date":
         return age(found[0] if found else None, now)
     if not found:
-        # Custom columns are empty where the path leads nowhere, built-in ones say so.
+        # Without a value a custom column is empty, and a built-in column says that there is none.
         return None if resource.custom else "<none>"
     return found[0] if column.kind in {"integer", "number", "boolean"} else ",".join(map(_text, found))
 
@@ -195,7 +195,7 @@ def _definition(column: Column) -> JsonObject:
 
 
 def table(resource: ResourceType, objects: Sequence[JsonObject], list_meta: JsonObject, now: datetime) -> JsonObject:
-    """Give objects as a ``meta.k8s.io/v1`` Table; rows carry metadata only, as clients ask by default."""
+    """Return objects as a ``meta.k8s.io/v1`` Table. Rows carry only metadata, the default of clients."""
     columns = columns_of(resource)
     return {
         "kind": "Table",

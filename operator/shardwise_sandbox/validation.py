@@ -1,6 +1,6 @@
-"""Values against structural schemas, refused in the server's own words.
+"""Validation of values by structural schemas, with the messages of the server.
 
-CEL rules (``x-kubernetes-validations``) are not evaluated here: see ``Admission.cel_evaluator`` for the hook.
+This module does not evaluate CEL rules (``x-kubernetes-validations``); ``Admission.cel_evaluator`` is the hook.
 """
 
 import json
@@ -10,12 +10,12 @@ from functools import cache
 from typing import Final
 
 from shardwise_sandbox.builtin_schema import Schema
-from shardwise_sandbox.errors import Cause
+from shardwise_sandbox.errors import StatusCause
 from shardwise_sandbox.objects import Json, canonical
 
 
-def violations(schema: Schema, value: Json, path: str = "") -> Iterator[Cause]:
-    """Give every way in which a value breaks its schema, in document order."""
+def violations(schema: Schema, value: Json, path: str = "") -> Iterator[StatusCause]:
+    """Yield every fault of a value by its schema, in document order."""
     if value is None and schema.get("nullable"):
         return
     wrong = _type_error(schema, value, path)
@@ -30,11 +30,11 @@ def violations(schema: Schema, value: Json, path: str = "") -> Iterator[Cause]:
     yield from _combined(schema, value, path)
 
 
-def unfit_defaults(schema: Schema, path: str) -> Iterator[Cause]:
-    """Give every default, at any depth, that its own schema would refuse."""
+def unfit_defaults(schema: Schema, path: str) -> Iterator[StatusCause]:
+    """Yield a fault for every default, at any depth, that its own schema refuses."""
     if "default" in schema:
         for cause in violations(schema, schema["default"]):
-            yield Cause(cause.reason, cause.message, f"{path}.default")
+            yield StatusCause(cause.reason, cause.message, f"{path}.default")
     for key, below in (schema.get("properties") or {}).items():
         yield from unfit_defaults(below, f"{path}.properties[{key}]")
     for word in ("additionalProperties", "items"):
@@ -42,11 +42,11 @@ def unfit_defaults(schema: Schema, path: str) -> Iterator[Cause]:
             yield from unfit_defaults(schema[word], f"{path}.{word}")
 
 
-def _cause(reason: str, path: str, message: str) -> Cause:
-    return Cause(f"FieldValue{reason}", message, path or "<nil>")
+def _cause(reason: str, path: str, message: str) -> StatusCause:
+    return StatusCause(f"FieldValue{reason}", message, path or "<nil>")
 
 
-def _invalid(path: str, value: Json, rule: str) -> Cause:
+def _invalid(path: str, value: Json, rule: str) -> StatusCause:
     return _cause("Invalid", path, f"Invalid value: {_shown(value)}: {path or '<nil>'} in body {rule}")
 
 
@@ -73,7 +73,7 @@ _TYPES: Final[Mapping[str, type]] = {
 }
 
 
-def _type_error(schema: Schema, value: Json, path: str) -> Cause | None:
+def _type_error(schema: Schema, value: Json, path: str) -> StatusCause | None:
     wanted, found = schema.get("type"), _type_of(value)
     if schema.get("x-kubernetes-int-or-string"):
         return None if found in {"integer", "string"} else _wrong_type(path, value, "integer,string")
@@ -87,7 +87,7 @@ def _type_error(schema: Schema, value: Json, path: str) -> Cause | None:
     return None if fits else _wrong_type(path, value, str(wanted))
 
 
-def _wrong_type(path: str, value: Json, wanted: str) -> Cause:
+def _wrong_type(path: str, value: Json, wanted: str) -> StatusCause:
     found = json.dumps(_type_of(value))
     why = f"Invalid value: {found}: {path or '<nil>'} in body must be of type {wanted}: {found}"
     return _cause("TypeInvalid", path, why)
@@ -108,7 +108,7 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text)
 
 
-def _bounds(schema: Schema, value: Json, path: str) -> Iterator[Cause]:
+def _bounds(schema: Schema, value: Json, path: str) -> Iterator[StatusCause]:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         yield from (_invalid(path, value, rule) for rule in _number_rules(schema, value))
     if isinstance(value, str) and "pattern" in schema and not _pattern(schema["pattern"]).search(value):
@@ -124,7 +124,7 @@ def _out_of_size(size: int, bound: int, *, least: bool) -> bool:
     return size < bound if least else size > bound
 
 
-def _size(reason: str, path: str, value: Json, rule: str) -> Cause:
+def _size(reason: str, path: str, value: Json, rule: str) -> StatusCause:
     if reason == "TooMany":
         return _cause(reason, path, f"Too many: {len(value)}: must have {rule}")
     if reason == "TooLong":
@@ -144,7 +144,7 @@ _SIZES: Final = (
 )
 
 
-def _below(schema: Schema, value: Json, path: str) -> Iterator[Cause]:
+def _below(schema: Schema, value: Json, path: str) -> Iterator[StatusCause]:
     if isinstance(value, dict):
         yield from _members(schema, value, path)
     elif isinstance(value, list):
@@ -153,7 +153,7 @@ def _below(schema: Schema, value: Json, path: str) -> Iterator[Cause]:
         yield from _duplicates(schema, value, path)
 
 
-def _members(schema: Schema, value: dict[str, Json], path: str) -> Iterator[Cause]:
+def _members(schema: Schema, value: dict[str, Json], path: str) -> Iterator[StatusCause]:
     properties, extra = schema.get("properties") or {}, schema.get("additionalProperties")
     for key in schema.get("required") or ():
         if key not in value:
@@ -168,7 +168,7 @@ def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _duplicates(schema: Schema, value: list[Json], path: str) -> Iterator[Cause]:
+def _duplicates(schema: Schema, value: list[Json], path: str) -> Iterator[StatusCause]:
     keys = schema.get("x-kubernetes-list-map-keys") or ()
     if schema.get("x-kubernetes-list-type") not in {"map", "set"}:
         return
@@ -180,7 +180,7 @@ def _duplicates(schema: Schema, value: list[Json], path: str) -> Iterator[Cause]
         seen.add(shown)
 
 
-def _combined(schema: Schema, value: Json, path: str) -> Iterator[Cause]:
+def _combined(schema: Schema, value: Json, path: str) -> Iterator[StatusCause]:
     for option in schema.get("allOf") or ():
         yield from violations(option, value, path)
     if schema.get("anyOf") and not any(_valid(option, value) for option in schema["anyOf"]):
@@ -196,13 +196,13 @@ def _valid(schema: Schema, value: Json) -> bool:
 
 
 CelEvaluator = Callable[[str, Json, Json], bool]
-"""Evaluates one rule: the expression, ``self`` and ``oldSelf`` (``None`` on create) to whether it holds."""
+"""Evaluates a rule: from the expression, ``self`` and ``oldSelf`` (``None`` on create) to whether it holds."""
 
 
 def rule_violations(
     evaluate: CelEvaluator, schema: Schema, value: Json, old: Json = None, path: str = ""
-) -> Iterator[Cause]:
-    """Give the CEL rules that a value breaks, through an evaluator the caller supplies."""
+) -> Iterator[StatusCause]:
+    """Yield the CEL rules that a value breaks, by the evaluator of the caller."""
     for rule in schema.get("x-kubernetes-validations") or ():
         transition = "oldSelf" in rule["rule"] and not rule.get("optionalOldSelf")
         if not (transition and old is None) and not evaluate(rule["rule"], value, old):
@@ -215,5 +215,5 @@ def rule_violations(
                 yield from rule_violations(evaluate, below, value[key], before, _join(path, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            # Items of lists have no old self here: the real server correlates them only in keyed lists.
+            # List items have no old self here: the real server correlates items only in keyed lists.
             yield from rule_violations(evaluate, schema.get("items") or {}, item, None, f"{path}[{index}]")

@@ -1,4 +1,4 @@
-"""The history of changes, and subscriptions to it: what watches are made of, without HTTP."""
+"""The history of changes, and the subscriptions of watches to it, without HTTP."""
 
 from collections import deque
 from collections.abc import Callable
@@ -16,8 +16,8 @@ DELETED: Final = "DELETED"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Change:
-    """One write to the store: the object after it (for deletions: the last state) and the one before, if any."""
+class ObjectChange:
+    """A write to the store: the object after it (for a deletion, the last state), and the object before it, if any."""
 
     kind: str
     key: StorageKey
@@ -27,11 +27,11 @@ class Change:
 
     @property
     def version(self) -> int:
-        """The resource version the write was given."""
+        """The resource version of the write."""
         return version_of(self.obj)
 
     def seen_by(self, selection: Selection) -> str:
-        """Say what a watcher of a selection sees: objects that enter are ADDED, ones that leave DELETED."""
+        """Return the event that a watch of a selection sees: ADDED when the object enters, DELETED when it leaves."""
         before = self.old is not None and selection.matches(self.old)
         after = self.kind != DELETED and selection.matches(self.obj)
         if before:
@@ -39,7 +39,7 @@ class Change:
         return ADDED if after else ""
 
     def line(self, kind: str, form: str, present: Callable[[JsonObject], JsonObject]) -> bytes:
-        """Encode as one line of a watch; made once for all watchers that want the object in the same form."""
+        """Encode the change as a line of a watch, once for all watchers that want the same form."""
         cached = self.encoded.get(kind + form)
         if cached is None:
             cached = compact_json({"type": kind, "object": present(self.obj)}) + b"\n"
@@ -48,45 +48,45 @@ class Change:
 
 
 class Subscription:
-    """One watcher's unread changes. ``wake`` is called whenever there is something new to look at."""
+    """The unread changes of a watcher. Every new change calls ``wake``."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self.unread: deque[Change] = deque()
+        self.unread: deque[ObjectChange] = deque()
         self.bookmark_due = False
         self.closed = False
 
-    def offer(self, change: Change) -> None:
+    def offer(self, change: ObjectChange) -> None:
         """Add a change."""
         self.unread.append(change)
         self._wake()
 
     def ask_for_bookmark(self) -> None:
-        """Have the watcher send a bookmark, if its client takes them."""
+        """Have the watcher send a bookmark, if its client accepts bookmarks."""
         self.bookmark_due = True
         self._wake()
 
     def close(self) -> None:
-        """End the watch; what is unread is lost, as on a broken connection."""
+        """End the watch. Unread changes are lost, as on a broken connection."""
         self.unread.clear()
         self.closed = True
         self._wake()
 
 
 class EventLog:
-    """A bounded history per kind, and the watchers of each kind."""
+    """A bounded history and the watchers of each kind."""
 
     def __init__(self, window: int) -> None:
         self._window = window
-        self._history: dict[StorageKey, deque[Change]] = {}
+        self._history: dict[StorageKey, deque[ObjectChange]] = {}
         self._floor: dict[StorageKey, int] = {}
         self._subscriptions: dict[StorageKey, list[Subscription]] = {}
         self._compacted = 0
         self.current = 0
         self.on_subscribe: Callable[[], None] = lambda: None
 
-    def publish(self, change: Change) -> None:
-        """Record a change and hand it to the watchers of its kind."""
+    def publish(self, change: ObjectChange) -> None:
+        """Record a change and send it to the watchers of its kind."""
         history = self._history.setdefault(change.key, deque())
         history.append(change)
         if len(history) > self._window:
@@ -95,8 +95,8 @@ class EventLog:
         for subscription in tuple(self._subscriptions.get(change.key, ())):
             subscription.offer(change)
 
-    def since(self, key: StorageKey, version: int) -> list[Change]:
-        """Return the changes after a version; refuse with 410 what is forgotten, with 504 what is still to come."""
+    def since(self, key: StorageKey, version: int) -> list[ObjectChange]:
+        """Return the changes after a version. Raises ``ApiError`` 410 for a forgotten, 504 for a future version."""
         if version > self.current:
             raise version_too_large(version, self.current)
         floor = max(self._floor.get(key, 0), self._compacted)
@@ -105,12 +105,12 @@ class EventLog:
         return [change for change in self._history.get(key, ()) if change.version > version]
 
     def subscribe(self, key: StorageKey, subscription: Subscription) -> None:
-        """Start handing changes of a kind to a watcher."""
+        """Send changes of a kind to a watcher from now on."""
         self._subscriptions.setdefault(key, []).append(subscription)
         self.on_subscribe()
 
     def unsubscribe(self, key: StorageKey, subscription: Subscription) -> None:
-        """Stop handing changes to a watcher."""
+        """Send no more changes to a watcher."""
         self._subscriptions[key].remove(subscription)
 
     def watchers(self, key: StorageKey) -> int:
@@ -118,22 +118,22 @@ class EventLog:
         return len(self._subscriptions.get(key, ()))
 
     def compact(self) -> None:
-        """Forget all history: a watch from any version before the current one gets 410."""
+        """Forget all history: a watch from any version before the current version gets 410."""
         self._history.clear()
         self._compacted = self.current
 
     @property
     def compacted(self) -> int:
-        """The version below which everything was forgotten."""
+        """The version of the last ``compact``: older changes are forgotten."""
         return self._compacted
 
     def bookmark(self) -> None:
-        """Have every watch that takes bookmarks send one now."""
+        """Send a bookmark now to every watch that accepts bookmarks."""
         for subscription in self._all():
             subscription.ask_for_bookmark()
 
     def drop(self, key: StorageKey | None = None) -> int:
-        """End the watches of a kind, or all; return how many."""
+        """End the watches of a kind, or all watches. Return their number."""
         dropped = [*self._subscriptions.get(key, ())] if key is not None else self._all()
         for subscription in dropped:
             subscription.close()

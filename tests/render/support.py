@@ -13,7 +13,7 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.render import Manifest, bundle, group
-from shardwise_sandbox import Options, Sandbox, compute_domain_definition
+from shardwise_sandbox import Sandbox, WriteOptions, compute_domain_definition
 
 ONE_GPU = a_plan(Layout(1, 1))
 ONE_NODE = a_plan(Layout(8, 1))
@@ -125,6 +125,6 @@ def create_strictly(cluster: Sandbox, manifest: Manifest) -> Manifest:
     """Create as a client does that wants unknown fields refused."""
     resource = cluster.store.registry.of(manifest)
     namespace = manifest["metadata"]["namespace"]
-    created = cluster.api.writer.create(resource, namespace, copy.deepcopy(manifest), Options(validation="Strict"))
+    created = cluster.api.writer.create(resource, namespace, copy.deepcopy(manifest), WriteOptions(validation="Strict"))
     found: Manifest = copy.deepcopy(created)
     return found

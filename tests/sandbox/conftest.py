@@ -1,4 +1,4 @@
-"""Clusters for the sandbox's own tests."""
+"""The clusters of the sandbox's own tests."""
 
 from collections.abc import AsyncIterator
 
@@ -16,7 +16,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def still(clock: Clock) -> Sandbox:
-    """Give a cluster without server and tasks: everything happens when asked."""
+    """Give a cluster without server and tasks: a test runs each step."""
     return Sandbox(now=clock, objects=[widget_crd()])
 
 
@@ -28,7 +28,7 @@ def fleet(clock: Clock) -> Sandbox:
 
 @pytest.fixture
 async def served(clock: Clock) -> AsyncIterator[Sandbox]:
-    """Give a cluster that is served, with its controllers running and the sample fleet."""
+    """Give a served cluster with running controllers and the sample fleet."""
     async with Sandbox(now=clock, objects=[widget_crd(), *sample_fleet()]) as cluster:
         yield cluster
 

@@ -1,4 +1,4 @@
-"""A small kind of our own, builders of objects, a clock to move and terse HTTP."""
+"""A small custom kind, builders of objects, a clock that tests move, and short HTTP requests."""
 
 import io
 from datetime import UTC, datetime
@@ -137,7 +137,7 @@ class Clock:
 
 
 class Http:
-    """Requests to a cluster, as terse as a table needs them."""
+    """Short requests to a cluster, for tables of cases."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self.session = session
@@ -152,7 +152,7 @@ class Http:
             headers["Accept"] = accept
         kwargs: Json = {} if body is None else {"json": body}
         if isinstance(body, str):
-            # As a stream: aiohttp warns of large bodies given whole.
+            # A stream, because aiohttp warns of large bodies in a single piece.
             kwargs = {"data": io.BytesIO(body.encode())}
         params = {key: str(value) for key, value in query.items()}
         async with self.session.request(method, self.url + path, params=params, headers=headers, **kwargs) as answer:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.sandbox.support import Json, config_map, pod, widget
 
-from shardwise_sandbox import ApiError, Options, Sandbox
+from shardwise_sandbox import ApiError, Sandbox, WriteOptions
 from shardwise_sandbox.writes import Target
 
 
@@ -19,7 +19,7 @@ def owners(obj: Json) -> dict[tuple[str, str, str], Any]:
 def apply_status(cluster: Sandbox, status: Json, manager: str, *, force: bool = False) -> Json:
     target = Target(cluster.store.registry.named("widgets"), ("default", "w"), "status")
     body = {"apiVersion": "test.dev/v1", "kind": "Widget", "metadata": {"name": "w"}, "status": status}
-    return cluster.api.writer.apply(target, body, Options(manager=manager, force=force))[0]
+    return cluster.api.writer.apply(target, body, WriteOptions(manager=manager, force=force))[0]
 
 
 def test_applying_what_is_missing_creates_it_owned_by_the_manager(still: Sandbox) -> None:
@@ -183,7 +183,7 @@ def test_a_dry_run_answers_and_leaves_everything_as_it_was(still: Sandbox) -> No
     still.apply(widget(size=1), manager="one")
     version = still.store.version
     target = Target(still.store.registry.named("widgets"), ("default", "w"))
-    answer, _ = still.api.writer.apply(target, widget(size=2), Options(manager="one", dry_run=True))
+    answer, _ = still.api.writer.apply(target, widget(size=2), WriteOptions(manager="one", dry_run=True))
     assert answer["spec"]["size"] == 2
     assert (still.get("widget", "default", "w")["spec"]["size"], still.store.version) == (1, version)
 

@@ -1,4 +1,4 @@
-"""The sandbox as a whole: its fleet, its conveniences, waiting, settling, and kubectl if there is one."""
+"""The sandbox as a whole: its fleet, its conveniences, waiting, settling, and kubectl where it is installed."""
 
 import asyncio
 import os

@@ -127,8 +127,8 @@ def test_dependants_of_what_is_gone_go_when_garbage_is_collected_not_before(stil
 
 
 def test_a_dependant_with_a_living_owner_stays_and_forgets_the_dead_one(still: Sandbox) -> None:
-    one, two = still.create(widget("one")), still.create(widget("two"))
-    still.create(owned("child", one, two))
+    first, second = still.create(widget("one")), still.create(widget("two"))
+    still.create(owned("child", first, second))
     still.delete("wd", "default", "one")
     still.settle()
     left = still.get("cm", "default", "child")["metadata"]["ownerReferences"]

@@ -1,4 +1,4 @@
-"""Field sets: what an object's owned paths are, and how ``fieldsV1`` writes them."""
+"""Field sets: the owned paths of an object, and their form in ``fieldsV1``."""
 
 from typing import Any
 
@@ -77,7 +77,7 @@ SPOKEN = {
 
 
 @pytest.mark.parametrize(("words", "path"), SPOKEN.items(), ids=SPOKEN)
-def test_paths_are_said_as_the_server_says_them(words: str, path: fields.Path) -> None:
+def test_paths_are_said_as_the_server_says_them(words: str, path: fields.FieldPath) -> None:
     assert fields.spoken(path) == words
 
 
@@ -101,7 +101,7 @@ REMOVED = {
 
 
 @pytest.mark.parametrize(("value", "path", "expected"), REMOVED.values(), ids=REMOVED)
-def test_removing_a_path_leaves_a_changed_copy(value: Any, path: fields.Path, expected: Any) -> None:
+def test_removing_a_path_leaves_a_changed_copy(value: Any, path: fields.FieldPath, expected: Any) -> None:
     before = repr(value)
     assert fields.remove(WIDGET, value, path) == expected
     assert repr(value) == before

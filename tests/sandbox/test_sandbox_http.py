@@ -294,7 +294,7 @@ async def test_lists_and_objects_come_as_tables_when_asked(served: Sandbox, http
 
 
 class Stream:
-    """The events of one watch."""
+    """The events of a watch."""
 
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         self._answer = answer

@@ -1,4 +1,4 @@
-"""A real kopf operator lives on the sandbox: it sees events, and survives what clusters do to watches."""
+"""A real kopf operator lives on the sandbox: it sees events, and survives broken and expired watches."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

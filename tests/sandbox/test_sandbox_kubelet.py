@@ -17,7 +17,7 @@ def ready(cluster: Sandbox, name: str) -> bool:
 
 
 def states(cluster: Sandbox, name: str) -> list[tuple[str, str, bool]]:
-    """Give the states a pod went through: phase, state of its container, readiness."""
+    """Return the states of a pod: phase, state of its container, readiness."""
     found = []
     for change in cluster.store.log.since(("", "pods"), 0):
         if change.obj["metadata"]["name"] != name:
@@ -138,7 +138,7 @@ def test_one_container_of_two_can_fail_alone(fleet: Sandbox) -> None:
     fleet.create(pod("p", containers=containers))
     fleet.settle()
     failed = fleet.kubelet.fail("default", "p", container="b")["status"]["containerStatuses"]
-    assert [one["restartCount"] for one in failed] == [0, 1]
+    assert [container["restartCount"] for container in failed] == [0, 1]
     fleet.settle()
     assert ready(fleet, "p")
 

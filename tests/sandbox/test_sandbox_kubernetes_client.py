@@ -1,4 +1,4 @@
-"""The real dynamic client of ``kubernetes.aio`` cannot tell the sandbox from a cluster."""
+"""The real dynamic client of ``kubernetes.aio`` works with the sandbox as with a cluster."""
 
 import json
 from collections.abc import AsyncIterator

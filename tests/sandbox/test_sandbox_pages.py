@@ -1,4 +1,4 @@
-"""``python -m shardwise_sandbox pages``: the generated pages are fresh, and say all that the tables hold."""
+"""``python -m shardwise_sandbox pages``: the generated pages are fresh, and have every entry of the tables."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def test_the_pages_in_the_repository_are_those_the_code_gives() -> None:
 
 
 def test_a_stale_page_is_named_and_written(tmp_path: Path) -> None:
-    """As the CustomResourceDefinition is."""
+    """``--check`` names the page, and the command writes it."""
     assert sandbox("pages", "--root", tmp_path).status == 0
     stale = tmp_path / "docs" / "engines" / "vllm.md"
     stale.write_text("old\n")
@@ -30,11 +30,13 @@ def test_a_stale_page_is_named_and_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", list(EngineName))
 def test_a_page_says_every_option_that_is_emitted_or_refused(engine: EngineName) -> None:
-    """And every variable an object may not set."""
+    """The page also has every variable that an object may not set."""
     text = page(engine)
     reserved = ENGINES[engine].TABLE
-    words = [word for one in reserved.options for word in one.spellings]
-    assert [word for word in (*words, *(one.name for one in reserved.variables)) if f"`{word}`" not in text] == []
+    words = [word for option in reserved.options for word in option.spellings]
+    assert [
+        word for word in (*words, *(variable.name for variable in reserved.variables)) if f"`{word}`" not in text
+    ] == []
     assert ENGINES[engine].DEFAULT_IMAGE in text
 
 
@@ -43,7 +45,7 @@ def test_there_is_a_page_for_every_engine() -> None:
 
 
 def test_pages_hold_no_key_and_no_script() -> None:
-    """The constant texts are said in short."""
+    """The page shortens the constant texts."""
     for text in pages().values():
         assert "PRIVATE KEY" not in text
         assert "import " not in text

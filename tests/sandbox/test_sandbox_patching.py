@@ -39,8 +39,8 @@ def test_a_json_patch_changes_a_copy() -> None:
 
 FAILED: dict[str, tuple[Any, int]] = {
     "a failed test": ([{"op": "test", "path": "/a", "value": 2}], 422),
-    "a test of what is not there": ([{"op": "test", "path": "/x/y", "value": 2}], 422),
-    "a removal of what is not there": ([{"op": "remove", "path": "/x"}], 422),
+    "a test of an absent path": ([{"op": "test", "path": "/x/y", "value": 2}], 422),
+    "a removal of an absent path": ([{"op": "remove", "path": "/x"}], 422),
     "an index out of range": ([{"op": "remove", "path": "/l/7"}], 422),
     "an unknown operation": ([{"op": "frobnicate", "path": "/a"}], 400),
     "an operation without a path": ([{"op": "add", "value": 1}], 400),

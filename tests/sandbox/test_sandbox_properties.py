@@ -1,4 +1,4 @@
-"""Properties that hold whatever is written, in whatever order."""
+"""Properties that hold for all writes in any order."""
 
 from typing import Any
 
@@ -76,7 +76,7 @@ def test_a_manager_alone_can_say_anything_and_take_it_back(first: Json, second: 
 
 
 def ordered(spec: Json) -> Json:
-    """Forget the order of sets and keyed lists: a merge keeps the order of what was there."""
+    """Sort sets and keyed lists: a merge keeps the order of the old items."""
     known: Json = {**spec}
     known["set"] = sorted(spec.get("set", []))
     known["parts"] = sorted(spec.get("parts", []), key=lambda part: part["name"])

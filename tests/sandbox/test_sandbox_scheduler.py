@@ -1,4 +1,4 @@
-"""The toy scheduler: which node, in which order, and why none."""
+"""The toy scheduler: its choice of nodes, its order, and its reasons why no node fits."""
 
 from typing import Any
 

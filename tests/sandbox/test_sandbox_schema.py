@@ -1,4 +1,4 @@
-"""Structural schemas: defaults, pruning, validation, and what a CRD's schema must look like."""
+"""Structural schemas: defaults, pruning, validation, and the rules for the schema of a CRD."""
 
 import copy
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.sandbox.support import Json, widget, widget_crd
 
-from shardwise_sandbox import ApiError, Options, Sandbox
+from shardwise_sandbox import ApiError, Sandbox, WriteOptions
 from shardwise_sandbox.schema import prune, set_defaults, structural_errors
 from shardwise_sandbox.selectors import Selection
 from shardwise_sandbox.validation import violations
@@ -21,7 +21,7 @@ DEFAULTED: dict[str, tuple[Json, Any, Any]] = {
         {},
         {"a": {"b": 2}},
     ),
-    "nothing inside what is absent": ({"properties": {"a": {"properties": {"b": {"default": 2}}}}}, {}, {}),
+    "no defaults inside an absent object": ({"properties": {"a": {"properties": {"b": {"default": 2}}}}}, {}, {}),
     "inside items": (
         {"properties": {"l": {"items": {"properties": {"b": {"default": 2}}}}}},
         {"l": [{}, {"b": 3}]},
@@ -314,7 +314,7 @@ def test_an_object_of_a_custom_kind_is_defaulted_and_pruned_on_creation(still: S
 def test_a_strict_writer_is_told_of_unknown_fields(still: Sandbox) -> None:
     kind = still.store.registry.named("widgets")
     with pytest.raises(ApiError, match='strict decoding error: unknown field "spec.bogus"') as refused:
-        still.api.writer.create(kind, "default", widget(bogus=1), Options(validation="Strict"))
+        still.api.writer.create(kind, "default", widget(bogus=1), WriteOptions(validation="Strict"))
     assert refused.value.code == 400
 
 

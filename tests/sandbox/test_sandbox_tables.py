@@ -1,4 +1,4 @@
-"""Tables: what ``kubectl get`` shows."""
+"""Tables: the columns and cells of ``kubectl get``."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The history of changes, and what watchers of a selection see of it; without HTTP."""
+"""The history of changes, and the events that watchers of a selection see; without HTTP."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tests.sandbox.support import config_map, widget
 
 from shardwise_sandbox import ApiError, Sandbox
 from shardwise_sandbox.selectors import Selection, parse_labels
-from shardwise_sandbox.watch import Change, EventLog, Subscription
+from shardwise_sandbox.watch import EventLog, ObjectChange, Subscription
 
 KEY = ("", "configmaps")
 
@@ -31,7 +31,7 @@ SEEN: dict[str, tuple[str, Any, Any, str]] = {
 
 @pytest.mark.parametrize(("kind", "old", "new", "expected"), SEEN.values(), ids=SEEN)
 def test_a_watcher_of_labels_sees_objects_enter_and_leave(kind: str, old: Any, new: Any, expected: str) -> None:
-    change = Change(kind, KEY, labelled(new), None if old is None else labelled(old))
+    change = ObjectChange(kind, KEY, labelled(new), None if old is None else labelled(old))
     assert change.seen_by(Selection(labels=parse_labels("app=web"))) == expected
 
 
@@ -55,7 +55,7 @@ def test_a_deletion_has_a_version_of_its_own(still: Sandbox) -> None:
 def test_a_version_older_than_the_window_is_410_and_others_are_not(still: Sandbox) -> None:
     log = EventLog(window=2)
     for version in range(1, 5):
-        log.publish(Change("MODIFIED", KEY, labelled("a", version), labelled("a", version - 1)))
+        log.publish(ObjectChange("MODIFIED", KEY, labelled("a", version), labelled("a", version - 1)))
     assert [change.version for change in log.since(KEY, 2)] == [3, 4]
     with pytest.raises(ApiError) as refused:
         log.since(KEY, 1)
@@ -110,7 +110,7 @@ def test_a_line_is_encoded_once_for_all_watchers_of_one_form() -> None:
         calls.append(obj)
         return obj
 
-    change = Change("ADDED", KEY, labelled("a"), None)
+    change = ObjectChange("ADDED", KEY, labelled("a"), None)
     assert change.line("ADDED", "v1", present) is change.line("ADDED", "v1", present)
     change.line("ADDED", "v2", present)
     assert len(calls) == 2

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.sandbox.support import Json, config_map, pod, widget
 
-from shardwise_sandbox import ApiError, Options, Sandbox
+from shardwise_sandbox import ApiError, Sandbox, WriteOptions
 from shardwise_sandbox.patching import JSON, MERGE, STRATEGIC
 from shardwise_sandbox.writes import Target
 
@@ -33,9 +33,11 @@ def test_a_new_object_gets_what_only_the_server_gives(still: Sandbox) -> None:
 
 
 def test_two_stores_give_the_same_uids_in_the_same_order() -> None:
-    one, two = (Sandbox(objects=[config_map("a"), config_map("b")]) for _ in range(2))
-    assert [item["metadata"]["uid"] for item in one.list("cm")] == [item["metadata"]["uid"] for item in two.list("cm")]
-    assert one.get("cm", "default", "a")["metadata"]["uid"] != one.get("cm", "default", "b")["metadata"]["uid"]
+    first, second = (Sandbox(objects=[config_map("a"), config_map("b")]) for _ in range(2))
+    assert [item["metadata"]["uid"] for item in first.list("cm")] == [
+        item["metadata"]["uid"] for item in second.list("cm")
+    ]
+    assert first.get("cm", "default", "a")["metadata"]["uid"] != first.get("cm", "default", "b")["metadata"]["uid"]
 
 
 def test_what_the_client_says_about_server_fields_is_ignored(still: Sandbox) -> None:
@@ -174,8 +176,8 @@ def test_status_is_validated_too(still: Sandbox) -> None:
 
 NO_OPS: dict[str, Json] = {
     "nothing": {},
-    "what is there": {"spec": {"size": 1}},
-    "removal of what is absent": {"metadata": {"labels": None}},
+    "the present value": {"spec": {"size": 1}},
+    "removal of an absent field": {"metadata": {"labels": None}},
 }
 
 
@@ -348,27 +350,29 @@ def test_services_get_addresses_of_their_own_and_keep_them(still: Sandbox) -> No
             "spec": {"ports": [{"port": 80}], **spec},
         }
 
-    one, two = still.create(service("a")), still.create(service("b"))
-    assert one["spec"]["clusterIP"] != two["spec"]["clusterIP"]
-    assert one["spec"]["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]
+    first, second = still.create(service("a")), still.create(service("b"))
+    assert first["spec"]["clusterIP"] != second["spec"]["clusterIP"]
+    assert first["spec"]["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]
     assert still.create(service("c", clusterIP="None"))["spec"]["clusterIPs"] == ["None"]
-    assert replace(still, {**service("a"), "metadata": {"name": "a"}})["spec"]["clusterIP"] == one["spec"]["clusterIP"]
+    assert (
+        replace(still, {**service("a"), "metadata": {"name": "a"}})["spec"]["clusterIP"] == first["spec"]["clusterIP"]
+    )
     with pytest.raises(ApiError, match="may not change once set"):
         still.patch("svc", "default", "a", {"spec": {"clusterIP": "10.0.0.9"}})
 
 
 def test_a_dry_creation_is_answered_and_not_kept(still: Sandbox) -> None:
     kind = still.store.registry.named("cm")
-    answer = still.api.writer.create(kind, "default", config_map("a"), Options(dry_run=True))
+    answer = still.api.writer.create(kind, "default", config_map("a"), WriteOptions(dry_run=True))
     assert answer["metadata"]["name"] == "a"
     assert still.find("cm", "default", "a") is None
 
 
 def test_writers_own_what_they_wrote_last(still: Sandbox) -> None:
     kind = still.store.registry.named("cm")
-    still.api.writer.create(kind, "default", config_map("a", x="1", y="1"), Options(manager="one"))
+    still.api.writer.create(kind, "default", config_map("a", x="1", y="1"), WriteOptions(manager="one"))
     where = target(still, "cm", "a")
-    still.api.writer.patch(where, MERGE, {"data": {"y": "2", "x": None, "z": "3"}}, Options(manager="two"))
+    still.api.writer.patch(where, MERGE, {"data": {"y": "2", "x": None, "z": "3"}}, WriteOptions(manager="two"))
     entries = still.get("cm", "default", "a")["metadata"]["managedFields"]
     assert [(entry["manager"], entry["fieldsV1"]) for entry in entries] == [("two", {"f:data": {"f:y": {}, "f:z": {}}})]
 

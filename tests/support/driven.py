@@ -22,8 +22,8 @@ from shardwise.observe.kinds import Kind
 from shardwise.operate import Changes, relist
 from shardwise.operate.reconciler import Reconciler
 from shardwise.reconcile import Emit, holdings, see_pod
-from shardwise_sandbox import ApiError, DeleteOptions, Options, Sandbox, h100_node
-from shardwise_sandbox.watch import DELETED, Change
+from shardwise_sandbox import ApiError, DeleteOptions, Sandbox, WriteOptions, h100_node
+from shardwise_sandbox.watch import DELETED, ObjectChange
 from shardwise_sandbox.writes import Target
 
 Json = dict[str, Any]
@@ -101,7 +101,7 @@ class Wire:
         metadata = manifest["metadata"]
         kind = self.sandbox.store.registry.named(manifest["kind"])
         target = Target(kind, (metadata["namespace"], metadata["name"]), subresource)
-        how = Options(manager="shardwise", force=True)
+        how = WriteOptions(manager="shardwise", force=True)
         words = f"apply {manifest['kind']} {metadata['name']} {subresource}".strip()
         made: Json = self._call(words, lambda: self.sandbox.api.writer.apply(target, dict(manifest), how)[0])
         return made
@@ -187,7 +187,7 @@ class Operator:
         self.seen = self._wire.sandbox.store.version
         await relist(self._wire, self.store, self.changes, self.keys)  # type: ignore[arg-type]
 
-    def hear(self, changes: Iterable[Change]) -> None:
+    def hear(self, changes: Iterable[ObjectChange]) -> None:
         """Hear of changes."""
         handlers = {
             "pods": self.changes.pod,

@@ -1,6 +1,6 @@
-"""The demo: the real operator on an in-memory Kubernetes API. It passes only if all it shows really happened."""
+"""The demo: the real operator on an in-memory Kubernetes API. It fails unless the cluster really shows every result."""
 
+from shardwise_sandbox.demo.documents import fleet_documents, object_documents, write_files
 from shardwise_sandbox.demo.play import play
-from shardwise_sandbox.demo.scene import fleet_documents, object_documents, write_files
 
 __all__ = ["fleet_documents", "object_documents", "play", "write_files"]

@@ -1,4 +1,4 @@
-"""What the demo is played with: a sample fleet and four objects, as files a user could have."""
+"""The documents of the demo: a sample fleet and four objects."""
 
 from importlib import resources
 from pathlib import Path
@@ -12,17 +12,17 @@ Json = dict[str, Any]
 
 
 def object_documents() -> list[Json]:
-    """Give the four objects, in the order they are applied."""
+    """Return the four objects, in the order in which the demo applies them."""
     return [yaml.safe_load(text) for text in _object_files().values()]
 
 
 def fleet_documents() -> list[Json]:
-    """Give the sample fleet's nodes: two with 8 H100 each, a GB200 rack of four trays, one with L40S."""
+    """Return the nodes of the sample fleet: two with 8 H100 each, four trays of a GB200 rack, and a node with L40S."""
     return list(sample_fleet())
 
 
 def write_files(folder: Path) -> list[Path]:
-    """Write the objects, and the fleet as kubectl would print it, into a folder; give the paths."""
+    """Write the objects, and the fleet as a List of nodes, into a folder. Return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     fleet = {"apiVersion": "v1", "kind": "List", "items": fleet_documents()}
     texts = _object_files() | {"fleet.yaml": yaml.safe_dump(fleet, sort_keys=False)}

@@ -1,4 +1,4 @@
-"""The demo's cluster and operator, and how a step waits for something to be so."""
+"""The cluster and the operator of the demo, and the waiting of its steps."""
 
 import asyncio
 import contextlib
@@ -17,23 +17,23 @@ from shardwise.controller import Options, run
 from shardwise.domain.units import plural
 from shardwise.render.manifest import MODEL
 from shardwise_sandbox import Sandbox, compute_domain_definition
-from shardwise_sandbox.demo.scene import fleet_documents
+from shardwise_sandbox.demo.documents import fleet_documents
 
 Json = dict[str, Any]
 _Seen = TypeVar("_Seen")
 
 NAMESPACE: Final = "default"
 LIMIT_SECONDS: Final = 30.0
-"""How long a step waits before the demo fails."""
+"""The seconds that a step waits before the demo fails."""
 
 
-class Failed(Exception):
-    """A step did not show what it was to show."""
+class DemoFailed(Exception):
+    """A check of the demo failed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """A running cluster with a running operator in it, and the screen to show them on."""
+class DemoSession:
+    """A running cluster with a running operator, and the screen that shows them."""
 
     cluster: Sandbox
     kubeconfig: Path
@@ -41,12 +41,12 @@ class Stage:
     operator: asyncio.Task[None]
 
     def status(self, name: str) -> Json:
-        """Give the status of an object; empty once it is gone."""
+        """Return the status of an object; empty if the object does not exist."""
         found = self.cluster.find(KIND, NAMESPACE, name)
         return {} if found is None else found.get("status") or {}
 
     def pods(self, name: str) -> list[Json]:
-        """List the pods of an object, in name order."""
+        """List the pods of an object, sorted by name."""
         return list(self.cluster.list("pods", NAMESPACE, labels=f"{MODEL}={name}"))
 
     def services(self, name: str) -> list[Json]:
@@ -54,7 +54,7 @@ class Stage:
         return list(self.cluster.list("services", NAMESPACE, labels=f"{MODEL}={name}"))
 
     async def follow_until_ready(self, name: str, *, restarts: int = 0) -> Json:
-        """Show each new message of an object until it is Ready after so many restarts, and give its status."""
+        """Show each new message of an object until it is Ready after ``restarts`` restarts. Return its status."""
         shown = self.status(name).get("message", "")
         while True:
             news = partial(self._news, name, shown, restarts)
@@ -66,31 +66,31 @@ class Stage:
             check(not is_true(status, "Stalled"), f"{name} is stalled: {shown}")
 
     def _news(self, name: str, last: str, restarts: int) -> Json:
-        """Give a status with another message, or the one waited for: a message may be back before anybody looks."""
+        """Return the status if its message is new or the object is Ready again; a message can return unseen."""
         status = self.status(name)
         said = status.get("message", "")
         return status if said and (said != last or _has_recovered(status, restarts)) else {}
 
     async def wait_clean(self, name: str) -> None:
-        """Wait until nothing of an object is left."""
+        """Wait until all pods and Services of an object are gone."""
         await self._wait(lambda: not (self.pods(name) or self.services(name)), f"{name} to be cleaned up")
 
-    async def _wait(self, so: Callable[[], _Seen], what: str) -> _Seen:
+    async def _wait(self, condition: Callable[[], _Seen], awaited: str) -> _Seen:
         try:
-            return await self.cluster.wait_for(so, what=what, timeout=LIMIT_SECONDS)
+            return await self.cluster.wait_for(condition, what=awaited, timeout=LIMIT_SECONDS)
         except TimeoutError as error:
-            raise Failed(str(error)) from error
+            raise DemoFailed(str(error)) from error
 
 
-def check(so: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence where it is called
-    """Fail the demo unless something is so."""
-    if not so:
-        raise Failed(otherwise)
+def check(holds: bool, failure: str) -> None:  # noqa: FBT001 - reads as a sentence where it is called
+    """Fail the demo with the message ``failure``, unless the check holds."""
+    if not holds:
+        raise DemoFailed(failure)
 
 
 def is_true(status: Json, condition: str) -> bool:
-    """Tell whether a condition is True."""
-    return any(one["type"] == condition and one["status"] == "True" for one in status.get("conditions") or ())
+    """Return whether the condition has the status True."""
+    return any(item["type"] == condition and item["status"] == "True" for item in status.get("conditions") or ())
 
 
 def _has_recovered(status: Json, restarts: int) -> bool:
@@ -98,8 +98,8 @@ def _has_recovered(status: Json, restarts: int) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def staged(screen: Console) -> AsyncIterator[Stage]:
-    """Start the cluster and the operator; end both on the way out."""
+async def running_session(screen: Console) -> AsyncIterator[DemoSession]:
+    """Start the cluster and the operator; stop both at the end."""
     with TemporaryDirectory(prefix="shardwise-demo-") as folder:
         async with Sandbox(objects=[crd.definition(), compute_domain_definition(), *fleet_documents()]) as cluster:
             kubeconfig = Path(folder) / "kubeconfig"
@@ -108,7 +108,7 @@ async def staged(screen: Console) -> AsyncIterator[Stage]:
             operator = asyncio.create_task(run(Options(kubeconfig=kubeconfig), stop, ready))
             try:
                 await _started(operator, ready)
-                yield Stage(cluster, kubeconfig, screen, operator)
+                yield DemoSession(cluster, kubeconfig, screen, operator)
             finally:
                 stop.set()
                 await operator

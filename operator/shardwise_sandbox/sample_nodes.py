@@ -1,7 +1,7 @@
-"""Sample nodes, with the labels real ones carry.
+"""Sample nodes, with the labels that real nodes carry.
 
-Label values come from captures of real nodes and, where none was found (GB200, L40S), from GPU feature discovery's
-rules applied to a real ``nvidia-smi`` capture. An HGX H100 node has no ``nvidia.com/gpu.clique``: that is how it is.
+The label values of H100 come from captures of real nodes. Those of GB200 and L40S come from captures of ``nvidia-smi``
+and the rules of GPU feature discovery. A real HGX H100 node has no label ``nvidia.com/gpu.clique`` either.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ from shardwise_sandbox.objects import JsonObject
 
 _BOOTED: Final = "2025-01-01T00:00:00Z"
 GB200_CLIQUE: Final = "7b968a6d-c8aa-45e1-9e07-e1e51be99c31.1"
-"""The NVLink partition of the sample rack: cluster UUID, dot, clique id."""
+"""The NVLink partition of the sample rack: the cluster UUID, a dot and the clique id."""
 
 _DEPLOYED: Final = (
     "container-toolkit",
@@ -77,7 +77,7 @@ def node(
     arch: str = "amd64",
     taints: list[JsonObject] | None = None,
 ) -> JsonObject:
-    """Build a Ready node; ``nvidia.com/gpu`` is offered only where there are GPUs."""
+    """Build a Ready node. It offers ``nvidia.com/gpu`` only if it has GPUs."""
     resources = {"cpu": str(cpus), "memory": memory, "ephemeral-storage": "3Ti", "pods": "110"}
     if gpus:
         resources["nvidia.com/gpu"] = str(gpus)
@@ -104,7 +104,7 @@ def node(
 
 
 def _address(name: str) -> str:
-    # Derived from the name, so that a node has the same address whatever else is in the fleet.
+    # Derived from the name, so that a node has the same address in every fleet.
     number = sum(ord(letter) * (place + 1) for place, letter in enumerate(name))
     return f"10.0.{number // 254 % 254}.{number % 254 + 1}"
 
@@ -114,25 +114,25 @@ def _gpu_labels(product: dict[str, str], gpus: int, extra: dict[str, str] | None
 
 
 def h100_node(name: str, gpus: int = 8, labels: dict[str, str] | None = None) -> JsonObject:
-    """Build an HGX H100 node: NVLink inside, no clique label."""
+    """Build an HGX H100 node: NVLink inside the node, no clique label."""
     return node(name, labels=_gpu_labels(_H100, gpus, labels), gpus=gpus, cpus=192, memory="2Ti")
 
 
 def gb200_tray(
     name: str, clique: str = GB200_CLIQUE, gpus: int = 4, labels: dict[str, str] | None = None
 ) -> JsonObject:
-    """Build a compute tray of a GB200 NVL72 rack: arm64, NVLink shared with the trays of the same clique."""
+    """Build a compute tray of a GB200 NVL72 rack: arm64, NVLink to the trays of the same clique."""
     extra = {"nvidia.com/gpu.clique": clique, **(labels or {})}
     return node(name, labels=_gpu_labels(_GB200, gpus, extra), gpus=gpus, cpus=144, memory="960Gi", arch="arm64")
 
 
 def l40s_node(name: str, gpus: int = 4, labels: dict[str, str] | None = None) -> JsonObject:
-    """Build a node of L40S cards: PCIe only."""
+    """Build a node with L40S cards: PCIe only."""
     return node(name, labels=_gpu_labels(_L40S, gpus, labels), gpus=gpus, cpus=64, memory="512Gi")
 
 
 def sample_fleet() -> list[JsonObject]:
-    """Build the fleet of the demo: two HGX H100 nodes, four trays of one GB200 clique, one L40S node."""
+    """Build the fleet of the demo: two HGX H100 nodes, four trays of the same GB200 clique, and an L40S node."""
     return [
         h100_node("h100-1"),
         h100_node("h100-2"),
