@@ -6,10 +6,10 @@ from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.demand import Pins
-from shardwise.reconcile.shunned import Shunned, Why, held_against, left_out, write_shunned
+from shardwise.reconcile.shunned import Shunned, ShunReason, held_against, left_out, write_shunned
 
 
-def blame(world: World, node: str, times: int = 2, why: Why = Why.FAILED) -> None:
+def blame(world: World, node: str, times: int = 2, why: ShunReason = ShunReason.FAILED) -> None:
     """Hold something against a node, as an earlier decision did."""
     world.status = world.status | {"shunnedNodes": write_shunned((Shunned(node, why, times, world.now + 3600),))}
 
@@ -57,7 +57,7 @@ def test_a_group_that_serves_stays_on_a_node_whatever_is_held_against_it() -> No
     """Another group failed there; what serves has shown that it can."""
     world = World(wants(a_demand(LLAMA_8B, budget=1)))
     world.run()
-    for why in Why:
+    for why in ShunReason:
         blame(world, "h100-00", 9, why)
         assert world.step().actions == ()
 
@@ -65,7 +65,7 @@ def test_a_group_that_serves_stays_on_a_node_whatever_is_held_against_it() -> No
 def test_a_group_that_begins_leaves_a_node_that_took_no_pod_even_where_there_is_no_other() -> None:
     """It would wait there for ever; so it waits for another, and says for what."""
     world = begun(0, 2)
-    blame(world, "h100-00", 1, Why.UNSCHEDULABLE)
+    blame(world, "h100-00", 1, ShunReason.UNSCHEDULABLE)
     decision = world.settle()
     assert world.nodes() == []
     assert world.standing() == "Reconciling/CapacityShort"
@@ -76,19 +76,19 @@ def test_a_node_that_is_left_out_has_no_gpu_free_and_not_fewer_than_none() -> No
     """Whatever a group of the object itself holds there."""
     world = World(wants(a_demand(LLAMA_8B, budget=16, pins=Pins(8, 1, None))), a_fleet(h100s(2, free=[8, 3])))
     world.run()
-    blame(world, "h100-00", 1, Why.UNSCHEDULABLE)
+    blame(world, "h100-00", 1, ShunReason.UNSCHEDULABLE)
     world.demand(replicas=2)
     world.settle()
     assert "no layout fits on 3 free GPUs" in world.status["message"]
 
 
 def test_what_is_held_against_a_node_for_two_reasons_is_counted_apart() -> None:
-    shuns = held_against((), ["a", "b"], Why.FAILED, START)
-    shuns = held_against(shuns, ["a"], Why.UNSCHEDULABLE, START)
-    shuns = held_against(shuns, ["a"], Why.FAILED, START + 60)
+    shuns = held_against((), ["a", "b"], ShunReason.FAILED, START)
+    shuns = held_against(shuns, ["a"], ShunReason.UNSCHEDULABLE, START)
+    shuns = held_against(shuns, ["a"], ShunReason.FAILED, START + 60)
     assert shuns == (
-        Shunned("b", Why.FAILED, 1, START + 3600),
-        Shunned("a", Why.UNSCHEDULABLE, 1, START + 300),
-        Shunned("a", Why.FAILED, 2, START + 3660),
+        Shunned("b", ShunReason.FAILED, 1, START + 3600),
+        Shunned("a", ShunReason.UNSCHEDULABLE, 1, START + 300),
+        Shunned("a", ShunReason.FAILED, 2, START + 3660),
     )
-    assert [left_out(shuns, why) for why in Why] == [{"a"}, {"a"}]
+    assert [left_out(shuns, why) for why in ShunReason] == [{"a"}, {"a"}]

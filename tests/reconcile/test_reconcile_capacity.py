@@ -14,7 +14,7 @@ from shardwise.reconcile.shunned import (
     MOST,
     UNSCHEDULABLE_SECONDS,
     Shunned,
-    Why,
+    ShunReason,
     held_against,
     left_out,
     read_shunned,
@@ -148,10 +148,10 @@ def test_a_held_group_goes_on_when_more_restarts_are_allowed() -> None:
 
 
 def test_shunned_nodes_are_remembered_counted_and_forgotten() -> None:
-    shuns = held_against((), ["a", "a", "b"], Why.FAILED, START)
-    assert left_out(shuns, Why.FAILED) == frozenset()
-    shuns = held_against(shuns, ["a"], Why.FAILED, START + 1)
-    assert left_out(shuns, Why.FAILED) == {"a"}
+    shuns = held_against((), ["a", "a", "b"], ShunReason.FAILED, START)
+    assert left_out(shuns, ShunReason.FAILED) == frozenset()
+    shuns = held_against(shuns, ["a"], ShunReason.FAILED, START + 1)
+    assert left_out(shuns, ShunReason.FAILED) == {"a"}
     assert read_shunned({"shunnedNodes": write_shunned(shuns)}, START) == shuns
     assert [one.node for one in read_shunned({"shunnedNodes": write_shunned(shuns)}, START + BLAMED_SECONDS)] == ["a"]
 
@@ -161,7 +161,7 @@ def test_only_so_many_nodes_are_remembered(nodes: list[str]) -> None:
     """The latest; a status stays small."""
     shuns: tuple[Shunned, ...] = ()
     for node in nodes:
-        shuns = held_against(shuns, [node], Why.UNSCHEDULABLE, START)
+        shuns = held_against(shuns, [node], ShunReason.UNSCHEDULABLE, START)
     assert len(shuns) <= MOST
     assert not nodes or shuns[-1].node == nodes[-1]
 

@@ -19,8 +19,8 @@ from shardwise.reconcile.life import (
     NODE_GRACE,
     SEEN,
     UNSCHEDULABLE_AFTER,
-    Cause,
     Terms,
+    Trigger,
     advance,
     decided,
     until_next,
@@ -160,30 +160,30 @@ def test_a_group_is_looked_at_again_when_time_alone_changes_something(case: Case
 def test_every_state_has_its_rows_and_every_cause_its_place() -> None:
     """What can be seen, or decided, leads somewhere from some state."""
     assert set(LIFE) == set(State)
-    assert {cause for rows in LIFE.values() for cause in rows} == set(Cause)
-    assert set(Cause) - set(SEEN) == {Cause.RENEWED, Cause.DISPLACED, Cause.PLACED}
+    assert {trigger for rows in LIFE.values() for trigger in rows} == set(Trigger)
+    assert set(Trigger) - set(SEEN) == {Trigger.RENEWED, Trigger.DISPLACED, Trigger.PLACED}
 
 
 def test_losses_come_before_progress_in_every_state() -> None:
     """A group that lost a pod is never taken for one that is ready."""
     for rows in LIFE.values():
-        order = [cause for cause in rows if cause in SEEN]
-        losses = [cause for cause in order if cause in (Cause.DISRUPTED, Cause.FAILED, Cause.NODE_AWAY)]
+        order = [trigger for trigger in rows if trigger in SEEN]
+        losses = [trigger for trigger in order if trigger in (Trigger.DISRUPTED, Trigger.FAILED, Trigger.NODE_AWAY)]
         assert order[: len(losses)] == losses
 
 
-@pytest.mark.parametrize("state", [state for state, rows in LIFE.items() if Cause.RENEWED in rows])
+@pytest.mark.parametrize("state", [state for state, rows in LIFE.items() if Trigger.RENEWED in rows])
 def test_other_content_begins_a_new_attempt_with_a_clean_record(state: State) -> None:
     """An edit is a new chance, also for a group that is held."""
     record = Record(0, 4, state, START, 9, START, LATER, NODES, 8, "c", "boom")
-    renewed = decided(GroupView(record, READY, nodes=WELL), Cause.RENEWED, Terms(POLICY, LATER))
+    renewed = decided(GroupView(record, READY, nodes=WELL), Trigger.RENEWED, Terms(POLICY, LATER))
     assert renewed == Record(0, 5, P, LATER, 0, nodes=NODES, gpus=8, message="other content is wanted")
 
 
 def test_a_group_that_leaves_a_faulty_node_says_so() -> None:
     nodes = (("node-0", Exclusion.FAULTY), ("node-1", None))
     served = GroupView(Record(0, 0, R, START, nodes=NODES, gpus=8), READY, nodes=nodes)
-    renewed = decided(served, Cause.RENEWED, Terms(POLICY, LATER))
+    renewed = decided(served, Trigger.RENEWED, Terms(POLICY, LATER))
     assert renewed.message == "node-0 reports a GPU fault"
 
 
@@ -191,9 +191,9 @@ def test_a_group_that_leaves_a_faulty_node_says_so() -> None:
 def test_a_group_whose_place_cannot_be_used_waits_for_another(pods: tuple[PodSeen, ...], attempt: int) -> None:
     """Pods that were made for the place stay with the attempt that is over."""
     record = Record(0, 0, P, START, nodes=NODES, gpus=8)
-    displaced = decided(GroupView(record, pods, nodes=WELL), Cause.DISPLACED, Terms(POLICY, LATER))
+    displaced = decided(GroupView(record, pods, nodes=WELL), Trigger.DISPLACED, Terms(POLICY, LATER))
     assert (displaced.state, displaced.attempt, displaced.nodes, displaced.gpus) == (State.WAITING, attempt, (), 0)
-    placed = decided(GroupView(displaced, ()), Cause.PLACED, Terms(POLICY, LATER))
+    placed = decided(GroupView(displaced, ()), Trigger.PLACED, Terms(POLICY, LATER))
     assert placed.state is P
 
 

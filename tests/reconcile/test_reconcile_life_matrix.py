@@ -8,7 +8,7 @@ from tests.reconcile.support import START, seen
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.launch import RestartPolicy
 from shardwise.reconcile.exits import Exit
-from shardwise.reconcile.life import LIFE, Cause, Terms, advance, decided, until_next
+from shardwise.reconcile.life import LIFE, Terms, Trigger, advance, decided, until_next
 from shardwise.reconcile.observed import PodSeen
 from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.views import GroupView
@@ -134,30 +134,30 @@ def test_the_seconds_until_time_alone_changes_something(
 
 
 DECIDABLE = {
-    State.WAITING: {Cause.PLACED},
-    State.PENDING: {Cause.RENEWED, Cause.DISPLACED},
-    State.STARTING: {Cause.RENEWED},
-    State.READY: {Cause.RENEWED},
-    State.UNREADY: {Cause.RENEWED},
-    State.BACKOFF: {Cause.RENEWED},
-    State.HELD: {Cause.RENEWED},
+    State.WAITING: {Trigger.PLACED},
+    State.PENDING: {Trigger.RENEWED, Trigger.DISPLACED},
+    State.STARTING: {Trigger.RENEWED},
+    State.READY: {Trigger.RENEWED},
+    State.UNREADY: {Trigger.RENEWED},
+    State.BACKOFF: {Trigger.RENEWED},
+    State.HELD: {Trigger.RENEWED},
 }
 
 
 @pytest.mark.parametrize("state", State)
 def test_only_what_the_table_allows_can_be_decided(state: State) -> None:
     """Above all: a group that runs is never displaced, and none gets a place that has one."""
-    for cause in (Cause.PLACED, Cause.RENEWED, Cause.DISPLACED):
-        if cause in DECIDABLE[state]:
-            assert decided(group(state, "both ready"), cause, Terms(POLICY, LATER)).since == LATER
+    for trigger in (Trigger.PLACED, Trigger.RENEWED, Trigger.DISPLACED):
+        if trigger in DECIDABLE[state]:
+            assert decided(group(state, "both ready"), trigger, Terms(POLICY, LATER)).since == LATER
         else:
             with pytest.raises(KeyError):
-                decided(group(state, "both ready"), cause, Terms(POLICY, LATER))
+                decided(group(state, "both ready"), trigger, Terms(POLICY, LATER))
 
 
 def test_a_place_that_is_given_up_leaves_nothing_of_it_behind() -> None:
     """Its content names the place: the next one would be taken for old content."""
-    moved = decided(group(State.PENDING, "no pod"), Cause.DISPLACED, Terms(POLICY, LATER))
+    moved = decided(group(State.PENDING, "no pod"), Trigger.DISPLACED, Terms(POLICY, LATER))
     assert moved == Record(
         0, 0, State.WAITING, LATER, retry_at=START + 500.0, nodes=(), gpus=0, content="", message="said before"
     )
@@ -216,6 +216,6 @@ def test_whoever_deletes_pods_as_they_come_meets_a_wait(after: float, wait: floa
 
 
 def test_no_row_of_the_table_is_without_a_cell_or_a_decision() -> None:
-    """What stands in LIFE and in DECIDABLE is the same, cause by cause."""
-    decisions = {Cause.PLACED, Cause.RENEWED, Cause.DISPLACED}
+    """What stands in LIFE and in DECIDABLE is the same, trigger by trigger."""
+    decisions = {Trigger.PLACED, Trigger.RENEWED, Trigger.DISPLACED}
     assert {state: set(rows) & decisions for state, rows in LIFE.items()} == DECIDABLE

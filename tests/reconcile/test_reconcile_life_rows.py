@@ -9,7 +9,7 @@ from tests.support.fleets import a_fleet, h100s
 
 from shardwise.domain.fleet import Exclusion
 from shardwise.reconcile import life
-from shardwise.reconcile.life import LIFE, Cause, Step, Terms
+from shardwise.reconcile.life import LIFE, Step, Terms, Trigger
 from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.views import GroupView
 
@@ -99,7 +99,7 @@ class Row:
     """A row of the table: where it begins, what happens, and the state and attempt after one decision."""
 
     state: State
-    cause: Cause
+    trigger: Trigger
     begin: Callable[[], World]
     act: Act
     then: str
@@ -112,75 +112,77 @@ OTHER = ("h100-00", "h100-02")
 ROWS = (
     Row(
         State.WAITING,
-        Cause.PLACED,
+        Trigger.PLACED,
         waiting,
         lambda world: setattr(world, "fleet", a_fleet(h100s(3)[:1], h100s(3)[2:])),
         "Pending 1",
         OTHER,
     ),
-    Row(P, Cause.DISRUPTED, made, to(LAST, "deleting"), "Backoff 0"),
-    Row(P, Cause.FAILED, made, to(LAST, "evict"), "Backoff 0"),
-    Row(P, Cause.READY, made, lambda world: world.start(), "Ready 0"),
-    Row(P, Cause.COMPLETE, made, lambda _: None, "Starting 0"),
-    Row(P, Cause.RENEWED, written, edited, "Pending 1"),
-    Row(P, Cause.DISPLACED, written, lambda world: world.lose_node("h100-01"), "Pending 0", OTHER),
-    Row(S, Cause.DISRUPTED, starting, to(LAST, "lose"), "Backoff 0"),
-    Row(S, Cause.FAILED, starting, to(LAST, "crash"), "Backoff 0"),
-    Row(S, Cause.UNSCHEDULABLE, starting, after(60, to(LAST, "unscheduled")), "Pending 1", OTHER),
-    Row(S, Cause.READY, starting, lambda world: world.start(), "Ready 0"),
-    Row(S, Cause.RENEWED, starting, edited, "Pending 1"),
-    Row(R, Cause.DISRUPTED, serving, lambda world: world.lose_node("h100-01"), "Pending 1", OTHER),
-    Row(R, Cause.FAILED, serving, to(LAST, "crash"), "Pending 1"),
-    Row(R, Cause.UNREADY, serving, to(LAST, "unready"), "Unready 0"),
-    Row(R, Cause.RENEWED, serving, edited, "Pending 1"),
-    Row(U, Cause.DISRUPTED, unready, to(LAST, "deleting"), "Pending 1"),
-    Row(U, Cause.FAILED, unready, to(LAST, "evict"), "Pending 1"),
-    Row(U, Cause.NODE_AWAY, unready, after(60, away), "Pending 1", OTHER),
-    Row(U, Cause.READY, unready, lambda world: world.start(), "Ready 0"),
-    Row(U, Cause.RENEWED, unready, edited, "Pending 1"),
-    Row(B, Cause.WAITED, backing_off, after(10), "Pending 1"),
-    Row(B, Cause.RENEWED, backing_off, edited, "Pending 1"),
+    Row(P, Trigger.DISRUPTED, made, to(LAST, "deleting"), "Backoff 0"),
+    Row(P, Trigger.FAILED, made, to(LAST, "evict"), "Backoff 0"),
+    Row(P, Trigger.READY, made, lambda world: world.start(), "Ready 0"),
+    Row(P, Trigger.COMPLETE, made, lambda _: None, "Starting 0"),
+    Row(P, Trigger.RENEWED, written, edited, "Pending 1"),
+    Row(P, Trigger.DISPLACED, written, lambda world: world.lose_node("h100-01"), "Pending 0", OTHER),
+    Row(S, Trigger.DISRUPTED, starting, to(LAST, "lose"), "Backoff 0"),
+    Row(S, Trigger.FAILED, starting, to(LAST, "crash"), "Backoff 0"),
+    Row(S, Trigger.UNSCHEDULABLE, starting, after(60, to(LAST, "unscheduled")), "Pending 1", OTHER),
+    Row(S, Trigger.READY, starting, lambda world: world.start(), "Ready 0"),
+    Row(S, Trigger.RENEWED, starting, edited, "Pending 1"),
+    Row(R, Trigger.DISRUPTED, serving, lambda world: world.lose_node("h100-01"), "Pending 1", OTHER),
+    Row(R, Trigger.FAILED, serving, to(LAST, "crash"), "Pending 1"),
+    Row(R, Trigger.UNREADY, serving, to(LAST, "unready"), "Unready 0"),
+    Row(R, Trigger.RENEWED, serving, edited, "Pending 1"),
+    Row(U, Trigger.DISRUPTED, unready, to(LAST, "deleting"), "Pending 1"),
+    Row(U, Trigger.FAILED, unready, to(LAST, "evict"), "Pending 1"),
+    Row(U, Trigger.NODE_AWAY, unready, after(60, away), "Pending 1", OTHER),
+    Row(U, Trigger.READY, unready, lambda world: world.start(), "Ready 0"),
+    Row(U, Trigger.RENEWED, unready, edited, "Pending 1"),
+    Row(B, Trigger.WAITED, backing_off, after(10), "Pending 1"),
+    Row(B, Trigger.RENEWED, backing_off, edited, "Pending 1"),
     Row(
         H,
-        Cause.ALLOWED,
+        Trigger.ALLOWED,
         held,
         lambda world: world.edit(restart=replace(world.wanted.restart, max_restarts=1)),
         "Pending 1",
     ),
-    Row(H, Cause.RENEWED, held, edited, "Pending 1"),
+    Row(H, Trigger.RENEWED, held, edited, "Pending 1"),
 )
-NAMES = [f"{row.state}: {row.cause}" for row in ROWS]
+NAMES = [f"{row.state}: {row.trigger}" for row in ROWS]
 
 
 @pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[State, Cause]]:
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[State, Trigger]]:
     """Note which rows are taken, as they are."""
-    noted: list[tuple[State, Cause]] = []
+    noted: list[tuple[State, Trigger]] = []
 
-    def spied(state: State, cause: Cause, step: Step) -> Step:
+    def spied(state: State, trigger: Trigger, step: Step) -> Step:
         def take(view: GroupView, terms: Terms) -> Record:
-            noted.append((state, cause))
+            noted.append((state, trigger))
             return step(view, terms)
 
         return take
 
-    table = {state: {cause: spied(state, cause, step) for cause, step in rows.items()} for state, rows in LIFE.items()}
+    table = {
+        state: {trigger: spied(state, trigger, step) for trigger, step in rows.items()} for state, rows in LIFE.items()
+    }
     monkeypatch.setattr(life, "LIFE", table)
     return noted
 
 
 def test_every_row_is_here() -> None:
-    assert {(row.state, row.cause) for row in ROWS} == {(state, cause) for state in LIFE for cause in LIFE[state]}
+    assert {(row.state, row.trigger) for row in ROWS} == {(state, trigger) for state in LIFE for trigger in LIFE[state]}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
-def test_a_row_of_the_table_on_a_cluster(row: Row, taken: list[tuple[State, Cause]]) -> None:
+def test_a_row_of_the_table_on_a_cluster(row: Row, taken: list[tuple[State, Trigger]]) -> None:
     """It is that very row that is taken, and the group is where it should be after one decision."""
     world = row.begin()
     taken.clear()
     row.act(world)
     world.step()
-    assert (row.state, row.cause) in taken
+    assert (row.state, row.trigger) in taken
     assert (world.states(), world.nodes()) == ([row.then], [list(row.nodes)])
 
 
@@ -201,7 +203,9 @@ def test_after_any_row_a_group_comes_to_serve_with_the_pods_of_one_attempt(row: 
     assert sorted(world.services) == ["llama", f"llama-0-{group['attempt']}"]
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.state not in (State.WAITING, P)], ids=lambda row: row.cause)
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.state not in (State.WAITING, P)], ids=lambda row: row.trigger
+)
 def test_the_attempt_counts_as_a_restart_just_if_it_is_another(row: Row) -> None:
     world = row.begin()
     before = world.status["restarts"]

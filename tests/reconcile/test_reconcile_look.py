@@ -11,10 +11,10 @@ from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Exclusion
-from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.look import look
 from shardwise.reconcile.observed import Observed, PodSeen
 from shardwise.reconcile.records import Record, State, write_record
+from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 
 FLEET = a_fleet(h100s(3))
@@ -35,7 +35,7 @@ def pods(attempt: int, *indexes: int, replica: int = 0, **changes: Any) -> tuple
 def looked(found: tuple[PodSeen, ...], told: dict[str, Any]) -> tuple[GroupView, ...]:
     """Look, without a plan: records and pods alone."""
     observed = Observed(found, {}, told, FLEET)
-    return look(two_nodes_wide(), None, observed, Ground(FLEET), START + 50)
+    return look(two_nodes_wide(), None, observed, UsableFleet(FLEET), START + 50)
 
 
 CASES: dict[str, tuple[tuple[PodSeen, ...], dict[str, Any], list[tuple[int, int, State, int, int]]]] = {
@@ -146,7 +146,7 @@ def test_what_is_said_of_the_nodes_of_a_group() -> None:
     )
     elsewhere = pods(3, 0) + pods(3, 1, node="h100-02", wants="")
     observed = Observed(elsewhere, {}, status(replace(READY, nodes=("h100-00", "gone"))), a_fleet(nodes))
-    (view,) = look(two_nodes_wide(), None, observed, Ground(a_fleet(nodes)), START)
+    (view,) = look(two_nodes_wide(), None, observed, UsableFleet(a_fleet(nodes)), START)
     assert view.nodes == (("h100-00", None), ("h100-02", Exclusion.NOT_READY))
 
 

@@ -11,8 +11,8 @@ from tests.support.models import LLAMA_8B, LLAMA_70B, a_demand
 
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Exclusion, Fleet, Node
-from shardwise.reconcile.ground import Ground
-from shardwise.reconcile.plans import design, recorded
+from shardwise.reconcile.plans import new_plan, recorded
+from shardwise.reconcile.usable_fleet import UsableFleet
 
 FLEET = a_fleet(h100s(3, free=[1, 1, 1]))
 TWO = a_demand(LLAMA_8B, budget=3, replicas=2)
@@ -239,20 +239,20 @@ def test_a_record_that_cannot_be_read_is_no_record(document: Any) -> None:
 
 @pytest.mark.parametrize(("asks", "found"), [(None, True), ("asked", True), ("other", False)])
 def test_a_plan_answers_the_demand_it_was_made_for(asks: str | None, found: bool) -> None:
-    made = design(replace(wants(TWO), asks="asked"), Ground(FLEET))
+    made = new_plan(replace(wants(TWO), asks="asked"), UsableFleet(FLEET))
     assert (recorded({"plan": made.document}, asks) is not None) is found
 
 
 def test_a_recorded_plan_says_how_and_not_where() -> None:
     """Where, every group says itself: nothing stands in a status twice."""
-    made = design(wants(TWO), Ground(FLEET))
+    made = new_plan(wants(TWO), UsableFleet(FLEET))
     assert made.document is not None
     assert not {"groups", "replicas"} & set(made.document)
     assert [group.pods[0].node for group in made.fresh] == ["h100-00", "h100-01"]
 
 
 def test_a_demand_nothing_serves_has_no_plan_but_a_refusal() -> None:
-    made = design(wants(replace(TWO, pins=Pins(6, None, None))), Ground(FLEET))
+    made = new_plan(wants(replace(TWO, pins=Pins(6, None, None))), UsableFleet(FLEET))
     assert (made.plan, made.document, made.fresh) == (None, None, ())
     assert made.refusal is not None
 
@@ -267,7 +267,7 @@ FAULTS: dict[str, tuple[Callable[[], Fleet], list[list[str]], str]] = {
 def test_a_group_leaves_a_faulty_node_if_it_has_where_to_go(
     fleet: Callable[[], Fleet], nodes: list[list[str]], reason: str
 ) -> None:
-    """What serves is not given up for nothing; the object says that it stands on bad ground."""
+    """What serves is not given up for nothing; the object says that a node is faulty."""
     world = two(fleet())
     world.fleet = excluded(world.fleet, "h100-01", Exclusion.FAULTY)
     for _ in range(3):

@@ -141,7 +141,7 @@ def test_a_node_that_may_not_be_used_any_more_is_named_with_the_reason(exclusion
 
 @pytest.mark.parametrize(("others", "kept"), [(2, False), (0, True)])
 def test_a_faulty_node_is_left_where_there_is_another(others: int, kept: bool) -> None:
-    """Else it serves on there: bad ground is better than none."""
+    """Else it serves on there: a bad node is better than none."""
     world = running(fleet=a_fleet(h100s(1 + others)))
     (node, *rest) = world.fleet.nodes
     world.fleet = a_fleet(replace(node, exclusion=Exclusion.FAULTY, free=0), rest)

@@ -17,21 +17,21 @@ from shardwise.domain.fleet import Exclusion
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.reconcile import standing_of
-from shardwise.reconcile.ground import Ground
-from shardwise.reconcile.plans import design
+from shardwise.reconcile.group_set import GroupSet
+from shardwise.reconcile.plans import new_plan
 from shardwise.reconcile.records import Record, State, read_records
-from shardwise.reconcile.roster import Roster
-from shardwise.reconcile.shunned import MOST, Shunned, Why
+from shardwise.reconcile.shunned import MOST, Shunned, ShunReason
 from shardwise.reconcile.status import MOST_BYTES, Progress, status_of
 from shardwise.reconcile.turns import Turn, Waiter
+from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 
 FLEET = a_fleet(h100s(4))
 KINDS = ("Ready", "Reconciling", "Stalled")
 WANTED = wants(a_demand(LLAMA_8B, budget=8, replicas=3), generation=7)
-DESIGN = design(WANTED, Ground(FLEET))
-SHORT = design(wants(a_demand(LLAMA_405B, budget=16)), Ground(a_fleet(h100s(1)))).refusal
-NEVER = design(wants(a_demand(LLAMA_8B, pins=Pins(6, None, None))), Ground(FLEET)).refusal
+IN_FORCE = new_plan(WANTED, UsableFleet(FLEET))
+SHORT = new_plan(wants(a_demand(LLAMA_405B, budget=16)), UsableFleet(a_fleet(h100s(1)))).refusal
+NEVER = new_plan(wants(a_demand(LLAMA_8B, pins=Pins(6, None, None))), UsableFleet(FLEET)).refusal
 
 views = st.builds(
     lambda state, served, stale, failures, attempt: GroupView(
@@ -60,9 +60,9 @@ views = st.builds(
 progresses = st.builds(
     lambda groups, refusal, refused, planned, turn: Progress(
         WANTED,
-        DESIGN.plan if planned else None,
-        DESIGN.document if planned else None,
-        Roster(tuple(replace(one, record=replace(one.record, replica=at)) for at, one in enumerate(groups)), refusal),
+        IN_FORCE.plan if planned else None,
+        IN_FORCE.document if planned else None,
+        GroupSet(tuple(replace(one, record=replace(one.record, replica=at)) for at, one in enumerate(groups)), refusal),
         turn=turn,
         refused=refused,
     ),
@@ -71,7 +71,7 @@ progresses = st.builds(
     st.sampled_from(["", "", "exceeded quota"]),
     st.sampled_from([True, True, False]),
     st.sampled_from([Turn(), Turn((Waiter("ns/first", 0, START, START),), 3)]),
-).filter(lambda progress: progress.plan is not None or progress.roster.refusal is not None)
+).filter(lambda progress: progress.plan is not None or progress.group_set.refusal is not None)
 """Where there is no plan, planning was refused."""
 
 
@@ -95,17 +95,17 @@ def test_whatever_is_under_way_one_of_the_three_is_true_and_all_are_said(progres
 @given(progresses)
 def test_ready_means_that_all_that_is_wanted_serves_and_nothing_else_does(progress: Progress) -> None:
     status = status_of(progress, {}, START)
-    groups = progress.roster.groups
+    groups = progress.group_set.groups
     serves = len(groups) == 3 and all(one.record.state is State.READY and not one.stale for one in groups)
-    clear = progress.roster.refusal is None and not progress.refused and progress.plan is not None
+    clear = progress.group_set.refusal is None and not progress.refused and progress.plan is not None
     assert (true_of(status) == ["Ready"]) == (serves and clear)
 
 
 @given(progresses)
 def test_stalled_means_that_somebody_has_to_do_something(progress: Progress) -> None:
     """A group is held, or what is asked for can never be: waiting for GPUs is not that."""
-    held = any(one.record.state is State.HELD for one in progress.roster.groups)
-    refusal = progress.roster.refusal
+    held = any(one.record.state is State.HELD for one in progress.group_set.groups)
+    refusal = progress.group_set.refusal
     never = refusal is not None and not refusal.waits
     status = status_of(progress, {}, START)
     assert (true_of(status) == ["Stalled"]) == (held or never)
@@ -127,7 +127,7 @@ def test_a_condition_has_the_time_its_status_last_changed_and_no_other(first: Pr
 def test_a_status_reads_back_as_the_groups_it_was_written_of(progress: Progress) -> None:
     """What only waits, and never was anything, has nothing to remember."""
     records = read_records(status_of(progress, {}, START))
-    for view in progress.roster.groups:
+    for view in progress.group_set.groups:
         record = view.record
         if record.nodes or record.attempt or record.failures:
             assert replace(records[record.replica], message=record.message) == record
@@ -141,10 +141,10 @@ CROWDS = {"few small groups": (3, 1, 400), "many groups": (20, 10, 160), "many l
 @pytest.mark.parametrize(("count", "nodes", "cut"), CROWDS.values(), ids=CROWDS)
 def test_a_status_of_long_words_is_cut_as_far_as_it_must_be(count: int, nodes: int, cut: int) -> None:
     """Every group failed with a page of output, and sixteen nodes are shunned: below 16 KiB all the same."""
-    shuns = tuple(Shunned(f"gb200-{'n' * 40}-{at:02}", Why.FAILED, 9, START + 3600) for at in range(MOST))
+    shuns = tuple(Shunned(f"gb200-{'n' * 40}-{at:02}", ShunReason.FAILED, 9, START + 3600) for at in range(MOST))
     record = Record(0, message="NCCL error " * 400, state=State.BACKOFF, nodes=("gb200-r00-t00",) * nodes, gpus=8)
     groups = tuple(GroupView(replace(record, replica=at), ()) for at in range(count))
-    status = status_of(Progress(WANTED, DESIGN.plan, None, Roster(groups), shuns=shuns), {}, START)
+    status = status_of(Progress(WANTED, IN_FORCE.plan, None, GroupSet(groups), shuns=shuns), {}, START)
     assert max(len(one["message"]) for one in status["conditions"]) <= 1024
     assert {len(one["message"]) for one in status["groups"]} == {cut}
     assert len(json.dumps(status, separators=(",", ":"))) < MOST_BYTES

@@ -1,4 +1,4 @@
-"""Fairness: whose turn it is among any waiters, which GPUs that keeps from whom, and the ground an object may use."""
+"""Fairness: whose turn it is among any waiters, which GPUs that keeps from whom, and the fleet an object may use."""
 
 from dataclasses import replace
 from random import Random
@@ -12,8 +12,8 @@ from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Exclusion, Fleet, Taint
-from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.turns import PATIENCE, Turn, Waiter, kept_back, turn_of
+from shardwise.reconcile.usable_fleet import UsableFleet
 
 FLEET = a_fleet(h100s(2), h200s(1), l40s(1))
 ALL = {"h100-00", "h100-01", "h200-00", "l40s-00"}
@@ -104,39 +104,39 @@ def test_what_is_kept_follows_the_wish_of_the_one_ahead(demand: Demand, names: s
     assert kept_back(turn, fleet, START + PATIENCE) & {"a", "b", "c", "d"} == names
 
 
-def frees(ground: Ground) -> list[dict[str, int]]:
+def frees(usable: UsableFleet) -> list[dict[str, int]]:
     """Give the free GPUs of each node, choice by choice."""
-    return [{node.name: node.free for node in fleet.nodes} for fleet in ground.choices()]
+    return [{node.name: node.free for node in fleet.nodes} for fleet in usable.choices()]
 
 
-GROUNDS: dict[str, tuple[Ground, list[tuple[int, int, int]]]] = {
-    "all of it": (Ground(a_fleet(h100s(3))), [(8, 8, 8)]),
-    "a node took no pod": (Ground(a_fleet(h100s(3)), barred=frozenset({"h100-01"})), [(8, 0, 8)]),
-    "a node failed twice": (Ground(a_fleet(h100s(3)), blamed=frozenset({"h100-01"})), [(8, 0, 8), (8, 8, 8)]),
+USABLE: dict[str, tuple[UsableFleet, list[tuple[int, int, int]]]] = {
+    "all of it": (UsableFleet(a_fleet(h100s(3))), [(8, 8, 8)]),
+    "a node took no pod": (UsableFleet(a_fleet(h100s(3)), barred=frozenset({"h100-01"})), [(8, 0, 8)]),
+    "a node failed twice": (UsableFleet(a_fleet(h100s(3)), blamed=frozenset({"h100-01"})), [(8, 0, 8), (8, 8, 8)]),
     "one of each": (
-        Ground(a_fleet(h100s(3)), barred=frozenset({"h100-00"}), blamed=frozenset({"h100-01"})),
+        UsableFleet(a_fleet(h100s(3)), barred=frozenset({"h100-00"}), blamed=frozenset({"h100-01"})),
         [(0, 0, 8), (0, 8, 8)],
     ),
-    "kept for another": (Ground(a_fleet(h100s(3)), kept=frozenset({"h100-00", "h100-01"})), [(0, 0, 8)]),
+    "kept for another": (UsableFleet(a_fleet(h100s(3)), kept=frozenset({"h100-00", "h100-01"})), [(0, 0, 8)]),
     "kept, and four are its own": (
-        Ground(a_fleet(h100s(3)), kept=frozenset({"h100-00"}), own={"h100-00": 4}),
+        UsableFleet(a_fleet(h100s(3)), kept=frozenset({"h100-00"}), own={"h100-00": 4}),
         [(4, 8, 8)],
     ),
     "kept, its own, and half taken by strangers since": (
-        Ground(a_fleet(h100s(3, free=[2, 8, 8])), kept=frozenset({"h100-00"}), own={"h100-00": 4}),
+        UsableFleet(a_fleet(h100s(3, free=[2, 8, 8])), kept=frozenset({"h100-00"}), own={"h100-00": 4}),
         [(2, 8, 8)],
     ),
     "kept, its own, and took no pod": (
-        Ground(a_fleet(h100s(3)), frozenset({"h100-00"}), kept=frozenset({"h100-00"}), own={"h100-00": 4}),
+        UsableFleet(a_fleet(h100s(3)), frozenset({"h100-00"}), kept=frozenset({"h100-00"}), own={"h100-00": 4}),
         [(0, 8, 8)],
     ),
 }
 
 
-@pytest.mark.parametrize(("ground", "choices"), GROUNDS.values(), ids=GROUNDS)
-def test_the_fleets_an_object_looks_for_a_place_in(ground: Ground, choices: list[tuple[int, int, int]]) -> None:
+@pytest.mark.parametrize(("usable", "choices"), USABLE.values(), ids=USABLE)
+def test_the_fleets_an_object_looks_for_a_place_in(usable: UsableFleet, choices: list[tuple[int, int, int]]) -> None:
     """A node that is shut is there without free GPUs: waiting for it makes sense, as for one that is full."""
-    assert [tuple(one.values()) for one in frees(ground)] == choices
+    assert [tuple(one.values()) for one in frees(usable)] == choices
 
 
 SUITS: dict[str, tuple[Demand, tuple[str, ...], bool]] = {
@@ -157,7 +157,7 @@ def test_whether_nodes_are_such_as_are_asked_for_whatever_their_health(
 ) -> None:
     zones = {"h100-00": ("east",), "h200-00": ("east",), "h100-01": ("west",), "l40s-00": ("west",)}
     nodes = tuple(replace(node, places=zones[node.name], exclusion=exclusion, free=0) for node in FLEET.nodes)
-    assert Ground(Fleet(nodes, ("zone",))).suits(demand, names) is suits
+    assert UsableFleet(Fleet(nodes, ("zone",))).suits(demand, names) is suits
 
 
 def waiting_with(large_since: float, free: int) -> World:

@@ -1,4 +1,4 @@
-"""What to apply and delete, so that a cluster comes to have the groups of a roster.
+"""What to apply and delete, so that a cluster comes to have the groups it should have.
 
 Pods that belong to no attempt go first, so that their GPUs come back. A replica that goes is drained: its leader goes
 first, and ends what it has begun while all ranks are there, then the others, then what they find each other by. One
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.reconcile.actions import Action, Apply, Delete, MakeKeys
-from shardwise.reconcile.ground import Ground
+from shardwise.reconcile.group_set import GroupSet
 from shardwise.reconcile.observed import Companion, Observed, PodSeen, companion_of
 from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import State
-from shardwise.reconcile.roster import Roster
+from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 from shardwise.render import Group, Manifest, disruption_budget, group, has_budget, serving
 from shardwise.render.companions import is_named_by_us
@@ -30,47 +30,49 @@ _SERVES = (State.READY, State.UNREADY)
 
 
 def actions_of(
-    wanted: Wanted, plan: Plan | None, roster: Roster, observed: Observed, ground: Ground
+    wanted: Wanted, plan: Plan | None, group_set: GroupSet, observed: Observed, usable: UsableFleet
 ) -> Iterator[Action]:
     """Give all that has to be done, in order."""
-    made = {} if plan is None else dict(_made(wanted, plan, roster, observed, ground))
-    yield from _removals(wanted, roster, made, observed)
-    yield from _budget(wanted, plan, roster, observed)
+    made = {} if plan is None else dict(_made(wanted, plan, group_set, observed, usable))
+    yield from _removals(wanted, group_set, made, observed)
+    yield from _budget(wanted, plan, group_set, observed)
     if plan is not None:
         yield from _missing(serving(wanted), observed.services)
-        beginning = (view for view in roster.groups if view.record.replica in made and view.record.state not in _FAILED)
+        beginning = (
+            view for view in group_set.groups if view.record.replica in made and view.record.state not in _FAILED
+        )
         launches = (action for view in beginning for action in _launch(view, made[view.record.replica], observed))
         yield from sorted(_once(launches), key=_rank)
 
 
 def _made(
-    wanted: Wanted, plan: Plan, roster: Roster, observed: Observed, ground: Ground
+    wanted: Wanted, plan: Plan, group_set: GroupSet, observed: Observed, usable: UsableFleet
 ) -> Iterator[tuple[int, Group]]:
     """Make the groups that begin or lack their Service; and all, where others' companions may go with theirs.
 
     One of old content may be of another shape: it cannot be made as it is.
     """
-    names = {group_name(wanted.launch.owner.name, one.replica, one.attempt) for one in roster.records}
+    names = {group_name(wanted.launch.owner.name, one.replica, one.attempt) for one in group_set.records}
     companions_go = any(needed for service, needed in observed.companions.items() if service not in names)
-    for view in roster.groups:
+    for view in group_set.groups:
         record = view.record
         there = group_name(wanted.launch.owner.name, record.replica, record.attempt) in observed.services
         begins = record.state is State.PENDING or not there
         if record.nodes and not view.stale and (companions_go or begins):
-            domains = ground.domains(record.nodes)
+            domains = usable.domains(record.nodes)
             placed = with_group(plan, record.replica, record.nodes, record.gpus, domains)
             yield record.replica, group(wanted, placed, record.replica, record.attempt)
 
 
-def _removals(wanted: Wanted, roster: Roster, made: Mapping[int, Group], observed: Observed) -> Iterator[Action]:
-    present = {(record.replica, record.attempt) for record in roster.records if record.nodes}
+def _removals(wanted: Wanted, group_set: GroupSet, made: Mapping[int, Group], observed: Observed) -> Iterator[Action]:
+    present = {(record.replica, record.attempt) for record in group_set.records if record.nodes}
     if not wanted.restart.keep_failed:
-        present -= {(one.replica, one.attempt) for one in roster.records if one.state in _FAILED}
+        present -= {(one.replica, one.attempt) for one in group_set.records if one.state in _FAILED}
     leaving: dict[Attempt, list[PodSeen]] = defaultdict(list)
     for pod in observed.pods:
         if (pod.replica, pod.attempt) not in present:
             leaving[pod.replica, pod.attempt].append(pod)
-    replicas = {record.replica for record in roster.records}
+    replicas = {record.replica for record in group_set.records}
     for (replica, _), pods in sorted(leaving.items()):
         going = pods if replica in replicas else _next_to_go(pods)
         yield from (Delete("Pod", pod.name, pod.uid) for pod in going if not pod.deleting)
@@ -113,13 +115,13 @@ def _missing(manifest: Manifest, present: Mapping[str, str]) -> Iterator[Apply]:
         yield Apply(manifest)
 
 
-def _budget(wanted: Wanted, plan: Plan | None, roster: Roster, observed: Observed) -> Iterator[Action]:
+def _budget(wanted: Wanted, plan: Plan | None, group_set: GroupSet, observed: Observed) -> Iterator[Action]:
     """Keep the disruption budget. It is changed, never deleted, while there are replicas to keep.
 
     An eviction whose budget is deleted under it is answered with 404, which `kubectl drain` takes for a pod that is
     gone: it would leave the pod on the node, and call the node drained.
     """
-    budget = disruption_budget(wanted.launch, _to_keep(wanted, roster))
+    budget = disruption_budget(wanted.launch, _to_keep(wanted, group_set))
     there = budget["metadata"]["name"] in observed.budgets
     if has_budget(wanted) and (there or plan is not None):
         yield from _missing(budget, observed.budgets)
@@ -127,14 +129,14 @@ def _budget(wanted: Wanted, plan: Plan | None, roster: Roster, observed: Observe
         yield Delete(budget["kind"], budget["metadata"]["name"], api_version=budget["apiVersion"])
 
 
-def _to_keep(wanted: Wanted, roster: Roster) -> int:
+def _to_keep(wanted: Wanted, group_set: GroupSet) -> int:
     """Count the pods of as many replicas as are asked for, those that serve first.
 
     One that may not come back by itself, held or without a place, does not count, or drains would wait for it for ever;
     but what of a held group is left to be looked at counts for the cluster, as long as it is ready.
     """
-    held = [view for view in roster.groups if view.record.state is State.HELD]
-    coming = [view.record for view in roster.groups if view.record.nodes and view.record.state is not State.HELD]
+    held = [view for view in group_set.groups if view.record.state is State.HELD]
+    coming = [view.record for view in group_set.groups if view.record.nodes and view.record.state is not State.HELD]
     coming.sort(key=lambda record: record.state not in _SERVES)
     pods = sum(len(record.nodes) for record in coming[: wanted.demand.replicas])
     return pods + sum(pod.ready and not pod.deleting for view in held for pod in view.pods)

@@ -6,21 +6,21 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.planner import plan as plan_demand
-from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.observed import Observed
 from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import Record
+from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.render import needs_compute_domains
 
 
 def lacking_compute_domains(
-    wanted: Wanted, plan: Plan | None, records: tuple[Record, ...], observed: Observed, ground: Ground
+    wanted: Wanted, plan: Plan | None, records: tuple[Record, ...], observed: Observed, usable: UsableFleet
 ) -> str:
     """Tell why groups that span nodes over NVLink are not begun; empty where nothing is in the way, or some run."""
     if plan is None or observed.compute_domains or observed.pods:
         return ""
     for record in records:
-        domains = ground.domains(record.nodes)
+        domains = usable.domains(record.nodes)
         placed = with_group(plan, record.replica, record.nodes, record.gpus, domains)
         message = missing_compute_domains(wanted, placed, observed.fleet)
         if message:

@@ -23,11 +23,11 @@ def inherited(wanted: Wanted, status: Status) -> Status:
     """Give a status as this version writes it; one that it wrote itself as it is."""
     if not _of_before(status) or status.get("observedGeneration") != wanted.generation:
         return status
-    design = recorded(status)
-    if design is None or design.plan is None:
+    in_force = recorded(status)
+    if in_force is None or in_force.plan is None:
         return status
     document = {name: value for name, value in status["plan"].items() if name not in _NO_MORE}
-    groups = list(_groups(wanted, design.plan, status))
+    groups = list(_groups(wanted, in_force.plan, status))
     return {**status, "plan": document | {"demand": wanted.asks}, "groups": groups}
 
 

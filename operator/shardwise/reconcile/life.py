@@ -43,8 +43,8 @@ NODE_GRACE: Final = 60.0
 """Seconds a group that stopped serving waits for a node that is not Ready, in case nobody evicts its pods."""
 
 
-class Cause(StrEnum):
-    """What may happen to a group. Those in ``SEEN`` are seen on its pods; the others are decided in ``roster``."""
+class Trigger(StrEnum):
+    """What may happen to a group. Those in ``SEEN`` are seen on its pods; the others are decided in ``group_set``."""
 
     DISRUPTED = "a pod is deleted, gone, or without its node"
     NODE_AWAY = "a node has not been Ready for too long"
@@ -78,16 +78,16 @@ def wait_seconds(failures: int) -> float:
 
 def advance(view: GroupView, terms: Terms) -> Record:
     """Give the record of a group after what is seen of it."""
-    for cause, step in LIFE[view.record.state].items():
-        seen = SEEN.get(cause)
+    for trigger, step in LIFE[view.record.state].items():
+        seen = SEEN.get(trigger)
         if seen is not None and seen(view, terms):
             return step(view, terms)
     return view.record
 
 
-def decided(view: GroupView, cause: Cause, terms: Terms) -> Record:
+def decided(view: GroupView, trigger: Trigger, terms: Terms) -> Record:
     """Give the record of a group after something was decided about it. Raises ``KeyError`` where it cannot be."""
-    return LIFE[view.record.state][cause](view, terms)
+    return LIFE[view.record.state][trigger](view, terms)
 
 
 def until_next(view: GroupView, terms: Terms) -> float | None:
@@ -199,62 +199,62 @@ def _renew(view: GroupView, terms: Terms) -> Record:
     return replace(_next_attempt(view, terms, why), failures=0)
 
 
-SEEN: Final[Mapping[Cause, Callable[[GroupView, Terms], bool]]] = {
-    Cause.DISRUPTED: lambda view, _: view.disrupted is not None,
-    Cause.NODE_AWAY: lambda view, terms: (
+SEEN: Final[Mapping[Trigger, Callable[[GroupView, Terms], bool]]] = {
+    Trigger.DISRUPTED: lambda view, _: view.disrupted is not None,
+    Trigger.NODE_AWAY: lambda view, terms: (
         view.not_ready_node is not None and terms.now >= view.record.since + NODE_GRACE
     ),
-    Cause.FAILED: lambda view, _: view.failed is not None,
-    Cause.UNSCHEDULABLE: lambda view, terms: (
+    Trigger.FAILED: lambda view, _: view.failed is not None,
+    Trigger.UNSCHEDULABLE: lambda view, terms: (
         bool(view.shut_out) or (view.refused_since > 0 and terms.now >= _gives_up_at(view))
     ),
-    Cause.WAITED: lambda view, terms: terms.now >= view.record.retry_at,
-    Cause.ALLOWED: lambda view, terms: view.record.failures <= terms.policy.max_restarts,
-    Cause.READY: lambda view, _: view.ready,
-    Cause.UNREADY: lambda view, _: not view.ready,
-    Cause.COMPLETE: lambda view, _: view.complete and not view.held_up,
+    Trigger.WAITED: lambda view, terms: terms.now >= view.record.retry_at,
+    Trigger.ALLOWED: lambda view, terms: view.record.failures <= terms.policy.max_restarts,
+    Trigger.READY: lambda view, _: view.ready,
+    Trigger.UNREADY: lambda view, _: not view.ready,
+    Trigger.COMPLETE: lambda view, _: view.complete and not view.held_up,
 }
 """How what happens to a group is seen."""
 
-LIFE: Final[Mapping[State, Mapping[Cause, Step]]] = {
+LIFE: Final[Mapping[State, Mapping[Trigger, Step]]] = {
     State.WAITING: {
-        Cause.PLACED: _begin_there,
+        Trigger.PLACED: _begin_there,
     },
     State.PENDING: {
-        Cause.DISRUPTED: _disrupt,
-        Cause.FAILED: _fail,
-        Cause.READY: _serve,
-        Cause.COMPLETE: _entered(State.STARTING),
-        Cause.RENEWED: _renew,
-        Cause.DISPLACED: _displace,
+        Trigger.DISRUPTED: _disrupt,
+        Trigger.FAILED: _fail,
+        Trigger.READY: _serve,
+        Trigger.COMPLETE: _entered(State.STARTING),
+        Trigger.RENEWED: _renew,
+        Trigger.DISPLACED: _displace,
     },
     State.STARTING: {
-        Cause.DISRUPTED: _disrupt,
-        Cause.FAILED: _fail,
-        Cause.UNSCHEDULABLE: _give_up,
-        Cause.READY: _serve,
-        Cause.RENEWED: _renew,
+        Trigger.DISRUPTED: _disrupt,
+        Trigger.FAILED: _fail,
+        Trigger.UNSCHEDULABLE: _give_up,
+        Trigger.READY: _serve,
+        Trigger.RENEWED: _renew,
     },
     State.READY: {
-        Cause.DISRUPTED: _disrupt,
-        Cause.FAILED: _fail,
-        Cause.UNREADY: _entered(State.UNREADY),
-        Cause.RENEWED: _renew,
+        Trigger.DISRUPTED: _disrupt,
+        Trigger.FAILED: _fail,
+        Trigger.UNREADY: _entered(State.UNREADY),
+        Trigger.RENEWED: _renew,
     },
     State.UNREADY: {
-        Cause.DISRUPTED: _disrupt,
-        Cause.FAILED: _fail,
-        Cause.NODE_AWAY: _disrupt,
-        Cause.READY: _serve,
-        Cause.RENEWED: _renew,
+        Trigger.DISRUPTED: _disrupt,
+        Trigger.FAILED: _fail,
+        Trigger.NODE_AWAY: _disrupt,
+        Trigger.READY: _serve,
+        Trigger.RENEWED: _renew,
     },
     State.BACKOFF: {
-        Cause.WAITED: _next_attempt,
-        Cause.RENEWED: _renew,
+        Trigger.WAITED: _next_attempt,
+        Trigger.RENEWED: _renew,
     },
     State.HELD: {
-        Cause.ALLOWED: _next_attempt,
-        Cause.RENEWED: _renew,
+        Trigger.ALLOWED: _next_attempt,
+        Trigger.RENEWED: _renew,
     },
 }
 """The table."""

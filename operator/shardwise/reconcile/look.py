@@ -6,17 +6,19 @@ from dataclasses import replace
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
-from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.observed import Observed, PodSeen
 from shardwise.reconcile.plans import identity, with_group
 from shardwise.reconcile.records import Record, State, read_records
+from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 from shardwise.render import revision
 
 Pods = tuple[PodSeen, ...]
 
 
-def look(wanted: Wanted, plan: Plan | None, observed: Observed, ground: Ground, now: float) -> tuple[GroupView, ...]:
+def look(
+    wanted: Wanted, plan: Plan | None, observed: Observed, usable: UsableFleet, now: float
+) -> tuple[GroupView, ...]:
     """Give the groups of an object, by replica. Without a plan none is of the content that is wanted."""
     by_replica: dict[int, list[PodSeen]] = defaultdict(list)
     for pod in observed.pods:
@@ -24,7 +26,7 @@ def look(wanted: Wanted, plan: Plan | None, observed: Observed, ground: Ground, 
     known = _remembered(observed, by_replica, now)
     records = [_present(record, by_replica[replica], now) for replica, record in sorted(known.items())]
     linger = _lingering(observed.pods, records)
-    return tuple(_view(wanted, plan, record, tuple(by_replica[record.replica]), ground, linger) for record in records)
+    return tuple(_view(wanted, plan, record, tuple(by_replica[record.replica]), usable, linger) for record in records)
 
 
 def _remembered(observed: Observed, replicas: Iterable[int], now: float) -> dict[int, Record]:
@@ -67,31 +69,31 @@ def _lingering(pods: Pods, records: list[Record]) -> frozenset[str]:
 
 
 def _view(
-    wanted: Wanted, plan: Plan | None, record: Record, pods: Pods, ground: Ground, linger: frozenset[str]
+    wanted: Wanted, plan: Plan | None, record: Record, pods: Pods, usable: UsableFleet, linger: frozenset[str]
 ) -> GroupView:
     present = tuple(sorted((pod for pod in pods if pod.attempt == record.attempt), key=lambda pod: pod.index))
     seen = {*record.nodes, *(pod.node for pod in present if pod.node)}
     waits = any(pod.unschedulable and not pod.node for pod in present)
-    closed = ground.closed(wanted.demand, record.nodes) if waits else frozenset()
-    view = GroupView(record, present, nodes=ground.exclusions(sorted(seen)), linger=linger, closed=closed)
+    closed = usable.closed(wanted.demand, record.nodes) if waits else frozenset()
+    view = GroupView(record, present, nodes=usable.exclusions(sorted(seen)), linger=linger, closed=closed)
     if plan is None:
         return replace(view, stale=True)
     if not record.nodes:
         return replace(view, stale=record.content not in ("", identity(wanted, plan, (), 0)))
     wanted_content = identity(wanted, plan, record.nodes, record.gpus)
-    if record.content == wanted_content or _made_so(wanted, plan, view, ground):
+    if record.content == wanted_content or _made_so(wanted, plan, view, usable):
         return replace(view, record=replace(record, content=wanted_content))
     return replace(view, stale=True)
 
 
-def _made_so(wanted: Wanted, plan: Plan, view: GroupView, ground: Ground) -> bool:
+def _made_so(wanted: Wanted, plan: Plan, view: GroupView, usable: UsableFleet) -> bool:
     """Tell whether pods are just what would be made now, whatever was edited: then they stand for it.
 
     Where they stand must be such as is asked for; and a group of another shape cannot even be rendered.
     """
     record, layout = view.record, plan.layout
-    if not view.pods or record.held_gpus != layout.world_size or not ground.suits(wanted.demand, record.nodes):
+    if not view.pods or record.held_gpus != layout.world_size or not usable.suits(wanted.demand, record.nodes):
         return False
-    placed = with_group(plan, record.replica, record.nodes, record.gpus, ground.domains(record.nodes))
+    placed = with_group(plan, record.replica, record.nodes, record.gpus, usable.domains(record.nodes))
     rendered = revision(wanted, placed, record.replica)
     return all(pod.revision == rendered for pod in view.pods)

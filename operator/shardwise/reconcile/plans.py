@@ -17,14 +17,14 @@ from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.domain.refusal import Hint, OverBudget, Refusal, RefusalReason, RejectedLayout
 from shardwise.explain import plan_document, plan_from_document
 from shardwise.planner import plan as plan_demand
-from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.records import format_time
+from shardwise.reconcile.usable_fleet import UsableFleet
 
 Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Design:
+class PlanInForce:
     """How groups are split now. ``fresh`` are the places of a plan just made for the whole demand.
 
     ``refusal`` says why not all of the demand has a plan. Without ``plan`` nothing new can be begun.
@@ -36,36 +36,36 @@ class Design:
     fresh: tuple[GroupPlacement, ...] = ()
 
 
-def recorded(status: Mapping[str, Any], asks: str | None = None) -> Design | None:
+def recorded(status: Mapping[str, Any], asks: str | None = None) -> PlanInForce | None:
     """Read the plan a status holds; with ``asks``, only one that answers just that."""
     document = status.get("plan")
     if not document or (asks is not None and document.get("demand") != asks):
         return None
     try:
-        return Design(plan_from_document({**document, "groups": []}), dict(document))
+        return PlanInForce(plan_from_document({**document, "groups": []}), dict(document))
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
-def design(wanted: Wanted, ground: Ground) -> Design:
+def new_plan(wanted: Wanted, usable: UsableFleet) -> PlanInForce:
     """Plan a demand as a whole; where there is no room for all replicas, for as many as there is room for."""
     refusals: list[Refusal] = []
-    for fleet in ground.choices():
+    for fleet in usable.choices():
         outcome = plan_demand(wanted.demand, fleet)
         if isinstance(outcome, Plan):
-            return _designed(wanted, outcome)
+            return _in_force(wanted, outcome)
         refusals.append(outcome)
     fewer = _most_replicas(wanted.demand, fleet)
     refusal = refusals[-1]
-    return Design(None, None, refusal) if fewer is None else replace(_designed(wanted, fewer), refusal=refusal)
+    return PlanInForce(None, None, refusal) if fewer is None else replace(_in_force(wanted, fewer), refusal=refusal)
 
 
-def _designed(wanted: Wanted, plan: Plan) -> Design:
+def _in_force(wanted: Wanted, plan: Plan) -> PlanInForce:
     document = {name: value for name, value in plan_document(plan).items() if name not in ("groups", "replicas")}
-    return Design(replace(plan, groups=()), document | {"demand": wanted.asks}, fresh=plan.groups)
+    return PlanInForce(replace(plan, groups=()), document | {"demand": wanted.asks}, fresh=plan.groups)
 
 
-def dated(made: Design, now: float) -> Design:
+def dated(made: PlanInForce, now: float) -> PlanInForce:
     """Write down when a plan was made, where it was made just now. ``now`` is seconds since the epoch."""
     if made.document is None or not made.fresh:
         return made
@@ -93,9 +93,9 @@ def _most(demand: Demand, fleet: Fleet, budget: Callable[[int], int]) -> Plan | 
     return found
 
 
-def again(wanted: Wanted, before: Design, refusal: Refusal, ground: Ground) -> Design:
+def again(wanted: Wanted, before: PlanInForce, refusal: Refusal, usable: UsableFleet) -> PlanInForce:
     """Plan a demand anew whose plan cannot be carried out any more: ``refusal`` says why its shape has no place."""
-    made = design(wanted, ground)
+    made = new_plan(wanted, usable)
     if made.plan is None or before.plan is None:
         return replace(before, refusal=refusal)
     if made.plan.layout.world_size < before.plan.layout.world_size and not wanted.restart.smaller_layout:

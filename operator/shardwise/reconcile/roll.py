@@ -8,9 +8,9 @@ object is edited. A group that finds no other place is never given up for one.
 """
 
 from shardwise.domain.refusal import Refusal
+from shardwise.reconcile.free_capacity import Place
+from shardwise.reconcile.group_set import GroupSetBuilder
 from shardwise.reconcile.records import State
-from shardwise.reconcile.room import Place
-from shardwise.reconcile.roster import Muster
 from shardwise.reconcile.views import GroupView
 
 _SERVES = (State.READY, State.UNREADY)
@@ -24,69 +24,69 @@ def halted(groups: tuple[GroupView, ...]) -> bool:
     return failed and any(view.leaving for view in groups)
 
 
-def roll(muster: Muster) -> None:
+def roll(builder: GroupSetBuilder) -> None:
     """Replace what may be replaced now."""
-    groups = tuple(view for _, view in sorted(muster.groups.items()))
+    groups = tuple(view for _, view in sorted(builder.groups.items()))
     stale = [view for view in groups if view.leaving]
     if not stale or halted(groups):
         return
-    if muster.wanted.update.recreate:
-        _recreate(muster, stale)
+    if builder.wanted.update.recreate:
+        _recreate(builder, stale)
         return
     for view in stale:
         if view.record.state not in _SERVES:
-            _replace(muster, [view], least=1)
+            _replace(builder, [view], least=1)
     serving = [view for view in stale if view.record.state in _SERVES]
-    if not _beside(muster, serving):
-        _in_place(muster, serving)
+    if not _beside(builder, serving):
+        _in_place(builder, serving)
 
 
-def _recreate(muster: Muster, stale: list[GroupView]) -> None:
+def _recreate(builder: GroupSetBuilder, stale: list[GroupView]) -> None:
     """Replace all; those that have a successor beside them, from before the strategy was this one, only go."""
-    spare = max(0, len(muster.groups) - muster.wanted.demand.replicas)
+    spare = max(0, len(builder.groups) - builder.wanted.demand.replicas)
     for view in stale[:spare]:
-        muster.room.give_back(view.record)
-        del muster.groups[view.record.replica]
+        builder.capacity.give_back(view.record)
+        del builder.groups[view.record.replica]
     if stale[spare:]:
-        _replace(muster, stale[spare:], least=len(stale) - spare)
+        _replace(builder, stale[spare:], least=len(stale) - spare)
 
 
-def _trials(muster: Muster) -> int:
+def _trials(builder: GroupSetBuilder) -> int:
     """Count the groups of the content wanted that do not serve yet."""
-    return sum(not view.leaving and view.record.state is not State.READY for view in muster.groups.values())
+    return sum(not view.leaving and view.record.state is not State.READY for view in builder.groups.values())
 
 
-def _beside(muster: Muster, serving: list[GroupView]) -> bool:
+def _beside(builder: GroupSetBuilder, serving: list[GroupView]) -> bool:
     """Start new groups beside those that serve. Tell whether any is under way: then the old ones may stay so long."""
-    replicas, surge = muster.wanted.demand.replicas, muster.wanted.update.max_surge
-    while len(muster.groups) < replicas + surge and _trials(muster) < len(serving):
-        place = muster.place_for_one()
+    replicas, surge = builder.wanted.demand.replicas, builder.wanted.update.max_surge
+    while len(builder.groups) < replicas + surge and _trials(builder) < len(serving):
+        place = builder.place_for_one()
         if isinstance(place, Refusal):
             break
-        muster.put(next(muster.newcomers(1)), place)
-    return len(muster.groups) > replicas
+        builder.put(next(builder.newcomers(1)), place)
+    return len(builder.groups) > replicas
 
 
-def _in_place(muster: Muster, serving: list[GroupView]) -> None:
+def _in_place(builder: GroupSetBuilder, serving: list[GroupView]) -> None:
     """Give the GPUs of groups to their successors, for as long as not too many are down.
 
     Those whose probe fails come first: that takes no more down, and the edit may be what mends them.
     """
-    most = muster.wanted.update.max_unavailable
+    most = builder.wanted.update.max_unavailable
     for view in serving:
-        if view.record.state is State.UNREADY and _trials(muster) < most:
-            _replace(muster, [view], least=1)
-    down = sum(view.record.state is not State.READY for view in muster.groups.values())
+        if view.record.state is State.UNREADY and _trials(builder) < most:
+            _replace(builder, [view], least=1)
+    down = sum(view.record.state is not State.READY for view in builder.groups.values())
     waiting = [view for view in serving if view.record.state is State.READY]
     while waiting and down < most:
-        given_up = _replace(muster, waiting, least=1)
+        given_up = _replace(builder, waiting, least=1)
         if not given_up:
             return
         down += given_up
         waiting = waiting[given_up:]
 
 
-def _replace(muster: Muster, victims: list[GroupView], least: int) -> int:
+def _replace(builder: GroupSetBuilder, victims: list[GroupView], least: int) -> int:
     """Replace the first of the victims, and as many more as have to give their GPUs for it; ``least`` at least.
 
     Gives how many were given up: none where all together would not do.
@@ -95,24 +95,24 @@ def _replace(muster: Muster, victims: list[GroupView], least: int) -> int:
     for count in range(least, len(victims) + 1):
         leaving = victims[:count]
         for view in leaving:
-            muster.room.give_back(view.record)
-        place = muster.place_anew(leaving[0])
+            builder.capacity.give_back(view.record)
+        place = builder.place_anew(leaving[0])
         if not isinstance(place, Refusal):
-            _succeed(muster, leaving)
+            _succeed(builder, leaving)
             return count
         for view in leaving:
-            muster.room.take(view.record.nodes, view.record.gpus)
+            builder.capacity.take(view.record.nodes, view.record.gpus)
     if isinstance(place, Refusal) and victims[0].stale:
-        muster.refusal = muster.refusal or place
+        builder.refusal = builder.refusal or place
     return 0
 
 
-def _succeed(muster: Muster, leaving: list[GroupView]) -> None:
+def _succeed(builder: GroupSetBuilder, leaving: list[GroupView]) -> None:
     """Begin the next attempts of groups that have given their GPUs back; those that find no place go."""
     for view in leaving:
-        place = muster.place_anew(view)
+        place = builder.place_anew(view)
         if isinstance(place, Refusal):
-            muster.refusal = place
-            del muster.groups[view.record.replica]
+            builder.refusal = place
+            del builder.groups[view.record.replica]
         else:
-            muster.renew(view, place)
+            builder.renew(view, place)

@@ -20,7 +20,7 @@ MOST: Final = 16
 """Nodes remembered; the latest."""
 
 
-class Why(StrEnum):
+class ShunReason(StrEnum):
     """What a node did to an object."""
 
     FAILED = "Failed"
@@ -32,19 +32,22 @@ class Shunned:
     """One node, how often it did so, and until when (seconds since the epoch) that counts."""
 
     node: str
-    why: Why
+    why: ShunReason
     times: int
     until: float
 
     @property
     def counts(self) -> bool:
         """Whether it is reason enough to leave the node out."""
-        return self.why is Why.UNSCHEDULABLE or self.times >= BLAMES
+        return self.why is ShunReason.UNSCHEDULABLE or self.times >= BLAMES
 
 
 Shuns = tuple[Shunned, ...]
 
-_LASTS: Final[Mapping[Why, float]] = {Why.FAILED: BLAMED_SECONDS, Why.UNSCHEDULABLE: UNSCHEDULABLE_SECONDS}
+_LASTS: Final[Mapping[ShunReason, float]] = {
+    ShunReason.FAILED: BLAMED_SECONDS,
+    ShunReason.UNSCHEDULABLE: UNSCHEDULABLE_SECONDS,
+}
 
 
 def read_shunned(status: Mapping[str, Any], now: float) -> Shuns:
@@ -52,7 +55,7 @@ def read_shunned(status: Mapping[str, Any], now: float) -> Shuns:
     found = []
     for one in status.get("shunnedNodes") or ():
         try:
-            read = Shunned(str(one["node"]), Why(one["why"]), int(one["times"]), parse_time(one["until"]))
+            read = Shunned(str(one["node"]), ShunReason(one["why"]), int(one["times"]), parse_time(one["until"]))
         except (AttributeError, KeyError, TypeError, ValueError):
             continue
         found.append(read)
@@ -66,7 +69,7 @@ def write_shunned(shuns: Shuns) -> list[dict[str, Any]]:
     ]
 
 
-def held_against(shuns: Shuns, nodes: Iterable[str], why: Why, now: float) -> Shuns:
+def held_against(shuns: Shuns, nodes: Iterable[str], why: ShunReason, now: float) -> Shuns:
     """Add one time for each node."""
     kept = list(shuns)
     for node in dict.fromkeys(nodes):
@@ -77,6 +80,6 @@ def held_against(shuns: Shuns, nodes: Iterable[str], why: Why, now: float) -> Sh
     return tuple(kept[-MOST:])
 
 
-def left_out(shuns: Shuns, why: Why) -> frozenset[str]:
+def left_out(shuns: Shuns, why: ShunReason) -> frozenset[str]:
     """Name the nodes that are left out for a reason."""
     return frozenset(one.node for one in shuns if one.why is why and one.counts)

@@ -13,12 +13,12 @@ from shardwise.domain.standing import GroupStanding, Obstacle, PodStanding, Queu
 from shardwise.planner import plan
 from shardwise.reconcile.decide import Course, course
 from shardwise.reconcile.fabric import lacking_compute_domains
-from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.inherited import inherited
 from shardwise.reconcile.observed import Observed, PodSeen
 from shardwise.reconcile.plans import recorded, with_group
 from shardwise.reconcile.records import Record, format_time, read_records
 from shardwise.reconcile.turns import Turn
+from shardwise.reconcile.usable_fleet import UsableFleet
 
 
 def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
@@ -26,10 +26,10 @@ def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
     status = inherited(wanted, observed.status)
     records = read_records(status)
     way = course(wanted, observed, now)
-    planned = _planned(status, records, way.ground)
+    planned = _planned(status, records, way.usable)
     today = plan(wanted.demand, observed.fleet)
     following = _next(wanted, way, today)
-    lacking = lacking_compute_domains(wanted, way.design.plan, way.roster.records, observed, way.ground)
+    lacking = lacking_compute_domains(wanted, way.in_force.plan, way.group_set.records, observed, way.usable)
     return Standing(
         planned=planned,
         planned_at=_planned_at(status) if planned is not None else "",
@@ -54,13 +54,13 @@ def _queue(turn: Turn) -> QueueStanding | None:
 
 def _next(wanted: Wanted, way: Course, today: Plan | Refusal) -> Plan | Refusal:
     """Say what the operator goes on with. Where only some replicas have a plan, what the others lack is the news."""
-    design = way.design
-    if way.roster.refusal is not None or design.plan is None:
-        return way.roster.refusal or today
-    placed = [view for view in way.roster.groups if view.record.nodes and not (design.fresh and view.stale)]
+    in_force = way.in_force
+    if way.group_set.refusal is not None or in_force.plan is None:
+        return way.group_set.refusal or today
+    placed = [view for view in way.group_set.groups if view.record.nodes and not (in_force.fresh and view.stale)]
     placed.sort(key=lambda view: (bool(view.faulty_nodes), view.record.attempt == 0, view.record.replica))
-    groups = _placements(design.plan, (view.record for view in placed[: wanted.demand.replicas]), way.ground)
-    made = replace(design.plan, groups=groups or design.fresh)
+    groups = _placements(in_force.plan, (view.record for view in placed[: wanted.demand.replicas]), way.usable)
+    made = replace(in_force.plan, groups=groups or in_force.fresh)
     # That of today knows its alternatives, which no status holds.
     return today if isinstance(today, Plan) and _same(made, today) else made
 
@@ -69,13 +69,13 @@ def _same(one: Plan, other: Plan) -> bool:
     return (one.layout, one.product, one.groups) == (other.layout, other.product, other.groups)
 
 
-def _placements(made: Plan, records: Iterable[Record], ground: Ground) -> tuple[GroupPlacement, ...]:
+def _placements(made: Plan, records: Iterable[Record], usable: UsableFleet) -> tuple[GroupPlacement, ...]:
     ordered = sorted(records, key=lambda one: one.replica)
-    domains = ground.domains(node for one in ordered for node in one.nodes)
+    domains = usable.domains(node for one in ordered for node in one.nodes)
     return tuple(with_group(made, one.replica, one.nodes, one.gpus, domains).groups[0] for one in ordered)
 
 
-def _planned(status: Mapping[str, Any], records: Mapping[int, Record], ground: Ground) -> Plan | None:
+def _planned(status: Mapping[str, Any], records: Mapping[int, Record], usable: UsableFleet) -> Plan | None:
     """Read the plan of a status, with its groups where they are; without any it is none.
 
     One that another version wrote counts as none, as it does for the operator.
@@ -84,7 +84,7 @@ def _planned(status: Mapping[str, Any], records: Mapping[int, Record], ground: G
     placed = [one for one in records.values() if one.nodes]
     if known is None or known.plan is None or not placed:
         return None
-    return replace(known.plan, groups=_placements(known.plan, placed, ground))
+    return replace(known.plan, groups=_placements(known.plan, placed, usable))
 
 
 def _planned_at(status: Mapping[str, Any]) -> str:

@@ -22,10 +22,10 @@ from shardwise.reconcile.conditions import (
     summary_conditions,
     write_conditions,
 )
+from shardwise.reconcile.group_set import GroupSet
 from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import WORDLESS, Record, State, format_time, parse_time, write_record
 from shardwise.reconcile.roll import halted
-from shardwise.reconcile.roster import Roster
 from shardwise.reconcile.shunned import Shuns, write_shunned
 from shardwise.reconcile.turns import Turn
 from shardwise.reconcile.views import GroupView
@@ -54,7 +54,7 @@ class Progress:
     wanted: Wanted
     plan: Plan | None
     document: Mapping[str, Any] | None
-    roster: Roster
+    group_set: GroupSet
     before: tuple[GroupView, ...] = ()
     shuns: Shuns = ()
     turn: Turn = field(default_factory=Turn)
@@ -63,12 +63,12 @@ class Progress:
     @property
     def groups(self) -> tuple[GroupView, ...]:
         """The groups that have a place."""
-        return tuple(view for view in self.roster.groups if view.record.nodes)
+        return tuple(view for view in self.group_set.groups if view.record.nodes)
 
     @property
     def ready(self) -> int:
         """Groups that serve."""
-        return sum(view.record.state is State.READY for view in self.roster.groups)
+        return sum(view.record.state is State.READY for view in self.group_set.groups)
 
     @property
     def replicas(self) -> int:
@@ -88,7 +88,7 @@ def status_of(progress: Progress, before: Mapping[str, Any], now: float) -> Stat
         "selector": ",".join(f"{key}={value}" for key, value in leader_selector(progress.wanted.launch).items()),
         "endpoint": f"http://{serving_name(owner.name)}.{owner.namespace}.svc:{progress.wanted.launch.service.port}/v1",
         "restarts": _restarts(progress, before),
-        "groups": [_group(view) for view in progress.roster.groups if _is_told(view)],
+        "groups": [_group(view) for view in progress.group_set.groups if _is_told(view)],
     }
     if progress.document is not None:
         status["plan"] = dict(progress.document)
@@ -114,12 +114,12 @@ def _records(progress: Progress) -> tuple[Record, ...]:
 
 
 def _summary(progress: Progress) -> Summary:
-    held = next((view.record for view in progress.roster.groups if _is_held(view, progress.roster)), None)
+    held = next((view.record for view in progress.group_set.groups if _is_held(view, progress.group_set)), None)
     if held is not None:
         text = f"replica {held.replica} is held after {held.failures} failures in a row: {held.message}"
         return Summary("Stalled", Reason.RESTARTS_EXHAUSTED, f"{text}; {remedy_for(held)}")
-    if progress.roster.refusal is not None:
-        return _refused(progress, progress.roster.refusal)
+    if progress.group_set.refusal is not None:
+        return _refused(progress, progress.group_set.refusal)
     if progress.refused:
         served = f"{progress.ready} of {progress.replicas} replicas serve"
         return Summary("Reconciling", Reason.WRITE_REFUSED, f"{served}; {progress.refused}")
@@ -133,13 +133,13 @@ def remedy_for(held: Record) -> str:
     return remedy(held.failure or FailureKind.OTHER)
 
 
-def _is_held(view: GroupView, roster: Roster) -> bool:
+def _is_held(view: GroupView, group_set: GroupSet) -> bool:
     """Tell whether a group is held for its failures, and not, since an edit, for want of a place."""
-    return view.record.state is State.HELD and not (view.stale and roster.refusal is not None)
+    return view.record.state is State.HELD and not (view.stale and group_set.refusal is not None)
 
 
 def _all_serve(progress: Progress) -> bool:
-    groups = progress.roster.groups
+    groups = progress.group_set.groups
     current = all(view.record.state is State.READY and not view.stale for view in groups)
     return current and len(groups) == progress.replicas
 
@@ -164,20 +164,20 @@ def _in_queue(progress: Progress) -> str:
 
 def _for_want_of(progress: Progress) -> str:
     """Say why a group gave its GPUs back, where one did."""
-    waiting = [view.record for view in progress.roster.groups if view.record.state is State.WAITING]
+    waiting = [view.record for view in progress.group_set.groups if view.record.state is State.WAITING]
     said = next((record.message for record in waiting if record.message), "")
     return f"; {said}" if said else ""
 
 
 def _serving(progress: Progress) -> Summary:
-    if not progress.roster.groups:
+    if not progress.group_set.groups:
         return Summary("Ready", Reason.SCALED_TO_ZERO, "scaled to 0 replicas")
     served = f"{progress.ready} of {progress.replicas} replicas serve"
     return Summary("Ready", Reason.ALL_REPLICAS_READY, f"{served}: {plan_message(located(progress))}")
 
 
 def _under_way(progress: Progress) -> tuple[Reason, str]:
-    groups = progress.roster.groups
+    groups = progress.group_set.groups
     stale = sum(view.stale for view in groups)
     busy = next((view for view in groups if view.record.state is not State.READY), None)
     served = f"{progress.ready} of {progress.replicas} replicas serve"
@@ -199,7 +199,7 @@ def _group_waits(view: GroupView) -> str:
 
 
 def _waits(progress: Progress) -> bool:
-    refusal = progress.roster.refusal
+    refusal = progress.group_set.refusal
     return refusal is not None and refusal.waits
 
 
@@ -209,7 +209,7 @@ def _waiting_since(before: Mapping[str, Any], now: float) -> float:
 
 def _planned(progress: Progress) -> Condition:
     """Tell whether there is a plan with a place for some group. Without a plan there is always a refusal."""
-    refusal = progress.roster.refusal
+    refusal = progress.group_set.refusal
     if refusal is not None and (progress.plan is None or not _records(progress)):
         return Condition("Planned", holds=False, reason=refusal.reason, message=refusal_message(refusal))
     return Condition("Planned", holds=True, reason=Reason.PLAN_MADE, message=plan_message(located(progress)))
@@ -217,7 +217,7 @@ def _planned(progress: Progress) -> Condition:
 
 def _launched(progress: Progress) -> Condition:
     up = (State.STARTING, State.READY, State.UNREADY)
-    launched = sum(view.record.state in up for view in progress.roster.groups)
+    launched = sum(view.record.state in up for view in progress.group_set.groups)
     complete = progress.plan is not None and launched >= progress.replicas
     reason = Reason.ALL_PODS_CREATED if complete else Reason.PODS_MISSING
     message = f"{launched} of {progress.replicas} replicas have all their pods"
@@ -225,9 +225,9 @@ def _launched(progress: Progress) -> Condition:
 
 
 def _degraded(progress: Progress) -> Condition:
-    """Say whether it serves, and less than it should or on worse ground."""
+    """Say whether it serves, and less than it should or on worse nodes."""
     faulty = sorted({node for view in progress.groups for node in view.faulty_nodes})
-    if progress.ready and halted(progress.roster.groups):
+    if progress.ready and halted(progress.group_set.groups):
         return Condition("Degraded", holds=True, reason=Reason.UPDATE_HALTED, message=UPDATE_FAILED)
     lacking = short_of(progress.ready, progress.replicas)
     if lacking is not None:
@@ -241,7 +241,7 @@ def _degraded(progress: Progress) -> Condition:
 
 def _restarts(progress: Progress, before: Mapping[str, Any]) -> int:
     old = {view.record.replica: view.record.attempt for view in progress.before}
-    added = (one.attempt - old.get(one.replica, one.attempt) for one in progress.roster.records)
+    added = (one.attempt - old.get(one.replica, one.attempt) for one in progress.group_set.records)
     return int(before.get("restarts") or 0) + sum(max(0, count) for count in added)
 
 

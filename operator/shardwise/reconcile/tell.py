@@ -9,7 +9,7 @@ from shardwise.reconcile.actions import Emit
 from shardwise.reconcile.observed import Observed
 from shardwise.reconcile.records import Record, State, format_time, read_records
 from shardwise.reconcile.roll import halted
-from shardwise.reconcile.shunned import Shunned, Why, read_shunned
+from shardwise.reconcile.shunned import Shunned, ShunReason, read_shunned
 from shardwise.reconcile.status import UPDATE_FAILED, Progress, Status, located, remedy_for
 from shardwise.reconcile.views import GroupView
 
@@ -20,14 +20,14 @@ def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emi
     if progress.plan is not None and _planned_places(progress) - _places(observed):
         yield Emit(Reason.PLANNED, plan_message(located(progress)))
     before = {view.record.replica: view for view in progress.before}
-    for record in progress.roster.records:
+    for record in progress.group_set.records:
         old = before.pop(record.replica, None)
         yield from _of_group(None if old is None else old.record, record)
     remembered = read_records(observed.status)
     yield from (_gone(view) for view in before.values() if view.record.nodes and view.record.replica in remembered)
     known = {(one.node, one.why) for one in read_shunned(observed.status, 0.0) if one.counts}
     yield from (_shun(one) for one in progress.shuns if one.counts and (one.node, one.why) not in known)
-    if halted(progress.roster.groups) and not halted(progress.before):
+    if halted(progress.group_set.groups) and not halted(progress.before):
         yield Emit(Reason.UPDATE_HALTED, UPDATE_FAILED, warning=True)
 
 
@@ -43,7 +43,7 @@ def _refused(progress: Progress, status: Status, observed: Observed) -> Iterator
 
     One that the status has no word for, as while a group is held, is told once it has.
     """
-    refusal = progress.roster.refusal
+    refusal = progress.group_set.refusal
     if refusal is None or not _says(status, refusal.reason):
         return
     if not _says(observed.status, refusal.reason) or _asked_anew(progress, observed):
@@ -64,7 +64,7 @@ def _places(observed: Observed) -> set[tuple[object, tuple[object, ...]]]:
 
 
 def _planned_places(progress: Progress) -> set[tuple[object, tuple[object, ...]]]:
-    return {(record.replica, record.nodes) for record in progress.roster.records if record.nodes}
+    return {(record.replica, record.nodes) for record in progress.group_set.records if record.nodes}
 
 
 def _of_group(old: Record | None, record: Record) -> Iterator[Emit]:
@@ -96,6 +96,6 @@ def _gone(view: GroupView) -> Emit:
 
 
 def _shun(one: Shunned) -> Emit:
-    did = f"failed here {one.times} times" if one.why is Why.FAILED else "found no place here"
+    did = f"failed here {one.times} times" if one.why is ShunReason.FAILED else "found no place here"
     message = f"{one.node} is left out until {format_time(one.until)}: a pod of this object {did}"
     return Emit(Reason.NODE_LEFT_OUT, message, warning=True)

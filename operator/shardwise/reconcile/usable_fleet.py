@@ -9,7 +9,7 @@ from shardwise.planner.pools import eligible
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class UsableFleet:
     """The fleet as if the object held nothing, and its limits.
 
     ``barred`` nodes take no group of it, ``blamed`` ones only where there is no other. ``kept`` nodes have their free

@@ -12,11 +12,11 @@ from typing import Final
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
-from shardwise.reconcile.ground import Ground
-from shardwise.reconcile.life import Cause, Terms, decided
-from shardwise.reconcile.plans import Design, over_budget
+from shardwise.reconcile.free_capacity import FreeCapacity, Place, place_of
+from shardwise.reconcile.life import Terms, Trigger, decided
+from shardwise.reconcile.plans import PlanInForce, over_budget
 from shardwise.reconcile.records import Record, State
-from shardwise.reconcile.room import Place, Room, place_of
+from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 
 _WORTH: Final = (
@@ -32,7 +32,7 @@ _WORTH: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Roster:
+class GroupSet:
     """The groups as they shall be, by replica; those of old content; and why some have no place."""
 
     groups: tuple[GroupView, ...]
@@ -44,20 +44,20 @@ class Roster:
         return tuple(view.record for view in self.groups)
 
 
-class Muster:
-    """Works a roster out, step by step. Groups are views whose record is that after the steps so far.
+class GroupSetBuilder:
+    """Works the groups of an object out, step by step. Groups are views whose record is that after the steps so far.
 
     Of a place just found nothing has been seen. ``named`` are replica numbers that pods have.
     """
 
-    def __init__(self, wanted: Wanted, plan: Plan, ground: Ground, terms: Terms, named: frozenset[int]) -> None:
+    def __init__(self, wanted: Wanted, plan: Plan, usable: UsableFleet, terms: Terms, named: frozenset[int]) -> None:
         self.wanted = wanted
         self.plan = plan
         self.terms = terms
-        self.room = Room(wanted, ground)
+        self.capacity = FreeCapacity(wanted, usable)
         self.groups: dict[int, GroupView] = {}
         self.refusal: Refusal | None = None
-        self._ground = ground
+        self._usable = usable
         self._named = named
 
     def keep(self, groups: tuple[GroupView, ...]) -> None:
@@ -65,7 +65,7 @@ class Muster:
         self.groups = {view.record.replica: view for view in groups}
         begun = [view for view in groups if not _begins(view)]
         for view in begun:
-            self.room.take(view.record.nodes, view.record.gpus)
+            self.capacity.take(view.record.nodes, view.record.gpus)
         for view in groups:
             if _begins(view):
                 self._begin(view)
@@ -73,19 +73,19 @@ class Muster:
     def _begin(self, view: GroupView) -> None:
         """Let a group begin where it was, where it can; a node it failed on twice is left if there is another."""
         record = view.record
-        if record.nodes and self.room.holds(record):
+        if record.nodes and self.capacity.holds(record):
             elsewhere = None if view.pods else self._elsewhere(record)
             if elsewhere is not None:
                 record = replace(record, nodes=elsewhere[0], gpus=elsewhere[1], content="")
-            self.room.take(record.nodes, record.gpus)
+            self.capacity.take(record.nodes, record.gpus)
             self.set(replace(view, record=record))
         else:
-            self.set(replace(view, record=decided(view, Cause.DISPLACED, self.terms)))
+            self.set(replace(view, record=decided(view, Trigger.DISPLACED, self.terms)))
 
     def _elsewhere(self, record: Record) -> Place | None:
-        if self._ground.blamed.isdisjoint(record.nodes):
+        if self._usable.blamed.isdisjoint(record.nodes):
             return None
-        found = self.room.find(self.plan, but_blamed=True)
+        found = self.capacity.find(self.plan, but_blamed=True)
         return None if isinstance(found, Refusal) else found
 
     def set(self, view: GroupView) -> None:
@@ -116,15 +116,15 @@ class Muster:
 
     def place_for_one(self) -> Place | Refusal:
         """Find a place for one group more, inside the budget."""
-        if self.room.taken + self.plan.layout.world_size > self.wanted.demand.gpu_budget:
-            return over_budget(self.wanted, self.plan, self._ground.fleet)
-        return self.room.find(self.plan)
+        if self.capacity.taken + self.plan.layout.world_size > self.wanted.demand.gpu_budget:
+            return over_budget(self.wanted, self.plan, self._usable.fleet)
+        return self.capacity.find(self.plan)
 
     def put(self, view: GroupView, place: Place) -> None:
         """Give a group that waits a place."""
         nodes, gpus = place
-        self.room.take(nodes, gpus)
-        placed = decided(view, Cause.PLACED, self.terms)
+        self.capacity.take(nodes, gpus)
+        placed = decided(view, Trigger.PLACED, self.terms)
         self.set(GroupView(replace(placed, nodes=nodes, gpus=gpus), ()))
 
     def place_anew(self, view: GroupView) -> Place | Refusal:
@@ -132,21 +132,21 @@ class Muster:
 
         Its weights may lie in a cache there. A node that is blamed will not do while there is another.
         """
-        if self.room.taken + self.plan.layout.world_size > self.wanted.demand.gpu_budget:
-            return over_budget(self.wanted, self.plan, self._ground.fleet)
-        same = self.room.find(self.plan, but_blamed=True, only=frozenset(view.record.nodes))
-        return self.room.find(self.plan) if isinstance(same, Refusal) else same
+        if self.capacity.taken + self.plan.layout.world_size > self.wanted.demand.gpu_budget:
+            return over_budget(self.wanted, self.plan, self._usable.fleet)
+        same = self.capacity.find(self.plan, but_blamed=True, only=frozenset(view.record.nodes))
+        return self.capacity.find(self.plan) if isinstance(same, Refusal) else same
 
     def renew(self, view: GroupView, place: Place) -> None:
         """Replace a group by its next attempt, in a place."""
         nodes, gpus = place
-        self.room.take(nodes, gpus)
-        renewed = replace(decided(view, Cause.RENEWED, self.terms), nodes=nodes, gpus=gpus)
+        self.capacity.take(nodes, gpus)
+        renewed = replace(decided(view, Trigger.RENEWED, self.terms), nodes=nodes, gpus=gpus)
         self.set(GroupView(renewed, ()))
 
-    def roster(self) -> Roster:
+    def build(self) -> GroupSet:
         """Give what was worked out."""
-        return Roster(tuple(view for _, view in sorted(self.groups.items())), self.refusal)
+        return GroupSet(tuple(view for _, view in sorted(self.groups.items())), self.refusal)
 
 
 def _begins(view: GroupView) -> bool:
@@ -176,12 +176,12 @@ def _worth(view: GroupView) -> tuple[int, bool, float, int]:
     return _WORTH.index(record.state), view.leaving, record.served or float("inf"), record.replica
 
 
-def without_plan(wanted: Wanted, design: Design, groups: tuple[GroupView, ...]) -> Roster:
+def without_plan(wanted: Wanted, in_force: PlanInForce, groups: tuple[GroupView, ...]) -> GroupSet:
     """Keep what runs while nothing new can be begun: what is asked for now may come to have a place, or be mended."""
     running = tuple(view for view in groups if view.record.nodes and view.record.state is not State.PENDING)
-    return Roster(tuple(sorted(retained(wanted, running), key=lambda view: view.record.replica)), design.refusal)
+    return GroupSet(tuple(sorted(retained(wanted, running), key=lambda view: view.record.replica)), in_force.refusal)
 
 
-def places_of(design: Design) -> tuple[Place, ...]:
+def places_of(in_force: PlanInForce) -> tuple[Place, ...]:
     """Give the places of a plan just made."""
-    return tuple(place_of(group) for group in design.fresh)
+    return tuple(place_of(group) for group in in_force.fresh)

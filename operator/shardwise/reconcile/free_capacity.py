@@ -10,20 +10,20 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.domain.refusal import Refusal, RefusalReason
 from shardwise.planner import plan as plan_demand
-from shardwise.reconcile.ground import Ground
 from shardwise.reconcile.plans import one_more
 from shardwise.reconcile.records import Record
+from shardwise.reconcile.usable_fleet import UsableFleet
 
 Place = tuple[tuple[str, ...], int]
 """Nodes of the pods in rank order, and the GPUs of each."""
 
 
-class Room:
-    """What is left of the ground of one object."""
+class FreeCapacity:
+    """The GPUs of the usable fleet that an object has not taken yet."""
 
-    def __init__(self, wanted: Wanted, ground: Ground) -> None:
+    def __init__(self, wanted: Wanted, usable: UsableFleet) -> None:
         self._wanted = wanted
-        self._ground = ground
+        self._usable = usable
         self._taken: Counter[str] = Counter()
 
     @property
@@ -45,11 +45,11 @@ class Room:
         asked: Counter[str] = Counter()
         for node in record.nodes:
             asked[node] += record.gpus
-        closed = self._ground.closed(self._wanted.demand, asked) | self._ground.barred
+        closed = self._usable.closed(self._wanted.demand, asked) | self._usable.barred
         return closed.isdisjoint(asked) and all(self._has(node, gpus) for node, gpus in asked.items())
 
     def _has(self, name: str, gpus: int) -> bool:
-        node = self._ground.fleet.node(name)
+        node = self._usable.fleet.node(name)
         return node is not None and node.free - self._taken[name] >= gpus
 
     def find(self, plan: Plan, *, but_blamed: bool = False, only: frozenset[str] | None = None) -> Place | Refusal:
@@ -58,7 +58,7 @@ class Room:
         With ``but_blamed`` not even there; with ``only`` on no other nodes.
         """
         demand = one_more(self._wanted, plan)
-        fleets = (_part(fleet, only) for fleet in self._ground.choices())
+        fleets = (_part(fleet, only) for fleet in self._usable.choices())
         outcome = plan_demand(demand, self._left(next(fleets)))
         for fleet in fleets:
             if isinstance(outcome, Refusal) and not but_blamed:
