@@ -109,7 +109,12 @@ def eligible(demand: Demand, fleet: Fleet) -> Eligible:
             excluded[why_not] += 1
             left_out.setdefault(wanted.bare(node.product), Counter())[node.domain] += 1
     found = (_pool(demand, fleet, nodes, left_out.get(bare, {})) for (bare, _), nodes in pools.items())
-    return Eligible(tuple(sorted(found, key=lambda pool: pool.product)), tuple(excluded.most_common()))
+    return Eligible(tuple(sorted(found, key=lambda pool: pool.product)), _commonest_first(excluded))
+
+
+def _commonest_first(excluded: Mapping[LeftOut, int]) -> tuple[tuple[LeftOut, int], ...]:
+    """Sort by count, then by reason: the names of the nodes decide nothing."""
+    return tuple(sorted(excluded.items(), key=lambda counted: (-counted[1], str(counted[0]))))
 
 
 def _pool(demand: Demand, fleet: Fleet, nodes: list[Node], left_out: Mapping[str, int]) -> Pool:
