@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 from shardwise.cli.documents import Document
-from shardwise.cli.looking import Context
 from shardwise.cli.reading import Seen
 from shardwise.cli.wrong import WrongInput
 from shardwise.cluster import Cluster, ClusterError, Refused, connect
@@ -27,16 +27,19 @@ _OPTIONAL: Final[Sequence[tuple[Kind, str | None]]] = ((PRIORITY_CLASS, None), (
 """Kinds that a user may not be allowed to list, with their selectors. Without them the answer is less exact."""
 
 
-def read_live(context: Context, site: FleetSite) -> Seen:
-    """List the objects of a cluster. Raises :class:`WrongInput` where it does not let us."""
+def read_live(kubeconfig: Path | None, context: str | None, site: FleetSite) -> Seen:
+    """List the objects of a cluster, by default the current context's of the usual kubeconfig.
+
+    Raises :class:`WrongInput` where the cluster does not let us.
+    """
     try:
-        return asyncio.run(_read(context, site))
+        return asyncio.run(_read(kubeconfig, context, site))
     except ClusterError as error:
         raise WrongInput(str(error)) from error
 
 
-async def _read(context: Context, site: FleetSite) -> Seen:
-    connection = await connect(context.kubeconfig, context.name)
+async def _read(kubeconfig: Path | None, context: str | None, site: FleetSite) -> Seen:
+    connection = await connect(kubeconfig, context)
     cluster = Cluster(connection)
     try:
         found: dict[Kind, list[Document]] = {kind: list((await cluster.list(kind))[0]) for kind in (NODE, POD)}

@@ -61,7 +61,7 @@ class Look:
 def _read_live(cluster: Context, site: FleetSite) -> Seen:
     from shardwise.cli.live import read_live  # noqa: PLC0415 - the client loads slowly, and files need none
 
-    return read_live(cluster, site)
+    return read_live(cluster.kubeconfig, cluster.name, site)
 
 
 def looking(command: Callable[..., None]) -> Callable[..., None]:
