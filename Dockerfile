@@ -10,7 +10,7 @@ RUN python -m venv /venv \
  && /venv/bin/python -m pip install --only-binary=:all: --no-deps --require-hashes -r requirements.lock \
  && python -m pip install --only-binary=:all: --no-deps --require-hashes -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
-COPY operator ./operator
+COPY operator/shardwise ./operator/shardwise
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
  && /venv/bin/python -m pip install --no-deps --no-index /wheel/*.whl \
  && /venv/bin/python -m pip check \

@@ -75,3 +75,8 @@ def test_nothing_else_reaches_the_builder() -> None:
     """The context is what the recipe copies, and no more."""
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert allowed == set(_copied_from_context())
+
+
+def test_the_sandbox_and_the_tests_stay_out_of_the_image() -> None:
+    """Of `operator`, the build gets only the product."""
+    assert [path for path in _copied_from_context() if path.startswith(("operator", "tests"))] == ["operator/shardwise"]
