@@ -12,7 +12,7 @@ from shardwise.api.configuration import configuration_schema, parse_site
 from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuKind, gpu_kind
 from shardwise.domain.launch import CacheKind, LaunchSite, NodeNvlink, WeightCache
-from shardwise.domain.platforms import PLATFORMS, Level
+from shardwise.domain.platforms import Level, platforms
 from shardwise.domain.site import Site
 from shardwise.domain.units import MIB
 
@@ -44,11 +44,11 @@ def test_an_empty_configuration_is_the_default() -> None:
     assert parse_site({}) == parse_site({"fleet": {}, "launch": {}}) == Site()
 
 
-@pytest.mark.parametrize("name", PLATFORMS)
+@pytest.mark.parametrize("name", platforms())
 def test_a_preset_names_the_clique_first_and_the_zone_last(name: str) -> None:
     """GFD's clique is the NVLink partition itself; a vendor's label may be the whole rack."""
     fleet = parse_site({"fleet": {"platform": name}}).fleet
-    assert fleet.domain_keys == PLATFORMS[name].domains
+    assert fleet.domain_keys == platforms()[name].domains
     assert fleet.domain_keys[0] == "nvidia.com/gpu.clique"
     assert fleet.levels[-1] == Level("zone", ("topology.kubernetes.io/zone",))
 

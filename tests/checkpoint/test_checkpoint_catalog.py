@@ -5,8 +5,8 @@ from tests.support.models import config, config_names, facts
 
 from shardwise.checkpoint import catalog, from_config
 
-OWN = [name for name in catalog.names() if name in config_names()]
-PUBLISHED_ANEW = [name for name in catalog.names() if name not in config_names()]
+OWN = [name for name in sorted(catalog.configs()) if name in config_names()]
+PUBLISHED_ANEW = [name for name in sorted(catalog.configs()) if name not in config_names()]
 
 
 @pytest.mark.parametrize("name", OWN)

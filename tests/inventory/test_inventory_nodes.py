@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shardwise.domain.fleet import AMD, NVIDIA, Exclusion, Taint
 from shardwise.domain.hardware import gpu_kind
-from shardwise.domain.platforms import PLATFORMS
+from shardwise.domain.platforms import platforms
 from shardwise.domain.site import FleetSite, StatedProduct
 from shardwise.domain.units import GIB, MIB
 from shardwise.inventory import read_fleet
@@ -126,7 +126,7 @@ def test_a_real_node_is_read(name: str) -> None:
         "metadata": {"name": "n", "labels": SAMPLES[name]},
         "status": {"allocatable": {wanted.resource: wanted.gpus}},
     }
-    platform = PLATFORMS[wanted.platform]
+    platform = platforms()[wanted.platform]
     read = read_node(node, 0, FleetSite(platform.domains, platform.levels))
     assert (read.product, read.gpus, read.memory) == (wanted.product, wanted.gpus, wanted.memory * MIB), wanted.why
     assert (read.domain, read.places) == (wanted.domain, wanted.places), wanted.why

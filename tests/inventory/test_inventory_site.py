@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shardwise.domain.platforms import PLATFORMS, Level
+from shardwise.domain.platforms import Level, platforms
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import read_fleet
 
@@ -16,7 +16,7 @@ ZERO = "00000000-0000-0000-0000-000000000000.0"
 
 
 def site(platform: str) -> FleetSite:
-    return FleetSite(PLATFORMS[platform].domains, PLATFORMS[platform].levels)
+    return FleetSite(platforms()[platform].domains, platforms()[platform].levels)
 
 
 DOMAINS: dict[str, tuple[str, Json, str]] = {

@@ -24,7 +24,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts, Precision, Quantization
 from shardwise.domain.refusal import BlockSplit, Cause, NoExperts, NotDivisible, PipelineUnsupported, TooManyStages
 from shardwise.planner.legality import has_experts, heads, illegal, legal_tensors
-from shardwise.planner.pipeline_support import SGLANG_CAN, VLLM_CANNOT
+from shardwise.planner.pipeline_support import can_pipeline
 
 FP8 = Precision(1.0, (128, 128))
 GROUPS = Precision(0.5, (1, 128))
@@ -299,8 +299,20 @@ def test_the_fewest_heads_and_experts_are_found_over_all_layers() -> None:
     assert not has_experts(facts(LLAMA_8B))
 
 
-def test_the_lists_of_what_pipelines_name_classes_of_the_engines() -> None:
-    assert {"Gemma3nForCausalLM", "Mamba2ForCausalLM", "WhisperForConditionalGeneration"} <= VLLM_CANNOT
-    assert "LlamaForCausalLM" not in VLLM_CANNOT
-    assert {"LlamaForCausalLM", "DeepseekV3ForCausalLM", "Qwen3MoeForCausalLM"} <= SGLANG_CAN
-    assert not {"Gemma2ForCausalLM", "Olmo2ForCausalLM", "StableLmForCausalLM"} & SGLANG_CAN
+PIPELINES = {
+    "Gemma3nForCausalLM": [False, False, True],
+    "Mamba2ForCausalLM": [False, False, True],
+    "WhisperForConditionalGeneration": [False, False, True],
+    "LlamaForCausalLM": [True, True, True],
+    "DeepseekV3ForCausalLM": [True, True, True],
+    "Qwen3MoeForCausalLM": [True, True, True],
+    "Gemma2ForCausalLM": [True, False, True],
+    "Olmo2ForCausalLM": [True, False, True],
+    "StableLmForCausalLM": [True, False, True],
+}
+
+
+@pytest.mark.parametrize(("architecture", "splits"), PIPELINES.items(), ids=PIPELINES)
+def test_each_engine_splits_the_architectures_of_its_list(architecture: str, splits: list[bool]) -> None:
+    """In the order vLLM, SGLang, TensorRT-LLM."""
+    assert [can_pipeline(engine, architecture) for engine in EngineName] == splits

@@ -98,6 +98,8 @@ def test_the_wheel_holds_the_product_alone(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"shardwise"}
     assert [name for name in names if "sandbox" in name or "demo" in name or name.endswith("pages.py")] == []
+    data = {f"shardwise/data/{path.name}" for path in (PACKAGE / "data").iterdir() if path.is_file()}
+    assert data - set(names) == set()
 
 
 def test_no_private_module_of_a_library_is_imported() -> None:

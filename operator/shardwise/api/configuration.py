@@ -11,7 +11,7 @@ from shardwise.api.crd import Schema, structural
 from shardwise.api.launch_configuration import LaunchConfiguration, launch_problems, launch_site
 from shardwise.api.problems import InvalidObject, Problem, problems
 from shardwise.domain.hardware import GpuKind, bare_product, gpu_kind
-from shardwise.domain.platforms import PLATFORMS, Level
+from shardwise.domain.platforms import Level, platforms
 from shardwise.domain.site import FleetSite, Site, StatedProduct
 from shardwise.domain.units import parse_quantity
 
@@ -126,7 +126,7 @@ def _fleet(given: FleetConfiguration) -> FleetSite:
     wrong = tuple(_spanning_problems(given))
     if wrong:
         raise InvalidObject(wrong)
-    preset = PLATFORMS[given.platform]
+    preset = platforms()[given.platform]
     levels = preset.levels
     if given.levels is not None:
         levels = tuple(Level(level.name, tuple(level.labels)) for level in given.levels)

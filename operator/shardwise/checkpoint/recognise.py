@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from shardwise.checkpoint import model_types
 from shardwise.checkpoint.blocks import Decoder, Reader
-from shardwise.checkpoint.defaults import DEFAULTS
 from shardwise.checkpoint.families import FAMILIES, reading
 from shardwise.checkpoint.families.generic import generic
 from shardwise.checkpoint.fields import Fields
@@ -15,51 +15,6 @@ from shardwise.checkpoint.towers import tower
 
 _NESTS: Final = ("text_config", "llm_config", "language_config", "thinker_config", "language_model_config")
 _DEEPEST: Final = 3
-
-_ALIASES: Final = {
-    "DeciLM": "nemotron-nas",
-    "MiniMaxM1": "minimax",
-    "MiniMaxText01": "minimax",
-    "minimax_m1": "minimax",
-    "minimax_text_01": "minimax",
-    "gpt-sw3": "gpt2",
-    "mimo_v2": "mimo_v2_flash",
-    "mllama": "mllama_text_model",
-    "qwen3_5": "qwen3_5_text",
-    "qwen3_5_moe": "qwen3_5_moe_text",
-}
-"""Other names of a family: older ``model_type`` values, and architectures that are not called like their type."""
-
-_CLASSES: Final = {
-    "biogpt": "BioGptForCausalLM",
-    "codegen": "CodeGenForCausalLM",
-    "ernie4_5_moe": "Ernie4_5_MoeForCausalLM",
-    "ernie4_5": "Ernie4_5ForCausalLM",
-    "gpt2": "GPT2LMHeadModel",
-    "gpt_bigcode": "GPTBigCodeForCausalLM",
-    "gpt_neo": "GPTNeoForCausalLM",
-    "gpt_neox": "GPTNeoXForCausalLM",
-    "gptj": "GPTJForCausalLM",
-    "granitemoe": "GraniteMoeForCausalLM",
-    "granitemoehybrid": "GraniteMoeHybridForCausalLM",
-    "granitemoeshared": "GraniteMoeSharedForCausalLM",
-    "hunyuan_v1_dense": "HunYuanDenseV1ForCausalLM",
-    "hunyuan_v1_moe": "HunYuanMoEV1ForCausalLM",
-    "mimo": "MiMoForCausalLM",
-    "mimo_v2_flash": "MiMoV2FlashForCausalLM",
-    "minicpm3": "MiniCPM3ForCausalLM",
-    "minimax": "MiniMaxText01ForCausalLM",
-    "minimax_m2": "MiniMaxM2ForCausalLM",
-    "nemotron-nas": "DeciLMForCausalLM",
-    "nemotron_h": "NemotronHForCausalLM",
-    "opt": "OPTForCausalLM",
-    "phimoe": "PhiMoEForCausalLM",
-    "qwen3_5": "Qwen3_5ForCausalLM",
-    "qwen3_5_moe": "Qwen3_5MoeForCausalLM",
-    "smollm3": "SmolLM3ForCausalLM",
-    "stablelm": "StableLmForCausalLM",
-}
-"""Classes that are not called like their type (vllm 0.33.0, model_executor/models/registry.py)."""
 
 _PUBLISHED: Final[tuple[tuple[str, str, Mapping[str, object]], ...]] = (
     ("glm-4.5", "glm4_moe", {"head_dim": 128}),
@@ -122,7 +77,7 @@ def recognise(whole: Fields) -> Recognised:
         whole=whole,
         text=Fields(whole.name, values),
         reader=FAMILIES.get(found.kind, generic),
-        architecture=named[0] if named else _class(found.kind or stated or "unknown"),
+        architecture=named[0] if named else model_types.architecture(found.kind or stated or "unknown"),
         guessed=found.guessed,
         notes=found.notes + _filled(found.kind, filled),
     )
@@ -168,14 +123,8 @@ def _by_name(name: str) -> _Family | None:
     return None
 
 
-def _class(kind: str) -> str:
-    """Give the class that models of a type have, where a config names none: engines know them by it."""
-    plain = kind.removesuffix("_text")
-    return _CLASSES.get(plain, "".join(part.capitalize() for part in re.split(r"[-_]", plain)) + "ForCausalLM")
-
-
 def _lookup(kind: str) -> str | None:
-    kind = _ALIASES.get(kind, kind)
+    kind = model_types.canonical(kind)
     if kind in FAMILIES:
         return kind
     if f"{kind}_text" in FAMILIES:
@@ -192,7 +141,7 @@ _BY_LETTERS: Final = {_letters(kind): kind for kind in FAMILIES}
 
 
 def _defaults(kind: str, *, nested: bool) -> Mapping[str, object]:
-    found = DEFAULTS.get(kind, {})
+    found = model_types.defaults(kind)
     return found if nested else {key: value for key, value in found.items() if key not in _REQUIRED}
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from shardwise.domain.hardware import GpuKind
 from shardwise.domain.launch import LaunchSite
-from shardwise.domain.platforms import PLATFORMS, Level
+from shardwise.domain.platforms import GENERIC, Level
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class FleetSite:
     ``fault_conditions`` are node conditions that are True when a GPU is faulty, besides those of NVSentinel.
     """
 
-    domain_keys: tuple[str, ...] = PLATFORMS["generic"].domains
-    levels: tuple[Level, ...] = PLATFORMS["generic"].levels
+    domain_keys: tuple[str, ...] = GENERIC.domains
+    levels: tuple[Level, ...] = GENERIC.levels
     products: tuple[StatedProduct, ...] = ()
     fault_conditions: tuple[str, ...] = ()
 

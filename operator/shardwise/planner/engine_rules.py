@@ -3,25 +3,23 @@
 Sources: vllm 0.33.0, sglang 0.5.23 and TensorRT-LLM's main branch and 1.2, the files named at each rule.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from shardwise.domain.engine import EngineName
 from shardwise.domain.model import Precision, Quantization
-from shardwise.planner.pipeline_support import SGLANG_CAN, VLLM_CANNOT
 
 
 @dataclass(frozen=True, slots=True)
 class EngineRules:
     """The limits of one engine.
 
-    ``pipelines`` tells whether it can split an architecture into stages. ``pads_vocabulary``: to any tensor degree,
+    ``pads_vocabulary``: to any tensor degree,
     so that the vocabulary never stands in the way. ``uneven_experts``: it deals experts out that the degree does not
     divide. ``int4_block``: the least edges ``(outputs, inputs)`` a partition of a 4-bit weight must be a multiple of.
     """
 
-    pipelines: Callable[[str], bool]
     pads_vocabulary: bool
     uneven_experts: bool
     int4_block: tuple[int, int] = (1, 1)
@@ -36,13 +34,9 @@ class EngineRules:
 
 RULES: Final[Mapping[EngineName, EngineRules]] = {
     # ceil64(vocabulary) % tp: vocab_parallel_embedding.py; experts: expert_map_manager.py
-    EngineName.VLLM: EngineRules(
-        lambda architecture: architecture not in VLLM_CANNOT, pads_vocabulary=False, uneven_experts=True
-    ),
+    EngineName.VLLM: EngineRules(pads_vocabulary=False, uneven_experts=True),
     # padding × tp: vocab_parallel_embedding.py; experts: fused_moe_triton/layer.py; 64 × 128: marlin_utils.py
-    EngineName.SGLANG: EngineRules(
-        SGLANG_CAN.__contains__, pads_vocabulary=True, uneven_experts=False, int4_block=(64, 128)
-    ),
-    # any decoder with layers; ceil(vocabulary / tp): embedding.py; experts: mapping.ep_experts
-    EngineName.TENSORRT_LLM: EngineRules(lambda _: True, pads_vocabulary=True, uneven_experts=False),
+    EngineName.SGLANG: EngineRules(pads_vocabulary=True, uneven_experts=False, int4_block=(64, 128)),
+    # ceil(vocabulary / tp): embedding.py; experts: mapping.ep_experts
+    EngineName.TENSORRT_LLM: EngineRules(pads_vocabulary=True, uneven_experts=False),
 }

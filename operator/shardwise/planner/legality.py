@@ -9,6 +9,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts, Split, Weight
 from shardwise.domain.refusal import BlockSplit, Cause, NoExperts, NotDivisible, PipelineUnsupported, TooManyStages
 from shardwise.planner.engine_rules import RULES, EngineRules
+from shardwise.planner.pipeline_support import can_pipeline
 from shardwise.planner.weights import is_padded, padded_vocabulary
 
 MOST_TENSOR = 512
@@ -47,7 +48,7 @@ def legal_tensors(
 
 def legal_pipelines(model: ModelFacts, engine: EngineName) -> range:
     """Give the pipeline degrees the engine allows."""
-    return range(1, len(model.order) + 1) if RULES[engine].pipelines(model.architecture) else range(1, 2)
+    return range(1, len(model.order) + 1) if can_pipeline(engine, model.architecture) else range(1, 2)
 
 
 @lru_cache(maxsize=1024)
@@ -73,7 +74,7 @@ def _dealt(model: ModelFacts) -> tuple[Weight, ...]:
 def _pipeline(model: ModelFacts, engine: EngineName, pipeline: int) -> Cause | None:
     if pipeline > len(model.order):
         return TooManyStages(pipeline, len(model.order))
-    if pipeline > 1 and not RULES[engine].pipelines(model.architecture):
+    if pipeline > 1 and not can_pipeline(engine, model.architecture):
         return PipelineUnsupported(engine.value, model.architecture)
     return None
 
