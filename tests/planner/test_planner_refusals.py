@@ -182,7 +182,7 @@ def test_exclusions_and_free_gpus_are_counted() -> None:
     fleet = a_fleet(h100s(2, free=(0, 3)), a_node("zz", exclusion=Exclusion.CORDONED), l40s(1))
     refusal = refused(a_demand(LLAMA_70B, products=("NVIDIA-H100-80GB-HBM3",), pins=pinned(4)), fleet)
     assert (refusal.nodes, refusal.free_gpus) == (4, 3)
-    assert refusal.excluded == ((Mismatch.UNLISTED_PRODUCT, 1), (Exclusion.CORDONED, 1))
+    assert refusal.excluded == ((Exclusion.CORDONED, 1), (Mismatch.UNLISTED_PRODUCT, 1))
 
 
 def hints(refusal: Refusal) -> dict[str, object]:

@@ -93,6 +93,12 @@ def test_there_is_far_more_test_than_code_where_decisions_are_made() -> None:
     assert tests / code >= TESTS_PER_DECIDING_CODE, f"{tests} lines of tests for {code} of code"
 
 
+def test_the_planner_alone_has_far_more_test_than_code() -> None:
+    """Nothing but tests/planner counts: what others support and decide does not stand in for it."""
+    code, tests = _code("planner"), _tests(["planner"])
+    assert tests / code >= TESTS_PER_DECIDING_CODE, f"{tests} lines of tests for {code} of code"
+
+
 def _code(package: str) -> int:
     return sum(code_lines(path) for path in modules(PACKAGE / package))
 

@@ -31,7 +31,7 @@ def place(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, .
 
     O(nodes), then O(places + domains in a place) for each replica.
     """
-    if _groups_there_are_slots_for(pool, layout) < demand.replicas:
+    if not has_room(demand, pool, layout):
         return None
     domain_slots = DomainSlots(pool, layout.tensor)
     groups: list[GroupPlacement] = []
@@ -67,9 +67,10 @@ def nodes_of_largest_domain(pool: Pool) -> tuple[int, int]:
     return len(nodes), len(nodes) + (pool.left_out.get(nodes[0].domain, 0) if pool.kind.rack else 0)
 
 
-def _groups_there_are_slots_for(pool: Pool, layout: Layout) -> int:
-    """Count the groups that fit, each inside one bounding place: exact, as slots are, and cheaper than placing them."""
-    return sum(stage_slots(counted, layout.tensor) // layout.pipeline for counted in pool.domain_counts.values())
+def has_room(demand: Demand, pool: Pool, layout: Layout) -> bool:
+    """Tell whether all replicas fit, each inside one bounding place: exact, as slots are, and cheaper than placing."""
+    places = pool.domain_counts.values()
+    return sum(stage_slots(counted, layout.tensor) // layout.pipeline for counted in places) >= demand.replicas
 
 
 def _place_group(domain_slots: DomainSlots, layout: Layout, left: int) -> tuple[Shares, int] | None:

@@ -9,6 +9,7 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Change
+from shardwise.planner.placement import has_room
 from shardwise.planner.pools import Eligible, eligible
 from shardwise.planner.shorten import at_least, with_shorter_context
 from shardwise.planner.solve import SurveyedPool, fits, fitting, solve, survey
@@ -45,8 +46,9 @@ class TrialFleet:
         return fits(at_least(demand), self.surveyed(demand))
 
     def fitting(self, demand: Demand) -> Iterator[Layout]:
-        """Give the layouts that nothing rules out for a changed demand."""
-        return (layout for layout, _ in fitting(at_least(demand), self.surveyed(demand)))
+        """Give the layouts that nothing rules out for a changed demand, and that the free GPUs have room for."""
+        possible = fitting(at_least(demand), self.surveyed(demand))
+        return (layout for layout, pool in possible if has_room(demand, pool, layout))
 
     def surveyed(self, demand: Demand) -> tuple[SurveyedPool, ...]:
         """Give the pools a demand may use."""
