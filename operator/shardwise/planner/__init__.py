@@ -1,7 +1,8 @@
 """The planner: ``plan(demand, fleet)`` gives a plan or a refusal, the same for the same inputs, byte for byte.
 
-Pure: no I/O, no clock, no chance. Legality, memory and cost are functions of the demand; placement of the fleet; the
-order of preference is one sort key; every layout that was tried is recorded with its fate.
+The planner is pure: it does no I/O, reads no clock and draws no random numbers. Legality, memory and cost depend on the
+demand alone; placement depends on the fleet too. A single sort key orders the layouts. The answer lists every layout
+that was tried, and why it lost.
 """
 
 from dataclasses import replace
@@ -23,7 +24,7 @@ __all__ = ["plan", "take"]
 def plan(demand: Demand, fleet: Fleet) -> Plan | Refusal:
     """Plan one demand on a fleet.
 
-    O(nodes) to sort the fleet, then O(layouts) to judge and O(domains · log domains) to place the chosen one.
+    O(nodes) to sort the fleet, O(layouts) to judge, and O(domains · log domains) to place the chosen layout.
     """
     demand = replace(demand, model=_first_alike(demand.model))
     pools = eligible(demand, fleet)
@@ -38,14 +39,14 @@ def plan(demand: Demand, fleet: Fleet) -> Plan | Refusal:
 def _first_alike(model: ModelFacts) -> ModelFacts:
     """Give the first model seen that equals this one.
 
-    What is remembered of a model is found by comparing models: the same one is told at once, an equal one, read for
-    another object, weight by weight and at every look-up.
+    The caches of the planner compare models. Comparing a model with itself is quick. Comparing it with an equal copy,
+    read for another object, goes through all weights at every look-up.
     """
     return model
 
 
 def take(fleet: Fleet, taken: Plan) -> Fleet:
-    """Give the fleet with a plan's GPUs no longer free. Nodes it does not use are the same values. O(nodes)."""
+    """Give the fleet without the GPUs that a plan takes. Nodes that the plan does not use are unchanged. O(nodes)."""
     held = taken.gpus_by_node()
     nodes = tuple(
         replace(node, free=max(0, node.free - held[node.name])) if node.name in held else node for node in fleet.nodes

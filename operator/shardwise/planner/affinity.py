@@ -1,4 +1,4 @@
-"""Whether a node's labels are what a demand asks for, with the scheduler's own meaning of every operator."""
+"""Whether a node's labels match a demand. Every operator means the same as in the Kubernetes scheduler."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,8 +6,8 @@ from shardwise.domain.demand import Operator, Requirement
 
 
 def matches_any(terms: Sequence[Sequence[Requirement]], labels: Mapping[str, str]) -> bool:
-    """Tell whether labels meet all requirements of one of the terms. A term without any matches nothing."""
-    return any(term and all(_meets(one, labels.get(one.key)) for one in term) for term in terms)
+    """Tell whether labels meet all requirements of any term. A term without requirements matches nothing."""
+    return any(term and all(_meets(wanted, labels.get(wanted.key)) for wanted in term) for term in terms)
 
 
 def _meets(wanted: Requirement, value: str | None) -> bool:
@@ -25,7 +25,7 @@ def _meets(wanted: Requirement, value: str | None) -> bool:
 
 
 def _compares(wanted: Requirement, value: str | None) -> bool:
-    """Compare whole numbers; a label that is none meets nothing."""
+    """Compare whole numbers. A label with another value meets nothing."""
     try:
         actual, bound = int(value or ""), int(wanted.values[0])
     except (ValueError, IndexError):

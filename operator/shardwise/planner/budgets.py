@@ -1,8 +1,8 @@
-"""What an engine may use of a GPU, and what it keeps back for itself: each engine's own rule, as one small function.
+"""How much of a GPU's memory an engine may use, and how much the engine keeps back, by each engine's own rule.
 
-``activations + reserve`` is what lies beside weights and KV cache; what is left of the budget is slack. So one reading
-of :class:`MemoryUse` serves all engines: vLLM takes a share of the GPU, SGLang keeps a reserve, TensorRT-LLM leaves a
-tenth of what is free after loading.
+``activations + reserve`` is all memory beside weights and KV cache; the rest of the budget is slack. :class:`MemoryUse`
+therefore means the same for all engines: vLLM takes a share of the GPU, SGLang keeps a reserve, and TensorRT-LLM leaves
+a tenth of the memory that is free after loading.
 """
 
 from typing import Final
@@ -29,7 +29,7 @@ COMMUNICATOR_OF_PIPELINE: Final = 578 * MIB
 on two H100 over NVLink, PyTorch 2.11, by benchmarks/communicators.py."""
 
 CUDA_CONTEXT: Final = 619 * MIB
-"""What CUDA itself takes of a GPU: measured as above. It counts where an engine's budget is the whole GPU."""
+"""Memory of a GPU that CUDA itself takes, measured as above. It counts where an engine's budget is the whole GPU."""
 
 _SGLANG_META: Final = 512
 _SGLANG_PER_CHUNK_TOKEN: Final = 1.5
@@ -39,13 +39,13 @@ _SGLANG_LATENT_PREFILL_GRAPHS: Final = 1536
 _SGLANG_PREFILL_GRAPHS: Final = 8 * 8
 _SGLANG_LEAST: Final = 10 * 1024
 _SGLANG_LARGE_GPU: Final = 60 * 1024
-"""sglang 0.5.23, arg_groups/memory_hook.py, in MiB: what its own default of mem_fraction_static keeps back."""
+"""sglang 0.5.23, arg_groups/memory_hook.py, in MiB: the memory its default of mem_fraction_static keeps back."""
 
 
 def memory_use(
     demand: Demand, layout: Layout, gpu_memory: int, *, weights: int, kv_cache: int, activations: int
 ) -> MemoryUse:
-    """Set what a rank needs against what the demand's engine may use of a GPU of so many bytes."""
+    """Compare the memory that a rank needs with the memory that the demand's engine may use. All sizes are bytes."""
     runtime = _runtime(layout) if demand.reserve is None else demand.reserve
     match demand.engine:
         case EngineName.VLLM:
@@ -61,7 +61,7 @@ def memory_use(
 
 
 def _runtime(layout: Layout) -> int:
-    """Give what the runtime takes: graphs and, where ranks talk, a communicator for each group a rank belongs to."""
+    """Count the runtime's bytes: graphs and, where ranks talk, a communicator for each group of a rank."""
     if layout.world_size == 1:
         return RESERVE_ONE_GPU
     tensor = COMMUNICATOR_OF_TENSOR if layout.tensor > 1 else 0
@@ -70,7 +70,7 @@ def _runtime(layout: Layout) -> int:
 
 
 def _sglang_keeps(model: ModelFacts, layout: Layout, gpu_memory: int) -> int:
-    """Follow SGLang's own rule: metadata, a prefill chunk, a share for each GPU, CUDA graphs; at least 10 GiB."""
+    """Count bytes by SGLang's own rule: metadata, a prefill chunk, a share per GPU, CUDA graphs; at least 10 GiB."""
     largest_batch = 256 if layout.tensor < 4 else 512  # noqa: PLR2004 - SGLang's own threshold
     latent = any(isinstance(layer.cache, LatentCache) for layer in model.kinds)
     prefill = _SGLANG_LATENT_PREFILL_GRAPHS if latent else _SGLANG_PREFILL_GRAPHS

@@ -1,8 +1,9 @@
-"""The order of preference among layouts that fit: the sharding guide's rules, then the objective, as one sort key.
+"""The order of preference among layouts that fit: the sharding guide's rules, then the objective, as a sort key.
 
-The rules (docs/rules.md): 1 what fits one GPU is not sharded; 2 what fits one node is tensor-parallel over its links;
-3 what needs several nodes is tensor-parallel inside the NVLink domain and pipeline-parallel across; 4 inside a
-multi-node NVLink domain tensor parallelism may cross nodes; 5 tensor × pipeline is the number of GPUs.
+The rules (docs/rules.md): 1 a model that fits a single GPU is not sharded; 2 a model that fits a single node is
+tensor-parallel over the node's links; 3 a model that needs several nodes is tensor-parallel inside an NVLink domain and
+pipeline-parallel across domains; 4 inside a multi-node NVLink domain, tensor parallelism may cross nodes; 5 tensor ×
+pipeline is the number of GPUs.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ SortKey = tuple[float | int | str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A legal layout on one product whose memory fits and for which the free GPUs have room."""
+    """A legal layout on a GPU product. Its memory fits, and enough GPUs are free for it."""
 
     layout: Layout
     pool: Pool
@@ -28,7 +29,7 @@ class Candidate:
 
     @property
     def tight(self) -> bool:
-        """Whether its slack is under the wanted share."""
+        """Whether the slack is under the wanted share."""
         return is_tight(self.memory)
 
 
@@ -49,10 +50,10 @@ def preference(demand: Demand, candidate: Candidate) -> SortKey:
 
 
 def is_uneven(candidate: Candidate) -> bool:
-    """Tell whether stages would leave nodes in odd parts.
+    """Tell whether the stages would divide nodes unevenly.
 
-    A power of two divides nodes evenly; any number of stages does when each is a whole node. Other counts strand GPUs
-    that no tensor group can use, so they wait until nothing even fits.
+    A power of two divides nodes evenly. Any number of stages divides them evenly if each stage is a whole node. Other
+    counts leave GPUs that no tensor group can use. Such layouts are chosen only if no even layout fits.
     """
     layout = candidate.layout
     if layout.tensor in candidate.pool.node_sizes:
@@ -65,7 +66,7 @@ def _power_of_two(number: int) -> bool:
 
 
 def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
-    """Say why a candidate that fits was not taken: the first part of the preference in which it is worse."""
+    """Give the cause why a fitting candidate lost: the first part of the preference in which it is worse."""
     if loser.tight and not chosen.tight:
         return Tight(loser.memory.slack, wanted_slack(loser.memory))
     if loser.pool.joined and not chosen.pool.joined:
@@ -93,7 +94,7 @@ def _lost_by_rules(chosen: Candidate, loser: Candidate) -> Cause:
 
 
 def rule_of(demand: Demand, pool: Pool, layout: Layout, groups: tuple[GroupPlacement, ...]) -> Rule:
-    """Name the rule that decided: the pins, where there are any, else what the placement shows."""
+    """Name the rule that decided: the pins if there are any, else the rule that the placement follows."""
     if demand.pins.tensor is not None or demand.pins.pipeline is not None:
         return Rule.PINNED
     if layout.world_size == 1:

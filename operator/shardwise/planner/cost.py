@@ -1,8 +1,8 @@
-"""A roofline estimate of speed, to rank legal layouts and never to promise.
+"""A roofline estimate of speed. It ranks legal layouts; it is not a promise.
 
-Decode reads every weight it touches once a step, from memory at a share of its peak; tensor parallelism adds an
-all-reduce after attention and one after the feed-forward, pipeline parallelism one send a stage border. Constants are
-fitted to what a real vLLM took on an H200 (tests/data/vllm-h200-memory.json).
+A decode step reads every weight that it uses once, at a share of the peak memory bandwidth. Tensor parallelism adds an
+all-reduce after attention and another after the feed-forward. Pipeline parallelism adds a send for each stage border.
+The constants are fitted to the times of a real vLLM on an H200 (tests/data/vllm-h200-memory.json).
 """
 
 from functools import lru_cache
@@ -23,7 +23,7 @@ HBM_SHARE: Final = 0.7
 
 FLOPS_SHARE: Final = 0.7
 SECONDS_PER_SEQUENCE: Final = 40e-6
-"""What the engine does for each sequence of a step besides: sampling and streaming, between batch 1 and 64 measured."""
+"""Time for sampling and streaming, for each sequence of a step. Measured between batch 1 and batch 64."""
 
 _ACTIVATION_BYTES: Final = 2
 _MEAN_SHARE_OF_CONTEXT: Final = 0.5
@@ -31,10 +31,11 @@ _MEAN_SHARE_OF_CONTEXT: Final = 0.5
 
 
 def estimate(demand: Demand, layout: Layout, links: Links, use: MemoryUse) -> Estimate:
-    """Estimate the time of a token for one sequence, and the tokens a second and GPU at a serving batch.
+    """Estimate the time of a token for a single sequence, and the tokens per second and GPU at a serving batch.
 
-    The batch is what the KV cache has room for, up to :data:`MOST_SEQUENCES`, dealt to as many micro-batches as there
-    are stages, so that all work at once; each token that comes out is paid for with one of the prompt's.
+    The batch holds as many sequences as the KV cache has room for, up to :data:`MOST_SEQUENCES`. It is divided into as
+    many micro-batches as there are stages, so that all stages work at once. The estimate counts a token of a prompt for
+    each generated token.
     """
     single = step_seconds(demand, layout, links, batch=1)
     batch = max(1, _sequences(demand, use) // layout.pipeline)
@@ -46,13 +47,13 @@ def estimate(demand: Demand, layout: Layout, links: Links, use: MemoryUse) -> Es
 
 
 def _sequences(demand: Demand, use: MemoryUse) -> int:
-    """Count the sequences of mean length that the KV cache has room for."""
-    one = use.kv_cache / demand.concurrency * _MEAN_SHARE_OF_CONTEXT
-    return min(MOST_SEQUENCES, int((use.kv_cache + max(0, use.slack)) / one)) if one else MOST_SEQUENCES
+    """Count the sequences of mean length that the KV cache can hold."""
+    mean = use.kv_cache / demand.concurrency * _MEAN_SHARE_OF_CONTEXT
+    return min(MOST_SEQUENCES, int((use.kv_cache + max(0, use.slack)) / mean)) if mean else MOST_SEQUENCES
 
 
 def _prompt_token_seconds(demand: Demand, layout: Layout, links: Links) -> float:
-    """Time the slowest stage's work on one token of a prompt: chunks fill the pipeline, and are bound by compute."""
+    """Estimate the slowest stage's time for a prompt token. Chunks fill the pipeline; compute limits them."""
     model = demand.model
     message = CHUNK_TOKENS * model.hidden * _ACTIVATION_BYTES
     reduced = all_reduce_seconds(message, layout.tensor, links) / CHUNK_TOKENS
@@ -68,7 +69,7 @@ def _prompt_token_seconds(demand: Demand, layout: Layout, links: Links) -> float
 
 
 def step_seconds(demand: Demand, layout: Layout, links: Links, *, batch: int) -> float:
-    """Estimate one decode step of ``batch`` sequences, each half the demand's context long: all stages in turn."""
+    """Estimate a decode step of ``batch`` sequences through all stages. Each is half as long as the context."""
     stages = zip(_stage_seconds(demand, layout, links, batch=batch), _stage_counts(demand, layout), strict=True)
     borders = (layout.pipeline - 1) * _border(demand.model, layout, links, batch=batch)
     return sum(seconds * count for seconds, count in stages) + borders
@@ -107,9 +108,9 @@ def _layer_seconds(demand: Demand, layer: Layer, index: int, layout: Layout, lin
 
 @lru_cache(maxsize=65536)
 def _touched(model: ModelFacts, index: int, tensor: int, expert: bool, batch: int) -> tuple[float, float]:  # noqa: FBT001 - a cache key
-    """Give the bytes of a layer that a step of a batch reads on one rank, and the elements each token is put through.
+    """Give the bytes of a layer that a step reads on a rank, and the elements that each token meets.
 
-    Of the experts only those are read that some token of the batch picked, and each token passes its active ones.
+    A step reads the experts that any token of the batch picked. Each token uses its active experts only.
     """
     layout, touched, elements = Layout(tensor, 1, expert), 0.0, 0.0
     for weight in model.kinds[index].weights:
@@ -130,7 +131,7 @@ def _read_share(weight: Weight, batch: int) -> float:
 
 
 def _cache_read(demand: Demand, cache: SequenceCache | None, tensor: int) -> float:
-    """Give the bytes of one sequence's cache that a step reads in a layer: of its mean length, a window, or a state."""
+    """Give the bytes of a sequence's cache that a step reads in a layer: the mean length, a window, or a state."""
     match cache:
         case StateCache(size):
             return size / tensor
@@ -142,5 +143,5 @@ def _cache_read(demand: Demand, cache: SequenceCache | None, tensor: int) -> flo
 
 
 def _border(model: ModelFacts, layout: Layout, links: Links, *, batch: int) -> float:
-    """Time what goes from one stage to the next."""
+    """Estimate the time to send a batch from a stage to the next stage."""
     return send_seconds(batch * model.hidden * _ACTIVATION_BYTES, links) if layout.pipeline > 1 else 0.0

@@ -1,4 +1,4 @@
-"""Dealing equal units out to places that hold only so many, to as few of them as will do."""
+"""Dealing equal units to bins of limited size, using as few bins as possible."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -8,7 +8,7 @@ Name = TypeVar("Name", int, str)
 
 
 class Bin(NamedTuple, Generic[Name]):
-    """A place with room for whole units. ``spare`` GPUs are too few for one unit more."""
+    """A place that can hold ``units`` whole units. ``spare`` counts the GPUs left over, too few for another unit."""
 
     name: Name
     units: int
@@ -16,14 +16,15 @@ class Bin(NamedTuple, Generic[Name]):
 
 
 def deal(units: int, bins: Iterable[Bin[Name]], *, evenly: bool = False) -> Mapping[Name, int] | None:
-    """Deal units to as few bins as will hold them, leaving the least over; ``None`` when they do not fit.
+    """Deal units to as few bins as can hold them, leaving the least free; ``None`` when the units do not fit.
 
-    The smallest bin that holds all; else the largest bins, each exchanged for a smaller one where the others make up
-    for it, and filled one after the other. ``evenly`` gives all bins equal parts, and prefers the smallest bins that
-    hold one and a unit more. Ties: the least spare, then the name. No bin is given without a unit.
+    The smallest bin that holds all units is taken. If no bin does, the largest bins are taken and filled in turn; a bin
+    is exchanged for a smaller bin where the others hold the rest. ``evenly`` gives all bins equal parts, and prefers
+    the smallest bins that hold such a part and another unit. Ties go to the least spare, then to the name. Every bin in
+    the result holds at least a unit.
     O(bins · log bins), and O(bins) more for each bin taken that may be exchanged.
     """
-    ordered = sorted((one for one in bins if one.units > 0), key=_preference)
+    ordered = sorted((bin_ for bin_ in bins if bin_.units > 0), key=_preference)
     held = 0
     for count, largest in enumerate(ordered, start=1):
         held += largest.units
@@ -34,30 +35,30 @@ def deal(units: int, bins: Iterable[Bin[Name]], *, evenly: bool = False) -> Mapp
     return None
 
 
-def _preference(one: Bin[Name]) -> tuple[int, int, Name]:
-    return -one.units, one.spare, one.name
+def _preference(bin_: Bin[Name]) -> tuple[int, int, Name]:
+    return -bin_.units, bin_.spare, bin_.name
 
 
 def _equals(units: int, ordered: list[Bin[Name]], count: int) -> list[Bin[Name]]:
-    """Choose so many bins that equal parts fit, in the order of preference; the largest where there are not enough."""
+    """Choose ``count`` bins that hold equal parts, in the order of preference. If too few do, give the largest bins."""
     part = -(-units // count)
-    large = [one for one in ordered if one.units >= part]
+    large = [bin_ for bin_ in ordered if bin_.units >= part]
     if len(large) < count:
         return ordered[:count]
-    large.sort(key=lambda one: (one.units == part, one.units, one.spare, one.name))
+    large.sort(key=lambda bin_: (bin_.units == part, bin_.units, bin_.spare, bin_.name))
     return sorted(large[:count], key=_preference)
 
 
 def _tightened(over: int, chosen: list[Bin[Name]], unused: list[Bin[Name]]) -> list[Bin[Name]]:
-    """Exchange bins for smaller ones, from the smallest on, for as long as they hold more than is needed.
+    """Exchange bins for smaller bins, from the smallest on, while the bins hold more units than needed.
 
-    ``over`` is by how much. Both lists are in the order of preference.
+    ``over`` counts the units too many. Both lists are in the order of preference.
     """
     kept: list[Bin[Name]] = []
-    for one in reversed(chosen):
-        fitting = [other for other in unused if one.units - over <= other.units < one.units] if over > 0 else []
-        best = min(fitting, key=lambda other: (other.units, other.spare, other.name), default=one)
-        over -= one.units - best.units
+    for bin_ in reversed(chosen):
+        fitting = [other for other in unused if bin_.units - over <= other.units < bin_.units] if over > 0 else []
+        best = min(fitting, key=lambda other: (other.units, other.spare, other.name), default=bin_)
+        over -= bin_.units - best.units
         unused = [other for other in unused if other is not best] if fitting else unused
         kept.append(best)
     return sorted(kept, key=_preference)
@@ -65,24 +66,24 @@ def _tightened(over: int, chosen: list[Bin[Name]], unused: list[Bin[Name]]) -> l
 
 def _filled(units: int, chosen: Sequence[Bin[Name]]) -> Mapping[Name, int]:
     taken: dict[Name, int] = {}
-    for one in chosen:
-        taken[one.name] = min(units, one.units)
-        units -= taken[one.name]
+    for bin_ in chosen:
+        taken[bin_.name] = min(units, bin_.units)
+        units -= taken[bin_.name]
     return taken
 
 
 def _evened(units: int, chosen: Sequence[Bin[Name]]) -> Mapping[Name, int]:
-    """Give each bin the same, or all it holds where that is less; what does not divide goes to the first."""
+    """Give each bin an equal part, or as much as it holds. The first bins get the remainder."""
     taken: dict[Name, int] = {}
-    for position, one in reversed(list(enumerate(chosen, start=1))):
-        taken[one.name] = min(one.units, units // position)
-        units -= taken[one.name]
+    for position, bin_ in reversed(list(enumerate(chosen, start=1))):
+        taken[bin_.name] = min(bin_.units, units // position)
+        units -= taken[bin_.name]
     return taken
 
 
 @lru_cache(maxsize=65536)
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Order names as people count: ``gpu-2`` before ``gpu-10``."""
+    """Give a sort key that orders names as people count: ``gpu-2`` before ``gpu-10``."""
     parts: list[tuple[int, int, str]] = []
     text = ""
     for char in name:

@@ -1,8 +1,8 @@
 """The free GPUs of a pool while groups are placed: by NVLink domain, and by each level above it.
 
-A group's stages are slots of as many GPUs as its tensor degree. A domain holds as many slots as its free GPUs divided
-by the degree, whatever the share of GPUs of a pod, since a share may be as small as one GPU. So slots add up exactly,
-and a group fits a place if and only if the place has a slot for each of its stages.
+A slot is room for a stage: as many free GPUs as the tensor degree. The number of slots of a domain is its free GPUs
+divided by the degree, because a pod may hold as little as a single GPU. Slots therefore add up exactly: a group fits a
+place if and only if the place has a slot for each stage.
 """
 
 from bisect import bisect_left, insort
@@ -31,7 +31,10 @@ class Scope:
 
 
 class DomainSlots:
-    """What is free for groups of one tensor degree, kept up to date while they are placed. Domains go by number."""
+    """The free GPUs and slots of each domain and place, for a single tensor degree. Domains are known by number.
+
+    :meth:`take` keeps the counts up to date while groups are placed.
+    """
 
     def __init__(self, pool: Pool, tensor: int) -> None:
         self.tensor = tensor
@@ -51,15 +54,15 @@ class DomainSlots:
                 scope.held.setdefault(counts, []).append(number)
 
     def free(self, node: Node) -> int:
-        """Count the GPUs of a node that no pod was given."""
+        """Count the GPUs of a node that are still free."""
         return node.free - self._taken.get(node.name, 0)
 
     def slots(self, number: int) -> int:
-        """Count the stages a domain has room for."""
+        """Count the free slots of a domain."""
         return sum(self.free_counts[number]) // self.tensor
 
     def take(self, number: int, node: str, gpus: int) -> None:
-        """Let a pod have GPUs of a node of a domain."""
+        """Take GPUs of a domain's node for a pod."""
         before = self.free_counts[number]
         self._taken[node] = self._taken.get(node, 0) + gpus
         after = self.free_counts[number] = tuple(sorted(map(self.free, self.nodes[number])))
@@ -72,7 +75,7 @@ class DomainSlots:
             scope.slots += sum(after) // self.tensor - sum(before) // self.tensor
 
     def _scopes_of(self, place: tuple[str, ...]) -> Iterator[Scope]:
-        """Give the scopes of a domain, each put inside the next. A place is named with those above it."""
+        """Give the scopes that hold a domain, narrowest first. The name of a place includes the places above it."""
         bound, *places = place
         inner: Scope | None = None
         for level, known in enumerate(self.levels):

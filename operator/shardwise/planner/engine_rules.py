@@ -1,4 +1,4 @@
-"""What each engine allows, as far as planning asks: the differences between them, as data.
+"""The layouts that each engine allows: the differences between the engines, as data.
 
 Sources: vllm 0.33.0, sglang 0.5.23 and TensorRT-LLM's main branch and 1.2, the files named at each rule.
 """
@@ -13,11 +13,11 @@ from shardwise.domain.model import Precision, Quantization
 
 @dataclass(frozen=True, slots=True)
 class EngineRules:
-    """The limits of one engine.
+    """The limits of an engine.
 
-    ``pads_vocabulary``: to any tensor degree,
-    so that the vocabulary never stands in the way. ``uneven_experts``: it deals experts out that the degree does not
-    divide. ``int4_block``: the least edges ``(outputs, inputs)`` a partition of a 4-bit weight must be a multiple of.
+    ``pads_vocabulary``: the engine pads the vocabulary to any tensor degree, so that the vocabulary never forbids a
+    degree. ``uneven_experts``: the engine deals out experts whose number the degree does not divide. ``int4_block``: a
+    partition of a 4-bit weight must be a multiple of these edges ``(outputs, inputs)``.
     """
 
     pads_vocabulary: bool
@@ -25,7 +25,7 @@ class EngineRules:
     int4_block: tuple[int, int] = (1, 1)
 
     def block(self, quantization: Quantization, precision: Precision) -> tuple[int, int]:
-        """Give the edges a partition of a weight of this precision must be a multiple of; 1 where any will do."""
+        """Give the edges that divide every partition of a weight of this precision; 1 where any partition will do."""
         out, inner = precision.block or (1, 1)
         if quantization is Quantization.INT4 and precision.block is not None:
             return max(out, self.int4_block[0]), max(inner, self.int4_block[1])

@@ -1,8 +1,8 @@
-"""Hints: changes of the object that would help, each the least of its kind, each planned with before it is given.
+"""Hints: changes of the object that would help. The planner has found a plan with each of them.
 
-The kinds stand in the order of how little they change: first where the model may run and how it is split, then how
-much is served, then the precision, last the engine. A kind is tried only where the causes leave it a chance. The
-values it is searched over ascend: if a value fits, every lesser value does.
+The kinds are ordered by how little they change: first where the model may run and how it is split, then how much is
+served, then the precision, last the engine. Each hint is the smallest change of its kind. A kind is tried only if it
+may remove the causes of the refusal. The searched values ascend: if a value fits, every lower value fits.
 """
 
 from collections.abc import Iterable
@@ -44,11 +44,11 @@ _KINDS: Final[tuple[tuple[HintKind, frozenset[Area]], ...]] = (
     (weights_in_fp8, frozenset({Area.MEMORY})),
     (engine, frozenset({Area.LAW})),
 )
-"""The kinds of hints in their order, each with the areas whose causes it may take away."""
+"""The kinds of hints in their order, each with the areas whose causes it may remove."""
 
 
 def hints(demand: Demand, tried_on: TrialFleet, rejected: tuple[RejectedLayout, ...]) -> tuple[Hint, ...]:
-    """Give at most five changes that work, at most one of each kind, in the order of the kinds."""
+    """Give at most five changes that work, in the order of the kinds. No two are of the same kind."""
     areas = {layout.cause.area for layout in rejected}
     kinds = (kind for kind, helps in _KINDS if not helps or areas & helps)
     found = (_first(kind(demand, tried_on), tried_on) for kind in kinds)

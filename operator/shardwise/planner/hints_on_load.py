@@ -24,13 +24,13 @@ def replicas(demand: Demand, tried_on: TrialFleet) -> Iterator[Trial]:
 
 
 def cache_in_fp8(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
-    """Try a KV cache of one byte an element."""
+    """Try a KV cache with a byte for each element."""
     if demand.kv_bytes > 1:
         yield Trial(replace(demand, kv_bytes=1), "spec.model.kvCacheDtype", "fp8")
 
 
 def reserve(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
-    """Try without the reserve that the object asks for."""
+    """Try to drop the reserve that the object asks for."""
     if demand.reserve is not None:
         yield Trial(replace(demand, reserve=None), "spec.model.gpuMemoryReserve", None, Change.UNSET)
 

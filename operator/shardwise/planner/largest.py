@@ -1,10 +1,10 @@
-"""The largest of ascending values that fits, where every value below a value that fits does, too."""
+"""Search for the largest value that fits. Every value below a fitting value must fit, too."""
 
 from collections.abc import Callable, Sequence
 
 
 def largest_that_fits(values: Sequence[int], fits: Callable[[int], bool]) -> int | None:
-    """Search ascending values by halving; ``None`` where not even the first fits. O(log values) calls of ``fits``."""
+    """Search ascending values by halving; ``None`` where no value fits. O(log values) calls of ``fits``."""
     if not values or not fits(values[0]):
         return None
     low, high = 0, len(values)

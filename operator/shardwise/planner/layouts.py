@@ -1,4 +1,4 @@
-"""Which layouts to try on a pool: every tensor degree the model allows, every pipeline depth there are GPUs for."""
+"""The layouts to try on a pool: every tensor degree that the model allows, at every depth that the GPUs allow."""
 
 from collections.abc import Iterator
 
@@ -12,9 +12,9 @@ MOST_GPUS = 576
 
 
 def layouts(demand: Demand, pool: Pool) -> Iterator[Layout]:
-    """Enumerate layouts for a pool, in a fixed order, each once. Pins narrow the enumeration to what they allow.
+    """Enumerate layouts for a pool, in a fixed order, each once. Pins narrow the enumeration.
 
-    Degrees that no dimension of the model allows are left out, unless pinned: then they are refused with the number.
+    Illegal tensor degrees are left out, unless the user pins them: the refusal then names the number.
     """
     gpus = min(MOST_GPUS, max(1, sum(node.gpus for node in pool.nodes)))
     for expert in _expert_choices(demand):

@@ -1,4 +1,4 @@
-"""Which layouts a model and an engine allow. Every refusal names the number and the legal values."""
+"""The layouts that a model and an engine allow. Every cause names the number and the legal values."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,9 +18,9 @@ MOST_TENSOR = 512
 
 @lru_cache(maxsize=65536)
 def illegal(model: ModelFacts, engine: EngineName, layout: Layout) -> Cause | None:
-    """Give the first rule a layout breaks, or ``None`` when it may be launched.
+    """Give the first rule that a layout breaks; ``None`` for a legal layout.
 
-    The values it names as legal are those that no dimension of the model forbids.
+    The cause lists the degrees that every dimension of the model allows.
     """
     broken = _pipeline(model, engine, layout.pipeline)
     broken = broken or tensor_cause(model, engine, layout.tensor, expert=layout.expert)
@@ -31,7 +31,7 @@ def illegal(model: ModelFacts, engine: EngineName, layout: Layout) -> Cause | No
 
 @lru_cache(maxsize=65536)
 def tensor_cause(model: ModelFacts, engine: EngineName, tensor: int, *, expert: bool) -> Cause | None:
-    """Check everything that the tensor degree must divide, and that there are experts where they are dealt out."""
+    """Check that the tensor degree divides every dimension, and that the model has experts where they are dealt out."""
     if expert and not has_experts(model):
         return NoExperts()
     return next(_tensor_causes(model, RULES[engine], Layout(tensor, 1, expert)), None)
@@ -53,7 +53,7 @@ def legal_pipelines(model: ModelFacts, engine: EngineName) -> range:
 
 @lru_cache(maxsize=1024)
 def heads(model: ModelFacts) -> int:
-    """Give the most ranks any split weight can be dealt out to: the units of the one that has the fewest."""
+    """Give the largest tensor degree: the units of the split weight that has the fewest units."""
     split = (weight.units for weight in _dealt(model) if weight.split in (Split.OUTPUTS, Split.INPUTS))
     return min(split, default=1)
 
@@ -80,7 +80,7 @@ def _pipeline(model: ModelFacts, engine: EngineName, pipeline: int) -> Cause | N
 
 
 def _tensor_causes(model: ModelFacts, rules: EngineRules, layout: Layout) -> Iterator[Cause]:
-    """Whole units first: a message about heads says more than one about the blocks they are stored in."""
+    """Check whole units first: a message about heads says more than a message about quantisation blocks."""
     for weight in _dealt(model):
         yield from _units(weight, rules, layout)
     for weight in _dealt(model):
@@ -105,7 +105,7 @@ def _units(weight: Weight, rules: EngineRules, layout: Layout) -> Iterator[Cause
 
 
 def _blocks(weight: Weight, model: ModelFacts, rules: EngineRules, layout: Layout) -> Iterator[Cause]:
-    """Each partition of a quantised weight must hold whole blocks; a weight that is not split is never cut."""
+    """Check that each partition of a quantised weight holds whole blocks. Weights that are not split pass."""
     if is_padded(weight) or (weight.experts is not None and layout.expert):
         return
     outputs, inputs = rules.block(model.quantization, weight.precision)

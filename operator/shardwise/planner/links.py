@@ -1,4 +1,4 @@
-"""How long ranks take to talk to one another: a start, and bytes over a bandwidth.
+"""The time that ranks need to exchange data: a start, and bytes over a bandwidth.
 
 Constants are fitted to measurements on two H200 of one host (tests/data/h200-collectives.json: over NVLink, through
 host memory, over TCP), and for more GPUs than two to the system files of ai-dynamo/aiconfigurator@095f58a51.
@@ -13,14 +13,14 @@ NVLINK_SHARE: Final = 0.62
 """Bus bandwidth of an all-reduce over NVLink, as a share of the one-way bandwidth."""
 
 CUSTOM_LIMIT: Final = 8 * 2**20
-"""Bytes up to which engines all-reduce over NVLink with kernels of their own instead of NCCL's (vllm 0.33.0)."""
+"""Largest message for which engines use their own all-reduce over NVLink instead of NCCL's, in bytes (vllm 0.33.0)."""
 
 CUSTOM_START: Final = 6e-6
 CUSTOM_START_PER_GPU: Final = 0.6e-6
 NCCL_START: Final = 30e-6
 NETWORK_START: Final = 80e-6
 NIC: Final = 0.8 * 50 * GB
-"""What a 400 Gb/s network card per GPU achieves."""
+"""Achieved bytes per second of a 400 Gb/s network card per GPU."""
 
 _PCIE_BUS: Final = {2: 14 * GB, 4: 5 * GB, 8: 2 * GB}
 """All-reduce bus bandwidth without peer-to-peer links, by GPUs, implied by published L40S data."""
@@ -33,7 +33,7 @@ _SEND_START: Final = 12e-6
 class Links:
     """How the ranks of a layout are joined: inside a tensor group, and from stage to stage.
 
-    ``stages_in_domain``: all stages lie in one node, or one multi-node NVLink domain.
+    ``stages_in_domain``: all stages lie in the same node, or in the same multi-node NVLink domain.
     """
 
     kind: GpuKind
@@ -42,12 +42,12 @@ class Links:
 
 
 def ring_seconds(message: float, gpus: int, start: float, bus: float) -> float:
-    """Time a ring's all-reduce of ``message`` bytes: a start, and twice all but one's share over the bus."""
+    """Estimate a ring all-reduce of ``message`` bytes: a start, and twice the other ranks' shares over the bus."""
     return start + 2 * (gpus - 1) / gpus * message / bus
 
 
 def all_reduce_seconds(message: float, gpus: int, links: Links) -> float:
-    """Time an all-reduce of ``message`` bytes inside a tensor group."""
+    """Estimate the time of an all-reduce of ``message`` bytes inside a tensor group."""
     if gpus == 1:
         return 0.0
     if links.tensor_on_nvlink and links.kind.nvlink is not None:
@@ -60,7 +60,7 @@ def all_reduce_seconds(message: float, gpus: int, links: Links) -> float:
 
 
 def send_seconds(message: float, links: Links) -> float:
-    """Time a send of ``message`` bytes from one stage to the next."""
+    """Estimate the time to send ``message`` bytes from a stage to the next stage."""
     if not links.stages_in_domain:
         return NETWORK_START + message / NIC
     return _SEND_START + message / (_SEND_SHARE * (links.kind.nvlink or links.kind.pcie))

@@ -1,6 +1,6 @@
 """Bytes on the fullest rank of a layout: weights, KV cache, activations and reserve, against the engine's budget.
 
-Per rank and stage, never as a sum over GPUs. Tests hold the figures against what a real vLLM reported on an H200.
+All figures are for a rank of a stage, never a sum over GPUs. Tests compare them with a real vLLM on an H200.
 """
 
 from functools import lru_cache
@@ -25,7 +25,7 @@ _LOGIT_COPIES: Final = 3
 
 
 def memory_use(demand: Demand, layout: Layout, gpu_memory: int) -> MemoryUse:
-    """Give the bytes on the fullest GPU of a layout. ``gpu_memory`` is what the node's label reports, in bytes."""
+    """Give the bytes on the fullest GPU of a layout. ``gpu_memory`` is the node label's figure, in bytes."""
     weights, kv_cache = max((_load(demand, layout, stage) for stage, _ in _stages(demand, layout)), key=sum)
     activations = _activations(demand.model, layout, max(MOST_SEQUENCES, demand.concurrency))
     return budgeted(demand, layout, gpu_memory, weights=weights, kv_cache=kv_cache, activations=activations)
@@ -42,9 +42,9 @@ def wanted_slack(use: MemoryUse) -> int:
 
 
 def token_bytes(cache: SequenceCache | None, tensor: int, element: float) -> float:
-    """Give what one token adds to a layer's cache on one rank, at so many bytes an element; a state grows by nothing.
+    """Give the bytes that a token adds to a layer's cache on a rank, at ``element`` bytes each. A state does not grow.
 
-    Latent attention keeps one compressed head whole on every rank. Source: vllm 0.33.0, v1/kv_cache_interface.py.
+    Latent attention keeps a whole compressed head on every rank. Source: vllm 0.33.0, v1/kv_cache_interface.py.
     """
     match cache:
         case LatentCache(width, index_bytes):
@@ -56,9 +56,9 @@ def token_bytes(cache: SequenceCache | None, tensor: int, element: float) -> flo
 
 
 def kv_bytes(demand: Demand, cache: SequenceCache | None, tensor: int) -> float:
-    """Give the KV cache of one layer on one rank, for all of the demand's sequences at full length.
+    """Give the bytes of a layer's KV cache on a rank, for all of the demand's sequences at full length.
 
-    A sliding layer keeps its window and one chunk. A state has one size, whatever the length.
+    A sliding layer keeps its window and a chunk. The size of a state does not depend on the length.
     """
     tokens = demand.context_length
     match cache:
@@ -72,7 +72,7 @@ def kv_bytes(demand: Demand, cache: SequenceCache | None, tensor: int) -> float:
 
 
 def kv_bytes_per_token(model: ModelFacts, kv_bytes: float = 2) -> float:
-    """Give the KV cache of one token over all layers, unsplit; what a sliding layer forgets is counted as kept."""
+    """Give the bytes of a token's KV cache over all layers, unsplit. Sliding layers count in full."""
     return sum(token_bytes(model.kinds[kind].cache, 1, kv_bytes) for kind in model.order)
 
 
@@ -93,7 +93,7 @@ def _load(demand: Demand, layout: Layout, stage: Stage) -> tuple[int, int]:
 
 
 def _kv_by_kind(demand: Demand, tensor: int) -> tuple[float, ...]:
-    """Give what a layer of each kind keeps on one rank; some attend and have a state as well."""
+    """Give the cached bytes of a layer of each kind on a rank. Some layers have both keys and a state."""
     return tuple(
         kv_bytes(demand, layer.cache, tensor) + kv_bytes(demand, layer.state, tensor) for layer in demand.model.kinds
     )
@@ -101,9 +101,9 @@ def _kv_by_kind(demand: Demand, tensor: int) -> tuple[float, ...]:
 
 @lru_cache(maxsize=8192)
 def _activations(model: ModelFacts, layout: Layout, sequences: int) -> int:
-    """Estimate the peak of one prefill chunk, or of sampling where the vocabulary is larger.
+    """Estimate the peak bytes of a prefill chunk, or of sampling where sampling needs more.
 
-    Within a tenth of what vLLM measures on the dense models in the tests.
+    The estimate is within a tenth of vLLM's measurements on the dense models in the tests.
     """
     widest = max(
         layer.widths.split / layout.tensor

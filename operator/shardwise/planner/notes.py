@@ -1,4 +1,4 @@
-"""What to know of a plan besides its numbers: what it was checked against, and what is not planned where that costs."""
+"""Notes on a plan beside its numbers: the layout it was compared with, and parallelism that is not planned."""
 
 from collections.abc import Iterable, Iterator
 
@@ -24,16 +24,16 @@ def notes(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Ite
 
 
 def _checked(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Iterator[str]:
-    """Without NVLink neither tensor parallelism nor stages always win: say against what the winner was held."""
+    """Name the runner-up without NVLink, where neither tensor parallelism nor stages always win."""
     layout = chosen.layout
     if chosen.pool.kind.nvlink is not None or layout.world_size == 1:
         return
     alike = (
-        one
-        for one in rivals
-        if one.pool is chosen.pool and one.layout.world_size == layout.world_size and one != chosen
+        rival
+        for rival in rivals
+        if rival.pool is chosen.pool and rival.layout.world_size == layout.world_size and rival != chosen
     )
-    other = min(alike, key=lambda one: preference(demand, one), default=None)
+    other = min(alike, key=lambda rival: preference(demand, rival), default=None)
     if other is not None:
         yield (
             f"without NVLink, {layout} was checked against {other.layout}: an estimated {_speed(demand, chosen)} "

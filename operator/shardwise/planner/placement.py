@@ -1,11 +1,11 @@
-"""Where the ranks go: tensor groups inside one NVLink domain, stages close together, the rest of the fleet kept whole.
+"""Placing ranks: a tensor group stays inside an NVLink domain, stages lie close together, and the rest stays whole.
 
-A group's pods hold equal shares of GPUs, as multi-node launches ask: a share is one or several whole stages on one
-node, or, inside a multi-node NVLink domain, an equal part of a stage. A group goes to the narrowest place that holds
-it: one NVLink domain, else one place of the nearest level that does, else anywhere. There it lies in as few domains as
-can hold it, and then in as few pods. These three are exact (docs/decisions/0013); what they leave open is decided by
-what is left over: the best fit, a spare node in a domain that a group shares between nodes, even parts over racks. All
-ties break by name, so that equal fleets give equal plans.
+All pods of a group hold the same number of GPUs, because multi-node launches need it. This share is a number of whole
+stages on a node or, inside a multi-node NVLink domain, an equal part of a stage. A group goes to the narrowest place
+that can hold it: an NVLink domain, else a place of the nearest level, else the whole pool. There the group uses as few
+domains as possible, then as few pods as possible. These three choices are exact (docs/decisions/0013). Ties are broken
+by the GPUs that stay free: the best fit, a spare node in a domain where a group spans nodes, equal parts over racks.
+Names break the last ties, so that equal fleets give equal plans.
 """
 
 from collections import Counter
@@ -23,11 +23,11 @@ from shardwise.planner.pools import DomainCounts, FreeCounts, Pool
 from shardwise.planner.together import MOST_DOMAINS, fewest_parts
 
 Shares = Mapping[int, int]
-"""Pods by the number of their domain."""
+"""The number of a group's pods in each domain, by the number of the domain."""
 
 
 def place(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, ...] | None:
-    """Place all replicas of a layout on a pool's free GPUs, or give ``None`` when they do not fit.
+    """Place all replicas of a layout on a pool's free GPUs; ``None`` when they do not fit.
 
     O(nodes), then O(places + domains in a place) for each replica.
     """
@@ -52,7 +52,7 @@ def domain_counts(pool: Pool) -> DomainCounts:
 
 
 def stage_slots(counted: DomainCounts, tensor: int) -> int:
-    """Count the tensor groups of this degree that free GPUs hold."""
+    """Count the tensor groups of a degree for which GPUs are free."""
     return sum(count * (sum(free) // tensor) for free, count in counted.items())
 
 
@@ -68,13 +68,13 @@ def nodes_of_largest_domain(pool: Pool) -> tuple[int, int]:
 
 
 def has_room(demand: Demand, pool: Pool, layout: Layout) -> bool:
-    """Tell whether all replicas fit, each inside one bounding place: exact, as slots are, and cheaper than placing."""
+    """Tell whether all replicas fit, each inside a single bounding place. This is exact and cheaper than placing."""
     places = pool.domain_counts.values()
     return sum(stage_slots(counted, layout.tensor) // layout.pipeline for counted in places) >= demand.replicas
 
 
 def _place_group(domain_slots: DomainSlots, layout: Layout, left: int) -> tuple[Shares, int] | None:
-    """Choose the domains of one of the groups that are left: how many pods in each, and the share of a pod."""
+    """Choose the domains of the next of ``left`` groups. Give the pods in each domain, and a pod's share of GPUs."""
     return _in_one_domain(domain_slots, layout) or _in_one_place(domain_slots, layout, left)
 
 
@@ -91,7 +91,7 @@ def _in_one_domain(domain_slots: DomainSlots, layout: Layout) -> tuple[Shares, i
 
 
 def _fit(counts: FreeCounts, share: int, pods: int) -> tuple[bool, int, int]:
-    """Rate how well so many pods fit a domain: a spare node first, where they need several; then what is left over."""
+    """Rate how well pods fit a domain: several pods prefer a domain with a spare node, then the least free rest."""
     if pods == 1:
         return False, min(free for free in counts if free >= share) - share, sum(counts)
     left = _pods_of(counts, share) - pods
@@ -99,12 +99,12 @@ def _fit(counts: FreeCounts, share: int, pods: int) -> tuple[bool, int, int]:
 
 
 def _in_one_place(domain_slots: DomainSlots, layout: Layout, left: int) -> tuple[Shares, int] | None:
-    """Search level by level, from the nearest, the place where the group lies in the fewest domains."""
+    """Find the place where the group needs the fewest domains. Levels are searched from the nearest on."""
     for known in domain_slots.levels:
         enough = [scope for scope in known.values() if scope.slots >= layout.pipeline]
         rated = [(_fewest_domains(scope, layout), scope.slots, scope.name, scope) for scope in enough]
         if rated:
-            fewest, _, _, scope = min(rated, key=lambda one: one[:3])
+            fewest, _, _, scope = min(rated, key=lambda rating: rating[:3])
             alone = _in_scope(domain_slots, scope, layout, fewest)
             return alone if left == 1 else _beside_others(domain_slots, scope, layout, left, alone)
     return None
@@ -113,10 +113,10 @@ def _in_one_place(domain_slots: DomainSlots, layout: Layout, left: int) -> tuple
 def _beside_others(
     domain_slots: DomainSlots, scope: Scope, layout: Layout, left: int, alone: tuple[Shares, int] | None
 ) -> tuple[Shares, int] | None:
-    """Keep where a group lies best alone, unless the groups after it would then lie in more domains than need be."""
+    """Keep a group's own best domains, unless later groups would then need more domains than necessary."""
     numbers = [number for held in scope.held.values() for number in held if domain_slots.slots(number) > 0]
     groups = min(left, scope.slots // layout.pipeline)
-    if alone is None or groups < 2 or len(numbers) > MOST_DOMAINS:  # noqa: PLR2004 - one group has no others beside it
+    if alone is None or groups < 2 or len(numbers) > MOST_DOMAINS:  # noqa: PLR2004 - a single group has no others beside it
         return alone
     numbers.sort()
     slots = [domain_slots.slots(number) for number in numbers]
@@ -143,7 +143,7 @@ def _with_largest_share(
 
 
 def _fewest_domains(scope: Scope, layout: Layout) -> int:
-    """Count the domains that the stages need, the roomiest first."""
+    """Count the domains that the stages need, taking the domain with the most slots first."""
     left, count = layout.pipeline, 0
     for slots, domains_ in sorted(_slots_of(scope, layout.tensor).items(), reverse=True):
         needed = min(domains_, -(-left // slots))
@@ -162,7 +162,7 @@ def _slots_of(scope: Scope, tensor: int) -> Counter[int]:
 
 
 def _in_scope(domain_slots: DomainSlots, scope: Scope, layout: Layout, fewest: int) -> tuple[Shares, int] | None:
-    """Deal the group out to the fewest domains, with the largest share that allows it."""
+    """Deal the group to the fewest domains, with the largest share that allows it."""
     for share in _shares(domain_slots, layout):
         cut = Cut(share, max(1, layout.tensor // share), evenly=domain_slots.rack)
         units = layout.world_size // (share * cut.pods)
@@ -174,9 +174,9 @@ def _in_scope(domain_slots: DomainSlots, scope: Scope, layout: Layout, fewest: i
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How a group is cut into equal units: so many ``pods`` of ``share`` GPUs each, one stage or several whole ones.
+    """How a group is cut into equal units. A unit has ``pods`` pods of ``share`` GPUs each, and holds whole stages.
 
-    ``evenly`` asks for equal parts on the domains, as racks are to have.
+    ``evenly`` asks for equal parts on the domains, because racks need them.
     """
 
     share: int
@@ -184,19 +184,21 @@ class Cut:
     evenly: bool
 
     def units(self, counts: FreeCounts) -> int:
-        """Count the units that a domain with these free GPUs has room for."""
+        """Count the units that fit a domain with these free GPUs."""
         return _pods_of(counts, self.share) // self.pods
 
     def spare(self, counts: FreeCounts) -> int:
-        """Count the GPUs left beside those units."""
+        """Count the free GPUs that these units leave."""
         return sum(counts) - self.units(counts) * self.share * self.pods
 
 
 def _dealt_by_place(scope: Scope, units: int, cut: Cut) -> Mapping[int, int] | None:
-    """Deal to as few inner places as will do, evenly, and inside them likewise; then to domains."""
+    """Deal evenly to as few inner places as possible, and the same inside each of them; then to domains."""
     if scope.loose:
         return _dealt(scope, units, cut)
-    capacities = (sum(cut.units(counts) * len(numbers) for counts, numbers in one.held.items()) for one in scope.inner)
+    capacities = (
+        sum(cut.units(counts) * len(numbers) for counts, numbers in place.held.items()) for place in scope.inner
+    )
     places = deal(units, (Bin(number, room) for number, room in enumerate(capacities)), evenly=True)
     if places is None:
         return None
@@ -207,7 +209,7 @@ def _dealt_by_place(scope: Scope, units: int, cut: Cut) -> Mapping[int, int] | N
 
 
 def _dealt(scope: Scope, units: int, cut: Cut) -> Mapping[int, int] | None:
-    """Deal to the domains of a place, whatever lies between. Of equal ones the first are enough to choose from."""
+    """Deal to the domains of a place, at any depth. Of equal domains, only the first ones can be chosen."""
     bins = (
         Bin(number, cut.units(counts), cut.spare(counts))
         for counts, numbers in scope.held.items()
@@ -221,7 +223,7 @@ def _pods_of(counts: FreeCounts, share: int) -> int:
 
 
 def _shares(domain_slots: DomainSlots, layout: Layout) -> Iterator[int]:
-    """Give the GPUs a pod may hold, largest first: whole stages, or an equal part of one where NVLink joins nodes."""
+    """Give the shares of GPUs that a pod may hold, largest first: whole stages, or part of a stage on NVLink racks."""
     most = max((counts[-1] for root in domain_slots.levels[-1].values() for counts in root.held), default=0)
     for share in reversed(_divisors(layout.world_size)):
         whole = share % layout.tensor == 0
@@ -235,7 +237,7 @@ def _divisors(number: int) -> tuple[int, ...]:
 
 
 def _pods(domain_slots: DomainSlots, shares: Shares, share: int) -> tuple[PodPlacement, ...]:
-    """Give the pods of a group on their nodes, in the order of the topology, and take their GPUs."""
+    """Give the pods of a group in the order of the topology, and take their GPUs."""
     hosts: list[Node] = []
     for number in sorted(shares, key=lambda number: _position(domain_slots.nodes[number])):
         for node in _hosts(domain_slots, number, shares[number], share):
@@ -250,7 +252,7 @@ def _position(nodes: Sequence[Node]) -> tuple[object, ...]:
 
 
 def _hosts(domain_slots: DomainSlots, number: int, pods: int, share: int) -> Iterable[Node]:
-    """Choose the nodes of a domain for so many pods, in name order; a node stands once for each pod it gets."""
+    """Choose the nodes of a domain for its pods, in name order. A node is listed once for each of its pods."""
     by_name = {node.name: node for node in domain_slots.nodes[number]}
     bins = [Bin(name, *divmod(domain_slots.free(node), share)) for name, node in by_name.items()]
     dealt = deal(pods, bins) or {}

@@ -1,4 +1,4 @@
-"""Which nodes a demand may use, grouped by GPU product; and why the others may not."""
+"""The nodes that a demand may use, grouped by GPU product, and why other nodes are left out."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ DomainCounts = Mapping[FreeCounts, int]
 
 @dataclass(frozen=True)
 class Pool:
-    """The eligible nodes of one product, in name order.
+    """The eligible nodes of a GPU product, in name order.
 
-    ``product`` is the product's label, of the first node where drivers spell it differently. ``memory`` is that of the
-    smallest GPU among them, ``node_sizes`` the GPU counts their nodes come with. ``places`` are the nodes' places at
-    the level a group must stay inside, where there is one. ``resource`` is what a pod asks for to get such a GPU.
-    ``joined``: nodes count as one domain although no NVLink joins them, since a pin asks for wider tensor groups.
-    ``left_out`` counts the nodes of the product that may not be used, by NVLink domain.
+    ``product`` is the product label of the first node; drivers may spell it differently. ``memory`` is the size of the
+    smallest GPU in bytes, ``node_sizes`` the different GPU counts of the nodes. ``places`` are the nodes' places at the
+    level inside which a group must stay; empty if no level is asked for. ``resource`` is the extended resource that a
+    pod requests. ``joined``: all nodes count as a single domain without NVLink, because a pin asks for a wider tensor
+    group. ``left_out`` counts the product's nodes that may not be used, by NVLink domain.
     """
 
     kind: GpuKind
@@ -46,9 +46,9 @@ class Pool:
 
     @cached_property
     def domains(self) -> tuple[tuple[str, list[Node]], ...]:
-        """The nodes by NVLink domain, each with its bounding place, in name order. Worked out once. O(nodes).
+        """The nodes by NVLink domain, each with its bounding place, in name order. Computed once. O(nodes).
 
-        Only proven multi-node NVLink joins nodes: elsewhere each node is a domain of its own.
+        Only proven multi-node NVLink joins nodes. Elsewhere each node is its own domain.
         """
         bounds = self.places or ("",) * len(self.nodes)
         if not self.shares_stages:
@@ -56,7 +56,7 @@ class Pool:
         found: dict[tuple[str, str], list[Node]] = {}
         for node, bound in zip(self.nodes, bounds, strict=True):
             found.setdefault((bound, "" if self.joined else node.domain), []).append(node)
-        return tuple((bound, nodes) for (bound, _), nodes in sorted(found.items(), key=lambda one: one[0]))
+        return tuple((bound, nodes) for (bound, _), nodes in sorted(found.items(), key=lambda domain: domain[0]))
 
     @cached_property
     def domain_counts(self) -> Mapping[str, DomainCounts]:
@@ -69,12 +69,12 @@ class Pool:
 
     @cached_property
     def free_counts(self) -> tuple[FreeCounts, ...]:
-        """The free GPUs of each domain's nodes, in the order of the domains. Worked out once."""
+        """The free GPUs of each domain's nodes, in the order of the domains. Computed once."""
         return tuple(free_counts_of(nodes) for _, nodes in self.domains)
 
     @cached_property
     def largest_domain(self) -> list[Node]:
-        """The usable nodes of the NVLink domain with the most GPUs, whether free or not. Worked out once."""
+        """The usable nodes of the NVLink domain with the most GPUs, whether free or not. Computed once."""
         return max((nodes for _, nodes in self.domains), key=_gpus)
 
 
@@ -89,7 +89,7 @@ def free_counts_of(nodes: Sequence[Node]) -> FreeCounts:
 
 @dataclass(frozen=True, slots=True)
 class Eligible:
-    """The pools of a demand, and how many nodes each reason excludes, most nodes first."""
+    """The pools of a demand, and the number of nodes left out for each reason, most nodes first."""
 
     pools: tuple[Pool, ...]
     excluded: tuple[tuple[LeftOut, int], ...]
@@ -132,7 +132,7 @@ def _pool(demand: Demand, fleet: Fleet, nodes: list[Node], left_out: Mapping[str
 
 
 class _Wanted:
-    """What a demand asks of every node, made ready once. Products and taints repeat, and are worked out once each."""
+    """A demand's requirements for nodes. Products repeat, so that each name is looked up once."""
 
     def __init__(self, demand: Demand, fleet: Fleet) -> None:
         self._demand = demand
@@ -141,7 +141,7 @@ class _Wanted:
         self._bare: dict[str, str] = {}
 
     def bare(self, product: str) -> str:
-        """Give a product's name as the hardware table has it."""
+        """Give a product's name as the hardware table spells it."""
         found = self._bare.get(product)
         return found if found is not None else self._bare.setdefault(product, bare_product(product))
 
@@ -169,21 +169,21 @@ class _Wanted:
 def _no_place(within: str, levels: tuple[str, ...]) -> NoPlace | NoLabel:
     if within in levels:
         return NoPlace(within)
-    # A label key of one's own has a prefix; a word alone is more likely a level that is not configured.
+    # Users' label keys have a prefix. A plain word is more likely the name of a level that is not configured.
     return NoLabel(within, () if "/" in within else ("node", "domain", *levels))
 
 
 def _untolerated(node: Node, tolerations: Sequence[Toleration]) -> Untolerated | None:
-    """Name the first taint that keeps a pod away. Every pod tolerates the taint that GPU operators put on nodes."""
+    """Give the first taint that keeps pods away. Every pod tolerates the taint that GPU operators set on nodes."""
     for taint in node.taints:
         given = (*tolerations, Toleration(key=node.resource, operator="Exists"))
-        if taint.effect != "PreferNoSchedule" and not any(_tolerates(one, taint) for one in given):
+        if taint.effect != "PreferNoSchedule" and not any(_tolerates(toleration, taint) for toleration in given):
             return Untolerated(taint)
     return None
 
 
 def _tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """Follow Kubernetes: an empty effect or key matches all, Exists matches every value."""
+    """Decide as Kubernetes does: an empty effect or key matches all, Exists matches every value."""
     if toleration.effect not in ("", taint.effect):
         return False
     if toleration.key not in ("", taint.key):

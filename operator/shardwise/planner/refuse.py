@@ -1,4 +1,4 @@
-"""A refusal: the cause of every layout, the nearest miss, and hints that were planned with before they are given."""
+"""Building a refusal: the cause for every layout, the nearest miss, and hints for which a plan was found."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def refuse(
     surveyed: tuple[SurveyedPool, ...],
     rejected: tuple[RejectedLayout, ...],
 ) -> Refusal:
-    """Build the refusal of a demand that no layout serves: counts and causes, no words."""
+    """Build the refusal of a demand that no layout serves. It holds counts and causes, no sentences."""
     waits = _fits_when_free(demand, fleet, rejected)
     counted = tuple(_count(pool) for pool in pools.pools)
     return Refusal(
@@ -56,7 +56,7 @@ def _count(pool: Pool) -> PoolCount:
 
 
 def _reason(pools: Eligible, rejected: tuple[RejectedLayout, ...]) -> RefusalReason:
-    """Give the reason of the causes; the last in the order of the reasons, where there are several."""
+    """Give the reason of the causes. Of several reasons, the last in their order counts."""
     if not pools.pools:
         return RefusalReason.NO_MATCHING_NODES
     reasons = {layout.cause.area.reason for layout in rejected}

@@ -1,4 +1,4 @@
-"""Lowering the context where a demand allows it and nothing fits otherwise."""
+"""Shortening the context, where a demand allows it and no plan fits otherwise."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ _STEP: Final = 1024
 
 
 def with_shorter_context(demand: Demand, surveyed: Sequence[SurveyedPool]) -> Plan | None:
-    """Plan with the longest context that fits, not shorter than the demand allows; ``None`` where none fits.
+    """Plan with the longest context that fits and that the demand allows; ``None`` where no context fits.
 
     A shorter context never needs more memory. O(log tokens) searches.
     """

@@ -1,4 +1,4 @@
-"""Enumerate, refuse, place, choose: the search for one demand, with every layout's fate recorded."""
+"""The search for a demand's plan: enumerate layouts, reject, place and choose. Every lost layout is recorded."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from shardwise.planner.pools import Eligible, Pool
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """What the search found: a plan, or every layout with the cause it was refused for."""
+    """The result of a search: a plan, and every rejected layout with its cause."""
 
     plan: Plan | None
     rejected: tuple[RejectedLayout, ...]
@@ -42,7 +42,7 @@ def solve(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Solution:
 
 
 def fitting(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Iterator[tuple[Layout, Pool]]:
-    """Give the layouts nothing rules out, in the order they are tried; whether they can be placed is left open."""
+    """Give the layouts that no cause rules out, in the order of the search. Placement may still fail."""
     for facts in surveyed:
         for layout in layouts(demand, facts.pool):
             if isinstance(_ruled_out(demand, facts, layout), MemoryUse):
@@ -50,7 +50,7 @@ def fitting(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Iterator[tupl
 
 
 def fits(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> bool:
-    """Tell whether there is a plan: as :func:`solve` would, without choosing the best."""
+    """Tell whether :func:`solve` would find a plan, without choosing the best layout."""
     return any(place(demand, pool, layout) is not None for layout, pool in fitting(demand, surveyed))
 
 
@@ -81,9 +81,9 @@ def _choose(demand: Demand, candidates: list[Candidate], rejected: list[Rejected
 
 
 def _losers(demand: Demand, chosen: Candidate, losers: list[Candidate]) -> Iterator[Alternative]:
-    for one in losers:
-        cause = lost_because(demand, chosen, one)
-        yield Alternative(one.layout, one.pool.product, LayoutOutcome.FITS, cause, one.memory, one.estimate)
+    for loser in losers:
+        cause = lost_because(demand, chosen, loser)
+        yield Alternative(loser.layout, loser.pool.product, LayoutOutcome.FITS, cause, loser.memory, loser.estimate)
 
 
 def _rejections(rejected: list[RejectedLayout]) -> Iterator[Alternative]:
@@ -92,13 +92,13 @@ def _rejections(rejected: list[RejectedLayout]) -> Iterator[Alternative]:
 
 
 def _joined_for(demand: Demand, pool: Pool) -> Pool:
-    """Join a pool's nodes where a pin asks for a tensor group no NVLink domain holds: slow, and the user's choice."""
+    """Join a pool's nodes where a pin asks for a tensor group wider than any NVLink domain. The user chose this."""
     pinned = demand.pins.tensor
     return replace(pool, joined=True) if pinned is not None and pinned > largest_domain(pool) else pool
 
 
 class SurveyedPool:
-    """A pool with what the search asks of it again and again, worked out once."""
+    """A pool with the figures that the search needs for every layout, computed once."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
@@ -110,12 +110,12 @@ class SurveyedPool:
 
 
 def survey(demand: Demand, pools: Eligible) -> tuple[SurveyedPool, ...]:
-    """Work the pools' facts out, for one search or many of demands that pin the same tensor degree. O(nodes)."""
+    """Survey the pools. Searches for demands that pin the same tensor degree can share the result. O(nodes)."""
     return tuple(SurveyedPool(_joined_for(demand, pool)) for pool in pools.pools)
 
 
 def _judge(demand: Demand, facts: SurveyedPool, layout: Layout) -> Candidate | Cause:
-    """Give a candidate, or the one cause that rules the layout out."""
+    """Give a candidate, or the cause that rules the layout out."""
     found = _ruled_out(demand, facts, layout)
     if not isinstance(found, MemoryUse):
         return found
@@ -123,7 +123,7 @@ def _judge(demand: Demand, facts: SurveyedPool, layout: Layout) -> Candidate | C
 
 
 def _ruled_out(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | MemoryUse:
-    """Give what rules a layout out: law, budget, memory, then room; where nothing does, the memory it needs."""
+    """Give the first cause against a layout: law, budget, memory, then room. Without a cause, give its memory use."""
     broken = illegal(demand.model, demand.engine, layout)
     if broken is not None:
         return broken
@@ -141,7 +141,7 @@ def _memory_short(pool: Pool, use: MemoryUse) -> MemoryShort:
 
 
 def _crowded(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | None:
-    """Count before placing: cheap, and enough to rule out most layouts."""
+    """Compare counts before placing: this is cheap and rules out most layouts."""
     if layout.tensor > facts.largest_domain:
         usable, nodes = nodes_of_largest_domain(facts.pool)
         return DomainTooSmall(facts.pool.product, layout.tensor, facts.largest_domain, usable, nodes)
@@ -153,13 +153,13 @@ def _crowded(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | Non
 
 
 def _no_room(demand: Demand, candidate: Candidate) -> NoRoom:
-    """Count inside the places a group must stay in: the largest of them, or those that hold whole groups."""
+    """Count slots inside the bounding places: in the largest place, or in all places that hold whole groups."""
     pool, layout = candidate.pool, candidate.layout
     free = sum(node.free for node in pool.nodes)
     slots = [stage_slots(counted, layout.tensor) for counted in pool.domain_counts.values()]
     wanted, found = layout.pipeline, max(slots)
     if found >= wanted:
-        wanted, found = wanted * demand.replicas, sum(one - one % layout.pipeline for one in slots)
+        wanted, found = wanted * demand.replicas, sum(count - count % layout.pipeline for count in slots)
     return NoRoom(pool.product, wanted, found, layout.tensor, free, demand.within)
 
 

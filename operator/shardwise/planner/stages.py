@@ -11,7 +11,7 @@ from shardwise.domain.model import ModelFacts
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a stage holds: how many layers of each kind, and whether it is an end of the pipeline."""
+    """A stage: its number of layers of each kind, and whether it is the first or the last."""
 
     layers: tuple[int, ...]
     first: bool
@@ -20,11 +20,11 @@ class Stage:
 
 @lru_cache(maxsize=8192)
 def layers_per_stage(engine: EngineName, layers: int, pipeline: int) -> tuple[int, ...]:
-    """Count the layers of each stage, as the engine splits them. Expects ``1 <= pipeline <= layers``.
+    """Count the layers of each stage, as the engine splits the model. Expects ``1 <= pipeline <= layers``.
 
-    What does not divide goes, one layer each: in vLLM to the stages counted back from the last but one, never to the
-    last (vllm 0.33.0, distributed/utils.py); in SGLang to the last stages (sglang 0.5.23, distributed/utils.py); in
-    TensorRT-LLM to the first (torch.tensor_split in mapping.py).
+    Some stages get an extra layer if the layers do not divide. In vLLM these are the stages just before the last stage,
+    never the last (vllm 0.33.0, distributed/utils.py); in SGLang the last stages (sglang 0.5.23, distributed/utils.py);
+    in TensorRT-LLM the first stages (torch.tensor_split in mapping.py).
     """
     base, left = divmod(layers, pipeline)
     match engine:
@@ -39,7 +39,7 @@ def layers_per_stage(engine: EngineName, layers: int, pipeline: int) -> tuple[in
 
 @lru_cache(maxsize=8192)
 def stages_of(model: ModelFacts, engine: EngineName, pipeline: int) -> tuple[tuple[Stage, int], ...]:
-    """Give the different stages of a pipeline, each with how many there are of it."""
+    """Give the different stages of a pipeline, each with its count."""
     counted: Counter[Stage] = Counter()
     before, start = _kinds_before(model), 0
     for index, count in enumerate(layers_per_stage(engine, len(model.order), pipeline)):
@@ -51,7 +51,7 @@ def stages_of(model: ModelFacts, engine: EngineName, pipeline: int) -> tuple[tup
 
 @lru_cache(maxsize=1024)
 def _kinds_before(model: ModelFacts) -> tuple[tuple[int, ...], ...]:
-    """Count the layers of each kind before each layer, and in all: what any run of layers holds is a difference."""
+    """Count the layers of each kind before each layer, and in all. Differences give the layers of any stage."""
     counts = [0] * len(model.kinds)
     found = [tuple(counts)]
     for kind in model.order:

@@ -1,9 +1,9 @@
-"""Several equal groups that must each be spread over domains: dealt out together, so that they cross the fewest.
+"""Dealing several equal groups to domains together, when each group must span domains, so that they cross the fewest.
 
-Placing one group after the other, each in as few domains as it can, may leave the others crumbs. Groups and the domains
-they lie in form clusters, and a cluster of d domains and g groups needs but d + g - 1 parts: its groups lie in its
-domains one after the other. So the fewest parts come from the most and smallest clusters, which are searched for
-exhaustively. That takes 3**domains steps, and is done for few domains only.
+If groups are placed in turn, each in as few domains as possible, later groups may be left with scattered slots. Groups
+that share domains form a cluster. A cluster of d domains and g groups needs only d + g - 1 parts, because its groups
+fill its domains in turn. The most clusters therefore give the fewest parts. The search for them is exhaustive: it takes
+3**domains steps, and is made for few domains only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,16 +11,16 @@ from functools import cache
 from typing import Final
 
 MOST_DOMAINS: Final = 8
-"""Domains with free slots up to which the search is worth its time: 6561 steps, some milliseconds."""
+"""The most domains for which the search runs: 6561 steps, some milliseconds."""
 
 Part = Mapping[int, int]
-"""Stages of one group, by the position of the domain."""
+"""The stages of a group in each domain, by the position of the domain."""
 
 
 def fewest_parts(slots: Sequence[int], stages: int, groups: int) -> tuple[Part, ...]:
-    """Deal so many groups of so many stages to domains of so many slots; the group in the fewest domains comes first.
+    """Deal ``groups`` groups of ``stages`` stages to domains with ``slots``. The group in the fewest domains is first.
 
-    Expects at most :data:`MOST_DOMAINS` domains, none of which holds a whole group, and slots enough for all.
+    Expects at most :data:`MOST_DOMAINS` domains and enough slots. No domain may hold a whole group.
     """
     everywhere = (1 << len(slots)) - 1
     held = [sum(slots[position] for position in _positions(mask)) for mask in range(everywhere + 1)]
@@ -37,7 +37,7 @@ def fewest_parts(slots: Sequence[int], stages: int, groups: int) -> tuple[Part, 
             rest = best(free ^ cluster, left - inside) if inside else None
             if rest is not None:
                 found.append((cluster.bit_count() + inside - 1 + rest[0], (cluster, *rest[1])))
-        return min((one for one in found if one is not None), default=None)
+        return min((split for split in found if split is not None), default=None)
 
     chosen = best(everywhere, groups)
     clusters = () if chosen is None else chosen[1]
@@ -59,7 +59,7 @@ def _subsets(mask: int) -> Iterator[int]:
 
 
 def _in_turn(slots: Sequence[int], positions: Iterator[int], stages: int) -> Iterator[Part]:
-    """Fill the domains of a cluster one after the other; what is too little for one more group is left."""
+    """Fill the domains of a cluster in turn. A rest that is too small for another group stays free."""
     part: dict[int, int] = {}
     wanted = stages
     for position in positions:

@@ -1,4 +1,4 @@
-"""Changes of a demand that may make it fit, and the fleet they are tried on."""
+"""Changes that may make a demand fit, and the fleet on which they are tried."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from shardwise.planner.shorten import at_least, with_shorter_context
 from shardwise.planner.solve import SurveyedPool, fits, fitting, solve, survey
 
 MOST_TRIES: Final = 4
-"""Values of a field that are tried, the least change first, before the turn of the next field."""
+"""The most values of a field that are tried, the smallest change first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A change to try: the changed demand, and the field, value and change that the hint would name."""
+    """A change to try: the changed demand, and the field, value and change for the hint."""
 
     demand: Demand
     field: str
@@ -29,7 +29,7 @@ class Trial:
 
 
 class TrialFleet:
-    """A fleet to try changed demands on. Demands that choose nodes alike share the pools, which are found once."""
+    """A fleet to try changed demands on. Demands with the same choice of nodes share their pools."""
 
     def __init__(self, fleet: Fleet, demand: Demand, pools: Eligible, surveyed: tuple[SurveyedPool, ...]) -> None:
         self.fleet = fleet
@@ -46,7 +46,7 @@ class TrialFleet:
         return fits(at_least(demand), self.surveyed(demand))
 
     def fitting(self, demand: Demand) -> Iterator[Layout]:
-        """Give the layouts that nothing rules out for a changed demand, and that the free GPUs have room for."""
+        """Give the layouts that no cause rules out for a changed demand, and that fit the free GPUs."""
         possible = fitting(at_least(demand), self.surveyed(demand))
         return (layout for layout, pool in possible if has_room(demand, pool, layout))
 
@@ -62,7 +62,7 @@ class TrialFleet:
 
 
 HintKind = Callable[[Demand, TrialFleet], Iterator[Trial]]
-"""Gives the changes of a field that are worth a trial, the least change first."""
+"""Gives the changes of a field that are worth a trial, the smallest change first."""
 
 
 def _choice_of_nodes(demand: Demand) -> tuple[object, ...]:

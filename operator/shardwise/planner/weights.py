@@ -1,4 +1,4 @@
-"""Bytes of weights on one rank, at a tensor degree: what is split, what is copied and what every rank holds whole."""
+"""The bytes of weights on a rank, at a tensor degree: split, copied, or whole on every rank."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -17,10 +17,10 @@ def padded_vocabulary(vocabulary: int) -> int:
 
 
 def parts(weight: Weight, layout: Layout) -> float:
-    """Give into how many equal parts a weight falls over a tensor group: 1 where every rank holds all of it.
+    """Give the number of equal parts of a weight in a tensor group: 1 where every rank holds the whole weight.
 
-    Copied units (KV heads) stop shrinking once every rank holds one. Whole experts are dealt out, the fullest rank
-    gets one more where their number does not divide.
+    Copied units (KV heads) cannot be split further once every rank holds a single unit. Whole experts are dealt out;
+    the fullest rank gets another expert where their number does not divide.
     """
     tensor = layout.tensor
     if weight.experts is not None and layout.expert:
@@ -37,7 +37,7 @@ def parts(weight: Weight, layout: Layout) -> float:
 
 
 def is_padded(weight: Weight) -> bool:
-    """Tell whether engines split a weight by whole blocks, unevenly where they do not divide."""
+    """Tell whether engines split a weight by whole blocks, even into unequal parts."""
     return weight.precision.padded and weight.experts is not None
 
 
@@ -53,16 +53,16 @@ def bytes_on_rank(weights: Iterable[Weight], layout: Layout) -> float:
 
 @lru_cache(maxsize=8192)
 def layer_bytes(model: ModelFacts, tensor: int, *, expert: bool) -> tuple[float, ...]:
-    """Give the bytes of one layer of each kind on one rank."""
+    """Give the bytes of a layer of each kind on a rank."""
     layout = Layout(tensor, 1, expert)
     return tuple(bytes_on_rank(layer.weights, layout) for layer in model.kinds)
 
 
 @lru_cache(maxsize=8192)
 def end_bytes(model: ModelFacts, tensor: int) -> tuple[float, float, float]:
-    """Give the bytes on one rank of a first stage's own weights, of a last stage's, and of a stage that is both.
+    """Give a rank's bytes for the ends of the model: on a first stage, on a last stage, and on a stage that is both.
 
-    A tied embedding serves as both where the ends are one stage, and is held twice where they are not.
+    A tied embedding is held once where a stage is both, and otherwise twice.
     """
     layout = Layout(tensor, 1)
     embedding, head = bytes_on_rank(model.embedding, layout), bytes_on_rank(model.head, layout)
@@ -71,13 +71,13 @@ def end_bytes(model: ModelFacts, tensor: int) -> tuple[float, float, float]:
 
 
 def loaded_bytes(model: ModelFacts) -> float:
-    """Sum the bytes of all weights an engine loads from the checkpoint to serve: no drafts, nothing derived."""
+    """Sum the bytes of the weights that an engine loads to serve, without drafts and derived weights."""
     return sum(weight.size for weight in model.loaded() if not weight.derived)
 
 
 @lru_cache(maxsize=1024)
 def checkpoint_scale(model: ModelFacts) -> float:
-    """Hold the counted weights to the published size of the checkpoint, where that is known."""
+    """Give the factor from counted weights to the published size of the checkpoint; 1 where the size is not known."""
     if model.checkpoint_bytes is None:
         return 1.0
     return model.checkpoint_bytes / (loaded_bytes(model) + sum(weight.size for weight in model.drafts))
