@@ -1,6 +1,7 @@
-"""Words and documents for plans and refusals. The planner decides and counts; only this package makes sentences.
+"""Words and documents for plans and refusals. The planner decides and counts; only this package writes sentences.
 
-Pure, from domain values alone. Messages put the fact with its number and unit first and the remedy last.
+The package is pure and reads domain values alone. A message gives the fact with its number and unit first, and the
+remedy last.
 """
 
 from shardwise.explain.answers import plan_answer, refusal_answer

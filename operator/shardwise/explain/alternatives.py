@@ -1,4 +1,4 @@
-"""Of all layouts that lost, the few that teach most; and what became of the others."""
+"""The few alternatives of a plan that explain most, and counts of the others."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +13,10 @@ MOST: Final = 5
 
 
 def telling(plan: Plan) -> tuple[Alternative, ...]:
-    """Choose at most five alternatives, in the order of the plan's.
+    """Choose at most five alternatives, in the order of the plan.
 
-    The runner-up; the best of each product that lost; of each further way to lose the closest; then whatever came next.
+    First comes the runner-up, then the best layout of each other product, then the closest layout for each other kind
+    of cause, then the next layouts in order.
     """
     ranked = [*_fitting(plan), *sorted(_refused(plan), key=_closeness)]
     firsts = [*ranked[:1], *_first_of(ranked, lambda other: other.product, {plan.product})]
@@ -25,16 +26,16 @@ def telling(plan: Plan) -> tuple[Alternative, ...]:
 
 
 def rest(plan: Plan, shown: Iterable[Alternative]) -> tuple[tuple[str, int], ...]:
-    """Count the alternatives that are not shown by what became of them, the commonest first."""
+    """Count the alternatives that are not shown, by their fate, the commonest fate first."""
     left = Counter(fate(other.cause) for other in plan.alternatives)
     left.subtract(fate(other.cause) for other in shown)
     return tuple(sorted(((name, count) for name, count in left.items() if count), key=lambda item: (-item[1], item[0])))
 
 
 def grounds(plan: Plan) -> Alternative | None:
-    """Find what made the rule apply: the layout of fewer GPUs, or of fewer nodes, that would have been simpler.
+    """Find the simpler layout, on fewer GPUs or nodes, whose cause shows why the rule applies.
 
-    ``None`` where nothing simpler was tried, or the rule needs none.
+    ``None`` where no simpler layout was tried, or where the rule needs no such proof.
     """
     simpler = [
         other for other in plan.alternatives if other.product == plan.product and _is_simpler(plan, other.layout)
@@ -68,7 +69,7 @@ def _closeness(other: Alternative) -> tuple[int, float, Layout, str]:
 def _first_of(
     ranked: Iterable[Alternative], trait: Callable[[Alternative], object], seen: set[object]
 ) -> list[Alternative]:
-    """Give the first of each trait that is not seen yet."""
+    """Give the first alternative for each trait that is not in ``seen``."""
     found: dict[object, Alternative] = {}
     for other in ranked:
         if trait(other) not in seen:

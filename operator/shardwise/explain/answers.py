@@ -1,6 +1,6 @@
-"""Answers as data: all that is said at length, with the numbers it is said from. What ``-o json`` prints.
+"""Answers as data, as ``-o json`` prints them: everything that the long texts say, with the numbers behind it.
 
-A screen can be drawn from it alone: ranges of layouts instead of lists, every cause with its kind and numbers.
+A user interface needs nothing else: it finds ranges of layouts, and every cause with its kind and numbers.
 """
 
 from collections.abc import Iterable
@@ -29,11 +29,11 @@ Document = dict[str, Any]
 
 
 def plan_answer(plan: Plan) -> Document:
-    """Give a plan as JSON data: what the status holds, and each alternative with its cause, memory and speed."""
+    """Give a plan as JSON data: the plan in the status, and each alternative with its cause, memory and speed."""
     shown, simpler = telling(plan), grounds(plan)
     return plan_document(plan) | {
         "grounds": None if simpler is None else _alternative(simpler),
-        "alternatives": [_alternative(one) for one in shown],
+        "alternatives": [_alternative(other) for other in shown],
         "others": [{"fate": fate, "count": count} for fate, count in rest(plan, shown)],
     }
 
@@ -49,7 +49,7 @@ def refusal_answer(refusal: Refusal) -> Document:
         "derivation": [_clause(clause) for clause in derive(refusal)],
         "nearest": None if refusal.nearest is None else _rejected(refusal.nearest),
         "nodes": _nodes(refusal),
-        "hints": [hint_document(one) for one in refusal.hints],
+        "hints": [hint_document(hint) for hint in refusal.hints],
     }
 
 
@@ -61,12 +61,12 @@ _CAMEL = {
 }
 
 
-def _alternative(one: Alternative) -> Document:
-    return alternative_document(one) | {
-        "worldSize": one.layout.world_size,
-        "cause": numbers(one.cause),
-        "memory": None if one.memory is None else memory_document(one.memory),
-        "estimate": None if one.estimate is None else estimate_document(one.estimate),
+def _alternative(other: Alternative) -> Document:
+    return alternative_document(other) | {
+        "worldSize": other.layout.world_size,
+        "cause": numbers(other.cause),
+        "memory": None if other.memory is None else memory_document(other.memory),
+        "estimate": None if other.estimate is None else estimate_document(other.estimate),
     }
 
 
@@ -83,8 +83,8 @@ def _clause(clause: Clause) -> Document:
 
 def _ranges(layouts: Iterable[Layout]) -> list[Document]:
     return [
-        {"tensor": one.tensor, "expert": one.expert, "pipelineFrom": one.first, "pipelineTo": one.last}
-        for one in ranges(layouts)
+        {"tensor": joined.tensor, "expert": joined.expert, "pipelineFrom": joined.first, "pipelineTo": joined.last}
+        for joined in ranges(layouts)
     ]
 
 

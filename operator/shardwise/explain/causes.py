@@ -1,6 +1,6 @@
-"""The words of every cause why a layout is rejected or passed over, and the numbers of a cause as data.
+"""The words for every cause why a layout is rejected or not chosen, and the numbers of a cause as data.
 
-A new cause needs one row in ``SENTENCES``; its traits stand in its class (``shardwise.domain.refusal``).
+A new cause needs a row in ``SENTENCES``. The class of the cause, in ``shardwise.domain.refusal``, holds its traits.
 """
 
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def brief(why: Cause) -> str:
 
 
 def fate(why: Cause) -> str:
-    """Say what became of the layouts of a kind of cause, as it follows their count."""
+    """Say the fate of layouts with this kind of cause. The words follow a count of layouts."""
     return sentence(why).fate
 
 
@@ -162,7 +162,7 @@ def _for_replicas(why: OverBudget) -> str:
 
 
 def _no_room(why: NoRoom) -> str:
-    """Say how many stages find a place; where all do by their number, they do not find it together."""
+    """Say how many stages find a place. Enough places may exist and still not lie together."""
     asked = f"{plural(why.wanted, 'stage')} of {plural(why.slot_gpus, 'GPU')} wanted"
     bound = f" with one value of `{why.within}`" if why.within else ""
     if why.free == 0:

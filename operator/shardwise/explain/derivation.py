@@ -9,7 +9,7 @@ from shardwise.explain.causes import sentence
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """A stated cause and the rejected layouts it covers; ``closest`` is the nearest miss among them.
+    """A stated cause and the rejected layouts that it covers; ``closest`` is the nearest miss among them.
 
     ``product`` is ``None`` where the cause holds for GPUs of every product.
     """
@@ -30,7 +30,7 @@ class Clause:
 
 
 def derive(refusal: Refusal) -> tuple[Clause, ...]:
-    """Give the clauses of a refusal in the order in which they are said. Each rejected layout is in exactly one."""
+    """Give the clauses of a refusal, in the order of the text. Each rejected layout is in exactly one clause."""
     grouped: dict[tuple[str, ...], list[RejectedLayout]] = {}
     for layout in refusal.rejected:
         grouped.setdefault(_key(layout), []).append(layout)

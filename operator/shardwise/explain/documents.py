@@ -1,4 +1,4 @@
-"""A plan as data, as ``status.plan`` holds it, and read back from there. Bytes are bytes, a GPU each."""
+"""Writing a plan as the data of ``status.plan``, and reading the data back. Sizes are bytes on each GPU."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ Document = dict[str, Any]
 
 
 def plan_document(plan: Plan) -> Document:
-    """Give a plan as JSON data. :func:`plan_from_document` reads back all that decides."""
+    """Give a plan as JSON data. :func:`plan_from_document` reads all of it back but the alternatives."""
     return {
         **layout_document(plan.layout),
         "replicas": plan.replicas,
@@ -31,14 +31,14 @@ def plan_document(plan: Plan) -> Document:
         "groups": [_group(group) for group in plan.groups],
         "memory": memory_document(plan.memory),
         "estimate": estimate_document(plan.estimate),
-        "alternatives": [alternative_document(one) for one in telling(plan)],
+        "alternatives": [alternative_document(other) for other in telling(plan)],
         "alternativesTotal": len(plan.alternatives),
         "notes": list(plan.notes),
     } | ({} if plan.resource == NVIDIA else {"resource": plan.resource})
 
 
 def plan_from_document(document: Mapping[str, Any]) -> Plan:
-    """Read a plan back. Its alternatives are gone: they explained the choice and are in the document.
+    """Read a plan back, without its alternatives: they only explain the choice, and the document has them.
 
     Raises ``KeyError``, ``TypeError`` or ``ValueError`` for a document this version did not write.
     """
@@ -105,18 +105,18 @@ def memory_document(use: MemoryUse) -> Document:
 
 
 def estimate_document(estimate: Estimate) -> Document:
-    """Give an estimate in whole numbers: a status must not change by the last digit of a float."""
+    """Give an estimate in whole numbers, because a status must not change with the last digit of a float."""
     return {
         "microsecondsPerToken": round(estimate.seconds_per_token * 1e6),
         "tokensPerSecondPerGpu": round(estimate.tokens_per_second_per_gpu),
     }
 
 
-def alternative_document(one: Alternative) -> Document:
-    """Give a layout that lost, and why, in words."""
+def alternative_document(other: Alternative) -> Document:
+    """Give a layout that lost, with the reason in words."""
     return {
-        **layout_document(one.layout),
-        "product": one.product,
-        "verdict": one.outcome.value,
-        "reason": cause(one.cause),
+        **layout_document(other.layout),
+        "product": other.product,
+        "verdict": other.outcome.value,
+        "reason": cause(other.cause),
     }

@@ -50,7 +50,7 @@ def exclusion(why: LeftOut, nodes: int = 1) -> str:
 
 
 def exclusion_with_detail(occupied: Occupied) -> str:
-    """Say why nobody may have the free GPUs of a node, and which label or condition tells; empty if somebody may."""
+    """Say why nobody may use a node, and which label or condition shows it; empty for a usable node."""
     node = occupied.node
     if node.exclusion is None:
         return ""

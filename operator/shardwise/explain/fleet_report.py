@@ -11,7 +11,7 @@ from shardwise.domain.units import gib, plural
 from shardwise.explain.exclusions import exclusion, exclusion_with_detail
 
 STRANGERS: Final = "others"
-"""What all who hold GPUs and are none of our objects are called."""
+"""The name of all holders of GPUs that are not ShardedModels."""
 
 _HELD: Final = "■"
 _FREE: Final = "□"
@@ -20,12 +20,12 @@ _NO_PRODUCT: Final = "no product label"
 
 
 def fleet_text(fleet: Sequence[Occupied], levels: Sequence[str]) -> str:
-    """Say the fleet node by node: ■ a GPU that is held, □ one that is free, × one that nobody may have."""
+    """Say the fleet node by node: ■ is a held GPU, □ a free GPU, × a GPU that nobody may use."""
     return "\n".join(_lines(fleet, levels))
 
 
 def fleet_document(fleet: Sequence[Occupied], levels: Sequence[str]) -> dict[str, Any]:
-    """Give the fleet as JSON data. Memory is bytes a GPU; nodes without GPUs are counted and not listed."""
+    """Give the fleet as JSON data. Memory is bytes per GPU. Nodes without GPUs are counted and not listed."""
     shown = with_gpus(fleet)
     return {
         "totals": {"nodes": len(shown), "nodesWithoutGpus": len(fleet) - len(shown), **asdict(totals(shown))},
@@ -43,7 +43,7 @@ def with_gpus(fleet: Iterable[Occupied]) -> list[Occupied]:
 
 
 def summary(fleet: Sequence[Occupied]) -> str:
-    """Count nodes and GPUs in one line."""
+    """Count nodes and GPUs, in a single line."""
     found = totals(fleet)
     held = f", {found.held} held" if found.held else ""
     lost = f", {found.lost} left out" if found.lost else ""
@@ -69,7 +69,7 @@ def _lines(fleet: Sequence[Occupied], levels: Sequence[str]) -> Iterator[str]:
 
 
 def _domain_lines(name: str, nodes: Sequence[Occupied], levels: Sequence[str], width: int, bars: int) -> Iterator[str]:
-    """Head a domain of several nodes with its name; a node that is its own domain stands alone."""
+    """Write the domain's name above its nodes, unless a node is its own domain."""
     alone = name == nodes[0].node.name
     if not alone:
         yield f"  NVLink domain {name}: {summary(nodes)}{_places(nodes[0], levels)}"

@@ -1,4 +1,4 @@
-"""A hint in words, and as the edit of the object it stands for."""
+"""A hint in words and as data."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from shardwise.explain.documents import layout_document
 
 
 def hint(given: Hint) -> str:
-    """Say a hint: the exact field and value, and the plan that was then made."""
+    """Say a hint: the exact field and value, and the plan that the planner made with it."""
     tight = " tightly" if given.tight else ""
     return f"{_edit(given)}, {given.layout} fits{tight} on {given.gpus} {given.product}"
 
 
 def hint_document(given: Hint) -> dict[str, Any]:
-    """Give a hint as data: what to do to which field, and what the planner then found."""
+    """Give a hint as data: the field, the change, and the plan that the planner made with it."""
     return {
         "field": given.field,
         "change": given.change.value,

@@ -1,4 +1,4 @@
-"""Many layouts in few words: neighbours in depth are said as one range, ``TP2×PP3 to PP13``."""
+"""Many layouts in few words: layouts of neighbouring depths form a range, ``TP2×PP3 to PP13``."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Final
 from shardwise.domain.layout import Layout
 
 LISTED: Final = 5
-"""How many of anything are said before the rest is counted."""
+"""The most items of any list that are said; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The layouts of one tensor degree from one depth to another, both included."""
+    """The layouts of a tensor degree, from depth ``first`` to depth ``last``, both included."""
 
     tensor: int
     expert: bool
@@ -25,7 +25,7 @@ class Range:
         return self.last - self.first + 1
 
     def __str__(self) -> str:
-        """Say it as people do."""
+        """Say the range as people do."""
         more = "" if self.first == self.last else f" to PP{self.last}"
         return f"TP{self.tensor}×PP{self.first}{more}{' EP' if self.expert else ''}"
 
@@ -33,22 +33,22 @@ class Range:
 def ranges(layouts: Iterable[Layout]) -> tuple[Range, ...]:
     """Join layouts into ranges, in the order of expert, tensor and depth. Each layout counts once."""
     found: list[Range] = []
-    for one in sorted(set(layouts), key=lambda layout: (layout.expert, layout.tensor, layout.pipeline)):
+    for layout in sorted(set(layouts), key=lambda layout: (layout.expert, layout.tensor, layout.pipeline)):
         last = found[-1] if found else None
-        if last and (last.tensor, last.expert, last.last + 1) == (one.tensor, one.expert, one.pipeline):
-            found[-1] = Range(one.tensor, one.expert, last.first, one.pipeline)
+        if last and (last.tensor, last.expert, last.last + 1) == (layout.tensor, layout.expert, layout.pipeline):
+            found[-1] = Range(layout.tensor, layout.expert, last.first, layout.pipeline)
         else:
-            found.append(Range(one.tensor, one.expert, one.pipeline, one.pipeline))
+            found.append(Range(layout.tensor, layout.expert, layout.pipeline, layout.pipeline))
     return tuple(found)
 
 
 def listed(layouts: Iterable[Layout]) -> str:
     """Say layouts, five ranges at most: ``TP1×PP1 to PP5, TP2×PP1 and 3 others``."""
     joined = ranges(layouts)
-    more = sum(one.count for one in joined[LISTED:])
+    more = sum(unsaid.count for unsaid in joined[LISTED:])
     return ", ".join(map(str, joined[:LISTED])) + others(more)
 
 
 def others(count: int) -> str:
-    """Say how many more there are, after a list."""
+    """Say how many others there are, after a list."""
     return f" and {count} other{'' if count == 1 else 's'}" if count else ""

@@ -1,4 +1,4 @@
-"""A model's facts as data and as words: its sizes, and the degrees each engine allows."""
+"""A model's facts as data and in words: its sizes, and the degrees that each engine allows."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -19,8 +19,8 @@ _MILLION: Final = 10**6
 def model_document(model: ModelFacts) -> dict[str, Any]:
     """Give the facts as JSON data: sizes of the whole model, and the legal degrees of each engine.
 
-    ``weightBytes`` are what an engine loads to serve, without drafts and without what it derives; ``kvBytesPerToken``
-    all layers' keys and values of one token, in the dtype the checkpoint wants them in, else in 16 bits.
+    ``weightBytes`` counts the weights that an engine loads to serve, without drafts and derived weights.
+    ``kvBytesPerToken`` counts the keys and values of a token in all layers, in the checkpoint's dtype, else in 16 bits.
     """
     return {
         "name": model.name,
@@ -44,12 +44,12 @@ def model_document(model: ModelFacts) -> dict[str, Any]:
 
 
 def parameters(model: ModelFacts) -> int:
-    """Count the parameters an engine loads to serve."""
+    """Count the parameters that an engine loads to serve."""
     return _elements(weight for weight in model.loaded() if not weight.derived)
 
 
 def active_parameters(model: ModelFacts) -> int:
-    """Count the parameters one token passes: of routed experts, those that it meets."""
+    """Count the parameters that a token uses. Of the routed experts, only the active experts count."""
     return sum(
         weight.elements * weight.experts.active // weight.experts.count if weight.experts else weight.elements
         for weight in model.loaded()
@@ -58,12 +58,12 @@ def active_parameters(model: ModelFacts) -> int:
 
 
 def checkpoint_bytes(model: ModelFacts) -> int:
-    """Give the bytes of the checkpoint, drafts included: as published where that is known, else as counted."""
+    """Give the checkpoint's bytes with drafts: the published size, or else the counted size."""
     return model.checkpoint_bytes or round(loaded_bytes(model) + _bytes(model.drafts))
 
 
 def model_text(model: ModelFacts) -> str:
-    """Say the facts for people, a line each."""
+    """Say the facts for people, each in a line."""
     return "\n".join(_lines(model))
 
 
@@ -115,7 +115,7 @@ def _degrees(legal: dict[str, list[int]]) -> str:
 
 
 def _legal(model: ModelFacts, engine: EngineName) -> dict[str, list[int]]:
-    """List the degrees an engine allows; ``expert``: with whole experts dealt out over that many ranks."""
+    """List the degrees that an engine allows; ``expert`` lists degrees at which whole experts are dealt out."""
     experts = legal_tensors(model, engine, expert=True) if has_experts(model) else ()
     return {
         "tensor": list(legal_tensors(model, engine)),

@@ -14,7 +14,7 @@ from shardwise.explain.rules import rule
 from shardwise.explain.tables import aligned
 
 _MOST_PODS: Final = 16
-"""Pods whose ranks are said one by one: a group of two racks has no more."""
+"""The most pods that are listed: a group of two racks has no more."""
 
 _HEAD: Final = ("", "", "", "GPUs", "GiB a GPU", "ms a token", "tokens/s a GPU", "")
 _NUMBERS: Final = (3, 4, 5, 6)
@@ -22,7 +22,7 @@ _NONE: Final = "–"
 
 
 def plan_message(plan: Plan) -> str:
-    """Say a plan in one line, for a condition: layout, product, nodes, rule."""
+    """Say a plan in a line for a condition: layout, product, nodes, rule."""
     if not plan.groups:
         return f"{plan.layout} on {plan.product}, 0 replicas"
     tight = ", tight" if plan.tight else ""
@@ -30,7 +30,7 @@ def plan_message(plan: Plan) -> str:
 
 
 def plan_text(plan: Plan, name: str) -> str:
-    """Say a plan at length: the rule, memory, speed, where, and beside it the alternatives. No trailing newline."""
+    """Say a plan at length: rule, memory, speed, placement and alternatives. No trailing newline."""
     return "\n".join(_lines(plan, name))
 
 
@@ -51,7 +51,7 @@ def _section(name: str, lines: list[str]) -> Iterator[str]:
 
 
 def whereabouts(plan: Plan) -> str:
-    """Say on how many GPUs of which product a plan lies, and on which nodes."""
+    """Say a plan's number of GPUs, its product and its nodes."""
     nodes = list(dict.fromkeys(pod.node for group in plan.groups for pod in group.pods))
     shown = ", ".join(nodes[:LISTED]) + others(max(0, len(nodes) - LISTED))
     replicas = f", {plan.replicas} replicas" if plan.replicas != 1 else ""
@@ -59,7 +59,7 @@ def whereabouts(plan: Plan) -> str:
 
 
 def _grounds(plan: Plan) -> str:
-    """Say what the rule rests on, in numbers."""
+    """Say in numbers why the rule applies."""
     simpler = grounds(plan)
     return "" if simpler is None else f" ({simpler.layout}: {brief(simpler.cause)})"
 
@@ -100,7 +100,7 @@ def _pod(pod: PodPlacement) -> tuple[str, str, str]:
 
 
 def _side_by_side(plan: Plan) -> Iterator[str]:
-    """Give the chosen layout and the telling alternatives as one table, so that their numbers stand side by side."""
+    """Give a table of the chosen layout and the shown alternatives, so that their numbers can be compared."""
     shown = telling(plan)
     if not shown:
         return

@@ -1,4 +1,4 @@
-"""The meaning of each stable reason: where it appears, what it says of the object, and what to do about it."""
+"""The meaning of each stable reason: where it appears, its meaning for the object, and the remedy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -143,7 +143,7 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """``sign`` tells how a kind of failure is recognised, ``remedy`` what to do, to the letter."""
+    """``sign`` says how a kind of failure is recognised. ``remedy`` is the exact advice to the user."""
 
     sign: str
     remedy: str
@@ -177,9 +177,9 @@ FAILURES: Final[Mapping[FailureKind, Failure]] = MappingProxyType(
         ),
     }
 )
-"""Every kind of failure; the first whose sign is seen counts."""
+"""Every kind of failure. The first kind whose sign is present counts."""
 
 
 def remedy(kind: FailureKind) -> str:
-    """Give what to do about a kind of failure, in one line."""
+    """Give the remedy for a kind of failure, in a single line."""
     return FAILURES[kind].remedy

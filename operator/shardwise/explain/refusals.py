@@ -1,4 +1,4 @@
-"""A refusal in words: as one line for a condition, and as a derivation for people."""
+"""A refusal in words: a line for a condition, and a derivation for people."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -18,13 +18,13 @@ _HINTS_IN_MESSAGE: Final = 2
 
 
 def refusal_message(refusal: Refusal) -> str:
-    """Say a refusal in one line of at most 1 KiB."""
+    """Say a refusal in a line of at most 1 KiB."""
     parts = [refusal_headline(refusal)]
     if refusal.nearest is not None:
         parts.append(f"nearest {rejection_text(refusal.nearest)}")
     if refusal.excluded:
         parts.append(f"of {plural(refusal.nodes, 'node')} left out: {_excluded(refusal)}")
-    parts.extend(f"hint: {hint(one)}" for one in refusal.hints[:_HINTS_IN_MESSAGE])
+    parts.extend(f"hint: {hint(given)}" for given in refusal.hints[:_HINTS_IN_MESSAGE])
     message = "; ".join(parts)
     return message if len(message) <= MOST_MESSAGE else message[: MOST_MESSAGE - 1] + "…"
 
@@ -42,14 +42,14 @@ def clause_text(clause: Clause) -> str:
 
 
 def closest_text(clause: Clause) -> str | None:
-    """Say how near the nearest layout of a cause came; ``None`` where the clause has said it."""
+    """Say the nearest layout of a clause and its cause; ``None`` where the clause says them already."""
     if len(clause.layouts) == 1 or not sentence(clause.closest.cause).tells_nearest:
         return None
     return f"nearest {clause.closest.layout}: {cause(clause.closest.cause)}"
 
 
 def refusal_headline(refusal: Refusal) -> str:
-    """Say in one clause what there is too little of."""
+    """Say the shortage in a short phrase."""
     if not refusal.nodes:
         return "there are no nodes"
     if not refusal.rejected:
@@ -65,7 +65,7 @@ def _lines(refusal: Refusal, name: str) -> Iterator[str]:
         yield f"asked: {_asked(refusal.asked)}"
     if refusal.nodes:
         yield f"nodes: {_nodes(refusal)}"
-    yield from (f"hint: {hint(one)}" for one in refusal.hints)
+    yield from (f"hint: {hint(given)}" for given in refusal.hints)
 
 
 def _derivation(refusal: Refusal) -> Iterator[str]:
@@ -96,12 +96,12 @@ def _nodes(refusal: Refusal) -> str:
 
 
 def rejection_text(rejected: RejectedLayout) -> str:
-    """Say why one layout on one product cannot be used."""
+    """Say why a layout on a GPU product cannot be used."""
     return f"{rejected.layout} on {rejected.product}: {cause(rejected.cause)}"
 
 
 def _excluded(refusal: Refusal) -> str:
-    """Say the commonest reasons first."""
+    """Count the nodes left out for each reason, the commonest reason first."""
     counted = sorted(
         ((exclusion(why, count), exclusion(why), count) for why, count in refusal.excluded), key=_commonest
     )

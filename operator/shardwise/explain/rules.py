@@ -1,4 +1,4 @@
-"""The sharding guide's rules, one sentence each, as a plan cites them."""
+"""The sharding guide's rules, as a plan cites them: a sentence for each rule."""
 
 from typing import Final
 
@@ -22,5 +22,5 @@ _RULES: Final = {
 
 
 def rule(decided: Rule) -> str:
-    """Say which rule decided."""
+    """Say the rule that decided."""
     return _RULES[decided]

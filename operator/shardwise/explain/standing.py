@@ -1,4 +1,4 @@
-"""Where an object stands, in words and as data."""
+"""The standing of an object in words and as data: its plan, the plan it would get today, and its groups."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,12 +19,12 @@ _STICKY = "it stays: a plan changes when the object does, or when it cannot be c
 
 
 def standing_text(standing: Standing, name: str) -> str:
-    """Say where an object stands, at length. No trailing newline."""
+    """Say the standing of an object at length. No trailing newline."""
     return "\n".join(_lines(standing, name))
 
 
 def standing_answer(standing: Standing) -> dict[str, Any]:
-    """Give where an object stands as JSON data."""
+    """Give the standing of an object as JSON data."""
     planned = standing.planned
     return {
         "generation": standing.generation,
@@ -46,7 +46,7 @@ def standing_answer(standing: Standing) -> dict[str, Any]:
 
 
 def _lines(standing: Standing, name: str) -> Iterator[str]:
-    """Give the plan in the status first, or what there is instead of one; then what is to be said of it."""
+    """Give the plan in the status, or the outcome that replaces it, and then the notes about it."""
     if standing.planned is not None:
         yield plan_text(_with_alternatives(standing, standing.planned), name)
     else:
@@ -64,7 +64,7 @@ def _lines(standing: Standing, name: str) -> Iterator[str]:
 
 
 def obstacle_text(obstacle: Obstacle, name: str) -> str:
-    """Say in one line what keeps a plan from being started."""
+    """Say in a line why a plan is not started."""
     return f"× `{name}` is not started: {obstacle.message}"
 
 
@@ -88,12 +88,12 @@ def _answer(outcome: Plan | Refusal) -> dict[str, Any]:
 
 
 def _with_alternatives(standing: Standing, planned: Plan) -> Plan:
-    """Give the plan with its alternatives, which no status holds, where it would be made the same today."""
+    """Add the alternatives to the plan if the same plan would be made today. No status holds alternatives."""
     return standing.today if standing.same_today and isinstance(standing.today, Plan) else planned
 
 
 def _news(standing: Standing) -> Iterator[tuple[str, str]]:
-    """Give what is to be said of a plan besides, each with its label."""
+    """Give the notes about the object and its plan, each with its label."""
     if standing.paused:
         yield "paused", "the annotation `shardwise.dev/paused` holds everything as it is"
     if standing.observed < 0:
@@ -110,13 +110,13 @@ def _news(standing: Standing) -> Iterator[tuple[str, str]]:
 
 
 def _queue(queue: QueueStanding) -> str:
-    """Say the place; free GPUs that one before it could use may be kept for that one."""
+    """Say the object's position. Free GPUs may be kept for an object before it."""
     place = f"position {queue.position} of {queue.length} among the objects that wait for GPUs"
     return f"{place}, after `{queue.first}`" if queue.first else place
 
 
 def _today(standing: Standing, planned: Plan) -> str:
-    """Say whether the same would be planned today, and if not, why."""
+    """Say whether the same plan would be made today, and if not, why not."""
     if standing.same_today:
         return "the same would be planned"
     if isinstance(standing.today, Refusal):
@@ -133,7 +133,7 @@ def _today(standing: Standing, planned: Plan) -> str:
 
 def _why_not(planned: Plan, today: Plan) -> str:
     wanted = (planned.layout, planned.product)
-    found = (cause(one.cause) for one in today.alternatives if (one.layout, one.product) == wanted)
+    found = (cause(other.cause) for other in today.alternatives if (other.layout, other.product) == wanted)
     return next(found, "is not among what may be used")
 
 
@@ -147,7 +147,7 @@ def _next(standing: Standing, planned: Plan) -> str:
 
 
 def _moved_by(standing: Standing, planned: Plan) -> str:
-    """Say why a plan does not stay."""
+    """Say why a plan is replaced."""
     if standing.changed:
         return "the object asks for something else"
     if standing.lost:

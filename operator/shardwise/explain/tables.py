@@ -1,4 +1,4 @@
-"""Columns that stand under one another, in plain text."""
+"""Tables in plain text, with aligned columns."""
 
 from collections.abc import Collection, Sequence
 
@@ -6,9 +6,10 @@ _GAP = "  "
 
 
 def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> list[str]:
-    """Pad cells to the width of their column; those of the columns in ``right`` end under one another.
+    """Pad cells to the width of their column. Cells of the columns in ``right`` are aligned to the right.
 
-    All rows have as many cells. A column that is empty in every row is left out, and no line ends in blanks.
+    All rows must have the same number of cells. Columns that are empty in every row are left out. Lines do not end in
+    blanks.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

@@ -1,4 +1,4 @@
-"""The fleet as Kubernetes shows it: Node and Pod objects in, a :class:`~shardwise.domain.fleet.Fleet` out. Pure."""
+"""Reading a :class:`~shardwise.domain.fleet.Fleet` from Node and Pod objects of Kubernetes. Pure."""
 
 from shardwise.inventory.fleet_reading import held_gpus, read_fleet
 from shardwise.inventory.ledger import Ledger

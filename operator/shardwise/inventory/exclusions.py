@@ -1,7 +1,7 @@
-"""Why a node's GPUs may not be used, from what its labels and conditions say; with what tells of it.
+"""Why a node's GPUs may not be used, read from the node's labels and conditions.
 
-Labels are those of NVIDIA's GPU feature discovery (k8s-device-plugin v0.20); conditions those of NVSentinel, which are
-True when something is wrong.
+The labels are written by NVIDIA's GPU feature discovery (k8s-device-plugin v0.20), the conditions by NVSentinel: they
+are True when a GPU is faulty.
 """
 
 import re
@@ -18,7 +18,7 @@ _REPLICAS: Final = "nvidia.com/gpu.replicas"
 _SHARING: Final = "nvidia.com/gpu.sharing-strategy"
 _MIG_CONFIG: Final = "nvidia.com/mig.config"
 _DISPLAY: Final = "-DGX-Display"
-"""The graphics card of a DGX station: its labels and those of the GPUs overwrite one another in turn."""
+"""The graphics card of a DGX station. Its labels and the labels of the GPUs overwrite each other in turn."""
 
 _FAULTS: Final = re.compile(r"Gpu\w+Watch|SysLogs\w+")
 """Conditions of NVSentinel's GPU and system log monitors."""
@@ -28,7 +28,7 @@ ReasonAndDetail = tuple[Exclusion, str]
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What was read of a node: ``offered`` GPUs by its device plugin, bytes of ``memory`` a GPU."""
+    """The facts read of a node: ``offered`` counts the GPUs of its device plugin, ``memory`` is bytes per GPU."""
 
     vendor: Vendor
     product: str
@@ -40,12 +40,12 @@ class NodeFacts:
 
 
 def exclusion(facts: NodeFacts, site: FleetSite) -> ReasonAndDetail | None:
-    """Give the first reason that holds, the one the owner of the node would name first, and what tells of it."""
+    """Give the first reason that holds, and the label or condition that shows it."""
     return next(chain(_of_sharing(facts), _of_labels(facts), _of_health(facts, site)), None)
 
 
 def _of_sharing(facts: NodeFacts) -> Iterator[ReasonAndDetail]:
-    """``gpu.replicas`` is 0 on a GPU in MIG mode; the strategy ``single`` shows in the product, ``mixed`` in keys."""
+    """``gpu.replicas`` is 0 in MIG mode. The MIG strategy ``single`` changes the product, ``mixed`` adds label keys."""
     labels = facts.labels
     sliced = labels.get(_MIG_CONFIG, "all-disabled") not in ("all-disabled", "")
     profile = next((key for key in labels if key.startswith("nvidia.com/mig-") and key.endswith(".count")), "")
@@ -87,10 +87,10 @@ def _of_health(facts: NodeFacts, site: FleetSite) -> Iterator[ReasonAndDetail]:
 
 
 def _told(labels: Labels, *keys: str) -> str:
-    """Name the first of the labels that is there."""
+    """Give the first label that the node has."""
     return next((f"{key}={labels[key]}" for key in keys if labels.get(key)), "")
 
 
 def conditions_of(status: Mapping[str, Any]) -> Mapping[str, str]:
     """Give the status of each condition by its type."""
-    return {str(one.get("type")): str(one.get("status")) for one in status.get("conditions") or ()}
+    return {str(found.get("type")): str(found.get("status")) for found in status.get("conditions") or ()}

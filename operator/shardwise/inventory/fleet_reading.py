@@ -1,4 +1,4 @@
-"""All nodes and pods together: free GPUs per node."""
+"""Reading a fleet from all nodes and pods: the free GPUs of each node."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -19,9 +19,9 @@ def read_fleet(
 ) -> Fleet:
     """Read a fleet. O(nodes · log nodes + pods).
 
-    ``pods`` are all pods of all namespaces: whoever owns them, they hold their GPUs while they are bound and have not
-    ended, also on a node that cannot be reached. ``held`` adds GPUs of decided pods that are not bound yet, by node.
-    ``site`` says how labels are read.
+    ``pods`` are all pods of all namespaces. A pod of any owner holds its GPUs while it is bound and has not ended, even
+    on an unreachable node. ``held`` adds, by node, the GPUs of planned pods that are not bound yet. ``site`` says how
+    labels are read.
     """
     ledger: Ledger[str] = Ledger(site)
     for node in nodes:

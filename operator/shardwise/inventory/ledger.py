@@ -1,8 +1,8 @@
-"""Who holds which GPUs, kept up to date event by event: the fleet is read once, and then only where it changes.
+"""A ledger of the holders of GPUs. Events keep it up to date: after the first reading, only changed nodes are read.
 
-Pods hold the GPUs of the node they are bound to. What a plan has decided beyond the bound pods of its object is held
-as well, or two objects would be given the same GPUs. So an object holds on a node what its bound pods hold or what its
-plan gives it there, whichever is more; strangers hold what their bound pods do.
+A pod holds GPUs of the node that it is bound to. A plan holds GPUs too, before its pods are bound: otherwise two
+objects would get the same GPUs. On each node an object therefore holds the larger of two counts: the GPUs of its bound
+pods, and the GPUs of its plan. Other holders hold the GPUs of their bound pods.
 """
 
 from bisect import bisect_left
@@ -21,12 +21,12 @@ H = TypeVar("H")
 
 
 class Ledger(Generic[H]):
-    """The nodes of a fleet, and what each holder has on each. Holders may be anything that compares and hashes."""
+    """The nodes of a fleet, and the GPUs that each holder has on each node. A holder is any hashable value."""
 
     def __init__(self, site: FleetSite | None = None) -> None:
         self.site = site or FleetSite()
         self._levels = tuple(level.name for level in self.site.levels)
-        self._kinds = tuple(one.kind for one in self.site.products)
+        self._kinds = tuple(stated.kind for stated in self.site.products)
         self._names: list[str] = []
         self._empty: list[Node] = []
         self._left: list[Node] = []
@@ -36,7 +36,7 @@ class Ledger(Generic[H]):
         self._holders: dict[str, dict[H, int]] = {}
 
     def put(self, node: KubernetesNode) -> None:
-        """Take in a node that is new or has changed. O(log nodes) for one that is known."""
+        """Add a node or its changes. O(log nodes) for a known node."""
         read = read_node(node, 0, self.site)
         products = self._products[read.name] = sighted(self._products.get(read.name, ()), read)
         read = settled(products, read)
@@ -49,19 +49,19 @@ class Ledger(Generic[H]):
         self._left[at] = _less(read, self._held(read.name))
 
     def drop(self, name: str) -> None:
-        """Forget a node. What is held on it is held again should it come back."""
+        """Remove a node. Its holders keep their GPUs, in case the node comes back."""
         at, known = self._find(name)
         self._products.pop(name, None)
         if known:
             del self._names[at], self._empty[at], self._left[at]
 
     def node(self, name: str) -> Node | None:
-        """Give a node as if nobody held its GPUs; ``None`` where there is none of that name."""
+        """Give a node as if nobody held its GPUs; ``None`` for an unknown name."""
         at, known = self._find(name)
         return self._empty[at] if known else None
 
     def bind(self, holder: H, node: str, gpus: int) -> None:
-        """Count GPUs of a pod that was bound to a node; less than none when it is gone."""
+        """Add the GPUs of a pod that was bound to a node. A negative count takes the GPUs of a gone pod away."""
         bound = self._bound.setdefault(holder, Counter())
         bound[node] += gpus
         if not bound[node]:
@@ -71,7 +71,7 @@ class Ledger(Generic[H]):
         self._settle(holder, node)
 
     def plan(self, holder: H, gpus: Mapping[str, int]) -> None:
-        """Note what a plan gives its object on each node, in place of what the one before gave."""
+        """Note the GPUs that a plan gives its object on each node. They replace the GPUs of the plan before."""
         before = self._planned.pop(holder, Counter())
         if gpus:
             self._planned[holder] = Counter(gpus)
@@ -79,26 +79,26 @@ class Ledger(Generic[H]):
             self._settle(holder, node)
 
     def release(self, holder: H) -> None:
-        """Let a holder hold nothing any more."""
+        """Free all GPUs of a holder."""
         self.plan(holder, {})
         for node, gpus in dict(self._bound.get(holder, {})).items():
             self.bind(holder, node, -gpus)
 
     def planners(self, node: str) -> set[H]:
-        """Name the holders whose plans give them GPUs of a node."""
-        return {one for one in self.holdings(node) if node in self._planned.get(one, ())}
+        """Give the holders whose plans use GPUs of a node."""
+        return {holder for holder in self.holdings(node) if node in self._planned.get(holder, ())}
 
     def holdings(self, node: str) -> Mapping[H, int]:
-        """Give how many GPUs of a node each holder has."""
+        """Give the number of GPUs of a node, for each holder."""
         return self._holders.get(node, {})
 
     def fleet(self, without: H | None = None) -> Fleet:
-        """Give the fleet, as if one holder held nothing. Nodes that did not change are the same values."""
+        """Give the fleet, as if the holder ``without`` held no GPUs. Unchanged nodes are the same values."""
         left = self._left if without is None else self._freed(without)
         return Fleet(tuple(left), self._levels, self._kinds)
 
     def occupied(self, name: Callable[[H], str]) -> tuple[Occupied, ...]:
-        """Give every node with who holds its GPUs, holders by their ``name``, which is empty for strangers."""
+        """Give every node with its holders. ``name`` names a holder; the name of strangers is empty."""
         return tuple(Occupied(node, tuple(self._named(node.name, name))) for node in self._empty)
 
     def _named(self, node: str, name: Callable[[H], str]) -> Iterator[Holding]:
@@ -116,7 +116,7 @@ class Ledger(Generic[H]):
         return left
 
     def _settle(self, holder: H, node: str) -> None:
-        """Work out anew what a holder has on a node, and what is left there."""
+        """Compute again the GPUs that a holder has on a node, and the free GPUs of the node."""
         has = max(self._bound.get(holder, Counter())[node], self._planned.get(holder, Counter())[node])
         holders = self._holders.setdefault(node, {})
         if has > 0:

@@ -1,4 +1,4 @@
-"""What one Node says of its GPUs: product, memory, count, NVLink domain, places, and why they may not be used."""
+"""Reading a Node: its GPU product, memory, count, NVLink domain and places, and why it may not be used."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -15,9 +15,9 @@ _PLAIN: Final = FleetSite()
 
 
 def read_node(node: KubernetesNode, held: int, site: FleetSite = _PLAIN) -> Node:
-    """Read one Node. ``held`` counts the GPUs that pods and plans already hold on it.
+    """Read a Node. ``held`` counts the GPUs that pods and plans already hold on it.
 
-    A node that cannot be used is given with its reason, and no free GPUs.
+    A node that cannot be used has the reason and no free GPUs.
     """
     metadata, status = node.get("metadata") or {}, node.get("status") or {}
     labels: Labels = metadata.get("labels") or {}
@@ -42,10 +42,10 @@ def read_node(node: KubernetesNode, held: int, site: FleetSite = _PLAIN) -> Node
 
 
 def nvlink_domain(labels: Labels, keys: Iterable[str] = _PLAIN.domain_keys) -> str | None:
-    """Name the NVLink domain of a node by the first of the keys it has; ``None`` where it has none.
+    """Give the NVLink domain of a node by the first of the keys that the node has; ``None`` without any.
 
-    A clique, ``<cluster UUID>.<clique id>``, is compared as a whole: one rack may hold several. An all-zero UUID says
-    that the node has NVLink inside and none to others; taking it as a clique would merge unrelated nodes.
+    A clique, ``<cluster UUID>.<clique id>``, is compared as a whole, because a rack may hold several cliques. An
+    all-zero UUID means NVLink inside the node only: taking it as a clique would merge unrelated nodes.
     """
     for key in keys:
         value = labels.get(key, "")
@@ -70,10 +70,10 @@ def _facts_of(node: KubernetesNode, labels: Labels, status: Mapping[str, Any], s
 
 
 def _stated_product(labels: Labels, site: FleetSite) -> str:
-    """Tell a node without a product label by others, where the configuration says how."""
-    for one in site.products:
-        if one.node_labels and all(labels.get(key) == value for key, value in one.node_labels):
-            return one.label
+    """Find the product of a node without a product label by other labels, as the configuration states."""
+    for stated in site.products:
+        if stated.node_labels and all(labels.get(key) == value for key, value in stated.node_labels):
+            return stated.label
     return ""
 
 
@@ -82,11 +82,11 @@ def _memory(vendor: Vendor, labels: Labels, product: str, site: FleetSite) -> in
     if labelled or not site.products:
         return labelled
     bare = bare_product(product)
-    return next((one.memory for one in site.products if one.kind.product == bare), 0)
+    return next((stated.memory for stated in site.products if stated.kind.product == bare), 0)
 
 
 def _counted(facts: NodeFacts) -> int:
-    """Count the usable GPUs: those offered, and no more than are of the product the labels describe."""
+    """Count the usable GPUs: the offered GPUs, at most the count of the labelled product."""
     counted = read_count(facts.labels.get(facts.vendor.count)) if facts.vendor.count is not None else None
     return facts.offered if counted is None else min(facts.offered, counted)
 

@@ -1,6 +1,7 @@
-"""Nodes whose product label changes back and forth: on a DGX with a display card each overwrites the other's labels.
+"""Nodes whose product label changes back and forth: a DGX's display card and its GPUs overwrite each other's labels.
 
-A driver that spells the product anew changes the label once; only a return to what it was is a sign of two products.
+A new driver may spell the product differently and change the label once. Only a return to the old label shows that the
+node has two products.
 Source: NVIDIA/k8s-device-plugin issue 731.
 """
 
@@ -11,11 +12,11 @@ from shardwise.domain.fleet import Exclusion, Node
 from shardwise.domain.hardware import bare_product
 
 _KEPT: Final = 3
-"""Products it takes to see one return."""
+"""The number of products that shows a return to an old product."""
 
 
 def sighted(products: tuple[str, ...], node: Node) -> tuple[str, ...]:
-    """Note the product of a node behind those it had before, where it is another than the last."""
+    """Append the product of a node to its earlier products, if it differs from the last."""
     bare = bare_product(node.product)
     if not bare or (products and products[-1] == bare):
         return products
@@ -23,7 +24,7 @@ def sighted(products: tuple[str, ...], node: Node) -> tuple[str, ...]:
 
 
 def settled(products: tuple[str, ...], node: Node) -> Node:
-    """Give a node, left out where its product returned to what it had been before another."""
+    """Give the node. It is left out if its product changed and then changed back."""
     if node.exclusion is not None or len(products) < _KEPT or products[0] != products[-1]:
         return node
     return replace(node, free=0, exclusion=Exclusion.UNSETTLED, detail=" and ".join(sorted(set(products))))

@@ -1,7 +1,7 @@
-"""How each vendor's device plugin and labeller name a node's GPUs.
+"""The names that each vendor's device plugin and labeller use for a node's GPUs.
 
 Sources: NVIDIA/k8s-device-plugin v0.20 internal/lm (GPU feature discovery); ROCm/k8s-device-plugin
-cmd/k8s-node-labeller. NVIDIA's memory label counts MiB, AMD's GiB with a ``G`` behind.
+cmd/k8s-node-labeller. NVIDIA's memory label counts MiB; AMD's label counts GiB and ends in ``G``.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,9 +16,10 @@ Labels = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """The extended resource a pod asks for, and the labels that describe the GPUs.
+    """The extended resource that a pod requests, and the labels that describe the GPUs.
 
-    ``count`` may be absent: AMD labels none. ``memory_bytes`` reads the memory label, 0 where it says nothing.
+    ``count`` is ``None`` for AMD, which does not label a count. ``memory_bytes`` reads the memory label,
+    0 for an empty label.
     """
 
     resource: str
@@ -29,7 +30,7 @@ class Vendor:
 
 
 def read_count(value: object) -> int | None:
-    """Read a whole number such as ``"8"``; ``None`` where it is none."""
+    """Read a whole number such as ``"8"``; ``None`` for other values."""
     text = str(value)
     return int(text) if text.isascii() and text.isdigit() else None
 
@@ -54,17 +55,17 @@ RESOURCES: Final = frozenset(vendor.resource for vendor in VENDORS)
 
 
 def vendor_of(labels: Labels, allocatable: Mapping[str, object]) -> Vendor:
-    """Name the vendor of a node's GPUs: whose GPUs it offers, else whose labels it has, else NVIDIA."""
+    """Give the vendor of a node's GPUs by the offered resource, else by the labels, else NVIDIA."""
     offered = (vendor for vendor in VENDORS if read_count(allocatable.get(vendor.resource)))
     labelled = (vendor for vendor in VENDORS if vendor.product in labels)
     return next(offered, None) or next(labelled, VENDORS[0])
 
 
 def is_mixed(vendor: Vendor, labels: Labels, offered: int) -> bool:
-    """Tell whether the labels describe only one of several products of a node.
+    """Tell whether a node has several products.
 
-    NVIDIA's count is that of one product, and labels of several overwrite one another; AMD's labeller then writes one
-    label for each value, in place of the plain one.
+    NVIDIA's labels then describe a single product, because the products overwrite each other's labels: more GPUs are
+    offered than the label counts. AMD's labeller then writes a label for each value instead of the plain label.
     """
     counted = read_count(labels.get(vendor.count)) if vendor.count is not None else None
     if counted is not None and offered > counted:
