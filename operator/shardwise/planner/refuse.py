@@ -44,8 +44,8 @@ def refuse(
 
 def _fits_when_free(demand: Demand, fleet: Fleet, rejected: tuple[RejectedLayout, ...]) -> bool:
     """Tell whether the demand would fit if every GPU of the usable nodes were free."""
-    if not any(layout.cause.area.waits for layout in rejected):
-        return False
+    if demand.least_context is None and not any(layout.cause.area.waits for layout in rejected):
+        return False  # of a demand that may be lowered, the causes are those of the full context
     emptied = replace(fleet, nodes=tuple(replace(node, free=node.gpus) for node in fleet.nodes))
     return fits(at_least(demand), survey(demand, eligible(demand, emptied)))
 
