@@ -1,4 +1,4 @@
-"""Values of the field, frozen: units, model, hardware, fleet, demand, layout, plan, refusal, launch.
+"""Frozen values: units, model, hardware, fleet, demand, layout, plan, refusal and launch.
 
-Nothing here does I/O, reads a clock, or knows Kubernetes. Every other package speaks in these words.
+Nothing here does I/O, reads a clock or knows Kubernetes. Every other package uses these values.
 """

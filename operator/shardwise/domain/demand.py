@@ -1,4 +1,4 @@
-"""What one object asks for, as the planner sees it."""
+"""The demand of an object, as the planner sees it."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -8,7 +8,7 @@ from shardwise.domain.model import ModelFacts
 
 
 class Objective(StrEnum):
-    """What to prefer among the layouts that fit."""
+    """The preference among the layouts that fit."""
 
     FEWEST_GPUS = "fewest-gpus"
     LATENCY = "latency"
@@ -17,7 +17,7 @@ class Objective(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """Parts of the layout the user fixed. ``None`` leaves the part to the planner."""
+    """The parts of the layout that the user fixed. ``None`` leaves a part to the planner."""
 
     tensor: int | None = None
     pipeline: int | None = None
@@ -26,7 +26,7 @@ class Pins:
 
 @dataclass(frozen=True, slots=True)
 class Toleration:
-    """A toleration, with Kubernetes' meaning: empty key with Exists matches all, empty effect matches every effect."""
+    """A toleration as in Kubernetes: an empty key with Exists matches all, an empty effect matches every effect."""
 
     key: str = ""
     operator: str = "Equal"
@@ -36,7 +36,7 @@ class Toleration:
 
 
 class Operator(StrEnum):
-    """How a requirement compares a label, with Kubernetes' meaning: NotIn and DoesNotExist hold without the label."""
+    """The comparison with a label, as in Kubernetes: NotIn and DoesNotExist hold without the label."""
 
     IN = "In"
     NOT_IN = "NotIn"
@@ -48,7 +48,7 @@ class Operator(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What a label of a node must be. ``values`` are none for existence, one whole number for Gt and Lt."""
+    """A requirement for a node label. ``values`` is empty for existence, and a single whole number for Gt and Lt."""
 
     key: str
     operator: Operator
@@ -57,15 +57,15 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """A model to serve, and what it may take.
+    """A model to serve, and the resources that it may use.
 
-    ``key`` is ``namespace/name``. ``context_length`` is tokens per sequence, ``concurrency`` the sequences of that
-    length the KV cache must hold at once. ``gpu_budget`` bounds the GPUs of all replicas together. ``kv_bytes`` is
-    the size of one KV element. ``products`` empty means any. ``within`` is a level of the fleet or a label key: all
-    nodes of a group must have one place there. ``node_affinity`` are terms of which one must hold in all its
-    requirements; none means any node. ``own_image`` says that the user names the engine's image, as AMD GPUs need.
-    ``reserve`` overrides the runtime reserve per GPU, in bytes. ``least_context`` are the tokens that will do where
-    ``context_length`` does not fit; ``None`` never lowers it.
+    ``key`` is ``namespace/name``. ``context_length`` is tokens per sequence. ``concurrency`` is the number of sequences
+    of that length that the KV cache must hold at once. ``gpu_budget`` limits the GPUs of all replicas together.
+    ``kv_bytes`` is the size of an element of the KV cache. Empty ``products`` allow any product. ``within`` is a level
+    of the fleet or a label key: all nodes of a group must have the same place there. ``node_affinity`` lists terms; a
+    node must meet all requirements of any term, and no terms allow any node. ``own_image`` says that the user names the
+    engine's image, which AMD GPUs need. ``reserve`` overrides the runtime reserve per GPU, in bytes. ``least_context``
+    is the shortest accepted context, in tokens, if ``context_length`` does not fit; ``None`` accepts none shorter.
     """
 
     key: str

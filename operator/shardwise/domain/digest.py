@@ -1,4 +1,4 @@
-"""Digests that name content: the same content has the same name, wherever and whenever it is rendered."""
+"""Digests that name content: the same content has the same name, on every machine and at any time."""
 
 import hashlib
 import json

@@ -19,7 +19,7 @@ TENSORRT_LLM_FREE_FRACTION: Final = 0.9
 """Share of the memory free after loading that TensorRT-LLM takes for its KV cache: its default (KvCacheConfig)."""
 
 MOST_SEQUENCES: Final = 256
-"""Sequences in a step that sampling is sized for and that the engine is limited to, unless an object needs more."""
+"""The most sequences in a step, unless an object needs more. Sampling is sized for them."""
 
 CHUNK_TOKENS: Final = 8192
-"""Tokens of a prefill chunk that activations are sized for and that the engine is limited to."""
+"""Tokens of a prefill chunk. Activations are sized for them, and the engine is limited to them."""

@@ -1,4 +1,4 @@
-"""Why the planner leaves nodes out that a demand may not use: values; ``shardwise.explain`` makes the words."""
+"""The reasons why a demand may not use a node, as values. ``shardwise.explain`` has the words."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,7 +33,7 @@ class NoPlace:
 class NoLabel:
     """The node lacks the label whose value a group must share.
 
-    ``levels`` are the known levels where ``label`` looks like a level that nobody configured; else there are none.
+    ``levels`` lists the known levels if ``label`` looks like a level that is not configured; otherwise it is empty.
     """
 
     label: str
@@ -48,4 +48,4 @@ class Untolerated:
 
 
 LeftOut = Exclusion | Mismatch | OtherVendor | NoPlace | NoLabel | Untolerated
-"""Why a node is left out: whoever asks, or for this demand."""
+"""Why a node is left out: for every demand, or for this demand."""

@@ -12,11 +12,11 @@ _name_of: Final = attrgetter("name")
 
 NVIDIA: Final = "nvidia.com/gpu"
 AMD: Final = "amd.com/gpu"
-"""The extended resources that device plugins offer, one a GPU."""
+"""The extended resources that device plugins offer, a unit for each GPU."""
 
 
 class Exclusion(StrEnum):
-    """Why nobody may use the GPUs of a node. Codes; ``shardwise.explain`` makes the words."""
+    """Why nobody may use the GPUs of a node, as codes. ``shardwise.explain`` has the words."""
 
     NO_GPUS = "NoGpus"
     OFFERS_NONE = "OffersNone"
@@ -44,10 +44,10 @@ class Taint:
 class Node:
     """A node as a place for ranks.
 
-    ``gpus`` are its usable GPUs, ``free`` those nobody holds, ``memory`` the bytes of one GPU, as its label reports.
-    ``domain`` names its NVLink domain: the clique it belongs to, else the node itself. ``labels`` are all its labels.
-    ``places`` are its places at the fleet's levels, in their order; empty where no label tells. ``resource`` is what a
-    pod asks for to get one of its GPUs. ``detail`` says more of the exclusion, such as the condition that tells of it.
+    ``gpus`` counts its usable GPUs, ``free`` the GPUs that nobody holds. ``memory`` is the bytes of a GPU, as the label
+    reports. ``domain`` names its NVLink domain: its clique, else the node itself. ``labels`` are all its labels.
+    ``places`` are its places at the fleet's levels, in their order; a place is empty without a label. ``resource`` is
+    the extended resource that a pod requests. ``detail`` adds to the exclusion, such as the condition that shows it.
     """
 
     name: str
@@ -68,8 +68,8 @@ class Node:
 class Fleet:
     """A snapshot of all nodes, in name order.
 
-    ``levels`` name what lies above the NVLink domain, nearest first. ``kinds`` are facts of products that win over the
-    built-in table.
+    ``levels`` names the levels above the NVLink domain, nearest first. ``kinds`` are facts of products; they win over
+    the built-in table.
     """
 
     nodes: tuple[Node, ...]
@@ -77,15 +77,17 @@ class Fleet:
     kinds: tuple[GpuKind, ...] = ()
 
     def node(self, name: str) -> Node | None:
-        """Give the node of a name; ``None`` where there is none. O(log nodes)."""
+        """Give the node with a name; ``None`` for an unknown name. O(log nodes)."""
         at = bisect_left(self.nodes, name, key=_name_of)
         return self.nodes[at] if at < len(self.nodes) and self.nodes[at].name == name else None
 
     def place(self, node: Node, level: str) -> str:
-        """Name a node's place at a level, at ``node`` or ``domain``, or by a label key; empty where it has none."""
+        """Give a node's place at a level, at ``node`` or ``domain``, or by a label key; empty without a place."""
         if level in self.levels:
             above = node.places[self.levels.index(level) :]
-            return "/".join(above) if above[0] else ""  # a rack is named with its row: another row may have one, too
+            return (
+                "/".join(above) if above[0] else ""
+            )  # the name of a rack includes its row: rows may use the same names
         if level == "node":
             return node.name
         return node.domain if level == "domain" else dict(node.labels).get(level, "")

@@ -1,4 +1,4 @@
-"""How the pods of an object are started: the part of an object that rendering needs and planning does not."""
+"""How the pods of an object are started: the part of an object that only rendering needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from shardwise.domain.engine import EngineName
 
 
 class SourceKind(StrEnum):
-    """Where the weights come from."""
+    """The kind of place that the weights come from."""
 
     HUGGING_FACE = "huggingFace"
     PERSISTENT_VOLUME_CLAIM = "persistentVolumeClaim"
@@ -49,7 +49,7 @@ class Source:
     kind: SourceKind = SourceKind.HUGGING_FACE
     revision: str | None = None
     token_secret: str | None = None
-    token_key: str = "token"  # noqa: S105 - the key's name inside the Secret, no secret itself
+    token_key: str = "token"  # noqa: S105 - the key's name inside the Secret, not a secret itself
     location: str = ""
     path: str = ""
     cache: WeightCache | None = None

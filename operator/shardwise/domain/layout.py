@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Layout:
     """``tensor`` GPUs share each layer of a stage; ``pipeline`` stages hold the layers one after the other.
 
-    ``expert``: the experts of a mixture are dealt out whole over the tensor group instead of each being split.
+    ``expert``: the experts of a mixture are dealt out whole over the tensor group. Otherwise each expert is split.
     """
 
     tensor: int
@@ -16,9 +16,9 @@ class Layout:
 
     @property
     def world_size(self) -> int:
-        """GPUs the model is sharded over."""
+        """The number of GPUs that hold the model."""
         return self.tensor * self.pipeline
 
     def __str__(self) -> str:
-        """Say it as people do: ``TP8×PP2 EP``."""
+        """Say the layout as people do: ``TP8×PP2 EP``."""
         return f"TP{self.tensor}×PP{self.pipeline}{' EP' if self.expert else ''}"

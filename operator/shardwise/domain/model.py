@@ -1,8 +1,8 @@
-"""What a model is made of, as far as splitting it over GPUs asks.
+"""The parts of a model that matter for splitting it over GPUs.
 
-A model is a sequence of layers, a layer is a list of weights and what it keeps of a sequence. Every weight says how
-the ranks of a tensor group share it, so that bytes per rank, legal degrees and bytes read per token all follow from one
-list, for every architecture alike.
+A model is a sequence of layers. A layer is a list of weights and the cache that it keeps for a sequence. Every weight
+says how the ranks of a tensor group share it. Bytes per rank, legal degrees and bytes read per token therefore follow
+from the same list, for every architecture.
 """
 
 from collections.abc import Iterator
@@ -26,8 +26,8 @@ class Precision:
     """Bytes per element of a stored weight, block scales included.
 
     ``block`` is the edge of a quantisation block ``(outputs, inputs)``; a partition of a weight must hold whole blocks.
-    ``(1, n)`` is a group along the inputs only; ``None`` means that any split is fine. ``padded``: engines split
-    experts by whole blocks, the last ranks getting less, where their number does not divide.
+    ``(1, n)`` is a group along the inputs only; ``None`` allows any split. ``padded``: if blocks do not divide, engines
+    split experts by whole blocks, and the last ranks get less.
     """
 
     bytes_per_element: float
@@ -39,7 +39,7 @@ class Split(StrEnum):
     """How the ranks of a tensor group share a weight."""
 
     WHOLE = "whole"
-    """Every rank holds all of it: norms, routers, the down-projections of latent attention."""
+    """Every rank holds the whole weight: norms, routers, the down-projections of latent attention."""
 
     OUTPUTS = "outputs"
     """Column-parallel: each rank holds an equal part of the outputs."""
@@ -48,15 +48,15 @@ class Split(StrEnum):
     """Row-parallel: each rank holds an equal part of the inputs; an all-reduce follows."""
 
     COPIED = "copied"
-    """By the outputs, in as many parts as there are units; ranks beyond them hold copies: keys and values."""
+    """Split by the outputs, into a part for each unit; further ranks hold copies: keys and values."""
 
     VOCABULARY = "vocabulary"
-    """By vocabulary entries, padded as the engine pads them."""
+    """Split by vocabulary entries, padded as the engine pads them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """Of how many like weights one is, and how many of them a token meets."""
+    """The number of like weights, and the number of them that a token uses."""
 
     count: int
     active: int
@@ -66,9 +66,9 @@ class Experts:
 class Weight:
     """A matrix ``(outputs, inputs)``, or a vector (``inputs`` 1), as the checkpoint names it inside its layer.
 
-    ``units`` of the kind ``what`` (attention heads, columns) are what the split deals out; they must divide by the
-    tensor degree. ``experts``: there are that many of it, dealt out whole under expert parallelism. ``linear``: of the
-    kind that engines quantise when told to. ``derived``: no tensor of the checkpoint, made by the engine when it loads.
+    The split deals out ``units`` of the kind ``what`` (attention heads, columns); the tensor degree must divide them.
+    ``experts``: every expert has such a weight, and expert parallelism deals them out whole. ``linear``: engines can
+    quantise the weight. ``derived``: the checkpoint lacks the weight; the engine computes it when it loads.
     """
 
     name: str
@@ -84,18 +84,18 @@ class Weight:
 
     @property
     def elements(self) -> int:
-        """Elements of all experts' together."""
+        """Elements, of all experts together."""
         return self.outputs * self.inputs * (self.experts.count if self.experts else 1)
 
     @property
     def size(self) -> float:
-        """Bytes of all experts' together."""
+        """Bytes, of all experts together."""
         return self.elements * self.precision.bytes_per_element
 
 
 @dataclass(frozen=True, slots=True)
 class GroupedCache:
-    """Keys and values of each KV head. ``window`` in tokens, where the layer slides or attends in chunks."""
+    """Keys and values of each KV head. ``window`` is tokens, if the layer attends to a window or in chunks."""
 
     kv_heads: int
     key_dim: int
@@ -105,9 +105,9 @@ class GroupedCache:
 
 @dataclass(frozen=True, slots=True)
 class LatentCache:
-    """One compressed head, the same on every rank (DeepSeek, Kimi). ``width`` in elements a token.
+    """A compressed head, the same on every rank (DeepSeek, Kimi). ``width`` is elements per token.
 
-    ``index_bytes`` are what sparse attention keeps besides, a token, in a precision of its own.
+    ``index_bytes`` are the bytes per token that sparse attention keeps too, in its own precision.
     """
 
     width: int
@@ -116,7 +116,7 @@ class LatentCache:
 
 @dataclass(frozen=True, slots=True)
 class StateCache:
-    """A state of constant size a sequence (Mamba, linear attention), shared over the tensor group. Bytes."""
+    """A state of constant bytes per sequence (Mamba, linear attention), shared over the tensor group."""
 
     size: int
 
@@ -126,10 +126,10 @@ SequenceCache = GroupedCache | LatentCache | StateCache
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Elements of intermediate results one token has in a layer: activations are sized by them.
+    """Elements of the intermediate results of a token in a layer. They give the size of the activations.
 
-    ``split`` are shared over the tensor group, ``whole`` are the same on every rank, ``expert`` are shared only while
-    each expert is split.
+    ``split`` elements are shared over the tensor group, ``whole`` elements are the same on every rank, and ``expert``
+    elements are shared only if each expert is split.
     """
 
     split: int = 0
@@ -139,10 +139,10 @@ class Widths:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One decoder layer: its weights, what it keeps of a sequence, and how wide it gets.
+    """A decoder layer: its weights, its cache for a sequence, and the widths of its intermediate results.
 
-    ``reduces`` counts the all-reduces a tensor group does in it: one after attention, one after the feed-forward.
-    ``state`` is what it keeps besides ``cache``, where it attends and has a state as well (Falcon-H1, Zamba).
+    ``reduces`` counts the all-reduces of a tensor group in the layer: after attention and after the feed-forward.
+    ``state`` is kept beside ``cache`` by layers that have both attention and a state (Falcon-H1, Zamba).
     """
 
     weights: tuple[Weight, ...]
@@ -154,14 +154,14 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """Everything the planner asks of a model.
+    """All facts about a model that the planner needs.
 
     ``kinds`` are its different layers, ``order`` the kind of each layer from first to last. ``embedding`` lies on the
-    first stage, ``head`` on the last; ``tied``: the output head is the embedding, which both ends hold when they are
-    different stages. ``tower`` (vision, audio) lies on the first stage. ``drafts`` are in the checkpoint, and loaded
-    only for speculative decoding. ``checkpoint_bytes`` is the published size of all of it where it is known; it wins
-    over the sum of the weights. ``origin`` says where the facts come from. ``guessed``: read off an architecture nobody
-    counted. ``kv_cache_dtype``: in which the checkpoint says that keys and values are to be kept (``fp8``), if it does.
+    first stage, ``head`` on the last. ``tied``: the output head is the embedding; two different end stages both hold
+    it. ``tower`` (vision, audio) lies on the first stage. ``drafts`` are in the checkpoint, and are loaded only for
+    speculative decoding. ``checkpoint_bytes`` is the published size of the checkpoint, if it is known; it wins over the
+    sum of the weights. ``origin`` names the source of the facts. ``guessed``: nobody has checked the architecture by
+    counting. ``kv_cache_dtype`` is the precision of keys and values that the checkpoint states (``fp8``), if any.
     """
 
     name: str
@@ -190,11 +190,11 @@ class ModelFacts:
 
     @property
     def in_blocks(self) -> bool:
-        """Whether any layer's weights are stored in quantisation blocks."""
+        """Whether any layer stores weights in quantisation blocks."""
         return any(weight.precision.block is not None for layer in self.kinds for weight in layer.weights)
 
     def loaded(self) -> Iterator[Weight]:
-        """Give every weight an engine loads to serve, once each, those it derives included."""
+        """Give every weight that an engine loads to serve, derived weights included, each once."""
         yield from self.embedding
         yield from self.tower
         for layer in self.layers:
@@ -202,5 +202,5 @@ class ModelFacts:
         yield from self.head
 
     def __hash__(self) -> int:
-        """Hash what tells models apart; walking all layers on every look-up would cost more than planning."""
+        """Hash a few fields that tell models apart. Hashing all layers at every look-up costs more than planning."""
         return hash((self.name, self.architecture, len(self.order), self.hidden, self.quantization))

@@ -1,4 +1,4 @@
-"""Who holds the GPUs of a node: the fleet as people want to see it."""
+"""The holders of a node's GPUs: the fleet as people want to see it."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,10 +8,9 @@ from shardwise.domain.fleet import Node
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """GPUs that one holder has on a node. ``by`` is ``namespace/name`` of an object; empty for all who are none.
+    """The GPUs that a holder has on a node. ``by`` is ``namespace/name`` of an object; empty for all other holders.
 
-    Where a plan is to be shown, ``ranks`` are those of a ``replica`` on the node, in order; ``tensor`` of them make a
-    stage.
+    If a plan is shown, ``ranks`` are the ranks of a ``replica`` on the node, in order; ``tensor`` ranks make a stage.
     """
 
     by: str
@@ -23,24 +22,24 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Occupied:
-    """A node, as if nobody held its GPUs, and who does. Holders come in name order, strangers last."""
+    """A node, as if nobody held its GPUs, and its holders in name order, strangers last."""
 
     node: Node
     holdings: tuple[Holding, ...] = ()
 
     @property
     def held(self) -> int:
-        """GPUs that somebody holds; of a broken node they may be more than it has."""
+        """GPUs that somebody holds. A broken node may have fewer GPUs than are held."""
         return sum(holding.gpus for holding in self.holdings)
 
     @property
     def free(self) -> int:
-        """GPUs that a plan may have."""
+        """GPUs that a plan may use."""
         return max(0, self.node.free - self.held)
 
     @property
     def lost(self) -> int:
-        """GPUs that nobody holds and nobody may have, as the node is left out."""
+        """GPUs that nobody holds and nobody may use, because the node is left out."""
         return max(0, self.node.gpus - self.held) if self.node.exclusion is not None else 0
 
 

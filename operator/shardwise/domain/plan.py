@@ -23,7 +23,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Bytes on the fullest GPU of a group. ``budget`` is what the engine may use of the GPU's memory."""
+    """Bytes on the fullest GPU of a group. ``budget`` is the part of the GPU's memory that the engine may use."""
 
     weights: int
     kv_cache: int
@@ -33,18 +33,18 @@ class MemoryUse:
 
     @property
     def needed(self) -> int:
-        """All that must fit."""
+        """The bytes that must fit."""
         return self.weights + self.kv_cache + self.activations + self.reserve
 
     @property
     def slack(self) -> int:
-        """What is left of the budget; negative where it does not fit."""
+        """The rest of the budget; negative if the layout does not fit."""
         return self.budget - self.needed
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A roofline estimate, to rank layouts: never a promise. Seconds per output token of one sequence, at batch 1."""
+    """A roofline estimate that ranks layouts, not a promise. Seconds are per output token of a sequence, at batch 1."""
 
     seconds_per_token: float
     tokens_per_second_per_gpu: float
@@ -52,7 +52,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class PodPlacement:
-    """One pod of a group: its node, that node's NVLink domain, its GPU count and the ranks it runs."""
+    """A pod of a group: its node, the node's NVLink domain, its number of GPUs and its ranks."""
 
     index: int
     node: str
@@ -63,7 +63,7 @@ class PodPlacement:
 
 @dataclass(frozen=True, slots=True)
 class GroupPlacement:
-    """One replica: its pods in rank order; pod 0 leads."""
+    """A replica: its pods in rank order. Pod 0 leads."""
 
     replica: int
     pods: tuple[PodPlacement, ...]
@@ -78,7 +78,7 @@ class LayoutOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """A layout on one product that was tried, and why it lost. ``cause`` holds the numbers; explain makes the words."""
+    """A layout on a GPU product that was tried, and why it lost. ``cause`` holds the numbers; explain has the words."""
 
     layout: Layout
     product: str
@@ -90,11 +90,11 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The decision for one demand.
+    """The decision for a demand.
 
     Invariant: the GPUs of each group's pods sum to ``layout.world_size``, and their ranks are 0..world_size-1, once
-    each. ``considered`` counts all layouts tried; ``alternatives`` holds all that lost, best first.
-    ``resource`` is what a pod asks for to get a GPU.
+    each. ``alternatives`` lists all layouts that lost, best first. ``resource`` is the extended resource that a pod
+    requests.
     """
 
     layout: Layout
@@ -117,7 +117,7 @@ class Plan:
         return len(self.groups)
 
     def gpus_by_node(self) -> dict[str, int]:
-        """Count the GPUs of each node it uses."""
+        """Count the GPUs that the plan uses on each node."""
         found: dict[str, int] = {}
         for pod in (pod for group in self.groups for pod in group.pods):
             found[pod.node] = found.get(pod.node, 0) + pod.gpus
@@ -125,5 +125,5 @@ class Plan:
 
     @property
     def gpus(self) -> int:
-        """GPUs over all replicas."""
+        """GPUs of all replicas."""
         return self.layout.world_size * self.replicas

@@ -6,7 +6,7 @@ from shardwise.domain.refusal import RefusalReason
 
 
 class Reason(StrEnum):
-    """Reasons of conditions and Events, other than those of a refusal. Their messages may change, these may not."""
+    """Reasons of conditions and Events, besides the reasons of a refusal. Messages may change; reasons may not."""
 
     ALL_REPLICAS_READY = "AllReplicasReady"
     SCALED_TO_ZERO = "ScaledToZero"
@@ -42,7 +42,7 @@ AnyReason = Reason | RefusalReason
 
 
 class FailureKind(StrEnum):
-    """How a group failed, as far as it decides the remedy. It follows from the exit of a pod, not from a message."""
+    """The kinds of failure with different remedies. The exit of a pod decides the kind, not a message."""
 
     GPU_MEMORY = "GpuMemory"
     HOST_MEMORY = "HostMemory"

@@ -1,6 +1,6 @@
-"""Why a layout, or a whole demand, cannot be placed: values with numbers. ``shardwise.explain`` makes the words.
+"""Why a layout, or a whole demand, cannot be placed, as values with numbers. ``shardwise.explain`` has the words.
 
-A new cause is one class here, with its traits, and one sentence in ``shardwise.explain.causes``. Nothing else lists
+A new cause needs a class here, with its traits, and a sentence in ``shardwise.explain.causes``. No other module lists
 causes: the planner decides by their traits.
 """
 

@@ -1,4 +1,4 @@
-"""What an operator is told of its cluster: the operator configuration as values."""
+"""The operator configuration, as values."""
 
 from dataclasses import dataclass, field
 
@@ -9,10 +9,10 @@ from shardwise.domain.platforms import GENERIC, Level
 
 @dataclass(frozen=True, slots=True)
 class StatedProduct:
-    """What the operator of a cluster states of one GPU product, where labels and the built-in table do not say it.
+    """Facts about a GPU product from the configuration, where labels and the built-in table lack them.
 
-    ``label`` is the product as a label would spell it. ``memory`` is bytes a GPU and stands in for a missing memory
-    label. ``node_labels``, where there are any, choose the nodes without a product label that have this product.
+    ``label`` is the product as a label would spell it. ``memory`` is bytes per GPU; it replaces a missing memory label.
+    ``node_labels`` select the nodes that have this product and no product label.
     """
 
     kind: GpuKind
@@ -23,11 +23,11 @@ class StatedProduct:
 
 @dataclass(frozen=True, slots=True)
 class FleetSite:
-    """How nodes are read.
+    """The part of the configuration that says how nodes are read.
 
-    ``domain_keys`` are label keys whose value names an NVLink domain of several nodes, the first that a node has
+    ``domain_keys`` are label keys whose value names an NVLink domain of several nodes; the first key that a node has
     counts. ``levels`` lie above the domain, nearest first. ``products`` win over the built-in hardware table.
-    ``fault_conditions`` are node conditions that are True when a GPU is faulty, besides those of NVSentinel.
+    ``fault_conditions`` are node conditions that are True when a GPU is faulty, besides NVSentinel's conditions.
     """
 
     domain_keys: tuple[str, ...] = GENERIC.domains

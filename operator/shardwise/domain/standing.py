@@ -1,4 +1,4 @@
-"""Where one object stands: the plan it has, the one it would get today, and what its groups wait for."""
+"""The standing of an object: its plan, the plan it would get today, and the state of its groups."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from shardwise.domain.refusal import Refusal
 
 @dataclass(frozen=True, slots=True)
 class PodStanding:
-    """A pod that is not ready: its place in the group, its node (empty until it is bound), and what it waits for."""
+    """A pod that is not ready: its place in the group, its node (empty until it is bound), and the reason it waits."""
 
     index: int
     node: str
@@ -18,9 +18,10 @@ class PodStanding:
 
 @dataclass(frozen=True, slots=True)
 class GroupStanding:
-    """One replica: its state since a time (as Kubernetes writes times), and how many of its pods are ready.
+    """A replica: its state since a time (as Kubernetes writes times), and how many of its pods are ready.
 
-    ``failures`` counts attempts in a row that ended before the group was ready, ``message`` says how the last one did.
+    ``failures`` counts the last attempts in a row that ended before the group was ready. ``message`` says how the last
+    attempt ended.
     """
 
     replica: int
@@ -36,7 +37,7 @@ class GroupStanding:
 
 @dataclass(frozen=True, slots=True)
 class QueueStanding:
-    """The place, from 1, of an object among those that wait for GPUs; ``first`` is whose turn it is, if another's."""
+    """The position, from 1, of an object in the queue for GPUs. ``first`` is another object whose turn it is."""
 
     position: int
     length: int
@@ -45,7 +46,7 @@ class QueueStanding:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """What keeps a plan from being started: its stable reason, as in conditions, and the message for people."""
+    """The obstacle that keeps a plan from being started: its stable reason, as in conditions, and a message."""
 
     reason: str
     message: str
@@ -53,14 +54,14 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where an object stands.
+    """The standing of an object.
 
-    ``planned`` is the plan in its status, made at ``planned_at``; ``None`` where there is none. ``changed``: the object
-    asks for something else than that plan answers. ``lost`` are nodes of it that cannot be used any more, each with the
-    reason. ``next`` is what the operator goes on with, ``today`` what would be planned were there no plan yet.
-    ``generation`` is the object's, ``observed`` the one its status is about: -1 where no operator has seen it.
-    ``queue`` is its place among the objects that wait for GPUs, where it waits and is not the only one.
-    ``obstacle`` keeps the operator from starting ``next``; ``None`` while nothing does.
+    ``planned`` is the plan in the status, made at ``planned_at``; ``None`` without a plan. ``changed``: the object has
+    changed since that plan was made. ``lost`` lists nodes of the plan that cannot be used any more, each with the
+    reason. The operator continues with ``next``. ``today`` is the outcome of planning today without the old plan.
+    ``generation`` is the object's generation, ``observed`` the generation that the status describes, or -1 if no
+    operator has seen the object. ``queue`` is the position among several objects that wait for GPUs. ``obstacle`` keeps
+    the operator from starting ``next``; ``None`` while there is no obstacle.
     """
 
     planned: Plan | None
@@ -83,7 +84,7 @@ class Standing:
 
     @property
     def same_today(self) -> bool:
-        """Whether the plan in the status is the one that would be made today."""
+        """Whether the same plan as in the status would be made today."""
         if self.planned is None or not isinstance(self.today, Plan):
             return False
         return (self.today.layout, self.today.product, self.today.groups) == (

@@ -1,4 +1,4 @@
-"""Quantities and how they are read and printed: the one place for units."""
+"""Quantities: reading and printing them. All code for units is here."""
 
 import re
 from typing import Final, NewType
@@ -25,13 +25,13 @@ _SUFFIXES: Final = {
     "Ei": 2**60,
 }
 QUANTITY_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
-"""The byte quantities the object accepts: a plain subset of Kubernetes' resource quantities."""
+"""The byte quantities that the object accepts: a plain subset of Kubernetes' resource quantities."""
 
 
 def parse_quantity(text: str | int) -> Bytes:
     """Read a Kubernetes quantity of bytes, such as ``810Gi`` or ``1.5T``.
 
-    Raises ``ValueError`` naming the text when it is none.
+    Raises ``ValueError`` with the text if it is not a quantity.
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)", str(text).strip())
     if match is None or match.group(2) not in _SUFFIXES:
@@ -41,11 +41,11 @@ def parse_quantity(text: str | int) -> Bytes:
 
 
 DURATION_PATTERN: Final = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
-"""The times the object accepts: whole hours, minutes and seconds, in this order. Nothing at all is no time."""
+"""The times that the object accepts: whole hours, minutes and seconds, in this order. An empty text is not a time."""
 
 
 def parse_duration(text: str) -> float:
-    """Read a time such as ``90s`` or ``1h30m``, in seconds. Raises ``ValueError`` naming the text when it is none."""
+    """Read a time such as ``90s`` or ``1h30m``, in seconds. Raises ``ValueError`` with the text if it is not a time."""
     match = re.fullmatch(DURATION_PATTERN, text)
     if match is None or not text:
         message = f"`{text}` is not a time such as 90s or 1h30m"
@@ -55,7 +55,7 @@ def parse_duration(text: str) -> float:
 
 
 def gib(count: float) -> str:
-    """Say bytes for people, in GiB with one decimal: ``75.6 GiB``."""
+    """Say bytes for people, in GiB with a single decimal: ``75.6 GiB``."""
     return f"{count / GIB:.1f} GiB"
 
 

@@ -1,4 +1,4 @@
-"""One NVLink domain as a card: its name, what is free, and a row of GPUs for each of its nodes."""
+"""An NVLink domain as a card: its name, its free GPUs, and a row of GPUs for each of its nodes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from shardwise.explain.exclusions import exclusion_with_detail
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Sizes in pixels. ``cell`` is the side of a GPU, ``gap`` the space to the next. Small ones show no ranks."""
+    """Sizes in pixels. ``cell`` is the side of a GPU, ``gap`` the space between GPUs. Small GPUs show no ranks."""
 
     cell: float
     gap: float
@@ -21,7 +21,7 @@ class Style:
 
     @property
     def step(self) -> float:
-        """From one GPU to the next."""
+        """The distance between two neighbouring GPUs."""
         return self.cell + self.gap
 
     def colour(self, holding: Holding) -> str:
@@ -37,7 +37,7 @@ _CHARACTER = 5.9
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A domain to draw. ``places`` say where it lies. A node that is its own domain needs no name beside its GPUs."""
+    """A domain to draw. ``places`` names its places. A node that is its own domain needs no name beside its GPUs."""
 
     name: str
     places: str
@@ -45,7 +45,7 @@ class Card:
 
     @property
     def alone(self) -> bool:
-        """Whether the domain is a single node of that name."""
+        """Whether the domain is a single node with the same name."""
         return len(self.nodes) == 1 and self.nodes[0].node.name == self.name
 
     def width(self, style: Style) -> float:
@@ -87,7 +87,7 @@ class Card:
 
 
 def gpus_of(occupied: Occupied, x: float, y: float, style: Style) -> Iterator[str]:
-    """Draw the GPUs of a node in a row: those held, then the free, then those nobody may have."""
+    """Draw the GPUs of a node in a row: held GPUs first, then free GPUs, then GPUs that nobody may use."""
     cells = [cell for holding in occupied.holdings for cell in _held(holding)][: occupied.node.gpus]
     for index, (holding, rank) in enumerate(cells):
         yield _held_gpu(x + index * style.step, y, occupied, holding, rank, style)
@@ -116,7 +116,7 @@ def _held_gpu(x: float, y: float, occupied: Occupied, holding: Holding, rank: in
         opacity=0.3 if dimmed else 1 - 0.3 * (stage % 2),
     )
     parts = [tooltip(_said(occupied, holding, rank, stage)), square]
-    if rank is not None and style.cell >= 14:  # noqa: PLR2004 - the smallest square a number can be read in
+    if rank is not None and style.cell >= 14:  # noqa: PLR2004 - a number is readable in squares of this size
         middle = x + style.cell / 2
         ink = f"fill:{ink_on(style.colour(holding))}"
         parts.append(text(middle, y + style.cell / 2 + 3, str(rank), class_="rank", text_anchor="middle", style=ink))
@@ -146,7 +146,7 @@ def _empty_gpu(x: float, y: float, occupied: Occupied, style: Style, *, free: bo
 
 
 def cards(fleet: Sequence[Occupied], levels: Sequence[str]) -> Iterator[Card]:
-    """Make a card of each domain, in the order of the topology."""
+    """Make a card for each domain, in the order of the topology."""
     found: dict[str, list[Occupied]] = {}
     for occupied in fleet:
         found.setdefault(occupied.node.domain, []).append(occupied)

@@ -1,6 +1,6 @@
-"""A colour for each model: told apart by people who see red and green alike, and on paper by their lightness.
+"""A colour for each model. Colour-blind people can tell the colours apart; on paper their lightness differs.
 
-The first eight are Okabe and Ito's palette, slightly calmed; further ones walk around the circle of hues.
+The first eight colours are Okabe and Ito's palette, slightly calmed. Further colours go around the circle of hues.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,13 +15,13 @@ FREE: Final = "#ffffff"
 
 
 def colours(holders: Iterable[str]) -> Mapping[str, str]:
-    """Give each holder a colour, in name order, so that one fleet is always painted alike. Strangers are grey."""
+    """Give each holder a colour, in name order, so that a fleet always has the same colours. Strangers are grey."""
     named = sorted({holder for holder in holders if holder})
     return {"": STRANGERS, **{holder: _colour(position) for position, holder in enumerate(named)}}
 
 
 def ink_on(colour: str) -> str:
-    """Give the colour in which words on a colour can be read."""
+    """Give a colour for readable words on a coloured ground."""
     return "#1f2933" if colour in _LIGHT else "#ffffff"
 
 

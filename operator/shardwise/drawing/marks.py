@@ -1,4 +1,4 @@
-"""Elements of SVG as text, escaped, with numbers as short as they can be."""
+"""Elements of SVG as text, escaped, with numbers as short as possible."""
 
 from collections.abc import Iterable
 from html import escape
@@ -22,17 +22,17 @@ def element(name: str, inside: Iterable[str] = (), /, **attributes: Attribute) -
 
 
 def text(x: float, y: float, words: str, **attributes: Attribute) -> str:
-    """Write words, their baseline at a place."""
+    """Write words with their baseline at a point."""
     return element("text", [escape(words)], x=x, y=y, **attributes)
 
 
 def tooltip(words: str) -> str:
-    """Write what a pointer held over the element around it shows."""
+    """Write the words that appear when a pointer is over the enclosing element."""
     return element("title", [escape(words)])
 
 
 def shortened(words: str, most: int) -> str:
-    """Cut words in the middle, where they are longer than fits: both ends tell names apart."""
+    """Cut long words in the middle, because both ends tell names apart."""
     if len(words) <= most:
         return words
     head = (most - 1) // 2

@@ -1,4 +1,4 @@
-"""The whole picture: a heading, who holds what, a section for each GPU product, and why nodes are left out."""
+"""The whole picture: a heading, a legend of holders, a section for each GPU product, and why nodes are left out."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ from shardwise.planner.deal import natural
 WIDTH: Final = 1200.0
 MARGIN: Final = 28.0
 _LARGE: Final = 300
-"""Nodes from which on GPUs are drawn small."""
+"""From this number of nodes on, GPUs are drawn small."""
 _LISTED: Final = 24
-"""Nodes that are left out whose reason is listed."""
+"""The most left-out nodes that are listed with their reason."""
 
 _STYLE: Final = f"""
 text{{font-family:system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:{INK}}}
@@ -32,13 +32,13 @@ text{{font-family:system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fi
 
 @dataclass(slots=True)
 class _Page:
-    """What is drawn so far, and how far down the page is full."""
+    """The marks drawn so far, and the height that they fill."""
 
     y: float = MARGIN
     marks: list[str] = field(default_factory=list)
 
     def write(self, words: str, kind: str, size: float, x: float = MARGIN) -> None:
-        """Write a line of so many pixels' height."""
+        """Write a line with a height of ``size`` pixels."""
         self.y += size
         self.marks.append(text(x, self.y, words, class_=kind))
 
@@ -73,7 +73,7 @@ def _holders(fleet: Sequence[Occupied]) -> Counter[str]:
 
 
 def _legend(page: _Page, fleet: Sequence[Occupied], style: Style) -> None:
-    """Name every colour, as many to a line as fit."""
+    """Name every colour, filling each line."""
     held = _holders(fleet)
     counted = totals(fleet)
     named = [
