@@ -11,9 +11,8 @@ from shardwise.domain.reasons import Reason
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import GroupStanding, Obstacle, PodStanding, QueueStanding, Standing
 from shardwise.planner import plan
-from shardwise.reconcile.decide import Course, course
-from shardwise.reconcile.fabric import lacking_compute_domains
-from shardwise.reconcile.inherited import inherited
+from shardwise.reconcile.decide import compute_domains_lacking
+from shardwise.reconcile.desired import DesiredState, desired_state, remember
 from shardwise.reconcile.observed import Observed, PodSeen
 from shardwise.reconcile.plans import recorded, with_group
 from shardwise.reconcile.records import Record, format_time, read_records
@@ -23,13 +22,14 @@ from shardwise.reconcile.usable_fleet import UsableFleet
 
 def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
     """Say where an object stands. ``now`` is seconds since the epoch, as of ``decide``."""
-    status = inherited(wanted, observed.status)
+    case = remember(wanted, observed, now)
+    desired = desired_state(case)
+    status = case.observed.status
     records = read_records(status)
-    way = course(wanted, observed, now)
-    planned = _planned(status, records, way.usable)
+    planned = _planned(status, records, desired.nodes.usable)
     today = plan(wanted.demand, observed.fleet)
-    following = _next(wanted, way, today)
-    lacking = lacking_compute_domains(wanted, way.in_force.plan, way.group_set.records, observed, way.usable)
+    following = _next(wanted, desired, today)
+    lacking = compute_domains_lacking(case, desired)
     return Standing(
         planned=planned,
         planned_at=_planned_at(status) if planned is not None else "",
@@ -52,14 +52,16 @@ def _queue(turn: Turn) -> QueueStanding | None:
     )
 
 
-def _next(wanted: Wanted, way: Course, today: Plan | Refusal) -> Plan | Refusal:
+def _next(wanted: Wanted, desired: DesiredState, today: Plan | Refusal) -> Plan | Refusal:
     """Say what the operator goes on with. Where only some replicas have a plan, what the others lack is the news."""
-    in_force = way.in_force
-    if way.group_set.refusal is not None or in_force.plan is None:
-        return way.group_set.refusal or today
-    placed = [view for view in way.group_set.groups if view.record.nodes and not (in_force.fresh and view.stale)]
+    in_force = desired.in_force
+    if desired.group_set.refusal is not None or in_force.plan is None:
+        return desired.group_set.refusal or today
+    placed = [view for view in desired.group_set.groups if view.record.nodes and not (in_force.fresh and view.stale)]
     placed.sort(key=lambda view: (bool(view.faulty_nodes), view.record.attempt == 0, view.record.replica))
-    groups = _placements(in_force.plan, (view.record for view in placed[: wanted.demand.replicas]), way.usable)
+    groups = _placements(
+        in_force.plan, (view.record for view in placed[: wanted.demand.replicas]), desired.nodes.usable
+    )
     made = replace(in_force.plan, groups=groups or in_force.fresh)
     # That of today knows its alternatives, which no status holds.
     return today if isinstance(today, Plan) and _same(made, today) else made

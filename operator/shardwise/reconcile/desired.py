@@ -1,0 +1,169 @@
+"""The desired state of an object: the plan in force, its groups, and the nodes to avoid. Nothing is written here.
+
+The steps: remember the status, judge the nodes, look at the groups, advance the groups, blame nodes, place groups and
+replace groups.
+"""
+
+from dataclasses import dataclass, replace
+
+from shardwise.domain.launch import Wanted
+from shardwise.domain.plan import Plan
+from shardwise.reconcile.group_set import GroupSet, GroupSetBuilder, places_of, retained, without_plan
+from shardwise.reconcile.inherited import inherited
+from shardwise.reconcile.life import Terms, Trigger, advance, decided
+from shardwise.reconcile.look import look
+from shardwise.reconcile.observed import Observed
+from shardwise.reconcile.plans import PlanInForce, again, dated, identity, new_plan, recorded
+from shardwise.reconcile.records import State, read_records
+from shardwise.reconcile.roll import roll
+from shardwise.reconcile.shunned import ShunReason, Shuns, held_against, left_out, read_shunned
+from shardwise.reconcile.turns import kept_back
+from shardwise.reconcile.usable_fleet import UsableFleet
+from shardwise.reconcile.views import GroupView
+
+Views = tuple[GroupView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The input of every step: the object as its user wants it, the observation, and the terms of its groups."""
+
+    wanted: Wanted
+    observed: Observed
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedNodes:
+    """The nodes that the object avoids, and the fleet that it may use because of that."""
+
+    shuns: Shuns
+    usable: UsableFleet
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """The plan in force, the groups before and after the decision, and the nodes as judged."""
+
+    in_force: PlanInForce
+    before: Views
+    group_set: GroupSet
+    nodes: JudgedNodes
+
+
+def desired_state(case: Case) -> DesiredState:
+    """Work out the desired state of an object, step by step."""
+    nodes = judge_nodes(case)
+    in_force = plan_in_force(case, nodes.usable)
+    before = look(case.wanted, in_force.plan, case.observed, nodes.usable, case.terms.now)
+    after = tuple(_advanced(view, case.terms) for view in before)
+    nodes = blame_nodes(case, nodes, before, after)
+    after = tuple(map(_forgiven, before, after))
+    in_force, group_set = place_and_replace(case, in_force, after, nodes.usable)
+    group_set = _signed(case, in_force.plan, before, group_set)
+    return DesiredState(dated(in_force, case.terms.now), before, group_set, nodes)
+
+
+def remember(wanted: Wanted, observed: Observed, now: float) -> Case:
+    """Collect the input of a decision, with the status as this version writes it. ``now`` is as of ``decide``."""
+    status = inherited(wanted, observed.status)
+    return Case(wanted, replace(observed, status=status), Terms(wanted.restart, now))
+
+
+def judge_nodes(case: Case) -> JudgedNodes:
+    """Read the nodes that the object avoids, and work out the fleet that it may use."""
+    observed, now = case.observed, case.terms.now
+    own: dict[str, int] = {}
+    for record in read_records(observed.status).values():
+        for node in record.nodes:
+            own[node] = own.get(node, 0) + record.gpus
+    usable = UsableFleet(observed.fleet, kept=kept_back(observed.turn, observed.fleet, now), own=own)
+    return _judged(read_shunned(observed.status, now), usable)
+
+
+def _judged(shuns: Shuns, usable: UsableFleet) -> JudgedNodes:
+    barred, blamed = left_out(shuns, ShunReason.UNSCHEDULABLE), left_out(shuns, ShunReason.FAILED)
+    return JudgedNodes(shuns, replace(usable, barred=barred, blamed=blamed))
+
+
+def plan_in_force(case: Case, usable: UsableFleet) -> PlanInForce:
+    """Keep the recorded plan if it answers the demand; else make a plan."""
+    return recorded(case.observed.status, case.wanted.asks) or new_plan(case.wanted, usable)
+
+
+def _advanced(view: GroupView, terms: Terms) -> GroupView:
+    """Advance a group by the observation of its pods. The next attempt has no pods yet, and has the wanted content.
+
+    If the group had old content, its place may not suit the new content, so the group looks for another place.
+    """
+    record = advance(view, terms)
+    if record.attempt == view.record.attempt:
+        return replace(view, record=record)
+    begun = replace(view, record=record, pods=(), stale=False)
+    if view.stale and record.state is State.PENDING:
+        return replace(begun, record=decided(begun, Trigger.DISPLACED, terms))
+    return begun
+
+
+def _forgiven(old: GroupView, new: GroupView) -> GroupView:
+    """Forget the failures of old content. They say nothing about the content that replaces it."""
+    anew = old.stale and new.record.attempt > old.record.attempt
+    return replace(new, record=replace(new.record, failures=0)) if anew else new
+
+
+def blame_nodes(case: Case, nodes: JudgedNodes, before: Views, after: Views) -> JudgedNodes:
+    """Hold failures against the nodes where they happened, and missing capacity against the nodes that lacked it."""
+    shuns, now = nodes.shuns, case.terms.now
+    for old, new in zip(before, after, strict=True):
+        if new.record.failures > old.record.failures and old.failed is not None and old.failed.node:
+            shuns = held_against(shuns, [old.failed.node], ShunReason.FAILED, now)
+        if new.record.state is State.WAITING and old.record.state is State.STARTING and not old.shut_out:
+            refused = [old.record.nodes[pod.index] for pod in old.refused]
+            shuns = held_against(shuns, refused, ShunReason.UNSCHEDULABLE, now)
+    return nodes if shuns is nodes.shuns else _judged(shuns, nodes.usable)
+
+
+def place_and_replace(
+    case: Case, in_force: PlanInForce, groups: Views, usable: UsableFleet
+) -> tuple[PlanInForce, GroupSet]:
+    """Place and replace the groups. Where no group is left and none of this shape has a place, use a new plan."""
+    group_set = _grouped(case, in_force, groups, usable)
+    lost = in_force.plan is not None and not in_force.fresh and not any(view.record.nodes for view in group_set.groups)
+    if not (lost and group_set.refusal is not None and group_set.refusal.waits and case.wanted.demand.replicas):
+        return in_force, group_set
+    remade = again(case.wanted, in_force, group_set.refusal, usable)
+    if not remade.fresh:
+        return remade, replace(group_set, refusal=remade.refusal)
+    return remade, _grouped(case, remade, groups, usable)
+
+
+def _grouped(case: Case, in_force: PlanInForce, groups: Views, usable: UsableFleet) -> GroupSet:
+    if in_force.plan is None:
+        return without_plan(case.wanted, in_force, groups)
+    named = frozenset(pod.replica for pod in case.observed.pods)
+    builder = GroupSetBuilder(case.wanted, in_force.plan, usable, case.terms, named)
+    builder.keep(retained(case.wanted, groups))
+    builder.fill(places_of(in_force) if not builder.capacity.taken else ())
+    roll(builder)
+    return builder.build()
+
+
+def _signed(case: Case, plan: Plan | None, before: Views, group_set: GroupSet) -> GroupSet:
+    """Record the content of each attempt that begins.
+
+    An attempt that is known only from its pods is compared with the wanted content by the next decision.
+    """
+    if plan is None:
+        return group_set
+    found = {(pod.replica, pod.attempt) for pod in case.observed.pods}
+    held = {view.record.replica for view in before if view.record.state is State.HELD}
+
+    def sign(view: GroupView) -> GroupView:
+        record = view.record
+        begins = record.state is State.PENDING and not record.content and (record.replica, record.attempt) not in found
+        lets_go = record.state is State.HELD and not record.nodes and record.replica not in held
+        if not (begins or lets_go):
+            return view
+        return replace(view, record=replace(record, content=identity(case.wanted, plan, record.nodes, record.gpus)))
+
+    return replace(group_set, groups=tuple(map(sign, group_set.groups)))
