@@ -1,7 +1,7 @@
-"""The reconcile core: ``decide(wanted, observed, now) -> Decision``. Pure: what is, what is wanted, what to do next.
+"""The reconcile core: ``decide(wanted, observed, now) -> Decision``. It is pure: it reads values and gives values.
 
-Level-triggered: the same decision for create, resume, update and every event. Any action may be lost or repeated; the
-next decision sees the outcome and goes on from there.
+The core is level-triggered: it makes the same decision for create, resume, update and every event. Any action may be
+lost or repeated. The next decision sees the outcome and goes on from there.
 """
 
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys

@@ -1,4 +1,4 @@
-"""What a decision asks for, as data. ``shardwise.cluster`` carries it out."""
+"""The actions of a decision, as data. ``shardwise.cluster`` carries them out."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +16,14 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class MakeKeys:
-    """Create the Secret of an object's keys, with a new key pair. One that is there is kept, and never read."""
+    """Create the Secret of an object's keys, with a new key pair. A Secret that exists is kept, and never read."""
 
     manifest: Manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete an object. With ``uid`` only that very one; one that is gone already counts as deleted."""
+    """Delete an object. With ``uid``, only the object with this UID. An object that is gone counts as deleted."""
 
     kind: str
     name: str
@@ -33,7 +33,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Record an Event on the object. ``reason`` is stable; ``warning`` marks what needs attention."""
+    """Record an Event on the object. ``reason`` is stable. ``warning`` marks an Event that needs attention."""
 
     reason: AnyReason
     message: str
@@ -45,10 +45,10 @@ Action = Apply | MakeKeys | Delete | Emit
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do now.
+    """The actions to carry out now, and the status to write.
 
-    ``status`` is the whole status as it should be, written before the actions are carried out, so that a crash in
-    between is seen by the next decision. ``retry_after`` seconds later the object is looked at again, events or not.
+    ``status`` is the whole status. It is written before the actions are carried out, so that the next decision notices
+    a crash in between. After ``retry_after`` seconds the object is decided again, with or without an event.
     """
 
     status: dict[str, Any]

@@ -1,8 +1,9 @@
-"""What to apply and delete, so that a cluster comes to have the groups it should have.
+"""The objects to apply and to delete, so that the cluster gets the groups of a group set.
 
-Pods that belong to no attempt go first, so that their GPUs come back. A replica that goes is drained: its leader goes
-first, and ends what it has begun while all ranks are there, then the others, then what they find each other by. One
-that is broken, or whose next attempt waits for the GPUs, goes at once.
+Pods that belong to no current attempt are deleted first, so that their GPUs come free. A replica that is removed is
+drained: its leader goes first, and finishes its requests while all ranks are up. Then the other pods go, then the
+objects by which the pods find each other. A replica that is broken, or whose next attempt waits for the GPUs, goes at
+once.
 """
 
 from collections import defaultdict
@@ -23,7 +24,7 @@ from shardwise.render.manifest import REVISION
 from shardwise.render.names import group_name, serving_name
 
 Attempt = tuple[int, int]
-"""Replica and attempt."""
+"""The numbers of a replica and of its attempt."""
 
 _FAILED = (State.BACKOFF, State.HELD)
 _SERVES = (State.READY, State.UNREADY)
@@ -32,7 +33,7 @@ _SERVES = (State.READY, State.UNREADY)
 def actions_of(
     wanted: Wanted, plan: Plan | None, group_set: GroupSet, observed: Observed, usable: UsableFleet
 ) -> Iterator[Action]:
-    """Give all that has to be done, in order."""
+    """Give all actions, in order."""
     made = {} if plan is None else dict(_made(wanted, plan, group_set, observed, usable))
     yield from _removals(wanted, group_set, made, observed)
     yield from _budget(wanted, plan, group_set, observed)
@@ -48,11 +49,11 @@ def actions_of(
 def _made(
     wanted: Wanted, plan: Plan, group_set: GroupSet, observed: Observed, usable: UsableFleet
 ) -> Iterator[tuple[int, Group]]:
-    """Make the groups that begin or lack their Service; and all, where others' companions may go with theirs.
+    """Render the groups that begin or lack their Service. Render all groups if companions of others may be deleted.
 
-    One of old content may be of another shape: it cannot be made as it is.
+    A group of old content may have another shape, and then it cannot be rendered.
     """
-    names = {group_name(wanted.launch.owner.name, one.replica, one.attempt) for one in group_set.records}
+    names = {group_name(wanted.launch.owner.name, record.replica, record.attempt) for record in group_set.records}
     companions_go = any(needed for service, needed in observed.companions.items() if service not in names)
     for view in group_set.groups:
         record = view.record
@@ -67,7 +68,7 @@ def _made(
 def _removals(wanted: Wanted, group_set: GroupSet, made: Mapping[int, Group], observed: Observed) -> Iterator[Action]:
     present = {(record.replica, record.attempt) for record in group_set.records if record.nodes}
     if not wanted.restart.keep_failed:
-        present -= {(one.replica, one.attempt) for one in group_set.records if one.state in _FAILED}
+        present -= {(record.replica, record.attempt) for record in group_set.records if record.state in _FAILED}
     leaving: dict[Attempt, list[PodSeen]] = defaultdict(list)
     for pod in observed.pods:
         if (pod.replica, pod.attempt) not in present:
@@ -77,7 +78,7 @@ def _removals(wanted: Wanted, group_set: GroupSet, made: Mapping[int, Group], ob
         going = pods if replica in replicas else _next_to_go(pods)
         yield from (Delete("Pod", pod.name, pod.uid) for pod in going if not pod.deleting)
     draining = {(replica, attempt) for replica, attempt in leaving if replica not in replicas}
-    kept = {group_name(wanted.launch.owner.name, *one) for one in present | draining}
+    kept = {group_name(wanted.launch.owner.name, *attempt) for attempt in present | draining}
     kept.add(serving_name(wanted.launch.owner.name))
     gone = [name for name in sorted(observed.services) if name not in kept]
     yield from _companion_removals(wanted.launch.owner.name, gone, made, observed)
@@ -85,11 +86,12 @@ def _removals(wanted: Wanted, group_set: GroupSet, made: Mapping[int, Group], ob
 
 
 def _companion_removals(model: str, gone: list[str], made: Mapping[int, Group], observed: Observed) -> Iterator[Action]:
-    """Remove what only groups that go needed beside them: before the Services that say so, or it would be forgotten.
+    """Delete the companions that only leaving groups needed, before the Services that record them are gone.
 
-    Only what is called as ours is: whoever may label a Service could else have anything deleted by us.
+    Only objects with a name of ours are deleted. Otherwise a user who may label a Service could make the operator
+    delete any object.
     """
-    needed = {companion_of(one) for present in made.values() for one in present.companions}
+    needed = {companion_of(companion) for present in made.values() for companion in present.companions}
     needed |= _said_of(observed, [name for name in observed.services if name not in gone])
     for api_version, kind, name in sorted(_said_of(observed, gone) - needed):
         if is_named_by_us(model, name):
@@ -97,8 +99,8 @@ def _companion_removals(model: str, gone: list[str], made: Mapping[int, Group], 
 
 
 def _said_of(observed: Observed, services: Iterable[str]) -> set[Companion]:
-    """Give what Services say their pods need."""
-    return {one for service in services for one in observed.companions.get(service, ())}
+    """Give the companions that Services record for their pods."""
+    return {companion for service in services for companion in observed.companions.get(service, ())}
 
 
 def _next_to_go(pods: list[PodSeen]) -> list[PodSeen]:
@@ -116,10 +118,10 @@ def _missing(manifest: Manifest, present: Mapping[str, str]) -> Iterator[Apply]:
 
 
 def _budget(wanted: Wanted, plan: Plan | None, group_set: GroupSet, observed: Observed) -> Iterator[Action]:
-    """Keep the disruption budget. It is changed, never deleted, while there are replicas to keep.
+    """Keep the disruption budget. While there are replicas to keep, the budget is changed and never deleted.
 
-    An eviction whose budget is deleted under it is answered with 404, which `kubectl drain` takes for a pod that is
-    gone: it would leave the pod on the node, and call the node drained.
+    If the budget is deleted during an eviction, the API server answers 404. `kubectl drain` then believes that the pod
+    is gone: it leaves the pod on the node, and reports the node as drained.
     """
     budget = disruption_budget(wanted.launch, _to_keep(wanted, group_set))
     there = budget["metadata"]["name"] in observed.budgets
@@ -130,10 +132,10 @@ def _budget(wanted: Wanted, plan: Plan | None, group_set: GroupSet, observed: Ob
 
 
 def _to_keep(wanted: Wanted, group_set: GroupSet) -> int:
-    """Count the pods of as many replicas as are asked for, those that serve first.
+    """Count the pods of the wanted number of replicas, serving replicas first.
 
-    One that may not come back by itself, held or without a place, does not count, or drains would wait for it for ever;
-    but what of a held group is left to be looked at counts for the cluster, as long as it is ready.
+    A replica that is held or has no place may never come back by itself. It does not count, or drains would wait for it
+    for ever. The pods that a held group keeps for inspection count for the cluster while they are ready.
     """
     held = [view for view in group_set.groups if view.record.state is State.HELD]
     coming = [view.record for view in group_set.groups if view.record.nodes and view.record.state is not State.HELD]
@@ -143,12 +145,12 @@ def _to_keep(wanted: Wanted, group_set: GroupSet) -> int:
 
 
 def _once(launches: Iterable[Apply | MakeKeys]) -> Iterable[Apply | MakeKeys]:
-    """Make once what several groups need: made side by side, one of the two would be in the way of the other."""
-    return {(one.manifest["kind"], one.manifest["metadata"]["name"]): one for one in launches}.values()
+    """Keep each object once when several groups need it. Parallel writes of the same object would conflict."""
+    return {(action.manifest["kind"], action.manifest["metadata"]["name"]): action for action in launches}.values()
 
 
 def _rank(action: Action) -> int:
-    """Order what groups lack: all Services, what their pods need, all pods. What is alike is made side by side."""
+    """Order the objects: Services, then companions, then pods. Objects of equal rank are made in parallel."""
     match action:
         case Apply({"kind": "Service"}):
             return 0
@@ -159,7 +161,7 @@ def _rank(action: Action) -> int:
 
 
 def _launch(view: GroupView, made: Group, observed: Observed) -> Iterator[Apply | MakeKeys]:
-    """Make what a group lacks: its Service, and while it is Pending what its pods need and those not there yet."""
+    """Make the missing objects of a group: its Service and, while it is Pending, its companions and missing pods."""
     pending = view.record.state is State.PENDING
     if pending or made.service["metadata"]["name"] not in observed.services:
         yield from _missing(made.service, observed.services)

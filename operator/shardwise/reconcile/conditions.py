@@ -1,4 +1,4 @@
-"""Conditions by the kstatus contract: of Ready, Reconciling and Stalled just one is True, and each says since when."""
+"""Conditions by the kstatus contract: of Ready, Reconciling and Stalled exactly one is True, and each has a time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MOST_MESSAGE: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition of the object, without its times. ``holds`` is its status."""
+    """A condition of the object, without its times. ``holds`` is its status."""
 
     kind: str
     holds: bool
@@ -28,9 +28,9 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The state of an object in short: ``kind`` is the one of Ready, Reconciling and Stalled that is True.
+    """The state of an object in short: ``kind`` says which of Ready, Reconciling and Stalled is True.
 
-    The three share the reason and the message.
+    The three conditions share the reason and the message.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Summary:
 
 
 def summary_conditions(summary: Summary) -> list[Condition]:
-    """Give all three conditions every time, so that a waiter never meets a missing one.
+    """Give all three conditions every time, so that a client that waits always finds the condition.
 
     Only Ready and the condition that is True carry the message, to keep the status small.
     """

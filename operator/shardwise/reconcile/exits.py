@@ -1,4 +1,4 @@
-"""How a pod ended, as values: the exit of its engine, and the kubelet's own word for the pod."""
+"""How a pod ended, as values: the exit of its engine, and the message of the kubelet about the pod."""
 
 import re
 from collections.abc import Mapping
@@ -23,9 +23,9 @@ _HTTP_WORDS: Final = re.compile(r"client error|unauthorized|forbidden|http|statu
 class Exit:
     """How a pod ended, or why its engine started again.
 
-    ``code`` and ``reason`` are those of the container that exited; ``code`` is ``None`` where none did. ``line`` is the
-    last line of its termination message. ``pod_reason`` and ``pod_message`` are what the kubelet says of the pod as a
-    whole. ``whole`` tells whether the whole pod has ended, in the ``phase`` Failed or Succeeded.
+    ``code`` and ``reason`` belong to the container that exited. ``code`` is ``None`` if no container exited. ``line``
+    is the last line of its termination message. ``pod_reason`` and ``pod_message`` are the kubelet's words about the
+    whole pod. ``whole`` tells whether the whole pod has ended, in the ``phase`` Failed or Succeeded.
     """
 
     code: int | None = None
@@ -49,7 +49,7 @@ class Exit:
 
     @property
     def kind(self) -> FailureKind:
-        """What the exit says about the remedy: the first sign that is seen counts."""
+        """The kind of the failure, which decides the remedy. The first sign that is found counts."""
         line = self.line.lower()
         if "out of memory" in line:
             return FailureKind.GPU_MEMORY
@@ -71,9 +71,9 @@ def _kind_of_line(line: str) -> FailureKind:
 
 
 def read_exit(status: Mapping[str, Any]) -> Exit | None:
-    """Read how a pod ended off its status; ``None`` for one that goes on.
+    """Read from a pod's status how the pod ended; ``None`` while the pod runs.
 
-    An engine that started again in place has left its group: its ranks do not rejoin.
+    An engine that started again in place has left its group, because its ranks do not rejoin.
     """
     ended = _terminated(status)
     container = Exit() if ended is None else _container_exit(ended)
@@ -91,7 +91,7 @@ def read_exit(status: Mapping[str, Any]) -> Exit | None:
 
 
 def last_line(ended: Mapping[str, Any]) -> str:
-    """Give the last line of a container's termination message, cut to what a status has room for."""
+    """Give the last line of a container's termination message, cut to a length that suits a status."""
     lines = str(ended.get("message") or "").strip().splitlines()
     return lines[-1][:_MOST_LINE] if lines else ""
 

@@ -1,4 +1,4 @@
-"""NVLink between nodes that a cluster does not let pods have: what to say, and what would help."""
+"""NVLink between nodes, on a cluster that does not offer it to pods: the message, and the remedy."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from shardwise.render import needs_compute_domains
 def lacking_compute_domains(
     wanted: Wanted, plan: Plan | None, records: tuple[Record, ...], observed: Observed, usable: UsableFleet
 ) -> str:
-    """Tell why groups that span nodes over NVLink are not begun; empty where nothing is in the way, or some run."""
+    """Say why groups that span nodes over NVLink are not started; empty if nothing prevents them, or pods exist."""
     if plan is None or observed.compute_domains or observed.pods:
         return ""
     for record in records:
@@ -29,9 +29,9 @@ def lacking_compute_domains(
 
 
 def missing_compute_domains(wanted: Wanted, plan: Plan, fleet: Fleet) -> str:
-    """Say why a plan cannot be started without ComputeDomains, and what helps; empty for a plan that needs none.
+    """Say why a plan cannot start without ComputeDomains, and name a remedy; empty if the plan needs none.
 
-    A pin is named only where planning with it worked.
+    A pin is named only if planning with the pin worked.
     """
     if not needs_compute_domains(wanted, plan):
         return ""

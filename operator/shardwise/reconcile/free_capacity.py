@@ -1,4 +1,4 @@
-"""The GPUs that are left to an object, as its own groups take them and give them back."""
+"""The free GPUs of an object's usable fleet, as its own groups take them and give them back."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -19,7 +19,7 @@ Place = tuple[tuple[str, ...], int]
 
 
 class FreeCapacity:
-    """The GPUs of the usable fleet that an object has not taken yet."""
+    """The GPUs of the usable fleet that the object has not taken yet."""
 
     def __init__(self, wanted: Wanted, usable: UsableFleet) -> None:
         self._wanted = wanted
@@ -37,11 +37,11 @@ class FreeCapacity:
             self._taken[node] += gpus
 
     def give_back(self, record: Record) -> None:
-        """Give back what a group has taken."""
+        """Give back the GPUs of a group."""
         self.take(record.nodes, -record.gpus)
 
     def holds(self, record: Record) -> bool:
-        """Tell whether a group can begin in the place it has: all nodes may be used, and have GPUs for it."""
+        """Tell whether a group can begin in its place: all its nodes may be used, and have enough GPUs for it."""
         asked: Counter[str] = Counter()
         for node in record.nodes:
             asked[node] += record.gpus
@@ -53,9 +53,9 @@ class FreeCapacity:
         return node is not None and node.free - self._taken[name] >= gpus
 
     def find(self, plan: Plan, *, but_blamed: bool = False, only: frozenset[str] | None = None) -> Place | Refusal:
-        """Find a place for one more group of a plan; on nodes that are blamed only where there is no other.
+        """Find a place for another group of a plan. Use blamed nodes only if there is no other place.
 
-        With ``but_blamed`` not even there; with ``only`` on no other nodes.
+        With ``but_blamed``, never use blamed nodes. With ``only``, use no other nodes than these.
         """
         demand = one_more(self._wanted, plan)
         fleets = (_part(fleet, only) for fleet in self._usable.choices())
@@ -82,9 +82,9 @@ def _part(fleet: Fleet, only: frozenset[str] | None) -> Fleet:
 
 
 def _waiting(refusal: Refusal) -> Refusal:
-    """Wait for GPUs: groups of this shape had a place once. Hints would be true of this one group alone.
+    """Let a refusal wait for GPUs: groups of this shape had a place before. Hints would fit this group only.
 
-    It was the plan, and not the object, that asked for one product.
+    The plan asked for a single product, not the object.
     """
     nowhere = refusal.reason is RefusalReason.NO_MATCHING_NODES
     return replace(

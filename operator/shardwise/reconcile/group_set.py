@@ -1,8 +1,8 @@
-"""Which groups an object has: those that stay, those that go, those that are made, and those that are replaced.
+"""The groups of an object: groups that stay, go, begin or are replaced.
 
-In this order. Groups beyond the replicas asked for go: those that serve least, then those of old content, then the
-newest. A group that begins keeps its place where that can be used, else it gets another. Missing groups are placed, as
-many as budget and fleet allow. Then those of old content are replaced, see ``roll``.
+The order is this. Groups beyond the wanted number of replicas go: first the groups that serve least, then groups of old
+content, then the newest. A group that begins keeps its place if the place can be used, else it gets another place.
+Missing groups are placed, as many as budget and fleet allow. Then groups of old content are replaced, see ``roll``.
 """
 
 from collections.abc import Iterator
@@ -28,26 +28,26 @@ _WORTH: Final = (
     State.HELD,
     State.WAITING,
 )
-"""States by what a group in it is worth to clients, most first."""
+"""States by their worth to clients, highest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupSet:
-    """The groups as they shall be, by replica; those of old content; and why some have no place."""
+    """The desired groups, by replica, groups of old content included; and why some groups have no place."""
 
     groups: tuple[GroupView, ...]
     refusal: Refusal | None = None
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """Their records."""
+        """The records of the groups."""
         return tuple(view.record for view in self.groups)
 
 
 class GroupSetBuilder:
-    """Works the groups of an object out, step by step. Groups are views whose record is that after the steps so far.
+    """Builds the groups of an object, step by step. Each group is a view whose record is up to date after each step.
 
-    Of a place just found nothing has been seen. ``named`` are replica numbers that pods have.
+    Nothing has been observed yet of a new place. ``named`` are the replica numbers that pods have.
     """
 
     def __init__(self, wanted: Wanted, plan: Plan, usable: UsableFleet, terms: Terms, named: frozenset[int]) -> None:
@@ -61,7 +61,7 @@ class GroupSetBuilder:
         self._named = named
 
     def keep(self, groups: tuple[GroupView, ...]) -> None:
-        """Take in the groups that stay; what they hold is taken first, so that nobody else begins there."""
+        """Add the groups that stay. Groups that run take their GPUs first, so that no other group begins there."""
         self.groups = {view.record.replica: view for view in groups}
         begun = [view for view in groups if not _begins(view)]
         for view in begun:
@@ -71,7 +71,7 @@ class GroupSetBuilder:
                 self._begin(view)
 
     def _begin(self, view: GroupView) -> None:
-        """Let a group begin where it was, where it can; a node it failed on twice is left if there is another."""
+        """Let a group begin in its old place if it can. It leaves a blamed node if there is another place."""
         record = view.record
         if record.nodes and self.capacity.holds(record):
             elsewhere = None if view.pods else self._elsewhere(record)
@@ -89,13 +89,13 @@ class GroupSetBuilder:
         return None if isinstance(found, Refusal) else found
 
     def set(self, view: GroupView) -> None:
-        """Replace a group by what became of it."""
+        """Replace a group by its new state."""
         self.groups[view.record.replica] = view
 
     def fill(self, fresh: tuple[Place, ...]) -> None:
-        """Place groups that have no place, and make those that are missing, until budget or fleet end.
+        """Place groups that have no place, and make missing groups, until the budget or the fleet is used up.
 
-        ``fresh`` are places already found.
+        ``fresh`` are places that the planner has found already.
         """
         places = iter(fresh)
         waiting = [view for view in self.groups.values() if view.record.state is State.WAITING]
@@ -108,29 +108,29 @@ class GroupSetBuilder:
             self.put(view, place)
 
     def newcomers(self, count: int) -> Iterator[GroupView]:
-        """Make groups that wait for a place, under the lowest numbers that nobody has, also no pod that is going."""
+        """Make groups that wait for a place, with the lowest numbers that no group and no leaving pod has."""
         used = self._named.union(self.groups)
         free = [number for number in range(len(used) + max(0, count)) if number not in used]
         for replica in free[: max(0, count)]:
             yield GroupView(Record(replica, 0, State.WAITING, since=self.terms.now), ())
 
     def place_for_one(self) -> Place | Refusal:
-        """Find a place for one group more, inside the budget."""
+        """Find a place for another group, inside the budget."""
         if self.capacity.taken + self.plan.layout.world_size > self.wanted.demand.gpu_budget:
             return over_budget(self.wanted, self.plan, self._usable.fleet)
         return self.capacity.find(self.plan)
 
     def put(self, view: GroupView, place: Place) -> None:
-        """Give a group that waits a place."""
+        """Give a place to a group that waits."""
         nodes, gpus = place
         self.capacity.take(nodes, gpus)
         placed = decided(view, Trigger.PLACED, self.terms)
         self.set(GroupView(replace(placed, nodes=nodes, gpus=gpus), ()))
 
     def place_anew(self, view: GroupView) -> Place | Refusal:
-        """Find a place for the next attempt of a group that has given its own back: the same, where that will do.
+        """Find a place for the next attempt of a group that has given back its GPUs: the same place, if possible.
 
-        Its weights may lie in a cache there. A node that is blamed will not do while there is another.
+        The weights may lie in a cache there. A blamed node is used only if there is no other place.
         """
         if self.capacity.taken + self.plan.layout.world_size > self.wanted.demand.gpu_budget:
             return over_budget(self.wanted, self.plan, self._usable.fleet)
@@ -145,7 +145,7 @@ class GroupSetBuilder:
         self.set(GroupView(renewed, ()))
 
     def build(self) -> GroupSet:
-        """Give what was worked out."""
+        """Give the finished group set."""
         return GroupSet(tuple(view for _, view in sorted(self.groups.items())), self.refusal)
 
 
@@ -154,7 +154,7 @@ def _begins(view: GroupView) -> bool:
 
 
 def retained(wanted: Wanted, groups: tuple[GroupView, ...]) -> tuple[GroupView, ...]:
-    """Choose the groups that stay: as many as are asked for, and what is being started to replace old ones of them."""
+    """Choose the groups that stay: the wanted number, and groups that are starting to replace old groups."""
     replicas = wanted.demand.replicas
     ordered = sorted(groups, key=_worth)
     kept, rest = ordered[:replicas], ordered[replicas:]
@@ -177,11 +177,11 @@ def _worth(view: GroupView) -> tuple[int, bool, float, int]:
 
 
 def without_plan(wanted: Wanted, in_force: PlanInForce, groups: tuple[GroupView, ...]) -> GroupSet:
-    """Keep what runs while nothing new can be begun: what is asked for now may come to have a place, or be mended."""
+    """Keep the groups that run while no group can begin. The demand may find a place later, or the user may fix it."""
     running = tuple(view for view in groups if view.record.nodes and view.record.state is not State.PENDING)
     return GroupSet(tuple(sorted(retained(wanted, running), key=lambda view: view.record.replica)), in_force.refusal)
 
 
 def places_of(in_force: PlanInForce) -> tuple[Place, ...]:
-    """Give the places of a plan just made."""
+    """Give the places of a plan that was just made."""
     return tuple(place_of(group) for group in in_force.fresh)

@@ -1,8 +1,9 @@
-"""The status of an object as the version before this one wrote it, taken over so that what serves goes on serving.
+"""The status of the version before this version, taken over so that serving groups go on serving.
 
-That version wrote down neither what its pods were made from nor how many GPUs each holds, and named the demand another
-way. Where it had seen the object as it is now, its plan and its groups are what is asked for; but for groups it was
-still making, which begin again. After an edit that nobody has seen yet, they are of old content like any other.
+That version recorded neither the content of its pods nor the GPUs of each pod, and it named the demand in another way.
+If it had seen the present generation of the object, its plan and its groups answer the present demand. Only groups that
+it was still making begin again. After an edit that the old version did not see, its groups have old content like any
+other group.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ _NO_MORE: Final = ("groups", "replicas")
 
 
 def inherited(wanted: Wanted, status: Status) -> Status:
-    """Give a status as this version writes it; one that it wrote itself as it is."""
+    """Give a status in the format of this version. A status that this version wrote is given unchanged."""
     if not _of_before(status) or status.get("observedGeneration") != wanted.generation:
         return status
     in_force = recorded(status)
@@ -49,8 +50,8 @@ def _groups(wanted: Wanted, plan: Plan, status: Status) -> Iterator[Status]:
 
 
 def _may_replace(record: Record) -> bool:
-    """Tell whether a group may be one that replaces old content: then those that serve may have it still.
+    """Tell whether a group may be replacing old content. Then the serving groups may still have the old content.
 
-    One that replaces a lost one says what was lost, until its pods are there.
+    A group that replaces a lost group has a message about the loss until its pods exist.
     """
     return record.attempt > 0 and not record.message and record.state in (State.PENDING, State.STARTING)

@@ -1,6 +1,6 @@
-"""The status of an object for which nothing is done: it is paused, or cannot be honoured as it is.
+"""The status of an object that is left alone, because it is paused or cannot be honoured.
 
-Plan and groups stay as they were decided. How many pods are ready goes on changing, and is said.
+Plan and groups stay as they were decided. The number of ready pods goes on changing, and the status reports it.
 """
 
 from collections import Counter
@@ -24,20 +24,20 @@ _PAUSED: Final = "paused by the annotation `shardwise.dev/paused`; nothing is ch
 
 
 def invalid_status(observed: Observed, generation: int, reason: Reason, message: str, now: float) -> Status:
-    """Give the status of an object that cannot be honoured, or whose model is not known yet; the rest is kept."""
+    """Give the status of an object that cannot be honoured, or whose model is not known yet. The rest is kept."""
     kind = "Stalled" if reason is Reason.INVALID_SPEC else "Reconciling"
     planned = Condition("Planned", holds=False, reason=reason, message=message)
     return _left_alone([*summary_conditions(Summary(kind, reason, message)), planned], observed, generation, now)
 
 
 def paused_status(observed: Observed, generation: int, now: float) -> Status:
-    """Give the status of an object that is paused: as it was, and saying so."""
+    """Give the status of a paused object: the old status, with a condition that says so."""
     summary = Summary("Reconciling", Reason.PAUSED, _PAUSED)
     return _left_alone(summary_conditions(summary), observed, generation, now)
 
 
 def _left_alone(conditions: list[Condition], observed: Observed, generation: int, now: float) -> Status:
-    """Keep what was decided, but no place in the queue: what cannot be begun must hold up nobody."""
+    """Keep the decided status, but no place in the queue: an object that cannot begin must not block others."""
     before = observed.status
     counted = _counted(before, observed.pods)
     kept = {name: value for name, value in before.items() if name != "waitingSince"} | counted
@@ -52,7 +52,7 @@ def _left_alone(conditions: list[Condition], observed: Observed, generation: int
 
 
 def _counted(before: Mapping[str, Any], pods: Iterable[PodSeen]) -> Status:
-    """Count the ready pods of each group anew, and the groups that have all of theirs."""
+    """Count the ready pods of each group again, and the groups whose pods are all ready."""
     ready = Counter((pod.replica, pod.attempt) for pod in pods if pod.ready)
     groups = [_of(group, ready) for group in before.get("groups") or ()]
     serving = sum(0 < int(group.get("pods") or 0) <= group["readyPods"] for group in groups)

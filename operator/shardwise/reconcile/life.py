@@ -1,23 +1,25 @@
-"""The life of one group, as one table.
+"""The life of a group, as a table.
 
-Rules. A group lives and dies together: what happens to one pod happens to all. An attempt is written down (Pending)
-before its pods are made; once all have been seen, and those of the attempt before have left the nodes they wait for, it
-is Starting, and from then on a pod that is missing is lost. The next attempt has other names, so it waits for nobody,
-least of all for pods on a dead node.
+Rules. A group lives and dies together: an event on a single pod concerns all pods. An attempt is recorded (Pending)
+before its pods are made. When all its pods have been seen, and the pods of the attempt before have left the nodes, the
+attempt is Starting. From then on a missing pod is lost. The next attempt has other names, so it waits for no old pod,
+above all not for pods on a dead node.
 
-What ends an attempt is a *failure* or a *disruption*. A failure is the group's own: an engine exited, the kubelet threw
-a pod out. Failures in a row are counted, the wait after each doubles, and after the last one that is allowed the group
-is Held until it is edited. They are forgotten once an attempt has served for the policy's window. A group that had
-served begins again at once after its first. A disruption is nobody's fault: a pod was deleted, its node went, was
-drained or stayed away. It is not counted, and the next attempt begins at once; one that never served waits out
-``FIRST_WAIT`` seconds, so that whoever deletes pods as they come does not drive us in a circle.
+An attempt ends by a *failure* or by a *disruption*. A failure is the group's own: an engine exited, or the kubelet
+evicted a pod. Failures in a row are counted, and the wait doubles after each. After the last failure that the policy
+allows, the group is Held until the object is edited. Failures are forgotten when an attempt has served for the window
+of the policy. A group that had served begins again at once after its first failure. A disruption is not the group's
+fault: a pod was deleted, or its node was removed, drained or away. A disruption is not counted, and the next attempt
+begins at once. An attempt that never served waits ``FIRST_WAIT`` seconds first, so that a client which deletes new pods
+cannot drive the operator in a circle.
 
-Pods the scheduler finds no place for are given up after ``UNSCHEDULABLE_AFTER`` seconds, or at once where their node
-may not be used any more, as after an eviction that was seen before its taint: their GPUs may serve others. A node that
-is not Ready is given ``NODE_GRACE`` seconds; Kubernetes' own eviction, by the tolerations of our pods, is usually
-faster.
+If the scheduler finds no node for pods, the attempt is given up after ``UNSCHEDULABLE_AFTER`` seconds. It is given up
+at once if the node may not be used any more, as after an eviction that was seen before its taint. Then other objects
+can use the GPUs. A node that is not Ready gets ``NODE_GRACE`` seconds. Kubernetes' own eviction, by the tolerations of
+our pods, is usually faster.
 
-``LIFE`` says for each state what may happen and what follows, most urgent first. What it does not list changes nothing.
+``LIFE`` gives the triggers of each state and the step for each trigger, most urgent first. Other triggers change
+nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,12 +46,12 @@ NODE_GRACE: Final = 60.0
 
 
 class Trigger(StrEnum):
-    """What may happen to a group. Those in ``SEEN`` are seen on its pods; the others are decided in ``group_set``."""
+    """An event in the life of a group. Triggers in ``SEEN`` are seen on the pods; ``group_set`` decides the others."""
 
     DISRUPTED = "a pod is deleted, gone, or without its node"
     NODE_AWAY = "a node has not been Ready for too long"
     FAILED = "an engine exited, or a pod was evicted by its kubelet"
-    UNSCHEDULABLE = "a pod has found no place for too long"
+    UNSCHEDULABLE = "a pod has found no node for too long"
     WAITED = "its wait is over"
     ALLOWED = "the policy allows more failures now"
     READY = "all pods ready"
@@ -62,7 +64,7 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Under which terms a group lives: the object's policy, and the time, in seconds since the epoch."""
+    """The terms of a group's life: the policy of the object, and the time, in seconds since the epoch."""
 
     policy: RestartPolicy
     now: float
@@ -72,12 +74,12 @@ Step = Callable[[GroupView, Terms], Record]
 
 
 def wait_seconds(failures: int) -> float:
-    """Give the wait after so many failures in a row."""
+    """Give the wait, in seconds, after a number of failures in a row."""
     return min(LONGEST_WAIT, FIRST_WAIT * 2 ** max(0, min(failures, 32) - 1)) if failures > 0 else 0.0
 
 
 def advance(view: GroupView, terms: Terms) -> Record:
-    """Give the record of a group after what is seen of it."""
+    """Give the record of a group after the observation of its pods."""
     for trigger, step in LIFE[view.record.state].items():
         seen = SEEN.get(trigger)
         if seen is not None and seen(view, terms):
@@ -86,12 +88,12 @@ def advance(view: GroupView, terms: Terms) -> Record:
 
 
 def decided(view: GroupView, trigger: Trigger, terms: Terms) -> Record:
-    """Give the record of a group after something was decided about it. Raises ``KeyError`` where it cannot be."""
+    """Give the record of a group after a decided trigger. Raises ``KeyError`` if the state does not allow it."""
     return LIFE[view.record.state][trigger](view, terms)
 
 
 def until_next(view: GroupView, terms: Terms) -> float | None:
-    """Give the seconds after which time alone changes something for a group, ``None`` where it never does."""
+    """Give the seconds until time alone changes a group; ``None`` if time alone never changes it."""
     record = view.record
     ends = {
         State.BACKOFF: record.retry_at,
@@ -103,7 +105,7 @@ def until_next(view: GroupView, terms: Terms) -> float | None:
 
 
 def _gives_up_at(view: GroupView) -> float:
-    """Give the scheduler its time from when it could first have found a place: not while earlier pods were there."""
+    """Give the time when the wait for the scheduler ends. It starts when no earlier pods are in the way."""
     return max(view.refused_since, view.record.since) + UNSCHEDULABLE_AFTER
 
 
@@ -130,7 +132,7 @@ def _entered(state: State) -> Step:
 
 
 def _begin_there(view: GroupView, terms: Terms) -> Record:
-    """Begin in a place just found; why the one before was left is told with it."""
+    """Begin in a place that was just found. The message says why the group left the place before."""
     return replace(view.record, state=State.PENDING, since=terms.now)
 
 
@@ -171,14 +173,14 @@ def _give_up(view: GroupView, terms: Terms) -> Record:
 
 
 def _displace(view: GroupView, terms: Terms) -> Record:
-    """Leave a place. Pods made for it are those of an attempt that is over."""
+    """Leave a place. Pods that were made for the place belong to an attempt that is over."""
     if not view.pods:
         return _without_place(replace(view.record, since=terms.now))
     return _without_place(_next_attempt(view, terms, _no_place(view)))
 
 
 def _no_place(view: GroupView) -> str:
-    """Say what is wrong with a place that cannot be used: with the first of its nodes of which anything is."""
+    """Say why a place cannot be used: the first problem among its nodes."""
     known = dict(view.nodes)
     for node in view.record.nodes:
         if node not in known:
@@ -214,7 +216,7 @@ SEEN: Final[Mapping[Trigger, Callable[[GroupView, Terms], bool]]] = {
     Trigger.UNREADY: lambda view, _: not view.ready,
     Trigger.COMPLETE: lambda view, _: view.complete and not view.held_up,
 }
-"""How what happens to a group is seen."""
+"""How triggers are seen on the pods of a group."""
 
 LIFE: Final[Mapping[State, Mapping[Trigger, Step]]] = {
     State.WAITING: {

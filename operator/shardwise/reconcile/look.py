@@ -1,4 +1,4 @@
-"""From what was read of an object to its groups as they are: records and pods together, old content told from new."""
+"""The groups of an object as they are, from records and pods together, with old content told from new."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ Pods = tuple[PodSeen, ...]
 def look(
     wanted: Wanted, plan: Plan | None, observed: Observed, usable: UsableFleet, now: float
 ) -> tuple[GroupView, ...]:
-    """Give the groups of an object, by replica. Without a plan none is of the content that is wanted."""
+    """Give the groups of an object, by replica. Without a plan, all groups count as old content."""
     by_replica: dict[int, list[PodSeen]] = defaultdict(list)
     for pod in observed.pods:
         by_replica[pod.replica].append(pod)
@@ -30,9 +30,9 @@ def look(
 
 
 def _remembered(observed: Observed, replicas: Iterable[int], now: float) -> dict[int, Record]:
-    """Read the records of an object; where not all can be read, nobody remembers the other pods but they themselves.
+    """Read the records of an object. If some records cannot be read, rebuild their groups from the pods.
 
-    Where all can be, pods of other replicas are on their way out.
+    If all records can be read, pods of other replicas are leaving.
     """
     known = read_records(observed.status)
     written = observed.status.get("groups")
@@ -42,11 +42,11 @@ def _remembered(observed: Observed, replicas: Iterable[int], now: float) -> dict
 
 
 def _present(record: Record, pods: list[PodSeen], now: float) -> Record:
-    """Find the present attempt: the one written down, or what its pods say, where they know better.
+    """Find the present attempt: the recorded attempt, or the attempt of the pods if the pods know better.
 
-    They do where they are of a later attempt, or for another place than was written: made by another operator that was
-    late, or before the status was set back. Their place is where they are to go; where not all are there, nobody knows
-    it, and the attempt is left behind.
+    The pods know better if they belong to a later attempt, or to another place than the recorded place. Then a late
+    operator made them, or the status was set back. The place is the node each pod must go to. If not all pods exist,
+    the place is unknown, and the attempt is abandoned.
     """
     attempt = max((record.attempt, *(pod.attempt for pod in pods)))
     present = sorted((pod for pod in pods if pod.attempt == attempt), key=lambda pod: pod.index)
@@ -63,7 +63,7 @@ def _is_elsewhere(pod: PodSeen, record: Record) -> bool:
 
 
 def _lingering(pods: Pods, records: list[Record]) -> frozenset[str]:
-    """Name the nodes where pods of attempts that are over still are."""
+    """Name the nodes that still have pods of earlier attempts."""
     present = {(record.replica, record.attempt) for record in records}
     return frozenset(pod.node for pod in pods if pod.node and (pod.replica, pod.attempt) not in present)
 
@@ -87,9 +87,9 @@ def _view(
 
 
 def _made_so(wanted: Wanted, plan: Plan, view: GroupView, usable: UsableFleet) -> bool:
-    """Tell whether pods are just what would be made now, whatever was edited: then they stand for it.
+    """Tell whether the pods equal the pods that would be made now, in spite of edits. Then they may stay.
 
-    Where they stand must be such as is asked for; and a group of another shape cannot even be rendered.
+    Their nodes must suit the demand. A group of another shape cannot even be rendered.
     """
     record, layout = view.record, plan.layout
     if not view.pods or record.held_gpus != layout.world_size or not usable.suits(wanted.demand, record.nodes):

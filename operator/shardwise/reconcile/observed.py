@@ -1,4 +1,4 @@
-"""What was read of one object and its pods, as values."""
+"""The observation of an object and its pods, as values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ from shardwise.render.manifest import ATTEMPT, GROUP_SIZE, INDEX, REPLICA, REVIS
 
 @dataclass(frozen=True, slots=True)
 class PodSeen:
-    """One pod of an object.
+    """A pod of an object.
 
-    ``exit`` is how it ended or why its engine started again, ``None`` while it goes on. ``waiting`` says what a pod
-    that is not ready waits for. ``node`` is empty until it is bound. ``unschedulable`` is since when, in seconds since
-    the epoch, the scheduler has found no place for it; 0 while it has not said so. ``size`` counts the pods of its
-    group, ``wants`` is the node it must go to, ``gpus`` what it asks for there. ``loaded`` tells whether a pod that
-    fetches weights before its engine starts has them; ``None`` for one that does not. ``blameless`` tells of one that
-    failed that its node was shut down under it, or it had to make room.
+    ``exit`` says how the pod ended or why its engine started again; ``None`` while the pod runs. ``waiting`` says why a
+    pod is not ready. ``node`` is empty until the pod is bound. ``unschedulable`` is the time, in seconds since the
+    epoch, from which the scheduler has found no node; 0 if it has not said so. ``size`` counts the pods of the group,
+    ``wants`` is the node that the pod must go to, ``gpus`` is the GPUs that it asks for there. ``loaded`` tells whether
+    a pod that fetches weights before its engine starts has them; ``None`` for a pod that does not fetch. ``blameless``
+    tells that a pod failed only because its node was shut down or other pods needed the space.
     """
 
     name: str
@@ -46,23 +46,23 @@ class PodSeen:
 
     @property
     def failure(self) -> str:
-        """How it ended, in words; empty while it goes on."""
+        """How the pod ended, in words; empty while it runs."""
         return "" if self.exit is None else str(self.exit)
 
 
 Companion = tuple[str, str, str]
-"""What pods need beside them: apiVersion, kind and name."""
+"""An object that pods need beside them: apiVersion, kind and name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything a decision looks at.
+    """The whole input of a decision.
 
-    ``services`` and ``budgets`` map the names of the object's Services and disruption budgets to the revision they
-    carry. ``status`` is the object's own, as last written. ``fleet`` is the fleet as if this object held nothing.
-    ``turn`` is its place among the objects that wait for GPUs. ``companions`` maps Services to what they say their pods
-    need. ``refused`` is what the API server, or what stands before it, last said against something that was to be made
-    or deleted; empty while nothing was refused. ``compute_domains`` tells whether the cluster serves them.
+    ``services`` and ``budgets`` map the names of the object's Services and disruption budgets to their revisions.
+    ``status`` is the object's last written status. ``fleet`` is the fleet as if this object held nothing. ``turn`` is
+    its place among the objects that wait for GPUs. ``companions`` maps Services to the companions that their pods need.
+    ``refused`` is the last refusal of a write by the API server or by a webhook; empty if nothing was refused.
+    ``compute_domains`` tells whether the cluster serves them.
     """
 
     pods: tuple[PodSeen, ...]
@@ -77,18 +77,18 @@ class Observed:
 
 
 def companion_of(manifest: Mapping[str, Any]) -> Companion:
-    """Name what a manifest is of, as a Service does."""
+    """Name the object of a manifest, as a Service records it."""
     return manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"]
 
 
 def see_companions(service: Mapping[str, Any]) -> frozenset[Companion]:
-    """Read off a Service what its pods need beside them."""
+    """Read from a Service the companions that its pods need."""
     labels = service["metadata"].get("labels") or {}
     return frozenset((*kind, labels[label]) for label, kind in LABELS.items() if label in labels)
 
 
 def see_pod(pod: Mapping[str, Any]) -> PodSeen:
-    """Read a pod this operator made. Raises ``KeyError`` or ``ValueError`` where its labels are not ours."""
+    """Read a pod that this operator made. Raises ``KeyError`` or ``ValueError`` if its labels are not ours."""
     metadata, status = pod["metadata"], pod.get("status") or {}
     labels = metadata["labels"]
     return PodSeen(
@@ -113,7 +113,7 @@ def see_pod(pod: Mapping[str, Any]) -> PodSeen:
 
 
 def _wants(spec: Mapping[str, Any]) -> str:
-    """Read the node a pod's required affinity names, as we write it; empty where it is none of ours."""
+    """Read the node that a pod's required affinity names, in our format; empty for any other affinity."""
     terms: Any = spec.get("affinity") or {}
     for step in ("nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"):
         terms = (terms or {}).get(step)
@@ -122,15 +122,17 @@ def _wants(spec: Mapping[str, Any]) -> str:
 
 
 def _loaded(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool | None:
-    """Tell whether the container that fetches weights has ended well; ``None`` where the pod has none."""
-    if not any(one.get("name") == WEIGHTS for one in spec.get("initContainers") or ()):
+    """Tell whether the container that fetches weights has succeeded; ``None`` if the pod has no such container."""
+    if not any(container.get("name") == WEIGHTS for container in spec.get("initContainers") or ()):
         return None
-    fetching = (one for one in status.get("initContainerStatuses") or () if one.get("name") == WEIGHTS)
-    return any(((one.get("state") or {}).get("terminated") or {}).get("exitCode") == 0 for one in fetching)
+    fetching = (
+        container for container in status.get("initContainerStatuses") or () if container.get("name") == WEIGHTS
+    )
+    return any(((container.get("state") or {}).get("terminated") or {}).get("exitCode") == 0 for container in fetching)
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    return next((one for one in status.get("conditions") or () if one.get("type") == kind), {})
+    return next((condition for condition in status.get("conditions") or () if condition.get("type") == kind), {})
 
 
 def _unschedulable(status: Mapping[str, Any]) -> float:
@@ -140,7 +142,7 @@ def _unschedulable(status: Mapping[str, Any]) -> float:
 
 
 def _blameless(status: Mapping[str, Any]) -> bool:
-    """Tell a pod that had to go from one that failed. A kubelet's own evictions are for what the pod took too much."""
+    """Tell whether a pod had to go without a failure. A kubelet evicts a pod because the pod used too much."""
     return _condition(status, "DisruptionTarget").get("status") == "True" and status.get("reason") != "Evicted"
 
 
@@ -148,11 +150,11 @@ def _waiting(status: Mapping[str, Any]) -> str:
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False":
         return f"not scheduled: {scheduled.get('message') or scheduled.get('reason') or ''}"
-    initial = next((one for one in status.get("initContainerStatuses") or () if _holds_up(one)), None)
+    initial = next((container for container in status.get("initContainerStatuses") or () if _holds_up(container)), None)
     if initial is not None:
         return _before_the_engine(initial)
-    for one in status.get("containerStatuses") or ():
-        reason = ((one.get("state") or {}).get("waiting") or {}).get("reason")
+    for container in status.get("containerStatuses") or ():
+        reason = ((container.get("state") or {}).get("waiting") or {}).get("reason")
         if reason:
             return str(reason)
     return "engine starting" if status.get("phase") == "Running" else "not started"
@@ -166,7 +168,7 @@ _INITIAL: Final[Mapping[str, str]] = {
 
 
 def _holds_up(container: Mapping[str, Any]) -> bool:
-    """Tell whether an init container keeps the engine from starting; somebody's sidecar that runs does not."""
+    """Tell whether an init container keeps the engine from starting. A running sidecar of another owner does not."""
     state = container.get("state") or {}
     if "running" in state:
         return container.get("name") in _INITIAL
@@ -174,7 +176,7 @@ def _holds_up(container: Mapping[str, Any]) -> bool:
 
 
 def _before_the_engine(container: Mapping[str, Any]) -> str:
-    """Say what an init container that has not ended does, and how it last failed."""
+    """Describe an init container that has not ended: its task, and its last failure."""
     state = container.get("state") or {}
     doing = _INITIAL.get(str(container.get("name")), str(container.get("name")))
     reason = (state.get("waiting") or {}).get("reason")

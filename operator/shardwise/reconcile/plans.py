@@ -1,8 +1,8 @@
-"""Which plan is in force: how each group is split. Where the groups are, each of them knows itself.
+"""The plan in force: how each group is split. The places of the groups are in their records.
 
-The recorded plan is kept for as long as the demand is the same and a group of it runs or can be placed. A better one
-never replaces one that works. Where no group is left and none of its shape can be placed, the demand is planned anew;
-a shape of fewer GPUs than before is taken only where the object allows it.
+The recorded plan stays while the demand is the same and a group of the plan runs or can be placed. A better plan never
+replaces a plan that works. If no group is left and no group of this shape can be placed, the demand is planned again. A
+shape with fewer GPUs than before is used only if the object allows it.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,9 +25,9 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PlanInForce:
-    """How groups are split now. ``fresh`` are the places of a plan just made for the whole demand.
+    """How groups are split now. ``fresh`` are the places of a plan that was just made for the whole demand.
 
-    ``refusal`` says why not all of the demand has a plan. Without ``plan`` nothing new can be begun.
+    ``refusal`` says why a part of the demand has no plan. Without ``plan`` no group can begin.
     """
 
     plan: Plan | None
@@ -37,7 +37,7 @@ class PlanInForce:
 
 
 def recorded(status: Mapping[str, Any], asks: str | None = None) -> PlanInForce | None:
-    """Read the plan a status holds; with ``asks``, only one that answers just that."""
+    """Read the plan of a status. With ``asks``, read it only if it answers exactly this demand."""
     document = status.get("plan")
     if not document or (asks is not None and document.get("demand") != asks):
         return None
@@ -48,7 +48,7 @@ def recorded(status: Mapping[str, Any], asks: str | None = None) -> PlanInForce 
 
 
 def new_plan(wanted: Wanted, usable: UsableFleet) -> PlanInForce:
-    """Plan a demand as a whole; where there is no room for all replicas, for as many as there is room for."""
+    """Plan a whole demand. If the fleet lacks room for all replicas, plan as many replicas as fit."""
     refusals: list[Refusal] = []
     for fleet in usable.choices():
         outcome = plan_demand(wanted.demand, fleet)
@@ -66,14 +66,14 @@ def _in_force(wanted: Wanted, plan: Plan) -> PlanInForce:
 
 
 def dated(made: PlanInForce, now: float) -> PlanInForce:
-    """Write down when a plan was made, where it was made just now. ``now`` is seconds since the epoch."""
+    """Add the time to a plan that was just made. ``now`` is in seconds since the epoch."""
     if made.document is None or not made.fresh:
         return made
     return replace(made, document=made.document | {"madeAt": format_time(now)})
 
 
 def _most_replicas(demand: Demand, fleet: Fleet) -> Plan | None:
-    """Plan as many replicas as there is room for, each with its share of the budget; with all of it where none does.
+    """Plan as many replicas as fit, each with its share of the budget; if none fits, each with the whole budget.
 
     O(log(replicas)) plans.
     """
@@ -94,7 +94,7 @@ def _most(demand: Demand, fleet: Fleet, budget: Callable[[int], int]) -> Plan | 
 
 
 def again(wanted: Wanted, before: PlanInForce, refusal: Refusal, usable: UsableFleet) -> PlanInForce:
-    """Plan a demand anew whose plan cannot be carried out any more: ``refusal`` says why its shape has no place."""
+    """Plan a demand again whose plan has no place any more. ``refusal`` says why its shape has no place."""
     made = new_plan(wanted, usable)
     if made.plan is None or before.plan is None:
         return replace(before, refusal=refusal)
@@ -111,7 +111,7 @@ def _smaller(refusal: Refusal, plan: Plan, replicas: int) -> Refusal:
 
 
 def one_more(wanted: Wanted, plan: Plan) -> Demand:
-    """Demand one group more, just like those of a plan."""
+    """Demand another group of the same shape as the groups of a plan."""
     layout = plan.layout
     return replace(
         wanted.demand,
@@ -126,7 +126,7 @@ def one_more(wanted: Wanted, plan: Plan) -> Demand:
 
 
 def with_group(plan: Plan, replica: int, nodes: tuple[str, ...], gpus: int, domains: Mapping[str, str]) -> Plan:
-    """Give a plan with one group in its place. A node the fleet does not know is its own NVLink domain."""
+    """Give a plan with a single group in its place. A node that the fleet does not know is its own NVLink domain."""
     pods = tuple(
         PodPlacement(index, node, domains.get(node, node), gpus, tuple(range(index * gpus, (index + 1) * gpus)))
         for index, node in enumerate(nodes)
@@ -135,14 +135,14 @@ def with_group(plan: Plan, replica: int, nodes: tuple[str, ...], gpus: int, doma
 
 
 def identity(wanted: Wanted, plan: Plan, nodes: tuple[str, ...], gpus: int) -> str:
-    """Name what the pods of a group are made from: what the user wrote, the plan in force, and their place."""
+    """Name the content of a group's pods: the user's spec, the plan in force, and the place."""
     layout = plan.layout
     shape = [layout.tensor, layout.pipeline, layout.expert, plan.context_length, plan.concurrency]
     return json_digest([wanted.content, shape, list(nodes), gpus])
 
 
 def over_budget(wanted: Wanted, plan: Plan, fleet: Fleet) -> Refusal:
-    """Refuse replicas the budget does not allow; the hint is given where the fleet has room for them."""
+    """Refuse replicas that the budget does not allow. The hint is given if the fleet has room for them."""
     demand = wanted.demand
     needed = plan.layout.world_size * demand.replicas
     rejected = RejectedLayout(plan.layout, plan.product, OverBudget(needed, demand.gpu_budget, demand.replicas))

@@ -1,4 +1,4 @@
-"""What the status remembers from one decision to the next: each group, and the nodes to stay away from for a while."""
+"""The records in the status from decision to decision: each group, and the nodes to avoid for a while."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -23,17 +23,17 @@ class State(StrEnum):
 
 
 WORDLESS: Final = frozenset({State.STARTING, State.READY, State.UNREADY})
-"""States a group enters without a word: what the status says of it then is how far its pods are, each time anew."""
+"""States that set no message. The status then reports the progress of the pods, new each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One group, as the status remembers it. Times are seconds since the epoch; 0 is never.
+    """A group in the status. Times are seconds since the epoch; 0 means never.
 
     ``since`` is when the present state began, ``served`` when this attempt was first ready, ``retry_at`` when a group
-    in Backoff begins its next attempt. ``failures`` counts failures in a row. ``nodes`` are those of its pods in rank
-    order, ``gpus`` what each of them holds; a group that has no place has none. ``content`` names what its pods were
-    made from. ``failure`` is the kind of its last failure, while it waits in Backoff or is Held.
+    in Backoff begins its next attempt. ``failures`` counts failures in a row. ``nodes`` are the nodes of its pods in
+    rank order; ``gpus`` is the GPUs of each pod. A group without a place has neither. ``content`` names the content of
+    its pods. ``failure`` is the kind of its last failure, while the group waits in Backoff or is Held.
     """
 
     replica: int
@@ -51,12 +51,12 @@ class Record:
 
     @property
     def held_gpus(self) -> int:
-        """GPUs its place has, over all its pods."""
+        """The GPUs of its place, over all its pods."""
         return self.gpus * len(self.nodes)
 
 
 def read_records(status: Mapping[str, Any]) -> dict[int, Record]:
-    """Read the records a status holds. What cannot be read is left out, and its group found again from its pods."""
+    """Read the records of a status. An unreadable record is left out, and its group is found from its pods."""
     found = {}
     for group in status.get("groups") or ():
         try:
@@ -87,19 +87,19 @@ def _read(group: Mapping[str, Any], plan: Mapping[str, Any]) -> Record:
 
 
 def _read_failure(text: str | None) -> FailureKind | None:
-    """Read a kind of failure; one that only another version knows is like any other."""
+    """Read a kind of failure. A kind that only another version knows counts as ``OTHER``."""
     if not text:
         return None
     return FailureKind(text) if text in tuple(FailureKind) else FailureKind.OTHER
 
 
 def _equal_share(plan: Mapping[str, Any], nodes: tuple[str, ...]) -> int:
-    """Work out the GPUs of a pod whose group does not say: the version before this one left it to the plan."""
+    """Work out the GPUs of each pod if the group does not say. The version before this version did not record them."""
     return int(plan.get("worldSize", 0)) // len(nodes)
 
 
 def write_record(record: Record) -> dict[str, Any]:
-    """Give a record as the status holds it; what is nothing is left out, so that the status stays small."""
+    """Give a record in the format of the status. Empty fields are left out, so that the status stays small."""
     written = {
         "replica": record.replica,
         "attempt": record.attempt,
@@ -119,16 +119,16 @@ def write_record(record: Record) -> dict[str, Any]:
 
 
 def holdings(status: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give what the groups of a status hold, as the document of a plan does: groups of pods with node and GPUs.
+    """Give the GPUs that the groups of a status hold, in the format of a plan: groups of pods with node and GPUs.
 
-    ``None`` where they hold nothing.
+    ``None`` if they hold nothing.
     """
     placed = [record for record in read_records(status).values() if record.nodes]
-    return {"groups": [{"replica": one.replica, "pods": _pods(one)} for one in placed]} if placed else None
+    return {"groups": [{"replica": record.replica, "pods": _pods(record)} for record in placed]} if placed else None
 
 
 def planned_gpus(held: Mapping[str, Any] | None) -> Counter[str]:
-    """Count the GPUs such holdings have on each node."""
+    """Count the GPUs of such holdings on each node."""
     gpus: Counter[str] = Counter()
     for group in (held or {}).get("groups") or ():
         for pod in group.get("pods") or ():
@@ -141,12 +141,12 @@ def _pods(record: Record) -> list[dict[str, Any]]:
 
 
 def format_time(seconds: float) -> str:
-    """Write a time as Kubernetes does: UTC, whole seconds."""
+    """Write a time in the format of Kubernetes: UTC, whole seconds."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_time(text: str) -> float:
-    """Read such a time; what is none is the epoch."""
+    """Read a time in this format. Any other text is the epoch."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:

@@ -1,10 +1,10 @@
-"""How groups are replaced that were made from other content than is wanted, or sit on a faulty node.
+"""How groups are replaced that have old content or sit on a faulty node.
 
-What does not serve is replaced at once: it costs nobody anything. What serves is replaced one after the other (or as
-many at a time as the strategy says): by a new group beside it, where free GPUs and the budget allow, and the old one
-goes once the new one serves; else by giving its own GPUs to its successor, once all others serve, those whose probe
-fails first. Where the new content fails before it has served, nothing more is replaced: the old groups stay until the
-object is edited. A group that finds no other place is never given up for one.
+A group that does not serve is replaced at once, because no client loses anything. Groups that serve are replaced in
+turn, as many at a time as the strategy says. If free GPUs and the budget allow, a new group starts beside the old
+group, and the old group goes when the new group serves. Else the old group gives its own GPUs to its successor when all
+other groups serve. Groups whose probe fails go first. If the new content fails before it has served, nothing more is
+replaced, and the old groups stay until the object is edited. A group is never given up if its successor has no place.
 """
 
 from shardwise.domain.refusal import Refusal
@@ -18,14 +18,14 @@ _SERVES = (State.READY, State.UNREADY)
 
 
 def halted(groups: tuple[GroupView, ...]) -> bool:
-    """Tell whether a replacement has stopped: what is wanted now has failed, and not served since."""
+    """Tell whether a replacement has stopped: the wanted content has failed, and has not served since."""
     fresh = [view.record for view in groups if not view.leaving]
     failed = any(record.failures and not record.served for record in fresh)
     return failed and any(view.leaving for view in groups)
 
 
 def roll(builder: GroupSetBuilder) -> None:
-    """Replace what may be replaced now."""
+    """Replace the groups that may be replaced now."""
     groups = tuple(view for _, view in sorted(builder.groups.items()))
     stale = [view for view in groups if view.leaving]
     if not stale or halted(groups):
@@ -42,7 +42,7 @@ def roll(builder: GroupSetBuilder) -> None:
 
 
 def _recreate(builder: GroupSetBuilder, stale: list[GroupView]) -> None:
-    """Replace all; those that have a successor beside them, from before the strategy was this one, only go."""
+    """Replace all old groups. Old groups that already have a successor, from an earlier strategy, only go."""
     spare = max(0, len(builder.groups) - builder.wanted.demand.replicas)
     for view in stale[:spare]:
         builder.capacity.give_back(view.record)
@@ -52,12 +52,12 @@ def _recreate(builder: GroupSetBuilder, stale: list[GroupView]) -> None:
 
 
 def _trials(builder: GroupSetBuilder) -> int:
-    """Count the groups of the content wanted that do not serve yet."""
+    """Count the groups of the wanted content that do not serve yet."""
     return sum(not view.leaving and view.record.state is not State.READY for view in builder.groups.values())
 
 
 def _beside(builder: GroupSetBuilder, serving: list[GroupView]) -> bool:
-    """Start new groups beside those that serve. Tell whether any is under way: then the old ones may stay so long."""
+    """Start new groups beside serving groups. Tell whether such a group exists; then the old groups may stay."""
     replicas, surge = builder.wanted.demand.replicas, builder.wanted.update.max_surge
     while len(builder.groups) < replicas + surge and _trials(builder) < len(serving):
         place = builder.place_for_one()
@@ -68,9 +68,9 @@ def _beside(builder: GroupSetBuilder, serving: list[GroupView]) -> bool:
 
 
 def _in_place(builder: GroupSetBuilder, serving: list[GroupView]) -> None:
-    """Give the GPUs of groups to their successors, for as long as not too many are down.
+    """Give the GPUs of groups to their successors, while not too many groups are down.
 
-    Those whose probe fails come first: that takes no more down, and the edit may be what mends them.
+    Groups whose probe fails come first: that takes no more groups down, and the edit may repair them.
     """
     most = builder.wanted.update.max_unavailable
     for view in serving:
@@ -87,9 +87,9 @@ def _in_place(builder: GroupSetBuilder, serving: list[GroupView]) -> None:
 
 
 def _replace(builder: GroupSetBuilder, victims: list[GroupView], least: int) -> int:
-    """Replace the first of the victims, and as many more as have to give their GPUs for it; ``least`` at least.
+    """Replace the first victim, and give up as many more victims as it needs GPUs for; ``least`` at least.
 
-    Gives how many were given up: none where all together would not do.
+    Gives the number of groups given up: 0 if even all together are not enough.
     """
     place: Place | Refusal | None = None
     for count in range(least, len(victims) + 1):
@@ -108,7 +108,7 @@ def _replace(builder: GroupSetBuilder, victims: list[GroupView], least: int) -> 
 
 
 def _succeed(builder: GroupSetBuilder, leaving: list[GroupView]) -> None:
-    """Begin the next attempts of groups that have given their GPUs back; those that find no place go."""
+    """Begin the next attempts of groups that have given back their GPUs. Groups that find no place go."""
     for view in leaving:
         place = builder.place_anew(view)
         if isinstance(place, Refusal):

@@ -1,4 +1,4 @@
-"""Nodes an object stays away from for a while, and why: those its groups failed on twice, those that took no pod."""
+"""The nodes that an object avoids for a while: its groups failed there twice, or the node took no pod."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ from typing import Any, Final
 from shardwise.reconcile.records import format_time, parse_time
 
 BLAMES: Final = 2
-"""Failures on one node after which it is left out: one may be chance."""
+"""Failures on a node after which the node is left out. A single failure may be chance."""
 
 BLAMED_SECONDS: Final = 3600.0
 """How long a failure is held against a node."""
 
 UNSCHEDULABLE_SECONDS: Final = 300.0
-"""How long a node that took no pod is left out: what the scheduler missed may come back, and nobody would tell us."""
+"""How long a node that took no pod is left out. The missing capacity may come back without an event."""
 
 MOST: Final = 16
 """Nodes remembered; the latest."""
 
 
 class ShunReason(StrEnum):
-    """What a node did to an object."""
+    """Why an object avoids a node."""
 
     FAILED = "Failed"
     UNSCHEDULABLE = "Unschedulable"
@@ -29,7 +29,7 @@ class ShunReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shunned:
-    """One node, how often it did so, and until when (seconds since the epoch) that counts."""
+    """A node, how often the reason occurred there, and until when (seconds since the epoch) that counts."""
 
     node: str
     why: ShunReason
@@ -38,7 +38,7 @@ class Shunned:
 
     @property
     def counts(self) -> bool:
-        """Whether it is reason enough to leave the node out."""
+        """Whether this is reason enough to leave out the node."""
         return self.why is ShunReason.UNSCHEDULABLE or self.times >= BLAMES
 
 
@@ -51,29 +51,32 @@ _LASTS: Final[Mapping[ShunReason, float]] = {
 
 
 def read_shunned(status: Mapping[str, Any], now: float) -> Shuns:
-    """Read the nodes a status holds something against, less what is forgotten by now."""
+    """Read the avoided nodes of a status, without entries that are over."""
     found = []
-    for one in status.get("shunnedNodes") or ():
+    for entry in status.get("shunnedNodes") or ():
         try:
-            read = Shunned(str(one["node"]), ShunReason(one["why"]), int(one["times"]), parse_time(one["until"]))
+            read = Shunned(
+                str(entry["node"]), ShunReason(entry["why"]), int(entry["times"]), parse_time(entry["until"])
+            )
         except (AttributeError, KeyError, TypeError, ValueError):
             continue
         found.append(read)
-    return tuple(one for one in found if one.until > now)
+    return tuple(shun for shun in found if shun.until > now)
 
 
 def write_shunned(shuns: Shuns) -> list[dict[str, Any]]:
-    """Give them as the status holds them."""
+    """Give the avoided nodes in the format of the status."""
     return [
-        {"node": one.node, "why": one.why.value, "times": one.times, "until": format_time(one.until)} for one in shuns
+        {"node": shun.node, "why": shun.why.value, "times": shun.times, "until": format_time(shun.until)}
+        for shun in shuns
     ]
 
 
 def held_against(shuns: Shuns, nodes: Iterable[str], why: ShunReason, now: float) -> Shuns:
-    """Add one time for each node."""
+    """Count the reason once more for each node."""
     kept = list(shuns)
     for node in dict.fromkeys(nodes):
-        known = next((one for one in kept if (one.node, one.why) == (node, why)), None)
+        known = next((shun for shun in kept if (shun.node, shun.why) == (node, why)), None)
         if known is not None:
             kept.remove(known)
         kept.append(Shunned(node, why, 1 if known is None else known.times + 1, now + _LASTS[why]))
@@ -82,4 +85,4 @@ def held_against(shuns: Shuns, nodes: Iterable[str], why: ShunReason, now: float
 
 def left_out(shuns: Shuns, why: ShunReason) -> frozenset[str]:
     """Name the nodes that are left out for a reason."""
-    return frozenset(one.node for one in shuns if one.why is why and one.counts)
+    return frozenset(shun.node for shun in shuns if shun.why is why and shun.counts)

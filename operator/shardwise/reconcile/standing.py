@@ -1,4 +1,4 @@
-"""Where an object stands, from the same observation a decision is made from. Nothing is decided here."""
+"""The standing of an object, from the same observation as a decision. Nothing is decided here."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -21,7 +21,7 @@ from shardwise.reconcile.usable_fleet import UsableFleet
 
 
 def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
-    """Say where an object stands. ``now`` is seconds since the epoch, as of ``decide``."""
+    """Report the standing of an object. ``now`` is in seconds since the epoch, as of ``decide``."""
     case = remember(wanted, observed, now)
     desired = desired_state(case)
     status = case.observed.status
@@ -53,7 +53,7 @@ def _queue(turn: Turn) -> QueueStanding | None:
 
 
 def _next(wanted: Wanted, desired: DesiredState, today: Plan | Refusal) -> Plan | Refusal:
-    """Say what the operator goes on with. Where only some replicas have a plan, what the others lack is the news."""
+    """Give the plan that the operator goes on with. If some replicas have no plan, give their refusal."""
     in_force = desired.in_force
     if desired.group_set.refusal is not None or in_force.plan is None:
         return desired.group_set.refusal or today
@@ -63,42 +63,46 @@ def _next(wanted: Wanted, desired: DesiredState, today: Plan | Refusal) -> Plan 
         in_force.plan, (view.record for view in placed[: wanted.demand.replicas]), desired.nodes.usable
     )
     made = replace(in_force.plan, groups=groups or in_force.fresh)
-    # That of today knows its alternatives, which no status holds.
+    # Only the plan of today knows its alternatives; no status holds them.
     return today if isinstance(today, Plan) and _same(made, today) else made
 
 
-def _same(one: Plan, other: Plan) -> bool:
-    return (one.layout, one.product, one.groups) == (other.layout, other.product, other.groups)
+def _same(first: Plan, other: Plan) -> bool:
+    return (first.layout, first.product, first.groups) == (other.layout, other.product, other.groups)
 
 
 def _placements(made: Plan, records: Iterable[Record], usable: UsableFleet) -> tuple[GroupPlacement, ...]:
-    ordered = sorted(records, key=lambda one: one.replica)
-    domains = usable.domains(node for one in ordered for node in one.nodes)
-    return tuple(with_group(made, one.replica, one.nodes, one.gpus, domains).groups[0] for one in ordered)
+    ordered = sorted(records, key=lambda record: record.replica)
+    domains = usable.domains(node for record in ordered for node in record.nodes)
+    return tuple(with_group(made, record.replica, record.nodes, record.gpus, domains).groups[0] for record in ordered)
 
 
 def _planned(status: Mapping[str, Any], records: Mapping[int, Record], usable: UsableFleet) -> Plan | None:
-    """Read the plan of a status, with its groups where they are; without any it is none.
+    """Read the plan of a status, with its groups in their places; ``None`` if no group has a place.
 
-    One that another version wrote counts as none, as it does for the operator.
+    A plan that this version cannot read counts as no plan, as it does for the operator.
     """
     known = recorded(status)
-    placed = [one for one in records.values() if one.nodes]
+    placed = [record for record in records.values() if record.nodes]
     if known is None or known.plan is None or not placed:
         return None
     return replace(known.plan, groups=_placements(known.plan, placed, usable))
 
 
 def _planned_at(status: Mapping[str, Any]) -> str:
-    """Say when the plan was made; the version before wrote down only since when there is one."""
+    """Give the time when the plan was made. The version before this version recorded only when it was first planned."""
     conditions = status.get("conditions") or ()
-    since = (one for one in conditions if one.get("type") == "Planned" and one.get("status") == "True")
-    first = next((str(one.get("lastTransitionTime") or "") for one in since), "")
+    since = (
+        condition
+        for condition in conditions
+        if condition.get("type") == "Planned" and condition.get("status") == "True"
+    )
+    first = next((str(condition.get("lastTransitionTime") or "") for condition in since), "")
     return str(status["plan"].get("madeAt") or first)
 
 
 def _lost(planned: Plan, fleet: Fleet) -> Iterator[tuple[str, Exclusion | None]]:
-    """Name the nodes that cannot be used any more, each with the reason; ``None`` where the node is gone."""
+    """Name the nodes that cannot be used any more, each with the reason; ``None`` if the node is gone."""
     nodes = {node.name: node for node in fleet.nodes}
     for name in dict.fromkeys(pod.node for group in planned.groups for pod in group.pods):
         if name not in nodes:

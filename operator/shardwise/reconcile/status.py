@@ -1,7 +1,8 @@
-"""The status of an object: conditions by the kstatus contract, the plan, the groups, and the one line to read.
+"""The status of an object: conditions by the kstatus contract, the plan, the groups, and a message in a single line.
 
-Waiting for capacity is Reconciling, an object that cannot be honoured is Stalled, never both. The same facts give the
-same status, so that nothing is written when nothing changed. It stays small: the plan says how, each group where.
+An object that waits for capacity is Reconciling. An object that cannot be honoured is Stalled. It is never both. The
+same facts give the same status, so that nothing is written when nothing changed. The status stays small: the plan says
+how groups are split, and each group says where it is.
 """
 
 import json
@@ -41,7 +42,7 @@ _SHORTER_GROUP_MESSAGES: Final = (160, 60)
 """Characters a group may say where all of them together leave no room for more."""
 
 UPDATE_FAILED: Final = "the update failed; the old replicas keep serving"
-"""Said while a rollout is halted."""
+"""The message while an update is halted."""
 
 MOST_BYTES: Final = 16_384
 """A status stays below this: every watcher of the objects gets it with every change."""
@@ -49,7 +50,7 @@ MOST_BYTES: Final = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Everything a status is made from: the plan in force, the groups before and after, and the queue."""
+    """The input of a status: the plan in force, the groups before and after, and the queue."""
 
     wanted: Wanted
     plan: Plan | None
@@ -67,12 +68,12 @@ class Progress:
 
     @property
     def ready(self) -> int:
-        """Groups that serve."""
+        """The number of groups that serve."""
         return sum(view.record.state is State.READY for view in self.group_set.groups)
 
     @property
     def replicas(self) -> int:
-        """Groups that are asked for."""
+        """The number of groups that are wanted."""
         return self.wanted.demand.replicas
 
 
@@ -102,10 +103,12 @@ def status_of(progress: Progress, before: Mapping[str, Any], now: float) -> Stat
 
 
 def located(progress: Progress) -> Plan:
-    """Give the plan in force with its groups in their places. There must be one."""
-    assert progress.plan is not None  # noqa: S101 - told only of what has a plan
+    """Give the plan in force with its groups in their places. There must be a plan."""
+    assert progress.plan is not None  # noqa: S101 - called only with a plan
     plan = progress.plan
-    placed = (with_group(plan, one.replica, one.nodes, one.gpus, {}).groups[0] for one in _records(progress))
+    placed = (
+        with_group(plan, record.replica, record.nodes, record.gpus, {}).groups[0] for record in _records(progress)
+    )
     return replace(plan, groups=tuple(placed))
 
 
@@ -129,12 +132,12 @@ def _summary(progress: Progress) -> Summary:
 
 
 def remedy_for(held: Record) -> str:
-    """Give what to do about a group that is held, by how it failed."""
+    """Give the remedy for a held group, by the kind of its failure."""
     return remedy(held.failure or FailureKind.OTHER)
 
 
 def _is_held(view: GroupView, group_set: GroupSet) -> bool:
-    """Tell whether a group is held for its failures, and not, since an edit, for want of a place."""
+    """Tell whether a group is held for its failures. After an edit, a group may be held only for lack of a place."""
     return view.record.state is State.HELD and not (view.stale and group_set.refusal is not None)
 
 
@@ -154,7 +157,7 @@ def _refused(progress: Progress, refusal: Refusal) -> Summary:
 
 
 def _in_queue(progress: Progress) -> str:
-    """Say the position, where there is a queue, and whom GPUs that look free are kept for."""
+    """Give the position, if there is a queue, and the object that comes before."""
     turn = progress.turn
     if turn.length <= 1:
         return ""
@@ -163,7 +166,7 @@ def _in_queue(progress: Progress) -> str:
 
 
 def _for_want_of(progress: Progress) -> str:
-    """Say why a group gave its GPUs back, where one did."""
+    """Say why a group gave back its GPUs, if a group did."""
     waiting = [view.record for view in progress.group_set.groups if view.record.state is State.WAITING]
     said = next((record.message for record in waiting if record.message), "")
     return f"; {said}" if said else ""
@@ -208,7 +211,7 @@ def _waiting_since(before: Mapping[str, Any], now: float) -> float:
 
 
 def _planned(progress: Progress) -> Condition:
-    """Tell whether there is a plan with a place for some group. Without a plan there is always a refusal."""
+    """Tell whether there is a plan with a place for at least a single group. Without a plan there is a refusal."""
     refusal = progress.group_set.refusal
     if refusal is not None and (progress.plan is None or not _records(progress)):
         return Condition("Planned", holds=False, reason=refusal.reason, message=refusal_message(refusal))
@@ -225,7 +228,7 @@ def _launched(progress: Progress) -> Condition:
 
 
 def _degraded(progress: Progress) -> Condition:
-    """Say whether it serves, and less than it should or on worse nodes."""
+    """Say whether fewer groups serve than are wanted, or groups serve on faulty nodes."""
     faulty = sorted({node for view in progress.groups for node in view.faulty_nodes})
     if progress.ready and halted(progress.group_set.groups):
         return Condition("Degraded", holds=True, reason=Reason.UPDATE_HALTED, message=UPDATE_FAILED)
@@ -241,12 +244,12 @@ def _degraded(progress: Progress) -> Condition:
 
 def _restarts(progress: Progress, before: Mapping[str, Any]) -> int:
     old = {view.record.replica: view.record.attempt for view in progress.before}
-    added = (one.attempt - old.get(one.replica, one.attempt) for one in progress.group_set.records)
+    added = (record.attempt - old.get(record.replica, record.attempt) for record in progress.group_set.records)
     return int(before.get("restarts") or 0) + sum(max(0, count) for count in added)
 
 
 def _is_told(view: GroupView) -> bool:
-    """Tell whether a group has anything to remember: one that only waits has not."""
+    """Tell whether a group has anything to remember. A group that only waits has nothing."""
     record = view.record
     return bool(record.nodes or record.attempt or record.failures or record.message)
 
@@ -266,7 +269,7 @@ def _progress(view: GroupView) -> str:
 
 
 def _small(status: Status) -> Status:
-    """Leave out what explains, last what matters least, until a status is small enough."""
+    """Leave out explanations, then shorten messages, until the status is small enough."""
     for explanation in ("alternatives", "notes"):
         if _size(status) >= MOST_BYTES and explanation in status.get("plan", {}):
             status["plan"][explanation] = []
@@ -285,12 +288,12 @@ def _size(status: Status) -> int:
 
 
 def wants_place(model: Mapping[str, Any]) -> bool:
-    """Tell from what an object says whether GPUs that come free may be of use to it: it lacks a plan or a group.
+    """Tell from an object whether free GPUs may help it: it lacks a plan or a group, or waits.
 
-    Or it serves on a node that reports a fault, which it leaves for any other.
+    An object that serves on a faulty node can also use them.
     """
     status = model.get("status") or {}
     replicas = (model.get("spec") or {}).get("replicas", 1)
     placed = sum(bool(group.get("nodes")) for group in status.get("groups") or ())
-    leaving = any(one.get("reason") == Reason.NODE_FAULTY for one in status.get("conditions") or ())
+    leaving = any(condition.get("reason") == Reason.NODE_FAULTY for condition in status.get("conditions") or ())
     return not status.get("plan") or placed < replicas or "waitingSince" in status or leaving

@@ -1,4 +1,4 @@
-"""The Events of a decision: each change is told once, by a stable reason; what the status said before is told."""
+"""The Events of a decision. Each change is told once, by a stable reason; the old status shows whether it was told."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from shardwise.reconcile.views import GroupView
 
 
 def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emit]:
-    """Tell what a decision changes. ``status`` is the one it writes."""
+    """Give the Events for the changes of a decision. ``status`` is the status that the decision writes."""
     yield from _refused(progress, status, observed)
     if progress.plan is not None and _planned_places(progress) - _places(observed):
         yield Emit(Reason.PLANNED, plan_message(located(progress)))
@@ -25,23 +25,23 @@ def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emi
         yield from _of_group(None if old is None else old.record, record)
     remembered = read_records(observed.status)
     yield from (_gone(view) for view in before.values() if view.record.nodes and view.record.replica in remembered)
-    known = {(one.node, one.why) for one in read_shunned(observed.status, 0.0) if one.counts}
-    yield from (_shun(one) for one in progress.shuns if one.counts and (one.node, one.why) not in known)
+    known = {(shun.node, shun.why) for shun in read_shunned(observed.status, 0.0) if shun.counts}
+    yield from (_shun(shun) for shun in progress.shuns if shun.counts and (shun.node, shun.why) not in known)
     if halted(progress.group_set.groups) and not halted(progress.before):
         yield Emit(Reason.UPDATE_HALTED, UPDATE_FAILED, warning=True)
 
 
 def write_refused(status: Status, observed: Observed) -> Iterator[Emit]:
-    """Tell what was refused where the status says it, and did not say so before."""
-    said = any(one["reason"] == Reason.WRITE_REFUSED for one in status["conditions"])
+    """Tell a refused write if the new status says it and the old status did not."""
+    said = any(condition["reason"] == Reason.WRITE_REFUSED for condition in status["conditions"])
     if said and status["message"] != observed.status.get("message"):
         yield Emit(Reason.WRITE_REFUSED, observed.refused, warning=True)
 
 
 def _refused(progress: Progress, status: Status, observed: Observed) -> Iterator[Emit]:
-    """Tell a refusal when its reason is new. Its numbers change with every pod that comes and goes.
+    """Tell a refusal when its reason is new. Its numbers change whenever a pod comes or goes.
 
-    One that the status has no word for, as while a group is held, is told once it has.
+    A refusal that the status does not mention yet, as while a group is held, is told later, when the status does.
     """
     refusal = progress.group_set.refusal
     if refusal is None or not _says(status, refusal.reason):
@@ -51,7 +51,10 @@ def _refused(progress: Progress, status: Status, observed: Observed) -> Iterator
 
 
 def _says(status: Mapping[str, Any], reason: AnyReason) -> bool:
-    return any((one.get("reason"), one.get("status")) == (reason, "True") for one in status.get("conditions") or ())
+    return any(
+        (condition.get("reason"), condition.get("status")) == (reason, "True")
+        for condition in status.get("conditions") or ()
+    )
 
 
 def _asked_anew(progress: Progress, observed: Observed) -> bool:
@@ -95,7 +98,7 @@ def _gone(view: GroupView) -> Emit:
     return Emit(Reason.GROUP_REMOVED, f"replica {view.record.replica} {why}")
 
 
-def _shun(one: Shunned) -> Emit:
-    did = f"failed here {one.times} times" if one.why is ShunReason.FAILED else "found no place here"
-    message = f"{one.node} is left out until {format_time(one.until)}: a pod of this object {did}"
+def _shun(shun: Shunned) -> Emit:
+    did = f"failed here {shun.times} times" if shun.why is ShunReason.FAILED else "found no place here"
+    message = f"{shun.node} is left out until {format_time(shun.until)}: a pod of this object {did}"
     return Emit(Reason.NODE_LEFT_OUT, message, warning=True)

@@ -1,8 +1,8 @@
-"""Whose turn it is: objects that wait for GPUs, in a fair order, and what that keeps from those behind.
+"""Whose turn it is: objects that wait for GPUs, in a fair order, and the nodes that are kept for them.
 
-The order is priority, then age. A small object may pass a large one that waits: else GPUs would lie idle. But one that
-has waited for ``PATIENCE`` seconds has the right of way: the GPUs it could use are kept for it as they become free,
-until it has enough. So none waits for ever because of those behind it.
+The order is priority, then age. A small object may pass a large object that waits, else GPUs would lie idle. An object
+that has waited for ``PATIENCE`` seconds has the right of way: the GPUs that it could use are kept for it as they become
+free, until it has enough. So no object waits for ever because of objects behind it.
 """
 
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ from shardwise.domain.fleet import Fleet
 from shardwise.planner.pools import eligible
 
 PATIENCE: Final = 600.0
-"""Seconds for which smaller objects may pass one that waits: about what a model takes to load."""
+"""Seconds for which smaller objects may pass an object that waits: about the time that a model takes to load."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """An object that waits. ``created`` and ``since`` (when its wait began) are seconds since the epoch.
+    """An object that waits. ``created`` and ``since`` (the start of its wait) are in seconds since the epoch.
 
-    ``demand`` is ``None`` where the object has not been read yet, as when the operator has just started.
+    ``demand`` is ``None`` if the object has not been read yet, as after a start of the operator.
     """
 
     key: str
@@ -38,7 +38,7 @@ class Waiter:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The queue as one object meets it: those before it, in order, and how many stand in it, itself included."""
+    """The queue as an object sees it: the objects before it, in order, and the length of the queue with itself."""
 
     ahead: tuple[Waiter, ...] = ()
     length: int = 1
@@ -50,28 +50,28 @@ class Turn:
 
     @property
     def names(self) -> tuple[tuple[str, str], ...]:
-        """Namespace and name of those before it."""
-        return tuple((namespace, name) for one in self.ahead for namespace, _, name in [one.key.partition("/")])
+        """Namespace and name of the objects before it."""
+        return tuple((namespace, name) for waiter in self.ahead for namespace, _, name in [waiter.key.partition("/")])
 
 
 def turn_of(me: Waiter, others: Iterable[Waiter]) -> Turn:
-    """Stand in the queue: those before ``me``, in order."""
-    standing = [one for one in others if one.key != me.key]
-    ahead = sorted((one for one in standing if one.order < me.order), key=lambda one: one.order)
+    """Give the place of ``me`` in the queue: the objects before it, in order."""
+    standing = [waiter for waiter in others if waiter.key != me.key]
+    ahead = sorted((waiter for waiter in standing if waiter.order < me.order), key=lambda waiter: waiter.order)
     return Turn(tuple(ahead), len(standing) + 1)
 
 
 def kept_back(turn: Turn, fleet: Fleet, now: float) -> frozenset[str]:
-    """Name the nodes whose free GPUs are kept for those ahead. O(nodes) for each different wish among them."""
+    """Name the nodes whose free GPUs are kept for objects ahead. O(nodes) for each different wish among them."""
     kept: set[str] = set()
     seen: set[object] = set()
-    for one in turn.ahead:
-        if now - one.since < PATIENCE:
+    for waiter in turn.ahead:
+        if now - waiter.since < PATIENCE:
             continue
-        if one.demand is None:
+        if waiter.demand is None:
             return frozenset(node.name for node in fleet.nodes)
-        wish = (one.demand.products, one.demand.node_selector, one.demand.tolerations, one.demand.within)
+        wish = (waiter.demand.products, waiter.demand.node_selector, waiter.demand.tolerations, waiter.demand.within)
         if wish not in seen:
             seen.add(wish)
-            kept |= {node.name for pool in eligible(one.demand, fleet).pools for node in pool.nodes}
+            kept |= {node.name for pool in eligible(waiter.demand, fleet).pools for node in pool.nodes}
     return frozenset(kept)

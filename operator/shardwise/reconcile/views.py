@@ -1,4 +1,4 @@
-"""One group as it is seen: its record, the pods of its attempt, and what it should be."""
+"""The view of a group: its record, the pods of its attempt, and whether it is current."""
 
 from dataclasses import dataclass
 
@@ -8,31 +8,31 @@ from shardwise.reconcile.observed import PodSeen
 from shardwise.reconcile.records import Record, State
 
 _ALL_THERE = frozenset({State.STARTING, State.READY, State.UNREADY})
-"""States in which every pod of the attempt has been seen: one that is missing is lost."""
+"""States in which every pod of the attempt has been seen: a missing pod is lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """How a group lost a pod: the pod's index, its node where it has one, and what happened."""
+    """How a group lost a pod: the pod's index, its node if it has a node, and the event."""
 
     index: int
     node: str
-    what: str
+    event: str
 
     def told(self, gpus: int) -> str:
-        """Say it with the ranks of the pod: ``pod 1 (ranks 8–15) on h100-2: engine exited 1 (Error)``."""
+        """Describe the loss with the ranks of the pod: ``pod 1 (ranks 8–15) on h100-2: engine exited 1 (Error)``."""
         first, last = self.index * gpus, (self.index + 1) * gpus - 1
         ranks = f" (rank {first})" if gpus == 1 else f" (ranks {first}–{last})" if gpus else ""
-        return f"pod {self.index}{ranks}{f' on {self.node}' if self.node else ''}{self.what}"
+        return f"pod {self.index}{ranks}{f' on {self.node}' if self.node else ''}{self.event}"
 
 
 @dataclass(frozen=True, slots=True)
 class GroupView:
-    """One group. ``pods`` are those of its present attempt, by index; ``linger`` the nodes of earlier ones' pods.
+    """A group. ``pods`` are the pods of its present attempt, by index; ``linger`` the nodes of earlier pods.
 
-    ``stale``: its pods were made from other content, or for other nodes, than is wanted now. ``nodes`` says of its
-    nodes why they may not be used, and ``None`` of those that may; one that is not in it is gone. ``closed`` are those
-    that may not be used, while a pod waits to be bound to one.
+    ``stale`` means that its pods have other content, or other nodes, than is wanted now. ``nodes`` gives the exclusion
+    of each of its nodes, ``None`` if the node may be used; a node that is gone is not in it. ``closed`` are the nodes
+    that may not be used, while a pod waits to be bound to such a node.
     """
 
     record: Record
@@ -44,23 +44,23 @@ class GroupView:
 
     @property
     def complete(self) -> bool:
-        """Whether all pods of the attempt are there."""
+        """Whether all pods of the attempt exist."""
         return bool(self.record.nodes) and len(self.pods) == len(self.record.nodes)
 
     @property
     def ready(self) -> bool:
-        """Whether it serves: the leader is ready only once all ranks have met, and all pods must still be up."""
+        """Whether the group serves. The leader is ready only when all ranks have met, and all pods must still be up."""
         return self.complete and all(pod.ready for pod in self.pods)
 
     @property
     def failed(self) -> Loss | None:
-        """The first pod that ended, or whose engine was started again in place: its ranks do not rejoin."""
+        """The first pod that ended, or whose engine started again in place. Its ranks do not rejoin."""
         pod = self._first_ended
         return None if pod is None else Loss(pod.index, pod.node, f": {pod.failure}")
 
     @property
     def failure_kind(self) -> FailureKind | None:
-        """What the exit of that pod says about the remedy; ``None`` where none ended."""
+        """The kind of the failure of that pod; ``None`` if no pod ended."""
         pod = self._first_ended
         return None if pod is None or pod.exit is None else pod.exit.kind
 
@@ -70,7 +70,7 @@ class GroupView:
 
     @property
     def disrupted(self) -> Loss | None:
-        """The first pod that somebody took away, or whose node went: no fault of the group."""
+        """The first pod that was taken away, or whose node is gone. The group is not at fault."""
         for pod in self.pods:
             if pod.deleting:
                 return Loss(pod.index, pod.node, " is being deleted")
@@ -100,33 +100,33 @@ class GroupView:
 
     @property
     def leaving(self) -> bool:
-        """Whether it is to be replaced: by other content, or to get off a faulty node."""
+        """Whether the group is to be replaced, for other content or to leave a faulty node."""
         return self.stale or bool(self.faulty_nodes)
 
     @property
     def refused_since(self) -> float:
-        """Since when the scheduler has had no place for one of its pods, of which nobody knows why; 0 if it has.
+        """The time from which the scheduler has had no node for a pod, for no known reason; 0 if it has.
 
-        While pods of an earlier attempt are still going on the very node, everybody knows why.
+        While pods of an earlier attempt are still leaving the node, the reason is known.
         """
         waits = [pod.unschedulable for pod in self.refused]
         return max(waits, default=0.0)
 
     @property
     def held_up(self) -> bool:
-        """Whether a pod cannot be bound yet, as pods of an earlier attempt are still going on the very node."""
+        """Whether a pod cannot be bound yet because pods of an earlier attempt are still leaving its node."""
         return any(not pod.node and self._waits_for_earlier(pod) for pod in self.pods)
 
     @property
     def refused(self) -> tuple[PodSeen, ...]:
-        """The pods the scheduler has no place for."""
+        """The pods for which the scheduler has no node."""
         return tuple(
             pod for pod in self.pods if pod.unschedulable and not pod.node and not self._waits_for_earlier(pod)
         )
 
     @property
     def shut_out(self) -> tuple[PodSeen, ...]:
-        """The pods the scheduler has no place for, on nodes that may not be used any more: no use to wait for them."""
+        """The pods for which the scheduler has no node, and whose node may not be used any more. Waiting is useless."""
         nodes = self.record.nodes
         return tuple(
             pod
@@ -139,14 +139,14 @@ class GroupView:
 
     @property
     def progress(self) -> str:
-        """Say how far its pods are, and what the first that is not ready waits for."""
+        """Say how many pods are ready, and why the first pod that is not ready waits."""
         ready = sum(pod.ready for pod in self.pods)
         waiting = next((f"pod {pod.index}: {pod.waiting}" for pod in self.pods if not pod.ready), "pods being created")
         return f"{ready} of {len(self.record.nodes)} pods ready{self._loaded}; {waiting}"
 
     @property
     def loaded(self) -> int | None:
-        """How many pods have their weights; ``None`` where they are not fetched before the ranks start."""
+        """The number of pods that have their weights; ``None`` if weights are not fetched before the ranks start."""
         fetching = [pod for pod in self.pods if pod.loaded is not None]
         return sum(pod.loaded is True for pod in fetching) if fetching else None
 
