@@ -103,7 +103,7 @@ def sparse(model: ModelFacts) -> list[int]:
 def dealt(part: Layer | Part) -> dict[str, tuple[Split, int, str]]:
     """Give how each split weight is dealt out."""
     return {
-        one.name.removesuffix(".weight"): (one.split, one.units, one.what)
+        one.name.removesuffix(".weight"): (one.split, one.units, one.unit_name)
         for one in part.weights
         if one.split is not Split.WHOLE
     }

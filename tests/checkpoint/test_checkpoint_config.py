@@ -37,10 +37,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a number nobody means": ({"hidden_size": 10**30}, "`hidden_size` above 1,000,000,000"),
     "a number too long to print": ({"hidden_size": -(10**5000)}, "`hidden_size: a int too large to print`"),
     "millions of layers": ({"num_hidden_layers": 10**7}, "10000000 layers: at most 4096"),
-    "KV heads that do not divide": ({"num_key_value_heads": 3}, "3 `num_key_value_heads` for 16 heads"),
+    "KV heads that do not divide": ({"num_key_value_heads": 3}, "`num_key_value_heads: 3` for 16 heads"),
     "more active experts than experts": (
         {"model_type": "qwen3_moe"} | EXPERTS | {"num_experts_per_tok": 9},
-        "9 active experts of 8",
+        "9 active experts a token, but only 8",
     ),
     "experts without the active count": (
         {"model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": None},
@@ -48,29 +48,29 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "latent attention cut short": ({"model_type": "deepseek_v3"} | EXPERTS, "lacks `kv_lora_rank`"),
     "an unknown dtype": ({"torch_dtype": "float7"}, "`torch_dtype: float7`: known are auto, bfloat16"),
-    "a number for a dtype": ({"torch_dtype": 16}, "`torch_dtype: 16`: a text is needed"),
+    "a number for a dtype": ({"torch_dtype": 16}, "`torch_dtype: 16`: a string is needed"),
     "a text for a flag": ({"attention_bias": "false"}, "`attention_bias: 'false'`: true or false is needed"),
     "a number for a flag": ({"tie_word_embeddings": 2}, "`tie_word_embeddings: 2`: true or false is needed"),
     "a text for a list": (
         {"architectures": "LlamaForCausalLM"},
         "`architectures: 'LlamaForCausalLM'`: a list is needed",
     ),
-    "numbers for texts": ({"architectures": [1]}, "1 in `architectures`: texts are needed"),
+    "numbers for texts": ({"architectures": [1]}, "1 in `architectures`: strings are needed"),
     "a list for an object": ({"text_config": [1]}, r"`text_config: \[1\]`: an object is needed"),
     "a text for a quantisation": ({"quantization_config": "fp8"}, "`quantization_config: 'fp8'`: an object is needed"),
     "layer types that miscount": (
         {"sliding_window": 128, "layer_types": ["full_attention"]},
-        "1 `layer_types` for 4 layers",
+        "1 `layer_types`: 4 are needed",
     ),
-    "layer types that are numbers": ({"layer_types": [1, 2, 3, 4]}, "1 in `layer_types`: texts are needed"),
-    "a model type that is a list": ({"model_type": ["llama"]}, r"`model_type: \['llama'\]`: a text is needed"),
+    "layer types that are numbers": ({"layer_types": [1, 2, 3, 4]}, "1 in `layer_types`: strings are needed"),
+    "a model type that is a list": ({"model_type": ["llama"]}, r"`model_type: \['llama'\]`: a string is needed"),
     "a hybrid pattern of other letters": (
         {"model_type": "nemotron_h", "hybrid_override_pattern": "MX*-", "num_hidden_layers": 4},
         "has `X` in `hybrid_override_pattern`: M, *, - and E are known".replace("*", r"\*"),
     ),
     "a hybrid pattern that miscounts": (
         {"model_type": "nemotron_h", "hybrid_override_pattern": "M-", "num_hidden_layers": 4},
-        "names 2 layers one by one, and has 4 of them",
+        "lists 2 kinds of layers: 4 are needed",
     ),
     "no hybrid pattern": ({"model_type": "nemotron_h"}, "lacks `hybrid_override_pattern`: the kind of each layer"),
     "an empty hybrid pattern": ({"model_type": "nemotron_h", "hybrid_override_pattern": ""}, "the kind of each layer"),
@@ -80,13 +80,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "kinds of hybrid layers that miscount": (
         {"model_type": "zamba2", "layers_block_type": ["hybrid"]},
-        "1 `layers_block_type` for 4 layers",
+        "1 `layers_block_type`: 4 are needed",
     ),
-    "no blocks": ({"model_type": "nemotron-nas"}, "0 `block_configs` for 4 layers"),
-    "blocks that miscount": ({"model_type": "nemotron-nas", "block_configs": [{}]}, "1 `block_configs` for 4 layers"),
+    "no blocks": ({"model_type": "nemotron-nas"}, "0 `block_configs`: 4 are needed"),
+    "blocks that miscount": ({"model_type": "nemotron-nas", "block_configs": [{}]}, "1 `block_configs`: 4 are needed"),
     "a block that is no object": (
         {"model_type": "nemotron-nas", "block_configs": [1] * 4},
-        "a `block_configs` entry that is no object",
+        "a `block_configs` entry that is not an object",
     ),
     "a multiple of the width below nothing": (
         {
@@ -97,7 +97,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "heads a group does not divide": (
         {"model_type": "nemotron-nas", "block_configs": [{"attention": {"n_heads_in_group": 5}, "ffn": {}}] * 4},
-        "`n_heads_in_group: 5` for 16 heads: no divisor",
+        "`n_heads_in_group: 5` for 16 heads: a divisor is needed",
     ),
 }
 
@@ -320,7 +320,7 @@ def test_layers_may_have_heads_of_their_own() -> None:
 
 
 def test_a_list_of_heads_that_miscounts_is_named() -> None:
-    with pytest.raises(ConfigError, match="1 `num_attention_heads_per_layer` for 4 layers"):
+    with pytest.raises(ConfigError, match="1 `num_attention_heads_per_layer`: 4 are needed"):
         read(model_type="laguna", **EXPERTS, num_attention_heads_per_layer=[16])
 
 
@@ -370,5 +370,5 @@ def test_a_forced_quantisation_is_what_the_facts_say(kind: Quantization) -> None
 
 
 def test_a_quantisation_nobody_knows_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="`fp7` is not known: auto, none, fp8, int8, int4, mxfp4, nvfp4"):
+    with pytest.raises(ConfigError, match="`fp7` is not known: use auto, none, fp8, int8, int4, mxfp4, nvfp4"):
         from_config(BASE, name="m", origin="t", quantization="fp7")

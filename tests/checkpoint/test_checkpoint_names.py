@@ -140,7 +140,7 @@ UNBOUNDED = {
 
 @pytest.mark.parametrize("pattern", UNBOUNDED.values(), ids=UNBOUNDED)
 def test_a_pattern_that_may_take_for_ever_is_refused(pattern: str) -> None:
-    with pytest.raises(ConfigError, match="may take unbounded time to match") as raised:
+    with pytest.raises(ConfigError, match="can take unbounded time to match") as raised:
         names([pattern], "org/model")
     assert len(str(raised.value)) < 200
 
@@ -150,7 +150,7 @@ BROKEN = {"an open group": "re:(", "an open set": "re:[a", "a repeat of nothing"
 
 @pytest.mark.parametrize("pattern", BROKEN.values(), ids=BROKEN)
 def test_a_pattern_that_is_none_is_refused(pattern: str) -> None:
-    with pytest.raises(ConfigError, match="config of `org/model` has the pattern .*, which is none: "):
+    with pytest.raises(ConfigError, match="config of `org/model` has the pattern .*, which is not a regex: "):
         names([pattern], "org/model")
 
 

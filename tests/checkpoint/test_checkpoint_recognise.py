@@ -32,22 +32,22 @@ def test_a_family_is_told_by(changes: Json, tell: str) -> None:
     assert not model.guessed
 
 
-UNKNOWN = "model type `my_qwen` is not one Shardwise has counted: "
+UNKNOWN = "Shardwise does not know the model type `my_qwen`: "
 SAID: dict[str, tuple[Json, str, str]] = {
     "the architecture": (
         {"model_type": None, "architectures": ["Qwen3ForCausalLM"], "head_dim": 64},
         "org/model",
-        "no `model_type`: read as `qwen3` for its architecture `Qwen3ForCausalLM`",
+        "no `model_type`: read as `qwen3`, by the architecture `Qwen3ForCausalLM`",
     ),
     "the architecture where the type is unknown": (
         {"model_type": "my_qwen", "architectures": ["Qwen3ForCausalLM"], "head_dim": 64},
         "org/model",
-        f"{UNKNOWN}read as `qwen3` for its architecture `Qwen3ForCausalLM`",
+        f"{UNKNOWN}read as `qwen3`, by the architecture `Qwen3ForCausalLM`",
     ),
     "the name": (
         {"model_type": None, "architectures": None},
         "org/Llama-3-8B",
-        "no `model_type`: read as `llama` for the name `org/Llama-3-8B`",
+        "no `model_type`: read as `llama`, by the name `org/Llama-3-8B`",
     ),
 }
 
@@ -62,11 +62,14 @@ def new(**changes: Any) -> ModelFacts:
     return read(model_type="brand_new", architectures=["BrandNewForCausalLM"], **changes)
 
 
-@pytest.mark.parametrize("kind", [None, "brand_new"])
-def test_an_unknown_model_type_is_marked_as_a_guess(kind: str | None) -> None:
+@pytest.mark.parametrize(
+    ("kind", "known"),
+    [(None, "no `model_type`"), ("brand_new", "Shardwise does not know the model type `brand_new`")],
+)
+def test_an_unknown_model_type_is_marked_as_a_guess(kind: str | None, known: str) -> None:
     model = read(model_type=kind, architectures=["BrandNewForCausalLM"])
     assert model.guessed
-    assert model.notes == (f"model type `{kind}` is not one Shardwise has counted: sizes are a guess",)
+    assert model.notes == (f"{known}: the sizes are a guess",)
     assert model.architecture == "BrandNewForCausalLM"
 
 
@@ -90,16 +93,16 @@ def test_an_unknown_type_is_read_by_what_its_config_says(changes: Json, there: l
 
 
 UNREADABLE: dict[str, tuple[Json, str]] = {
-    "linear attention": ({"linear_num_key_heads": 4}, "`linear_num_key_heads`, that is linear-attention layers"),
-    "a state-space model": ({"state_size": 16}, "`state_size`, that is state-space layers"),
-    "hybrid layers": ({"hybrid_override_pattern": "M-M*"}, "`hybrid_override_pattern`, that is hybrid layers"),
-    "layers that differ": ({"block_configs": [{}]}, "`block_configs`, that is layers that each differ"),
+    "linear attention": ({"linear_num_key_heads": 4}, r"`linear_num_key_heads` \(linear-attention layers\)"),
+    "a state-space model": ({"state_size": 16}, r"`state_size` \(state-space layers\)"),
+    "hybrid layers": ({"hybrid_override_pattern": "M-M*"}, r"`hybrid_override_pattern` \(hybrid layers\)"),
+    "layers that differ": ({"block_configs": [{}]}, r"`block_configs` \(layers that each differ\)"),
     "layers with fields of their own": ({"per_layer_config": {"0": {}}}, "`per_layer_config`"),
     "shared keys and values": ({"num_kv_shared_layers": 2}, "`num_kv_shared_layers`"),
     "inputs of single layers": ({"hidden_size_per_layer_input": 256}, "`hidden_size_per_layer_input`"),
     "interleaved experts": ({"interleave_moe_layer_step": 2}, "`interleave_moe_layer_step`"),
-    "hyper-connections": ({"hc_mult": 4}, "`hc_mult`, that is hyper-connections"),
-    "an encoder": ({"is_encoder_decoder": True}, "`is_encoder_decoder`, that is an encoder"),
+    "hyper-connections": ({"hc_mult": 4}, r"`hc_mult` \(hyper-connections\)"),
+    "an encoder": ({"is_encoder_decoder": True}, r"`is_encoder_decoder` \(an encoder\)"),
     "layers of a strange kind": ({"layer_types": ["full_attention"] * 3 + ["magic"]}, "`magic` in `layer_types`"),
 }
 
@@ -110,7 +113,7 @@ def test_parts_of_an_unknown_type_that_cannot_be_counted_are_refused_by_their_fi
 ) -> None:
     with pytest.raises(ConfigError, match=message) as raised:
         new(**changes)
-    assert "`model_type: brand_new`, which is not known" in str(raised.value)
+    assert "`model_type: brand_new`" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
@@ -163,7 +166,7 @@ def test_a_nest_in_a_nest_is_known_and_one_without_end_is_not_followed() -> None
     assert from_config(outer, name="org/model", origin="test").hidden == 1024
     endless: dict[str, Any] = {"model_type": "llama"}
     endless["text_config"] = endless
-    assert "by default: `vocab_size: 32000`" in from_config(endless, name="org/model", origin="test").notes[0]
+    assert "apply: `vocab_size: 32000`" in from_config(endless, name="org/model", origin="test").notes[0]
 
 
 TIES: dict[str, tuple[Json, Json, bool]] = {
@@ -200,7 +203,7 @@ def test_a_nested_config_leaves_to_its_type_what_it_has_by_default_and_that_is_s
     model = from_config(SHORT | {"text_config": text}, name="llava-hf/llava-1.5-7b-hf", origin="test")
     assert (model.hidden, len(model.order), model.vocabulary) == (4096, 32, 32064)
     said = "`hidden_size: 4096`, `intermediate_size: 11008`, `num_hidden_layers: 32`, `num_attention_heads: 32`"
-    assert model.notes == (f"not in the config, taken as `llama` has it by default: {said}",)
+    assert model.notes == (f"not in the config; these defaults of `llama` apply: {said}",)
 
 
 def test_gemma_3_leaves_its_heads_and_vocabulary_to_its_type() -> None:

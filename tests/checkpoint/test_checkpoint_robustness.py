@@ -137,6 +137,6 @@ def test_what_is_read_holds_together(made: dict[str, Any]) -> None:
     weights = [weight for layer in model.kinds for weight in layer.weights]
     assert all(weight.outputs > 0 and weight.inputs > 0 and weight.units > 0 for weight in weights)
     split = [weight for weight in weights if weight.split in (Split.OUTPUTS, Split.INPUTS)]
-    assert all(weight.what for weight in split)
+    assert all(weight.unit_name for weight in split)
     assert all(weight.units <= max(weight.outputs, weight.inputs) for weight in split)
     assert model.context_length > 0

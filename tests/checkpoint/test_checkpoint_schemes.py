@@ -346,7 +346,7 @@ def test_sparse_weights_are_marked_as_a_guess() -> None:
 WRONG: dict[str, tuple[Json, str]] = {
     "no method": ({}, "`quant_method: None`: known are fp8, mxfp4, gptq, awq"),
     "an unknown method": ({"quant_method": "aqlm"}, "`quant_method: aqlm`: known are fp8"),
-    "a method that is a number": ({"quant_method": 8}, "`quant_method: 8`: a text is needed"),
+    "a method that is a number": ({"quant_method": 8}, "`quant_method: 8`: a string is needed"),
     "blocks of one edge": ({"quant_method": "fp8", "weight_block_size": [128]}, r"`weight_block_size: \[128\]`"),
     "blocks of texts": ({"quant_method": "fp8", "weight_block_size": ["a", "b"]}, "two whole numbers are needed"),
     "blocks of truths": ({"quant_method": "fp8", "weight_block_size": [True, True]}, "two whole numbers are needed"),
@@ -357,10 +357,10 @@ WRONG: dict[str, tuple[Json, str]] = {
         {"quant_method": "gptq", "bits": 4, "dynamic": {"+:.*": {"bits": 7}}},
         "`bits: 7`: 2, 3, 4 and 8 are known",
     ),
-    "no groups": ({"quant_method": "compressed-tensors"}, "compressed-tensors without `config_groups.*.weights`"),
+    "no groups": ({"quant_method": "compressed-tensors"}, "compressed-tensors but lacks `config_groups.*.weights`"),
     "a group that is a number": (
         {"quant_method": "compressed-tensors", "config_groups": {"g": 1}},
-        "a `config_groups` entry that is no object: 1",
+        "has `1` in `config_groups`: objects are needed",
     ),
     "bits of a group": (compressed({"num_bits": 5}), "`num_bits: 5`: 2, 3, 4 and 8 are known"),
     "an unknown algorithm": (
@@ -369,10 +369,10 @@ WRONG: dict[str, tuple[Json, str]] = {
     ),
     "mixed without a list": (
         {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION"},
-        "`quant_algo: MIXED_PRECISION` without `quantized_layers`",
+        "`quant_algo: MIXED_PRECISION` but lacks `quantized_layers`",
     ),
     "quark without a dtype": ({"quant_method": "quark"}, "Quark's `weight.dtype: None`: known are fp8_e4m3"),
-    "a pattern without end": ({"quant_method": "fp8", "ignore": ["re:(x+x+)+y"]}, "may take unbounded time"),
+    "a pattern without end": ({"quant_method": "fp8", "ignore": ["re:(x+x+)+y"]}, "can take unbounded time"),
 }
 
 

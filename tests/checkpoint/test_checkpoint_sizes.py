@@ -146,7 +146,7 @@ RECOGNISED = (
 def test_a_config_that_names_no_type_is_recognised_by_its_published_name_and_says_so(name: str) -> None:
     notes = facts(name).notes
     assert notes[0].startswith("no `model_type`: read as `")
-    assert notes[0].endswith(f"for the name `{name}`")
+    assert notes[0].endswith(f"by the name `{name}`")
 
 
 @pytest.mark.parametrize("name", [name for name in config_names() if name not in RECOGNISED])

@@ -153,7 +153,7 @@ WRONG: dict[str, tuple[Json, str]] = {
 
 @pytest.mark.parametrize("ratio", [0, -1, 2, "half", True, float("nan")])
 def test_a_ratio_of_pixels_that_is_none_is_named(ratio: object) -> None:
-    with pytest.raises(ConfigError, match="`downsample_ratio: .*`: a part of 1 is needed"):
+    with pytest.raises(ConfigError, match="`downsample_ratio: .*`: a number from 0.001 to 1 is needed"):
         nested("internvl", SMALL | {"model_type": "internvl_vision"}, downsample_ratio=ratio)
 
 

@@ -101,7 +101,7 @@ def _fate(row: Json) -> str:
 def test_most_refusals_of_variants_are_of_heads_that_do_not_divide() -> None:
     """A variant that is refused is one that no engine could run either."""
     messages = Counter(
-        "divide" if "no divisor" in said else "experts" if "active experts" in said else said
+        "divide" if "divisor" in said else "experts" if "active experts" in said else said
         for row in CAUSAL.values()
         if ours(row["config"])[0] == "counted"
         for changes, _ in row.get("variants", [])

@@ -142,7 +142,7 @@ def test_a_token_passes_the_experts_it_meets() -> None:
 def test_a_guess_is_called_one_first_and_its_notes_come_last() -> None:
     lines = model_text(read(model_type="brand_new", architectures=["BrandNewForCausalLM"])).splitlines()
     assert lines[0] == "`org/model`: BrandNewForCausalLM, 4 layers, a guess"
-    assert lines[-1].startswith("  note          model type `brand_new` is not one Shardwise has counted")
+    assert lines[-1].startswith("  note          Shardwise does not know the model type `brand_new`")
 
 
 @pytest.mark.parametrize(("layers", "said"), [(1, "80.7 million"), (100, "1.59 billion")])

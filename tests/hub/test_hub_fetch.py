@@ -209,15 +209,15 @@ FAILURES: dict[str, tuple[Answer, str, bool]] = {
         f"the Hub cannot be reached for `config.json` of `{REPO}`: broken pipe",
         True,
     ),
-    "a list for a config": (answers([1, 2]), f"`config.json` of `{REPO}` on the Hub is no JSON object", False),
+    "a list for a config": (answers([1, 2]), f"`config.json` of `{REPO}` on the Hub is not a JSON object", False),
     "a page for a config": (
         lambda request: httpx2.Response(200, text="<html>"),
-        f"`config.json` of `{REPO}` on the Hub is no JSON: Expecting value: line 1 column 1 (char 0)",
+        f"`config.json` of `{REPO}` on the Hub is not JSON: Expecting value: line 1 column 1 (char 0)",
         False,
     ),
     "bytes for a config": (
         lambda request: httpx2.Response(200, content=b"\x80\x81"),
-        f"`config.json` of `{REPO}` on the Hub is no JSON",
+        f"`config.json` of `{REPO}` on the Hub is not JSON",
         False,
     ),
 }
@@ -236,7 +236,7 @@ def test_a_failure_is_told_in_one_line_with_whether_to_try_again(
     assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
     assert raised.value.retryable is retryable
-    assert raised.value.__cause__ is not None or "no JSON object" in message
+    assert raised.value.__cause__ is not None or "not a JSON object" in message
 
 
 @pytest.mark.parametrize("repo", ["a/b/c", "", "spaces in it", "-start", "x" * 200, "a--b/c..d"])

@@ -1,7 +1,7 @@
-"""Model facts from what a checkpoint says of itself: its config.json, or a small catalog of well-known models.
+"""The facts of a model from its config.json, or from a small catalog of well-known models.
 
-Pure. A config of a family that was counted gives its sizes exactly; one of an unknown family gives what its fields say,
-marked as a guess, or is refused by :class:`ConfigError`.
+Pure. A config of a known family gives exact sizes. A config of an unknown family is read by its fields and marked as a
+guess, or is refused by :class:`ConfigError`.
 """
 
 from shardwise.checkpoint.config import from_config

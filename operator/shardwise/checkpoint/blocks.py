@@ -12,12 +12,12 @@ Block = tuple[Dimensions, ...]
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """A language model: its layers' blocks, first to last, and what stands before and after them.
+    """A language model: the blocks of its layers, first to last, and the parts before and after the layers.
 
-    ``prefix`` is the path of the layers in the checkpoint. ``before`` stands with the embedding (positions, norms),
-    ``after`` with the output head (final norm, biases). ``drafts`` predict further tokens. ``embedding_size`` and
-    ``head_size``: widths of the embedding and of the head's input, where they are not the hidden size.
-    ``entries`` and ``outputs``: vocabulary entries of the embedding and of the head, where they are not the vocabulary.
+    ``prefix`` is the path of the layers in the checkpoint. ``before`` belongs to the embedding (positions, norms),
+    ``after`` to the output head (final norm, biases). ``drafts`` predict further tokens. ``embedding_size`` and
+    ``head_size`` are the widths of the embedding and of the head's input, if they differ from the hidden size.
+    ``entries`` and ``outputs`` count the vocabulary entries of embedding and head, if they differ from ``vocabulary``.
     """
 
     hidden: int

@@ -1,7 +1,7 @@
 """Model facts from a Hugging Face ``config.json``, of any architecture that :mod:`families` reads.
 
-An architecture that no family is known for is read as what its fields say, and marked as a guess; a config whose fields
-do not say enough is refused by the field that is missing.
+An architecture without a known family is read by its fields, and marked as a guess. A config whose fields do not say
+enough is refused, and the error names the missing field.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -34,8 +34,8 @@ def from_config(
 ) -> ModelFacts:
     """Read model facts off a config.json.
 
-    ``quantization`` is ``auto`` (as the config says) or a forced one. ``checkpoint_bytes`` is the published size of
-    the weights, where known; a forced quantisation stores them otherwise, so that the count of tensors stands.
+    ``quantization`` is ``auto`` (as the config says) or a forced quantisation. ``checkpoint_bytes`` is the published
+    size of the weights, if it is known. It does not apply to a forced quantisation, whose weights have another size.
     ``origin`` says where the config comes from, for people.
     Raises :class:`ConfigError` naming the field that is missing, malformed or not understood.
     """
@@ -93,7 +93,7 @@ def _layers(decoder: Decoder, storage: Storage) -> tuple[tuple[Layer, ...], tupl
 
 
 def _alike(kinds: list[Layer], order: list[int]) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
-    """Merge the kinds that came out equal."""
+    """Merge kinds that are equal."""
     unique = tuple(dict.fromkeys(kinds))
     place = {kind: index for index, kind in enumerate(unique)}
     merged = [place[kind] for kind in kinds]
@@ -115,7 +115,7 @@ def _layer(block: Block, make: Maker, hidden: int) -> Layer:
 
 
 def _cache(caches: list[GroupedCache | LatentCache]) -> SequenceCache | None:
-    """Give a layer's cache; a layer that attends twice keeps the tokens of both (LongCat)."""
+    """Give the cache of a layer. A layer with two attention blocks keeps the tokens of both (LongCat)."""
     first = caches[0] if caches else None
     if isinstance(first, LatentCache):
         both = [cache for cache in caches if isinstance(cache, LatentCache)]

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from typing import Final
 
 _MOST: Final = 10**9
-"""No dimension of a model comes near; a number beyond is a mistake, and would overflow what is counted with it."""
+"""Far above any dimension of a model. A larger number is a mistake, and products of it would overflow."""
 
 _SHOWN: Final = 60
 
 
 class ConfigError(ValueError):
-    """A config.json that gives no model facts. The message names the field, the value, and what would be right."""
+    """A config.json that gives no model facts. The message names the field, its value and a right value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """A config.json, asked field by field. ``name`` is the model's, for messages."""
+    """The fields of a config.json. ``name`` is the name of the model, for messages."""
 
     name: str
     values: Mapping[str, object]
@@ -24,7 +24,7 @@ class Fields:
     def count(self, *keys: str, default: int | None = None) -> int:
         """Give the first of ``keys`` that is set, a whole number of at least 1; else ``default``.
 
-        Raises :class:`ConfigError` when none is set and there is no default, or when the value is no such number.
+        Raises :class:`ConfigError` if none is set and there is no default, or if the value is not a whole number.
         """
         found = self.optional(*keys)
         if found is not None:
@@ -51,7 +51,7 @@ class Fields:
         return default
 
     def flag(self, key: str, *, default: bool = False) -> bool:
-        """Give a boolean field; numbers 0 and 1 are taken for one."""
+        """Give a boolean field. The numbers 0 and 1 count as false and true."""
         value = self.values.get(key)
         if value is None:
             return default
@@ -66,20 +66,20 @@ class Fields:
             if value is None:
                 continue
             if not isinstance(value, str):
-                raise ConfigError(f"config of `{self.name}` has `{key}: {short(value)}`: a text is needed")
+                raise ConfigError(f"config of `{self.name}` has `{key}: {short(value)}`: a string is needed")
             return value
         return None
 
     def texts(self, *keys: str) -> tuple[str, ...]:
-        """Give the first of ``keys`` that is set, a list of strings; empty where none is."""
+        """Give the first of ``keys`` that is set, a list of strings; empty if none is set."""
         found = self.items(*keys)
         for item in found:
             if not isinstance(item, str):
-                raise ConfigError(f"config of `{self.name}` has {short(item)} in `{keys[0]}`: texts are needed")
+                raise ConfigError(f"config of `{self.name}` has {short(item)} in `{keys[0]}`: strings are needed")
         return tuple(str(item) for item in found)
 
     def numbers(self, *keys: str) -> tuple[int, ...]:
-        """Give the first of ``keys`` that is set, a list of whole numbers of at least 0; empty where none is."""
+        """Give the first of ``keys`` that is set, a list of whole numbers of at least 0; empty if none is set."""
         found = self.items(*keys)
         for item in found:
             if not isinstance(item, int) or not 0 <= item <= _MOST:
@@ -87,7 +87,7 @@ class Fields:
         return tuple(int(str(int(item))) for item in found if isinstance(item, int))
 
     def items(self, *keys: str) -> tuple[object, ...]:
-        """Give the first of ``keys`` that is set, a list; empty where none is."""
+        """Give the first of ``keys`` that is set, a list; empty if none is set."""
         for key in keys:
             value = self.values.get(key)
             if value is None:
@@ -123,7 +123,7 @@ class Fields:
 
 
 def short(value: object) -> str:
-    """Print a value for a message, cut to what a line holds."""
+    """Print a value for a message, cut to the length of a line."""
     try:
         printed = repr(value)
     except (ValueError, RecursionError):  # a number of more digits than Python prints; a value nested without end

@@ -1,4 +1,4 @@
-"""Making the weights of one layer, each with the precision the checkpoint stores it in."""
+"""Making the weights of a layer, each with the precision in which the checkpoint stores it."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ def _alike(_: int) -> Hashable:
 class Storage:
     """How a checkpoint stores its weights.
 
-    ``linear`` gives the precision of a linear weight by its full name. ``layer`` tells layers apart: those of equal
-    value store weights of equal names alike, so that one may be built for all of them.
+    ``linear`` gives the precision of a linear weight by its full name. ``layer`` gives a key for the index of a layer:
+    layers with the same key store weights of the same names alike, so a single layer is built for all of them.
     """
 
     plain: Precision
@@ -39,7 +39,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Makes weights under a prefix, such as ``model.layers.3.``; the names they carry leave it out."""
+    """Makes weights under a prefix, such as ``model.layers.3.``. The names of the weights leave the prefix out."""
 
     storage: Storage
     prefix: str = ""
@@ -50,33 +50,33 @@ class Maker:
         shape: tuple[int, int],
         split: Split = Split.WHOLE,
         units: int = 1,
-        what: str = "",
+        unit_name: str = "",
         *,
         experts: Experts | None = None,
         bias: bool = False,
     ) -> tuple[Weight, ...]:
-        """Make a linear layer of ``(outputs, inputs)``, with its bias where it has one.
+        """Make a linear layer of ``(outputs, inputs)``, with a bias if it has any.
 
-        A row-parallel bias is added once, and held by every rank.
+        Every rank holds the bias of a row-parallel layer; only a single rank adds it.
         """
         precision = self.storage.linear(self.prefix + name)
-        made = Weight(f"{name}.weight", *shape, split, units, what, precision, experts)
+        made = Weight(f"{name}.weight", *shape, split, units, unit_name, precision, experts)
         if not bias:
             return (made,)
         along = Split.WHOLE if split is Split.INPUTS else split
         return (
             made,
-            Weight(f"{name}.bias", shape[0], 1, along, units, what, self.storage.plain, experts, linear=False),
+            Weight(f"{name}.bias", shape[0], 1, along, units, unit_name, self.storage.plain, experts, linear=False),
         )
 
     def plain(
-        self, name: str, shape: tuple[int, int], split: Split = Split.WHOLE, units: int = 1, what: str = ""
+        self, name: str, shape: tuple[int, int], split: Split = Split.WHOLE, units: int = 1, unit_name: str = ""
     ) -> tuple[Weight, ...]:
         """Make a matrix that no engine quantises: a router, an embedding."""
-        return (Weight(f"{name}.weight", *shape, split, units, what, self.storage.plain, linear=False),)
+        return (Weight(f"{name}.weight", *shape, split, units, unit_name, self.storage.plain, linear=False),)
 
     def vector(
-        self, name: str, size: int, split: Split = Split.WHOLE, units: int = 1, what: str = ""
+        self, name: str, size: int, split: Split = Split.WHOLE, units: int = 1, unit_name: str = ""
     ) -> tuple[Weight, ...]:
         """Make a norm, or another vector."""
-        return (Weight(name, size, 1, split, units, what, self.storage.plain, linear=False),)
+        return (Weight(name, size, 1, split, units, unit_name, self.storage.plain, linear=False),)

@@ -1,8 +1,8 @@
-"""Matching the names of weights with the patterns a checkpoint lists: what it leaves unquantised, what a group targets.
+"""Matching the names of weights with the patterns of a checkpoint: unquantised modules, and the targets of a group.
 
-Understood: exact names, prefixes of module paths and parts of them (``lm_head``, ``mlp.gate``), globs, and ``re:``
-patterns, which are matched from the beginning of a name as compressed-tensors does. A checkpoint may name a fused
-weight where its parts are meant here, and one expert of many; both are found.
+A pattern is an exact name, a prefix or a stretch of a module path (``lm_head``, ``mlp.gate``), a glob, or ``re:`` and a
+regular expression, which is matched from the beginning of a name as in compressed-tensors. A checkpoint may name a
+fused weight for its parts, or a single expert for all; both match.
 """
 
 import re
@@ -42,14 +42,15 @@ _FUSED: Final[Mapping[str, tuple[str, ...]]] = {
     "q_a_proj": ("fused_qkv_a_proj", "fused_qkv_a_proj_with_mqa"),
     "kv_a_proj_with_mqa": ("fused_qkv_a_proj", "fused_qkv_a_proj_with_mqa"),
 }
-"""The last part of a weight's name here -> what checkpoints call it, or what they fuse it into."""
+"""The last part of a weight's name here -> other names of it, and of weights that it is fused into."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """A set of patterns. ``general`` hold in all layers, ``layers`` in one each, with its index left out.
+    """A set of patterns. ``general`` apply to all layers; ``layers`` maps an index to patterns for that layer only.
 
-    ``told`` are the layers that regular expressions name one by one; ``indexed``: they may tell any layer from another.
+    ``told`` are the layers that regular expressions name by number. ``indexed``: the expressions use numbers in other
+    ways, so each layer may match differently.
     """
 
     general: frozenset[str] = frozenset()
@@ -71,7 +72,7 @@ class Names:
         return any(_matches(regex, called) for regex in self.regexes for called in _called(_OUTER.sub("", name)))
 
     def layer(self, index: int) -> Hashable:
-        """Give what tells a layer apart from others by the patterns that hold in it."""
+        """Give a key: layers with the same key match the same patterns."""
         return (index if self.indexed or str(index) in self.told else None, self.layers.get(index, frozenset()))
 
     def with_others(self, other: "Names") -> "Names":
@@ -92,7 +93,7 @@ class Names:
 def names(listed: Iterable[str], where: str) -> Names:
     """Read patterns. ``where`` is the model's name, for messages.
 
-    Raises :class:`ConfigError` for a ``re:`` pattern that is none, or that may take unbounded time.
+    Raises :class:`ConfigError` for a ``re:`` pattern that is not a regular expression or can take unbounded time.
     """
     general: set[str] = set()
     layers: dict[int, set[str]] = {}
@@ -107,7 +108,7 @@ def names(listed: Iterable[str], where: str) -> Names:
         else:
             layers.setdefault(index, set()).add(plain)
     numbers = [number for regex in regexes for number in _NUMBER.findall(regex.pattern)]
-    found = [one or many for regex in regexes for one, many in _WHOLE_NUMBERS.findall(regex.pattern)]
+    found = [single or several for regex in regexes for single, several in _WHOLE_NUMBERS.findall(regex.pattern)]
     told = [number for listed in found for number in listed.split("|")]
     frozen = {index: frozenset(patterns) for index, patterns in layers.items()}
     return Names(frozenset(general), frozen, tuple(regexes), frozenset(told), len(told) < len(numbers))
@@ -126,18 +127,20 @@ def _regex(pattern: str, where: str) -> re.Pattern[str]:
         or _NESTED_REPEAT.search(pattern)
     ):
         raise ConfigError(
-            f"config of `{where}` has the pattern {short(pattern)}, which may take unbounded time to match"
+            f"config of `{where}` has the pattern {short(pattern)}, which can take unbounded time to match"
         )
     try:
         with warnings.catch_warnings(action="error"):
             return re.compile(pattern)
     except (re.error, OverflowError, RecursionError, Warning) as error:
-        raise ConfigError(f"config of `{where}` has the pattern {short(pattern)}, which is none: {error}") from error
+        raise ConfigError(
+            f"config of `{where}` has the pattern {short(pattern)}, which is not a regex: {error}"
+        ) from error
 
 
 @lru_cache(maxsize=4096)
 def _unlayered(name: str) -> tuple[str, int]:
-    """Give a name without what differs between layers, experts and wrappers, and the index of its layer, or -1."""
+    """Give a name without the numbers of layer and expert and without wrappers, and the layer's index or -1."""
     found = _LAYER.search(name)
     plain = _LAYER.sub("N", name, count=1) if found else name
     index = int(found.group()) if found and len(found.group()) < 6 else -1  # noqa: PLR2004 - far beyond any layer
@@ -146,7 +149,7 @@ def _unlayered(name: str) -> tuple[str, int]:
 
 @lru_cache(maxsize=4096)
 def _called(name: str) -> tuple[str, ...]:
-    """List what else a weight may be called."""
+    """List all names that a weight may have in a checkpoint."""
     path, _, last = name.rpartition(".")
     found = [name, *(f"{path}.{other}" for other in _FUSED.get(last, ()))]
     if ".experts." in name:
@@ -168,7 +171,7 @@ def _found(patterns: frozenset[str], name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _stretches(name: str) -> frozenset[str]:
-    """List every stretch of a path: a pattern that is one of them names the weight, or a module around it."""
+    """List every stretch of a path. A pattern equal to a stretch names the weight, or a module around it."""
     parts = name.split(".")
     return frozenset(
         ".".join(parts[first:last]) for first in range(len(parts)) for last in range(first + 1, len(parts) + 1)
@@ -177,7 +180,7 @@ def _stretches(name: str) -> frozenset[str]:
 
 @lru_cache(maxsize=4096)
 def _glob(pattern: str) -> re.Pattern[str]:
-    """Translate a glob; it may match a module around the weight, and leave out what stands before the layers."""
+    """Translate a glob. It may match a module around the weight, and may leave out the path before the layers."""
     inner = translate(_OUTER.sub("", pattern)).removesuffix(r"\Z")
     return re.compile(rf"(?:.*\.)?{inner}(?:\..*)?\Z", re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""The parts that layers are made of: attention and feed-forward blocks, as weights, cache and widths.
+"""The parts of layers: attention and feed-forward blocks, as weights, cache and widths.
 
 Weights have the shapes of the tensors in checkpoints (transformers 5, modeling files of each architecture). Splits are
 those of the layers of the engines (vllm 0.33.0, model_executor/layers).
@@ -33,11 +33,11 @@ class Dimensions(Protocol):
 class Grouped:
     """Dimensions of multi-head, grouped-query or multi-query attention.
 
-    ``value_dim``: width of a value head where it is not that of a key. ``qk_norm``: a norm per head. ``norm_size``:
-    elements of other norms in it. ``window`` in tokens, where the layer slides. ``gated_query``: the query projection
-    makes an output gate, too. ``gate_per_head`` outputs of a gate of its own. ``sinks``: one learned number a head.
-    ``shared``: keys and values are another layer's. ``values``: whether there is a projection for values.
-    ``input_size``, ``output_size`` where they are not the hidden size.
+    ``value_dim``: width of a value head, if it differs from a key head. ``qk_norm``: a norm for each head.
+    ``norm_size``: elements of other norms. ``window`` in tokens, if the layer slides. ``gated_query``: the query
+    projection also makes an output gate. ``gate_per_head``: outputs of a separate gate. ``sinks``: a learned number for
+    each head. ``shared``: the layer uses the keys and values of another layer. ``values``: there is a projection for
+    values. ``input_size`` and ``output_size``, if they differ from the hidden size.
     """
 
     heads: int
@@ -68,7 +68,7 @@ class Grouped:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Dimensions of the indexer of sparse attention, which picks the tokens a query looks at (DeepSeek V3.2)."""
+    """Dimensions of the indexer of sparse attention, which picks the tokens that a query attends to (DeepSeek V3.2)."""
 
     heads: int
     dim: int
@@ -78,8 +78,8 @@ class Index:
 class Latent:
     """Dimensions of multi-head latent attention (DeepSeek, Kimi).
 
-    ``gate_per_head`` outputs of an output gate. ``query_copies``: how many compressed vectors queries (and their gate)
-    are made from, where that is more than one (A.X K2).
+    ``gate_per_head``: outputs of an output gate. ``query_copies``: the number of compressed vectors that queries and
+    their gate are made from; A.X K2 has several.
     """
 
     heads: int
@@ -103,7 +103,7 @@ class Latent:
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """Dimensions of the feed-forward block every token passes."""
+    """Dimensions of a feed-forward block for all tokens."""
 
     intermediate: int
     gated: bool = True
@@ -120,9 +120,9 @@ class Dense:
 class Mixture:
     """Dimensions of a mixture of experts.
 
-    ``shared``: width of the experts that every token passes, all together; ``shared_gate``: outputs of a gate on them.
-    ``routes`` where the router tells more apart than the experts, ``router_bias`` elements of its biases.
-    ``latent``: width the experts work in, where they do not work in the hidden size.
+    ``shared``: width of the experts for all tokens, all together. ``shared_gate``: outputs of a gate on them.
+    ``routes``: outputs of the router, if there are more than experts. ``router_bias``: elements of its biases.
+    ``latent``: width of the input of the experts, if it differs from the hidden size.
     """
 
     experts: Experts
@@ -140,8 +140,8 @@ class Mixture:
     def part(self, make: Maker, hidden: int, /) -> Part:
         """Make the part.
 
-        Each token is copied once per active expert, before and after the expert. Whole experts make no rank's share of
-        the workspace smaller: the engine sizes it for every token meeting the same rank.
+        Each token is copied for each active expert, before and after the expert. Expert parallelism does not make the
+        workspace of a rank smaller: the engine sizes it as if all tokens went to the same rank.
         """
         name, active = self.name, self.experts.active
         weights = make.plain(f"{name}.{self.router}", (self.routes or self.experts.count, hidden))
@@ -159,7 +159,7 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """Norms, scales and other small things that every rank holds: so many elements of them."""
+    """Norms, scales and other small weights that every rank holds. ``size`` counts their elements."""
 
     size: int
     name: str = "norms"
@@ -171,14 +171,14 @@ class Vectors:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A matrix of its own: ``(outputs, inputs)``. ``plain``: one that no engine quantises."""
+    """A separate matrix: ``(outputs, inputs)``. ``plain``: no engine quantises it."""
 
     name: str
     outputs: int
     inputs: int
     split: Split = Split.WHOLE
     units: int = 1
-    what: str = ""
+    unit_name: str = ""
     bias: bool = False
     plain: bool = False
     reduces: int = 0
@@ -187,14 +187,14 @@ class Matrix:
         """Make the part."""
         shape = (self.outputs, self.inputs)
         if self.plain:
-            return Part(make.plain(self.name, shape, self.split, self.units, self.what), reduces=self.reduces)
-        made = make.linear(self.name, shape, self.split, self.units, self.what, bias=self.bias)
+            return Part(make.plain(self.name, shape, self.split, self.units, self.unit_name), reduces=self.reduces)
+        made = make.linear(self.name, shape, self.split, self.units, self.unit_name, bias=self.bias)
         return Part(made, reduces=self.reduces)
 
 
 @dataclass(frozen=True, slots=True)
 class Remembers:
-    """What a layer keeps of a sequence where its weights are another layer's, or are said elsewhere."""
+    """The cache of a layer whose weights belong to another layer, or to other parts."""
 
     cache: SequenceCache
 
@@ -204,7 +204,7 @@ class Remembers:
 
 
 def _grouped_attention(make: Maker, hidden: int, attention: Grouped) -> Part:
-    """Build grouped-query attention. Keys and values stop shrinking once every rank holds one of their heads."""
+    """Build grouped-query attention. Keys and values stop shrinking at a KV head for each rank."""
     name, heads = attention.name, attention.heads
     value_dim = attention.value_dim or attention.head_dim
     wide = attention.input_size or hidden
@@ -239,9 +239,9 @@ def _keys_and_values(make: Maker, wide: int, attention: Grouped, value_dim: int)
 
 
 def _latent_attention(make: Maker, hidden: int, attention: Latent) -> Part:
-    """Build latent attention: the down-projections and the compressed cache are the same on every rank.
+    """Build latent attention: every rank holds the down-projections and the compressed cache.
 
-    Engines keep plain copies of the key-value up-projection besides, to decode with (vllm 0.33.0, MLAAttention).
+    Engines also keep a plain copy of the key-value up-projection for decoding (vllm 0.33.0, MLAAttention).
     """
     heads, head, name = attention.heads, attention.nope_dim + attention.rope_dim, attention.name
     up = heads * (attention.nope_dim + attention.value_dim)
@@ -308,16 +308,16 @@ class _Columns(Protocol):
     def bias(self) -> bool: ...
 
 
-def _feed_forward(make: Maker, hidden: int, block: _Columns, name: str, what: str) -> tuple[Weight, ...]:
-    """Build a feed-forward block, or all experts': gate and up projections (SwiGLU) or up alone, then down."""
+def _feed_forward(make: Maker, hidden: int, block: _Columns, name: str, unit_name: str) -> tuple[Weight, ...]:
+    """Build the projections of a feed-forward block or of all experts: gate and up (SwiGLU) or up alone, then down."""
     experts = block.experts if isinstance(block, Mixture) else None
     columns, bias = block.intermediate, block.bias
     first = tuple(
         weight
         for column in (("gate_proj", "up_proj") if block.gated else ("up_proj",))
         for weight in make.linear(
-            f"{name}.{column}", (columns, hidden), Split.OUTPUTS, columns, what, experts=experts, bias=bias
+            f"{name}.{column}", (columns, hidden), Split.OUTPUTS, columns, unit_name, experts=experts, bias=bias
         )
     )
     down = (hidden, columns)
-    return first + make.linear(f"{name}.down_proj", down, Split.INPUTS, columns, what, experts=experts, bias=bias)
+    return first + make.linear(f"{name}.down_proj", down, Split.INPUTS, columns, unit_name, experts=experts, bias=bias)

@@ -1,4 +1,4 @@
-"""How many bytes a weight takes: the config's dtype and its quantisation."""
+"""The bytes of a weight, by the dtype and the quantisation that the config states."""
 
 import re
 from collections.abc import Hashable, Mapping
@@ -22,11 +22,11 @@ _NAMED: Final = (
     (re.compile(r"[-_.](awq|gptq|int4|w4a16|4bit)\b", re.IGNORECASE), Quantization.INT4),
     (re.compile(r"[-_.](w8a8|int8|8bit)\b", re.IGNORECASE), Quantization.INT8),
 )
-"""What published names say of a checkpoint whose config says nothing: NVIDIA's keep it in hf_quant_config.json."""
+"""Quantisation by published names, for configs that state none. NVIDIA states it in hf_quant_config.json."""
 
 
 _LATENT: Final = ("q_a_proj", "q_b_proj", "q_proj", "kv_a_proj_with_mqa", "kv_b_proj")
-"""What NVIDIA's NVFP4 checkpoints of DeepSeek leave plain in attention: all but the output projection."""
+"""The attention weights that NVIDIA's NVFP4 checkpoints of DeepSeek leave plain: all but the output projection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,12 @@ class Precisions:
 
 
 def read_precisions(whole: Fields, text: Fields, forced: str) -> Precisions:
-    """Read the precisions a config states, or force one. ``forced`` is ``auto`` or a :class:`Quantization` value.
+    """Read the stated precisions, or force a quantisation. ``forced`` is ``auto`` or a :class:`Quantization` value.
 
     Raises :class:`ConfigError` for a dtype or a quantisation method that is not known.
     """
     if forced != "auto" and forced not in set(Quantization):
-        raise ConfigError(f"quantization `{forced}` is not known: auto, {', '.join(Quantization)} are")
+        raise ConfigError(f"quantization `{forced}` is not known: use auto, {', '.join(Quantization)}")
     size, notes = _plain_bytes(whole, text)
     plain = Precision(size)
     stated = whole.section("quantization_config") or text.section("quantization_config")
@@ -75,23 +75,23 @@ def read_precisions(whole: Fields, text: Fields, forced: str) -> Precisions:
 
 
 def with_quantization(config: Mapping[str, object], stated: Mapping[str, object]) -> Mapping[str, object]:
-    """Add what a checkpoint's ``hf_quant_config.json`` states to a config that states no quantisation itself."""
+    """Add the content of ``hf_quant_config.json`` to a config that states no quantisation."""
     if config.get("quantization_config") or not {"quantization", "quant_algo"} & stated.keys():
         return config
     return {**config, "quantization_config": {"quant_method": "modelopt", **stated}}
 
 
 def _by_name(name: str, plain: Precision, notes: tuple[str, ...], text: Fields) -> Precisions:
-    """Take a published name at its word where the config does not say how the weights are stored."""
+    """Read the quantisation off the published name, if the config does not state it."""
     for pattern, kind in _NAMED:
         if found := pattern.search(name):
-            said = f"the config states no quantisation, the name says `{found.group(1)}`: taken as {kind.value}"
+            said = f"the config states no quantisation; {kind.value} is assumed, since the name says `{found.group(1)}`"
             scheme = _uniform(kind)
             if kind is Quantization.NVFP4 and scheme is not None and text.has("kv_lora_rank"):
                 scheme = replace(
                     scheme, spared=names([*_LATENT, f"layers.{text.any('num_hidden_layers', default=0)}"], name)
                 )
-                said += " but for latent attention and drafts"
+                said += ", except in latent attention and drafts"
             return Precisions(kind, plain, scheme, (*notes, said), guessed=True)
     return Precisions(Quantization.NONE, plain, None, notes)
 
@@ -101,15 +101,15 @@ def _plain_bytes(whole: Fields, text: Fields) -> tuple[int, tuple[str, ...]]:
     if dtype not in _DTYPE_BYTES:
         known = ", ".join(sorted(_DTYPE_BYTES))
         raise ConfigError(f"config of `{whole.name}` has `torch_dtype: {dtype}`: known are {known}")
-    if _DTYPE_BYTES[dtype] > 2:  # noqa: PLR2004 - engines halve what is wider (vllm 0.33.0, config/model.py)
+    if _DTYPE_BYTES[dtype] > 2:  # noqa: PLR2004 - engines halve wider elements (vllm 0.33.0, config/model.py)
         return 2, (f"stored in {dtype}, loaded in 16 bits",)
     return _DTYPE_BYTES[dtype], ()
 
 
 def _uniform(kind: Quantization) -> Scheme | None:
-    """Give the scheme of weights quantised when they are loaded, or by a checkpoint the config does not describe.
+    """Give the scheme for weights that the engine quantises when it loads them, or that the config does not describe.
 
-    Scales: int4 one fp16 per 128, MXFP4 one byte per 32, NVFP4 one byte per 16 elements.
+    Scales: in int4 a float16 for 128 elements, in MXFP4 a byte for 32, in NVFP4 a byte for 16.
     """
     stored = {
         Quantization.NONE: None,

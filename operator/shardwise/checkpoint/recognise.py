@@ -1,4 +1,4 @@
-"""Which family a config belongs to, and where in it the language model stands."""
+"""Finding the family of a config, and the part of the config that describes the language model."""
 
 import re
 from collections.abc import Mapping
@@ -32,17 +32,17 @@ _PUBLISHED: Final[tuple[tuple[str, str, Mapping[str, object]], ...]] = (
     ("gpt-neox", "gpt_neox", {}),
     ("gpt2", "gpt2", {}),
 )
-"""Parts of published names -> family, and what all its published models have; for configs that name no type."""
+"""Parts of published names, the family, and fields that all its published models share; for configs without a type."""
 
 _REQUIRED: Final = frozenset(
     {"hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "intermediate_size"}
 )
-"""Dimensions that only a nested config may leave to the defaults of its type; a whole one without is broken."""
+"""Dimensions that only a nested config may leave to the defaults of its type; a whole config must state them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """A config and how it is read. ``text`` is the language model's part of it, which may be the whole."""
+    """A config and its reader. ``text`` is the part that describes the language model, or the whole config."""
 
     whole: Fields
     text: Fields
@@ -95,7 +95,7 @@ def _nested(whole: Fields) -> Fields:
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """A family that was found, with what all its published models have, and what there is to say of how."""
+    """A family that was found, the fields that all its published models share, and notes for people."""
 
     kind: str = ""
     fixed: Mapping[str, object] = field(default_factory=dict)
@@ -107,19 +107,19 @@ def _family(whole: Fields, text: Fields, stated: str | None, named: tuple[str, .
     for kind in (text.text("model_type"), whole.text("model_type")):
         if kind and (found := _lookup(kind)):
             return _Family(found)
-    unknown = f"model type `{stated}` is not one Shardwise has counted: "
+    unknown = f"Shardwise does not know the model type `{stated}`: " if stated else "no `model_type`: "
     if named and (found := _lookup(re.sub(r"(For\w+|LMHeadModel|Model)$", "", named[0]))):
-        said = f"read as `{found}` for its architecture `{named[0]}`"
-        return _Family(found, notes=((unknown if stated else "no `model_type`: ") + said,), guessed=stated is not None)
+        said = f"read as `{found}`, by the architecture `{named[0]}`"
+        return _Family(found, notes=(unknown + said,), guessed=stated is not None)
     if stated is None and not named and (by_name := _by_name(whole.name)):
         return by_name
-    return _Family(notes=(unknown + "sizes are a guess",), guessed=True)
+    return _Family(notes=(unknown + "the sizes are a guess",), guessed=True)
 
 
 def _by_name(name: str) -> _Family | None:
     for part, kind, fixed in _PUBLISHED:
         if part in name.lower():
-            return _Family(kind, fixed, (f"no `model_type`: read as `{kind}` for the name `{name}`",))
+            return _Family(kind, fixed, (f"no `model_type`: read as `{kind}`, by the name `{name}`",))
     return None
 
 
@@ -146,11 +146,11 @@ def _defaults(kind: str, *, nested: bool) -> Mapping[str, object]:
 
 
 def _same(key: str) -> tuple[str, ...]:
-    """List the names under which families state a field: where one is set, no other is filled in."""
+    """List all names of a field. A default is filled in only if no name is set."""
     return next((names for names in reading.SYNONYMS if key in names), (key,))
 
 
 def _filled(kind: str, filled: Mapping[str, object]) -> tuple[str, ...]:
-    """Say which dimensions the config leaves to its type's defaults."""
+    """Note which dimensions the config leaves to the defaults of its type."""
     shown = ", ".join(f"`{key}: {value}`" for key, value in filled.items())
-    return (f"not in the config, taken as `{kind}` has it by default: {shown}",) if shown else ()
+    return (f"not in the config; these defaults of `{kind}` apply: {shown}",) if shown else ()

@@ -1,4 +1,4 @@
-"""The quantisations checkpoints state, method by method: which weights, in how many bytes, and which stay plain."""
+"""The quantisation methods of checkpoints: the weights they quantise, the bytes of each, and the plain weights."""
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from shardwise.checkpoint.names import Names, flattened, names
 from shardwise.domain.model import Precision, Quantization
 
 Rule = tuple[Names | None, Precision | None]
-"""The weights a rule is for, ``None`` for all, and how it stores them, ``None`` for plain."""
+"""The weights that a rule applies to, ``None`` for all, and their precision, ``None`` for plain."""
 
 Stored = tuple[Quantization, Precision]
 
@@ -17,7 +17,7 @@ _PLAIN_BITS: Final = 16
 _MXFP4_GROUP: Final = 32
 _EXPERTS: Final = Names(frozenset({"experts"}))
 _SCALE_BYTES: Final = 4
-"""Block scales of DeepSeek-style fp8 are float32, one per 128×128 block."""
+"""Block scales of DeepSeek-style fp8 are float32, a scale for each block of 128×128."""
 
 _SPARED_KEYS: Final = (
     "modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules", "exclude", "llm_int8_skip_modules",
@@ -26,7 +26,7 @@ _SPARED_KEYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How a checkpoint is quantised. The first rule that is for a weight says how it is stored."""
+    """The quantisation of a checkpoint. The first rule that applies to a weight gives its precision."""
 
     kind: Quantization
     rules: tuple[Rule, ...]
@@ -36,13 +36,13 @@ class Scheme:
     guessed: bool = False
 
     def of(self, name: str) -> Precision | None:
-        """Give the precision of a weight by its name, or ``None`` where it stays plain."""
+        """Give the precision of a weight by its name, or ``None`` if it stays plain."""
         if self.spared.match(name):
             return None
         return next((stored for targets, stored in self.rules if targets is None or targets.match(name)), None)
 
     def layer(self, index: int) -> Hashable:
-        """Give what tells a layer apart from others."""
+        """Give a key: layers with the same key store weights of the same names alike."""
         return (self.spared.layer(index), *(targets.layer(index) for targets, _ in self.rules if targets is not None))
 
 
@@ -52,15 +52,15 @@ def group(bits: int, size: int, scale_bytes: int, *, zeros: bool = False) -> Pre
 
 
 MXFP4: Final = replace(group(4, 32, 1), padded=True)
-"""One byte of scale for 32 elements. Experts are split by whole blocks (vllm 0.33.0 and sglang 0.5.23, gpt_oss.py)."""
+"""A byte of scale for 32 elements. Experts are split by whole blocks (vllm 0.33.0 and sglang 0.5.23, gpt_oss.py)."""
 
 
 def read_scheme(stated: Fields, text: Fields) -> Scheme | None:
-    """Read a ``quantization_config``; ``None`` where it quantises no weights. ``text`` is the language model's config.
+    """Read a ``quantization_config``; ``None`` if it quantises no weights. ``text`` is the language model's config.
 
     Raises :class:`ConfigError` naming a method, a number or a pattern that is not known.
     """
-    inner = stated.section("quantization")  # modelopt nests what it writes into hf_quant_config.json
+    inner = stated.section("quantization")  # modelopt nests the content of hf_quant_config.json
     if inner is not None:
         stated = Fields(stated.name, {**stated.values, **inner.values})
     method = (stated.text("quant_method") or ("modelopt" if stated.has("quant_algo") else "")).lower()
@@ -82,7 +82,7 @@ def read_scheme(stated: Fields, text: Fields) -> Scheme | None:
 
 
 def _cache_dtype(stated: Fields) -> str | None:
-    """Read in which dtype a checkpoint wants keys and values kept."""
+    """Read the dtype in which keys and values should be kept."""
     scheme = stated.values.get("kv_cache_scheme")
     if isinstance(scheme, Mapping):
         bits = Fields(stated.name, scheme).count("num_bits", default=8)
@@ -96,7 +96,7 @@ def _fp8(stated: Fields) -> Scheme:
     if not block:
         return Scheme(Quantization.FP8, ((None, Precision(1.0)),))
     edges = [edge for edge in block if isinstance(edge, int) and not isinstance(edge, bool) and 0 < edge < 10**6]
-    if len(edges) != len(block) or len(edges) != 2:  # noqa: PLR2004 - an edge along the outputs, one along the inputs
+    if len(edges) != len(block) or len(edges) != 2:  # noqa: PLR2004 - an edge along the outputs and an edge along the inputs
         raise ConfigError(
             f"config of `{stated.name}` has `weight_block_size: {short(list(block))}`: two whole numbers are needed"
         )
@@ -127,7 +127,7 @@ def _kind(precision: Precision) -> Quantization:
 
 
 def _gptq(stated: Fields) -> Scheme:
-    """Read GPTQ: scales and zero points a group; ``dynamic`` says what single modules have otherwise (GPTQModel)."""
+    """Read GPTQ: scales and zero points a group; ``dynamic`` lists exceptions for single modules (GPTQModel)."""
     stored = _integers(stated, zeros=True)
     dynamic = stated.section("dynamic")
     rules: list[Rule] = []
@@ -147,7 +147,7 @@ def _awq(stated: Fields) -> Scheme:
 
 
 def _auto_round(stated: Fields) -> Scheme:
-    """Read AutoRound, whose ``extra_config`` lists modules with other bits; 16 of them are plain."""
+    """Read AutoRound, whose ``extra_config`` lists modules with other bits; 16 bits mean plain."""
     stored = _integers(stated, zeros=True)
     extra = stated.section("extra_config")
     plain = [
@@ -158,7 +158,7 @@ def _auto_round(stated: Fields) -> Scheme:
 
 
 def _bitsandbytes(stated: Fields) -> Scheme:
-    """Read bitsandbytes: a float32 scale per 64 elements, or one byte of it where scales are quantised again."""
+    """Read bitsandbytes: a float32 scale per 64 elements, or a byte if the scales are quantised as well."""
     if stated.flag("load_in_8bit") or stated.flag("_load_in_8bit"):
         return Scheme(Quantization.INT8, ((None, Precision(1.0)),))
     scale = 1 + 4 / 256 if stated.flag("bnb_4bit_use_double_quant") else 4
@@ -171,7 +171,7 @@ def _compressed_tensors(stated: Fields) -> Scheme | None:
     found: list[tuple[Names | None, Stored]] = []
     for own in (groups.values if groups else {}).values():
         if not isinstance(own, Mapping):
-            raise ConfigError(f"config of `{stated.name}` has a `config_groups` entry that is no object: {short(own)}")
+            raise ConfigError(f"config of `{stated.name}` has `{short(own)}` in `config_groups`: objects are needed")
         fields = Fields(stated.name, own)
         weights = fields.section("weights")
         if weights is not None:
@@ -179,22 +179,22 @@ def _compressed_tensors(stated: Fields) -> Scheme | None:
     if not found:
         if stated.has("kv_cache_scheme"):
             return None
-        raise ConfigError(f"config of `{stated.name}` has compressed-tensors without `config_groups.*.weights`")
+        raise ConfigError(f"config of `{stated.name}` has compressed-tensors but lacks `config_groups.*.weights`")
     sparse = stated.section("sparsity_config")
     packed = sparse is not None and (sparse.text("format") or "dense") != "dense"
     notes = ("sparse weights are counted as if they were stored in full",) if packed else ()
-    found.sort(key=lambda rule: rule[0] is None)  # what is named comes before what is meant by its class
+    found.sort(key=lambda rule: rule[0] is None)  # rules for names come before rules for classes
     return replace(_several(found), notes=notes, guessed=packed)
 
 
 def _several(found: list[tuple[Names | None, Stored]]) -> Scheme:
-    """Give a scheme of several rules; it is called by the kind of its smallest weights, which are most."""
+    """Give a scheme of several rules. Its kind is that of its smallest weights, which are the majority."""
     kind, _ = min((stored for _, stored in found), key=lambda stored: stored[1].bytes_per_element)
     return Scheme(kind, tuple((targets, precision) for targets, (_, precision) in found))
 
 
 def _targets(fields: Fields) -> Names | None:
-    """Read whom a group is for: ``Linear`` and other names of classes mean all."""
+    """Read the targets of a group. ``Linear`` and other names of classes mean all weights."""
     listed = tuple(flattened(fields.values.get("targets")))
     named = [target for target in listed if target.startswith("re:") or "." in target or target[:1].islower()]
     return names(named, fields.name) if named else None
@@ -203,10 +203,10 @@ def _targets(fields: Fields) -> Names | None:
 def _compressed(weights: Fields) -> Stored:
     bits, floats = weights.count("num_bits", default=8), weights.text("type") == "float"
     size = weights.optional("group_size")
-    if bits == 8:  # noqa: PLR2004 - fp8 and int8 take one byte
+    if bits == 8:  # noqa: PLR2004 - fp8 and int8 take a byte
         block = weights.numbers("block_structure")
         kind = Quantization.FP8 if floats or block else Quantization.INT8
-        if len(block) == 2 and all(block):  # noqa: PLR2004 - an edge along the outputs, one along the inputs
+        if len(block) == 2 and all(block):  # noqa: PLR2004 - an edge along the outputs and an edge along the inputs
             return kind, _block(block[0], block[1])
         return kind, group(8, size, 2) if size else Precision(1.0)
     if bits not in {2, 3, 4}:
@@ -232,7 +232,7 @@ _ALGORITHMS: Final[Mapping[str, Stored]] = {
     "W8A8_SQ_PER_CHANNEL": (Quantization.INT8, Precision(1.0)),
     "INT8": (Quantization.INT8, Precision(1.0)),
 }
-"""What modelopt calls its algorithms (NVIDIA Model Optimizer, hf_quant_config.json)."""
+"""Algorithms by their names in modelopt (NVIDIA Model Optimizer, hf_quant_config.json)."""
 
 
 def _modelopt(stated: Fields) -> Scheme | None:
@@ -266,7 +266,7 @@ def _mixed(stated: Fields) -> Scheme:
         algorithm = Fields(stated.name, own).text("quant_algo") if isinstance(own, Mapping) else None
         by_algorithm.setdefault(algorithm or "FP8", []).append(name)
     if not by_algorithm:
-        raise ConfigError(f"config of `{stated.name}` has `quant_algo: MIXED_PRECISION` without `quantized_layers`")
+        raise ConfigError(f"config of `{stated.name}` has `quant_algo: MIXED_PRECISION` but lacks `quantized_layers`")
     return _several(
         [(names(listed, stated.name), _known(stated, algorithm)) for algorithm, listed in by_algorithm.items()]
     )

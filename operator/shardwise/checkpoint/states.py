@@ -12,7 +12,7 @@ from shardwise.domain.model import Split, StateCache, Weight, Widths
 
 
 def _state(make: Maker, convolved: int, recurrent: int, state_bytes: int | None) -> StateCache:
-    """Size a state: what a convolution looks back on, and the recurrence, which may have a dtype of its own."""
+    """Size a state: the inputs that a convolution keeps, and the recurrence, which may have another dtype."""
     plain = make.storage.plain.bytes_per_element
     return StateCache(int(convolved * plain + recurrent * (state_bytes or plain)))
 
@@ -89,13 +89,13 @@ class Mamba2:
         return Part(weights, cache, Widths(split=inner + convolved), reduces=1)
 
     def _by_group(self) -> tuple[Split, int, str]:
-        """Give how groups are shared: dealt out whole, or copied where there is but one (mamba_mixer2.py)."""
+        """Give how ranks share the groups: whole groups, or copies of a single group (mamba_mixer2.py)."""
         return (Split.OUTPUTS if self.groups > 1 else Split.COPIED, self.groups, STATE_GROUPS)
 
 
 @dataclass(frozen=True, slots=True)
 class GatedDelta:
-    """Dimensions of a gated delta net (Qwen3-Next). ``gated``: it has an output gate. ``state_bytes`` as for Mamba2."""
+    """Dimensions of a gated delta net (Qwen3-Next). ``gated``: it has an output gate. ``state_bytes`` as in Mamba2."""
 
     key_heads: int
     value_heads: int

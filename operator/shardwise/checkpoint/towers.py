@@ -1,7 +1,7 @@
-"""Vision and audio towers, and what projects their output into a language model: how many elements they have.
+"""The number of elements of vision and audio towers, and of the projectors from them into a language model.
 
-Every rank is taken to hold all of it: towers are small, and engines split them in ways of their own. Shapes are those
-of transformers 5; a tower of a kind that was never counted is estimated by its width and depth, and marked.
+The planner assumes that every rank holds the whole tower: towers are small, and each engine splits them differently.
+Dimensions are those of transformers 5. A tower of an unknown kind is estimated from its width and depth, with a note.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ def _columns(fields: Fields) -> int:
 
 
 def _edge(fields: Fields, key: str, default: int) -> int:
-    """Read the edge of a square that is written as a number or as two."""
+    """Read the edge of a square; the config states a number, or a list of two."""
     value = fields.values.get(key)
     return (
         fields.numbers(key)[0] or default if isinstance(value, list) and value else fields.count(key, default=default)
@@ -49,7 +49,7 @@ def _patches(fields: Fields) -> int:
 
 
 def _patch(fields: Fields, *, bias: bool, frames: int = 1) -> int:
-    """Count what turns a patch of an image into a vector."""
+    """Count the projection from a patch of an image to a vector."""
     channels = fields.count("num_channels", "in_channels", default=3)
     return _linear(_hidden(fields), channels * frames * _edge(fields, "patch_size", 14) ** 2, bias=bias)
 
@@ -251,7 +251,9 @@ def _idefics3(whole: Fields, tower: Fields, hidden: int) -> int:
 def _internvl_projector(whole: Fields, tower: Fields, hidden: int) -> int:
     ratio = whole.values.get("downsample_ratio", 0.5)
     if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not _SMALLEST_RATIO < ratio <= 1:
-        raise ConfigError(f"config of `{whole.name}` has `downsample_ratio: {short(ratio)}`: a part of 1 is needed")
+        raise ConfigError(
+            f"config of `{whole.name}` has `downsample_ratio: {short(ratio)}`: a number from 0.001 to 1 is needed"
+        )
     wide = int(_hidden(tower) / ratio**2)
     return 2 * wide + _linear(hidden, wide) + _linear(hidden, hidden)
 
@@ -334,11 +336,11 @@ _OTHER_PARTS: Final = frozenset(
     {"vision_config", "audio_config", "text_config", "quantization_config", "generation_config", "llm_config"}
     | {"language_config", "thinker_config", "language_model_config", "linear_attn_config", "attn_config", "ffn_config"}
 )
-"""Nested objects that are counted, or that are no part of their own."""
+"""Nested objects that are counted, or that do not describe a part of the model."""
 
 
 def _uncounted(whole: Fields) -> tuple[str, ...]:
-    """List the nested models that nothing here counts."""
+    """List the nested models that no function here counts."""
     found = []
     for key, value in whole.values.items():
         if key.endswith("_config") and key not in _OTHER_PARTS and isinstance(value, Mapping):
@@ -349,9 +351,9 @@ def _uncounted(whole: Fields) -> tuple[str, ...]:
 
 
 def tower(whole: Fields, hidden: int) -> tuple[int, tuple[str, ...]]:
-    """Count the elements of a model's towers and projectors, and note what was estimated.
+    """Count the elements of a model's towers and projectors, and note which were estimated.
 
-    ``hidden`` is the language model's. Raises :class:`ConfigError` where a tower's own fields are wrong.
+    ``hidden`` is the hidden size of the language model. Raises :class:`ConfigError` for wrong fields of a tower.
     """
     total = 0
     notes = [f"the model of `{key}` is not counted" for key in _uncounted(whole)]
@@ -365,7 +367,7 @@ def tower(whole: Fields, hidden: int) -> tuple[int, tuple[str, ...]]:
             total += count(section) + project(whole, section, hidden)
         else:
             total += _estimate(section, hidden)
-            notes.append(f"the tower of `{key}` (`{kind or 'unnamed'}`) is estimated by its width and depth")
+            notes.append(f"the tower of `{key}` (`{kind or 'unnamed'}`) is estimated from its width and depth")
     return total, tuple(notes)
 
 

@@ -66,7 +66,7 @@ class Experts:
 class Weight:
     """A matrix ``(outputs, inputs)``, or a vector (``inputs`` 1), as the checkpoint names it inside its layer.
 
-    The split deals out ``units`` of the kind ``what`` (attention heads, columns); the tensor degree must divide them.
+    The split deals out ``units``, whose plural is ``unit_name`` (attention heads); the tensor degree must divide them.
     ``experts``: every expert has such a weight, and expert parallelism deals them out whole. ``linear``: engines can
     quantise the weight. ``derived``: the checkpoint lacks the weight; the engine computes it when it loads.
     """
@@ -76,7 +76,7 @@ class Weight:
     inputs: int
     split: Split
     units: int
-    what: str
+    unit_name: str
     precision: Precision
     experts: Experts | None = None
     linear: bool = True

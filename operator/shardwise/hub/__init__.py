@@ -1,6 +1,7 @@
-"""Model facts from outside: the object's own config, the catalog, or the Hugging Face Hub; the only user of the latter.
+"""The facts of an object's model: from its own config, from the catalog, or from the Hugging Face Hub.
 
-Only small files are fetched: ``config.json``, ``hf_quant_config.json`` and the safetensors index. No weights.
+No other package uses the Hub. Only small files are fetched: ``config.json``, ``hf_quant_config.json`` and the
+safetensors index. No weights.
 """
 
 from shardwise.hub.facts import FactsUnavailable, model_facts

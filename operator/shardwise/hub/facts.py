@@ -1,4 +1,4 @@
-"""Facts for one object: from its own config, else the catalog, else the Hub."""
+"""The facts of an object's model: from its own config, else from the catalog, else from the Hub."""
 
 from collections.abc import Mapping
 
@@ -9,14 +9,14 @@ from shardwise.domain.units import parse_quantity
 
 
 class FactsUnavailable(Exception):
-    """The facts cannot be had now; asking again later may help. The message says what else would."""
+    """The Hub cannot be reached now; a later try may succeed. The message says how to do without the Hub."""
 
 
 def model_facts(obj: ShardedModel) -> ModelFacts:
-    """Find the facts of an object's model. Blocks on the network when only the Hub knows the model.
+    """Find the facts of an object's model. Blocks on the network if only the Hub knows the model.
 
-    Raises :class:`InvalidObject` where the config is wrong or the Hub's answer will not change, and
-    :class:`FactsUnavailable` where the Hub cannot be reached.
+    Raises :class:`InvalidObject` if the config is wrong or the Hub's answer will not change, and
+    :class:`FactsUnavailable` if the Hub cannot be reached.
     """
     model = obj.spec.model
     if model.config is not None:

@@ -25,11 +25,11 @@ _INDEX: Final = "model.safetensors.index.json"
 _SECONDS: Final = 10.0
 _SERVER_ERROR: Final = 500
 _PASSING: Final = frozenset({408, 429})
-"""Timed out, and too many requests: answers that change when asked later."""
+"""Timeout and too many requests: a later request may succeed."""
 
 
 class HubError(Exception):
-    """The Hub gave no config. ``retryable`` tells a network that may come back from an answer that will not change."""
+    """The Hub gave no config. ``retryable``: a later try may succeed; else the answer will not change."""
 
     def __init__(self, message: str, *, retryable: bool) -> None:
         super().__init__(message)
@@ -38,9 +38,9 @@ class HubError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HubFacts:
-    """What the Hub says of a checkpoint: its config, and the bytes of its weights where an index tells.
+    """The config of a checkpoint on the Hub, and the bytes of its weights if it has an index.
 
-    The config includes what modelopt keeps in a file of its own, ``hf_quant_config.json``.
+    The config includes ``hf_quant_config.json``, in which modelopt states the quantisation.
     """
 
     config: Mapping[str, object]
@@ -50,7 +50,7 @@ class HubFacts:
 def fetch_config(repo: str, revision: str | None = None, token: str | None = None) -> HubFacts:
     """Fetch a model's config and the size of its weights. Blocks on the network.
 
-    Raises :class:`HubError` saying what is missing: the network, the repository, the permission or the file.
+    Raises :class:`HubError`, whose message names the cause: the network, the repository, the permission or the file.
     """
     return HubFacts(_config(repo, revision, token), _weight_bytes(repo, revision, token))
 
@@ -58,7 +58,7 @@ def fetch_config(repo: str, revision: str | None = None, token: str | None = Non
 def _config(repo: str, revision: str | None, token: str | None) -> Mapping[str, object]:
     document = _fetch(repo, _CONFIG, revision, token)
     if not isinstance(document, Mapping):
-        raise HubError(f"`{_CONFIG}` of `{repo}` on the Hub is no JSON object", retryable=False)
+        raise HubError(f"`{_CONFIG}` of `{repo}` on the Hub is not a JSON object", retryable=False)
     if document.get("quantization_config"):
         return document
     stated = _if_there(repo, _QUANTIZATION, revision, token)
@@ -66,7 +66,7 @@ def _config(repo: str, revision: str | None, token: str | None) -> Mapping[str, 
 
 
 def _weight_bytes(repo: str, revision: str | None, token: str | None) -> int | None:
-    """Read the size off the index; a checkpoint in one file has none, and its size follows from the config."""
+    """Read the size off the index. A checkpoint in a single file has no index; its size follows from the config."""
     index = _if_there(repo, _INDEX, revision, token)
     metadata = index.get("metadata") if isinstance(index, Mapping) else None
     size = metadata.get("total_size") if isinstance(metadata, Mapping) else None
@@ -74,7 +74,7 @@ def _weight_bytes(repo: str, revision: str | None, token: str | None) -> int | N
 
 
 def _if_there(repo: str, file: str, revision: str | None, token: str | None) -> object:
-    """Read a file that not every checkpoint has; ``None`` without. A Hub that may come back is still an error."""
+    """Read an optional file; ``None`` if the checkpoint does not have it. A retryable error is still raised."""
     try:
         return _fetch(repo, file, revision, token)
     except HubError as error:
@@ -84,7 +84,7 @@ def _if_there(repo: str, file: str, revision: str | None, token: str | None) -> 
 
 
 def _fetch(repo: str, file: str, revision: str | None, token: str | None) -> object:
-    """Read one small file without a cache on disk, so that a read-only file system will do, and without retries."""
+    """Read a small file without retries and without a cache on disk: the file system may be read-only."""
     try:
         url = hf_hub_url(repo, file, revision=revision)
         response = get_session().get(url, headers=build_hf_headers(token=token or False), timeout=_SECONDS)
@@ -100,7 +100,7 @@ def _fetch(repo: str, file: str, revision: str | None, token: str | None) -> obj
 
 
 def _answered(repo: str, file: str, revision: str | None, error: HfHubHTTPError) -> HubError:
-    """Say what the Hub's answer means. Only an overloaded or broken Hub is worth asking again."""
+    """Turn an answer of the Hub into an error. Only an overloaded or broken Hub is asked again."""
     match error:
         case GatedRepoError():
             return HubError(f"`{repo}` on the Hub is gated: its config needs a token with access", retryable=False)
@@ -119,4 +119,4 @@ def _answered(repo: str, file: str, revision: str | None, error: HfHubHTTPError)
 def _unreadable(repo: str, file: str, error: ValueError) -> HubError:
     if isinstance(error, HFValidationError):
         return HubError(f"`{repo}` is not a model id of the Hub such as `organisation/model`", retryable=False)
-    return HubError(f"`{file}` of `{repo}` on the Hub is no JSON: {error}", retryable=False)
+    return HubError(f"`{file}` of `{repo}` on the Hub is not JSON: {error}", retryable=False)

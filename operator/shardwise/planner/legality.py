@@ -95,13 +95,13 @@ def _units(weight: Weight, rules: EngineRules, layout: Layout) -> Iterator[Cause
         return
     match weight.split:
         case Split.OUTPUTS | Split.INPUTS if weight.units % tensor:
-            yield NotDivisible(weight.what, weight.units, tensor)
+            yield NotDivisible(weight.unit_name, weight.units, tensor)
         case Split.COPIED if weight.units % tensor and tensor % weight.units:
-            yield NotDivisible(weight.what, weight.units, tensor)
+            yield NotDivisible(weight.unit_name, weight.units, tensor)
         case Split.VOCABULARY if not rules.pads_vocabulary:
             entries = padded_vocabulary(weight.units)
             if entries % tensor:
-                yield NotDivisible(weight.what, entries, tensor)
+                yield NotDivisible(weight.unit_name, entries, tensor)
 
 
 def _blocks(weight: Weight, model: ModelFacts, rules: EngineRules, layout: Layout) -> Iterator[Cause]:

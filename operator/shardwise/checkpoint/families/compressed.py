@@ -14,7 +14,7 @@ from shardwise.domain.model import LatentCache, Split
 
 
 def _compress_kind(fields: Fields, index: int) -> int:
-    """Read how many tokens a layer of DeepSeek V4 compresses into one; 0 where it only slides."""
+    """Read how many tokens a layer of DeepSeek V4 compresses together; 0 if it only slides."""
     ratios = fields.numbers("compress_ratios")
     if ratios:
         return ratios[index] if index < len(ratios) else 0
@@ -25,7 +25,7 @@ def _compress_kind(fields: Fields, index: int) -> int:
 
 
 def _v4(fields: Fields, index: int) -> Block:
-    """Read DeepSeek V4: one shared key-value head, compressed over tokens; low-rank outputs; hyper-connections."""
+    """Read DeepSeek V4: a shared key-value head, compressed over tokens; low-rank outputs; hyper-connections."""
     hidden, heads, width = reading.hidden(fields), reading.heads(fields), reading.head_dim(fields)
     rank, groups = fields.count("q_lora_rank"), fields.count("o_groups")
     low, copies = fields.count("o_lora_rank"), fields.count("hc_mult", default=4)
@@ -44,7 +44,7 @@ def _v4(fields: Fields, index: int) -> Block:
 
 
 _SPARSE_RATE: Final = 4
-"""Layers that compress this little pick what they look at; those that compress more look at everything."""
+"""Layers with this rate pick the tokens they attend to; layers with a higher rate attend to all tokens."""
 
 
 def _v4_compressor(fields: Fields, rate: int, width: int, hidden: int, rank: int) -> Block:

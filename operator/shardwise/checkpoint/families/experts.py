@@ -42,7 +42,7 @@ def _ernie_sparse(fields: Fields, index: int) -> bool:
 
 
 def _llama4(fields: Fields, index: int) -> Dimensions:
-    """Read a layer of Llama 4: every ``interleave_moe_layer_step``-th has experts and one shared one, no other has."""
+    """Read a layer of Llama 4: each ``interleave_moe_layer_step``-th layer has routed experts and a shared expert."""
     listed = fields.numbers("moe_layers")
     step = fields.count("interleave_moe_layer_step", default=1)
     if index in listed if listed else (index + 1) % step == 0:
@@ -70,7 +70,7 @@ _DBRX: Final = Family(Attends(), Mixes(sparse=_all, shared=no_shared, name="ffn"
 
 
 def _laguna_gate(fields: Fields, _: int) -> int:
-    """Give Laguna's gate: one number a head, or one an element."""
+    """Give the outputs of Laguna's gate for each head: a single number, or a number for each element."""
     return 1 if fields.values.get("gating", True) in {True, "per-head"} else reading.head_dim(fields)
 
 
@@ -79,7 +79,7 @@ def _is_uniform(listed: list[object]) -> bool:
 
 
 def _hunyuan(fields: Fields) -> Decoder:
-    """Read Hunyuan, whose configs list what is the same in every layer."""
+    """Read Hunyuan, whose configs list values for each layer even if they are equal."""
     flat = {key: value[0] for key, value in fields.values.items() if isinstance(value, list) and _is_uniform(value)}
     fields = Fields(fields.name, {**fields.values, **flat})
     shared = fields.count("num_shared_expert", default=1) * reading.columns(fields)

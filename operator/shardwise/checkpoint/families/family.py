@@ -1,4 +1,4 @@
-"""A family as a row of a table: what its layers are made of, and what stands before and after them."""
+"""A family as a row of a table: the parts of its layers, and the parts before and after the layers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,13 +11,13 @@ from shardwise.checkpoint.parts import Dense, Dimensions, Grouped, Matrix, Mixtu
 from shardwise.domain.model import Split
 
 Flag = bool | str
-"""A fact of a family, or the config's field that says so (``a|b``: either); ``!name`` is true when unstated."""
+"""A fact of a family, or the name of a field that states it. ``a|b``: either field. ``!name``: true by default."""
 
 Amount = int | Callable[[Fields, int], int]
-"""A number of a family, or how it follows from a config and a layer's index."""
+"""A number of a family, or a function that computes it from a config and the index of a layer."""
 
 Layered = Callable[[Fields, int], Dimensions | None]
-"""Reads one part of the layer of an index; ``None`` where that layer has no such part."""
+"""Reads a part of the layer with an index; ``None`` if that layer does not have the part."""
 
 _LARGEST_FACTOR: Final = 1000
 
@@ -43,7 +43,7 @@ def nothing(_: Fields) -> Block:
 
 @dataclass(frozen=True, slots=True)
 class Attends:
-    """Grouped-query attention as a family has it; see :class:`Grouped` for what the fields mean."""
+    """The grouped-query attention of a family. The fields mean the same as in :class:`Grouped`."""
 
     bias: Flag = False
     out_bias: Flag = False
@@ -120,18 +120,18 @@ class Mixes:
 
 
 def no_shared(_: Fields) -> int:
-    """Give the width of shared experts where a family has none."""
+    """Give the width of shared experts in a family without any."""
     return 0
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How the configs of a family are read, where its layers are attention, feed-forward and norms.
+    """How to read the configs of a family whose layers consist of attention, feed-forward and norms.
 
     ``norms`` and ``final`` count vectors of the hidden size in a layer and before the head (a norm with a bias is two).
     ``small``: other elements that every rank holds in a layer. ``positions``: rows of a learned position embedding.
-    ``names`` gives fields other names than the ones they are read by. ``tied``: what an unstated
-    ``tie_word_embeddings`` means. ``more``: further parts of a layer. ``drafts``: what predicts further tokens.
+    ``names``: the name that the reader uses -> the name in the family's configs. ``tied``: the default of
+    ``tie_word_embeddings``. ``more``: further parts of a layer. ``drafts``: the layers that predict further tokens.
     """
 
     attention: Layered = Attends()
@@ -170,7 +170,7 @@ class Family:
         )
 
     def block(self, fields: Fields, index: int) -> Block:
-        """Read the parts of one layer."""
+        """Read the parts of a layer."""
         fields = of_layer(fields, index)
         small = amount(fields, self.norms, index) * reading.hidden(fields) + amount(fields, self.small, index)
         more = self.more(fields, index) if self.more else ()
@@ -180,13 +180,13 @@ class Family:
 
 
 def of_layer(fields: Fields, index: int) -> Fields:
-    """Give the fields of one layer: ``per_layer_config`` and lists for all layers say what it has for itself."""
+    """Give the fields of a layer: its own entry in ``per_layer_config`` and in lists wins over the common fields."""
     heads = fields.numbers("num_attention_heads_per_layer")
     if heads:
         if len(heads) != reading.layers(fields):
             raise ConfigError(
-                f"config of `{fields.name}` has {len(heads)} `num_attention_heads_per_layer` "
-                f"for {reading.layers(fields)} layers"
+                f"config of `{fields.name}` has {len(heads)} `num_attention_heads_per_layer`: "
+                f"{reading.layers(fields)} are needed, an entry for each layer"
             )
         fields = Fields(fields.name, {**fields.values, "num_attention_heads": heads[index]})
     listed = fields.section("per_layer_config")
@@ -197,12 +197,12 @@ def of_layer(fields: Fields, index: int) -> Fields:
 
 
 def present(*parts: Dimensions | None) -> Block:
-    """Leave out what is not there."""
+    """Leave out the parts that are ``None``."""
     return tuple(part for part in parts if part is not None)
 
 
 def in_blocks(block: Callable[[Fields, int], Block], family: Family) -> Reader:
-    """Give a reader of decoders whose blocks say all of a layer; the family says the rest."""
+    """Give a reader that makes each layer with ``block``, and everything outside the layers with ``family``."""
 
     def read(fields: Fields) -> Decoder:
         fields = renamed(fields, family.names)
@@ -213,7 +213,7 @@ def in_blocks(block: Callable[[Fields, int], Block], family: Family) -> Reader:
 
 
 def no_part(_: Fields, __: int) -> Dimensions | None:
-    """Give the part that a layer does not have."""
+    """Give no part: for layers without attention or without a feed-forward block."""
     return None
 
 
@@ -226,7 +226,7 @@ def factor(fields: Fields, key: str, default: float) -> float:
 
 
 def renamed(fields: Fields, names: Mapping[str, str]) -> Fields:
-    """Give the fields under other names; those that are set keep precedence."""
+    """Add fields under the names that the reader uses; ``names`` maps them to the names in the config."""
     if not names:
         return fields
     added = {new: fields.values[old] for new, old in names.items() if fields.has(old)}
@@ -234,7 +234,7 @@ def renamed(fields: Fields, names: Mapping[str, str]) -> Fields:
 
 
 STATELESS_LIMIT: Final = 2048
-"""What vLLM serves a model whose config states no limit (vllm 0.33.0, config/model.py, _get_and_verify_max_len)."""
+"""The context length that vLLM takes if a config states none (vllm 0.33.0, config/model.py)."""
 
 
 def context_length(fields: Fields) -> int:
@@ -243,9 +243,9 @@ def context_length(fields: Fields) -> int:
 
 
 def next_token_layers(*, copies: bool = False) -> Callable[[Family, Fields], Block]:
-    """Read layers that predict further tokens, as DeepSeek V3 has them: a whole layer, and a projection of two inputs.
+    """Read the layers that predict further tokens, as in DeepSeek V3: a whole layer, and a projection of two inputs.
 
-    ``copies``: the checkpoint holds the embedding and the head once more in each.
+    ``copies``: each of these layers has copies of the embedding and the head in the checkpoint.
     """
 
     def drafts(family: Family, fields: Fields) -> Block:

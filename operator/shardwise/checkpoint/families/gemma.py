@@ -37,7 +37,7 @@ def _dense_3n(fields: Fields, index: int) -> Dimensions:
 
 
 def _small_3n(fields: Fields, _: int) -> int:
-    """Count what steers Gemma 3n's alternating updates and its learned residual."""
+    """Count the weights that control Gemma 3n's alternating updates and its learned residual."""
     inputs, hidden = fields.count("altup_num_inputs", default=4), reading.hidden(fields)
     return inputs**2 + inputs**3 + inputs * hidden + 3 * hidden  # coefficients, router, its norm, scale, residual norm
 
@@ -49,7 +49,7 @@ def _more_3n(fields: Fields, index: int) -> Block:
 
 
 def _per_layer(fields: Fields, _: int) -> Block:
-    """Read what mixes a layer's own input into it; without such inputs there is nothing."""
+    """Read the weights that mix in the per-layer input; empty for a model without per-layer inputs."""
     width, hidden = fields.optional("hidden_size_per_layer_input"), reading.hidden(fields)
     if not width:
         return ()
@@ -80,7 +80,7 @@ def _before_3n(fields: Fields) -> Block:
 
 
 def _layer_config(fields: Fields, index: int) -> Fields:
-    """Read what a layer has otherwise than the rest: heads that see everything are wider, and may be fewer."""
+    """Read the config of a layer: layers without a window have wider heads, and may have fewer KV heads."""
     if fields.has("per_layer_config") or windows.every(6)(fields, index) is not None:
         return fields
     wide = {"head_dim": fields.count("global_head_dim", default=512)}
@@ -100,12 +100,12 @@ def _dense_4(fields: Fields, index: int) -> Dimensions:
 
 
 def _more_4(fields: Fields, index: int) -> Block:
-    """Read the experts that stand beside the dense block, and what mixes in the layer's own input."""
+    """Read the experts beside the dense block, and the weights that mix in the per-layer input."""
     if not fields.flag("enable_moe_block"):
         return _per_layer(fields, index)
     of, hidden = reading.experts(fields), reading.hidden(fields)
     width = fields.count("moe_intermediate_size", "expert_intermediate_size")
-    scales = Vectors(4 * hidden + of.count, "router.scales")  # three norms, the router's scale, and one an expert
+    scales = Vectors(4 * hidden + of.count, "router.scales")  # three norms, the router's scale, a scale per expert
     return (Mixture(of, width, name="moe", router="router.proj"), scales, *_per_layer(fields, index))
 
 

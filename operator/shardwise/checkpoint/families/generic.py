@@ -1,4 +1,4 @@
-"""The reading of a config whose ``model_type`` nobody has counted: what its fields say, or a refusal by the field."""
+"""Reading a config whose ``model_type`` was never counted: by its fields, or a refusal that names a field."""
 
 from typing import Final
 
@@ -29,15 +29,15 @@ _UNREADABLE: Final = {
     "encoder_layers": "an encoder",
     "is_encoder_decoder": "an encoder",
 }
-"""Fields that tell of weights which the others do not size."""
+"""Fields that state weights whose sizes do not follow from the other fields."""
 
 _READABLE_KINDS: Final = frozenset({"full_attention", "sliding_attention", "chunked_attention", "attention"})
 
 
 def generic(fields: Fields) -> Decoder:
-    """Read a decoder by what its config says of it.
+    """Read a decoder by the fields of its config.
 
-    Raises :class:`ConfigError` for a field that tells of parts whose weights cannot be counted.
+    Raises :class:`ConfigError` for a field that states parts whose weights cannot be counted.
     """
     _refuse_unreadable(fields)
     attention = (
@@ -53,12 +53,12 @@ def _refuse_unreadable(fields: Fields) -> None:
     for key, meaning in _UNREADABLE.items():
         if fields.values.get(key):
             raise ConfigError(
-                f"config of `{fields.name}` has `{key}`, that is {meaning}, and `model_type: "
-                f"{fields.text('model_type')}`, which is not known: their weights cannot be counted"
+                f"config of `{fields.name}` has `{key}` ({meaning}) and the unknown `model_type: "
+                f"{fields.text('model_type')}`: Shardwise cannot count their weights"
             )
     strange = sorted(set(reading.kinds(fields)) - _READABLE_KINDS)
     if strange:
         raise ConfigError(
-            f"config of `{fields.name}` has `{strange[0]}` in `layer_types`, and `model_type: "
-            f"{fields.text('model_type')}`, which is not known: such layers cannot be counted"
+            f"config of `{fields.name}` has `{strange[0]}` in `layer_types` and the unknown `model_type: "
+            f"{fields.text('model_type')}`: Shardwise cannot count the weights of these layers"
         )

@@ -15,7 +15,7 @@ _UNINDEXED: Final = frozenset({"full_attention", "sliding_attention"})
 
 @dataclass(frozen=True, slots=True)
 class Compresses:
-    """Latent attention as a family has it; see :class:`Latent` for what the fields mean."""
+    """The latent attention of a family. The fields mean the same as in :class:`Latent`."""
 
     indexed: bool = False
     bias: Flag = "attention_bias"
@@ -42,7 +42,7 @@ class Compresses:
         )
 
     def _index(self, fields: Fields, index: int) -> Index | None:
-        """Read the indexer; layers that see all, or share another's, have none of their own."""
+        """Read the indexer. Layers with full attention or a shared indexer do not have their own."""
         types, layers = reading.kinds(fields, "indexer_types"), reading.kinds(fields)
         if not self.indexed or (types and types[index] == "shared") or (layers and layers[index] in _UNINDEXED):
             return None
@@ -60,7 +60,7 @@ def _gated_norms(fields: Fields, index: int) -> int:
 
 
 def connections(copies: int, mixed: int, hidden: int) -> int:
-    """Count what mixes the copies of the hidden state before attention and before the feed-forward block."""
+    """Count the mixing of the copies of the hidden state before attention and before the feed-forward block."""
     return 2 * mixed * (copies * hidden + 1)
 
 
@@ -70,7 +70,7 @@ def _hunyuan_connections(fields: Fields, _: int) -> int:
 
 
 def connected_head(fields: Fields) -> Block:
-    """Read what merges the copies of the hidden state before the output head."""
+    """Read the merging of the copies of the hidden state before the output head."""
     copies = fields.count("hc_mult", default=4)
     return (Vectors(copies * (copies * reading.hidden(fields) + 1) + 1, "hc_head"),)
 

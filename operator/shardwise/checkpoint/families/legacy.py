@@ -37,7 +37,7 @@ def _multi_query(fields: Fields, index: int) -> Grouped:
 
 
 def _falcon(fields: Fields, index: int) -> Grouped:
-    """Read Falcon's heads: grouped in the newer design, one for all in the older one, unless it is switched off."""
+    """Read Falcon's KV heads: several in the newer design; a single head in the older design, if not switched off."""
     attention = Attends("bias", "bias")(Fields(fields.name, {**fields.values, "num_key_value_heads": None,
                                                          "num_kv_heads": None}), index)  # fmt: skip
     if fields.flag("new_decoder_architecture"):

@@ -141,7 +141,7 @@ def _pooler(fields: Fields) -> Block:
 
 
 def _adapters(fields: Fields, _: int) -> Block:
-    """Read XMOD's adapters, one for each language."""
+    """Read XMOD's adapters: an adapter for each language."""
     hidden = reading.hidden(fields)
     narrow = max(1, hidden // fields.count("adapter_reduction_factor", default=2))
     return (Matrix("adapters", 2 * narrow * len(fields.texts("languages")) or 1, hidden + 1, plain=True),)
@@ -158,7 +158,7 @@ def _xlm_before(fields: Fields) -> Block:
 
 
 def _xlnet(fields: Fields, _: int) -> Block:
-    """Read what XLNet's attention to relative positions adds."""
+    """Read the weights of XLNet for attention to relative positions."""
     inner = reading.heads(fields) * reading.head_dim(fields)
     along = (Split.OUTPUTS, reading.heads(fields), HEADS)
     return (Matrix("rel_attn.r", inner, reading.hidden(fields), *along), Vectors(5 * inner, "rel_attn.biases"))

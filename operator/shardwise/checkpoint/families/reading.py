@@ -31,10 +31,10 @@ SYNONYMS: Final = (
     HIDDEN, LAYERS, HEADS, KV_HEADS, COLUMNS, CONTEXT, EXPERTS, ACTIVE, SHARED_EXPERTS, SHARED_COLUMNS, WINDOW,
     HEAD_DIM,
 )  # fmt: skip
-"""Names of one and the same field."""
+"""Tuples of names that different families use for the same field."""
 
 _MOST_LAYERS: Final = 4096
-"""Far more than any model has; each layer is a value of its own, so that a typing error must not make millions."""
+"""Far more than any model has. Each layer becomes a value, so a typing error must not make millions of them."""
 
 _SLIDING: Final = frozenset({"sliding_attention", "hybrid_sliding", "local", "local_attention", "sliding", "swa"})
 _UNGATED: Final = frozenset({"gelu", "gelu_new", "gelu_fast", "relu", "relu2", "squared_relu", "xielu"})
@@ -49,7 +49,7 @@ def layers(fields: Fields) -> int:
     """Read how many layers there are."""
     count = fields.count(*LAYERS)
     if count > _MOST_LAYERS:
-        raise ConfigError(f"config of `{fields.name}` has {count} layers: at most {_MOST_LAYERS} are understood")
+        raise ConfigError(f"config of `{fields.name}` has {count} layers: at most {_MOST_LAYERS} are supported")
     return count
 
 
@@ -63,7 +63,9 @@ def kv_heads(fields: Fields, of: int | None = None) -> int:
     of = of or heads(fields)
     found = fields.count(*KV_HEADS, default=of)
     if of % found:
-        raise ConfigError(f"config of `{fields.name}` has {found} `num_key_value_heads` for {of} heads: no divisor")
+        raise ConfigError(
+            f"config of `{fields.name}` has `num_key_value_heads: {found}` for {of} heads: a divisor is needed"
+        )
     return found
 
 
@@ -77,12 +79,12 @@ def columns(fields: Fields) -> int:
     """Read the width of a dense feed-forward block."""
     found = fields.optional(*COLUMNS)
     if found is None:
-        raise ConfigError(f"config of `{fields.name}` lacks `intermediate_size`: the width of its feed-forward layers")
+        raise ConfigError(f"config of `{fields.name}` lacks `intermediate_size`: the width of the feed-forward layers")
     return found
 
 
 def is_gated(fields: Fields) -> bool:
-    """Tell by the activation whether a feed-forward block has a gate, where nothing else tells."""
+    """Tell by the activation whether a feed-forward block has a gate, if no other field does."""
     activation = fields.text("hidden_act", "activation_function", "hidden_activation", "mlp_hidden_act") or "silu"
     return activation not in _UNGATED
 
@@ -91,7 +93,7 @@ def experts(fields: Fields) -> Experts:
     """Read how many routed experts there are, and how many of them a token meets."""
     count, active = fields.count(*EXPERTS), fields.count(*ACTIVE)
     if active > count:
-        raise ConfigError(f"config of `{fields.name}` has {active} active experts of {count}: at most all can be")
+        raise ConfigError(f"config of `{fields.name}` has {active} active experts a token, but only {count} experts")
     return Experts(count, active)
 
 
@@ -101,16 +103,18 @@ def has_experts(fields: Fields) -> bool:
 
 
 def shared_columns(fields: Fields) -> int:
-    """Read the width of the shared experts, all together; 0 where there are none."""
+    """Read the width of the shared experts, all together; 0 if there are none."""
     stated = fields.optional(*SHARED_COLUMNS)
     return stated or fields.count(*EXPERT_COLUMNS) * (fields.optional(*SHARED_EXPERTS) or 0)
 
 
 def kinds(fields: Fields, key: str = "layer_types") -> tuple[str, ...]:
-    """Read the kind of each layer, where the config lists them."""
+    """Read the kind of each layer; empty if the config does not list them."""
     found, count = fields.texts(key), layers(fields)
     if found and len(found) != count:
-        raise ConfigError(f"config of `{fields.name}` has {len(found)} `{key}` for {count} layers")
+        raise ConfigError(
+            f"config of `{fields.name}` has {len(found)} `{key}`: {count} are needed, an entry for each layer"
+        )
     return found
 
 
@@ -118,7 +122,7 @@ def is_sparse(fields: Fields, index: int) -> bool:
     """Tell whether a layer's feed-forward block is a mixture of experts.
 
     Listed by ``mlp_layer_types`` or ``moe_layers``; else DeepSeek's ``first_k_dense_replace`` and ``moe_layer_freq``,
-    Qwen's ``mlp_only_layers`` and ``decoder_sparse_step``, and what others call the same.
+    Qwen's ``mlp_only_layers`` and ``decoder_sparse_step``, and other names of these fields.
     """
     if not has_experts(fields):
         return False
@@ -136,7 +140,7 @@ def is_sparse(fields: Fields, index: int) -> bool:
 
 
 def listed_window(fields: Fields, index: int) -> int | None:
-    """Read the window of a layer as ``layer_types`` has it; without, every layer has the window there is."""
+    """Read the window of a layer by ``layer_types``; without that list, every layer has the stated window."""
     listed = kinds(fields)
     if not listed:
         return stated_window(fields)
@@ -146,5 +150,5 @@ def listed_window(fields: Fields, index: int) -> int | None:
 
 
 def stated_window(fields: Fields) -> int | None:
-    """Read the window, where windows are used at all."""
+    """Read the stated window; ``None`` if the config switches windows off."""
     return fields.optional(*WINDOW) if fields.flag("use_sliding_window", default=True) else None

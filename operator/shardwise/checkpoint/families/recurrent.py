@@ -35,7 +35,7 @@ _BYTES: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True, slots=True)
 class Either:
-    """A layer that either keeps a state or attends, as its kind says; ``attends`` says so where the config does not."""
+    """A layer that keeps a state or attends, by its kind. ``attends`` decides if the config does not list kinds."""
 
     state: Layered
     attention: Layered
@@ -49,7 +49,7 @@ class Either:
 
 
 def state_bytes(fields: Fields) -> int | None:
-    """Read the bytes of an element of a state, where the config says."""
+    """Read the bytes of an element of a state; ``None`` if the config does not state a dtype."""
     stated = fields.text("mamba_ssm_dtype", "mamba_ssm_cache_dtype")
     return _BYTES.get(stated) if stated else None
 
@@ -227,7 +227,7 @@ def _nemotron_part(fields: Fields, kind: str) -> Dimensions:
 
 
 def _nemotron_h(fields: Fields) -> Decoder:
-    """Read Nemotron-H, where every layer is one part alone: a mixer, attention, or a feed-forward block."""
+    """Read Nemotron-H, where a layer is a single part: a mixer, attention, or a feed-forward block."""
     kinds = _nemotron_kinds(fields)
     if not kinds:
         raise ConfigError(
@@ -235,7 +235,9 @@ def _nemotron_h(fields: Fields) -> Decoder:
         )
     count = fields.count("num_hidden_layers", default=len(kinds))
     if count != len(kinds):
-        raise ConfigError(f"config of `{fields.name}` names {len(kinds)} layers one by one, and has {count} of them")
+        raise ConfigError(
+            f"config of `{fields.name}` lists {len(kinds)} kinds of layers: {count} are needed, a kind for each layer"
+        )
     values = {key: value for key, value in fields.values.items() if key != "layer_types"}
     counted = Fields(fields.name, values | {"num_hidden_layers": count})
 

@@ -1,4 +1,4 @@
-"""Decoders that are like no other: each reader says in what."""
+"""Decoders that are unlike all others: the docstring of each reader says how."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,16 +30,18 @@ def _replacement(name: str, hidden: int) -> Dimensions:
 
 
 def _nas(fields: Fields) -> Decoder:
-    """Read what neural architecture search left of a Llama: every block says what it kept (Nemotron, DeciLM)."""
+    """Read a Llama after neural architecture search: each block lists the parts it still has (Nemotron, DeciLM)."""
     heads, hidden = reading.heads(fields), reading.hidden(fields)
     width = reading.head_dim(fields)
     blocks = []
     listed, count = fields.items("block_configs"), reading.layers(fields)
     if len(listed) != count:
-        raise ConfigError(f"config of `{fields.name}` has {len(listed)} `block_configs` for {count} layers")
+        raise ConfigError(
+            f"config of `{fields.name}` has {len(listed)} `block_configs`: {count} are needed, an entry for each layer"
+        )
     for stated in listed:
         if not isinstance(stated, Mapping):
-            raise ConfigError(f"config of `{fields.name}` has a `block_configs` entry that is no object")
+            raise ConfigError(f"config of `{fields.name}` has a `block_configs` entry that is not an object")
         block = Fields(fields.name, stated)
         attention = _nas_attention(block.section("attention"), fields, heads, width, hidden)
         ffn = _nas_ffn(block.section("ffn"), hidden)
@@ -55,7 +57,9 @@ def _nas_attention(stated: Fields | None, fields: Fields, heads: int, width: int
         return _replacement("self_attn.linear_attn", hidden)
     group = stated.count("n_heads_in_group")
     if heads % group:
-        raise ConfigError(f"config of `{fields.name}` has `n_heads_in_group: {group}` for {heads} heads: no divisor")
+        raise ConfigError(
+            f"config of `{fields.name}` has `n_heads_in_group: {group}` for {heads} heads: a divisor is needed"
+        )
     bias = fields.flag("attention_bias")
     return Grouped(heads, heads // group, width, bias, bias, window=stated.optional("window_length"))
 
@@ -78,7 +82,7 @@ def _longcat_attention(fields: Fields, index: int) -> Dimensions:
 
 
 def _longcat_more(fields: Fields, index: int) -> Block:
-    """Read the second half of a LongCat layer, and its experts: some of those routed to do nothing."""
+    """Read the second half of a LongCat layer, and its experts: some experts do nothing."""
     second = replace(Compresses()(fields, index), name="self_attn.1")
     dense = Dense(fields.count("ffn_hidden_size"), name="mlps")
     of, idle = reading.experts(fields), fields.any("zero_expert_num", default=0)
@@ -102,7 +106,7 @@ def _mimo_v2(fields: Fields, index: int) -> Dimensions:
 
 
 def _mllama(fields: Fields, index: int) -> Dimensions:
-    """Read Llama 3.2 Vision: some layers attend to the image alone, whose keys and values are no token's."""
+    """Read Llama 3.2 Vision: some layers attend to the image alone, whose keys and values belong to no token."""
     if index not in fields.numbers("cross_attention_layers"):
         return Attends()(fields, index)
     return replace(Attends(qk_norm=True)(fields, index), name="cross_attn", cached=False, norm_size=2)
@@ -142,7 +146,7 @@ def _inkling_small(fields: Fields, index: int) -> int:
 
 
 def _doge(fields: Fields, _: int) -> Block:
-    """Read Doge's dynamic mask, and its experts, each of one column."""
+    """Read Doge's dynamic mask, and its experts, which have a single column each."""
     kv, hidden = reading.kv_heads(fields), reading.hidden(fields)
     mask = Matrix(
         "self_attn.dt_proj", kv, kv * reading.head_dim(fields), bias=fields.flag("attention_bias"), plain=False
@@ -159,13 +163,13 @@ def _moshi(fields: Fields, _: int) -> Dimensions:
 
 
 def _moshi_read(fields: Fields) -> Decoder:
-    """Read Moshi, whose embedding has one entry more."""
+    """Read Moshi, whose embedding has an extra entry."""
     decoder = Family(Attends(), _moshi)(fields)
     return replace(decoder, entries=decoder.vocabulary + 1)
 
 
 def _hrm(fields: Fields) -> Decoder:
-    """Read HRM: two stacks of layers, run over and over."""
+    """Read HRM: two stacks of layers that run repeatedly."""
     stack = fields.count("num_layers_per_stack")
     attention = replace(ALL_BIASES, gate_per_head=lambda f, _: reading.head_dim(f))
     family = Family(attention, Feeds(bias="mlp_bias"), norms=0, final=1)
@@ -173,7 +177,7 @@ def _hrm(fields: Fields) -> Decoder:
 
 
 def _jetmoe(fields: Fields, _: int) -> Block:
-    """Read JetMoe, whose queries and outputs are experts' and whose keys and values are all experts'."""
+    """Read JetMoe: each expert has queries and outputs of its own, all experts share keys and values."""
     of, hidden = reading.experts(fields), reading.hidden(fields)
     kv, width = fields.count("num_key_value_heads"), fields.count("kv_channels", default=128)
     mixture = Mixture(of, fields.count("intermediate_size"), router="router.layer", router_bias=hidden)

@@ -1,4 +1,4 @@
-"""Which layers see only a window of the sequence: each family's rule, where the config does not list it."""
+"""The rules by which families give layers a window of the sequence, for configs that do not list the layers."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ def no_window(_: Fields, __: int) -> int | None:
 
 
 def every(period: int, *keys: str) -> Window:
-    """Give the rule by which the last of each ``period`` layers sees everything; ``keys``: fields that state it."""
+    """Give the rule by which the last of each ``period`` layers has no window; ``keys``: fields with the period."""
     return partial(_every, period, keys)
 
 
@@ -28,14 +28,14 @@ def _every(period: int, keys: tuple[str, ...], fields: Fields, index: int) -> in
 
 
 def alternating(fields: Fields, index: int) -> int | None:
-    """Give the window where every second layer slides, the first included."""
+    """Give the window if the first layer slides, and every second layer after it."""
     if fields.has("layer_types"):
         return reading.listed_window(fields, index)
     return reading.stated_window(fields) if index % 2 == 0 else None
 
 
 def switched_on(fields: Fields, index: int) -> int | None:
-    """Give Qwen's windows: only where they are switched on, and only from ``max_window_layers`` on."""
+    """Give Qwen's windows: only if they are switched on, and only from layer ``max_window_layers`` on."""
     if not fields.flag("use_sliding_window"):
         return None
     if fields.has("layer_types"):
@@ -45,7 +45,7 @@ def switched_on(fields: Fields, index: int) -> int | None:
 
 
 def chunked(fields: Fields, index: int) -> int | None:
-    """Give the chunks of Llama 4: in all layers but those without rotary positions, every fourth one."""
+    """Give the chunks of Llama 4: in all layers except every fourth, which has no rotary positions."""
     if fields.has("layer_types"):
         return reading.listed_window(fields, index)
     rotary = fields.numbers("no_rope_layers")

@@ -52,7 +52,7 @@ def _zamba_mixer(fields: Fields, index: int) -> Dimensions:
 
 
 def _zamba_hybrid(fields: Fields, ordinal: int, version: int) -> Block:
-    """Read what a hybrid layer adds: a projection, its adapters, a cache; and the first ones the shared weights."""
+    """Read the additions of a hybrid layer: projection, adapters, cache; the first layers hold the shared weights."""
     hidden, kv = reading.hidden(fields), reading.kv_heads(fields)
     width = fields.count("attention_head_dim")
     owns = ordinal < fields.count("num_mem_blocks", default=1)
