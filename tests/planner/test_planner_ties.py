@@ -32,6 +32,12 @@ DEALT: dict[str, tuple[int, list[tuple[Any, ...]], bool, dict[str, int]]] = {
     ),
     "evenly, one that is just right is enough": (12, [("a", 18), ("b", 12)], True, {"b": 12}),
     "evenly, the part is rounded up": (25, [("a", 18), ("b", 14), ("c", 12)], True, {"a": 13, "b": 12}),
+    "evenly, a bin that the part fills is the last resort": (
+        25,
+        [("a", 18), ("b", 14), ("c", 13)],
+        True,
+        {"a": 13, "b": 12},
+    ),
     "evenly, two that hold the part and one more before one that holds a part less": (
         25,
         [("a", 18), ("b", 15), ("c", 14), ("d", 12)],
