@@ -1,18 +1,17 @@
 """``python -m shardwise_sandbox``: the demo and the writer of generated pages, for developers of Shardwise."""
 
-import io
 import sys
 from pathlib import Path
 
 import click
 
 from shardwise.cli.generated import check_option, root_option, write_generated
+from shardwise.cli.main import run_commands
 from shardwise.cli.wrong import WrongInput
 from shardwise_sandbox.demo import play, write_files
 from shardwise_sandbox.pages import pages as generated_pages
 
 PROGRAM = "python -m shardwise_sandbox"
-WRONG_INPUT = 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,15 +49,7 @@ def pages(*, check: bool, root: Path) -> None:
 
 def main() -> None:
     """Run a command. Wrong input gets a message on standard error and exit status 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without × shows ? instead of a traceback
-    try:
-        cli(prog_name=PROGRAM)
-    except WrongInput as error:
-        for line in error.lines:
-            click.echo(f"error: {line}", err=True)
-        sys.exit(WRONG_INPUT)
+    run_commands(cli, PROGRAM)
 
 
 if __name__ == "__main__":

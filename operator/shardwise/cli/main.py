@@ -55,12 +55,17 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; each problem of the input is a line on standard error."""
+    """Run the command line."""
+    run_commands(cli)
+
+
+def run_commands(commands: click.Group, program: str | None = None) -> None:
+    """Run a group of commands; each problem of the input is a line on standard error, and the exit status is 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show × shows ? instead of a traceback
     try:
-        cli(standalone_mode=True)
+        commands(prog_name=program)
     except WrongInput as error:
         for line in error.lines:
             click.echo(f"error: {line}", err=True)

@@ -227,3 +227,26 @@ def remedy(field: str) -> str:
 
 def _dashed(name: str) -> str:
     return name.replace("_", "-")
+
+
+MODEL_OPTIONS: Final = (
+    Option(
+        "--served-model-name",
+        "spec.model.servedName",
+        "the name by which clients ask for the model, from every source",
+        lambda pod: pod.model.served_name,
+    ),
+    Option(
+        "--revision",
+        "spec.model.source.huggingFace.revision",
+        "the commit, branch or tag of the Hub",
+        lambda pod: pod.model.source.revision,
+    ),
+    Option(
+        "--trust-remote-code",
+        "spec.model.trustRemoteCode",
+        "only where the object trusts the checkpoint",
+        lambda pod: pod.model.trust_remote_code,
+    ),
+)
+"""Options about the model that vLLM and SGLang spell alike, in the order of their words."""

@@ -16,7 +16,7 @@ from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment, pod_address
 from shardwise.engines.launch import EVERY_ADDRESS, GroupLaunch, PodLaunch, Probe, named_ports
 from shardwise.engines.meeting import drain, in_role
-from shardwise.engines.options import ALWAYS, PLAN, Option, OptionTable, Since, Variable, between_pods
+from shardwise.engines.options import ALWAYS, MODEL_OPTIONS, PLAN, Option, OptionTable, Since, Variable, between_pods
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
 
 DEFAULT_IMAGE: Final = "lmsysorg/sglang:v0.5.23"
@@ -67,24 +67,7 @@ TABLE: Final = OptionTable(
             model_word,
             also=("--model",),
         ),
-        Option(
-            "--served-model-name",
-            "spec.model.servedName",
-            "the name by which clients ask for the model, from every source",
-            lambda pod: pod.model.served_name,
-        ),
-        Option(
-            "--revision",
-            "spec.model.source.huggingFace.revision",
-            "the commit, branch or tag of the Hub",
-            lambda pod: pod.model.source.revision,
-        ),
-        Option(
-            "--trust-remote-code",
-            "spec.model.trustRemoteCode",
-            "only where the object trusts the checkpoint",
-            lambda pod: pod.model.trust_remote_code,
-        ),
+        *MODEL_OPTIONS,
         Option(
             "--tp-size",
             "spec.parallelism.tensor",

@@ -15,7 +15,7 @@ from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment, pod_address
 from shardwise.engines.launch import EVERY_ADDRESS, GroupLaunch, PodLaunch, Probe, named_ports
 from shardwise.engines.meeting import drain, in_role
-from shardwise.engines.options import PLAN, Option, OptionTable, Variable, between_pods
+from shardwise.engines.options import MODEL_OPTIONS, PLAN, Option, OptionTable, Variable, between_pods
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
 
 DEFAULT_IMAGE: Final = "vllm/vllm-openai:v0.33.0"
@@ -42,24 +42,7 @@ TABLE: Final = OptionTable(
             model_word,
             positional=True,
         ),
-        Option(
-            "--served-model-name",
-            "spec.model.servedName",
-            "the name by which clients ask for the model, from every source",
-            lambda pod: pod.model.served_name,
-        ),
-        Option(
-            "--revision",
-            "spec.model.source.huggingFace.revision",
-            "the commit, branch or tag of the Hub",
-            lambda pod: pod.model.source.revision,
-        ),
-        Option(
-            "--trust-remote-code",
-            "spec.model.trustRemoteCode",
-            "only where the object trusts the checkpoint",
-            lambda pod: pod.model.trust_remote_code,
-        ),
+        *MODEL_OPTIONS,
         Option(
             "--tensor-parallel-size",
             "spec.parallelism.tensor",
