@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tests.cluster.conformance import JSON, MERGE, Api
 
-from shardwise.reconcile import see_pod
+from shardwise.reconcile.observed import see_pod
 
 Json = dict[str, Any]
 

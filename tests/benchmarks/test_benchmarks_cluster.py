@@ -11,7 +11,7 @@ from benchmarks.servers import Call, in_memory
 from benchmarks.takeover import Healed, Takeover
 
 from benchmarks import cluster
-from shardwise.reconcile import see_pod
+from shardwise.reconcile.observed import see_pod
 
 Json = dict[str, Any]
 

@@ -14,8 +14,10 @@ from shardwise.domain.plan import Plan
 from shardwise.hub import model_facts
 from shardwise.inventory import read_fleet
 from shardwise.planner import plan
-from shardwise.reconcile import Apply, Observed, decide
-from shardwise.render import bundle
+from shardwise.reconcile.actions import Apply
+from shardwise.reconcile.decide import decide
+from shardwise.reconcile.observed import Observed
+from shardwise.render.bundle import bundle
 from shardwise_sandbox import Sandbox, compute_domain_definition, sample_fleet
 from shardwise_sandbox.demo import fleet_documents, object_documents
 

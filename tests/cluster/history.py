@@ -12,7 +12,7 @@ from tests.cluster.reached import Reached
 from tests.cluster.waiting import wait_until
 
 from shardwise.inventory import gpu_request
-from shardwise.reconcile import see_pod
+from shardwise.reconcile.observed import see_pod
 
 Json = dict[str, Any]
 Pods = dict[str, Json]

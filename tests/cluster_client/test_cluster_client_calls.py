@@ -12,7 +12,7 @@ from shardwise.cluster import Cluster, ClusterError, Refused, Retryable, connect
 from shardwise.cluster import client as client_module
 from shardwise.domain.reasons import Reason
 from shardwise.observe.kinds import KINDS, NODE, POD, SERVICE, SHARDED_MODEL, Kind, kind_of
-from shardwise.reconcile import Emit
+from shardwise.reconcile.actions import Emit
 from shardwise_sandbox import Fault, RequestInfo, Sandbox, compute_domain_definition, sample_fleet
 
 Json = dict[str, Any]

@@ -13,7 +13,7 @@ from tests.cluster_client.support import Asked, Said, Scripted, a_kubeconfig, co
 from shardwise.cluster import Cluster, ClusterError, Connection, Refused, Retryable
 from shardwise.domain.reasons import Reason
 from shardwise.observe.kinds import NODE, POD, SERVICE
-from shardwise.reconcile import Emit
+from shardwise.reconcile.actions import Emit
 
 Json = dict[str, Any]
 

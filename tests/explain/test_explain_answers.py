@@ -16,9 +16,11 @@ from shardwise.api.crd import object_schema
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.plan import Plan
-from shardwise.explain import plan_answer, plan_document, plan_from_document, plan_message, refusal_answer
 from shardwise.explain.alternatives import telling
+from shardwise.explain.answers import plan_answer, refusal_answer
 from shardwise.explain.causes import cause
+from shardwise.explain.documents import plan_document, plan_from_document
+from shardwise.explain.plans import plan_message
 from shardwise.planner import plan
 
 

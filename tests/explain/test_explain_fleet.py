@@ -6,7 +6,7 @@ from tests.support.fleets import a_node, gb200_rack
 
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.occupancy import Holding, Occupied, Totals, totals
-from shardwise.explain import fleet_document, fleet_text, summary, with_gpus
+from shardwise.explain.fleet_report import fleet_document, fleet_text, summary, with_gpus
 
 TRAYS = [Occupied(tray) for tray in gb200_rack(2)]
 HGX = Occupied(a_node("hgx-1", places=("z1",)), (Holding("default/llama", 4), Holding("", 1)))

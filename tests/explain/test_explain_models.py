@@ -10,8 +10,7 @@ from tests.support.models import KIMI_K2, LLAMA_8B, LLAMA_70B, QWEN_235B_FP8, R1
 
 from shardwise.checkpoint import from_config
 from shardwise.domain.model import ModelFacts
-from shardwise.explain import model_document, model_text
-from shardwise.explain.models import active_parameters, checkpoint_bytes, parameters
+from shardwise.explain.models import active_parameters, checkpoint_bytes, model_document, model_text, parameters
 
 TOLD = [
     LLAMA_8B,

@@ -18,8 +18,10 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.refusal import Area, Cause, RefusalReason
-from shardwise.explain import plan_text, refusal_answer, refusal_message, refusal_text
+from shardwise.explain.answers import refusal_answer
 from shardwise.explain.causes import SENTENCES, Sentence, fate
+from shardwise.explain.plans import plan_text
+from shardwise.explain.refusals import refusal_message, refusal_text
 
 NAMES = {kind.__name__ for kind in CAUSES}
 PACKAGE = Path(shardwise.__file__).parent

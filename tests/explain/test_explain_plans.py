@@ -19,8 +19,9 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import LayoutOutcome, Plan
 from shardwise.domain.refusal import MemoryShort, MoreGpus, NoRoom, Slower
 from shardwise.domain.units import GIB
-from shardwise.explain import plan_answer, plan_message, plan_text
 from shardwise.explain.alternatives import MOST, grounds, rest, telling
+from shardwise.explain.answers import plan_answer
+from shardwise.explain.plans import plan_message, plan_text
 from shardwise.planner import plan
 
 LAYOUT = re.compile(r"TP(\d+)×PP(\d+)( EP)?")

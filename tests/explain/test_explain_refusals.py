@@ -18,8 +18,9 @@ from shardwise.domain.exclusions import NoPlace
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
 from shardwise.domain.refusal import Change, MemoryShort, OverBudget, Refusal
-from shardwise.explain import refusal_answer, refusal_message, refusal_text
+from shardwise.explain.answers import refusal_answer
 from shardwise.explain.derivation import derive
+from shardwise.explain.refusals import refusal_message, refusal_text
 from shardwise.planner import plan
 from shardwise.planner.hints import MOST_HINTS
 

@@ -13,8 +13,8 @@ from tests.support.models import LLAMA_8B, LLAMA_70B, Pins, a_demand
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.launch import RestartPolicy
 from shardwise.domain.standing import PodStanding, Standing
-from shardwise.explain import standing_answer, standing_text
-from shardwise.reconcile import standing_of
+from shardwise.explain.standing import standing_answer, standing_text
+from shardwise.reconcile.standing import standing_of
 
 
 def running(world: World) -> World:

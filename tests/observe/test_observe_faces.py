@@ -13,9 +13,11 @@ from shardwise.cli.offline import facts_once, read_wanted
 from shardwise.cli.reading import read_files
 from shardwise.domain.launch import Wanted
 from shardwise.domain.standing import Standing
-from shardwise.explain import standing_text
+from shardwise.explain.standing import standing_text
 from shardwise.observe import Key, Store, key_of
-from shardwise.reconcile import Decision, decide, standing_of
+from shardwise.reconcile.actions import Decision
+from shardwise.reconcile.decide import decide
+from shardwise.reconcile.standing import standing_of
 from shardwise_sandbox import h100_node
 
 DUMPED = ("nodes", "pods", "services", "poddisruptionbudgets", "shardedmodels", "customresourcedefinitions")

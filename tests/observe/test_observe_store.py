@@ -23,7 +23,7 @@ from tests.controller.support import (
 
 from shardwise.inventory import ledger
 from shardwise.observe import Key, Shelf, is_relevant, key_of, owner_of, slim, version_of
-from shardwise.reconcile import planned_gpus
+from shardwise.reconcile.records import planned_gpus
 
 OBJECT: Json = {"metadata": {"name": "a", "namespace": "n"}}
 NAME: Key = ("n", "a")

@@ -16,7 +16,7 @@ from shardwise.cluster.spam import BURST
 from shardwise.observe import Key
 from shardwise.observe.kinds import BUDGET, POD, SERVICE
 from shardwise.operate.reconciler import LOOK_AGAIN_SECONDS, SIDE_BY_SIDE
-from shardwise.reconcile import holdings
+from shardwise.reconcile.records import holdings
 
 
 @pytest.fixture

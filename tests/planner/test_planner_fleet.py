@@ -15,7 +15,7 @@ from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Exclusion, Fleet, Node
 from shardwise.domain.plan import Plan, Rule
 from shardwise.domain.refusal import DomainTooSmall, NoRoom, RefusalReason
-from shardwise.explain import cause
+from shardwise.explain.causes import cause
 from shardwise.planner import plan, take
 
 BROKEN = (3, 11)

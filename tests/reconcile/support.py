@@ -11,19 +11,9 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Exclusion, Fleet
 from shardwise.domain.launch import RestartPolicy, UpdateStrategy, Wanted
-from shardwise.reconcile import (
-    Action,
-    Apply,
-    Decision,
-    Delete,
-    Emit,
-    MakeKeys,
-    Observed,
-    PodSeen,
-    decide,
-    see_companions,
-    see_pod,
-)
+from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
+from shardwise.reconcile.decide import decide
+from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
 from shardwise.reconcile.records import format_time
 from shardwise.reconcile.turns import Turn
 from shardwise.render.manifest import REVISION

@@ -17,7 +17,7 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.launch import UpdateStrategy
-from shardwise.reconcile import Decision, Emit
+from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.turns import Turn, Waiter
 
 Event = Callable[[World], None]

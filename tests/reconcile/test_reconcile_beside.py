@@ -11,7 +11,8 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand, pinned
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.launch import LaunchSite
-from shardwise.reconcile import Apply, MakeKeys, standing_of
+from shardwise.reconcile.actions import Apply, MakeKeys
+from shardwise.reconcile.standing import standing_of
 from shardwise.reconcile.turns import Turn, Waiter
 from shardwise.render.manifest import ATTEMPT, REPLICA
 

@@ -9,7 +9,8 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Objective, Pins
 from shardwise.domain.reasons import Reason
-from shardwise.reconcile import Emit, Invalid, decide_invalid
+from shardwise.reconcile.actions import Emit
+from shardwise.reconcile.decide import Invalid, decide_invalid
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand, pinned
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import LaunchSite, NodeNvlink, Owner, Source, Wanted
 from shardwise.domain.layout import Layout
-from shardwise.reconcile import Apply, Delete, Emit, MakeKeys
-from shardwise.render import group
+from shardwise.reconcile.actions import Apply, Delete, Emit, MakeKeys
+from shardwise.render.bundle import group
 from shardwise.render.companions import is_named_by_us
 
 TENSORRT_LLM = EngineName.TENSORRT_LLM

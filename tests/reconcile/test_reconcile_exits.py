@@ -8,7 +8,7 @@ from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.reasons import FailureKind
-from shardwise.explain import remedy
+from shardwise.explain.reasons import remedy
 from shardwise.reconcile.exits import Exit
 from shardwise.reconcile.records import Record, State, read_records, write_record
 

@@ -7,7 +7,7 @@ from tests.reconcile.support import World, applied, deleted, two_nodes_wide, wan
 from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, a_demand
 
-from shardwise.reconcile import holdings
+from shardwise.reconcile.records import holdings
 
 Json = dict[str, Any]
 

@@ -6,7 +6,7 @@ from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.demand import Pins
-from shardwise.reconcile import Apply, Emit
+from shardwise.reconcile.actions import Apply, Emit
 
 
 def test_a_new_object_gets_its_services_and_pods() -> None:

@@ -19,8 +19,9 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Exclusion, Node
 from shardwise.domain.launch import UpdateStrategy
-from shardwise.reconcile import Apply, Turn, Waiter
+from shardwise.reconcile.actions import Apply
 from shardwise.reconcile.records import State, read_records
+from shardwise.reconcile.turns import Turn, Waiter
 
 DEMANDS = {
     "two replicas of one GPU": a_demand(LLAMA_8B, budget=4, replicas=2),

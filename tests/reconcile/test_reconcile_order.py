@@ -12,7 +12,7 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Pins
 from shardwise.domain.launch import RestartPolicy
-from shardwise.reconcile import Apply, Decision, Delete, Emit, MakeKeys
+from shardwise.reconcile.actions import Apply, Decision, Delete, Emit, MakeKeys
 
 
 def done(decision: Decision) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardwise.reconcile import see_companions, see_pod
+from shardwise.reconcile.observed import see_companions, see_pod
 from shardwise.reconcile.records import Record, State, format_time, holdings, parse_time, read_records, write_record
 
 Json = dict[str, Any]

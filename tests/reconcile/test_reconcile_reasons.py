@@ -14,7 +14,8 @@ from shardwise.domain.fleet import Exclusion
 from shardwise.domain.reasons import FailureKind, Reason
 from shardwise.domain.refusal import RefusalReason
 from shardwise.explain.reasons import EVENT, FAILURES, REASONS, WARNING
-from shardwise.reconcile import Decision, Emit, Invalid, decide_invalid
+from shardwise.reconcile.actions import Decision, Emit
+from shardwise.reconcile.decide import Invalid, decide_invalid
 
 STATES = ("Ready", "Reconciling", "Stalled")
 

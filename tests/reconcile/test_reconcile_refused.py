@@ -3,7 +3,7 @@
 from tests.reconcile.support import World, applied, two_nodes_wide, wants
 from tests.support.fleets import a_fleet, h100s
 
-from shardwise.reconcile import Apply, Emit
+from shardwise.reconcile.actions import Apply, Emit
 
 QUOTA = "cannot apply Pod default/llama-0-0-1: exceeded quota: gpus, used: requests.nvidia.com/gpu=8"
 WEBHOOK = "cannot apply Pod default/llama-0-0-1: admission webhook said no"

@@ -16,7 +16,7 @@ from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import PodStanding, Standing
 from shardwise.planner import plan
-from shardwise.reconcile import standing_of
+from shardwise.reconcile.standing import standing_of
 
 AT_START = "2027-01-15T08:00:00Z"
 

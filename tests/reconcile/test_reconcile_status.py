@@ -12,7 +12,7 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.api.crd import definition
 from shardwise.domain.demand import Pins
-from shardwise.reconcile import Invalid, decide_invalid
+from shardwise.reconcile.decide import Invalid, decide_invalid
 from shardwise_sandbox.schema import prune
 from shardwise_sandbox.validation import violations
 

@@ -16,11 +16,11 @@ from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
-from shardwise.reconcile import standing_of
 from shardwise.reconcile.group_set import GroupSet
 from shardwise.reconcile.plans import new_plan
 from shardwise.reconcile.records import Record, State, read_records
 from shardwise.reconcile.shunned import MOST, Shunned, ShunReason
+from shardwise.reconcile.standing import standing_of
 from shardwise.reconcile.status import MOST_BYTES, Progress, status_of
 from shardwise.reconcile.turns import Turn, Waiter
 from shardwise.reconcile.usable_fleet import UsableFleet

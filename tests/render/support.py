@@ -12,7 +12,8 @@ from tests.engines.support import a_plan, wants
 from shardwise.domain.launch import Wanted
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
-from shardwise.render import Manifest, bundle, group
+from shardwise.render.bundle import bundle, group
+from shardwise.render.manifest import Manifest
 from shardwise_sandbox import Sandbox, WriteOptions, compute_domain_definition
 
 ONE_GPU = a_plan(Layout(1, 1))

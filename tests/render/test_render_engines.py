@@ -16,7 +16,8 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import CacheKind, LaunchSite, Owner, Source, SourceKind, Wanted, WeightCache
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
-from shardwise.render import Manifest, bundle, group, revision
+from shardwise.render.bundle import bundle, group, revision
+from shardwise.render.manifest import Manifest
 from shardwise.render.names import hosts
 from shardwise_sandbox import compute_domain_definition
 

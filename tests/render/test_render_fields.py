@@ -8,7 +8,7 @@ from tests.render.support import ONE_GPU, TWO_NODES, engine, leader, pods
 
 from shardwise.domain.demand import Toleration
 from shardwise.domain.launch import EnvVar
-from shardwise.render import serving
+from shardwise.render.bundle import serving
 
 OWN_TOLERATIONS = [
     {"key": "nvidia.com/gpu", "operator": "Exists"},

@@ -13,7 +13,8 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import CacheKind, EnvVar, LaunchSite, Source, SourceKind, Wanted, WeightCache
 from shardwise.domain.layout import Layout
 from shardwise.engines import problems
-from shardwise.render import Manifest, group
+from shardwise.render.bundle import group
+from shardwise.render.manifest import Manifest
 
 HOSTILE = [
     'it\'s "quoted"',

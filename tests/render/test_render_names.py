@@ -10,7 +10,7 @@ from tests.render.support import TWO_REPLICAS, everything, names_in_dns, of_kind
 from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.launch import Owner
-from shardwise.render import Manifest
+from shardwise.render.manifest import Manifest
 from shardwise.render.names import group_name, hosts, label_value, pod_name, serving_name
 
 SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")

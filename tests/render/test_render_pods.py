@@ -24,7 +24,7 @@ from tests.render.support import (
 from shardwise.domain.launch import Owner
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
-from shardwise.render import group, serving
+from shardwise.render.bundle import group, serving
 
 
 @st.composite

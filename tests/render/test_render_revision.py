@@ -10,7 +10,7 @@ from shardwise.domain.demand import Toleration
 from shardwise.domain.launch import EnvVar, Owner, Source, SourceKind, Wanted
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, Plan, PodPlacement, Rule
-from shardwise.render import group, revision, serving
+from shardwise.render.bundle import group, revision, serving
 from shardwise.render.manifest import REVISION
 
 PLAIN = wants()

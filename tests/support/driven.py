@@ -21,7 +21,9 @@ from shardwise.observe import Key, Store
 from shardwise.observe.kinds import Kind
 from shardwise.operate import Changes, relist
 from shardwise.operate.reconciler import Reconciler
-from shardwise.reconcile import Emit, holdings, see_pod
+from shardwise.reconcile.actions import Emit
+from shardwise.reconcile.observed import see_pod
+from shardwise.reconcile.records import holdings
 from shardwise_sandbox import ApiError, DeleteOptions, Sandbox, WriteOptions, h100_node
 from shardwise_sandbox.watch import DELETED, ObjectChange
 from shardwise_sandbox.writes import Target

@@ -13,7 +13,7 @@ from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import Standing
 from shardwise.observe import Store, in_namespace, waits
 from shardwise.observe.kinds import SHARDED_MODEL
-from shardwise.reconcile import standing_of
+from shardwise.reconcile.standing import standing_of
 
 _LISTED: Final = 5
 

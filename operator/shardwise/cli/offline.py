@@ -19,7 +19,7 @@ from shardwise.engines import problems
 from shardwise.hub import FactsUnavailable, model_facts
 from shardwise.observe import Key, Store
 from shardwise.planner import plan
-from shardwise.reconcile import missing_compute_domains
+from shardwise.reconcile.fabric import missing_compute_domains
 
 Outcome = Literal["placed", "refused", "invalid"]
 

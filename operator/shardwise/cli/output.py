@@ -16,19 +16,12 @@ from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import Obstacle, Standing
-from shardwise.explain import (
-    model_document,
-    model_text,
-    obstacle_answer,
-    obstacle_text,
-    plan_answer,
-    plan_text,
-    refusal_answer,
-    refusal_text,
-    standing_answer,
-    standing_text,
-)
-from shardwise.render import Manifest
+from shardwise.explain.answers import plan_answer, refusal_answer
+from shardwise.explain.models import model_document, model_text
+from shardwise.explain.plans import plan_text
+from shardwise.explain.refusals import refusal_text
+from shardwise.explain.standing import obstacle_answer, obstacle_text, standing_answer, standing_text
+from shardwise.render.manifest import Manifest
 
 Outcomes = Iterable[Outcome]
 

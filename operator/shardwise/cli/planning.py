@@ -12,7 +12,8 @@ from shardwise.cli.explaining import explain_all, find_object
 from shardwise.cli.looking import Look, looking
 from shardwise.cli.offline import plan_all, read_objects
 from shardwise.cli.showing import fleet_shown, plans_drawn
-from shardwise.render import Manifest, bundle
+from shardwise.render.bundle import bundle
+from shardwise.render.manifest import Manifest
 
 NOT_PLACED: Final = 1
 WRONG_INPUT: Final = 2

@@ -13,7 +13,7 @@ from shardwise.domain.occupancy import Holding, Occupied
 from shardwise.domain.plan import Plan
 from shardwise.domain.units import plural
 from shardwise.drawing import draw
-from shardwise.explain import fleet_document, fleet_text, summary, with_gpus
+from shardwise.explain.fleet_report import fleet_document, fleet_text, summary, with_gpus
 from shardwise.observe import STRANGERS, Key
 
 _NAMED: Final = 4

@@ -13,7 +13,7 @@ from shardwise.cluster.connection import Connection
 from shardwise.cluster.errors import ClusterError, Refused, converted, is_gone
 from shardwise.domain.digest import text_digest
 from shardwise.observe.kinds import LEASE, POD, Kind, kind_of
-from shardwise.reconcile import Emit
+from shardwise.reconcile.actions import Emit
 from shardwise.render.manifest import MANAGED_BY, MODEL
 
 Json = dict[str, Any]

@@ -14,7 +14,8 @@ from shardwise.inventory import Ledger, holding
 from shardwise.observe.objects import STRANGERS, Json, Key, key_of, owner_of
 from shardwise.observe.shelf import Shelf
 from shardwise.observe.waiting import Waiting
-from shardwise.reconcile import Observed, PodSeen, planned_gpus, see_companions, see_pod
+from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
+from shardwise.reconcile.records import planned_gpus
 from shardwise.render.manifest import REVISION
 
 Owned = dict[Key, dict[Key, Json]]

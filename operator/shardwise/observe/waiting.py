@@ -6,7 +6,8 @@ from shardwise.domain.demand import Demand
 from shardwise.domain.launch import PAUSED
 from shardwise.observe.objects import Json, Key, key_of
 from shardwise.observe.shelf import Shelf
-from shardwise.reconcile import Turn, Waiter, parse_time, turn_of
+from shardwise.reconcile.records import parse_time
+from shardwise.reconcile.turns import Turn, Waiter, turn_of
 
 
 class Waiting:

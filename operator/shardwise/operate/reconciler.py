@@ -16,18 +16,9 @@ from shardwise.domain.reasons import Reason
 from shardwise.hub import FactsUnavailable
 from shardwise.observe import Json, Key, Store, key_of, version_of, waits
 from shardwise.observe.kinds import SHARDED_MODEL, kind_of
-from shardwise.reconcile import (
-    Action,
-    Apply,
-    Decision,
-    Delete,
-    Emit,
-    Invalid,
-    MakeKeys,
-    decide,
-    decide_invalid,
-    holdings,
-)
+from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
+from shardwise.reconcile.decide import Invalid, decide, decide_invalid
+from shardwise.reconcile.records import holdings
 
 LOOK_AGAIN_SECONDS = 0.2
 SIDE_BY_SIDE = 8

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardwise.domain.reasons import AnyReason
-from shardwise.render import Manifest
+from shardwise.render.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,10 @@ from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import State
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
-from shardwise.render import Group, Manifest, disruption_budget, group, has_budget, serving
+from shardwise.render.bundle import Group, group, serving
 from shardwise.render.companions import is_named_by_us
-from shardwise.render.manifest import REVISION
+from shardwise.render.disruption import disruption_budget, has_budget
+from shardwise.render.manifest import REVISION, Manifest
 from shardwise.render.names import group_name, serving_name
 
 Attempt = tuple[int, int]

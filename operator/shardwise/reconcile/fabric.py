@@ -10,7 +10,7 @@ from shardwise.reconcile.observed import Observed
 from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import Record
 from shardwise.reconcile.usable_fleet import UsableFleet
-from shardwise.render import needs_compute_domains
+from shardwise.render.bundle import needs_compute_domains
 
 
 def lacking_compute_domains(

@@ -28,7 +28,7 @@ from enum import StrEnum
 from typing import Final
 
 from shardwise.domain.launch import RestartPolicy
-from shardwise.explain import exclusion
+from shardwise.explain.exclusions import exclusion
 from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.views import GroupView
 

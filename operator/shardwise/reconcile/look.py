@@ -11,7 +11,7 @@ from shardwise.reconcile.plans import identity, with_group
 from shardwise.reconcile.records import Record, State, read_records
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
-from shardwise.render import revision
+from shardwise.render.bundle import revision
 
 Pods = tuple[PodSeen, ...]
 

@@ -15,7 +15,7 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.domain.refusal import Hint, OverBudget, Refusal, RefusalReason, RejectedLayout
-from shardwise.explain import plan_document, plan_from_document
+from shardwise.explain.documents import plan_document, plan_from_document
 from shardwise.planner import plan as plan_demand
 from shardwise.reconcile.records import format_time
 from shardwise.reconcile.usable_fleet import UsableFleet

@@ -14,7 +14,9 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.domain.reasons import FailureKind, Reason
 from shardwise.domain.refusal import Refusal
-from shardwise.explain import plan_message, refusal_message, remedy
+from shardwise.explain.plans import plan_message
+from shardwise.explain.reasons import remedy
+from shardwise.explain.refusals import refusal_message
 from shardwise.reconcile.conditions import (
     MOST_MESSAGE,
     Condition,

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shardwise.domain.reasons import AnyReason, Reason
-from shardwise.explain import plan_message, refusal_message
+from shardwise.explain.plans import plan_message
+from shardwise.explain.refusals import refusal_message
 from shardwise.reconcile.actions import Emit
 from shardwise.reconcile.observed import Observed
 from shardwise.reconcile.records import Record, State, format_time, read_records
