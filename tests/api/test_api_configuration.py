@@ -60,6 +60,12 @@ def test_own_keys_replace_the_presets() -> None:
     assert fleet.levels == (Level("rack", ("example.com/rack",)), Level("block", ("example.com/block",)))
 
 
+def test_fault_conditions_are_those_of_the_preset_and_ones_own() -> None:
+    given = {"platform": "eks", "faultConditions": ["Broken", "GpuHealthy", "Gpus=Unknown"]}
+    found = [f"{fault.type}={fault.status}" for fault in parse_site({"fleet": given}).fleet.faults]
+    assert found == ["AcceleratedHardwareReady=False", "Broken=True", "GpuHealthy=False", "Gpus=Unknown"]
+
+
 def test_no_levels_at_all_is_a_choice() -> None:
     assert parse_site({"fleet": {"levels": []}}).fleet.levels == ()
 
@@ -68,6 +74,7 @@ def test_a_product_is_stated_by_its_own_facts() -> None:
     assert kind_of(hardware()) == GpuKind("Acme-Turbo", 8e12, 2.25e15, 9e11, 6.4e10)
     assert kind_of(hardware(nvlink="0")).nvlink is None
     assert kind_of(hardware(nvlinkAcrossNodes=True)).rack
+    assert kind_of(hardware(computeCapability="10.3")).compute_capability == (10, 3)
 
 
 def test_a_product_like_another_has_its_facts_but_for_those_given() -> None:

@@ -69,7 +69,7 @@ def test_the_configuration_says_how_the_fleet_is_read(tmp_path: Path) -> None:
     labelled["metadata"]["labels"]["example.com/rack"] = "r7"
     fleet = write(tmp_path / "f.yaml", labelled)
     levels = [{"name": "rack", "labels": ["example.com/rack"]}]
-    config = write(tmp_path / "c.yaml", {"fleet": {"levels": levels, "faultConditions": ["Ready"]}})
+    config = write(tmp_path / "c.yaml", {"fleet": {"levels": levels, "faultConditions": ["Ready=True"]}})
     out = shardwise("fleet", "--fleet", fleet, "--config", config).out
     assert "reports a GPU fault (Ready)   in rack r7" in out
 

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.models import LLAMA_8B, R1, a_demand, facts
 
+from shardwise.data import table
 from shardwise.domain import demand, engine, fleet, hardware, launch, layout, model, plan, refusal
 from shardwise.domain.demand import Objective, Pins
 from shardwise.domain.fleet import Fleet, Node
-from shardwise.domain.hardware import bare_product, gpu_kind
+from shardwise.domain.hardware import GpuRow, bare_product, gpu_kind, parse_capability
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Plan, PodPlacement, Rule
 from shardwise.domain.refusal import RefusalReason
@@ -102,11 +103,56 @@ def test_slack_is_negative_where_memory_lacks() -> None:
         ("NVIDIA-H100-NVL", None, False),
         ("NVIDIA-L40S", None, False),
         ("Tesla-T4", None, False),
+        ("NVIDIA-B300-SXM6-AC", 900e9, False),
+        ("NVIDIA-B300", 900e9, False),
+        ("NVIDIA-H20", 450e9, False),
+        ("NVIDIA-H20-3e", 450e9, False),
+        ("NVIDIA-H800", 200e9, False),
+        ("NVIDIA-H800-PCIe", None, False),
+        ("NVIDIA-A800-SXM4-80GB", 200e9, False),
+        ("NVIDIA-A800-SXM4-40GB", 200e9, False),
+        ("NVIDIA-A800-80GB-PCIe", None, False),
+        ("NVIDIA-H200-NVL", None, False),
+        ("NVIDIA-GH200-480GB", None, False),
+        ("NVIDIA-GH200-120GB", None, False),
+        ("NVIDIA-GH200-144G-HBM3e", None, False),
+        ("Tesla-V100-SXM2-16GB", 150e9, False),
+        ("Tesla-V100-SXM2-32GB", 150e9, False),
+        ("Tesla-V100-PCIE-16GB", None, False),
+        ("NVIDIA-A10", None, False),
+        ("NVIDIA-A10G", None, False),
+        ("NVIDIA-A30", None, False),
+        ("NVIDIA-A40", None, False),
+        ("NVIDIA-A2", None, False),
+        ("NVIDIA-L20", None, False),
+        ("NVIDIA-L40", None, False),
+        ("NVIDIA-RTX-A6000", None, False),
+        ("NVIDIA-RTX-6000-Ada-Generation", None, False),
+        ("NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition", None, False),
+        ("NVIDIA-RTX-PRO-6000-Blackwell-Workstation-Edition", None, False),
+        ("NVIDIA-RTX-PRO-6000-Blackwell-Max-Q-Workstation-Edition", None, False),
+        ("NVIDIA-GeForce-RTX-3090", None, False),
+        ("NVIDIA-GeForce-RTX-4090", None, False),
+        ("NVIDIA-GeForce-RTX-5090", None, False),
+        ("NVIDIA-GB10", None, False),
     ],
 )
 def test_a_product_is_known_by_its_label(product: str, nvlink: float | None, rack: bool) -> None:
     kind = gpu_kind(product)
     assert (kind.nvlink, kind.rack, kind.proven) == (nvlink, rack, True)
+
+
+def test_every_nvidia_product_has_a_compute_capability() -> None:
+    """Engines refuse methods below one; AMD's GPUs have none."""
+    for name, row in table("gpus.toml", GpuRow).items():
+        known = gpu_kind(name).compute_capability
+        assert (known is None) == name.startswith("Instinct"), name
+        assert known is None or ".".join(map(str, known)) == row.compute_capability
+
+
+@pytest.mark.parametrize("text", ["", "9", "9.", ".0", "9.x", "9.0.1", "-9.0", "²9.0"])
+def test_a_text_without_two_whole_numbers_is_no_compute_capability(text: str) -> None:
+    assert parse_capability(text) is None
 
 
 @pytest.mark.parametrize("product", ["", "NVIDIA-H999", "nvidia-h200", "NVIDIA-H200-extra", "H100"])

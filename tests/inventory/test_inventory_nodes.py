@@ -1,6 +1,6 @@
 """Nodes as clusters really label them, and as nobody should: read without a slip, or left out with a reason."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from shardwise.domain.fleet import AMD, NVIDIA, Exclusion, Taint
 from shardwise.domain.hardware import gpu_kind
-from shardwise.domain.platforms import platforms
+from shardwise.domain.platforms import FaultCondition, fault_condition, platforms
 from shardwise.domain.site import FleetSite, StatedProduct
 from shardwise.domain.units import GIB, MIB
 from shardwise.inventory import read_fleet
 from shardwise.inventory.nodes import nvlink_domain, read_node
 from shardwise.inventory.vendors import read_count
+from shardwise.observe import slim
 
 Json = dict[str, Any]
 
@@ -196,11 +197,72 @@ def test_what_tells_of_an_exclusion_is_named(node: Json, detail: str) -> None:
     assert read_node(node, 0).detail == detail
 
 
-def test_conditions_of_ones_own_tell_of_faults() -> None:
-    node = a_node(conditions=[{"type": "FabricBroken", "status": "True"}])
-    assert read_node(node, 0).exclusion is None
-    read = read_node(node, 0, FleetSite(fault_conditions=("FabricBroken",)))
-    assert (read.exclusion, read.detail) == (Exclusion.FAULTY, "FabricBroken")
+BROKEN = fault_condition("FabricBroken")
+EKS = platforms()["eks"].faults
+FAULTS: dict[str, tuple[str, str, tuple[FaultCondition, ...], str | None]] = {
+    "a condition that nobody named": ("FabricBroken", "True", (), None),
+    "a named condition": ("FabricBroken", "True", (BROKEN,), "FabricBroken"),
+    "a named condition that does not hold": ("FabricBroken", "False", (BROKEN,), None),
+    "EKS: the accelerators are not well": (
+        "AcceleratedHardwareReady",
+        "False",
+        EKS,
+        "AcceleratedHardwareReady is False",
+    ),
+    "EKS: the accelerators are well": ("AcceleratedHardwareReady", "True", EKS, None),
+    "EKS: nobody knows": ("AcceleratedHardwareReady", "Unknown", EKS, None),
+    "a type that says that all is well, named alone": (
+        "GpuReady",
+        "False",
+        (fault_condition("GpuReady"),),
+        "GpuReady is False",
+    ),
+    "the same, and all is well": ("GpuReady", "True", (fault_condition("GpuReady"),), None),
+    "a status of its own": ("Gpus", "Unknown", (fault_condition("Gpus=Unknown"),), "Gpus is Unknown"),
+}
+
+
+@pytest.mark.parametrize(("kind", "status", "faults", "detail"), FAULTS.values(), ids=FAULTS)
+def test_conditions_of_the_platform_and_of_the_configuration_tell_of_faults(
+    kind: str, status: str, faults: tuple[FaultCondition, ...], detail: str | None
+) -> None:
+    read = read_node(a_node(conditions=[{"type": kind, "status": status}]), 0, FleetSite(faults=faults))
+    assert (read.exclusion, read.detail) == ((None, "") if detail is None else (Exclusion.FAULTY, detail))
+
+
+@pytest.mark.parametrize("annotation", ["hami.io/node-nvidia-register", "4pd.io/node-nvidia-register"])
+def test_a_node_whose_gpus_hami_divides_is_shared_also_in_the_operators_memory(annotation: str) -> None:
+    """HAMi offers each GPU ten times, under the same resource. The operator drops other annotations of a node."""
+    node = a_node(gpus="80")
+    node["metadata"] = node["metadata"] | {"annotations": {annotation: "GPU-0,10,81920", "other": "x"}}
+    for seen in (node, slim(node)):
+        read = read_node(seen, 0)
+        assert (read.exclusion, read.free, read.detail) == (Exclusion.SHARED, 0, f"annotation {annotation}")
+    assert slim(node)["metadata"]["annotations"] == {annotation: ""}
+
+
+MAJOR, MINOR = "nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.minor"
+CAPABILITIES: dict[str, tuple[dict[str, str], tuple[int, int] | None]] = {
+    "labels": ({"nvidia.com/gpu.product": "x", MAJOR: "12", MINOR: "1"}, (12, 1)),
+    "labels win over the product": ({"nvidia.com/gpu.product": SXM, MAJOR: "8", MINOR: "9"}, (8, 9)),
+    "half of the labels: the product": ({"nvidia.com/gpu.product": SXM, MAJOR: "8"}, (9, 0)),
+    "no number: the product": ({"nvidia.com/gpu.product": SXM, MAJOR: "x", MINOR: "0"}, (9, 0)),
+    "a product alone": ({"nvidia.com/gpu.product": "NVIDIA-B300-SXM6-AC"}, (10, 3)),
+    "a product that nobody knows": ({"nvidia.com/gpu.product": "x"}, None),
+}
+
+
+@pytest.mark.parametrize(("labels", "capability"), CAPABILITIES.values(), ids=CAPABILITIES)
+def test_the_compute_capability_is_labelled_or_that_of_the_product(
+    labels: dict[str, str], capability: tuple[int, int] | None
+) -> None:
+    assert read_node(a_node(labels), 0).compute_capability == capability
+
+
+def test_a_configured_product_says_its_compute_capability() -> None:
+    site = FleetSite(products=(StatedProduct(replace(gpu_kind("x"), compute_capability=(9, 9)), "x"),))
+    assert read_node(a_node({"nvidia.com/gpu.product": "x"}), 0, site).compute_capability == (9, 9)
+    assert read_node(amd(MI300), 0).compute_capability is None
 
 
 def amd(labels: Json, gpus: int = 8) -> Json:

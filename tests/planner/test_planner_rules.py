@@ -1,7 +1,7 @@
 """The sharding guide's five rules, one table each, and that the plan names the rule that decided."""
 
 import pytest
-from tests.support.fleets import A100, B200, L40S, UNKNOWN, a_fleet, a_node, gb200_rack, h100s, h200s, l40s
+from tests.support.fleets import A100, B200, GB200, L40S, UNKNOWN, a_fleet, a_node, gb200_rack, h100s, h200s, l40s
 from tests.support.models import (
     LLAMA_8B,
     LLAMA_70B,
@@ -202,3 +202,23 @@ def test_what_the_free_gpus_do_not_hold_is_told_as_no_room() -> None:
     cause = fate(made, Layout(8, 1))
     assert isinstance(cause, NoRoom)
     assert (cause.wanted, cause.slots, cause.slot_gpus, cause.free) == (1, 0, 8, 8)
+
+
+@pytest.mark.parametrize(("labelled", "unlabelled"), [(4, 0), (0, 4), (3, 1)])
+def test_a_rack_whose_trays_lack_the_label_of_their_domain_is_noted(labelled: int, unlabelled: int) -> None:
+    """A product with NVLink between nodes plans inside single trays without the label: nobody would know why."""
+    trays = [*gb200_rack(labelled), *(a_node(f"tray-{n}", product=GB200, gpus=4) for n in range(unlabelled))]
+    said = [note for note in planned(a_demand(LLAMA_8B), a_fleet(trays)).notes if "nvidia.com/gpu.clique" in note]
+    count = f"{unlabelled} of {labelled + unlabelled} nodes with NVIDIA-GB200, such as tray-0, have no label"
+    assert len(said) == bool(unlabelled)
+    assert all(note.startswith(count) for note in said)
+
+
+def test_a_product_with_nvlink_but_without_a_rack_is_not_noted() -> None:
+    assert not [note for note in planned(a_demand(LLAMA_8B), a_fleet(h100s(2))).notes if "clique" in note]
+
+
+def test_two_nodes_of_h20_are_stages_of_tensor_groups() -> None:
+    """Two nodes of 8 H20 serve DeepSeek-R1 as TP8 x PP2 (vllm-project/vllm#13778): NVLink joins the GPUs of a node."""
+    h20s = (a_node(f"h20-{n}", product="NVIDIA-H20", memory_mib=97871) for n in range(2))
+    assert planned(a_demand(R1, budget=16), a_fleet(h20s)).layout == Layout(8, 2)

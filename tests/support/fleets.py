@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from shardwise.domain.fleet import Exclusion, Fleet, Node, Taint
+from shardwise.domain.hardware import gpu_kind
 from shardwise.domain.units import MIB
 
 A100 = "NVIDIA-A100-SXM4-80GB"
@@ -53,6 +54,7 @@ def a_node(
         taints=tuple(taints),
         exclusion=exclusion,
         places=tuple(places),
+        compute_capability=gpu_kind(product).compute_capability,
     )
 
 

@@ -20,6 +20,8 @@ MODEL_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 ABSOLUTE_PATTERN: Final = r"^/"
 DNS_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 ENV_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
+FAULT_PATTERN: Final = r"^[A-Za-z0-9._/-]+(=(True|False|Unknown))?$"
+CAPABILITY_PATTERN: Final = r"^[0-9]{1,2}\.[0-9]$"
 
 SHAPES: Final[Mapping[str, str]] = {
     OBJECT_PATTERN: "is not a valid object name: use lower-case letters and digits, with `-` between them",
@@ -27,6 +29,8 @@ SHAPES: Final[Mapping[str, str]] = {
     ABSOLUTE_PATTERN: "is not an absolute path: it must begin with `/`",
     DNS_PATTERN: "is not a valid Kubernetes name: use lower-case letters and digits, with `-` and `.` between them",
     ENV_PATTERN: "is not a valid variable name: use letters, digits and `_`, and begin with a letter or `_`",
+    FAULT_PATTERN: "is not a condition such as `GpuBroken` or `GpuReady=False`",
+    CAPABILITY_PATTERN: "is not a compute capability such as `9.0`",
     VERSION_PATTERN: "is not a release such as `0.33.0`",
     DURATION_PATTERN: "is not a duration such as `90s`, `15m` or `1h30m`",
     QUANTITY_PATTERN: "is not a quantity such as `500Mi` or `2Gi`",

@@ -6,17 +6,28 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
-from shardwise.api.base import OBJECT_PATTERN, ByteQuantity, LabelKey, LabelValue, ShortText, Wire
+from shardwise.api.base import (
+    CAPABILITY_PATTERN,
+    FAULT_PATTERN,
+    OBJECT_PATTERN,
+    ByteQuantity,
+    LabelKey,
+    LabelValue,
+    ShortText,
+    Wire,
+)
 from shardwise.api.crd import Schema, structural
 from shardwise.api.launch_configuration import LaunchConfiguration, launch_problems, launch_site
 from shardwise.api.problems import InvalidObject, Problem, problems
-from shardwise.domain.hardware import GpuKind, bare_product, gpu_kind
-from shardwise.domain.platforms import Level, platforms
+from shardwise.domain.hardware import GpuKind, bare_product, gpu_kind, parse_capability
+from shardwise.domain.platforms import Level, fault_condition, platforms
 from shardwise.domain.site import FleetSite, Site, StatedProduct
 from shardwise.domain.units import parse_quantity
 
 LevelName = Annotated[str, Field(min_length=1, max_length=63, pattern=OBJECT_PATTERN)]
 PlatformName = Literal["generic", "topograph", "eks", "gke", "oci", "coreweave"]
+
+FaultText = Annotated[str, Field(min_length=1, max_length=256, pattern=FAULT_PATTERN)]
 
 BUILT_IN_LEVELS: Final = ("node", "domain")
 """Names that `spec.placement.within` knows in every configuration."""
@@ -37,9 +48,7 @@ class LevelConfiguration(Wire):
 class HardwareConfiguration(Wire):
     """Facts of one GPU product. A fact that is left out comes from the product in `like`."""
 
-    product: ShortText = Field(
-        description="Value of the node label nvidia.com/gpu.product, such as NVIDIA-B300-SXM6-AC."
-    )
+    product: ShortText = Field(description="Value of the node label nvidia.com/gpu.product, such as NVIDIA-H20-NVL16.")
     like: ShortText | None = Field(
         default=None, description="A known product whose facts apply to every field that is left out here."
     )
@@ -62,6 +71,10 @@ class HardwareConfiguration(Wire):
     )
     memory: ByteQuantity | None = Field(
         default=None, description="Memory of a GPU in bytes, for nodes without a memory label. A label wins."
+    )
+    compute_capability: Annotated[str, Field(pattern=CAPABILITY_PATTERN)] | None = Field(
+        default=None,
+        description="Compute capability of an NVIDIA GPU, such as 9.0, for nodes without its labels. A label wins.",
     )
     node_labels: dict[LabelKey, LabelValue] = Field(
         default={}, max_length=8, description="Labels of nodes that hold this product and have no product label."
@@ -89,11 +102,12 @@ class FleetConfiguration(Wire):
     hardware: list[HardwareConfiguration] = Field(
         default=[], max_length=64, description="Facts of GPU products that Shardwise does not know, or knows wrongly."
     )
-    fault_conditions: list[ShortText] = Field(
+    fault_conditions: list[FaultText] = Field(
         default=[],
         max_length=64,
-        description="Types of node conditions that are True if a GPU of the node is faulty, beside the conditions of "
-        "NVSentinel.",
+        description="Conditions of a node with a faulty GPU, beside the conditions of NVSentinel and of the preset: "
+        "Type=Status, or Type alone. Alone, a type that ends in Ready or Healthy is a fault when False, and any other "
+        "type when True.",
     )
 
 
@@ -134,7 +148,7 @@ def _fleet(given: FleetConfiguration) -> FleetSite:
         domain_keys=preset.domains if given.domain_labels is None else tuple(given.domain_labels),
         levels=levels,
         products=tuple(_product(hardware) for hardware in given.hardware),
-        fault_conditions=tuple(given.fault_conditions),
+        faults=(*preset.faults, *map(fault_condition, given.fault_conditions)),
     )
 
 
@@ -148,6 +162,8 @@ def _product(given: HardwareConfiguration) -> StatedProduct:
     facts: dict[str, Any] = {name: float(parse_quantity(text)) or None for name, text in stated.items() if text}
     if given.nvlink_across_nodes is not None:
         facts["rack"] = given.nvlink_across_nodes
+    if given.compute_capability is not None:
+        facts["compute_capability"] = parse_capability(given.compute_capability)
     kind = replace(gpu_kind(given.like or given.product), product=bare_product(given.product), proven=True, **facts)
     memory = 0 if given.memory is None else parse_quantity(given.memory)
     return StatedProduct(kind, given.product, memory, tuple(sorted(given.node_labels.items())))

@@ -6,7 +6,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
-from shardwise.domain.hardware import GpuKind, bare_product, gpu_kind
+from shardwise.domain.hardware import ComputeCapability, GpuKind, bare_product, gpu_kind
 
 _name_of: Final = attrgetter("name")
 
@@ -48,6 +48,7 @@ class Node:
     reports. ``domain`` names its NVLink domain: its clique, else the node itself. ``labels`` are all its labels.
     ``places`` are its places at the fleet's levels, in their order; a place is empty without a label. ``resource`` is
     the extended resource that a pod requests. ``detail`` adds to the exclusion, such as the condition that shows it.
+    ``compute_capability`` is that of its GPUs, as its labels or the facts of the product say; ``None`` if unknown.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Node:
     places: tuple[str, ...] = ()
     resource: str = NVIDIA
     detail: str = ""
+    compute_capability: ComputeCapability | None = None
 
 
 @dataclass(frozen=True, slots=True)

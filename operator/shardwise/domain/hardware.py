@@ -11,6 +11,9 @@ from typing import Final
 
 from shardwise.data import table
 
+ComputeCapability = tuple[int, int]
+"""Major and minor number of an NVIDIA GPU's architecture, as CUDA counts it: (9, 0) is Hopper."""
+
 GB: Final = 10**9
 TERA: Final = 10**12
 
@@ -20,7 +23,8 @@ class GpuKind:
     """A GPU product. ``nvlink`` is ``None`` unless NVLink is known to join all GPUs of a node.
 
     ``hbm`` is the bandwidth of the memory. In ``rack`` products NVLink also joins the nodes of a clique. ``proven`` is
-    false for a product that is not in the table.
+    false for a product that is not in the table. ``compute_capability`` is ``None`` where nobody knows it, and for
+    AMD's GPUs, which have none.
     """
 
     product: str
@@ -30,6 +34,7 @@ class GpuKind:
     pcie: float
     rack: bool = False
     proven: bool = True
+    compute_capability: ComputeCapability | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,20 @@ class GpuRow:
     pcie_gb_per_s: float
     nvlink_gb_per_s: float | None = None
     rack: bool = False
+    names: tuple[str, ...] = ()
+    compute_capability: str = ""
 
     def kind(self, product: str) -> GpuKind:
         """Give the product's facts in bytes and FLOP per second."""
         nvlink = self.nvlink_gb_per_s * GB if self.nvlink_gb_per_s is not None else None
         return GpuKind(
-            product, self.memory_tb_per_s * TERA, self.tflops * TERA, nvlink, self.pcie_gb_per_s * GB, self.rack
+            product,
+            self.memory_tb_per_s * TERA,
+            self.tflops * TERA,
+            nvlink,
+            self.pcie_gb_per_s * GB,
+            self.rack,
+            compute_capability=parse_capability(self.compute_capability),
         )
 
 
@@ -58,7 +71,15 @@ _UNKNOWN_PCIE: Final = 32 * GB
 
 @cache
 def _kinds() -> Mapping[str, GpuKind]:
-    return {product: row.kind(product) for product, row in table("gpus.toml", GpuRow).items()}
+    rows = table("gpus.toml", GpuRow).items()
+    return {name: row.kind(name) for product, row in rows for name in (product, *row.names)}
+
+
+def parse_capability(text: str) -> ComputeCapability | None:
+    """Read ``"9.0"`` as (9, 0); ``None`` for a text without two whole numbers."""
+    major, _, minor = text.partition(".")
+    numbers = major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()
+    return (int(major), int(minor)) if numbers else None
 
 
 def bare_product(product: str) -> str:

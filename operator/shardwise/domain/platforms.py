@@ -28,11 +28,23 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultCondition:
+    """A node condition, and the status that it has while a GPU of the node is faulty."""
+
+    type: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class Platform:
-    """The labels of a platform. ``domains`` and ``levels`` are in the order of preference, levels nearest first."""
+    """The labels of a platform. ``domains`` and ``levels`` are in the order of preference, levels nearest first.
+
+    ``faults`` are the node conditions by which the platform reports a faulty GPU.
+    """
 
     domains: tuple[str, ...]
     levels: tuple[Level, ...]
+    faults: tuple[FaultCondition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +54,27 @@ class PlatformRow:
     source: str
     domains: tuple[str, ...]
     levels: Mapping[str, tuple[str, ...]]
+    faults: tuple[str, ...] = ()
 
     def platform(self) -> Platform:
         """Make the preset: the clique before the platform's own domains, the zone after its own levels."""
         own = (Level(name, keys) for name, keys in self.levels.items())
-        return Platform((*GENERIC.domains, *self.domains), (*own, *GENERIC.levels))
+        faults = tuple(fault_condition(text) for text in self.faults)
+        return Platform((*GENERIC.domains, *self.domains), (*own, *GENERIC.levels), faults)
 
 
 GENERIC: Final = Platform((CLIQUE,), (Level("zone", ("topology.kubernetes.io/zone",)),))
 """The labels that every platform may have."""
+
+
+_HEALTHY: Final = ("Ready", "Healthy")
+"""Ends of the types of conditions that are True while all is well, by Kubernetes' convention."""
+
+
+def fault_condition(text: str) -> FaultCondition:
+    """Read ``Type`` or ``Type=Status``. Without a status, a type that says that all is well is a fault when False."""
+    kind, _, status = text.partition("=")
+    return FaultCondition(kind, status or ("False" if kind.endswith(_HEALTHY) else "True"))
 
 
 @cache

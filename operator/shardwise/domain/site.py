@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from shardwise.domain.hardware import GpuKind
 from shardwise.domain.launch import LaunchSite
-from shardwise.domain.platforms import GENERIC, Level
+from shardwise.domain.platforms import GENERIC, FaultCondition, Level
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class FleetSite:
 
     ``domain_keys`` are label keys whose value names an NVLink domain of several nodes; the first key that a node has
     counts. ``levels`` lie above the domain, nearest first. ``products`` win over the built-in hardware table.
-    ``fault_conditions`` are node conditions that are True when a GPU is faulty, besides NVSentinel's conditions.
+    ``faults`` are the conditions of a node with a faulty GPU, besides NVSentinel's conditions.
     """
 
     domain_keys: tuple[str, ...] = GENERIC.domains
     levels: tuple[Level, ...] = GENERIC.levels
     products: tuple[StatedProduct, ...] = ()
-    fault_conditions: tuple[str, ...] = ()
+    faults: tuple[FaultCondition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

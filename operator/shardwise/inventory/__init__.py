@@ -1,5 +1,6 @@
 """Reading a :class:`~shardwise.domain.fleet.Fleet` from Node and Pod objects of Kubernetes. Pure."""
 
+from shardwise.inventory.exclusions import SHARERS
 from shardwise.inventory.fleet_reading import held_gpus, read_fleet
 from shardwise.inventory.ledger import Ledger
 from shardwise.inventory.nodes import read_node
@@ -8,6 +9,7 @@ from shardwise.inventory.sightings import settled, sighted
 
 __all__ = [
     "CLAIMED_GPUS",
+    "SHARERS",
     "Ledger",
     "gpu_request",
     "held_gpus",

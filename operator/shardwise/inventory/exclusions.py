@@ -1,16 +1,17 @@
 """Why a node's GPUs may not be used, read from the node's labels and conditions.
 
-The labels are written by NVIDIA's GPU feature discovery (k8s-device-plugin v0.20), the conditions by NVSentinel: they
-are True when a GPU is faulty.
+The labels are written by NVIDIA's GPU feature discovery (k8s-device-plugin v0.20). Conditions that are True when a GPU
+is faulty are written by NVSentinel; the platform and the configuration name further conditions.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final
 
 from shardwise.domain.fleet import Exclusion
+from shardwise.domain.platforms import FaultCondition
 from shardwise.domain.site import FleetSite
 from shardwise.inventory.vendors import Labels, Vendor, is_mixed, read_count
 
@@ -19,6 +20,12 @@ _SHARING: Final = "nvidia.com/gpu.sharing-strategy"
 _MIG_CONFIG: Final = "nvidia.com/mig.config"
 _DISPLAY: Final = "-DGX-Display"
 """The graphics card of a DGX station. Its labels and the labels of the GPUs overwrite each other in turn."""
+
+SHARERS: Final = ("hami.io/node-nvidia-register", "4pd.io/node-nvidia-register")
+"""Annotations by which HAMi, formerly 4paradigm's k8s-vgpu-scheduler, notes the GPUs of a node.
+
+HAMi offers each GPU several times, by default 10 times, and hands out parts of its memory.
+"""
 
 _FAULTS: Final = re.compile(r"Gpu\w+Watch|SysLogs\w+")
 """Conditions of NVSentinel's GPU and system log monitors."""
@@ -37,6 +44,7 @@ class NodeFacts:
     labels: Labels
     conditions: Mapping[str, str]
     cordoned: bool
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def exclusion(facts: NodeFacts, site: FleetSite) -> ReasonAndDetail | None:
@@ -55,6 +63,7 @@ def _of_sharing(facts: NodeFacts) -> Iterator[ReasonAndDetail]:
     copies = read_count(labels.get(_REPLICAS)) or 1
     if facts.product.endswith("-SHARED") or copies > 1 or strategy not in ("none", ""):
         yield Exclusion.SHARED, _told(labels, *((_REPLICAS, _SHARING) if copies > 1 else (_SHARING,)))
+    yield from ((Exclusion.SHARED, f"annotation {sharer}") for sharer in SHARERS if sharer in facts.annotations)
 
 
 def _of_labels(facts: NodeFacts) -> Iterator[ReasonAndDetail]:
@@ -82,8 +91,8 @@ def _of_health(facts: NodeFacts, site: FleetSite) -> Iterator[ReasonAndDetail]:
     if facts.cordoned:
         yield Exclusion.CORDONED, ""
     for name, status in sorted(facts.conditions.items()):
-        if status == "True" and (name in site.fault_conditions or _FAULTS.fullmatch(name)):
-            yield Exclusion.FAULTY, name
+        if FaultCondition(name, status) in site.faults or (status == "True" and _FAULTS.fullmatch(name)):
+            yield Exclusion.FAULTY, name if status == "True" else f"{name} is {status}"
 
 
 def _told(labels: Labels, *keys: str) -> str:

@@ -1,10 +1,10 @@
-"""Reading a Node: its GPU product, memory, count, NVLink domain and places, and why it may not be used."""
+"""Reading a Node: its product, memory, GPUs, compute capability, NVLink domain and places, and why it is left out."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from shardwise.domain.fleet import Node, Taint
-from shardwise.domain.hardware import bare_product
+from shardwise.domain.hardware import ComputeCapability, bare_product, gpu_kind, parse_capability
 from shardwise.domain.platforms import CLIQUE, Level
 from shardwise.domain.site import FleetSite
 from shardwise.inventory.exclusions import NodeFacts, conditions_of, exclusion
@@ -38,6 +38,7 @@ def read_node(node: KubernetesNode, held: int, site: FleetSite = _PLAIN) -> Node
         places=tuple(_place(labels, level) for level in site.levels),
         resource=facts.vendor.resource,
         detail=detail,
+        compute_capability=_compute_capability(facts, site),
     )
 
 
@@ -66,6 +67,7 @@ def _facts_of(node: KubernetesNode, labels: Labels, status: Mapping[str, Any], s
         labels=labels,
         conditions=conditions_of(status),
         cordoned=bool((node.get("spec") or {}).get("unschedulable")),
+        annotations=(node.get("metadata") or {}).get("annotations") or {},
     )
 
 
@@ -83,6 +85,17 @@ def _memory(vendor: Vendor, labels: Labels, product: str, site: FleetSite) -> in
         return labelled
     bare = bare_product(product)
     return next((stated.memory for stated in site.products if stated.kind.product == bare), 0)
+
+
+def _compute_capability(facts: NodeFacts, site: FleetSite) -> ComputeCapability | None:
+    """Give the labelled compute capability; without labels, that of the product, as configured or built in."""
+    vendor = facts.vendor
+    if vendor.capability is None:
+        return None
+    labelled = parse_capability(".".join(facts.labels.get(key, "") for key in vendor.capability))
+    bare = bare_product(facts.product)
+    stated = (kind.kind.compute_capability for kind in site.products if kind.kind.product == bare)
+    return labelled or next(stated, None) or gpu_kind(facts.product).compute_capability
 
 
 def _counted(facts: NodeFacts) -> int:

@@ -18,14 +18,15 @@ Labels = Mapping[str, str]
 class Vendor:
     """The extended resource that a pod requests, and the labels that describe the GPUs.
 
-    ``count`` is ``None`` for AMD, which does not label a count. ``memory_bytes`` reads the memory label,
-    0 for an empty label.
+    ``count`` and ``capability``, the labels of the major and the minor compute capability, are ``None`` for AMD, which
+    has no such labels. ``memory_bytes`` reads the memory label, 0 for an empty label.
     """
 
     resource: str
     product: str
     memory: str
     count: str | None
+    capability: tuple[str, str] | None
     memory_bytes: Callable[[str], int]
 
 
@@ -41,12 +42,14 @@ VENDORS: Final = (
         "nvidia.com/gpu.product",
         "nvidia.com/gpu.memory",
         "nvidia.com/gpu.count",
+        ("nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.minor"),
         lambda text: (read_count(text) or 0) * MIB,
     ),
     Vendor(
         AMD,
         "amd.com/gpu.product-name",
         "amd.com/gpu.vram",
+        None,
         None,
         lambda text: (read_count(text.removesuffix("G")) or 0) * GIB,
     ),

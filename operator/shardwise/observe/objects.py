@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shardwise.inventory import gpu_request, is_finished
+from shardwise.inventory import SHARERS, gpu_request, is_finished
 from shardwise.observe.kinds import SHARDED_MODEL
 from shardwise.render.manifest import MANAGED_BY, MODEL, OPERATOR
 from shardwise.render.names import label_value
@@ -50,7 +50,13 @@ def is_relevant(pod: Json) -> bool:
 
 
 def slim(obj: Json) -> dict[str, Any]:
-    """Drop fields that nobody here reads and that fill the memory on a large cluster."""
+    """Drop fields that nobody here reads and that fill the memory on a large cluster.
+
+    Of the annotations, only the presence of those that tell of shared GPUs stays: their values list every GPU.
+    """
     metadata = {name: value for name, value in obj["metadata"].items() if name not in ("managedFields", "annotations")}
+    kept = [key for key in SHARERS if key in (obj["metadata"].get("annotations") or {})]
+    if kept:
+        metadata["annotations"] = dict.fromkeys(kept, "")
     status = {name: value for name, value in (obj.get("status") or {}).items() if name != "images"}
     return {**obj, "metadata": metadata, "status": status}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.model import LatentCache
+from shardwise.domain.platforms import CLIQUE
 from shardwise.planner.choose import Candidate, preference
 from shardwise.planner.legality import has_experts
 from shardwise.planner.memory import wanted_slack
@@ -19,8 +20,20 @@ def notes(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Ite
             f"tensor groups of {chosen.layout.tensor} cross nodes without NVLink, as pinned: "
             "every layer waits for the network twice"
         )
+    yield from _no_clique(chosen)
     yield from _checked(demand, chosen, rivals)
     yield from _not_planned(demand, chosen)
+
+
+def _no_clique(chosen: Candidate) -> Iterator[str]:
+    """Name the nodes of a rack product that no label puts into an NVLink domain."""
+    nodes = chosen.pool.nodes
+    alone = [node.name for node in nodes if node.domain == node.name]
+    if chosen.pool.kind.rack and alone:
+        yield (
+            f"{len(alone)} of {len(nodes)} nodes with {chosen.pool.product}, such as {alone[0]}, have no label of an "
+            f"NVLink domain, such as {CLIQUE}: each counts as a domain of its own"
+        )
 
 
 def _checked(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Iterator[str]:

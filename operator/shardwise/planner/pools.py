@@ -8,7 +8,7 @@ from functools import cached_property
 from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.exclusions import LeftOut, Mismatch, NoLabel, NoPlace, OtherVendor, Untolerated
 from shardwise.domain.fleet import NVIDIA, Fleet, Node, Taint
-from shardwise.domain.hardware import GpuKind, bare_product
+from shardwise.domain.hardware import ComputeCapability, GpuKind, bare_product
 from shardwise.planner.affinity import matches_any
 
 FreeCounts = tuple[int, ...]
@@ -26,7 +26,8 @@ class Pool:
     smallest GPU in bytes, ``node_sizes`` the different GPU counts of the nodes. ``places`` are the nodes' places at the
     level inside which a group must stay; empty if no level is asked for. ``resource`` is the extended resource that a
     pod requests. ``joined``: all nodes count as a single domain without NVLink, because a pin asks for a wider tensor
-    group. ``left_out`` counts the product's nodes that may not be used, by NVLink domain.
+    group. ``left_out`` counts the product's nodes that may not be used, by NVLink domain. ``compute_capability`` is the
+    least of the nodes; ``None`` if no node's is known.
     """
 
     kind: GpuKind
@@ -38,6 +39,7 @@ class Pool:
     resource: str = NVIDIA
     left_out: Mapping[str, int] = field(default_factory=dict)
     joined: bool = False
+    compute_capability: ComputeCapability | None = None
 
     @property
     def shares_stages(self) -> bool:
@@ -128,6 +130,7 @@ def _pool(demand: Demand, fleet: Fleet, nodes: list[Node], left_out: Mapping[str
         places=() if demand.within is None else tuple(fleet.place(node, demand.within) for node in nodes),
         resource=nodes[0].resource,
         left_out=left_out,
+        compute_capability=min((node.compute_capability for node in nodes if node.compute_capability), default=None),
     )
 
 
