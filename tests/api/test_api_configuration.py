@@ -13,7 +13,7 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuKind, gpu_kind
 from shardwise.domain.launch import CacheKind, LaunchSite, NodeNvlink, WeightCache
 from shardwise.domain.platforms import Level, platforms
-from shardwise.domain.site import Site
+from shardwise.domain.site import HubSite, Site
 from shardwise.domain.units import MIB
 
 Json = dict[str, Any]
@@ -140,7 +140,37 @@ def test_rdma_without_pinned_memory_is_a_choice() -> None:
     assert parse_site({}).launch.ipc_lock is False
 
 
+def test_how_the_hub_is_asked_is_read_field_by_field() -> None:
+    """The paths of a mirror are put together with one slash."""
+    hub = {
+        "endpoint": "https://mirror.example.com/hub/",
+        "proxy": "http://proxy.example.com:3128",
+        "caFile": "/ca.crt",
+        "tokenFile": "/token",
+    }
+    assert parse_site({"hub": hub}).hub == HubSite(
+        True, "https://mirror.example.com/hub", "http://proxy.example.com:3128", "/ca.crt", "/token"
+    )
+    assert parse_site({"hub": {"enabled": False}}).hub == HubSite(enabled=False)
+
+
 WRONG: dict[str, tuple[Json, str]] = {
+    "a mirror without a scheme": (
+        {"hub": {"endpoint": "hub.example.com"}},
+        "hub.endpoint: `hub.example.com` is not an address such as `https://hub.example.com`",
+    ),
+    "a token that would travel in the clear": (
+        {"hub": {"endpoint": "HTTP://hub.example.com", "tokenFile": "/token"}},
+        "hub.endpoint: `HTTP://hub.example.com` is not an address such as `https://hub.example.com`",
+    ),
+    "a token for a mirror without encryption": (
+        {"hub": {"endpoint": "http://hub.example.com", "tokenFile": "/token"}},
+        "hub.endpoint: `http://hub.example.com` must begin with `https://`, because `hub.tokenFile` is set",
+    ),
+    "a file by a relative path": (
+        {"hub": {"caFile": "ca.crt"}},
+        "hub.caFile: `ca.crt` is not an absolute path: it must begin with `/`",
+    ),
     "an unknown part": ({"flet": {}}, "flet: unknown field (did you mean `fleet`?)"),
     "an unknown field": ({"fleet": {"platfrom": "eks"}}, "fleet.platfrom: unknown field (did you mean `platform`?)"),
     "an unknown platform": (
@@ -247,6 +277,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 SPANNING = {"a level twice", "a level that is always there", "a product twice", "no speed at all", "like nobody knows"}
 SPANNING |= {"a fact is missing", "nodes without memory"}
+SPANNING |= {"a token for a mirror without encryption"}
 SPANNING |= {"a variable that is none", "a path that leads away", "two caches"}
 """What a JSON schema without conditions cannot say; the operator says it when it starts."""
 

@@ -9,7 +9,8 @@ import yaml
 from tests.cli.support import Ran, shardwise
 from tests.support.models import CONFIGS, config
 
-from shardwise.hub.fetch import HubError, HubFacts
+from shardwise.domain.site import HubSite
+from shardwise.hub import HubError, HubFacts, HubQuestion
 
 R1 = CONFIGS / "deepseek-ai__DeepSeek-R1.json"
 LLAMA = "meta-llama/Llama-3.1-8B"
@@ -54,8 +55,8 @@ def test_a_known_id_needs_no_file_and_no_network() -> None:
 def test_another_id_is_looked_up_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def fetch(repo: str) -> HubFacts:
-        asked.append(repo)
+    def fetch(question: HubQuestion, _: HubSite) -> HubFacts:
+        asked.append(question.repo)
         return HubFacts(config("Qwen/Qwen3-8B"), 16_381_516_776)
 
     monkeypatch.setattr("shardwise.hub.fetch.fetch_config", fetch)
@@ -65,8 +66,8 @@ def test_another_id_is_looked_up_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_hub_that_knows_nothing_is_told_with_what_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(repo: str) -> HubFacts:
-        raise HubError(f"`{repo}` is not a model on the Hub, or is private", retryable=False)
+    def fetch(question: HubQuestion, _: HubSite) -> HubFacts:
+        raise HubError(f"`{question.repo}` is not a model on the Hub, or is private", retryable=False)
 
     monkeypatch.setattr("shardwise.hub.fetch.fetch_config", fetch)
     ran = inspect("nobody/nothing")

@@ -9,7 +9,7 @@ import yaml
 from tests.cli.support import Json, Ran, a_model, a_pod, changed, renamed, shardwise, write
 
 from shardwise import __version__
-from shardwise.hub.fetch import HubError
+from shardwise.hub import HubError
 from shardwise_sandbox.demo import fleet_documents
 
 COMMANDS = ["plan", "explain", "render", "fleet", "inspect", "crds", "run"]

@@ -1,20 +1,23 @@
 """Fetching from the Hub: what each of its answers, and its silence, is told as. No test touches a network."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from huggingface_hub.errors import OfflineModeIsEnabled
 from pytest_mock import MockerFixture
 from tests.support.models import config
 
 from shardwise.checkpoint import from_config
 from shardwise.domain.model import Quantization
-from shardwise.hub.fetch import HubError, HubFacts, fetch_config
+from shardwise.domain.site import HubSite
+from shardwise.hub import HubError, HubFacts, HubQuestion
+from shardwise.hub.fetch import MOST_BYTES, fetch_config
 
 REPO = "meta-llama/Llama-3.1-8B"
+QUESTION = HubQuestion(REPO)
 CONFIG = config(REPO)
 INDEX = {"metadata": {"total_size": 16_060_522_496}, "weight_map": {}}
 
@@ -65,8 +68,10 @@ def hub(mocker: MockerFixture) -> Callable[[Answer], list[httpx2.Request]]:
             seen.append(request)
             return answer(request)
 
-        client = httpx2.Client(transport=httpx2.MockTransport(handle), follow_redirects=True)
-        mocker.patch("shardwise.hub.fetch.get_session", return_value=client)
+        def client(_: HubSite) -> httpx2.Client:
+            return httpx2.Client(transport=httpx2.MockTransport(handle), follow_redirects=True)
+
+        mocker.patch("shardwise.hub.fetch._client", client)
         return seen
 
     return install
@@ -77,7 +82,7 @@ Install = Callable[[Answer], list[httpx2.Request]]
 
 def test_a_config_and_the_size_of_its_weights_are_fetched(hub: Install) -> None:
     seen = hub(answers(CONFIG, INDEX))
-    assert fetch_config(REPO, None, None) == HubFacts(CONFIG, 16_060_522_496)
+    assert fetch_config(QUESTION) == HubFacts(CONFIG, 16_060_522_496)
     assert [_file(request) for request in seen] == [
         "config.json",
         "hf_quant_config.json",
@@ -87,7 +92,7 @@ def test_a_config_and_the_size_of_its_weights_are_fetched(hub: Install) -> None:
 
 def test_what_is_fetched_gives_facts(hub: Install) -> None:
     hub(answers(CONFIG, INDEX))
-    fetched = fetch_config(REPO, None, None)
+    fetched = fetch_config(QUESTION)
     model = from_config(fetched.config, name=REPO, origin="Hub", checkpoint_bytes=fetched.weight_bytes)
     assert model.checkpoint_bytes == 16_060_522_496
 
@@ -100,7 +105,7 @@ STATED = {
 
 def test_a_quantisation_that_modelopt_keeps_in_a_file_of_its_own_is_part_of_the_config(hub: Install) -> None:
     hub(answers(CONFIG, INDEX, STATED))
-    fetched = fetch_config(REPO, None, None)
+    fetched = fetch_config(QUESTION)
     model = from_config(fetched.config, name=REPO, origin="Hub")
     assert (model.quantization, model.kv_cache_dtype, model.guessed) == (Quantization.FP8, "fp8", False)
     assert fetched.config["quantization_config"] == {"quant_method": "modelopt", **STATED}
@@ -109,14 +114,14 @@ def test_a_quantisation_that_modelopt_keeps_in_a_file_of_its_own_is_part_of_the_
 def test_a_config_that_states_its_quantisation_has_no_other_file_read(hub: Install) -> None:
     stated = CONFIG | {"quantization_config": {"quant_method": "fp8"}}
     seen = hub(answers(stated, INDEX, STATED))
-    assert fetch_config(REPO, None, None).config == stated
+    assert fetch_config(QUESTION).config == stated
     assert [_file(request) for request in seen] == ["config.json", "model.safetensors.index.json"]
 
 
 @pytest.mark.parametrize("other", [None, [], "fp8", {}], ids=["none", "list", "text", "empty"])
 def test_a_quantisation_file_that_says_nothing_adds_nothing(hub: Install, other: Any) -> None:
     hub(answers(CONFIG, INDEX, other))
-    assert fetch_config(REPO, None, None).config == CONFIG
+    assert fetch_config(QUESTION).config == CONFIG
 
 
 @pytest.mark.parametrize("code", [429, 503])
@@ -130,13 +135,13 @@ def test_a_quantisation_that_cannot_be_read_now_is_no_plain_checkpoint(hub: Inst
 
     hub(answer)
     with pytest.raises(HubError, match=r"`hf_quant_config\.json`") as raised:
-        fetch_config(REPO, None, None)
+        fetch_config(QUESTION)
     assert raised.value.retryable
 
 
 def test_only_small_files_are_asked_for(hub: Install) -> None:
     seen = hub(answers(CONFIG, INDEX))
-    fetch_config(REPO, None, None)
+    fetch_config(QUESTION)
     assert all(request.url.path.endswith(".json") for request in seen)
 
 
@@ -147,25 +152,147 @@ def test_only_small_files_are_asked_for(hub: Install) -> None:
 )
 def test_a_checkpoint_without_a_readable_index_has_no_known_size(hub: Install, index: Any) -> None:
     hub(answers(CONFIG, index))
-    assert fetch_config(REPO, None, None).weight_bytes is None
+    assert fetch_config(QUESTION).weight_bytes is None
 
 
-def test_the_token_is_sent_and_nothing_else_of_the_machine(hub: Install) -> None:
+def test_the_token_of_the_configured_file_is_sent_as_it_is_now(hub: Install, tmp_path: Path) -> None:
+    """A Secret may be changed while the operator runs."""
+    seen, file = hub(answers(CONFIG, INDEX)), tmp_path / "token"
+    for token in ("hf_first", "hf_second"):
+        file.write_text(f"{token}\n")
+        fetch_config(QUESTION, HubSite(token_file=str(file)))
+        assert seen[-1].headers["authorization"] == f"Bearer {token}"
+
+
+def test_a_token_that_cannot_be_read_is_told_by_its_field(hub: Install) -> None:
+    """Asked without it, the Hub would call a private model unknown."""
     seen = hub(answers(CONFIG, INDEX))
-    fetch_config(REPO, None, "hf_secret")
-    assert {request.headers["authorization"] for request in seen} == {"Bearer hf_secret"}
+    with pytest.raises(HubError, match=r"`hub\.tokenFile` of the operator configuration cannot be used") as raised:
+        fetch_config(QUESTION, HubSite(token_file="/nowhere/token"))
+    assert (raised.value.retryable, raised.value.everywhere, seen) == (True, True, [])
+
+
+@pytest.mark.parametrize(
+    ("site", "field"),
+    [
+        (HubSite(ca_file="/nowhere/ca.crt"), "hub.caFile"),
+        (HubSite(proxy="gopher://proxy"), "hub.proxy"),
+    ],
+    ids=["certificates", "proxy"],
+)
+def test_a_setting_that_cannot_be_used_is_told_by_its_field(site: HubSite, field: str) -> None:
+    with pytest.raises(HubError, match=f"`{field}` of the operator configuration cannot be used"):
+        fetch_config(QUESTION, site)
+
+
+def test_a_token_is_not_sent_without_encryption(hub: Install, tmp_path: Path) -> None:
+    """The variable HF_ENDPOINT may name any mirror."""
+    seen, file = hub(answers(CONFIG, INDEX)), tmp_path / "token"
+    file.write_text("hf_secret")
+    with pytest.raises(HubError, match="`hub.tokenFile` .* the endpoint is not `https://`"):
+        fetch_config(QUESTION, HubSite(endpoint="http://mirror.example.com", token_file=str(file)))
+    assert seen == []
+
+
+def test_a_mirror_is_asked_in_place_of_the_hub(hub: Install) -> None:
+    seen = hub(answers(CONFIG, INDEX))
+    fetch_config(QUESTION, HubSite(endpoint="https://mirror.example.com/hub"))
+    assert {str(request.url).partition("/meta-llama/")[0] for request in seen} == {"https://mirror.example.com/hub"}
+
+
+def test_offline_mode_asks_nobody(hub: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = hub(answers(CONFIG, INDEX))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match="`HF_HUB_OFFLINE`") as raised:
+        fetch_config(QUESTION)
+    assert (raised.value.retryable, seen) == (False, [])
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors.index.json"])
+def test_a_file_that_is_too_long_is_not_read_to_its_end(
+    hub: Install, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """Nobody makes the operator hold more than this."""
+    read = 0
+
+    class Endless(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            nonlocal read
+            while True:
+                read += 100
+                yield b"[" * 100
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, stream=Endless()) if _file(request) == file else answers(CONFIG, INDEX)(request)
+
+    monkeypatch.setattr("shardwise.hub.fetch.MOST_BYTES", dict.fromkeys(MOST_BYTES, 1000))
+    hub(answer)
+    if file == "config.json":
+        with pytest.raises(HubError, match="is longer than 1000 bytes"):
+            fetch_config(QUESTION)
+    else:
+        monkeypatch.setattr("shardwise.hub.fetch.MOST_BYTES", {**MOST_BYTES, file: 1000})
+        assert fetch_config(QUESTION).weight_bytes is None
+    assert read < 3000
+
+
+def test_a_body_that_breaks_off_is_no_fault_of_the_whole_hub(hub: Install) -> None:
+    class Broken(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"{"
+            raise httpx2.ReadTimeout("too slow")
+
+    hub(lambda _: httpx2.Response(200, stream=Broken()))
+    with pytest.raises(HubError, match=r"`config\.json` of `.*` on the Hub broke off: too slow") as raised:
+        fetch_config(QUESTION)
+    assert (raised.value.retryable, raised.value.everywhere) == (True, False)
+
+
+def test_a_body_that_trickles_has_an_end(hub: Install, mocker: MockerFixture) -> None:
+    """Each piece comes in time, but the file never ends."""
+    mocker.patch("shardwise.hub.fetch.time.monotonic", side_effect=[0.0, 29.0, 31.0])
+
+    class Slow(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            while True:
+                yield b"["
+
+    hub(lambda _: httpx2.Response(200, stream=Slow()))
+    with pytest.raises(HubError, match="took longer than 30 s"):
+        fetch_config(QUESTION)
+
+
+@pytest.mark.parametrize(
+    ("answer", "everywhere", "detail"),
+    [
+        (raises(httpx2.ConnectError("no route")), True, "no route"),
+        (raises(httpx2.ReadTimeout("")), True, "ReadTimeout"),
+        (status(429), True, "it answers 429"),
+        (status(503), False, "it answers 503"),
+        (status(404, "RepoNotFound"), False, ""),
+    ],
+    ids=["no network", "silence", "too many requests", "an error for a model", "an unknown model"],
+)
+def test_a_fault_of_the_whole_hub_is_told_from_that_of_a_model(
+    hub: Install, answer: Answer, everywhere: bool, detail: str
+) -> None:
+    """It is told to the objects of others, too, and so names no model."""
+    hub(answer)
+    with pytest.raises(HubError) as raised:
+        fetch_config(QUESTION)
+    assert (raised.value.everywhere, raised.value.detail) == (everywhere, detail)
 
 
 def test_without_a_token_none_is_sent(hub: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_of_the_machine")
     seen = hub(answers(CONFIG, INDEX))
-    fetch_config(REPO, None, None)
+    fetch_config(QUESTION)
     assert not any("authorization" in request.headers for request in seen)
 
 
 def test_the_revision_is_asked_for(hub: Install) -> None:
     seen = hub(answers(CONFIG, INDEX))
-    fetch_config(REPO, "v2", None)
+    fetch_config(HubQuestion(REPO, "v2"))
     assert all("/v2/" in request.url.path for request in seen)
 
 
@@ -176,7 +303,7 @@ def test_a_redirect_is_followed(hub: Install) -> None:
         return httpx2.Response(307, headers={"Location": "/api/resolve-cache/config.json"})
 
     hub(answer)
-    assert fetch_config(REPO, None, None).config == CONFIG
+    assert fetch_config(QUESTION).config == CONFIG
 
 
 FAILURES: dict[str, tuple[Answer, str, bool]] = {
@@ -197,11 +324,6 @@ FAILURES: dict[str, tuple[Answer, str, bool]] = {
     "no answer in time": (
         raises(httpx2.ReadTimeout("")),
         f"the Hub cannot be reached for `config.json` of `{REPO}`: ReadTimeout",
-        True,
-    ),
-    "switched off": (
-        raises(OfflineModeIsEnabled("offline mode is enabled\nmore")),
-        f"the Hub cannot be reached for `config.json` of `{REPO}`: offline mode is enabled",
         True,
     ),
     "a broken pipe": (
@@ -232,7 +354,7 @@ def test_a_failure_is_told_in_one_line_with_whether_to_try_again(
 ) -> None:
     hub(answer)
     with pytest.raises(HubError) as raised:
-        fetch_config(REPO, "v9", None)
+        fetch_config(HubQuestion(REPO, "v9"))
     assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
     assert raised.value.retryable is retryable
@@ -243,7 +365,7 @@ def test_a_failure_is_told_in_one_line_with_whether_to_try_again(
 def test_what_is_no_model_id_is_refused_without_asking(hub: Install, repo: str) -> None:
     seen = hub(answers(CONFIG, INDEX))
     with pytest.raises(HubError, match="is not a model id of the Hub such as") as raised:
-        fetch_config(repo, None, None)
+        fetch_config(HubQuestion(repo))
     assert not raised.value.retryable
     assert seen == []
 
@@ -256,7 +378,7 @@ def test_a_network_lost_between_the_files_is_retried_rather_than_taken_for_no_in
 
     hub(answer)
     with pytest.raises(HubError, match=r"hf_quant_config\.json") as raised:
-        fetch_config(REPO, None, None)
+        fetch_config(QUESTION)
     assert raised.value.retryable
 
 
@@ -265,4 +387,4 @@ def test_an_index_that_is_no_json_is_no_index(hub: Install) -> None:
         return httpx2.Response(200, text=json.dumps(CONFIG) if request.url.path.endswith("/config.json") else "no")
 
     hub(answer)
-    assert fetch_config(REPO, None, None).weight_bytes is None
+    assert fetch_config(QUESTION).weight_bytes is None

@@ -124,8 +124,16 @@ def test_the_configuration_is_mounted_where_the_operator_reads_it() -> None:
     text = _template("deployment.yaml")
     assert "--config=/etc/shardwise/config.yaml" in text
     assert "{name: config, mountPath: /etc/shardwise, readOnly: true}" in text
-    assert "checksum/config: {{ toYaml .Values.config | sha256sum }}" in text
-    assert "config.yaml: |\n    {{- toYaml .Values.config | nindent 4 }}" in _template("configmap.yaml")
+    assert 'checksum/config: {{ include "shardwise.config" . | sha256sum }}' in text
+    assert 'config.yaml: |\n    {{- include "shardwise.config" . | nindent 4 }}' in _template("configmap.yaml")
+
+
+def test_the_files_of_the_hub_are_mounted_where_the_configuration_names_them() -> None:
+    """Not below the folder of the configuration: nothing can be mounted into a volume that is read only."""
+    helpers, text = _template("_helpers.tpl"), _template("deployment.yaml")
+    for name in ("token", "ca"):
+        assert f'(printf "/etc/shardwise-hub/{name}/%s"' in helpers
+        assert f"{{name: hub-{name}, mountPath: /etc/shardwise-hub/{name}, readOnly: true}}" in text
 
 
 def test_the_values_fit_their_schema_and_are_all_in_it() -> None:
@@ -144,6 +152,10 @@ def test_the_values_fit_their_schema_and_are_all_in_it() -> None:
         pytest.param({"image": {"repository": "x", "pullPolicy": "Sometimes"}}, id="an unknown pull policy"),
         pytest.param({"config": {"fleet": {"platform": "mars"}}}, id="a configuration the operator refuses"),
         pytest.param({"config": {"flet": {}}}, id="an unknown part of the configuration"),
+        pytest.param({"config": {"hub": {"endpoint": "hub.example.com"}}}, id="an address without a scheme"),
+        pytest.param({"hub": {"ca": {"configMap": "a", "secret": "b"}}}, id="certificates from two places"),
+        pytest.param({"hub": {"tokenSecret": {"key": "../token"}}}, id="a key that leads elsewhere"),
+        pytest.param({"extraEnv": [{"value": "x"}]}, id="a variable without a name"),
         pytest.param({"workers": 0}, id="no worker"),
         pytest.param({"workers": "four"}, id="a word for a number"),
         pytest.param({"relistSeconds": -1}, id="a negative time"),

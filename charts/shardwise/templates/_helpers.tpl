@@ -14,6 +14,22 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* The operator configuration, with the paths at which the chart mounts the Hub's files. */ -}}
+{{- define "shardwise.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $hub := default dict $config.hub -}}
+{{- if .Values.hub.tokenSecret.name -}}
+{{- $_ := set $hub "tokenFile" (printf "/etc/shardwise-hub/token/%s" .Values.hub.tokenSecret.key) -}}
+{{- end -}}
+{{- if or .Values.hub.ca.configMap .Values.hub.ca.secret -}}
+{{- $_ := set $hub "caFile" (printf "/etc/shardwise-hub/ca/%s" .Values.hub.ca.key) -}}
+{{- end -}}
+{{- if $hub -}}
+{{- $_ := set $config "hub" $hub -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
 {{- define "shardwise.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -19,6 +19,7 @@ OBJECT_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 MODEL_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 ABSOLUTE_PATTERN: Final = r"^/"
 DNS_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+URL_PATTERN: Final = r"^https?://[^\s/?#]+(/[^\s?#]*)?$"
 ENV_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 FAULT_PATTERN: Final = r"^[A-Za-z0-9._/-]+(=(True|False|Unknown))?$"
 CAPABILITY_PATTERN: Final = r"^[0-9]{1,2}\.[0-9]$"
@@ -31,6 +32,7 @@ SHAPES: Final[Mapping[str, str]] = {
     ENV_PATTERN: "is not a valid variable name: use letters, digits and `_`, and begin with a letter or `_`",
     FAULT_PATTERN: "is not a condition such as `GpuBroken` or `GpuReady=False`",
     CAPABILITY_PATTERN: "is not a compute capability such as `9.0`",
+    URL_PATTERN: "is not an address such as `https://hub.example.com`",
     VERSION_PATTERN: "is not a release such as `0.33.0`",
     DURATION_PATTERN: "is not a duration such as `90s`, `15m` or `1h30m`",
     QUANTITY_PATTERN: "is not a quantity such as `500Mi` or `2Gi`",

@@ -17,6 +17,7 @@ from shardwise.api.base import (
     Wire,
 )
 from shardwise.api.crd import Schema, structural
+from shardwise.api.hub_configuration import HubConfiguration, hub_problems, hub_site
 from shardwise.api.launch_configuration import LaunchConfiguration, launch_problems, launch_site
 from shardwise.api.problems import InvalidObject, Problem, problems
 from shardwise.domain.hardware import GpuKind, bare_product, gpu_kind, parse_capability
@@ -116,6 +117,9 @@ class Configuration(Wire):
 
     fleet: FleetConfiguration = Field(default=FleetConfiguration(), description="How the operator reads the nodes.")
     launch: LaunchConfiguration = Field(default=LaunchConfiguration(), description="How the operator starts pods.")
+    hub: HubConfiguration = Field(
+        default=HubConfiguration(), description="Whether and how the operator asks the Hugging Face Hub for a model."
+    )
 
 
 def parse_site(document: Mapping[str, Any]) -> Site:
@@ -124,11 +128,11 @@ def parse_site(document: Mapping[str, Any]) -> Site:
         configuration = Configuration.model_validate(_without_nulls(document))
     except ValidationError as error:
         raise InvalidObject(tuple(problems(error, Configuration))) from error
-    wrong = tuple(launch_problems(configuration.launch))
+    wrong = (*launch_problems(configuration.launch), *hub_problems(configuration.hub))
     fleet = _fleet(configuration.fleet)
     if wrong:
         raise InvalidObject(wrong)
-    return Site(fleet, launch_site(configuration.launch))
+    return Site(fleet, launch_site(configuration.launch), hub_site(configuration.hub))
 
 
 def configuration_schema() -> Schema:

@@ -10,6 +10,7 @@ from shardwise.cli.reading import Seen
 from shardwise.cli.wrong import WrongInput
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.refusal import Refusal
+from shardwise.domain.site import Site
 from shardwise.domain.standing import Standing
 from shardwise.observe import Store, in_namespace, waits
 from shardwise.observe.kinds import SHARDED_MODEL
@@ -35,19 +36,18 @@ class Explained:
         return "refused" if refused else "placed"
 
 
-def explain_all(
-    objects: Iterable[Document], seen: Seen, now: float, *, site: LaunchSite | None = None
-) -> list[Explained]:
+def explain_all(objects: Iterable[Document], seen: Seen, now: float, *, site: Site | None = None) -> list[Explained]:
     """Explain each object; its status is its own, or the status of the object of its name in the cluster.
 
     ``now`` is seconds since the epoch.
     """
-    facts, store = facts_once(), seen.store
-    _learn_demands(store, facts, site)
+    site = site or Site()
+    facts, store = facts_once(site.hub), seen.store
+    _learn_demands(store, facts, site.launch)
     explained = []
     for document in objects:
         namespace, name = key = key_for(document)
-        read = read_wanted(document, facts, site)
+        read = read_wanted(document, facts, site.launch)
         if isinstance(read, Wanted):
             _show(store, document)
             explained.append(Explained(name, namespace, standing_of(read, store.observe(key), now)))

@@ -11,6 +11,7 @@ from shardwise.checkpoint import ConfigError, catalog, from_config
 from shardwise.cli import output
 from shardwise.cli.wrong import WrongInput
 from shardwise.domain.model import ModelFacts, Quantization
+from shardwise.domain.site import HubSite
 
 
 @click.command()
@@ -52,10 +53,10 @@ def inspected(model: str, quantization: str) -> ModelFacts:
 
 
 def _from_hub(model: str, quantization: str) -> ModelFacts:
-    from shardwise.hub.fetch import HubError, fetch_config  # noqa: PLC0415 - its client is needed for unknown models alone
+    from shardwise.hub import HubError, HubQuestion, ask_hub  # noqa: PLC0415 - needed for unknown models alone
 
     try:
-        found = fetch_config(model)
+        found = ask_hub(HubQuestion(model), HubSite())
     except HubError as error:
         raise WrongInput(f"{error}; a path to its config.json needs no network") from error
     return _facts(found.config, model, "hub", quantization, found.weight_bytes)

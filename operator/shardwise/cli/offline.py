@@ -14,6 +14,7 @@ from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan
 from shardwise.domain.reasons import Reason
 from shardwise.domain.refusal import Refusal
+from shardwise.domain.site import HubSite, Site
 from shardwise.domain.standing import Obstacle
 from shardwise.engines import problems
 from shardwise.hub import FactsUnavailable, model_facts
@@ -66,20 +67,19 @@ def read_objects(names: Iterable[str]) -> list[Document]:
     return found
 
 
-def plan_all(
-    objects: Iterable[Document], seen: Seen, *, independent: bool, site: LaunchSite | None = None
-) -> list[Answer]:
+def plan_all(objects: Iterable[Document], seen: Seen, *, independent: bool, site: Site | None = None) -> list[Answer]:
     """Plan each object, in order; the GPUs of an object are gone for the next object, unless they are independent.
 
     An object is planned as the operator would: as if its own pods, where it runs already, held nothing. ``site`` is the
-    operator's configuration of launching.
+    operator configuration.
     """
+    site = site or Site()
     ledger = seen.store.ledger
     answers: list[Answer] = []
-    facts = facts_once()
+    facts = facts_once(site.hub)
     for document in objects:
         key = key_for(document)
-        answer = _answer(document, key, seen.store, facts, site)
+        answer = _answer(document, key, seen.store, facts, site.launch)
         answers.append(answer)
         if not independent and isinstance(answer.outcome, Plan):
             ledger.release(key)
@@ -91,14 +91,14 @@ Facts = Callable[[ShardedModel], ModelFacts]
 """Finds the facts of an object's model."""
 
 
-def facts_once() -> Facts:
+def facts_once(site: HubSite | None = None) -> Facts:
     """Find each model's facts once, however many objects serve it: the Hub is asked once, the planner remembers it."""
     known: dict[str, ModelFacts] = {}
 
     def facts(obj: ShardedModel) -> ModelFacts:
         said = obj.spec.model.model_dump_json()
         if said not in known:
-            known[said] = model_facts(obj)
+            known[said] = model_facts(obj, site)
         return known[said]
 
     return facts

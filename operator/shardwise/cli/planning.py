@@ -53,7 +53,7 @@ _independent = click.option("--independent", is_flag=True, help="Plan each objec
 def plan(files: tuple[str, ...], look: Look, form: str, *, independent: bool) -> None:
     """Say where each object would run, split how, and why. Objects given together share the fleet, in order."""
     seen = look.seen()
-    answers = plan_all(read_objects(files), seen, independent=independent, site=look.site.launch)
+    answers = plan_all(read_objects(files), seen, independent=independent, site=look.site)
     if form == "svg":
         click.echo(plans_drawn(seen, answers), nl=False)
         output.write_failures(answers)
@@ -79,7 +79,7 @@ def explain(name: str | None, namespace: str | None, files: tuple[str, ...], loo
     seen = look.seen()
     if name is not None:
         objects = [find_object(seen, name, namespace)]
-    explained = explain_all(objects, seen, time.time(), site=look.site.launch)
+    explained = explain_all(objects, seen, time.time(), site=look.site)
     output.write_explained(explained, form)
     sys.exit(_exit_status(answer.verdict for answer in explained))
 
@@ -99,7 +99,7 @@ def explain(name: str | None, namespace: str | None, files: tuple[str, ...], loo
 @_independent
 def render(files: tuple[str, ...], look: Look, form: str, *, independent: bool) -> None:
     """Print the manifests the operator would apply, ready for `kubectl apply -f -`."""
-    answers = plan_all(read_objects(files), look.seen(), independent=independent, site=look.site.launch)
+    answers = plan_all(read_objects(files), look.seen(), independent=independent, site=look.site)
     bundled = [manifest for answer in answers if answer.placed is not None for manifest in bundle(*answer.placed)]
     manifests = [_with_keys(manifest) for manifest in bundled]
     output.write_manifests(manifests, form)

@@ -14,17 +14,15 @@ from typing import Any
 
 import kopf
 
-from shardwise.api import ShardedModel
 from shardwise.cluster import Cluster, Connection, Election, connect
 from shardwise.cluster.lease import Lease
 from shardwise.controller.frugal import frugal_settings
 from shardwise.controller.watches import registry_of
-from shardwise.domain.model import ModelFacts
 from shardwise.domain.site import Site
-from shardwise.hub import model_facts
+from shardwise.hub import HubFacts, HubQuestion, ask_hub, known_facts
 from shardwise.observe import OURS, Key, Store
 from shardwise.observe.kinds import BUDGET, SERVICE
-from shardwise.operate import Changes, Queue, Reconciler, relist, until_one_ends
+from shardwise.operate import Changes, Lookups, Queue, Reconciler, relist, until_one_ends
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +34,8 @@ class Options:
     ``relist_seconds`` is how often everything is listed again, for changes that a watch may have lost. The first time
     it is after ``first_relist_seconds``: no watch tells of a deletion between our first list and the list that kopf's
     watch begins with, and kopf does not say when it has begun. ``liveness`` is an address such as
-    ``http://0.0.0.0:8080/healthz``. ``site`` is the operator configuration. ``lease`` is the namespace and name of the
+    ``http://0.0.0.0:8080/healthz``. ``site`` is the operator configuration.
+    ``ask`` asks the Hub, in place of the real Hub. ``lease`` is the namespace and name of the
     Lease to hold before acting, and ``identity`` who holds it; without it the operator acts at once.
     """
 
@@ -46,7 +45,7 @@ class Options:
     relist_seconds: float = 300.0
     liveness: str | None = None
     now: Callable[[], float] = field(default=time.time)
-    facts: Callable[[ShardedModel], ModelFacts] = field(default=model_facts)
+    ask: Callable[[HubQuestion], HubFacts] | None = None
     site: Site = field(default_factory=Site)
     lease: tuple[str, str] | None = None
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}")
@@ -61,11 +60,14 @@ async def run(options: Options, stop: asyncio.Event | None = None, ready: asynci
     connection = await connect(options.kubeconfig, options.context)
     cluster = Cluster(connection)
     store = Store(options.site.fleet)
-    reconciler = Reconciler(cluster, store, options.facts, options.now, options.site.launch)
+    lookups = Lookups(options.ask or partial(ask_hub, site=options.site.hub), time.monotonic)
+    facts = partial(known_facts, site=options.site.hub)
+    reconciler = Reconciler(cluster, store, facts, options.now, options.site.launch, lookups)
     queue: Queue[Key] = Queue(reconciler.reconcile)
     changes = Changes(store, queue)
     reconciler.when_turns_change = changes.wake_behind
     reconciler.is_due = queue.is_due
+    lookups.wake = queue.add
     list_again = partial(relist, cluster, store, changes, queue)
     work = partial(_acting, options, store, queue, list_again)
     try:
@@ -75,6 +77,7 @@ async def run(options: Options, stop: asyncio.Event | None = None, ready: asynci
         await until_one_ends(tasks)
     finally:
         queue.close()
+        lookups.close()
         await cluster.close()
 
 

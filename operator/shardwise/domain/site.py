@@ -37,8 +37,24 @@ class FleetSite:
 
 
 @dataclass(frozen=True, slots=True)
+class HubSite:
+    """Whether and how the operator asks the Hugging Face Hub for a model that it does not know.
+
+    ``endpoint`` and ``proxy`` are addresses; ``None`` leaves them to the variables of the environment. ``ca_file`` and
+    ``token_file`` are paths. They are read at each look-up, because their content may change.
+    """
+
+    enabled: bool = True
+    endpoint: str | None = None
+    proxy: str | None = None
+    ca_file: str | None = None
+    token_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """The whole operator configuration."""
 
     fleet: FleetSite = field(default_factory=FleetSite)
     launch: LaunchSite = field(default_factory=LaunchSite)
+    hub: HubSite = field(default_factory=HubSite)

@@ -50,8 +50,10 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
         ),
         Reason.MODEL_FACTS_UNAVAILABLE: Meaning(
             (*_WAITS, "Planned=False"),
-            "The model's config.json could not be read. The operator tries again every 30 seconds.",
-            "Check the model id and the access to the Hub, or set `spec.model.config`.",
+            "The model's config.json is being looked up in the Hub, or the Hub did not give it. After a failure, the "
+            "operator tries again after 30 seconds, and then after twice the time, up to 30 minutes.",
+            "Check the model id and the access to the Hub, or set `spec.model.config`. After an edit, the operator "
+            "tries at once.",
         ),
         Reason.COMPUTE_DOMAINS_MISSING: Meaning(
             (*_WAITS, "Planned=False", WARNING),

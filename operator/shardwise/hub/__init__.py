@@ -4,6 +4,17 @@ No other package uses the Hub. Only small files are fetched: ``config.json``, ``
 safetensors index. No weights.
 """
 
-from shardwise.hub.facts import FactsUnavailable, model_facts
+from shardwise.hub.answers import HubError, HubFacts, HubQuestion
+from shardwise.hub.facts import FactsUnavailable, ask_hub, facts_from, known_facts, model_facts, told
 
-__all__ = ["FactsUnavailable", "model_facts"]
+__all__ = [
+    "FactsUnavailable",
+    "HubError",
+    "HubFacts",
+    "HubQuestion",
+    "ask_hub",
+    "facts_from",
+    "known_facts",
+    "model_facts",
+    "told",
+]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from http import HTTPStatus
 from itertools import groupby
 
@@ -13,9 +14,11 @@ from shardwise.cluster.spam import EventBudget
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.reasons import Reason
-from shardwise.hub import FactsUnavailable
+from shardwise.domain.site import HubSite
+from shardwise.hub import FactsUnavailable, HubQuestion, ask_hub, facts_from
 from shardwise.observe import Json, Key, Store, key_of, version_of, waits
 from shardwise.observe.kinds import SHARDED_MODEL, kind_of
+from shardwise.operate.lookups import Lookups
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
 from shardwise.reconcile.decide import Invalid, decide, decide_invalid
 from shardwise.reconcile.records import holdings
@@ -24,14 +27,14 @@ LOOK_AGAIN_SECONDS = 0.2
 SIDE_BY_SIDE = 8
 """Calls made at once for one object. An API server that refuses them refuses no more than these."""
 
-FACTS_RETRY_SECONDS = 30.0
-"""How soon the Hub is asked again for a model after it could not be reached."""
-
 _log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Brings an object at a time closer to its spec. ``facts`` may block: it is called in a thread.
+    """Brings an object at a time closer to its spec.
+
+    ``facts`` gives the facts of a model, or the question that only the Hub can answer. It needs no network, but time:
+    it is called in a thread. ``lookups`` asks the Hub.
 
     ``when_turns_change`` is called with an object that begins or ceases to wait: the turn of the objects behind it
     changes. ``is_due`` tells whether the queue will still look at an object.
@@ -41,15 +44,17 @@ class Reconciler:
         self,
         cluster: Cluster,
         store: Store,
-        facts: Callable[[ShardedModel], ModelFacts],
+        facts: Callable[[ShardedModel], ModelFacts | HubQuestion],
         now: Callable[[], float],
         site: LaunchSite | None = None,
+        lookups: Lookups | None = None,
     ) -> None:
         self._cluster = cluster
         self._store = store
         self._facts = facts
         self._now = now
         self._site = site or LaunchSite()
+        self._lookups = lookups or Lookups(partial(ask_hub, site=HubSite()), now)
         self._events = EventBudget()
         self.when_turns_change: Callable[[Key], None] = lambda _: None
         self.is_due: Callable[[Key], bool] = lambda _: False
@@ -63,6 +68,8 @@ class Reconciler:
             self._forget(key)
             return None
         obj, read = found
+        if _is_parked(obj, read):
+            return None
         if waits(obj) and any(map(self._goes_first, self._store.waiting.turn(key).names)):
             # GPUs that have become free are theirs first: they were being worked on when it happened.
             return LOOK_AGAIN_SECONDS
@@ -90,6 +97,7 @@ class Reconciler:
         self._store.refused.pop(key, None)
         self._store.waiting.demands.pop(key, None)
         self._events.forget(key)
+        self._lookups.forget(key)
         self._known = {asked: facts for asked, facts in self._known.items() if asked[0] != key}
 
     async def _read_as_it_is(self, key: Key) -> tuple[Json, Wanted | Invalid] | None:
@@ -104,11 +112,11 @@ class Reconciler:
         generation = int(obj["metadata"].get("generation") or 0)
         try:
             sharded_model = parse(obj)
-            return to_wanted(sharded_model, await self._facts_of(key, sharded_model), self._site)
+            return to_wanted(sharded_model, await self._facts_of(key, generation, sharded_model), self._site)
         except InvalidObject as error:
             return Invalid(generation, str(error))
         except FactsUnavailable as error:
-            return Invalid(generation, str(error), Reason.MODEL_FACTS_UNAVAILABLE, FACTS_RETRY_SECONDS)
+            return Invalid(generation, str(error), Reason.MODEL_FACTS_UNAVAILABLE, error.retry_after)
 
     def _decide(self, key: Key, read: Wanted | Invalid) -> Decision:
         """Decide, and hold the planned GPUs in the same step: nobody else plans between the two."""
@@ -119,13 +127,16 @@ class Reconciler:
         self._store.hold(key, holdings(decision.status))
         return decision
 
-    async def _facts_of(self, key: Key, sharded_model: ShardedModel) -> ModelFacts:
-        """Look the model up once for as long as the object says the same of it."""
+    async def _facts_of(self, key: Key, generation: int, sharded_model: ShardedModel) -> ModelFacts:
+        """Find the facts of a model once for as long as the object says the same of it."""
         asked = (key, sharded_model.spec.model.model_dump_json())
         if asked not in self._known:
             self._asking.add(key)
             try:
                 facts = await asyncio.to_thread(self._facts, sharded_model)
+                if isinstance(facts, HubQuestion):
+                    found = self._lookups.answer(key, generation, facts)
+                    facts = await asyncio.to_thread(facts_from, sharded_model, found)
             finally:
                 self._asking.discard(key)
             self._known = {other: facts for other, facts in self._known.items() if other[0] != key}
@@ -209,6 +220,16 @@ class Reconciler:
         known = None if shelf is None else shelf.objects.get(key)
         if shelf is not None and known is not None:
             shelf.remove(key, version_of(known))
+
+
+def _is_parked(obj: Json, read: Wanted | Invalid) -> bool:
+    """Tell whether an object whose model is being looked up is left as it is: its status is of its present spec.
+
+    After a restart of the operator, the status of an object that serves or waits its turn stays true meanwhile.
+    """
+    if not isinstance(read, Invalid) or read.reason is not Reason.MODEL_FACTS_UNAVAILABLE:
+        return False
+    return read.retry_after is None and (obj.get("status") or {}).get("observedGeneration") == read.generation
 
 
 def _batches(actions: Sequence[Action]) -> Iterator[Sequence[Action]]:

@@ -18,7 +18,10 @@ from shardwise.reconcile.tell import told, write_refused
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """An object that cannot be honoured, with the reason for people and its stable name."""
+    """An object that cannot be honoured, with the reason for people and its stable name.
+
+    ``retry_after`` is in seconds; ``None`` means that an event will come, such as an edit or the end of a look-up.
+    """
 
     generation: int
     message: str
@@ -51,7 +54,7 @@ def compute_domains_lacking(case: Case, desired: DesiredState) -> str:
 def decide_invalid(invalid: Invalid, observed: Observed, now: float) -> Decision:
     """Report an object that cannot be honoured. Its pods stay, because the last edit may be the mistake."""
     status = invalid_status(observed, invalid.generation, invalid.reason, invalid.message, now)
-    if invalid.retry_after is not None:
+    if invalid.reason is Reason.MODEL_FACTS_UNAVAILABLE:
         return Decision(status, retry_after=invalid.retry_after)
     said = invalid.message == observed.status.get("message")
     return Decision(status, () if said else (Emit(invalid.reason, invalid.message, warning=True),))
