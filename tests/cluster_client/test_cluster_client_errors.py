@@ -43,6 +43,24 @@ async def test_every_status_is_one_of_the_two(status: int) -> None:
     assert (str(caught.value), caught.value.status) == ("cannot apply Pod a/b: spec.x: wrong", status)
 
 
+WEBHOOKS = {
+    "it refuses with a status of its own": (429, 'admission webhook "w" denied the request: not today', Refused),
+    "it does not answer": (500, 'Internal error occurred: failed calling webhook "w": refused', Refused),
+    "the server fails by itself": (500, "Internal error occurred: etcdserver: request timed out", Retryable),
+    "a quota changes meanwhile": (409, 'Operation cannot be fulfilled on resourcequotas "q"', Retryable),
+}
+
+
+@pytest.mark.parametrize(("status", "said", "kind"), WEBHOOKS.values(), ids=WEBHOOKS)
+async def test_a_webhook_that_does_not_consent_refuses_whatever_status_it_gives(
+    status: int, said: str, kind: type[ClusterError]
+) -> None:
+    with pytest.raises(ClusterError) as caught:
+        async with converted("apply Pod a/b"):
+            raise an_answer(status, {"message": said})
+    assert type(caught.value) is kind
+
+
 SAID: dict[str, tuple[object, str]] = {
     "a Status": ('{"message": "m"}', "m"),
     "bytes": (b'{"message": "m"}', "m"),

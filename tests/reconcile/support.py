@@ -64,6 +64,10 @@ class World:
     budgets: dict[str, Json] = field(default_factory=dict)
     events: list[Emit] = field(default_factory=list)
     refused: str = ""
+    denies: Callable[[Json], str] | None = None
+    """Says why a pod may not be made, or nothing: then what is refused is kept as the operator keeps it."""
+    calls: int = 0
+    """Refused calls so far."""
     last: Decision | None = None
     turn: Turn = field(default_factory=Turn)
     _made: int = 0
@@ -93,10 +97,23 @@ class World:
         """Decide once, write the status, and carry out the actions whose position is kept."""
         self.last = decision = self.decide()
         self.status = decision.status
-        for position, action in enumerate(decision.actions):
-            if keep(position):
+        kept = [action for position, action in enumerate(decision.actions) if keep(position)]
+        words = ""
+        for action in kept:
+            words = words or self._denied(action)
+            if not words or isinstance(action, Emit):
                 self.carry_out(action)
+        if self.denies is not None:
+            self.refused = words
         return decision
+
+    def _denied(self, action: Action) -> str:
+        """Say why an action is refused. What would come after it is not begun."""
+        if self.denies is None or not isinstance(action, Apply) or action.manifest["kind"] != "Pod":
+            return ""
+        words = self.denies(action.manifest)
+        self.calls += bool(words)
+        return words
 
     def settle(self, most: int = 10) -> Decision:
         """Decide until nothing is left to do."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.driven import Driven, Harm
+from tests.support.driven import START, Driven, Harm
 from tests.support.operating import a_model
 
 from shardwise_sandbox import h100_node
@@ -25,6 +25,9 @@ OVER_MPI = TWO_NODES | {"engine": {"name": "tensorrt-llm"}}
 
 GPUS = {"one node": 4, "two nodes": 16, "over mpi": 16}
 SHAPES: dict[str, dict[str, Any]] = {"one node": ONE_NODE, "two nodes": TWO_NODES, "over mpi": OVER_MPI}
+LAST = {"one node": 0, "two nodes": 1, "over mpi": 1}
+"""The last pod of a group."""
+
 OTHER: dict[str, dict[str, Any]] = {
     "one node": {"args": ["--seed=7"]},
     "two nodes": {"args": ["--seed=7"]},
@@ -111,6 +114,12 @@ def others(driven: Driven, shape: str) -> None:
         driven.sandbox.create(made)
 
 
+def refuse_pods(driven: Driven, shape: str) -> None:
+    """Let a quota refuse the last pod of the object for long, and then admit it."""
+    driven.wire.refuses = lambda words: driven.now < START + 65 and words == f"apply Pod m-0-0-{LAST[shape]}"
+    create(driven, shape)
+
+
 Step = Callable[[Driven, str], None]
 
 
@@ -136,6 +145,7 @@ SCENARIOS = {
     "delete": Scenario(serving, delete),
     "make again": Scenario(serving, make_again),
     "hand over": Scenario(others, delete, scarce=True),
+    "refuse": Scenario(nothing, refuse_pods),
     "create in want": Scenario(nothing, others, scarce=True),
 }
 

@@ -17,6 +17,7 @@ from shardwise.reconcile.life import (
     LIFE,
     LONGEST_WAIT,
     NODE_GRACE,
+    REFUSED_AFTER,
     SEEN,
     UNSCHEDULABLE_AFTER,
     Terms,
@@ -61,11 +62,16 @@ class Case:
     wait: float = 0.0
     message: str = ""
     nodes: tuple[tuple[str, Exclusion | None], ...] = WELL
+    refused: str = ""
+    tried: int = 0
+    edited: bool = False
 
 
 AWAY = (("node-0", None), ("node-1", Exclusion.NOT_READY))
 GONE = (("node-0", None),)
 P, S, R, U, B, H = State.PENDING, State.STARTING, State.READY, State.UNREADY, State.BACKOFF, State.HELD
+X = State.REFUSED
+QUOTA = "cannot apply Pod default/llama-0-0-1: exceeded quota"
 
 CASES = (
     Case("new: pods are made", P, (), P),
@@ -112,18 +118,34 @@ CASES = (
     Case("waits, whatever becomes of its pods", B, (), B, failed_before=1, failures=1, retry=10),
     Case("held stays held", H, LOST, H, failed_before=3, failures=3, waited=1e6),
     Case("held stays held without pods", H, (), H, failed_before=3, failures=3),
+    Case("pods are refused, not for long", P, HALF, P, waited=REFUSED_AFTER - 1, refused=QUOTA),
+    Case("pods are refused", P, (), X, waited=REFUSED_AFTER, refused=QUOTA, wait=10, message=QUOTA),
+    Case("a part was admitted", P, HALF, X, 1, waited=REFUSED_AFTER, refused=QUOTA, wait=10, message=QUOTA),
+    Case("refused again: at once", P, (), X, refused=QUOTA, tried=3, wait=80, message=QUOTA),
+    Case("a part was admitted, and failed", P, LOST[1:], X, 1, refused=QUOTA, wait=10, message=QUOTA),
+    Case("a part was admitted, and is deleted", P, GOING[1:], X, 1, refused=QUOTA, wait=10, message=QUOTA),
+    Case("another group is refused, and this is whole", P, STARTING, S, waited=REFUSED_AFTER, refused=QUOTA),
+    Case("refused no more", P, (), P, waited=REFUSED_AFTER, tried=3),
+    Case("what was refused is admitted", P, STARTING, S, tried=3),
+    Case("waits for the next try", X, (), X, waited=1e6, tried=3),
+    Case("refused, and edited: it may be tried now", X, (), X, tried=1, edited=True),
     Case("held, and the policy allows more now", H, LOST, P, attempt=1, failed_before=2, failures=2),
 )
 
 
 def view(case: Case) -> GroupView:
     served = START + case.waited - case.served if case.served >= 0 else 0.0
-    record = Record(0, 0, case.state, START, case.failed_before, served, START + case.retry, NODES, 8, "c")
-    return GroupView(record, case.pods, nodes=case.nodes)
+    nodes, gpus = ((), 0) if case.state is X else (NODES, 8)
+    record = Record(0, 0, case.state, START, case.failed_before, served, START + case.retry, nodes, gpus, "c")
+    return GroupView(replace(record, refused=case.tried), case.pods, nodes=case.nodes)
+
+
+def terms(case: Case) -> Terms:
+    return Terms(POLICY, START + case.waited, case.refused, case.tried, case.edited)
 
 
 def after(case: Case) -> Record:
-    return advance(view(case), Terms(POLICY, START + case.waited))
+    return advance(view(case), terms(case))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -134,6 +156,9 @@ def test_the_next_state_of_a_group(case: Case) -> None:
     assert record.replica == 0
     if case.wait:
         assert record.retry_at == START + case.waited + case.wait
+    if record.state is X and case.state is P:
+        assert (record.nodes, record.gpus, record.content) == ((), 0, "")
+        assert record.refused == case.tried + 1
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -149,19 +174,19 @@ def test_the_time_of_a_state_is_that_of_its_beginning(case: Case) -> None:
 def test_a_group_is_looked_at_again_when_time_alone_changes_something(case: Case) -> None:
     """At that time something is seen that was not before; else it is not looked at for that."""
     before = view(case)
-    seconds = until_next(before, Terms(POLICY, START + case.waited))
+    seconds = until_next(before, terms(case))
     if seconds is None:
-        much_later = advance(before, Terms(POLICY, LATER * 2)).state
+        much_later = advance(before, replace(terms(case), now=LATER * 2)).state
         assert much_later == after(case).state or after(case).state is B or before.record.served
     else:
-        assert advance(before, Terms(POLICY, START + case.waited + seconds)) != before.record
+        assert advance(before, replace(terms(case), now=START + case.waited + seconds)) != before.record
 
 
 def test_every_state_has_its_rows_and_every_cause_its_place() -> None:
     """What can be seen, or decided, leads somewhere from some state."""
     assert set(LIFE) == set(State)
     assert {trigger for rows in LIFE.values() for trigger in rows} == set(Trigger)
-    assert set(Trigger) - set(SEEN) == {Trigger.RENEWED, Trigger.DISPLACED, Trigger.PLACED}
+    assert set(Trigger) - set(SEEN) == {Trigger.RENEWED, Trigger.DISPLACED, Trigger.PLACED, Trigger.RETRIED}
 
 
 def test_losses_come_before_progress_in_every_state() -> None:
@@ -195,6 +220,18 @@ def test_a_group_whose_place_cannot_be_used_waits_for_another(pods: tuple[PodSee
     assert (displaced.state, displaced.attempt, displaced.nodes, displaced.gpus) == (State.WAITING, attempt, (), 0)
     placed = decided(GroupView(displaced, ()), Trigger.PLACED, Terms(POLICY, LATER))
     assert placed.state is P
+
+
+def test_a_refused_group_that_is_tried_again_keeps_the_count_and_the_words_until_it_is_whole() -> None:
+    record = Record(0, 1, X, START, refused=4, retry_at=LATER, message=QUOTA)
+    waiting = decided(GroupView(record, ()), Trigger.RETRIED, Terms(POLICY, LATER))
+    placed = decided(GroupView(waiting, ()), Trigger.PLACED, Terms(POLICY, LATER))
+    assert [(one.state, one.refused, one.message) for one in (waiting, placed)] == [
+        (State.WAITING, 4, QUOTA),
+        (P, 4, QUOTA),
+    ]
+    whole = advance(GroupView(replace(placed, nodes=NODES, gpus=8), STARTING, nodes=WELL), Terms(POLICY, LATER))
+    assert (whole.state, whole.refused, whole.message) == (S, 0, "")
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -261,15 +298,15 @@ records = st.builds(
 )
 
 
-@given(records, pods_seen, st.floats(0, 1000))
+@given(records, pods_seen, st.floats(0, 1000), st.sampled_from(["", QUOTA]))
 def test_whatever_is_seen_an_attempt_only_grows_by_one(
-    record: Record, pods: tuple[PodSeen, ...], waited: float
+    record: Record, pods: tuple[PodSeen, ...], waited: float, refused: str
 ) -> None:
-    """And a new attempt always begins Pending or Waiting: written down before its pods are made."""
-    found = advance(GroupView(record, pods, nodes=WELL), Terms(POLICY, START + waited))
+    """And a new attempt begins Pending, Waiting or Refused: written down before its pods are made."""
+    found = advance(GroupView(record, pods, nodes=WELL), Terms(POLICY, START + waited, refused))
     assert found.attempt in (record.attempt, record.attempt + 1)
     if found.attempt > record.attempt:
-        assert found.state in (P, State.WAITING)
+        assert found.state in (P, State.WAITING, X)
         assert (found.served, found.content) == (0.0, "")
 
 

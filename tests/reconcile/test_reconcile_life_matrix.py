@@ -50,10 +50,11 @@ MATRIX: dict[State, str] = {
     State.READY: "P1 P1 U0 R0 P1f P1 P1 P1 U0 R0 P1 R0 U0",
     State.UNREADY: "P1 P1 U0 R0 P1f P1 P1 P1 P1 P1 P1 R0 U0",
     State.BACKOFF: "B0 B0 B0 B0 B0 B0 B0 B0 B0 B0 B0 B0 B0",
+    State.REFUSED: "X0 X0 X0 X0 X0 X0 X0 X0 X0 X0 X0 X0 X0",
     State.HELD: "H0 H0 H0 H0 H0 H0 H0 H0 H0 H0 H0 H0 H0",
     State.WAITING: "W0 W0 W0 W0 W0 W0 W0 W0 W0 W0 W0 W0 W0",
 }
-LETTERS = {state.value[0]: state for state in State}
+LETTERS = {"X" if state is State.REFUSED else state.value[0]: state for state in State}
 CELLS = [
     (state, sight, after) for state, row in MATRIX.items() for sight, after in zip(SIGHTS, row.split(), strict=True)
 ]
@@ -122,6 +123,7 @@ WAITS = {
     "a group that is held": (State.HELD, "one failed", None, LATER),
     "a group without a place": (State.WAITING, "no pod", None, LATER),
     "pods being made": (State.PENDING, "no place for one", None, LATER),
+    "a group that is refused": (State.REFUSED, "no pod", None, LATER),
 }
 
 
@@ -140,14 +142,16 @@ DECIDABLE = {
     State.READY: {Trigger.RENEWED},
     State.UNREADY: {Trigger.RENEWED},
     State.BACKOFF: {Trigger.RENEWED},
+    State.REFUSED: {Trigger.RETRIED},
     State.HELD: {Trigger.RENEWED},
 }
+DECISIONS = (Trigger.PLACED, Trigger.RENEWED, Trigger.DISPLACED, Trigger.RETRIED)
 
 
 @pytest.mark.parametrize("state", State)
 def test_only_what_the_table_allows_can_be_decided(state: State) -> None:
     """Above all: a group that runs is never displaced, and none gets a place that has one."""
-    for trigger in (Trigger.PLACED, Trigger.RENEWED, Trigger.DISPLACED):
+    for trigger in DECISIONS:
         if trigger in DECIDABLE[state]:
             assert decided(group(state, "both ready"), trigger, Terms(POLICY, LATER)).since == LATER
         else:
@@ -217,5 +221,4 @@ def test_whoever_deletes_pods_as_they_come_meets_a_wait(after: float, wait: floa
 
 def test_no_row_of_the_table_is_without_a_cell_or_a_decision() -> None:
     """What stands in LIFE and in DECIDABLE is the same, trigger by trigger."""
-    decisions = {Trigger.PLACED, Trigger.RENEWED, Trigger.DISPLACED}
-    assert {state: set(rows) & decisions for state, rows in LIFE.items()} == DECIDABLE
+    assert {state: set(rows) & set(DECISIONS) for state, rows in LIFE.items()} == DECIDABLE

@@ -73,12 +73,36 @@ def waiting() -> World:
     return world
 
 
+def half_made() -> World:
+    """Give a group of which a pod is refused."""
+    world = World(two_nodes_wide(max_restarts=2))
+    world.denies = lambda pod: "exceeded quota" if pod["metadata"]["name"].endswith("-1") else ""
+    world.step()
+    return world
+
+
+def refused() -> World:
+    world = half_made()
+    world.now += 60
+    world.settle()
+    return world
+
+
+def admitted(world: World) -> None:
+    world.denies, world.refused = None, ""
+
+
 def to(pod: str, harm: str) -> Act:
     return lambda world: getattr(world, harm)(pod)
 
 
 def edited(world: World) -> None:
     world.launch(args=("--seed=7",))
+
+
+def edited_and_admitted(world: World) -> None:
+    edited(world)
+    admitted(world)
 
 
 def after(seconds: float, act: Act = lambda _: None) -> Act:
@@ -107,6 +131,7 @@ class Row:
 
 
 P, S, R, U, B, H = State.PENDING, State.STARTING, State.READY, State.UNREADY, State.BACKOFF, State.HELD
+X = State.REFUSED
 OTHER = ("h100-00", "h100-02")
 
 ROWS = (
@@ -140,6 +165,9 @@ ROWS = (
     Row(U, Trigger.RENEWED, unready, edited, "Pending 1"),
     Row(B, Trigger.WAITED, backing_off, after(10), "Pending 1"),
     Row(B, Trigger.RENEWED, backing_off, edited, "Pending 1"),
+    Row(P, Trigger.REFUSED, half_made, after(60), "Refused 1", ()),
+    Row(X, Trigger.RETRIED, refused, after(10, admitted), "Pending 1"),
+    Row(X, Trigger.EDITED, refused, edited_and_admitted, "Pending 1"),
     Row(
         H,
         Trigger.ALLOWED,
@@ -195,6 +223,7 @@ def test_after_any_row_a_group_comes_to_serve_with_the_pods_of_one_attempt(row: 
         world.step()
         world.gone()
         world.now += 300
+    admitted(world)
     world.run()
     (group,) = world.status["groups"]
     assert world.standing() == "Ready/AllReplicasReady"
@@ -204,7 +233,7 @@ def test_after_any_row_a_group_comes_to_serve_with_the_pods_of_one_attempt(row: 
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.state not in (State.WAITING, P)], ids=lambda row: row.trigger
+    "row", [row for row in ROWS if row.state not in (State.WAITING, P, X)], ids=lambda row: row.trigger
 )
 def test_the_attempt_counts_as_a_restart_just_if_it_is_another(row: Row) -> None:
     world = row.begin()

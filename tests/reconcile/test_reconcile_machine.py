@@ -148,6 +148,14 @@ class Life(RuleBasedStateMachine):
         policy = self.world.wanted.restart
         self.world.edit(restart=replace(policy, max_restarts=most, smaller_layout=smaller))
 
+    @rule(most=st.sampled_from([0, 1, 3, None]))
+    def admit_so_many_pods(self, most: int | None) -> None:
+        """As a quota does, which is set, raised or taken away."""
+        world = self.world
+        world.denies = lambda pod: (
+            "" if most is None or len(world.pods) < most else f"quota of {most} pods: {pod['kind']}"
+        )
+
     @rule()
     def pause_or_resume(self) -> None:
         self.world.wanted = replace(self.world.wanted, paused=not self.world.wanted.paused)
@@ -187,7 +195,8 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def a_group_that_is_told_ready_has_its_place(self) -> None:
         for record in read_records(self.world.status).values():
-            assert bool(record.nodes) or record.state in (State.WAITING, State.HELD)
+            assert bool(record.nodes) or record.state in (State.WAITING, State.HELD, State.REFUSED)
+            assert not (record.nodes and record.state is State.REFUSED)
 
     @invariant()
     def what_a_decision_makes_fits_its_nodes(self) -> None:
@@ -210,6 +219,7 @@ class Life(RuleBasedStateMachine):
         world = self.world
         world.fleet, world.turn = a_fleet(NODES), Turn()
         world.wanted = replace(world.wanted, paused=False)
+        world.denies = lambda _: ""
         world.demand(gpu_budget=32, replicas=min(2, world.wanted.demand.replicas))
         world.launch(args=("--last-edit",))
         self._calm_down()

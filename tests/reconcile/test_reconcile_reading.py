@@ -197,8 +197,11 @@ GROUP = {
     "gpusPerPod": 4,
     "content": "c0ffee",
     "message": "m",
+    "refused": 5,
 }
-RECORD = Record(1, 2, State.BACKOFF, 1_800_000_000.0, 3, 1_800_000_001.0, 1_800_000_002.0, ("a", "b"), 4, "c0ffee", "m")
+RECORD = Record(
+    1, 2, State.BACKOFF, 1_800_000_000.0, 3, 1_800_000_001.0, 1_800_000_002.0, ("a", "b"), 4, "c0ffee", "m", refused=5
+)
 
 
 def test_a_group_is_read_back_as_it_was_written() -> None:

@@ -135,6 +135,14 @@ def write_refused() -> Listener:
     return world
 
 
+def pods_refused() -> Listener:
+    world = Listener(two_nodes_wide(), denies=lambda _: "cannot apply Pod: exceeded quota")
+    world.step()
+    world.now += 60
+    world.settle()
+    return world
+
+
 def refused(demand: dict[str, object], fleet: int = 3, model: object = LLAMA_8B) -> Callable[[], Listener]:
     def scenario() -> Listener:
         world = Listener(wants(a_demand(model, **demand)), a_fleet(h100s(fleet)))  # type: ignore[arg-type]
@@ -174,6 +182,7 @@ SCENARIOS: dict[str, Callable[[], Listener]] = {
     "contradicts the engine": contradicts_the_engine,
     "model unknown": model_unknown,
     "a write is refused": write_refused,
+    "pods are refused for long": pods_refused,
     "waits for GPUs": waits_for_gpus,
     "no node matches": no_node_matches,
     "illegal": refused({"pins": Pins(6, None, None)}),

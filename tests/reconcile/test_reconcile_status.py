@@ -74,6 +74,14 @@ def refused(world: World) -> World:
     return world
 
 
+def given_back() -> World:
+    world = World(wants(), denies=lambda _: "cannot apply Pod default/llama-0-0-0: exceeded quota")
+    world.step()
+    world.now += 60
+    world.settle()
+    return world
+
+
 def never() -> World:
     return started(World(wants(a_demand(LLAMA_8B, pins=Pins(6, None, None)))))
 
@@ -87,6 +95,7 @@ MOMENTS: dict[str, tuple[Callable[[], World], str, tuple[str, str], tuple[int, i
     "it waits to start again": (backing_off, "Reconciling/GroupBackoff", ("True", "False"), (1, 0)),
     "it is held": (held, "Stalled/RestartsExhausted", ("True", "False"), (1, 0)),
     "its pods are refused": (lambda: refused(new()), "Reconciling/WriteRefused", ("True", "True"), (1, 0)),
+    "its pods are refused for long": (given_back, "Reconciling/PodsRefused", ("False", "False"), (0, 0)),
     "it serves, and a Service is refused": (
         lambda: refused(running(new())),
         "Reconciling/WriteRefused",

@@ -63,6 +63,8 @@ class Wire:
     fired: bool = False
     dead: bool = False
     after: Callable[[], None] = lambda: None
+    refuses: Callable[[str], bool] = lambda _: False
+    """Tells which calls a quota refuses."""
 
     async def list(
         self, kind: Kind, selector: str | None = None, trim: Callable[[Json], Json] | None = None
@@ -137,6 +139,8 @@ class Wire:
         if harm in (Harm.CONFLICT, Harm.SERVER_ERROR):
             status = 409 if harm is Harm.CONFLICT else 500
             raise Retryable(f"cannot {words}: HTTP {status}", status)
+        if self.refuses(words):
+            raise Refused(f"cannot {words}: exceeded quota", 403)
         answer = self._carried_out(words, carry_out)
         self.after()
         if harm is Harm.DIES_AFTER:

@@ -98,7 +98,9 @@ class GroupReport(Reported):
     attempt: int = Field(
         description="Number of the current attempt, from 0. Every restart of the replica begins a new attempt."
     )
-    state: str = Field(description="State of the replica: Waiting, Pending, Starting, Ready, Unready, Backoff or Held.")
+    state: str = Field(
+        description="State of the replica: Waiting, Pending, Starting, Ready, Unready, Backoff, Refused or Held."
+    )
     since: str = Field(description="When the replica entered this state.", json_schema_extra={"format": "date-time"})
     failures: int = Field(
         default=0,
@@ -109,8 +111,13 @@ class GroupReport(Reported):
     )
     retry_at: str | None = Field(
         default=None,
-        description="When the next attempt begins, after a failure.",
+        description="When the next attempt begins, after a failure or a refusal of pods.",
         json_schema_extra={"format": "date-time"},
+    )
+    refused: int = Field(
+        default=0,
+        description="Refused tries of the model in a row, up to the last try of this replica. 0: its pods are not "
+        "refused.",
     )
     ready_pods: int = Field(default=0, description="Number of the replica's pods that are Ready.")
     pods: int = Field(default=0, description="Number of pods the replica has.")

@@ -2,7 +2,7 @@
 
 ClusterError
 ├── Retryable   no answer, an overloaded server, a conflict: the same call may succeed later
-└── Refused     forbidden, invalid, unknown: it fails until somebody changes something
+└── Refused     forbidden, invalid, unknown, no consent of a webhook: it fails until somebody changes something
 """
 
 import json
@@ -15,6 +15,9 @@ from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 
 _RETRYABLE: Final = frozenset({408, 409, 410, 425, 429, 500, 502, 503, 504})
+_BY_WEBHOOK: Final = ("denied the request", "failed calling webhook")
+"""Words of the API server for an admission webhook that refuses, with whatever status, or that does not answer."""
+
 _GONE: Final = frozenset({404, 409})
 _MOST_MESSAGE: Final = 400
 
@@ -49,8 +52,10 @@ async def converted(call: str) -> AsyncIterator[None]:
 
 
 def _from_answer(call: str, status: int, body: object) -> ClusterError:
-    kind = Retryable if status in _RETRYABLE else Refused
-    return kind(f"cannot {call}: {_said(body) or f'HTTP {status}'}", status)
+    said = _said(body)
+    by_webhook = any(words in said for words in _BY_WEBHOOK)
+    kind = Retryable if status in _RETRYABLE and not by_webhook else Refused
+    return kind(f"cannot {call}: {said or f'HTTP {status}'}", status)
 
 
 def _said(body: object) -> str:

@@ -17,6 +17,7 @@ class Reason(StrEnum):
     MODEL_FACTS_UNAVAILABLE = "ModelFactsUnavailable"
     COMPUTE_DOMAINS_MISSING = "ComputeDomainsMissing"
     WRITE_REFUSED = "WriteRefused"
+    PODS_REFUSED = "PodsRefused"
     RESTARTS_EXHAUSTED = "RestartsExhausted"
     INVALID_SPEC = "InvalidSpec"
     PLAN_MADE = "PlanMade"

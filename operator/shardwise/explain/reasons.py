@@ -65,6 +65,13 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
             "The API server, a quota or a webhook refused an object that the operator wanted to create or delete.",
             "Remove the obstacle that the message names. The operator tries again by itself.",
         ),
+        Reason.PODS_REFUSED: Meaning(
+            (*_WAITS, "Planned=False", WARNING),
+            "The API server, a quota or a webhook has refused pods for a minute. The replicas that lack pods gave back "
+            "their GPUs. The message has the server's words and the time of the next try.",
+            "Remove the obstacle that the message names. The operator tries a replica again after 10 seconds, and "
+            "waits twice as long after each refused try, up to 5 minutes. An edit of the spec is tried at once.",
+        ),
         Reason.RESTARTS_EXHAUSTED: Meaning(
             _STOPS,
             "A replica failed more often in a row than `spec.restartPolicy.maxRestarts` allows, and is held.",

@@ -27,6 +27,11 @@ LOOK_AGAIN_SECONDS = 0.2
 SIDE_BY_SIDE = 8
 """Calls made at once for one object. An API server that refuses them refuses no more than these."""
 
+FIRST_REFUSED_SECONDS = 1.0
+"""Seconds before a refused write is tried again; doubled by every further refusal."""
+
+LONGEST_REFUSED_SECONDS = 60.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +63,7 @@ class Reconciler:
         self._events = EventBudget()
         self.when_turns_change: Callable[[Key], None] = lambda _: None
         self.is_due: Callable[[Key], bool] = lambda _: False
+        self._refusals: dict[Key, int] = {}
         self._known: dict[tuple[Key, str], ModelFacts] = {}
         self._asking: set[Key] = set()
 
@@ -81,8 +87,7 @@ class Reconciler:
                 raise  # a server that is just starting forbids what it will allow
             # An older CRD let in an object that this CRD's rules cannot even read: only an Event can tell of it.
             _log.warning("%s/%s: %s", *key, error)
-        soon = await self._act_all(key, obj, decision.actions)
-        return LOOK_AGAIN_SECONDS if soon else decision.retry_after
+        return await self._carry_out(key, obj, decision)
 
     def _live(self, key: Key) -> Json | None:
         obj = self._store.sharded_models.objects.get(key)
@@ -94,7 +99,7 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._store.hold(key, None)
-        self._store.refused.pop(key, None)
+        self._accepted(key)
         self._store.waiting.demands.pop(key, None)
         self._events.forget(key)
         self._lookups.forget(key)
@@ -162,27 +167,41 @@ class Reconciler:
         if waits(obj) != ("waitingSince" in decision.status):
             self.when_turns_change(key)
 
-    async def _act_all(self, key: Key, obj: Json, actions: tuple[Action, ...]) -> bool:
-        """Carry out the actions, and tell whether to look again soon, though no event may follow.
+    async def _carry_out(self, key: Key, obj: Json, decision: Decision) -> float | None:
+        """Carry out the actions, and give the seconds after which to look again.
 
-        An action had been refused and no longer is, or a pod was there already and runs, left by an earlier object. A
-        refusal is remembered, and told by the next decision, which comes soon. Events repeat the status that is written
-        by now: they are recorded whether or not the rest succeeds.
+        That is soon if an action had been refused and no longer is, or if a pod was there already and runs, left by an
+        earlier object: no event may follow. A refusal is remembered, and told by the next decision, which comes soon.
+        Events repeat the status that is written by now: they are recorded whether or not the rest succeeds.
         """
-        events = [action for action in actions if isinstance(action, Emit)]
-        soon = False
+        soon, failed = False, None
         try:
-            for batch in _batches(actions):
+            for batch in _batches(decision.actions):
                 soon |= await self._act_together(obj, batch)
         except ClusterError as error:
-            if isinstance(error, Refused):
-                self._store.refused[key] = str(error)
-            for event in events:
-                await self._act(obj, event)
-            raise
-        for event in events:
-            await self._act(obj, event)
-        return self._store.refused.pop(key, None) is not None or soon
+            failed = error
+        refused = self._refused(key, failed) if isinstance(failed, Refused) else None
+        for action in decision.actions:
+            if isinstance(action, Emit):
+                await self._act(obj, action)
+        if refused is not None:
+            return min(refused, refused if decision.retry_after is None else decision.retry_after)
+        if failed is not None:
+            raise failed
+        return LOOK_AGAIN_SECONDS if self._accepted(key) or soon else decision.retry_after
+
+    def _refused(self, key: Key, error: Refused) -> float:
+        """Remember a refusal for the next decision, and give the seconds until then."""
+        tries = self._refusals[key] = self._refusals.get(key, 0) + 1
+        wait = min(LONGEST_REFUSED_SECONDS, FIRST_REFUSED_SECONDS * 2.0 ** min(tries - 1, 30))
+        self._store.refused[key] = str(error)
+        _log.warning("%s/%s: %s; again in %.1f s", *key, error, wait)
+        return wait
+
+    def _accepted(self, key: Key) -> bool:
+        """Forget the refusals of an object. Tell whether there were any."""
+        self._refusals.pop(key, None)
+        return self._store.refused.pop(key, None) is not None
 
     async def _act_together(self, obj: Json, batch: Sequence[Action]) -> bool:
         """Carry actions out side by side, each to its end; then raise the first error, if there was one."""

@@ -40,11 +40,22 @@ def actions_of(
     yield from _budget(wanted, plan, group_set, observed)
     if plan is not None:
         yield from _missing(serving(wanted), observed.services)
-        beginning = (
-            view for view in group_set.groups if view.record.replica in made and view.record.state not in _FAILED
-        )
+        beginning = _beginning(group_set, made, observed)
         launches = (action for view in beginning for action in _launch(view, made[view.record.replica], observed))
         yield from sorted(_once(launches), key=_rank)
+
+
+def _beginning(group_set: GroupSet, made: Mapping[int, Group], observed: Observed) -> Iterator[GroupView]:
+    """Give the groups whose objects may be made. While a write is refused, a single Pending group is tried for all."""
+    pending = False
+    for view in group_set.groups:
+        if view.record.replica not in made or view.record.state in _FAILED:
+            continue
+        if view.record.state is State.PENDING:
+            if pending and observed.refused:
+                continue
+            pending = True
+        yield view
 
 
 def _made(

@@ -12,6 +12,7 @@ from shardwise.reconcile.fabric import lacking_compute_domains
 from shardwise.reconcile.left_alone import invalid_status, paused_status
 from shardwise.reconcile.life import until_next
 from shardwise.reconcile.observed import Observed
+from shardwise.reconcile.refused import until_next_try
 from shardwise.reconcile.status import Progress, status_of
 from shardwise.reconcile.tell import told, write_refused
 
@@ -85,7 +86,8 @@ def _progress(case: Case, desired: DesiredState) -> Progress:
 
 def _retry_after(case: Case, desired: DesiredState) -> float | None:
     """Give the seconds until time alone changes something: a wait ends, a grace passes, a node is forgiven."""
-    ends = [until_next(view, case.terms) for view in desired.group_set.groups]
+    groups = desired.group_set.groups
+    ends = [*(until_next(view, case.terms) for view in groups), until_next_try(groups, case.terms.now)]
     if desired.group_set.refusal is not None:
         ends += [shun.until - case.terms.now for shun in desired.nodes.shuns if shun.counts]
     return min((end for end in ends if end is not None), default=None)

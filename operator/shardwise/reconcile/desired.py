@@ -15,6 +15,7 @@ from shardwise.reconcile.look import look
 from shardwise.reconcile.observed import Observed
 from shardwise.reconcile.plans import PlanInForce, again, dated, identity, new_plan, recorded
 from shardwise.reconcile.records import State, read_records
+from shardwise.reconcile.refused import tries_of, with_words_once
 from shardwise.reconcile.roll import roll
 from shardwise.reconcile.shunned import ShunReason, Shuns, held_against, left_out, read_shunned
 from shardwise.reconcile.turns import kept_back
@@ -58,7 +59,7 @@ def desired_state(case: Case) -> DesiredState:
     before = look(case.wanted, in_force.plan, case.observed, nodes.usable, case.terms.now)
     after = tuple(_advanced(view, case.terms) for view in before)
     nodes = blame_nodes(case, nodes, before, after)
-    after = tuple(map(_forgiven, before, after))
+    after = with_words_once(tuple(map(_forgiven, before, after)))
     in_force, group_set = place_and_replace(case, in_force, after, nodes.usable)
     group_set = _signed(case, in_force.plan, before, group_set)
     return DesiredState(dated(in_force, case.terms.now), before, group_set, nodes)
@@ -67,7 +68,14 @@ def desired_state(case: Case) -> DesiredState:
 def remember(wanted: Wanted, observed: Observed, now: float) -> Case:
     """Collect the input of a decision, with the status as this version writes it. ``now`` is as of ``decide``."""
     status = inherited(wanted, observed.status)
-    return Case(wanted, replace(observed, status=status), Terms(wanted.restart, now))
+    terms = Terms(
+        wanted.restart,
+        now,
+        refused=observed.refused,
+        tries=tries_of(read_records(status).values()),
+        edited=status.get("observedGeneration") != wanted.generation,
+    )
+    return Case(wanted, replace(observed, status=status), terms)
 
 
 def judge_nodes(case: Case) -> JudgedNodes:
@@ -94,10 +102,11 @@ def plan_in_force(case: Case, usable: UsableFleet) -> PlanInForce:
 def _advanced(view: GroupView, terms: Terms) -> GroupView:
     """Advance a group by the observation of its pods. The next attempt has no pods yet, and has the wanted content.
 
-    If the group had old content, its place may not suit the new content, so the group looks for another place.
+    A Refused group has no content. If the group had old content, its place may not suit the new content, so the group
+    looks for another place.
     """
     record = advance(view, terms)
-    if record.attempt == view.record.attempt:
+    if record.attempt == view.record.attempt and record.state is not State.REFUSED:
         return replace(view, record=record)
     begun = replace(view, record=record, pods=(), stale=False)
     if view.stale and record.state is State.PENDING:

@@ -2,7 +2,8 @@
 
 The order is this. Groups beyond the wanted number of replicas go: first the groups that serve least, then groups of old
 content, then the newest. A group that begins keeps its place if the place can be used, else it gets another place.
-Missing groups are placed, as many as budget and fleet allow. Then groups of old content are replaced, see ``roll``.
+Missing groups are placed, as many as budget and fleet allow; one at a time while the API server refuses pods, see
+``refused``. Then groups of old content are replaced, see ``roll``.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from shardwise.reconcile.free_capacity import FreeCapacity, Place, place_of
 from shardwise.reconcile.life import Terms, Trigger, decided
 from shardwise.reconcile.plans import PlanInForce, over_budget
 from shardwise.reconcile.records import Record, State
+from shardwise.reconcile.refused import holds_back, next_to_try, tried
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 
@@ -26,6 +28,7 @@ _WORTH: Final = (
     State.PENDING,
     State.BACKOFF,
     State.HELD,
+    State.REFUSED,
     State.WAITING,
 )
 """States by their worth to clients, highest first."""
@@ -98,14 +101,27 @@ class GroupSetBuilder:
         ``fresh`` are places that the planner has found already.
         """
         places = iter(fresh)
-        waiting = [view for view in self.groups.values() if view.record.state is State.WAITING]
-        missing = self.wanted.demand.replicas - len(self.groups)
-        for view in (*waiting, *self.newcomers(missing)):
+        for view in self._without_place():
             place = next(places, None) or self.place_for_one()
             if isinstance(place, Refusal):
                 self.refusal = place
                 return
             self.put(view, place)
+
+    def _without_place(self) -> tuple[GroupView, ...]:
+        """Give the groups that are to get a place now. While pods are refused, that is the group to try, if any."""
+        groups = tuple(self.groups.values())
+        if holds_back(groups):
+            trial = tried(groups) or self._let_try(next_to_try(groups, self.terms.now))
+            return () if trial is None or trial.record.nodes else (trial,)
+        waiting = [view for view in groups if view.record.state is State.WAITING]
+        return (*waiting, *self.newcomers(self.wanted.demand.replicas - len(groups)))
+
+    def _let_try(self, view: GroupView | None) -> GroupView | None:
+        if view is None:
+            return None
+        self.set(replace(view, record=decided(view, Trigger.RETRIED, self.terms)))
+        return self.groups[view.record.replica]
 
     def newcomers(self, count: int) -> Iterator[GroupView]:
         """Make groups that wait for a place, with the lowest numbers that no group and no leaving pod has."""

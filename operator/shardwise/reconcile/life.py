@@ -18,6 +18,11 @@ at once if the node may not be used any more, as after an eviction that was seen
 can use the GPUs. A node that is not Ready gets ``NODE_GRACE`` seconds. Kubernetes' own eviction, by the tolerations of
 our pods, is usually faster.
 
+If the API server refuses pods of a group, the group gives its place back after ``REFUSED_AFTER`` seconds, also if some
+of its pods were admitted. It is Refused: it waits without a place. ``shardwise.reconcile.refused`` decides when it is
+tried again. A group that is tried again, or that also loses a pod, gives its place back at the first refusal. An edit
+of the spec is a new chance.
+
 ``LIFE`` gives the triggers of each state and the step for each trigger, most urgent first. Other triggers change
 nothing.
 """
@@ -41,6 +46,9 @@ LONGEST_WAIT: Final = 300.0
 UNSCHEDULABLE_AFTER: Final = 60.0
 """Seconds the scheduler gets to find a place: it tries again by itself whenever something changes."""
 
+REFUSED_AFTER: Final = UNSCHEDULABLE_AFTER
+"""Seconds for which a group keeps its place while the API server refuses its pods, in case the refusal is short."""
+
 NODE_GRACE: Final = 60.0
 """Seconds a group that stopped serving waits for a node that is not Ready, in case nobody evicts its pods."""
 
@@ -52,6 +60,9 @@ class Trigger(StrEnum):
     NODE_AWAY = "a node has not been Ready for too long"
     FAILED = "an engine exited, or a pod was evicted by its kubelet"
     UNSCHEDULABLE = "a pod has found no node for too long"
+    REFUSED = "the API server has refused pods for too long"
+    EDITED = "the spec was edited"
+    RETRIED = "its pods are tried again"
     WAITED = "its wait is over"
     ALLOWED = "the policy allows more failures now"
     READY = "all pods ready"
@@ -64,10 +75,17 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The terms of a group's life: the policy of the object, and the time, in seconds since the epoch."""
+    """The terms of a group's life: the policy of the object, and the time, in seconds since the epoch.
+
+    ``refused`` is the refusal of a write in the words of the API server; empty if nothing is refused. ``tries`` counts
+    the refused tries of the object in a row. ``edited`` tells that the spec was edited since the last status.
+    """
 
     policy: RestartPolicy
     now: float
+    refused: str = ""
+    tries: int = 0
+    edited: bool = False
 
 
 Step = Callable[[GroupView, Terms], Record]
@@ -97,6 +115,7 @@ def until_next(view: GroupView, terms: Terms) -> float | None:
     record = view.record
     ends = {
         State.BACKOFF: record.retry_at,
+        State.PENDING: _is_refused(view, terms) and record.since + REFUSED_AFTER,
         State.STARTING: view.refused_since and _gives_up_at(view),
         State.UNREADY: view.not_ready_node and record.since + NODE_GRACE,
     }
@@ -107,6 +126,11 @@ def until_next(view: GroupView, terms: Terms) -> float | None:
 def _gives_up_at(view: GroupView) -> float:
     """Give the time when the wait for the scheduler ends. It starts when no earlier pods are in the way."""
     return max(view.refused_since, view.record.since) + UNSCHEDULABLE_AFTER
+
+
+def _is_refused(view: GroupView, terms: Terms) -> bool:
+    """Tell whether pods of a group are refused. Pods of an edited object have not been tried yet."""
+    return bool(terms.refused) and not view.complete and not terms.edited
 
 
 def _next_attempt(view: GroupView, terms: Terms, message: str = "") -> Record:
@@ -126,7 +150,7 @@ def _next_attempt(view: GroupView, terms: Terms, message: str = "") -> Record:
 
 def _entered(state: State) -> Step:
     def enter(view: GroupView, terms: Terms) -> Record:
-        return replace(view.record, state=state, since=terms.now, message="")
+        return replace(view.record, state=state, since=terms.now, message="", refused=0)
 
     return enter
 
@@ -138,7 +162,7 @@ def _begin_there(view: GroupView, terms: Terms) -> Record:
 
 def _serve(view: GroupView, terms: Terms) -> Record:
     served = view.record.served or terms.now
-    return replace(view.record, state=State.READY, since=terms.now, served=served, message="")
+    return replace(view.record, state=State.READY, since=terms.now, served=served, message="", refused=0)
 
 
 def _fail(view: GroupView, terms: Terms) -> Record:
@@ -164,6 +188,34 @@ def _begin_in(view: GroupView, terms: Terms, record: Record, wait: float) -> Rec
     if wait > 0:
         return replace(record, state=State.BACKOFF, since=terms.now, retry_at=terms.now + wait)
     return _next_attempt(replace(view, record=record), terms)
+
+
+def _unless_refused(step: Step) -> Step:
+    """Give the step for the loss of a pod: if other pods of the group are refused, the group gives its place back."""
+
+    def lose(view: GroupView, terms: Terms) -> Record:
+        return _refuse(view, terms) if _is_refused(view, terms) else step(view, terms)
+
+    return lose
+
+
+def _refuse(view: GroupView, terms: Terms) -> Record:
+    """Give the place back, and wait without a place. Pods that were admitted belong to an attempt that is over."""
+    record = _without_place(_next_attempt(view, terms) if view.pods else view.record)
+    tries = terms.tries + 1
+    retry_at = terms.now + wait_seconds(tries)
+    return replace(
+        record, state=State.REFUSED, since=terms.now, refused=tries, retry_at=retry_at, message=terms.refused
+    )
+
+
+def _excuse(view: GroupView, terms: Terms) -> Record:
+    """Let an edited object be tried at once, and start the count of its refused tries again."""
+    return replace(view.record, refused=1, retry_at=terms.now)
+
+
+def _try_again(view: GroupView, terms: Terms) -> Record:
+    return replace(view.record, state=State.WAITING, since=terms.now, retry_at=0.0)
 
 
 def _give_up(view: GroupView, terms: Terms) -> Record:
@@ -210,6 +262,10 @@ SEEN: Final[Mapping[Trigger, Callable[[GroupView, Terms], bool]]] = {
     Trigger.UNSCHEDULABLE: lambda view, terms: (
         bool(view.shut_out) or (view.refused_since > 0 and terms.now >= _gives_up_at(view))
     ),
+    Trigger.REFUSED: lambda view, terms: (
+        _is_refused(view, terms) and (view.record.refused > 0 or terms.now >= view.record.since + REFUSED_AFTER)
+    ),
+    Trigger.EDITED: lambda _, terms: terms.edited,
     Trigger.WAITED: lambda view, terms: terms.now >= view.record.retry_at,
     Trigger.ALLOWED: lambda view, terms: view.record.failures <= terms.policy.max_restarts,
     Trigger.READY: lambda view, _: view.ready,
@@ -223,10 +279,11 @@ LIFE: Final[Mapping[State, Mapping[Trigger, Step]]] = {
         Trigger.PLACED: _begin_there,
     },
     State.PENDING: {
-        Trigger.DISRUPTED: _disrupt,
-        Trigger.FAILED: _fail,
+        Trigger.DISRUPTED: _unless_refused(_disrupt),
+        Trigger.FAILED: _unless_refused(_fail),
         Trigger.READY: _serve,
         Trigger.COMPLETE: _entered(State.STARTING),
+        Trigger.REFUSED: _refuse,
         Trigger.RENEWED: _renew,
         Trigger.DISPLACED: _displace,
     },
@@ -253,6 +310,10 @@ LIFE: Final[Mapping[State, Mapping[Trigger, Step]]] = {
     State.BACKOFF: {
         Trigger.WAITED: _next_attempt,
         Trigger.RENEWED: _renew,
+    },
+    State.REFUSED: {
+        Trigger.EDITED: _excuse,
+        Trigger.RETRIED: _try_again,
     },
     State.HELD: {
         Trigger.ALLOWED: _next_attempt,

@@ -19,6 +19,7 @@ class State(StrEnum):
     READY = "Ready"
     UNREADY = "Unready"
     BACKOFF = "Backoff"
+    REFUSED = "Refused"
     HELD = "Held"
 
 
@@ -31,9 +32,11 @@ class Record:
     """A group in the status. Times are seconds since the epoch; 0 means never.
 
     ``since`` is when the present state began, ``served`` when this attempt was first ready, ``retry_at`` when a group
-    in Backoff begins its next attempt. ``failures`` counts failures in a row. ``nodes`` are the nodes of its pods in
-    rank order; ``gpus`` is the GPUs of each pod. A group without a place has neither. ``content`` names the content of
-    its pods. ``failure`` is the kind of its last failure, while the group waits in Backoff or is Held.
+    in Backoff begins its next attempt, or a Refused group may be tried again. ``failures`` counts failures in a row.
+    ``refused`` counts the refused tries of the object in a row, up to the last try of this group; 0 if its pods are not
+    refused. ``nodes`` are the nodes of its pods in rank order; ``gpus`` is the GPUs of each pod; both are empty without
+    a place. ``content`` names the content of its pods. ``failure`` is the kind of its last failure, while the group
+    waits in Backoff or is Held.
     """
 
     replica: int
@@ -48,6 +51,7 @@ class Record:
     content: str = ""
     message: str = ""
     failure: FailureKind | None = None
+    refused: int = 0
 
     @property
     def held_gpus(self) -> int:
@@ -83,6 +87,7 @@ def _read(group: Mapping[str, Any], plan: Mapping[str, Any]) -> Record:
         content=str(group.get("content", "")),
         message="" if state in WORDLESS else str(group.get("message", "")),
         failure=_read_failure(group.get("failure")),
+        refused=int(group.get("refused", 0)),
     )
 
 
@@ -114,6 +119,7 @@ def write_record(record: Record) -> dict[str, Any]:
         "gpusPerPod": record.gpus,
         "content": record.content,
         "failure": record.failure and record.failure.value,
+        "refused": record.refused,
     }
     return written | {name: value for name, value in optional.items() if value}
 

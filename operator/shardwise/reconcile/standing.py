@@ -12,10 +12,11 @@ from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import GroupStanding, Obstacle, PodStanding, QueueStanding, Standing
 from shardwise.planner import plan
 from shardwise.reconcile.decide import compute_domains_lacking
-from shardwise.reconcile.desired import DesiredState, desired_state, remember
+from shardwise.reconcile.desired import Case, DesiredState, desired_state, remember
 from shardwise.reconcile.observed import Observed, PodSeen
 from shardwise.reconcile.plans import recorded, with_group
 from shardwise.reconcile.records import Record, format_time, read_records
+from shardwise.reconcile.refused import refusal_told
 from shardwise.reconcile.turns import Turn
 from shardwise.reconcile.usable_fleet import UsableFleet
 
@@ -29,7 +30,6 @@ def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
     planned = _planned(status, records, desired.nodes.usable)
     today = plan(wanted.demand, observed.fleet)
     following = _next(wanted, desired, today)
-    lacking = compute_domains_lacking(case, desired)
     return Standing(
         planned=planned,
         planned_at=_planned_at(status) if planned is not None else "",
@@ -42,8 +42,18 @@ def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
         observed=int(status.get("observedGeneration", -1)),
         paused=wanted.paused,
         queue=_queue(observed.turn) if isinstance(following, Refusal) and following.waits else None,
-        obstacle=Obstacle(Reason.COMPUTE_DOMAINS_MISSING.value, lacking) if lacking and not wanted.paused else None,
+        obstacle=None if wanted.paused else _obstacle(case, desired),
     )
+
+
+def _obstacle(case: Case, desired: DesiredState) -> Obstacle | None:
+    """Give the obstacle that keeps all groups from beginning, if there is an obstacle."""
+    lacking = compute_domains_lacking(case, desired)
+    if lacking:
+        return Obstacle(Reason.COMPUTE_DOMAINS_MISSING.value, lacking)
+    told = refusal_told(desired.group_set.groups)
+    placed = any(record.nodes for record in desired.group_set.records)
+    return Obstacle(Reason.PODS_REFUSED.value, told) if told and not placed else None
 
 
 def _queue(turn: Turn) -> QueueStanding | None:

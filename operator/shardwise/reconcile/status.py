@@ -28,6 +28,7 @@ from shardwise.reconcile.conditions import (
 from shardwise.reconcile.group_set import GroupSet
 from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import WORDLESS, Record, State, format_time, parse_time, write_record
+from shardwise.reconcile.refused import refusal_told
 from shardwise.reconcile.roll import halted
 from shardwise.reconcile.shunned import Shuns, write_shunned
 from shardwise.reconcile.turns import Turn
@@ -125,6 +126,10 @@ def _summary(progress: Progress) -> Summary:
         return Summary("Stalled", Reason.RESTARTS_EXHAUSTED, f"{text}; {remedy_for(held)}")
     if progress.group_set.refusal is not None:
         return _refused(progress, progress.group_set.refusal)
+    told = refusal_told(progress.group_set.groups)
+    if told:
+        served = f"{progress.ready} of {progress.replicas} replicas serve"
+        return Summary("Reconciling", Reason.PODS_REFUSED, f"{served}; {told}")
     if progress.refused:
         served = f"{progress.ready} of {progress.replicas} replicas serve"
         return Summary("Reconciling", Reason.WRITE_REFUSED, f"{served}; {progress.refused}")
@@ -217,6 +222,9 @@ def _planned(progress: Progress) -> Condition:
     refusal = progress.group_set.refusal
     if refusal is not None and (progress.plan is None or not _records(progress)):
         return Condition("Planned", holds=False, reason=refusal.reason, message=refusal_message(refusal))
+    told = refusal_told(progress.group_set.groups)
+    if told and not _records(progress):
+        return Condition("Planned", holds=False, reason=Reason.PODS_REFUSED, message=told)
     return Condition("Planned", holds=True, reason=Reason.PLAN_MADE, message=plan_message(located(progress)))
 
 
@@ -253,7 +261,7 @@ def _restarts(progress: Progress, before: Mapping[str, Any]) -> int:
 def _is_told(view: GroupView) -> bool:
     """Tell whether a group has anything to remember. A group that only waits has nothing."""
     record = view.record
-    return bool(record.nodes or record.attempt or record.failures or record.message)
+    return bool(record.nodes or record.attempt or record.failures or record.message or record.refused)
 
 
 def _group(view: GroupView) -> Status:
@@ -292,10 +300,12 @@ def _size(status: Status) -> int:
 def wants_place(model: Mapping[str, Any]) -> bool:
     """Tell from an object whether free GPUs may help it: it lacks a plan or a group, or waits.
 
-    An object that serves on a faulty node can also use them.
+    An object that serves on a faulty node can also use them. An object whose pods are refused cannot.
     """
     status = model.get("status") or {}
     replicas = (model.get("spec") or {}).get("replicas", 1)
-    placed = sum(bool(group.get("nodes")) for group in status.get("groups") or ())
+    groups = status.get("groups") or ()
+    placed = sum(bool(group.get("nodes")) for group in groups)
+    lacks = placed < replicas and not any(group.get("state") == State.REFUSED for group in groups)
     leaving = any(condition.get("reason") == Reason.NODE_FAULTY for condition in status.get("conditions") or ())
-    return not status.get("plan") or placed < replicas or "waitingSince" in status or leaving
+    return not status.get("plan") or lacks or "waitingSince" in status or leaving

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shardwise.domain.reasons import AnyReason, Reason
+from shardwise.domain.units import plural
 from shardwise.explain.plans import plan_message
 from shardwise.explain.refusals import refusal_message
 from shardwise.reconcile.actions import Emit
@@ -20,6 +21,7 @@ def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emi
     yield from _refused(progress, status, observed)
     if progress.plan is not None and _planned_places(progress) - _places(observed):
         yield Emit(Reason.PLANNED, plan_message(located(progress)))
+    yield from _pods_refused(progress)
     before = {view.record.replica: view for view in progress.before}
     for record in progress.group_set.records:
         old = before.pop(record.replica, None)
@@ -49,6 +51,19 @@ def _refused(progress: Progress, status: Status, observed: Observed) -> Iterator
         return
     if not _says(observed.status, refusal.reason) or _asked_anew(progress, observed):
         yield Emit(refusal.reason, refusal_message(refusal), warning=True)
+
+
+def _pods_refused(progress: Progress) -> Iterator[Emit]:
+    """Tell once for all groups that pods are refused, and again if the words of the refusal are others."""
+    old = {view.record.replica: view.record for view in progress.before}
+    known = {record.message for record in old.values() if record.refused}
+    refused = [record for record in progress.group_set.records if record.state is State.REFUSED]
+    words = next((record.message for record in refused if record.message), "")
+    given_back = [old[record.replica] for record in refused if record.replica in old and old[record.replica].nodes]
+    if given_back and words not in known:
+        gpus = sum(record.held_gpus for record in given_back)
+        gave = f"{plural(len(given_back), 'replica')} gave back {plural(gpus, 'GPU')}"
+        yield Emit(Reason.PODS_REFUSED, f"{gave}: {words}", warning=True)
 
 
 def _says(status: Mapping[str, Any], reason: AnyReason) -> bool:
@@ -84,7 +99,7 @@ def _of_group(old: Record | None, record: Record) -> Iterator[Emit]:
     if record.state is State.HELD and state is not State.HELD:
         held = f"held after {record.failures} failures in a row; {remedy_for(record)}"
         yield Emit(Reason.GROUP_HELD, f"{name}: {record.message}; {held}", warning=True)
-    if old is not None and record.attempt > old.attempt:
+    if old is not None and record.attempt > old.attempt and record.state is not State.REFUSED:
         yield _restarted(f"{name}: {record.message}", record)
 
 
