@@ -16,6 +16,7 @@ from shardwise.inventory import read_fleet
 from shardwise.planner import plan
 from shardwise.reconcile.actions import Apply
 from shardwise.reconcile.decide import decide
+from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.observed import Observed
 from shardwise.render.bundle import bundle
 from shardwise_sandbox import Sandbox, compute_domain_definition, sample_fleet
@@ -65,7 +66,7 @@ def test_what_is_rendered_is_the_bundle_of_the_plan(tmp_path: Path, fleet: Path,
 def test_what_is_rendered_is_what_the_operators_first_decision_applies(tmp_path: Path, fleet: Path, name: str) -> None:
     """Also with what only objects on a cluster have: a uid, and so owner references."""
     document = changed(OBJECTS[name], metadata__uid="0f8c", metadata__generation=1)
-    observed = Observed((), {}, {}, read_fleet(fleet_documents(), []))
+    observed = Observed((), {}, Status(), read_fleet(fleet_documents(), []))
     decision = decide(wanted_of(document), observed, 1_800_000_000.0)
     applied = [action.manifest for action in decision.actions if isinstance(action, Apply)]
     ran = render(write(tmp_path / "o.yaml", document), fleet)

@@ -1,27 +1,27 @@
 """Plans and refusals as data: plain JSON, read back with all that decides, and complete enough to draw."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from tests.support.cases import PLANNED, REFUSED
 from tests.support.fleets import a_fleet, h100s
-from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand, facts
+from tests.support.models import LLAMA_405B, a_demand, facts
 from tests.support.plans import planned, refused
 from tests.support.strategies import demands, fleets
 
-from shardwise.api.crd import object_schema
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.plan import Plan
 from shardwise.explain.alternatives import telling
 from shardwise.explain.answers import plan_answer, refusal_answer
 from shardwise.explain.causes import cause
-from shardwise.explain.documents import plan_document, plan_from_document
 from shardwise.explain.plans import plan_message
 from shardwise.planner import plan
+from shardwise.reconcile.object_status import Status
+from shardwise.reconcile.recorded_plan import record_plan
+from shardwise.reconcile.status_data import write_status
 
 
 def as_json(data: Any) -> Any:
@@ -40,42 +40,17 @@ def test_an_answer_is_plain_data(demand: Demand, fleet: Fleet) -> None:
         assert "\n" not in message
 
 
-@given(demands, fleets())
-def test_a_plan_is_read_back_with_all_that_decides(demand: Demand, fleet: Fleet) -> None:
-    """Its alternatives stay in the document."""
-    made = plan(demand, fleet)
-    if isinstance(made, Plan):
-        read = plan_from_document(as_json(plan_document(made)))
-        assert (read.layout, read.groups, read.memory, read.rule, read.product) == (
-            made.layout,
-            made.groups,
-            made.memory,
-            made.rule,
-            made.product,
-        )
-        again = plan_document(read) | {"alternatives": [], "alternativesTotal": 0}
-        assert again == plan_document(made) | {"alternatives": [], "alternativesTotal": 0}
-
-
-def test_a_document_lists_few_alternatives_and_counts_all() -> None:
-    document = plan_document(planned(a_demand(facts(LLAMA_405B), budget=64), a_fleet(h100s(8))))
-    assert len(document["alternatives"]) == 5 < document["alternativesTotal"]
-
-
-@pytest.mark.parametrize("missing", ["tensor", "groups", "memory", "rule", "product"])
-def test_a_document_that_lacks_what_decides_is_refused(missing: str) -> None:
-    """It was written by another version."""
-    document = plan_document(planned(a_demand(LLAMA_8B), a_fleet(h100s(1))))
-    del document[missing]
-    with pytest.raises(KeyError):
-        plan_from_document(document)
+def test_an_answer_lists_few_alternatives_and_counts_all() -> None:
+    answer = plan_answer(planned(a_demand(facts(LLAMA_405B), budget=64), a_fleet(h100s(8))))
+    assert len(answer["alternatives"]) == 5 < answer["alternativesTotal"]
 
 
 @pytest.mark.parametrize("name", PLANNED)
 def test_an_answer_holds_what_a_status_holds(name: str) -> None:
     """And more of each alternative; the status stays small."""
     made = planned(*PLANNED[name])
-    answer, status = plan_answer(made), plan_document(made)
+    answer, status = plan_answer(made), write_status(Status(plan=record_plan(made, "")))["plan"]
+    del status["demand"]
     assert {key: answer[key] for key in status if key != "alternatives"} == {
         key: value for key, value in status.items() if key != "alternatives"
     }
@@ -128,13 +103,3 @@ def test_a_clause_as_data_names_its_kind_its_product_its_ranges_and_its_nearest_
     ]
     assert clause["nearest"]["cause"]["needed"] > clause["nearest"]["cause"]["budget"]
     assert clause["nearest"] == data["nearest"]
-
-
-def test_the_resource_of_a_plan_is_kept_where_it_is_not_nvidias() -> None:
-    """In the status too, whose schema must know it. Where groups are, each of them says there."""
-    made = planned(a_demand(LLAMA_8B), a_fleet(h100s(1)))
-    assert "resource" not in plan_document(made)
-    other = plan_document(replace(made, resource="amd.com/gpu"))
-    assert plan_from_document(other).resource == "amd.com/gpu"
-    plan_schema = object_schema()["properties"]["status"]["properties"]["plan"]["properties"]
-    assert set(other) - {"groups", "replicas"} <= set(plan_schema)

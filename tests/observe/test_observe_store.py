@@ -23,7 +23,9 @@ from tests.controller.support import (
 
 from shardwise.inventory import ledger
 from shardwise.observe import Key, Shelf, is_relevant, key_of, owner_of, slim, version_of
+from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.records import planned_gpus
+from shardwise.reconcile.status_data import read_status
 
 OBJECT: Json = {"metadata": {"name": "a", "namespace": "n"}}
 NAME: Key = ("n", "a")
@@ -336,14 +338,14 @@ def test_a_decision_sees_what_is_its_objects_own() -> None:
     observed = a_store(model, *mine, *others, a_service(revision="r7"), nodes=TWO).observe(KEY)
     assert [pod.name for pod in observed.pods] == ["llama-0-0-0", "llama-0-0-1"]
     assert observed.services == {"llama": "r7", "s": "r1"}
-    assert observed.status == model["status"]
+    assert observed.status == read_status(model["status"])
     assert {node.name: node.free for node in observed.fleet.nodes} == {"h100-1": 8, "h100-2": 0}
 
 
 def test_an_object_without_status_is_seen_with_an_empty_one() -> None:
     """As it is right after it was applied."""
     bare = {"metadata": a_model()["metadata"], "spec": {}}
-    assert a_store(bare).observe(KEY).status == {}
+    assert a_store(bare).observe(KEY).status == Status()
 
 
 def test_what_a_list_did_not_show_is_not_brought_back_by_older_news() -> None:

@@ -10,7 +10,7 @@ from tests.controller.support import KEY, Json, a_model, a_node, a_plan, a_pod, 
 from shardwise.observe import Store
 from shardwise.operate import Changes
 from shardwise.operate.queue import Queue
-from shardwise.reconcile.records import holdings
+from shardwise.reconcile.status_data import holdings
 
 PLACED = a_plan(("h100-1", 8))
 GONE = True

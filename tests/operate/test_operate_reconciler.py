@@ -17,7 +17,7 @@ from shardwise.cluster.spam import BURST
 from shardwise.observe import Key
 from shardwise.observe.kinds import BUDGET, POD, SERVICE
 from shardwise.operate.reconciler import FIRST_REFUSED_SECONDS, LOOK_AGAIN_SECONDS, SIDE_BY_SIDE, Reconciler
-from shardwise.reconcile.records import holdings
+from shardwise.reconcile.status_data import holdings
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, M
 from shardwise.reconcile.decide import decide
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
 from shardwise.reconcile.records import format_time
+from shardwise.reconcile.status_data import read_status
 from shardwise.reconcile.turns import Turn
 from shardwise.render.manifest import REVISION
 
@@ -80,7 +81,7 @@ class World:
         return Observed(
             pods,
             services,
-            self.status,
+            read_status(self.status),
             self.fleet,
             self.turn,
             budgets,
@@ -96,7 +97,7 @@ class World:
     def step(self, *, keep: Callable[[int], bool] = lambda _: True) -> Decision:
         """Decide once, write the status, and carry out the actions whose position is kept."""
         self.last = decision = self.decide()
-        self.status = decision.status
+        self.status = decision.written
         kept = [action for position, action in enumerate(decision.actions) if keep(position)]
         words = ""
         for action in kept:
@@ -120,7 +121,7 @@ class World:
         for _ in range(most):
             before = self.status
             decision = self.step()
-            if decision.status == before and not decision.actions:
+            if decision.written == before and not decision.actions:
                 return decision
         raise AssertionError(f"not settled after {most} decisions; last: {decision.actions}")
 

@@ -40,9 +40,9 @@ def said(decision: Decision, world: World) -> object:
     While GPUs are kept for another even what would help does, by what the object gave back; then all its words go.
     """
     if not world.turn.ahead:
-        return re.sub(r"\d+ free GPUs", "free GPUs", json.dumps(decision.status))
-    conditions = [(one["type"], one["status"], one["reason"]) for one in decision.status["conditions"]]
-    return conditions, {name: decision.status.get(name) for name in ("groups", "plan", "restarts", "waitingSince")}
+        return re.sub(r"\d+ free GPUs", "free GPUs", json.dumps(decision.written))
+    conditions = [(one["type"], one["status"], one["reason"]) for one in decision.written["conditions"]]
+    return conditions, {name: decision.written.get(name) for name in ("groups", "plan", "restarts", "waitingSince")}
 
 
 def each(name: str) -> Event:
@@ -140,7 +140,7 @@ def test_deciding_again_on_what_was_written_decides_nothing_new(name: str, histo
     for event in ("engines start", *history):
         EVENTS[event](world)
         decision = world.decide()
-        written = replace(world, status=decision.status)
+        written = replace(world, status=decision.written)
         again = written.decide()
         assert said(again, world) == said(decision, world)
         assert emitted(again) == []

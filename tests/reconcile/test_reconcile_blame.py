@@ -1,17 +1,21 @@
 """Nodes that are blamed: who leaves them, when, and who stays because moving would cost more."""
 
+from dataclasses import replace
+
 import pytest
 from tests.reconcile.support import START, World, two_nodes_wide, wants
 from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.demand import Pins
-from shardwise.reconcile.shunned import Shunned, ShunReason, held_against, left_out, write_shunned
+from shardwise.reconcile.shunned import Shunned, ShunReason, held_against, left_out
+from shardwise.reconcile.status_data import read_status, write_status
 
 
 def blame(world: World, node: str, times: int = 2, why: ShunReason = ShunReason.FAILED) -> None:
     """Hold something against a node, as an earlier decision did."""
-    world.status = world.status | {"shunnedNodes": write_shunned((Shunned(node, why, times, world.now + 3600),))}
+    shuns = (Shunned(node, why, times, world.now + 3600),)
+    world.status = write_status(replace(read_status(world.status), shuns=shuns))
 
 
 def begun(pods: int, nodes: int = 4) -> World:

@@ -17,9 +17,9 @@ from shardwise.reconcile.shunned import (
     ShunReason,
     held_against,
     left_out,
-    read_shunned,
-    write_shunned,
+    still_shunned,
 )
+from shardwise.reconcile.status_data import read_status
 from shardwise.reconcile.turns import PATIENCE, Turn, Waiter, kept_back, turn_of
 
 
@@ -152,8 +152,8 @@ def test_shunned_nodes_are_remembered_counted_and_forgotten() -> None:
     assert left_out(shuns, ShunReason.FAILED) == frozenset()
     shuns = held_against(shuns, ["a"], ShunReason.FAILED, START + 1)
     assert left_out(shuns, ShunReason.FAILED) == {"a"}
-    assert read_shunned({"shunnedNodes": write_shunned(shuns)}, START) == shuns
-    assert [one.node for one in read_shunned({"shunnedNodes": write_shunned(shuns)}, START + BLAMED_SECONDS)] == ["a"]
+    assert still_shunned(shuns, START) == shuns
+    assert [shun.node for shun in still_shunned(shuns, START + BLAMED_SECONDS)] == ["a"]
 
 
 @given(st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), max_size=60))
@@ -168,7 +168,7 @@ def test_only_so_many_nodes_are_remembered(nodes: list[str]) -> None:
 
 @pytest.mark.parametrize("wrong", [{}, {"node": "a"}, {"node": "a", "why": "Odd", "times": 1, "until": ""}, 3, None])
 def test_what_cannot_be_read_of_shunned_nodes_is_left_out(wrong: object) -> None:
-    assert read_shunned({"shunnedNodes": [wrong]}, 0.0) == ()
+    assert read_status({"shunnedNodes": [wrong]}).shuns == ()
 
 
 def waiter(key: str, *, priority: int = 0, created: float = 0.0, since: float = START, product: str = H100) -> Waiter:

@@ -10,6 +10,7 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 from shardwise.domain.demand import Objective, Pins
 from shardwise.domain.reasons import Reason
 from shardwise.reconcile.actions import Emit
+from shardwise.reconcile.conditions import MOST_MESSAGE
 from shardwise.reconcile.decide import Invalid, decide_invalid
 
 
@@ -23,7 +24,7 @@ def test_every_part_of_the_demand_counts(change: dict[str, object]) -> None:
     world = World(wants())
     before = world.run()["plan"]["demand"]
     world.demand(**change)
-    assert world.decide().status["plan"]["demand"] != before
+    assert world.decide().written["plan"]["demand"] != before
 
 
 def test_a_larger_budget_moves_a_group_only_if_its_plan_changes() -> None:
@@ -117,17 +118,19 @@ def test_an_edit_the_engine_cannot_honour_leaves_what_runs_alone() -> None:
     assert world.status["restarts"] == 0
 
 
-def test_an_object_that_cannot_be_read_keeps_its_status_and_says_so_once() -> None:
+@pytest.mark.parametrize("long", ["", "; spec.replicas: `-1` must be at least 0" * 40], ids=["short", "cut"])
+def test_an_object_that_cannot_be_read_keeps_its_status_and_says_so_once(long: str) -> None:
+    """Also if the status holds only the beginning of a long message."""
     world = World(wants())
     before = world.run()
-    wrong = Invalid(2, "spec.gpuBudget.total: `0` must be at least 1")
+    wrong = Invalid(2, f"spec.gpuBudget.total: `0` must be at least 1{long}")
     decision = decide_invalid(wrong, world.observe(), world.now)
-    assert decision.status["message"] == wrong.message
-    assert decision.status["groups"] == before["groups"]
+    assert decision.written["message"] == wrong.message[:MOST_MESSAGE]
+    assert decision.written["groups"] == before["groups"]
     assert [action for action in decision.actions if isinstance(action, Emit)] == [
         Emit(Reason.INVALID_SPEC, wrong.message, warning=True)
     ]
-    world.status = decision.status
+    world.status = decision.written
     assert decide_invalid(wrong, world.observe(), world.now).actions == ()
 
 
@@ -136,7 +139,7 @@ def test_a_model_that_is_not_known_yet_is_waited_for() -> None:
     world = World(wants())
     late = Invalid(1, "the Hub does not answer", Reason.MODEL_FACTS_UNAVAILABLE, 30.0)
     decision = decide_invalid(late, world.observe(), START)
-    world.status = decision.status
+    world.status = decision.written
     assert world.standing() == "Reconciling/ModelFactsUnavailable"
     assert decision.retry_after == 30.0
     assert decision.actions == ()

@@ -10,7 +10,8 @@ from tests.support.models import LLAMA_8B, a_demand
 from shardwise.domain.reasons import FailureKind
 from shardwise.explain.reasons import remedy
 from shardwise.reconcile.exits import Exit
-from shardwise.reconcile.records import Record, State, read_records, write_record
+from shardwise.reconcile.records import Record, State
+from shardwise.reconcile.status_data import read_records, write_record
 
 EXITS: dict[str, tuple[Exit, FailureKind]] = {
     "the GPU is full": (Exit(1, "Error", "CUDA out of memory. Tried to allocate"), FailureKind.GPU_MEMORY),

@@ -7,7 +7,7 @@ from tests.reconcile.support import World, applied, deleted, two_nodes_wide, wan
 from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, a_demand
 
-from shardwise.reconcile.records import holdings
+from shardwise.reconcile.status_data import holdings
 
 Json = dict[str, Any]
 
@@ -41,8 +41,8 @@ def test_what_serves_is_taken_over_without_a_write_to_its_pods(wanted: Any, prun
     decision = world.settle()
     assert world.pods == pods
     assert world.standing() == "Ready/AllReplicasReady"
-    assert decision.status["plan"] == before["plan"]
-    assert decision.status["groups"] == before["groups"]
+    assert decision.written["plan"] == before["plan"]
+    assert decision.written["groups"] == before["groups"]
     assert not {"GroupRestarted", "GroupRemoved"} & set(world.told())
 
 
@@ -94,7 +94,7 @@ def test_a_group_that_waits_out_a_failure_begins_again_alone() -> None:
     world.crash("llama-2-0-0")
     world.settle()
     world.crash("llama-2-1-0")
-    assert world.settle().status["groups"][2]["state"] == "Backoff"
+    assert world.settle().written["groups"][2]["state"] == "Backoff"
     world.status = as_before(world.status)
     world.run()
     assert sorted(world.pods) == ["llama-0-0-0", "llama-1-0-0", "llama-2-2-0"]

@@ -29,7 +29,7 @@ def test_all_services_of_the_groups_that_begin_come_before_any_pod() -> None:
 def test_the_plan_is_written_down_before_anything_is_made() -> None:
     """So that an operator that dies in between goes on with the same plan."""
     world = World(two_nodes_wide())
-    status = world.decide().status
+    status = world.decide().written
     assert status["groups"][0]["nodes"] == ["h100-00", "h100-01"]
     assert status["groups"][0]["attempt"] == 0
     assert status["groups"][0]["state"] == "Pending"
@@ -60,7 +60,7 @@ def test_a_settled_object_needs_nothing() -> None:
     before = world.run()
     world.now += 86400
     decision = world.decide()
-    assert (decision.status, decision.actions, decision.retry_after) == (before, (), None)
+    assert (decision.written, decision.actions, decision.retry_after) == (before, (), None)
 
 
 @pytest.mark.parametrize("lost", range(5))

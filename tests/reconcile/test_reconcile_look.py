@@ -13,7 +13,8 @@ from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Exclusion
 from shardwise.reconcile.look import look
 from shardwise.reconcile.observed import Observed, PodSeen
-from shardwise.reconcile.records import Record, State, write_record
+from shardwise.reconcile.records import Record, State
+from shardwise.reconcile.status_data import read_status, write_record
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 
@@ -34,7 +35,7 @@ def pods(attempt: int, *indexes: int, replica: int = 0, **changes: Any) -> tuple
 
 def looked(found: tuple[PodSeen, ...], told: dict[str, Any]) -> tuple[GroupView, ...]:
     """Look, without a plan: records and pods alone."""
-    observed = Observed(found, {}, told, FLEET)
+    observed = Observed(found, {}, read_status(told), FLEET)
     return look(two_nodes_wide(), None, observed, UsableFleet(FLEET), START + 50)
 
 
@@ -145,7 +146,7 @@ def test_what_is_said_of_the_nodes_of_a_group() -> None:
         a_node("h100-02", exclusion=Exclusion.NOT_READY),
     )
     elsewhere = pods(3, 0) + pods(3, 1, node="h100-02", wants="")
-    observed = Observed(elsewhere, {}, status(replace(READY, nodes=("h100-00", "gone"))), a_fleet(nodes))
+    observed = Observed(elsewhere, {}, read_status(status(replace(READY, nodes=("h100-00", "gone")))), a_fleet(nodes))
     (view,) = look(two_nodes_wide(), None, observed, UsableFleet(a_fleet(nodes)), START)
     assert view.nodes == (("h100-00", None), ("h100-02", Exclusion.NOT_READY))
 
@@ -216,12 +217,12 @@ def test_pods_that_go_are_no_group_where_nothing_is_planned() -> None:
     world = World(two_nodes_wide(Pins(8, 2, None)))
     world.settle()
     world.demand(gpu_budget=8)
-    world.status = world.decide().status
+    world.status = world.decide().written
     for name in world.pods:
         world.deleting(name)
     for _ in range(3):
         world.now += 30
-        assert world.step().status["groups"] == []
+        assert world.step().written["groups"] == []
     assert world.told() == ["Planned"]
 
 

@@ -20,7 +20,8 @@ from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Exclusion, Node
 from shardwise.domain.launch import UpdateStrategy
 from shardwise.reconcile.actions import Apply
-from shardwise.reconcile.records import State, read_records
+from shardwise.reconcile.records import State
+from shardwise.reconcile.status_data import read_records
 from shardwise.reconcile.turns import Turn, Waiter
 
 DEMANDS = {
@@ -178,10 +179,10 @@ class Life(RuleBasedStateMachine):
     def what_is_held_is_within_the_budget_of_the_last_decision(self) -> None:
         """All groups together, the old and the new of an update included."""
         last = self.world.last
-        if last is None or any(one["reason"] == "Paused" for one in last.status["conditions"]):
+        if last is None or any(one["reason"] == "Paused" for one in last.written["conditions"]):
             return
-        held = sum(record.held_gpus for record in read_records(last.status).values())
-        if last.status.get("observedGeneration") == self.world.wanted.generation:
+        held = sum(record.held_gpus for record in read_records(last.written).values())
+        if last.written.get("observedGeneration") == self.world.wanted.generation:
             assert held <= self.world.wanted.demand.gpu_budget
 
     @invariant()

@@ -134,7 +134,7 @@ def test_how_a_replica_that_goes_is_drained(harms: list[str], pods: list[str]) -
     """The leader alone for as long as it can end its requests; then, or where it cannot, all."""
     world = serving()
     world.demand(replicas=0)
-    world.status = world.decide().status
+    world.status = world.decide().written
     for harm in harms:
         what, name = harm.split()
         getattr(world, what)(name)
@@ -147,7 +147,7 @@ def test_a_replica_that_goes_goes_as_a_whole_once_one_of_many_ranks_is_away(harm
     world = World(wants(a_demand(LLAMA_405B, budget=24, pins=Pins(8, 3, None))))
     world.run()
     world.demand(replicas=0)
-    world.status = world.decide().status
+    world.status = world.decide().written
     getattr(world, harm)("llama-0-0-1")
     assert [one for one in done(world.decide()) if one.startswith("-Pod")] == ["-Pod llama-0-0-0", "-Pod llama-0-0-2"]
 

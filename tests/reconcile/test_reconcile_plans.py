@@ -11,7 +11,9 @@ from tests.support.models import LLAMA_8B, LLAMA_70B, a_demand
 
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Exclusion, Fleet, Node
+from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.plans import new_plan, recorded
+from shardwise.reconcile.status_data import read_status, write_status
 from shardwise.reconcile.usable_fleet import UsableFleet
 
 FLEET = a_fleet(h100s(3, free=[1, 1, 1]))
@@ -36,7 +38,7 @@ def test_a_plan_that_answers_the_demand_is_kept_to_the_letter() -> None:
     world = two()
     before = world.status["plan"]
     world.fleet = a_fleet(h100s(3), h200s(4))
-    assert world.settle().status["plan"] == before
+    assert world.settle().written["plan"] == before
     assert world.nodes() == [["h100-00"], ["h100-01"]]
 
 
@@ -233,27 +235,26 @@ def test_no_hint_is_given_that_the_fleet_could_not_keep() -> None:
 
 @pytest.mark.parametrize("document", [{}, {"tensor": 1}, {"tensor": "x"}, {"memory": 3}, 7], ids=str)
 def test_a_record_that_cannot_be_read_is_no_record(document: Any) -> None:
-    assert recorded({"plan": document}) is None
-    assert recorded({}) is None
+    assert recorded(read_status({"plan": document}), "") is None
+    assert recorded(read_status({}), "") is None
 
 
-@pytest.mark.parametrize(("asks", "found"), [(None, True), ("asked", True), ("other", False)])
-def test_a_plan_answers_the_demand_it_was_made_for(asks: str | None, found: bool) -> None:
+@pytest.mark.parametrize(("asks", "found"), [("asked", True), ("other", False)])
+def test_a_plan_answers_the_demand_it_was_made_for(asks: str, found: bool) -> None:
     made = new_plan(replace(wants(TWO), asks="asked"), UsableFleet(FLEET))
-    assert (recorded({"plan": made.document}, asks) is not None) is found
+    assert (recorded(Status(plan=made.recorded), asks) is not None) is found
 
 
 def test_a_recorded_plan_says_how_and_not_where() -> None:
     """Where, every group says itself: nothing stands in a status twice."""
     made = new_plan(wants(TWO), UsableFleet(FLEET))
-    assert made.document is not None
-    assert not {"groups", "replicas"} & set(made.document)
+    assert not {"groups", "replicas"} & set(write_status(Status(plan=made.recorded))["plan"])
     assert [group.pods[0].node for group in made.fresh] == ["h100-00", "h100-01"]
 
 
 def test_a_demand_nothing_serves_has_no_plan_but_a_refusal() -> None:
     made = new_plan(wants(replace(TWO, pins=Pins(6, None, None))), UsableFleet(FLEET))
-    assert (made.plan, made.document, made.fresh) == (None, None, ())
+    assert (made.plan, made.recorded, made.fresh) == (None, None, ())
     assert made.refusal is not None
 
 

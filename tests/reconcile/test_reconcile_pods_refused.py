@@ -5,10 +5,10 @@ from tests.reconcile.support import START, Json, World, applied, name_of, two_no
 from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, a_demand
 
-from shardwise.reconcile.records import Record, State, format_time, holdings, read_records
+from shardwise.reconcile.records import Record, State, format_time
 from shardwise.reconcile.refused import next_to_try, tried, until_next_try
 from shardwise.reconcile.standing import standing_of
-from shardwise.reconcile.status import wants_place
+from shardwise.reconcile.status_data import holdings, read_records, wants_place
 from shardwise.reconcile.turns import Turn
 from shardwise.reconcile.views import GroupView
 

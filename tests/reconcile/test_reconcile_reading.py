@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardwise.reconcile.observed import see_companions, see_pod
-from shardwise.reconcile.records import Record, State, format_time, holdings, parse_time, read_records, write_record
+from shardwise.reconcile.records import Record, State, format_time, parse_time
+from shardwise.reconcile.status_data import holdings, read_records, write_record
 
 Json = dict[str, Any]
 

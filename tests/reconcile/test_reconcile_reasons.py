@@ -35,7 +35,7 @@ class Listener(World):
         return decision
 
     def hear(self, decision: Decision) -> None:
-        for condition in decision.status["conditions"]:
+        for condition in decision.written["conditions"]:
             if condition["type"] not in STATES or condition["status"] == "True":
                 self.heard[condition["reason"]].add(f"{condition['type']}={condition['status']}")
         for action in decision.actions:

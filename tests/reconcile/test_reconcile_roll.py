@@ -242,7 +242,7 @@ def test_a_replica_that_goes_is_drained_leader_first() -> None:
     world.run()
     world.demand(replicas=0)
     assert deleted(world.decide(), "Pod") == ["llama-0-0-0"]
-    world.status = world.decide().status
+    world.status = world.decide().written
     world.deleting("llama-0-0-0")
     assert deleted(world.step(), "Pod") == []
     world.gone()
@@ -267,7 +267,7 @@ def test_a_number_is_not_used_again_while_pods_have_it() -> None:
     world = World(two_nodes_wide(), a_fleet(h100s(4)))
     world.run()
     world.demand(replicas=0)
-    world.status = world.decide().status
+    world.status = world.decide().written
     world.deleting("llama-0-0-0")
     world.step()
     world.demand(replicas=1)

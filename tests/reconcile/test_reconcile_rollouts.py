@@ -14,7 +14,7 @@ from tests.support.models import LLAMA_8B, a_demand
 from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Exclusion, Fleet
 from shardwise.domain.launch import UpdateStrategy
-from shardwise.reconcile.records import read_records
+from shardwise.reconcile.status_data import read_records
 
 A: tuple[str, ...] = ()
 B, C = ("--seed=2",), ("--seed=3",)

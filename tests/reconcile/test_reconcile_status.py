@@ -46,7 +46,7 @@ def waits() -> World:
 
 def wrong() -> World:
     world = running(new())
-    world.status = decide_invalid(Invalid(2, "spec.model: wrong"), world.observe(), world.now).status
+    world.status = decide_invalid(Invalid(2, "spec.model: wrong"), world.observe(), world.now).written
     return world
 
 

@@ -18,10 +18,11 @@ from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.reconcile.group_set import GroupSet
 from shardwise.reconcile.plans import new_plan
-from shardwise.reconcile.records import Record, State, read_records
+from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.shunned import MOST, Shunned, ShunReason
 from shardwise.reconcile.standing import standing_of
 from shardwise.reconcile.status import MOST_BYTES, Progress, status_of
+from shardwise.reconcile.status_data import read_records, read_status, write_status
 from shardwise.reconcile.turns import Turn, Waiter
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
@@ -61,7 +62,7 @@ progresses = st.builds(
     lambda groups, refusal, refused, planned, turn: Progress(
         WANTED,
         IN_FORCE.plan if planned else None,
-        IN_FORCE.document if planned else None,
+        IN_FORCE.recorded if planned else None,
         GroupSet(tuple(replace(one, record=replace(one.record, replica=at)) for at, one in enumerate(groups)), refusal),
         turn=turn,
         refused=refused,
@@ -75,6 +76,10 @@ progresses = st.builds(
 """Where there is no plan, planning was refused."""
 
 
+def written(progress: Progress, before: dict[str, Any] | None = None, now: float = START) -> dict[str, Any]:
+    return write_status(status_of(progress, read_status(before or {}), now))
+
+
 def true_of(status: dict[str, Any]) -> list[str]:
     return [one["type"] for one in status["conditions"] if one["type"] in KINDS and one["status"] == "True"]
 
@@ -82,7 +87,7 @@ def true_of(status: dict[str, Any]) -> list[str]:
 @given(progresses)
 def test_whatever_is_under_way_one_of_the_three_is_true_and_all_are_said(progress: Progress) -> None:
     """kstatus: a waiter never meets a missing condition, nor two that contradict each other."""
-    status = status_of(progress, {}, START)
+    status = written(progress)
     conditions = {one["type"]: one for one in status["conditions"]}
     assert len(conditions) == len(status["conditions"]) == 6
     assert len(true_of(status)) == 1
@@ -94,7 +99,7 @@ def test_whatever_is_under_way_one_of_the_three_is_true_and_all_are_said(progres
 
 @given(progresses)
 def test_ready_means_that_all_that_is_wanted_serves_and_nothing_else_does(progress: Progress) -> None:
-    status = status_of(progress, {}, START)
+    status = written(progress)
     groups = progress.group_set.groups
     serves = len(groups) == 3 and all(one.record.state is State.READY and not one.stale for one in groups)
     clear = progress.group_set.refusal is None and not progress.refused and progress.plan is not None
@@ -107,7 +112,7 @@ def test_stalled_means_that_somebody_has_to_do_something(progress: Progress) -> 
     held = any(one.record.state is State.HELD for one in progress.group_set.groups)
     refusal = progress.group_set.refusal
     never = refusal is not None and not refusal.waits
-    status = status_of(progress, {}, START)
+    status = written(progress)
     assert (true_of(status) == ["Stalled"]) == (held or never)
     assert ("waitingSince" in status) == (refusal is not None and refusal.waits)
 
@@ -115,8 +120,8 @@ def test_stalled_means_that_somebody_has_to_do_something(progress: Progress) -> 
 @given(progresses, progresses)
 def test_a_condition_has_the_time_its_status_last_changed_and_no_other(first: Progress, then: Progress) -> None:
     """Whatever its words become: `kubectl wait` and alerts count from that time."""
-    before = status_of(first, {}, START)
-    after = status_of(then, before, START + 60)
+    before = written(first)
+    after = written(then, before, START + 60)
     old = {one["type"]: one for one in before["conditions"]}
     for one in after["conditions"]:
         same = one["status"] == old[one["type"]]["status"]
@@ -126,7 +131,7 @@ def test_a_condition_has_the_time_its_status_last_changed_and_no_other(first: Pr
 @given(progresses)
 def test_a_status_reads_back_as_the_groups_it_was_written_of(progress: Progress) -> None:
     """What only waits, and never was anything, has nothing to remember."""
-    records = read_records(status_of(progress, {}, START))
+    records = read_records(written(progress))
     for view in progress.group_set.groups:
         record = view.record
         if record.nodes or record.attempt or record.failures:
@@ -144,7 +149,7 @@ def test_a_status_of_long_words_is_cut_as_far_as_it_must_be(count: int, nodes: i
     shuns = tuple(Shunned(f"gb200-{'n' * 40}-{at:02}", ShunReason.FAILED, 9, START + 3600) for at in range(MOST))
     record = Record(0, message="NCCL error " * 400, state=State.BACKOFF, nodes=("gb200-r00-t00",) * nodes, gpus=8)
     groups = tuple(GroupView(replace(record, replica=at), ()) for at in range(count))
-    status = status_of(Progress(WANTED, IN_FORCE.plan, None, GroupSet(groups), shuns=shuns), {}, START)
+    status = written(Progress(WANTED, IN_FORCE.plan, None, GroupSet(groups), shuns=shuns))
     assert max(len(one["message"]) for one in status["conditions"]) <= 1024
     assert {len(one["message"]) for one in status["groups"]} == {cut}
     assert len(json.dumps(status, separators=(",", ":"))) < MOST_BYTES
@@ -181,13 +186,13 @@ def test_an_explanation_shows_the_groups_of_the_status_and_the_places_of_the_nex
     told = [(one.replica, one.state.value, one.attempt) for one in read_records(world.status).values() if one.nodes]
     assert standing_groups(world) == told
     standing = standing_of(world.wanted, world.observe(), world.now)
-    after = read_records(world.decide().status)
+    after = read_records(world.decide().written)
     places = [one.nodes for one in after.values() if one.nodes]
     if isinstance(standing.next, Plan):
         assert [tuple(pod.node for pod in group.pods) for group in standing.next.groups] == places
     else:
         assert isinstance(standing.next, Refusal)
-        reasons = [one["reason"] for one in world.decide().status["conditions"] if one["status"] == "True"]
+        reasons = [one["reason"] for one in world.decide().written["conditions"] if one["status"] == "True"]
         assert standing.next.reason.value in reasons
 
 

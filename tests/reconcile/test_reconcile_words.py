@@ -9,7 +9,8 @@ from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Exclusion
-from shardwise.reconcile.records import WORDLESS, State, read_records
+from shardwise.reconcile.records import WORDLESS, State
+from shardwise.reconcile.status_data import read_records
 
 
 def test_how_far_a_group_is_is_seen_anew_with_every_look() -> None:
@@ -38,8 +39,8 @@ def test_a_long_last_line_and_what_to_do_about_it_stand_in_the_status_for_as_lon
     world = World(two_nodes_wide(Pins(8, 2, None), max_restarts=0))
     world.settle()
     world.crash("llama-0-0-1", f"{'x' * 150} CUDA out of memory")
-    first = world.step().status
-    assert world.step().status == first
+    first = world.step().written
+    assert world.step().written == first
     assert "CUDA out of memory; raise `spec.model.gpuMemoryReserve`" in first["message"]
     assert "CUDA out of memory; held after 1 failures in a row; raise" in world.events[-1].message
 

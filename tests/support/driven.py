@@ -23,7 +23,7 @@ from shardwise.operate import Changes, relist
 from shardwise.operate.reconciler import Reconciler
 from shardwise.reconcile.actions import Emit
 from shardwise.reconcile.observed import see_pod
-from shardwise.reconcile.records import holdings
+from shardwise.reconcile.status_data import holdings
 from shardwise_sandbox import ApiError, DeleteOptions, Sandbox, WriteOptions, h100_node
 from shardwise_sandbox.watch import DELETED, ObjectChange
 from shardwise_sandbox.writes import Target

@@ -8,22 +8,17 @@ from dataclasses import asdict
 from typing import Any
 
 from shardwise.domain.layout import Layout
-from shardwise.domain.plan import Alternative, Plan
+from shardwise.domain.plan import Alternative, GroupPlacement, Plan, PodPlacement
+from shardwise.domain.plan_data import estimate_data, layout_data, memory_data, plan_data
 from shardwise.domain.refusal import Refusal, RejectedLayout
 from shardwise.explain.alternatives import grounds, rest, telling
 from shardwise.explain.causes import cause, numbers
 from shardwise.explain.derivation import Clause, derive
-from shardwise.explain.documents import (
-    alternative_document,
-    estimate_document,
-    layout_document,
-    memory_document,
-    plan_document,
-)
 from shardwise.explain.exclusions import worded
 from shardwise.explain.hints import hint_document
 from shardwise.explain.layouts import ranges
 from shardwise.explain.refusals import clause_text, refusal_message
+from shardwise.explain.rules import rule
 
 Document = dict[str, Any]
 
@@ -31,11 +26,18 @@ Document = dict[str, Any]
 def plan_answer(plan: Plan) -> Document:
     """Give a plan as JSON data: the plan in the status, and each alternative with its cause, memory and speed."""
     shown, simpler = telling(plan), grounds(plan)
-    return plan_document(plan) | {
-        "grounds": None if simpler is None else _alternative(simpler),
-        "alternatives": [_alternative(other) for other in shown],
-        "others": [{"fate": fate, "count": count} for fate, count in rest(plan, shown)],
-    }
+    return (
+        {**layout_data(plan.layout), "replicas": plan.replicas}
+        | plan_data(plan)
+        | {
+            "because": rule(plan.rule),
+            "groups": [_group(group) for group in plan.groups],
+            "alternativesTotal": len(plan.alternatives),
+            "grounds": None if simpler is None else _alternative(simpler),
+            "alternatives": [_alternative(other) for other in shown],
+            "others": [{"fate": fate, "count": count} for fate, count in rest(plan, shown)],
+        }
+    )
 
 
 def refusal_answer(refusal: Refusal) -> Document:
@@ -61,12 +63,24 @@ _CAMEL = {
 }
 
 
+def _group(group: GroupPlacement) -> Document:
+    return {"replica": group.replica, "pods": [_pod(pod) for pod in group.pods]}
+
+
+def _pod(pod: PodPlacement) -> Document:
+    return {"index": pod.index, "node": pod.node, "domain": pod.domain, "gpus": pod.gpus, "ranks": list(pod.ranks)}
+
+
 def _alternative(other: Alternative) -> Document:
-    return alternative_document(other) | {
+    return {
+        **layout_data(other.layout),
+        "product": other.product,
+        "verdict": other.outcome.value,
+        "reason": cause(other.cause),
         "worldSize": other.layout.world_size,
         "cause": numbers(other.cause),
-        "memory": None if other.memory is None else memory_document(other.memory),
-        "estimate": None if other.estimate is None else estimate_document(other.estimate),
+        "memory": None if other.memory is None else memory_data(other.memory),
+        "estimate": None if other.estimate is None else estimate_data(other.estimate),
     }
 
 
@@ -90,7 +104,7 @@ def _ranges(layouts: Iterable[Layout]) -> list[Document]:
 
 def _rejected(rejected: RejectedLayout) -> Document:
     return {
-        **layout_document(rejected.layout),
+        **layout_data(rejected.layout),
         "product": rejected.product,
         "reason": cause(rejected.cause),
         "cause": numbers(rejected.cause),

@@ -3,8 +3,8 @@
 from typing import Any
 
 from shardwise.domain.demand import Toleration
+from shardwise.domain.plan_data import layout_data
 from shardwise.domain.refusal import Change, Hint
-from shardwise.explain.documents import layout_document
 
 
 def hint(given: Hint) -> str:
@@ -19,7 +19,7 @@ def hint_document(given: Hint) -> dict[str, Any]:
         "field": given.field,
         "change": given.change.value,
         "value": _plain(given.value),
-        **layout_document(given.layout),
+        **layout_data(given.layout),
         "product": given.product,
         "gpus": given.gpus,
         "tight": given.tight,

@@ -17,7 +17,7 @@ from shardwise.observe.kinds import (
 )
 from shardwise.observe.objects import Json, Key, is_relevant, key_of, owner_of
 from shardwise.observe.store import Store
-from shardwise.reconcile.records import holdings
+from shardwise.reconcile.status_data import holdings
 
 FieldTypes = Any
 """``str``, ``object`` (anything), ``[types]`` for a list, ``{field: types}``, ``{"*": types}`` for any field."""

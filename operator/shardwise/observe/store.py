@@ -16,6 +16,7 @@ from shardwise.observe.shelf import Shelf
 from shardwise.observe.waiting import Waiting
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
 from shardwise.reconcile.records import planned_gpus
+from shardwise.reconcile.status_data import read_status
 from shardwise.render.manifest import REVISION
 
 Owned = dict[Key, dict[Key, Json]]
@@ -72,7 +73,7 @@ class Store:
             budgets=_revisions(self._budgets_of.get(key, {})),
             companions={name: see_companions(obj) for (_, name), obj in services.items()},
             compute_domains=self.compute_domains is not False,
-            status=self.sharded_models.objects[key].get("status") or {},
+            status=read_status(self.sharded_models.objects[key].get("status") or {}),
             fleet=self.fleet(without=key),
             turn=self.waiting.turn(key),
             refused=self.refused.get(key, ""),

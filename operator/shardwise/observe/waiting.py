@@ -7,6 +7,7 @@ from shardwise.domain.launch import PAUSED
 from shardwise.observe.objects import Json, Key, key_of
 from shardwise.observe.shelf import Shelf
 from shardwise.reconcile.records import parse_time
+from shardwise.reconcile.status_data import is_waiting, waiting_since
 from shardwise.reconcile.turns import Turn, Waiter, turn_of
 
 
@@ -37,7 +38,7 @@ class Waiting:
             key="/".join(key),
             priority=self._priority(obj),
             created=parse_time(str(obj["metadata"].get("creationTimestamp") or "")),
-            since=parse_time(str((obj.get("status") or {}).get("waitingSince") or "")),
+            since=waiting_since(obj.get("status") or {}),
             demand=self.demands.get(key),
         )
 
@@ -58,4 +59,4 @@ def waits(obj: Json) -> bool:
     """Tell whether an object waits for GPUs. An object that is paused or being deleted does not."""
     metadata = obj["metadata"]
     paused = (metadata.get("annotations") or {}).get(PAUSED) == "true"
-    return "waitingSince" in (obj.get("status") or {}) and not paused and "deletionTimestamp" not in metadata
+    return is_waiting(obj.get("status") or {}) and not paused and "deletionTimestamp" not in metadata

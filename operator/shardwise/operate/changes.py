@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from shardwise.observe import Json, Key, Shelf, Store, is_relevant, key_of, owner_of, slim, version_of, waits
 from shardwise.operate.queue import Queue
-from shardwise.reconcile.status import wants_place
+from shardwise.reconcile.status_data import wants_place
 
 
 class Changes:

@@ -5,7 +5,7 @@ from shardwise.observe import OURS, Key, Store, is_relevant, slim
 from shardwise.observe.kinds import BUDGET, COMPUTE_DOMAIN, NODE, POD, PRIORITY_CLASS, SERVICE, SHARDED_MODEL
 from shardwise.operate.changes import Changes
 from shardwise.operate.queue import Queue
-from shardwise.reconcile.records import holdings
+from shardwise.reconcile.status_data import holdings
 
 
 async def relist(cluster: Cluster, store: Store, changes: Changes, queue: Queue[Key]) -> None:

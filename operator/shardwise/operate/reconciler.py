@@ -21,7 +21,6 @@ from shardwise.observe.kinds import SHARDED_MODEL, kind_of
 from shardwise.operate.lookups import Lookups
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
 from shardwise.reconcile.decide import Invalid, decide, decide_invalid
-from shardwise.reconcile.records import holdings
 
 LOOK_AGAIN_SECONDS = 0.2
 SIDE_BY_SIDE = 8
@@ -129,7 +128,7 @@ class Reconciler:
             return decide_invalid(read, self._store.observe(key), self._now())
         self._store.waiting.demands[key] = read.demand
         decision = decide(read, self._store.observe(key), self._now())
-        self._store.hold(key, holdings(decision.status))
+        self._store.hold(key, decision.status.holdings)
         return decision
 
     async def _facts_of(self, key: Key, generation: int, sharded_model: ShardedModel) -> ModelFacts:
@@ -149,13 +148,14 @@ class Reconciler:
         return self._known[asked]
 
     async def _write_status(self, key: Key, obj: Json, decision: Decision) -> None:
-        if decision.status == (obj.get("status") or {}):
+        status = decision.written
+        if status == (obj.get("status") or {}):
             return
         manifest = {
             "apiVersion": API_VERSION,
             "kind": KIND,
             "metadata": {"name": key[1], "namespace": key[0], "resourceVersion": obj["metadata"]["resourceVersion"]},
-            "status": decision.status,
+            "status": status,
         }
         try:
             self._store.sharded_models.put(await self._cluster.apply_status(manifest))
@@ -164,7 +164,7 @@ class Reconciler:
                 # Decided on an object that has changed: by an edit, another leader, or a write whose answer was lost.
                 self._store.sharded_models.put(await self._cluster.get(SHARDED_MODEL, *key))
             raise
-        if waits(obj) != ("waitingSince" in decision.status):
+        if waits(obj) != bool(decision.status.waiting_since):
             self.when_turns_change(key)
 
     async def _carry_out(self, key: Key, obj: Json, decision: Decision) -> float | None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardwise.domain.reasons import AnyReason
+from shardwise.reconcile.object_status import Status
+from shardwise.reconcile.status_data import write_status
 from shardwise.render.manifest import Manifest
 
 
@@ -51,6 +53,11 @@ class Decision:
     a crash in between. After ``retry_after`` seconds the object is decided again, with or without an event.
     """
 
-    status: dict[str, Any]
+    status: Status
     actions: tuple[Action, ...] = ()
     retry_after: float | None = None
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """The status as data, to write."""
+        return write_status(self.status)

@@ -1,11 +1,10 @@
 """Conditions by the kstatus contract: of Ready, Reconciling and Stalled exactly one is True, and each has a time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from shardwise.domain.reasons import AnyReason, Reason
-from shardwise.reconcile.records import format_time
 
 MOST_MESSAGE: Final = 1024
 """Characters a message may have."""
@@ -24,6 +23,22 @@ class Condition:
     def status(self) -> str:
         """The status as Kubernetes writes it."""
         return "True" if self.holds else "False"
+
+
+@dataclass(frozen=True, slots=True)
+class DatedCondition:
+    """A condition as the status holds it.
+
+    ``since`` is when its status last changed, in seconds since the epoch. ``generation`` is the generation that it
+    describes. Its reason may be one that only another version knows.
+    """
+
+    kind: str
+    status: str
+    reason: str
+    message: str
+    since: float
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +76,19 @@ def short_of(ready: int, replicas: int) -> Condition | None:
     return None
 
 
-def write_conditions(
-    conditions: list[Condition], before: Mapping[str, Any], generation: int, now: float
-) -> list[dict[str, Any]]:
+def date_conditions(
+    conditions: Iterable[Condition], before: Iterable[DatedCondition], generation: int, now: float
+) -> tuple[DatedCondition, ...]:
     """Give conditions as the status holds them. The time of a condition changes only with its status."""
-    old = {written.get("type"): written for written in before.get("conditions") or ()}
-    return [
-        {
-            "type": condition.kind,
-            "status": condition.status,
-            "reason": condition.reason.value,
-            "message": condition.message[:MOST_MESSAGE],
-            "lastTransitionTime": _changed(old.get(condition.kind), condition.status, now),
-            "observedGeneration": generation,
-        }
+    old = {(known.kind, known.status): known.since for known in before}
+    return tuple(
+        DatedCondition(
+            kind=condition.kind,
+            status=condition.status,
+            reason=condition.reason.value,
+            message=condition.message[:MOST_MESSAGE],
+            since=old.get((condition.kind, condition.status)) or now,
+            generation=generation,
+        )
         for condition in conditions
-    ]
-
-
-def _changed(old: Mapping[str, Any] | None, status: str, now: float) -> str:
-    if old is not None and old.get("status") == status and old.get("lastTransitionTime"):
-        return str(old["lastTransitionTime"])
-    return format_time(now)
+    )

@@ -57,7 +57,7 @@ def decide_invalid(invalid: Invalid, observed: Observed, now: float) -> Decision
     status = invalid_status(observed, invalid.generation, invalid.reason, invalid.message, now)
     if invalid.reason is Reason.MODEL_FACTS_UNAVAILABLE:
         return Decision(status, retry_after=invalid.retry_after)
-    said = invalid.message == observed.status.get("message")
+    said = status.message == observed.status.message
     return Decision(status, () if said else (Emit(invalid.reason, invalid.message, warning=True),))
 
 
@@ -75,7 +75,7 @@ def _progress(case: Case, desired: DesiredState) -> Progress:
     return Progress(
         case.wanted,
         desired.in_force.plan,
-        desired.in_force.document,
+        desired.in_force.recorded,
         desired.group_set,
         desired.before,
         desired.nodes.shuns,

@@ -14,10 +14,10 @@ from shardwise.reconcile.life import Terms, Trigger, advance, decided
 from shardwise.reconcile.look import look
 from shardwise.reconcile.observed import Observed
 from shardwise.reconcile.plans import PlanInForce, again, dated, identity, new_plan, recorded
-from shardwise.reconcile.records import State, read_records
+from shardwise.reconcile.records import State
 from shardwise.reconcile.refused import tries_of, with_words_once
 from shardwise.reconcile.roll import roll
-from shardwise.reconcile.shunned import ShunReason, Shuns, held_against, left_out, read_shunned
+from shardwise.reconcile.shunned import ShunReason, Shuns, held_against, left_out, still_shunned
 from shardwise.reconcile.turns import kept_back
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
@@ -72,8 +72,8 @@ def remember(wanted: Wanted, observed: Observed, now: float) -> Case:
         wanted.restart,
         now,
         refused=observed.refused,
-        tries=tries_of(read_records(status).values()),
-        edited=status.get("observedGeneration") != wanted.generation,
+        tries=tries_of(status.records.values()),
+        edited=status.generation != wanted.generation,
     )
     return Case(wanted, replace(observed, status=status), terms)
 
@@ -82,11 +82,11 @@ def judge_nodes(case: Case) -> JudgedNodes:
     """Read the nodes that the object avoids, and work out the fleet that it may use."""
     observed, now = case.observed, case.terms.now
     own: dict[str, int] = {}
-    for record in read_records(observed.status).values():
+    for record in observed.status.records.values():
         for node in record.nodes:
             own[node] = own.get(node, 0) + record.gpus
     usable = UsableFleet(observed.fleet, kept=kept_back(observed.turn, observed.fleet, now), own=own)
-    return _judged(read_shunned(observed.status, now), usable)
+    return _judged(still_shunned(observed.status.shuns, now), usable)
 
 
 def _judged(shuns: Shuns, usable: UsableFleet) -> JudgedNodes:

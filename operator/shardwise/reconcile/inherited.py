@@ -6,47 +6,33 @@ it was still making begin again. After an edit that the old version did not see,
 other group.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from dataclasses import replace
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
-from shardwise.reconcile.plans import identity, recorded
-from shardwise.reconcile.records import Record, State, format_time, read_records
-
-Status = Mapping[str, Any]
-
-_NO_MORE: Final = ("groups", "replicas")
-"""Fields of a plan that are no more: groups know their places themselves."""
+from shardwise.reconcile.object_status import GroupStatus, Status
+from shardwise.reconcile.plans import identity
+from shardwise.reconcile.records import Record, State
 
 
 def inherited(wanted: Wanted, status: Status) -> Status:
-    """Give a status in the format of this version. A status that this version wrote is given unchanged."""
-    if not _of_before(status) or status.get("observedGeneration") != wanted.generation:
+    """Give the status as this version would have written it. A status that this version wrote is given unchanged."""
+    groups = status.groups or ()
+    recorded = status.plan
+    if recorded is None or status.generation != wanted.generation or not any(group.older for group in groups):
         return status
-    in_force = recorded(status)
-    if in_force is None or in_force.plan is None:
-        return status
-    document = {name: value for name, value in status["plan"].items() if name not in _NO_MORE}
-    groups = list(_groups(wanted, in_force.plan, status))
-    return {**status, "plan": document | {"demand": wanted.asks}, "groups": groups}
+    updating = any(_may_replace(group.record) for group in groups)
+    taken = tuple(_taken_over(wanted, recorded.plan, group, updating=updating) for group in groups)
+    return replace(status, plan=replace(recorded, demand=wanted.asks), groups=taken)
 
 
-def _of_before(status: Status) -> bool:
-    return any(group.get("nodes") and not group.get("gpusPerPod") for group in status.get("groups") or ())
-
-
-def _groups(wanted: Wanted, plan: Plan, status: Status) -> Iterator[Status]:
-    records = read_records(status)
-    updating = any(_may_replace(record) for record in records.values())
-    for group in status["groups"]:
-        record = records.get(group.get("replica"))
-        if record is None or record.state is State.PENDING or (updating and record.state is State.READY):
-            yield group
-            continue
-        content = identity(wanted, plan, record.nodes, record.gpus)
-        served = {"served": format_time(record.since)} if record.state is State.READY else {}
-        yield {**group, "gpusPerPod": record.gpus, "content": content, **served}
+def _taken_over(wanted: Wanted, plan: Plan, group: GroupStatus, *, updating: bool) -> GroupStatus:
+    record = group.record
+    if record.state is State.PENDING or (updating and record.state is State.READY):
+        return group
+    served = record.since if record.state is State.READY else record.served
+    content = identity(wanted, plan, record.nodes, record.gpus)
+    return replace(group, record=replace(record, content=content, served=served), older=False)
 
 
 def _may_replace(record: Record) -> bool:

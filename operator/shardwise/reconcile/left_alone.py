@@ -4,21 +4,21 @@ Plan and groups stay as they were decided. The number of ready pods goes on chan
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
 
 from shardwise.domain.reasons import Reason
 from shardwise.reconcile.conditions import (
     MOST_MESSAGE,
     Condition,
     Summary,
+    date_conditions,
     short_of,
     summary_conditions,
-    write_conditions,
 )
+from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.observed import Observed, PodSeen
-
-Status = dict[str, Any]
 
 _PAUSED: Final = "paused by the annotation `shardwise.dev/paused`; nothing is changed"
 
@@ -40,24 +40,26 @@ def _left_alone(conditions: list[Condition], observed: Observed, generation: int
     """Keep the decided status, but no place in the queue: an object that cannot begin must not block others."""
     before = observed.status
     counted = _counted(before, observed.pods)
-    kept = {name: value for name, value in before.items() if name != "waitingSince"} | counted
-    if "readyReplicas" in counted:
-        lacking = short_of(counted["readyReplicas"], len(counted["groups"]))
+    if counted.groups:
+        lacking = short_of(counted.ready_replicas, len(counted.groups))
         conditions = [*conditions, lacking] if lacking is not None else conditions
     changed = {condition.kind for condition in conditions}
-    others = [written for written in before.get("conditions") or () if written.get("type") not in changed]
-    made = write_conditions(conditions, before, generation, now)
-    message = conditions[0].message[:MOST_MESSAGE]
-    return kept | {"observedGeneration": generation, "message": message, "conditions": made + others}
+    others = tuple(condition for condition in before.conditions if condition.kind not in changed)
+    return replace(
+        counted,
+        generation=generation,
+        message=conditions[0].message[:MOST_MESSAGE],
+        waiting_since=0.0,
+        conditions=date_conditions(conditions, before.conditions, generation, now) + others,
+    )
 
 
-def _counted(before: Mapping[str, Any], pods: Iterable[PodSeen]) -> Status:
+def _counted(before: Status, pods: Iterable[PodSeen]) -> Status:
     """Count the ready pods of each group again, and the groups whose pods are all ready."""
+    if not before.groups:
+        return before
     ready = Counter((pod.replica, pod.attempt) for pod in pods if pod.ready)
-    groups = [_of(group, ready) for group in before.get("groups") or ()]
-    serving = sum(0 < int(group.get("pods") or 0) <= group["readyPods"] for group in groups)
-    return {"groups": groups, "readyReplicas": serving} if groups else {}
-
-
-def _of(group: Mapping[str, Any], ready: Counter[tuple[int, int]]) -> Status:
-    return {**group, "readyPods": ready[group.get("replica", 0), group.get("attempt", 0)]}
+    groups = tuple(
+        replace(group, ready_pods=ready[group.record.replica, group.record.attempt]) for group in before.groups
+    )
+    return replace(before, groups=groups, ready_replicas=sum(group.serves for group in groups))

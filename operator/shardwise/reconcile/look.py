@@ -8,7 +8,7 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.reconcile.observed import Observed, PodSeen
 from shardwise.reconcile.plans import identity, with_group
-from shardwise.reconcile.records import Record, State, read_records
+from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 from shardwise.render.bundle import revision
@@ -34,9 +34,8 @@ def _remembered(observed: Observed, replicas: Iterable[int], now: float) -> dict
 
     If all records can be read, pods of other replicas are leaving.
     """
-    known = read_records(observed.status)
-    written = observed.status.get("groups")
-    if written is not None and len(known) == len(written):
+    known = observed.status.records
+    if observed.status.knows_all_groups:
         return known
     return {replica: Record(replica, -1, since=now) for replica in replicas} | known
 

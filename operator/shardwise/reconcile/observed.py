@@ -7,6 +7,7 @@ from typing import Any, Final
 from shardwise.domain.fleet import Fleet
 from shardwise.inventory import gpu_request
 from shardwise.reconcile.exits import Exit, last_line, read_exit
+from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.records import parse_time
 from shardwise.reconcile.turns import Turn
 from shardwise.render.companions import LABELS
@@ -67,7 +68,7 @@ class Observed:
 
     pods: tuple[PodSeen, ...]
     services: Mapping[str, str]
-    status: Mapping[str, Any]
+    status: Status
     fleet: Fleet
     turn: Turn = field(default_factory=Turn)
     budgets: Mapping[str, str] = field(default_factory=dict)

@@ -7,7 +7,6 @@ shape with fewer GPUs than before is used only if the object allows it.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.digest import json_digest
@@ -15,12 +14,10 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.domain.refusal import Hint, OverBudget, Refusal, RefusalReason, RejectedLayout
-from shardwise.explain.documents import plan_document, plan_from_document
 from shardwise.planner import plan as plan_demand
-from shardwise.reconcile.records import format_time
+from shardwise.reconcile.object_status import Status
+from shardwise.reconcile.recorded_plan import RecordedPlan, record_plan
 from shardwise.reconcile.usable_fleet import UsableFleet
-
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +28,15 @@ class PlanInForce:
     """
 
     plan: Plan | None
-    document: Document | None
+    recorded: RecordedPlan | None
     refusal: Refusal | None = None
     fresh: tuple[GroupPlacement, ...] = ()
 
 
-def recorded(status: Mapping[str, Any], asks: str | None = None) -> PlanInForce | None:
-    """Read the plan of a status. With ``asks``, read it only if it answers exactly this demand."""
-    document = status.get("plan")
-    if not document or (asks is not None and document.get("demand") != asks):
-        return None
-    try:
-        return PlanInForce(plan_from_document({**document, "groups": []}), dict(document))
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return None
+def recorded(status: Status, asks: str) -> PlanInForce | None:
+    """Give the plan of a status, if it answers exactly the demand that ``asks`` names."""
+    known = status.plan
+    return PlanInForce(known.plan, known) if known is not None and known.demand == asks else None
 
 
 def new_plan(wanted: Wanted, usable: UsableFleet) -> PlanInForce:
@@ -61,15 +53,14 @@ def new_plan(wanted: Wanted, usable: UsableFleet) -> PlanInForce:
 
 
 def _in_force(wanted: Wanted, plan: Plan) -> PlanInForce:
-    document = {name: value for name, value in plan_document(plan).items() if name not in ("groups", "replicas")}
-    return PlanInForce(replace(plan, groups=()), document | {"demand": wanted.asks}, fresh=plan.groups)
+    return PlanInForce(replace(plan, groups=()), record_plan(plan, wanted.asks), fresh=plan.groups)
 
 
 def dated(made: PlanInForce, now: float) -> PlanInForce:
     """Add the time to a plan that was just made. ``now`` is in seconds since the epoch."""
-    if made.document is None or not made.fresh:
+    if made.recorded is None or not made.fresh:
         return made
-    return replace(made, document=made.document | {"madeAt": format_time(now)})
+    return replace(made, recorded=replace(made.recorded, made_at=now))
 
 
 def _most_replicas(demand: Demand, fleet: Fleet) -> Plan | None:

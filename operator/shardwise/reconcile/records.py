@@ -1,7 +1,7 @@
-"""The records in the status from decision to decision: each group, and the nodes to avoid for a while."""
+"""The record of a group, which the status keeps from decision to decision, and the times that statuses hold."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -59,77 +59,12 @@ class Record:
         return self.gpus * len(self.nodes)
 
 
-def read_records(status: Mapping[str, Any]) -> dict[int, Record]:
-    """Read the records of a status. An unreadable record is left out, and its group is found from its pods."""
-    found = {}
-    for group in status.get("groups") or ():
-        try:
-            record = _read(group, status.get("plan") or {})
-        except (AttributeError, KeyError, TypeError, ValueError):
-            continue
-        found[record.replica] = record
-    return found
-
-
-def _read(group: Mapping[str, Any], plan: Mapping[str, Any]) -> Record:
-    state = State(group["state"])
-    nodes = tuple(str(node) for node in group.get("nodes", ()))
-    return Record(
-        replica=int(group["replica"]),
-        attempt=int(group["attempt"]),
-        state=state,
-        since=parse_time(group.get("since", "")),
-        failures=int(group.get("failures", 0)),
-        served=parse_time(group.get("served", "")),
-        retry_at=parse_time(group.get("retryAt", "")),
-        nodes=nodes,
-        gpus=int(group.get("gpusPerPod") or (_equal_share(plan, nodes) if nodes else 0)),
-        content=str(group.get("content", "")),
-        message="" if state in WORDLESS else str(group.get("message", "")),
-        failure=_read_failure(group.get("failure")),
-        refused=int(group.get("refused", 0)),
-    )
-
-
-def _read_failure(text: str | None) -> FailureKind | None:
-    """Read a kind of failure. A kind that only another version knows counts as ``OTHER``."""
-    if not text:
-        return None
-    return FailureKind(text) if text in tuple(FailureKind) else FailureKind.OTHER
-
-
-def _equal_share(plan: Mapping[str, Any], nodes: tuple[str, ...]) -> int:
-    """Work out the GPUs of each pod if the group does not say. The version before this version did not record them."""
-    return int(plan.get("worldSize", 0)) // len(nodes)
-
-
-def write_record(record: Record) -> dict[str, Any]:
-    """Give a record in the format of the status. Empty fields are left out, so that the status stays small."""
-    written = {
-        "replica": record.replica,
-        "attempt": record.attempt,
-        "state": record.state.value,
-        "since": format_time(record.since),
-    }
-    optional = {
-        "failures": record.failures,
-        "served": record.served and format_time(record.served),
-        "retryAt": record.retry_at and format_time(record.retry_at),
-        "nodes": list(record.nodes),
-        "gpusPerPod": record.gpus,
-        "content": record.content,
-        "failure": record.failure and record.failure.value,
-        "refused": record.refused,
-    }
-    return written | {name: value for name, value in optional.items() if value}
-
-
-def holdings(status: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give the GPUs that the groups of a status hold, in the format of a plan: groups of pods with node and GPUs.
+def held_by(records: Iterable[Record]) -> dict[str, Any] | None:
+    """Give the GPUs that groups hold, in the format of a plan: groups of pods with node and GPUs.
 
     ``None`` if they hold nothing.
     """
-    placed = [record for record in read_records(status).values() if record.nodes]
+    placed = [record for record in records if record.nodes]
     return {"groups": [{"replica": record.replica, "pods": _pods(record)} for record in placed]} if placed else None
 
 

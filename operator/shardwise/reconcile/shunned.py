@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
-
-from shardwise.reconcile.records import format_time, parse_time
+from typing import Final
 
 BLAMES: Final = 2
 """Failures on a node after which the node is left out. A single failure may be chance."""
@@ -50,26 +48,9 @@ _LASTS: Final[Mapping[ShunReason, float]] = {
 }
 
 
-def read_shunned(status: Mapping[str, Any], now: float) -> Shuns:
-    """Read the avoided nodes of a status, without entries that are over."""
-    found = []
-    for entry in status.get("shunnedNodes") or ():
-        try:
-            read = Shunned(
-                str(entry["node"]), ShunReason(entry["why"]), int(entry["times"]), parse_time(entry["until"])
-            )
-        except (AttributeError, KeyError, TypeError, ValueError):
-            continue
-        found.append(read)
-    return tuple(shun for shun in found if shun.until > now)
-
-
-def write_shunned(shuns: Shuns) -> list[dict[str, Any]]:
-    """Give the avoided nodes in the format of the status."""
-    return [
-        {"node": shun.node, "why": shun.why.value, "times": shun.times, "until": format_time(shun.until)}
-        for shun in shuns
-    ]
+def still_shunned(shuns: Shuns, now: float) -> Shuns:
+    """Leave out the entries that are over."""
+    return tuple(shun for shun in shuns if shun.until > now)
 
 
 def held_against(shuns: Shuns, nodes: Iterable[str], why: ShunReason, now: float) -> Shuns:

@@ -1,8 +1,7 @@
 """The standing of an object, from the same observation as a decision. Nothing is decided here."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from shardwise.domain.fleet import Exclusion, Fleet
 from shardwise.domain.launch import Wanted
@@ -13,9 +12,10 @@ from shardwise.domain.standing import GroupStanding, Obstacle, PodStanding, Queu
 from shardwise.planner import plan
 from shardwise.reconcile.decide import compute_domains_lacking
 from shardwise.reconcile.desired import Case, DesiredState, desired_state, remember
+from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.observed import Observed, PodSeen
-from shardwise.reconcile.plans import recorded, with_group
-from shardwise.reconcile.records import Record, format_time, read_records
+from shardwise.reconcile.plans import with_group
+from shardwise.reconcile.records import Record, format_time
 from shardwise.reconcile.refused import refusal_told
 from shardwise.reconcile.turns import Turn
 from shardwise.reconcile.usable_fleet import UsableFleet
@@ -26,20 +26,19 @@ def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
     case = remember(wanted, observed, now)
     desired = desired_state(case)
     status = case.observed.status
-    records = read_records(status)
-    planned = _planned(status, records, desired.nodes.usable)
+    planned = _planned(status, desired.nodes.usable)
     today = plan(wanted.demand, observed.fleet)
     following = _next(wanted, desired, today)
     return Standing(
         planned=planned,
         planned_at=_planned_at(status) if planned is not None else "",
-        changed=planned is not None and status["plan"].get("demand") != wanted.asks,
+        changed=planned is not None and status.plan is not None and status.plan.demand != wanted.asks,
         lost=() if planned is None else tuple(_lost(planned, observed.fleet)),
         next=following,
         today=today,
-        groups=tuple(_groups(planned, records, observed.pods)),
+        groups=tuple(_groups(planned, status.records, observed.pods)),
         generation=wanted.generation,
-        observed=int(status.get("observedGeneration", -1)),
+        observed=status.generation,
         paused=wanted.paused,
         queue=_queue(observed.turn) if isinstance(following, Refusal) and following.waits else None,
         obstacle=None if wanted.paused else _obstacle(case, desired),
@@ -87,28 +86,23 @@ def _placements(made: Plan, records: Iterable[Record], usable: UsableFleet) -> t
     return tuple(with_group(made, record.replica, record.nodes, record.gpus, domains).groups[0] for record in ordered)
 
 
-def _planned(status: Mapping[str, Any], records: Mapping[int, Record], usable: UsableFleet) -> Plan | None:
+def _planned(status: Status, usable: UsableFleet) -> Plan | None:
     """Read the plan of a status, with its groups in their places; ``None`` if no group has a place.
 
     A plan that this version cannot read counts as no plan, as it does for the operator.
     """
-    known = recorded(status)
-    placed = [record for record in records.values() if record.nodes]
-    if known is None or known.plan is None or not placed:
+    placed = [record for record in status.records.values() if record.nodes]
+    if status.plan is None or not placed:
         return None
-    return replace(known.plan, groups=_placements(known.plan, placed, usable))
+    return replace(status.plan.plan, groups=_placements(status.plan.plan, placed, usable))
 
 
-def _planned_at(status: Mapping[str, Any]) -> str:
+def _planned_at(status: Status) -> str:
     """Give the time when the plan was made. The version before this version recorded only when it was first planned."""
-    conditions = status.get("conditions") or ()
-    since = (
-        condition
-        for condition in conditions
-        if condition.get("type") == "Planned" and condition.get("status") == "True"
-    )
-    first = next((str(condition.get("lastTransitionTime") or "") for condition in since), "")
-    return str(status["plan"].get("madeAt") or first)
+    planned = status.condition("Planned")
+    first = planned.since if planned is not None and planned.status == "True" else 0.0
+    made_at = (status.plan.made_at if status.plan is not None else 0.0) or first
+    return format_time(made_at) if made_at else ""
 
 
 def _lost(planned: Plan, fleet: Fleet) -> Iterator[tuple[str, Exclusion | None]]:

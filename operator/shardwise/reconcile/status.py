@@ -6,9 +6,10 @@ how groups are split, and each group says where it is.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
@@ -21,22 +22,23 @@ from shardwise.reconcile.conditions import (
     MOST_MESSAGE,
     Condition,
     Summary,
+    date_conditions,
     short_of,
     summary_conditions,
-    write_conditions,
 )
 from shardwise.reconcile.group_set import GroupSet
+from shardwise.reconcile.object_status import GroupStatus, Status
 from shardwise.reconcile.plans import with_group
-from shardwise.reconcile.records import WORDLESS, Record, State, format_time, parse_time, write_record
+from shardwise.reconcile.recorded_plan import RecordedPlan
+from shardwise.reconcile.records import WORDLESS, Record, State, format_time
 from shardwise.reconcile.refused import refusal_told
 from shardwise.reconcile.roll import halted
-from shardwise.reconcile.shunned import Shuns, write_shunned
+from shardwise.reconcile.shunned import Shuns
+from shardwise.reconcile.status_data import write_status
 from shardwise.reconcile.turns import Turn
 from shardwise.reconcile.views import GroupView
 from shardwise.render.manifest import leader_selector
 from shardwise.render.names import serving_name
-
-Status = dict[str, Any]
 
 _MOST_GROUP_MESSAGE: Final = 400
 """Characters a group may say: where it is, how it ended, and the last line of its log."""
@@ -57,7 +59,7 @@ class Progress:
 
     wanted: Wanted
     plan: Plan | None
-    document: Mapping[str, Any] | None
+    recorded: RecordedPlan | None
     group_set: GroupSet
     before: tuple[GroupView, ...] = ()
     shuns: Shuns = ()
@@ -80,28 +82,25 @@ class Progress:
         return self.wanted.demand.replicas
 
 
-def status_of(progress: Progress, before: Mapping[str, Any], now: float) -> Status:
+def status_of(progress: Progress, before: Status, now: float) -> Status:
     """Give the whole status after a decision."""
-    summary = _summary(progress)
-    owner = progress.wanted.launch.owner
-    status: Status = {
-        "observedGeneration": progress.wanted.generation,
-        "message": summary.message[:MOST_MESSAGE],
-        "replicas": len(progress.groups),
-        "readyReplicas": progress.ready,
-        "selector": ",".join(f"{key}={value}" for key, value in leader_selector(progress.wanted.launch).items()),
-        "endpoint": f"http://{serving_name(owner.name)}.{owner.namespace}.svc:{progress.wanted.launch.service.port}/v1",
-        "restarts": _restarts(progress, before),
-        "groups": [_group(view) for view in progress.group_set.groups if _is_told(view)],
-    }
-    if progress.document is not None:
-        status["plan"] = dict(progress.document)
-    if progress.shuns:
-        status["shunnedNodes"] = write_shunned(progress.shuns)
-    if _waits(progress):
-        status["waitingSince"] = format_time(_waiting_since(before, now))
+    summary, wanted = _summary(progress), progress.wanted
+    owner = wanted.launch.owner
     conditions = [*summary_conditions(summary), _planned(progress), _launched(progress), _degraded(progress)]
-    status["conditions"] = write_conditions(conditions, before, progress.wanted.generation, now)
+    status = Status(
+        generation=wanted.generation,
+        message=summary.message[:MOST_MESSAGE],
+        replicas=len(progress.groups),
+        ready_replicas=progress.ready,
+        selector=",".join(f"{key}={value}" for key, value in leader_selector(wanted.launch).items()),
+        endpoint=f"http://{serving_name(owner.name)}.{owner.namespace}.svc:{wanted.launch.service.port}/v1",
+        restarts=_restarts(progress, before),
+        groups=tuple(_group(view) for view in progress.group_set.groups if _is_told(view)),
+        plan=progress.recorded,
+        shuns=progress.shuns,
+        waiting_since=(before.waiting_since or now) if _waits(progress) else 0.0,
+        conditions=date_conditions(conditions, before.conditions, wanted.generation, now),
+    )
     return _small(status)
 
 
@@ -213,10 +212,6 @@ def _waits(progress: Progress) -> bool:
     return refusal is not None and refusal.waits
 
 
-def _waiting_since(before: Mapping[str, Any], now: float) -> float:
-    return parse_time(str(before.get("waitingSince") or "")) or now
-
-
 def _planned(progress: Progress) -> Condition:
     """Tell whether there is a plan with a place for at least a single group. Without a plan there is a refusal."""
     refusal = progress.group_set.refusal
@@ -252,10 +247,10 @@ def _degraded(progress: Progress) -> Condition:
     return Condition("Degraded", holds=False, reason=Reason.AS_PLANNED)
 
 
-def _restarts(progress: Progress, before: Mapping[str, Any]) -> int:
+def _restarts(progress: Progress, before: Status) -> int:
     old = {view.record.replica: view.record.attempt for view in progress.before}
     added = (record.attempt - old.get(record.replica, record.attempt) for record in progress.group_set.records)
-    return int(before.get("restarts") or 0) + sum(max(0, count) for count in added)
+    return before.restarts + sum(max(0, count) for count in added)
 
 
 def _is_told(view: GroupView) -> bool:
@@ -264,14 +259,15 @@ def _is_told(view: GroupView) -> bool:
     return bool(record.nodes or record.attempt or record.failures or record.message or record.refused)
 
 
-def _group(view: GroupView) -> Status:
+def _group(view: GroupView) -> GroupStatus:
     record = view.record
-    written = write_record(record)
-    if record.nodes:
-        written |= {"readyPods": sum(pod.ready for pod in view.pods), "pods": len(record.nodes)}
-        written |= {} if view.loaded is None else {"loadedPods": view.loaded}
     message = _progress(view) if record.state in WORDLESS else record.message
-    return written | ({"message": message[:_MOST_GROUP_MESSAGE]} if message else {})
+    return GroupStatus(
+        record=record,
+        message=message[:_MOST_GROUP_MESSAGE],
+        ready_pods=sum(pod.ready for pod in view.pods),
+        loaded_pods=view.loaded,
+    )
 
 
 def _progress(view: GroupView) -> str:
@@ -280,32 +276,27 @@ def _progress(view: GroupView) -> str:
 
 def _small(status: Status) -> Status:
     """Leave out explanations, then shorten messages, until the status is small enough."""
-    for explanation in ("alternatives", "notes"):
-        if _size(status) >= MOST_BYTES and explanation in status.get("plan", {}):
-            status["plan"][explanation] = []
-    for most in _SHORTER_GROUP_MESSAGES:
-        if _size(status) >= MOST_BYTES:
-            status["groups"] = [_cut(group, most) for group in status["groups"]]
+    shorter = [partial(_with_short_messages, most=most) for most in _SHORTER_GROUP_MESSAGES]
+    steps: list[Callable[[Status], Status]] = [_without_alternatives, _without_notes, *shorter]
+    for smaller in steps:
+        if _size(status) < MOST_BYTES:
+            return status
+        status = smaller(status)
     return status
 
 
-def _cut(group: Status, most: int) -> Status:
-    return group | {"message": group["message"][:most]} if "message" in group else group
+def _without_alternatives(status: Status) -> Status:
+    return replace(status, plan=status.plan and replace(status.plan, alternatives=()))
+
+
+def _without_notes(status: Status) -> Status:
+    return replace(status, plan=status.plan and replace(status.plan, plan=replace(status.plan.plan, notes=())))
+
+
+def _with_short_messages(status: Status, most: int) -> Status:
+    groups = tuple(replace(group, message=group.message[:most]) for group in status.groups or ())
+    return replace(status, groups=groups)
 
 
 def _size(status: Status) -> int:
-    return len(json.dumps(status, separators=(",", ":")))
-
-
-def wants_place(model: Mapping[str, Any]) -> bool:
-    """Tell from an object whether free GPUs may help it: it lacks a plan or a group, or waits.
-
-    An object that serves on a faulty node can also use them. An object whose pods are refused cannot.
-    """
-    status = model.get("status") or {}
-    replicas = (model.get("spec") or {}).get("replicas", 1)
-    groups = status.get("groups") or ()
-    placed = sum(bool(group.get("nodes")) for group in groups)
-    lacks = placed < replicas and not any(group.get("state") == State.REFUSED for group in groups)
-    leaving = any(condition.get("reason") == Reason.NODE_FAULTY for condition in status.get("conditions") or ())
-    return not status.get("plan") or lacks or "waitingSince" in status or leaving
+    return len(json.dumps(write_status(status), separators=(",", ":")))

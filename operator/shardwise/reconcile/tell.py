@@ -1,34 +1,34 @@
 """The Events of a decision. Each change is told once, by a stable reason; the old status shows whether it was told."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from shardwise.domain.reasons import AnyReason, Reason
+from shardwise.domain.reasons import Reason
 from shardwise.domain.units import plural
 from shardwise.explain.plans import plan_message
 from shardwise.explain.refusals import refusal_message
 from shardwise.reconcile.actions import Emit
+from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.observed import Observed
-from shardwise.reconcile.records import Record, State, format_time, read_records
+from shardwise.reconcile.records import Record, State, format_time
 from shardwise.reconcile.roll import halted
-from shardwise.reconcile.shunned import Shunned, ShunReason, read_shunned
-from shardwise.reconcile.status import UPDATE_FAILED, Progress, Status, located, remedy_for
+from shardwise.reconcile.shunned import Shunned, ShunReason
+from shardwise.reconcile.status import UPDATE_FAILED, Progress, located, remedy_for
 from shardwise.reconcile.views import GroupView
 
 
 def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emit]:
     """Give the Events for the changes of a decision. ``status`` is the status that the decision writes."""
+    remembered = observed.status.records
     yield from _refused(progress, status, observed)
-    if progress.plan is not None and _planned_places(progress) - _places(observed):
+    if progress.plan is not None and _places(progress.group_set.records) - _places(remembered.values()):
         yield Emit(Reason.PLANNED, plan_message(located(progress)))
     yield from _pods_refused(progress)
     before = {view.record.replica: view for view in progress.before}
     for record in progress.group_set.records:
         old = before.pop(record.replica, None)
         yield from _of_group(None if old is None else old.record, record)
-    remembered = read_records(observed.status)
     yield from (_gone(view) for view in before.values() if view.record.nodes and view.record.replica in remembered)
-    known = {(shun.node, shun.why) for shun in read_shunned(observed.status, 0.0) if shun.counts}
+    known = {(shun.node, shun.why) for shun in observed.status.shuns if shun.counts}
     yield from (_shun(shun) for shun in progress.shuns if shun.counts and (shun.node, shun.why) not in known)
     if halted(progress.group_set.groups) and not halted(progress.before):
         yield Emit(Reason.UPDATE_HALTED, UPDATE_FAILED, warning=True)
@@ -36,8 +36,7 @@ def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emi
 
 def write_refused(status: Status, observed: Observed) -> Iterator[Emit]:
     """Tell a refused write if the new status says it and the old status did not."""
-    said = any(condition["reason"] == Reason.WRITE_REFUSED for condition in status["conditions"])
-    if said and status["message"] != observed.status.get("message"):
+    if status.gives(Reason.WRITE_REFUSED) and status.message != observed.status.message:
         yield Emit(Reason.WRITE_REFUSED, observed.refused, warning=True)
 
 
@@ -47,9 +46,9 @@ def _refused(progress: Progress, status: Status, observed: Observed) -> Iterator
     A refusal that the status does not mention yet, as while a group is held, is told later, when the status does.
     """
     refusal = progress.group_set.refusal
-    if refusal is None or not _says(status, refusal.reason):
+    if refusal is None or not status.gives(refusal.reason):
         return
-    if not _says(observed.status, refusal.reason) or _asked_anew(progress, observed):
+    if not observed.status.gives(refusal.reason) or _asked_anew(progress, observed):
         yield Emit(refusal.reason, refusal_message(refusal), warning=True)
 
 
@@ -66,24 +65,12 @@ def _pods_refused(progress: Progress) -> Iterator[Emit]:
         yield Emit(Reason.PODS_REFUSED, f"{gave}: {words}", warning=True)
 
 
-def _says(status: Mapping[str, Any], reason: AnyReason) -> bool:
-    return any(
-        (condition.get("reason"), condition.get("status")) == (reason, "True")
-        for condition in status.get("conditions") or ()
-    )
-
-
 def _asked_anew(progress: Progress, observed: Observed) -> bool:
-    return observed.status.get("observedGeneration") != progress.wanted.generation
+    return observed.status.generation != progress.wanted.generation
 
 
-def _places(observed: Observed) -> set[tuple[object, tuple[object, ...]]]:
-    groups = observed.status.get("groups") or ()
-    return {(group.get("replica"), tuple(group.get("nodes") or ())) for group in groups if group.get("nodes")}
-
-
-def _planned_places(progress: Progress) -> set[tuple[object, tuple[object, ...]]]:
-    return {(record.replica, record.nodes) for record in progress.group_set.records if record.nodes}
+def _places(records: Iterable[Record]) -> set[tuple[int, tuple[str, ...]]]:
+    return {(record.replica, record.nodes) for record in records if record.nodes}
 
 
 def _of_group(old: Record | None, record: Record) -> Iterator[Emit]:

@@ -1,0 +1,102 @@
+"""The numbers and codes of a plan as JSON data, with the names that `status.plan` and `-o json` share.
+
+No words are here, no places and no alternatives. Sizes are bytes on each GPU.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shardwise.domain.engine import EngineName
+from shardwise.domain.fleet import NVIDIA
+from shardwise.domain.layout import Layout
+from shardwise.domain.plan import Estimate, MemoryUse, Plan, Rule
+
+Data = dict[str, Any]
+
+
+def plan_data(plan: Plan) -> Data:
+    """Give a plan as data. :func:`read_plan` reads all of it back."""
+    return {
+        **layout_data(plan.layout),
+        "gpusPerReplica": plan.layout.world_size,
+        "worldSize": plan.layout.world_size,
+        "product": plan.product,
+        "rule": plan.rule.value,
+        "engine": plan.engine.value,
+        "contextLength": plan.context_length,
+        "concurrency": plan.concurrency,
+        "tight": plan.tight,
+        "memory": memory_data(plan.memory),
+        "estimate": estimate_data(plan.estimate),
+        "notes": list(plan.notes),
+    } | ({} if plan.resource == NVIDIA else {"resource": plan.resource})
+
+
+def layout_data(layout: Layout) -> Data:
+    """Give the degrees of a layout."""
+    return {"tensor": layout.tensor, "pipeline": layout.pipeline, "expert": layout.expert}
+
+
+def memory_data(use: MemoryUse) -> Data:
+    """Give the bytes on the fullest GPU."""
+    return {
+        "weights": use.weights,
+        "kvCache": use.kv_cache,
+        "activations": use.activations,
+        "reserve": use.reserve,
+        "needed": use.needed,
+        "budget": use.budget,
+        "slack": use.slack,
+    }
+
+
+def estimate_data(estimate: Estimate) -> Data:
+    """Give an estimate in whole numbers, because a status must not change with the last digit of a float."""
+    return {
+        "microsecondsPerToken": round(estimate.seconds_per_token * 1e6),
+        "tokensPerSecondPerGpu": round(estimate.tokens_per_second_per_gpu),
+    }
+
+
+def read_plan(data: Mapping[str, Any]) -> Plan:
+    """Read a plan, without places and alternatives.
+
+    Raises ``AttributeError``, ``KeyError``, ``TypeError`` or ``ValueError`` for data that this version did not write.
+    """
+    return Plan(
+        layout=read_layout(data),
+        product=str(data["product"]),
+        engine=EngineName(data["engine"]),
+        context_length=int(data["contextLength"]),
+        concurrency=int(data["concurrency"]),
+        groups=(),
+        memory=_read_memory(data["memory"]),
+        rule=Rule(data["rule"]),
+        tight=bool(data["tight"]),
+        estimate=_read_estimate(data["estimate"]),
+        alternatives=(),
+        notes=tuple(data.get("notes") or ()),
+        resource=str(data.get("resource") or NVIDIA),
+    )
+
+
+def read_layout(data: Mapping[str, Any]) -> Layout:
+    """Read the degrees of a layout. Raises as :func:`read_plan`."""
+    return Layout(int(data["tensor"]), int(data["pipeline"]), bool(data["expert"]))
+
+
+def _read_memory(data: Mapping[str, Any]) -> MemoryUse:
+    return MemoryUse(
+        weights=int(data["weights"]),
+        kv_cache=int(data["kvCache"]),
+        activations=int(data["activations"]),
+        reserve=int(data["reserve"]),
+        budget=int(data["budget"]),
+    )
+
+
+def _read_estimate(data: Mapping[str, Any]) -> Estimate:
+    return Estimate(
+        seconds_per_token=int(data["microsecondsPerToken"]) / 1e6,
+        tokens_per_second_per_gpu=float(data["tokensPerSecondPerGpu"]),
+    )

@@ -1,0 +1,82 @@
+"""The status of an object as a value: everything that the operator reports of it and remembers from look to look.
+
+``reconcile/status_data.py`` reads and writes it as JSON data.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shardwise.reconcile.conditions import DatedCondition
+from shardwise.reconcile.recorded_plan import RecordedPlan
+from shardwise.reconcile.records import Record, held_by
+from shardwise.reconcile.shunned import Shuns
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStatus:
+    """A group in a status: its record, its message for people, and the numbers of its pods.
+
+    ``loaded_pods`` counts the pods that have their weights; ``None`` if no pod fetches weights before its engine
+    starts. ``older`` marks a group that the version before this version wrote, without the GPUs of each pod.
+    """
+
+    record: Record
+    message: str = ""
+    ready_pods: int = 0
+    loaded_pods: int | None = None
+    older: bool = False
+
+    @property
+    def serves(self) -> bool:
+        """Whether all its pods are ready."""
+        return 0 < len(self.record.nodes) <= self.ready_pods
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The status of an object.
+
+    ``generation`` is the generation that the status describes, -1 before the first look. ``groups`` is ``None`` until
+    a decision is written. ``restarts`` counts the restarts of all groups. ``waiting_since`` is in seconds since the
+    epoch; 0 if the object does not wait for GPUs. ``unread_plan`` and ``unread_groups`` are data that this version
+    cannot read: they stay as they are while the object is left alone, and no decision writes them.
+    """
+
+    generation: int = -1
+    message: str = ""
+    replicas: int = 0
+    ready_replicas: int = 0
+    selector: str = ""
+    endpoint: str = ""
+    restarts: int = 0
+    groups: tuple[GroupStatus, ...] | None = None
+    plan: RecordedPlan | None = None
+    shuns: Shuns = ()
+    waiting_since: float = 0.0
+    conditions: tuple[DatedCondition, ...] = ()
+    unread_plan: object = None
+    unread_groups: tuple[object, ...] = ()
+
+    @property
+    def records(self) -> dict[int, Record]:
+        """The records of its groups, by replica."""
+        return {group.record.replica: group.record for group in self.groups or ()}
+
+    @property
+    def knows_all_groups(self) -> bool:
+        """Whether every group was recorded and could be read. Otherwise groups must be found from their pods."""
+        return self.groups is not None and not self.unread_groups
+
+    @property
+    def holdings(self) -> Mapping[str, Any] | None:
+        """The GPUs that its groups hold, as :func:`shardwise.reconcile.records.held_by` gives them."""
+        return held_by(self.records.values())
+
+    def condition(self, kind: str) -> DatedCondition | None:
+        """Find a condition by its kind."""
+        return next((condition for condition in self.conditions if condition.kind == kind), None)
+
+    def gives(self, reason: str) -> bool:
+        """Tell whether a condition that is True gives a reason."""
+        return any((condition.reason, condition.status) == (reason, "True") for condition in self.conditions)

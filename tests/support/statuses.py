@@ -1,0 +1,56 @@
+"""Statuses for tests: one in which every field says something."""
+
+from dataclasses import replace
+
+from tests.support.fleets import a_fleet, h100s
+from tests.support.models import LLAMA_70B, a_demand
+from tests.support.plans import planned
+
+from shardwise.domain.plan import Estimate
+from shardwise.domain.reasons import FailureKind
+from shardwise.reconcile.conditions import DatedCondition
+from shardwise.reconcile.object_status import GroupStatus, Status
+from shardwise.reconcile.recorded_plan import RecordedPlan, record_plan
+from shardwise.reconcile.records import Record, State
+from shardwise.reconcile.shunned import Shunned, ShunReason
+
+NOON = 1_800_000_000.0
+
+
+def _plan() -> RecordedPlan:
+    made = planned(a_demand(LLAMA_70B, budget=32), a_fleet(h100s(4)))
+    made = replace(made, notes=("a note",), resource="amd.com/gpu", estimate=Estimate(0.02, 300.0))
+    return replace(record_plan(made, "4a00c551c28c"), made_at=NOON)
+
+
+_RECORD = Record(
+    replica=1,
+    attempt=2,
+    state=State.BACKOFF,
+    since=NOON,
+    failures=3,
+    served=NOON + 1,
+    retry_at=NOON + 2,
+    nodes=("h100-00", "h100-01"),
+    gpus=8,
+    content="c0ffee",
+    message="engine exited 1 (Error)",
+    failure=FailureKind.OTHER,
+    refused=1,
+)
+
+FULL = Status(
+    generation=4,
+    message="1 of 2 replicas serve",
+    replicas=2,
+    ready_replicas=1,
+    selector="shardwise.dev/model=llama",
+    endpoint="http://llama.default.svc:8000/v1",
+    restarts=2,
+    groups=(GroupStatus(_RECORD, _RECORD.message, ready_pods=1, loaded_pods=2),),
+    plan=_plan(),
+    shuns=(Shunned("h100-02", ShunReason.FAILED, 2, NOON + 3600),),
+    waiting_since=NOON,
+    conditions=(DatedCondition("Ready", "False", "GroupBackoff", "replica 1 starts again", NOON, 4),),
+)
+"""A status in which every field says something. No object has it."""
