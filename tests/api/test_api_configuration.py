@@ -1,5 +1,6 @@
 """The operator configuration: what it means, and each wrong one with the message its writer reads."""
 
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from shardwise.api import InvalidObject, Problem
 from shardwise.api.configuration import configuration_schema, parse_site
+from shardwise.domain.allowed import Allowed
 from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuKind, gpu_kind
 from shardwise.domain.launch import CacheKind, LaunchSite, NodeNvlink, WeightCache
@@ -154,7 +156,58 @@ def test_how_the_hub_is_asked_is_read_field_by_field() -> None:
     assert parse_site({"hub": {"enabled": False}}).hub == HubSite(enabled=False)
 
 
+ALLOW: Json = {
+    "serviceTypes": ["ClusterIP", "NodePort"],
+    "servicePorts": ["443", "8000-8999"],
+    "serviceNames": ["llm-*"],
+    "priorityClasses": ["batch"],
+    "podLabels": [],
+    "images": ["mirror.example.com/*"],
+    "serviceAccounts": ["model"],
+}
+
+
+def test_the_values_that_objects_may_use_are_read_field_by_field() -> None:
+    assert parse_site({"allow": ALLOW}).launch.allowed == Allowed(
+        service_types=("ClusterIP", "NodePort"),
+        service_ports=((443, 443), (8000, 8999)),
+        service_names=("llm-*",),
+        priority_classes=("batch",),
+        pod_labels=(),
+        images=("mirror.example.com/*",),
+        service_accounts=("model",),
+    )
+
+
+def test_a_namespace_has_the_values_of_all_but_for_its_own() -> None:
+    """One that is not listed has those of all."""
+    launch = parse_site({"allow": ALLOW | {"namespaces": {"prod": {"images": ["*"]}}}}).launch
+    assert launch.allowed_in("prod") == replace(launch.allowed, images=("*",))
+    assert launch.allowed_in("test") == launch.allowed == parse_site({"allow": ALLOW}).launch.allowed
+
+
 WRONG: dict[str, tuple[Json, str]] = {
+    "a type of Service that is none": (
+        {"allow": {"serviceTypes": ["Ingress"]}},
+        "allow.serviceTypes.0: unknown value `Ingress` (known values: ClusterIP, NodePort, LoadBalancer)",
+    ),
+    "a port that is a number": ({"allow": {"servicePorts": [80]}}, "allow.servicePorts.0: `80` is not a string"),
+    "a port that is none": (
+        {"allow": {"servicePorts": ["http"]}},
+        "allow.servicePorts.0: `http` is neither a port nor a range such as `8000-8999`",
+    ),
+    "a port too high": (
+        {"allow": {"servicePorts": ["80", "70000"]}},
+        "allow.servicePorts.1: `70000` is not a range from 1 to 65535",
+    ),
+    "a range backwards, in a namespace": (
+        {"allow": {"namespaces": {"a": {"servicePorts": ["9-8"]}}}},
+        "allow.namespaces.a.servicePorts.0: `9-8` is not a range from 1 to 65535",
+    ),
+    "an unknown field in a namespace": (
+        {"allow": {"namespaces": {"a": {"image": []}}}},
+        "allow.namespaces.a.image: unknown field (did you mean `images`?)",
+    ),
     "a mirror without a scheme": (
         {"hub": {"endpoint": "hub.example.com"}},
         "hub.endpoint: `hub.example.com` is not an address such as `https://hub.example.com`",
@@ -277,6 +330,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 SPANNING = {"a level twice", "a level that is always there", "a product twice", "no speed at all", "like nobody knows"}
 SPANNING |= {"a fact is missing", "nodes without memory"}
+SPANNING |= {"a port too high", "a range backwards, in a namespace"}
 SPANNING |= {"a token for a mirror without encryption"}
 SPANNING |= {"a variable that is none", "a path that leads away", "two caches"}
 """What a JSON schema without conditions cannot say; the operator says it when it starts."""

@@ -390,6 +390,23 @@ async def test_a_wrong_edit_leaves_what_runs_and_what_it_holds(scene: Scene) -> 
     assert scene.status()["observedGeneration"] == 2
 
 
+async def test_an_object_with_a_class_that_it_may_not_have_is_in_no_queue(scene: Scene) -> None:
+    """Nobody waits behind it, and no GPU is kept for it: neither its name nor its class counts."""
+    scene.store.priorities.put(at(1, {"metadata": {"name": "system-node-critical"}, "value": 2_000_001_000}))
+    scene.store.pods.put(a_pod("training", gpus=1))
+    hostile = scene.add("hostile", **PINNED, placement={"priorityClassName": "system-node-critical"})
+    honest = scene.add("honest", **PINNED)
+    for key in (hostile, honest, hostile):
+        await scene.reconcile(key)
+    assert "waitingSince" not in scene.status(hostile)
+    assert "waitingSince" in scene.status(honest)
+    assert scene.store.waiting.turn(honest).position == 1
+    assert (
+        next(one["reason"] for one in scene.status(hostile)["conditions"] if one["status"] == "True") == "InvalidSpec"
+    )
+    assert hostile not in scene.store.plans
+
+
 async def test_what_is_too_much_is_deleted_by_its_uid(scene: Scene) -> None:
     """A pod made again under the name, by whoever, is another one; a Service is known by its name."""
     key = scene.add(gpuBudget={"total": 2}, replicas=2, parallelism={"tensor": 1})

@@ -162,7 +162,7 @@ def test_an_edit_is_tried_at_once() -> None:
     """Whatever it changes; its waits begin anew."""
     world = refused()
     tries(world, START + 1000)
-    world.launch(type="NodePort")
+    world.launch(port=80)
     world.step()
     assert world.states() == ["Pending 0"]
     world.settle()

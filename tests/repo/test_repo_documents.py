@@ -130,7 +130,7 @@ def test_the_page_of_the_configuration_names_every_field_and_preset() -> None:
     parts = configuration_schema()["properties"]
     fleet = parts["fleet"]["properties"]
     fields = [*parts, *fleet, *fleet["platform"]["enum"], *fleet["hardware"]["items"]["properties"]]
-    fields += parts["launch"]["properties"]
+    fields += [*parts["launch"]["properties"], *parts["allow"]["properties"]]
     assert [name for name in fields if f"`{name}`" not in text] == []
 
 

@@ -22,6 +22,7 @@ DNS_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 URL_PATTERN: Final = r"^https?://[^\s/?#]+(/[^\s?#]*)?$"
 ENV_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 FAULT_PATTERN: Final = r"^[A-Za-z0-9._/-]+(=(True|False|Unknown))?$"
+PORTS_PATTERN: Final = r"^[0-9]{1,5}(-[0-9]{1,5})?$"
 CAPABILITY_PATTERN: Final = r"^[0-9]{1,2}\.[0-9]$"
 
 SHAPES: Final[Mapping[str, str]] = {
@@ -31,6 +32,7 @@ SHAPES: Final[Mapping[str, str]] = {
     DNS_PATTERN: "is not a valid Kubernetes name: use lower-case letters and digits, with `-` and `.` between them",
     ENV_PATTERN: "is not a valid variable name: use letters, digits and `_`, and begin with a letter or `_`",
     FAULT_PATTERN: "is not a condition such as `GpuBroken` or `GpuReady=False`",
+    PORTS_PATTERN: "is neither a port nor a range such as `8000-8999`",
     CAPABILITY_PATTERN: "is not a compute capability such as `9.0`",
     URL_PATTERN: "is not an address such as `https://hub.example.com`",
     VERSION_PATTERN: "is not a release such as `0.33.0`",

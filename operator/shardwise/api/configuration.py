@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
+from shardwise.api.allow_configuration import AllowConfiguration, allow_problems, allowed_values
 from shardwise.api.base import (
     CAPABILITY_PATTERN,
     FAULT_PATTERN,
@@ -120,6 +121,9 @@ class Configuration(Wire):
     hub: HubConfiguration = Field(
         default=HubConfiguration(), description="Whether and how the operator asks the Hugging Face Hub for a model."
     )
+    allow: AllowConfiguration = Field(
+        default=AllowConfiguration(), description="The values that objects may use: Services, classes, labels, images."
+    )
 
 
 def parse_site(document: Mapping[str, Any]) -> Site:
@@ -128,11 +132,17 @@ def parse_site(document: Mapping[str, Any]) -> Site:
         configuration = Configuration.model_validate(_without_nulls(document))
     except ValidationError as error:
         raise InvalidObject(tuple(problems(error, Configuration))) from error
-    wrong = (*launch_problems(configuration.launch), *hub_problems(configuration.hub))
+    wrong = (
+        *launch_problems(configuration.launch),
+        *hub_problems(configuration.hub),
+        *allow_problems(configuration.allow),
+    )
     fleet = _fleet(configuration.fleet)
     if wrong:
         raise InvalidObject(wrong)
-    return Site(fleet, launch_site(configuration.launch), hub_site(configuration.hub))
+    everywhere, single = allowed_values(configuration.allow)
+    launch = replace(launch_site(configuration.launch), allowed=everywhere, allowed_by_namespace=single)
+    return Site(fleet, launch, hub_site(configuration.hub))
 
 
 def configuration_schema() -> Schema:
@@ -238,4 +248,6 @@ def _closed(schema: Schema) -> Schema:
         closed["additionalProperties"] = False
     if "items" in schema:
         closed["items"] = _closed(schema["items"])
+    if isinstance(schema.get("additionalProperties"), dict):
+        closed["additionalProperties"] = _closed(schema["additionalProperties"])
     return closed

@@ -9,17 +9,21 @@ from pydantic import BaseModel
 
 def known_fields(path: tuple[int | str, ...], root: type[BaseModel]) -> list[str]:
     """List the field names ``root`` has at a path such as ``("spec", "model")``, or nothing."""
-    model: type[BaseModel] | None = root
+    found: Any = root
     for part in path:
-        model = model if isinstance(part, int) else _inside(model, part)
+        found = found if isinstance(part, int) else _inside(found, part)
+    model = _model_of(found)
     return [] if model is None else [_wire_name(model, name) for name in model.model_fields]
 
 
-def _inside(model: type[BaseModel] | None, part: str) -> type[BaseModel] | None:
-    if model is None:
-        return None
-    by_wire = {_wire_name(model, name): field.annotation for name, field in model.model_fields.items()}
-    return _model_of(by_wire.get(part))
+def _inside(annotation: Any, part: str) -> Any:  # noqa: ANN401 - an annotation is any type form
+    """Give the type of a field, or of the values of a map."""
+    if typing.get_origin(annotation) is dict:
+        return typing.get_args(annotation)[1]
+    model = _model_of(annotation)
+    fields = {} if model is None else model.model_fields
+    by_wire = {_wire_name(model, name): field.annotation for name, field in fields.items() if model is not None}
+    return by_wire.get(part)
 
 
 def _wire_name(model: type[BaseModel], name: str) -> str:

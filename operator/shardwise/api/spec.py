@@ -278,7 +278,9 @@ class ServiceSpec(Wire):
 
     port: int = Field(default=8000, ge=1, le=65535, description="Port of the Service, which clients connect to.")
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
-        default="ClusterIP", description="Type of the Service, as in a Kubernetes Service."
+        default="ClusterIP",
+        description="Type of the Service, as in a Kubernetes Service. Other types than ClusterIP need "
+        "allow.serviceTypes in the operator's configuration.",
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from shardwise.checkpoint.blocks import Block, Decoder
 from shardwise.checkpoint.fields import Fields
 from shardwise.checkpoint.making import ENTRIES, Maker, Storage
-from shardwise.checkpoint.precision import Precisions, read_precisions, stated_dtype
+from shardwise.checkpoint.precision import Precisions, read_precisions
 from shardwise.checkpoint.recognise import Recognised, recognise
 from shardwise.domain.model import (
     GroupedCache,
@@ -75,7 +75,6 @@ def _facts(
         guessed=found.guessed or decoder.guessed or precisions.guessed,
         notes=found.notes + decoder.notes + precisions.notes,
         kv_cache_dtype=precisions.kv_cache_dtype,
-        dtype=stated_dtype(found.whole, found.text),
     )  # fmt: skip
 
 

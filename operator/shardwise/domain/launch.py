@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from shardwise.domain.allowed import Allowed
 from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.engine import EngineName
 
@@ -173,7 +174,8 @@ class LaunchSite:
     ``env`` is set in every pod; ``interface`` is the network interface that ranks talk over. ``rdma`` are the device
     plugin's resources that each pod gets if its group has several pods; ``ipc_lock`` adds the right to pin memory.
     ``host_paths`` are the folders of the nodes that an object may mount, with every folder below them. A
-    ``gpu_device_class`` makes pods claim GPUs of that DeviceClass instead of requesting ``nvidia.com/gpu``.
+    ``gpu_device_class`` makes pods claim GPUs of that DeviceClass instead of requesting ``nvidia.com/gpu``. ``allowed``
+    are the values that objects may use; ``allowed_by_namespace`` replaces them in single namespaces.
     """
 
     env: tuple[tuple[str, str], ...] = ()
@@ -187,6 +189,12 @@ class LaunchSite:
     pre_pull: bool = False
     shared_memory: str = SHARED_MEMORY
     node_nvlink: NodeNvlink = NodeNvlink.COMPUTE_DOMAIN
+    allowed: Allowed = field(default_factory=Allowed)
+    allowed_by_namespace: tuple[tuple[str, Allowed], ...] = ()
+
+    def allowed_in(self, namespace: str) -> Allowed:
+        """Give the values that the objects of a namespace may use."""
+        return dict(self.allowed_by_namespace).get(namespace, self.allowed)
 
     def image(self, engine: EngineName) -> str | None:
         """Give the image configured for an engine."""

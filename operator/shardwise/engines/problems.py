@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import CacheKind, LaunchSite, SourceKind, Wanted
 from shardwise.domain.version import Version
+from shardwise.engines.permissions import forbidden
 from shardwise.engines.protocol import Engine
 from shardwise.engines.release import image_of, release_of
 
@@ -12,6 +13,7 @@ from shardwise.engines.release import image_of, release_of
 def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     """Give ``(field path, message)`` for each problem, the most important first."""
     yield from _release(wanted, engine)
+    yield from forbidden(wanted)
     yield from _paths(wanted)
     yield from _dashes(wanted)
     yield from _options(wanted)

@@ -17,9 +17,9 @@ from shardwise.domain.version import Version
 from shardwise.engines import mpi
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment
-from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe, every_address, named_ports
+from shardwise.engines.launch import EVERY_ADDRESS, File, GroupLaunch, PodLaunch, Probe, named_ports
 from shardwise.engines.meeting import FOLLOWER_GRACE, LEADER_GRACE, drain
-from shardwise.engines.options import PLAN, WHOLE_REQUESTS, Entry, Option, OptionTable, Variable
+from shardwise.engines.options import PLAN, Entry, Option, OptionTable, Variable
 from shardwise.engines.weights import MODEL_FOLDER, is_fetched, quantises_on_load, sequences, startup_seconds
 
 DEFAULT_IMAGE: Final = "nvcr.io/nvidia/tensorrt-llm/release:1.2.1"
@@ -109,7 +109,7 @@ TABLE: Final = OptionTable(
             "--host",
             "spec.service.port",
             "always explicit: the default can only be reached from inside the pod",
-            every_address,
+            lambda _: EVERY_ADDRESS,
         ),
         Option("--port", "spec.service.port", "always explicit; clients use the Service's", lambda _: str(HTTP_PORT)),
         Option(
@@ -131,8 +131,6 @@ TABLE: Final = OptionTable(
         Option("--cp_size", PLAN, also=("--context_parallel_size",)),
         Option("--enable_attention_dp", PLAN),
         Option("--backend", "spec.engine.name"),
-        Option("--server_role", PLAN, instead=WHOLE_REQUESTS),
-        Option("--grpc", PLAN, instead=WHOLE_REQUESTS),
     ),
     variables=(
         *mpi.VARIABLES,
@@ -204,7 +202,7 @@ def options_text(pod: PodContext) -> str:
 
 
 def _leader(pod: PodContext) -> PodLaunch:
-    served = ("trtllm-serve", *TABLE.words(pod), *TABLE.arguments(pod))
+    served = ("trtllm-serve", *TABLE.words(pod), *pod.wanted.launch.container.args)
     env = environment(pod, TABLE)
     slots = tuple((host, place.gpus) for host, place in zip(pod.hosts, pod.group.pods, strict=False))
     several = pod.has_followers
