@@ -161,12 +161,13 @@ def test_other_nests_are_known(nest: str) -> None:
     assert from_config({"architectures": ["Outer"], nest: BASE}, name="org/model", origin="test").hidden == 1024
 
 
-def test_a_nest_in_a_nest_is_known_and_one_without_end_is_not_followed() -> None:
+def test_a_nest_in_a_nest_is_known_and_a_deeper_one_is_not_followed() -> None:
     outer = {"architectures": ["Omni"], "thinker_config": {"text_config": BASE}}
     assert from_config(outer, name="org/model", origin="test").hidden == 1024
-    endless: dict[str, Any] = {"model_type": "llama"}
-    endless["text_config"] = endless
-    assert "apply: `vocab_size: 32000`" in from_config(endless, name="org/model", origin="test").notes[0]
+    deep: dict[str, Any] = {"model_type": "llama"}
+    for _ in range(6):
+        deep = {"model_type": "llama", "text_config": deep}
+    assert "apply: `vocab_size: 32000`" in from_config(deep, name="org/model", origin="test").notes[0]
 
 
 TIES: dict[str, tuple[Json, Json, bool]] = {

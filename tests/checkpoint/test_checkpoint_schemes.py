@@ -372,7 +372,14 @@ WRONG: dict[str, tuple[Json, str]] = {
         "`quant_algo: MIXED_PRECISION` but lacks `quantized_layers`",
     ),
     "quark without a dtype": ({"quant_method": "quark"}, "Quark's `weight.dtype: None`: known are fp8_e4m3"),
-    "a pattern without end": ({"quant_method": "fp8", "ignore": ["re:(x+x+)+y"]}, "can take unbounded time"),
+    "a pattern of a group that repeats": (
+        {"quant_method": "fp8", "ignore": ["re:(mlp|attn)*"]},
+        "in `quantization_config.ignore`, which repeats a group without a bound",
+    ),
+    "a rule of a group that repeats": (
+        {"quant_method": "gptq", "bits": 4, "dynamic": {"-:(mlp|attn)*": {}}},
+        "in `quantization_config.dynamic`, which repeats a group without a bound",
+    ),
 }
 
 

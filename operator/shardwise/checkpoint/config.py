@@ -5,9 +5,11 @@ enough is refused, and the error names the missing field.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
+from typing import Final
 
 from shardwise.checkpoint.blocks import Block, Decoder
-from shardwise.checkpoint.fields import Fields
+from shardwise.checkpoint.extent import check_extent
+from shardwise.checkpoint.fields import ConfigError, Fields
 from shardwise.checkpoint.making import ENTRIES, Maker, Storage
 from shardwise.checkpoint.precision import Precisions, read_precisions
 from shardwise.checkpoint.recognise import Recognised, recognise
@@ -22,6 +24,9 @@ from shardwise.domain.model import (
     Weight,
     Widths,
 )
+
+MOST_STEPS: Final = 2_500_000
+"""Different layers times signs of patterns. GPTQ with a rule for each projection of 94 layers has 2,000,000."""
 
 
 def from_config(
@@ -39,6 +44,7 @@ def from_config(
     ``origin`` says where the config comes from, for people.
     Raises :class:`ConfigError` naming the field that is missing, malformed or not understood.
     """
+    check_extent(config, name)
     found = recognise(Fields(name, config))
     precisions = read_precisions(found.whole, found.text, quantization)
     decoder = found.read()
@@ -49,7 +55,7 @@ def _facts(
     found: Recognised, decoder: Decoder, precisions: Precisions, origin: str, checkpoint_bytes: int | None
 ) -> ModelFacts:
     storage = precisions.storage()
-    kinds, order = _layers(decoder, storage)
+    kinds, order = _layers(found.whole.name, decoder, storage)
     hidden, vocabulary = decoder.hidden, decoder.vocabulary
     embedding = _vocabulary(
         storage, "model.embed_tokens", decoder.entries or vocabulary, decoder.embedding_size or hidden
@@ -78,7 +84,7 @@ def _facts(
     )  # fmt: skip
 
 
-def _layers(decoder: Decoder, storage: Storage) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+def _layers(name: str, decoder: Decoder, storage: Storage) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
     """Build each different layer once; layers are the same if their dimensions and the storage of their weights are."""
     position: dict[tuple[Block, Hashable], int] = {}
     kinds: list[Layer] = []
@@ -86,10 +92,21 @@ def _layers(decoder: Decoder, storage: Storage) -> tuple[tuple[Layer, ...], tupl
     for index, block in enumerate(decoder.blocks):
         key = (block, storage.layer(index))
         if key not in position:
+            _check_work(name, len(kinds) + 1, storage.size)
             position[key] = len(kinds)
             kinds.append(_layer(block, Maker(storage, f"{decoder.prefix}.{index}."), decoder.hidden))
         order.append(position[key])
     return _alike(kinds, order)
+
+
+def _check_work(name: str, kinds: int, size: int) -> None:
+    """Bound the steps in which the weights of all different layers are matched with the patterns of a checkpoint."""
+    if kinds * size > MOST_STEPS:
+        raise ConfigError(
+            f"config of `{name}` has patterns of {size:,} signs in `quantization_config`, and more than {kinds - 1:,} "
+            f"layers that differ: layers × signs must be at most {MOST_STEPS:,}; write shorter patterns, or patterns "
+            "without numbers"
+        )
 
 
 def _alike(kinds: list[Layer], order: list[int]) -> tuple[tuple[Layer, ...], tuple[int, ...]]:

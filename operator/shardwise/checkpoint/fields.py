@@ -1,13 +1,16 @@
 """Reading single fields of a config.json, with errors that name the field and the value."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar, cast
 
 _MOST: Final = 10**9
 """Far above any dimension of a model. A larger number is a mistake, and products of it would overflow."""
 
 _SHOWN: Final = 60
+
+Read = TypeVar("Read")
 
 
 class ConfigError(ValueError):
@@ -16,10 +19,21 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The fields of a config.json. ``name`` is the name of the model, for messages."""
+    """The fields of a config.json. ``name`` is the name of the model, for messages.
+
+    ``known`` keeps the lists and the nested objects that were read: each layer asks for the same ones, and a list may
+    be as long as the layers are many.
+    """
 
     name: str
     values: Mapping[str, object]
+    known: dict[tuple[str, ...], object] = field(default_factory=dict, compare=False, repr=False)
+
+    def with_values(self, changes: Mapping[str, object]) -> "Fields":
+        """Give the fields with some values changed. The cost depends on the changes, not on the number of fields."""
+        kept = {asked: found for asked, found in self.known.items() if changes.keys().isdisjoint(asked[1:])}
+        values = cast("dict[str, object]", self.values)  # a ChainMap only reads the maps behind its first
+        return Fields(self.name, ChainMap(dict(changes), values), kept)
 
     def count(self, *keys: str, default: int | None = None) -> int:
         """Give the first of ``keys`` that is set, a whole number of at least 1; else ``default``.
@@ -72,6 +86,9 @@ class Fields:
 
     def texts(self, *keys: str) -> tuple[str, ...]:
         """Give the first of ``keys`` that is set, a list of strings; empty if none is set."""
+        return self._once("texts", keys, lambda: self._texts(keys))
+
+    def _texts(self, keys: tuple[str, ...]) -> tuple[str, ...]:
         found = self.items(*keys)
         for item in found:
             if not isinstance(item, str):
@@ -80,6 +97,13 @@ class Fields:
 
     def numbers(self, *keys: str) -> tuple[int, ...]:
         """Give the first of ``keys`` that is set, a list of whole numbers of at least 0; empty if none is set."""
+        return self._once("numbers", keys, lambda: self._numbers(keys))
+
+    def among(self, *keys: str) -> frozenset[int]:
+        """Give :meth:`numbers` as a set, in which a layer is found at once."""
+        return self._once("among", keys, lambda: frozenset(self.numbers(*keys)))
+
+    def _numbers(self, keys: tuple[str, ...]) -> tuple[int, ...]:
         found = self.items(*keys)
         for item in found:
             if not isinstance(item, int) or not 0 <= item <= _MOST:
@@ -99,6 +123,9 @@ class Fields:
 
     def section(self, *keys: str) -> "Fields | None":
         """Give the first of ``keys`` that is set, a nested object, or ``None``."""
+        return self._once("section", keys, lambda: self._section(keys))
+
+    def _section(self, keys: tuple[str, ...]) -> "Fields | None":
         for key in keys:
             value = self.values.get(key)
             if value is None:
@@ -107,6 +134,13 @@ class Fields:
                 raise ConfigError(f"config of `{self.name}` has `{key}: {short(value)}`: an object is needed")
             return Fields(self.name, value)
         return None
+
+    def _once(self, kind: str, keys: tuple[str, ...], read: Callable[[], Read]) -> Read:
+        """Read a list or a nested object once for all layers."""
+        asked = (kind, *keys)
+        if asked not in self.known:
+            self.known[asked] = read()
+        return cast("Read", self.known[asked])
 
     def has(self, key: str) -> bool:
         """Tell whether a field is set to something other than null."""

@@ -30,11 +30,13 @@ class Storage:
 
     ``linear`` gives the precision of a linear weight by its full name. ``layer`` gives a key for the index of a layer:
     layers with the same key store weights of the same names alike, so a single layer is built for all of them.
+    ``size`` counts the steps in which the precision of a weight is found.
     """
 
     plain: Precision
     linear: Callable[[str], Precision]
     layer: Callable[[int], Hashable] = _alike
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

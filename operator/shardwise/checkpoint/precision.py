@@ -1,7 +1,7 @@
 """The bytes of a weight, by the dtype and the quantisation that the config states."""
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -44,13 +44,10 @@ class Precisions:
         """Give the precision of each weight by its name."""
         if self.scheme is None:
             return Storage(self.plain, lambda _: self.plain)
-        return Storage(self.plain, self._linear, self._layer)
+        return Storage(self.plain, self._linear, self.scheme.layers(), self.scheme.size)
 
     def _linear(self, name: str) -> Precision:
         return self.plain if self.scheme is None else self.scheme.of(name) or self.plain
-
-    def _layer(self, index: int) -> Hashable:
-        return self.scheme.layer(index) if self.scheme is not None else None
 
 
 def read_precisions(whole: Fields, text: Fields, forced: str) -> Precisions:
@@ -88,9 +85,8 @@ def _by_name(name: str, plain: Precision, notes: tuple[str, ...], text: Fields) 
             said = f"the config states no quantisation; {kind.value} is assumed, since the name says `{found.group(1)}`"
             scheme = _uniform(kind)
             if kind is Quantization.NVFP4 and scheme is not None and text.has("kv_lora_rank"):
-                scheme = replace(
-                    scheme, spared=names([*_LATENT, f"layers.{text.any('num_hidden_layers', default=0)}"], name)
-                )
+                listed = [*_LATENT, f"layers.{text.any('num_hidden_layers', default=0)}"]
+                scheme = replace(scheme, spared=names(listed, name, "name"))
                 said += ", except in latent attention and drafts"
             return Precisions(kind, plain, scheme, (*notes, said), guessed=True)
     return Precisions(Quantization.NONE, plain, None, notes)

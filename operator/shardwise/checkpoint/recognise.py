@@ -108,12 +108,18 @@ def _family(whole: Fields, text: Fields, stated: str | None, named: tuple[str, .
         if kind and (found := _lookup(kind)):
             return _Family(found)
     unknown = f"Shardwise does not know the model type `{stated}`: " if stated else "no `model_type`: "
-    if named and (found := _lookup(re.sub(r"(For\w+|LMHeadModel|Model)$", "", named[0]))):
+    if named and (found := _lookup(_stem(named[0]))):
         said = f"read as `{found}`, by the architecture `{named[0]}`"
         return _Family(found, notes=(unknown + said,), guessed=stated is not None)
     if stated is None and not named and (by_name := _by_name(whole.name)):
         return by_name
     return _Family(notes=(unknown + "the sizes are a guess",), guessed=True)
+
+
+def _stem(architecture: str) -> str:
+    """Leave out the task of an architecture: ``Qwen3`` for ``Qwen3ForCausalLM``, ``GPT2`` for ``GPT2LMHeadModel``."""
+    stem, _, task = architecture.partition("For")
+    return stem if task.isidentifier() else architecture.removesuffix("Model").removesuffix("LMHead")
 
 
 def _by_name(name: str) -> _Family | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shardwise.checkpoint.fields import ConfigError, Fields, short
-from shardwise.checkpoint.names import Names, flattened, names
+from shardwise.checkpoint.names import Names, check_counts, flattened, names
 from shardwise.domain.model import Precision, Quantization
 
 Rule = tuple[Names | None, Precision | None]
@@ -22,6 +22,9 @@ _SCALE_BYTES: Final = 4
 _SPARED_KEYS: Final = (
     "modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules", "exclude", "llm_int8_skip_modules",
 )  # fmt: skip
+
+
+_FIELD: Final = "quantization_config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,24 @@ class Scheme:
             return None
         return next((stored for targets, stored in self.rules if targets is None or targets.match(name)), None)
 
-    def layer(self, index: int) -> Hashable:
-        """Give a key: layers with the same key store weights of the same names alike."""
-        return (self.spared.layer(index), *(targets.layer(index) for targets, _ in self.rules if targets is not None))
+    @property
+    def size(self) -> int:
+        """Count the steps in which the precision of a weight is found."""
+        return sum(listed.size for listed in self._lists())
+
+    def layers(self) -> Callable[[int], Hashable]:
+        """Give a function from a layer to a key: layers with the same key store weights of the same names alike."""
+        lists = self._lists()
+        indexed = any(listed.indexed for listed in lists)
+        told = frozenset(number for listed in lists for number in listed.told)
+        own: dict[int, list[Hashable]] = {}
+        for position, listed in enumerate(lists):
+            for index, patterns in listed.layers.items():
+                own.setdefault(index, []).append((position, patterns))
+        return lambda index: (index if indexed or str(index) in told else None, *own.get(index, ()))
+
+    def _lists(self) -> tuple[Names, ...]:
+        return (self.spared, *(targets for targets, _ in self.rules if targets is not None))
 
 
 def group(bits: int, size: int, scale_bytes: int, *, zeros: bool = False) -> Precision:
@@ -62,7 +80,7 @@ def read_scheme(stated: Fields, text: Fields) -> Scheme | None:
     """
     inner = stated.section("quantization")  # modelopt nests the content of hf_quant_config.json
     if inner is not None:
-        stated = Fields(stated.name, {**stated.values, **inner.values})
+        stated = stated.with_values(inner.values)
     method = (stated.text("quant_method") or ("modelopt" if stated.has("quant_algo") else "")).lower()
     readers = {key: reader for key, reader in _METHODS.items() if method == key}
     if method.startswith("modelopt"):
@@ -74,8 +92,11 @@ def read_scheme(stated: Fields, text: Fields) -> Scheme | None:
     scheme = readers[method](stated)
     if scheme is None:
         return None
-    spared = names((text for key in _SPARED_KEYS for text in flattened(stated.values.get(key))), stated.name)
-    scheme = replace(scheme, spared=scheme.spared.with_others(spared), kv_cache_dtype=_cache_dtype(stated))
+    for key in _SPARED_KEYS:
+        if stated.has(key):
+            listed = names(flattened(stated.values.get(key)), stated.name, f"{_FIELD}.{key}")
+            scheme = replace(scheme, spared=scheme.spared.with_others(listed))
+    scheme = replace(scheme, kv_cache_dtype=_cache_dtype(stated))
     if text.text("expert_dtype") == "fp4":  # DeepSeek V4 stores experts in 4 bits beside an fp8 rest
         scheme = replace(scheme, rules=((_EXPERTS, group(4, 32, 1)), *scheme.rules))
     return scheme
@@ -131,14 +152,18 @@ def _gptq(stated: Fields) -> Scheme:
     stored = _integers(stated, zeros=True)
     dynamic = stated.section("dynamic")
     rules: list[Rule] = []
-    for pattern, changes in (dynamic.values if dynamic else {}).items():
+    listed = dynamic.values if dynamic else {}
+    check_counts([f"re:{pattern}" for pattern in listed], stated.name, f"{_FIELD}.dynamic")
+    for pattern, changes in listed.items():
         own: Precision | None = None
         if not pattern.startswith("-"):
             other = changes if isinstance(changes, Mapping) else {}
-            own = _integers(Fields(stated.name, {**stated.values, **other}), zeros=True)
-        rules.append((names([f"re:{pattern.removeprefix('-:').removeprefix('+:')}"], stated.name), own))
-    listed = tuple(flattened(stated.values.get("modules_in_block_to_quantize")))
-    return Scheme(_kind(stored), (*rules, (names(listed, stated.name) if listed else None, stored)))
+            own = _integers(stated.with_values(other), zeros=True)
+        regex = f"re:{pattern.removeprefix('-:').removeprefix('+:')}"
+        rules.append((names([regex], stated.name, f"{_FIELD}.dynamic"), own))
+    inside = tuple(flattened(stated.values.get("modules_in_block_to_quantize")))
+    targets = names(inside, stated.name, f"{_FIELD}.modules_in_block_to_quantize") if inside else None
+    return Scheme(_kind(stored), (*rules, (targets, stored)))
 
 
 def _awq(stated: Fields) -> Scheme:
@@ -154,7 +179,7 @@ def _auto_round(stated: Fields) -> Scheme:
         name for name, own in (extra.values if extra else {}).items()
         if isinstance(own, Mapping) and Fields(stated.name, own).count("bits", default=4) >= _PLAIN_BITS
     ]  # fmt: skip
-    return Scheme(_kind(stored), ((None, stored),), names(plain, stated.name))
+    return Scheme(_kind(stored), ((None, stored),), names(plain, stated.name, f"{_FIELD}.extra_config"))
 
 
 def _bitsandbytes(stated: Fields) -> Scheme:
@@ -197,7 +222,7 @@ def _targets(fields: Fields) -> Names | None:
     """Read the targets of a group. ``Linear`` and other names of classes mean all weights."""
     listed = tuple(flattened(fields.values.get("targets")))
     named = [target for target in listed if target.startswith("re:") or "." in target or target[:1].islower()]
-    return names(named, fields.name) if named else None
+    return names(named, fields.name, f"{_FIELD}.config_groups.*.targets") if named else None
 
 
 def _compressed(weights: Fields) -> Stored:
@@ -268,7 +293,10 @@ def _mixed(stated: Fields) -> Scheme:
     if not by_algorithm:
         raise ConfigError(f"config of `{stated.name}` has `quant_algo: MIXED_PRECISION` but lacks `quantized_layers`")
     return _several(
-        [(names(listed, stated.name), _known(stated, algorithm)) for algorithm, listed in by_algorithm.items()]
+        [
+            (names(listed, stated.name, f"{_FIELD}.quantized_layers"), _known(stated, algorithm))
+            for algorithm, listed in by_algorithm.items()
+        ]
     )
 
 

@@ -72,7 +72,7 @@ def _siglip(fields: Fields) -> int:
 
 
 def _headless(fields: Fields) -> int:
-    return _siglip(Fields(fields.name, {**fields.values, "vision_use_head": False}))
+    return _siglip(fields.with_values({"vision_use_head": False}))
 
 
 def _clip(fields: Fields) -> int:
@@ -88,7 +88,7 @@ def _merger(fields: Fields, outputs: int, norm: int) -> int:
 
 def _qwen2(fields: Fields) -> int:
     width = fields.count("embed_dim")
-    inner = Fields(fields.name, {**fields.values, "hidden_size": width})
+    inner = fields.with_values({"hidden_size": width})
     frames = fields.count("temporal_patch_size", default=2)
     return (
         _patch(inner, bias=False, frames=frames) + _encoder(inner)
@@ -134,7 +134,7 @@ def _mllama(fields: Fields) -> int:
     hidden, tiles = _hidden(fields), fields.count("max_num_tiles", default=4)
     ratios = len(fields.items("supported_aspect_ratios")) or tiles * 2
     whole = fields.count("num_global_layers", default=8)
-    depth = Fields(fields.name, {**fields.values, "num_hidden_layers": _depth(fields) + whole})
+    depth = fields.with_values({"num_hidden_layers": _depth(fields) + whole})
     layers = _encoder(depth) - 4 * hidden * _depth(depth) + 2 * whole
     patches = _patches(fields) + 1
     positions = patches * hidden + (ratios + 1) * tiles * hidden * (patches + 2) + 3
@@ -152,7 +152,7 @@ def _kimi(fields: Fields) -> int:
 def _glm4v(fields: Fields) -> int:
     hidden, out, columns = _hidden(fields), fields.count("out_hidden_size"), fields.count("intermediate_size")
     merge, frames = fields.count("spatial_merge_size", default=2), fields.count("temporal_patch_size", default=2)
-    inner = Fields(fields.name, {**fields.values, "intermediate_size": out})
+    inner = fields.with_values({"intermediate_size": out})
     own = _patch(fields, bias=True, frames=frames) + _patches(fields) * hidden + 2 * hidden
     down = _linear(out, hidden * merge**2)
     merger = out * out + 2 * out + 3 * columns * out

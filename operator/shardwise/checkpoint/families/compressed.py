@@ -18,7 +18,8 @@ def _compress_kind(fields: Fields, index: int) -> int:
     ratios = fields.numbers("compress_ratios")
     if ratios:
         return ratios[index] if index < len(ratios) else 0
-    kind = (reading.kinds(fields) or ("heavily_compressed_attention",) * (index + 1))[index]
+    listed = reading.kinds(fields)
+    kind = listed[index] if listed else "heavily_compressed_attention"
     rates = fields.section("compress_rates") or Fields(fields.name, {})
     default = {"compressed_sparse_attention": 4, "heavily_compressed_attention": 128}.get(kind, 0)
     return rates.count(kind, default=default) if default else 0

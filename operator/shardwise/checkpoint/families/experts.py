@@ -43,7 +43,7 @@ def _ernie_sparse(fields: Fields, index: int) -> bool:
 
 def _llama4(fields: Fields, index: int) -> Dimensions:
     """Read a layer of Llama 4: each ``interleave_moe_layer_step``-th layer has routed experts and a shared expert."""
-    listed = fields.numbers("moe_layers")
+    listed = fields.among("moe_layers")
     step = fields.count("interleave_moe_layer_step", default=1)
     if index in listed if listed else (index + 1) % step == 0:
         width = fields.count("intermediate_size")
@@ -71,7 +71,8 @@ _DBRX: Final = Family(Attends(), Mixes(sparse=_all, shared=no_shared, name="ffn"
 
 def _laguna_gate(fields: Fields, _: int) -> int:
     """Give the outputs of Laguna's gate for each head: a single number, or a number for each element."""
-    return 1 if fields.values.get("gating", True) in {True, "per-head"} else reading.head_dim(fields)
+    gating = fields.values.get("gating", True)
+    return 1 if gating is True or gating in (1, "per-head") else reading.head_dim(fields)
 
 
 def _is_uniform(listed: list[object]) -> bool:
@@ -81,7 +82,7 @@ def _is_uniform(listed: list[object]) -> bool:
 def _hunyuan(fields: Fields) -> Decoder:
     """Read Hunyuan, whose configs list values for each layer even if they are equal."""
     flat = {key: value[0] for key, value in fields.values.items() if isinstance(value, list) and _is_uniform(value)}
-    fields = Fields(fields.name, {**fields.values, **flat})
+    fields = fields.with_values(flat)
     shared = fields.count("num_shared_expert", default=1) * reading.columns(fields)
     return Family(replace(ALL_BIASES, qk_norm=True), Mixes(shared=lambda _: shared))(fields)
 

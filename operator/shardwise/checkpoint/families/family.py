@@ -188,12 +188,12 @@ def of_layer(fields: Fields, index: int) -> Fields:
                 f"config of `{fields.name}` has {len(heads)} `num_attention_heads_per_layer`: "
                 f"{reading.layers(fields)} are needed, an entry for each layer"
             )
-        fields = Fields(fields.name, {**fields.values, "num_attention_heads": heads[index]})
+        fields = fields.with_values({"num_attention_heads": heads[index]})
     listed = fields.section("per_layer_config")
     if listed is None:
         return fields
     own = listed.section(str(index), f"{index:02}", f"{index:03}")
-    return Fields(fields.name, {**fields.values, **own.values}) if own else fields
+    return fields.with_values(own.values) if own else fields
 
 
 def present(*parts: Dimensions | None) -> Block:
@@ -230,7 +230,7 @@ def renamed(fields: Fields, names: Mapping[str, str]) -> Fields:
     if not names:
         return fields
     added = {new: fields.values[old] for new, old in names.items() if fields.has(old)}
-    return Fields(fields.name, {**fields.values, **added})
+    return fields.with_values(added)
 
 
 STATELESS_LIMIT: Final = 2048

@@ -38,7 +38,7 @@ def _multi_query(fields: Fields, index: int) -> Grouped:
 
 def _falcon(fields: Fields, index: int) -> Grouped:
     """Read Falcon's KV heads: several in the newer design; a single head in the older design, if not switched off."""
-    attention = Attends("bias", "bias")(Fields(fields.name, {**fields.values, "num_key_value_heads": None,
+    attention = Attends("bias", "bias")(fields.with_values({"num_key_value_heads": None,
                                                          "num_kv_heads": None}), index)  # fmt: skip
     if fields.flag("new_decoder_architecture"):
         return replace(attention, kv_heads=reading.kv_heads(fields))

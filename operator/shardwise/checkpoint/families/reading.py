@@ -132,7 +132,7 @@ def is_sparse(fields: Fields, index: int) -> bool:
     frequency = fields.values.get("moe_layer_freq")
     if isinstance(frequency, list):
         return index < len(frequency) and bool(fields.numbers("moe_layer_freq")[index])
-    if index in fields.numbers("mlp_only_layers"):
+    if index in fields.among("mlp_only_layers"):
         return False
     first = fields.any("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index", default=0)
     step = fields.count("decoder_sparse_step", default=1)

@@ -13,6 +13,7 @@ from shardwise.checkpoint.families.family import (
     Feeds,
     Layered,
     Mixes,
+    factor,
     next_token_layers,
     no_part,
     no_shared,
@@ -71,7 +72,7 @@ def mamba(fields: Fields, _: int, *, normed: bool = False) -> Mamba:
     hidden = reading.hidden(fields)
     state = fields.count("state_size", "mamba_d_state")
     rank = fields.values.get("time_step_rank", fields.values.get("mamba_dt_rank"))
-    rank = -(-hidden // 16) if rank in {"auto", None} else fields.count("time_step_rank", "mamba_dt_rank")
+    rank = -(-hidden // 16) if rank in ("auto", None) else fields.count("time_step_rank", "mamba_dt_rank")
     return Mamba(
         inner=fields.count("expand", "mamba_expand", default=2) * hidden,
         state=state,
@@ -139,7 +140,7 @@ def _jamba_sparse(fields: Fields, index: int) -> bool:
 
 
 def _listed(*keys: str) -> Callable[[Fields, int], bool]:
-    return lambda fields, index: index in fields.numbers(*keys)
+    return lambda fields, index: index in fields.among(*keys)
 
 
 def _minimax_attends(fields: Fields, index: int) -> bool:
@@ -168,7 +169,7 @@ def _whole_delta(fields: Fields, index: int) -> DeltaAttention:
 def _kimi_attends(fields: Fields, index: int) -> bool:
     """Follow Kimi Linear's own list, which counts layers from 1."""
     stated = fields.section("linear_attn_config")
-    return index + 1 in stated.numbers("full_attn_layers") if stated else (index + 1) % 4 == 0
+    return index + 1 in stated.among("full_attn_layers") if stated else (index + 1) % 4 == 0
 
 
 def _convolution(fields: Fields, _: int) -> ShortConvolution:
@@ -179,9 +180,8 @@ def _lfm2_columns(fields: Fields, _: int) -> Dense:
     """Follow LFM2's adjustment of the stated width: two thirds of it, times a factor, rounded up to a multiple."""
     width = fields.count("block_ff_dim", "intermediate_size")
     if fields.flag("block_auto_adjust_ff_dim", default=True):
-        factor = fields.values.get("block_ffn_dim_multiplier")
-        width = int(2 * width / 3)
-        width = int((factor if isinstance(factor, int | float) else 1) * width)
+        scale = factor(fields, "block_ffn_dim_multiplier", 1) if fields.has("block_ffn_dim_multiplier") else 1
+        width = int(scale * int(2 * width / 3))
         multiple = fields.count("block_multiple_of", default=256)
         width = multiple * -(-width // multiple)
     return Dense(width, name="feed_forward")

@@ -107,7 +107,7 @@ def _mimo_v2(fields: Fields, index: int) -> Dimensions:
 
 def _mllama(fields: Fields, index: int) -> Dimensions:
     """Read Llama 3.2 Vision: some layers attend to the image alone, whose keys and values belong to no token."""
-    if index not in fields.numbers("cross_attention_layers"):
+    if index not in fields.among("cross_attention_layers"):
         return Attends()(fields, index)
     return replace(Attends(qk_norm=True)(fields, index), name="cross_attn", cached=False, norm_size=2)
 
@@ -173,7 +173,7 @@ def _hrm(fields: Fields) -> Decoder:
     stack = fields.count("num_layers_per_stack")
     attention = replace(ALL_BIASES, gate_per_head=lambda f, _: reading.head_dim(f))
     family = Family(attention, Feeds(bias="mlp_bias"), norms=0, final=1)
-    return family(Fields(fields.name, {**fields.values, "num_hidden_layers": min(2 * stack, 4096)}))
+    return family(fields.with_values({"num_hidden_layers": min(2 * stack, 4096)}))
 
 
 def _jetmoe(fields: Fields, _: int) -> Block:

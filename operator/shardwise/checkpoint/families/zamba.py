@@ -40,7 +40,7 @@ def _zamba(version: int) -> Callable[[Fields], Decoder]:
             if kind == "hybrid":
                 block += _zamba_hybrid(fields, hybrids.index(index), version)
             blocks.append(block)
-        plain = Family(no_part, no_part, tied=True)(Fields(fields.name, {**fields.values, "num_hidden_layers": 1}))
+        plain = Family(no_part, no_part, tied=True)(fields.with_values({"num_hidden_layers": 1}))
         return replace(plain, blocks=tuple(blocks))
 
     return read
