@@ -49,16 +49,19 @@ class TwoFaced(Driven):
         wanted = read_wanted(document, FACTS, None)
         assert isinstance(wanted, Wanted)
         assert isinstance(explained.outcome, Standing)
-        watched.waiting.demands.setdefault(key, wanted.demand)
-        seen.store.waiting.demands.update(watched.waiting.demands)
+        watched.waiting.learn(key, wanted.demand)
+        for other in watched.sharded_models.objects:
+            waiter = watched.waiting.line.waiter("/".join(other))
+            if waiter is not None and waiter.demand is not None:
+                seen.store.waiting.learn(other, waiter.demand)
         assert decided(seen.store, wanted, key, self.now) == decided(watched, wanted, key, self.now)
-        said = standing_text(standing_of(wanted, watched.observe(key), self.now), key[1])
+        said = standing_text(standing_of(wanted, watched.observe(key, self.now), self.now), key[1])
         assert standing_text(explained.outcome, key[1]) == said
         self.compared += 1
 
 
 def decided(store: Store, wanted: Wanted, key: Key, now: float) -> Decision:
-    return decide(wanted, store.observe(key), now)
+    return decide(wanted, store.observe(key, now), now)
 
 
 async def played(scenario: Scenario, shape: str, path: Path) -> TwoFaced:

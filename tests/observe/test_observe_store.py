@@ -335,7 +335,7 @@ def test_a_decision_sees_what_is_its_objects_own() -> None:
     others: list[Any] = [a_pod("x", owner="other", node="h100-2"), a_service("other", owner="other"), a_service("s")]
     mine = [a_pod("llama-0-0-1", owner="llama", gpus=2), a_pod(owner="llama", gpus=2)]
     model = a_model(plan=a_plan(("h100-1", 4)))
-    observed = a_store(model, *mine, *others, a_service(revision="r7"), nodes=TWO).observe(KEY)
+    observed = a_store(model, *mine, *others, a_service(revision="r7"), nodes=TWO).observe(KEY, 0.0)
     assert [pod.name for pod in observed.pods] == ["llama-0-0-0", "llama-0-0-1"]
     assert observed.services == {"llama": "r7", "s": "r1"}
     assert observed.status == read_status(model["status"])
@@ -345,7 +345,7 @@ def test_a_decision_sees_what_is_its_objects_own() -> None:
 def test_an_object_without_status_is_seen_with_an_empty_one() -> None:
     """As it is right after it was applied."""
     bare = {"metadata": a_model()["metadata"], "spec": {}}
-    assert a_store(bare).observe(KEY).status == Status()
+    assert a_store(bare).observe(KEY, 0.0).status == Status()
 
 
 def test_what_a_list_did_not_show_is_not_brought_back_by_older_news() -> None:
@@ -367,4 +367,4 @@ def test_the_fleet_as_it_is_counts_every_pod() -> None:
 def test_a_pod_stripped_of_its_replica_belongs_to_no_group() -> None:
     """And keeps nobody from deciding about the others."""
     pod = changed(a_pod(owner="llama", gpus=1), lambda one: one["metadata"]["labels"].pop("shardwise.dev/replica"))
-    assert a_store(a_model(), pod, nodes=(a_node(),)).observe(KEY).pods == ()
+    assert a_store(a_model(), pod, nodes=(a_node(),)).observe(KEY, 0.0).pods == ()

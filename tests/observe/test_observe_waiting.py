@@ -3,10 +3,17 @@
 from typing import Any
 
 import pytest
-from tests.controller.support import KEY, Json, a_model, a_store, at
+from pytest_mock import MockerFixture
+from tests.controller.support import KEY, Json, a_model, a_node, a_plan, a_store, at
 from tests.support.models import LLAMA_8B, a_demand
 
+from shardwise.domain.fleet import Fleet
 from shardwise.observe import Key, Store, Waiting, waits
+from shardwise.observe import waiting as observed_waiting
+from shardwise.reconcile.turns import PATIENCE
+
+NO_FLEET = Fleet(())
+NOW = 1_800_002_000.0
 
 
 def model(name: str, *, created: int = 0, since: int | None = 0, priority: str | None = None, **more: Any) -> Json:
@@ -30,13 +37,20 @@ def waiting(*models: Json, classes: tuple[Json, ...] = ()) -> Waiting:
 
 
 def ahead(line: Waiting, key: Key = KEY) -> list[str]:
-    return [one.key for one in line.turn(key).ahead]
+    """Name those before an object, itself asked for its turn as well: both must agree."""
+    order = line.order_of(key)
+    assert order is not None
+    names = [name for *_, name in line.line.places.part(0, line.line.places.before(order))]
+    turn = line.turn(key, NO_FLEET, NOW)
+    assert (turn.position, turn.first) == (len(names) + 1, names[0] if names else "")
+    return names
 
 
 def test_the_older_stand_before_the_younger() -> None:
     line = waiting(model("llama", created=5), model("older", created=4), model("younger", created=6))
     assert ahead(line) == ["default/older"]
-    assert (line.turn(KEY).position, line.turn(KEY).length) == (2, 3)
+    turn = line.turn(KEY, NO_FLEET, NOW)
+    assert (turn.position, turn.length) == (2, 3)
 
 
 def test_a_higher_priority_stands_before_age() -> None:
@@ -77,18 +91,32 @@ def test_who_cannot_begin_holds_up_nobody(one: Json, does: bool) -> None:
 def test_an_object_that_does_not_wait_yet_has_a_place_all_the_same() -> None:
     """Its place is asked for before its wait is written."""
     line = waiting(model("older", created=4), model("younger", created=6), model("llama", created=5, since=None))
-    turn = line.turn(KEY)
-    assert (turn.names, turn.length) == ((("default", "older"),), 3)
+    turn = line.turn(KEY, NO_FLEET, NOW)
+    assert (turn.first, turn.position, turn.length) == ("default/older", 2, 3)
 
 
 def test_one_stands_in_the_queue_with_what_it_asks_for_once_it_was_read() -> None:
     """Right after a start its status says that it waits, and since when; no more is known."""
     line = waiting(model("llama", created=5), model("older", created=4, since=7))
-    (older,) = line.turn(KEY).ahead
+    older = line.line.waiter("default/older")
+    assert older is not None
     assert (older.demand, older.since) == (None, 1_800_001_807.0)
-    line.demands["default", "older"] = a_demand(LLAMA_8B)
-    (older,) = line.turn(KEY).ahead
+    line.learn(("default", "older"), a_demand(LLAMA_8B))
+    older = line.line.waiter("default/older")
+    assert older is not None
     assert older.demand == a_demand(LLAMA_8B)
+
+
+def test_what_an_object_asked_for_goes_with_it() -> None:
+    """Another of its name may ask for something else."""
+    store = a_store(model("llama"))
+    store.waiting.learn(KEY, a_demand(LLAMA_8B))
+    store.sharded_models.remove(KEY, 5)
+    assert store.waiting.line.waiter("default/llama") is None
+    store.sharded_models.put(at(7, model("llama")))
+    anew = store.waiting.line.waiter("default/llama")
+    assert anew is not None
+    assert anew.demand is None
 
 
 def test_objects_are_looked_at_in_turn() -> None:
@@ -102,4 +130,65 @@ def test_an_object_of_any_shape_has_a_place(spec: Json) -> None:
     """An older CRD may have let it in."""
     odd = model("llama")
     odd["spec"] = spec
-    assert waiting(odd).turn(KEY).position == 1
+    assert waiting(odd).turn(KEY, NO_FLEET, NOW).position == 1
+
+
+def test_an_object_that_changes_its_class_or_whose_class_changes_moves() -> None:
+    store = a_store(model("llama", created=5), model("older", created=4), model("high", created=9, priority="high"))
+    line = store.waiting
+    assert ahead(line) == ["default/older"]
+    store.priorities.put(a_class("high", 100))
+    assert ahead(line) == ["default/high", "default/older"]
+    store.priorities.put(a_class("high", -100, version=2))
+    assert ahead(line) == ["default/older"]
+    store.priorities.put(a_class("all", 7, default=True, version=3))
+    assert ahead(line) == ["default/older"]
+    store.sharded_models.put(at(9, model("older", created=4, priority="high")))
+    assert ahead(line) == []
+    store.priorities.remove(("", "high"), 10)
+    assert ahead(line) == []
+    store.priorities.remove(("", "all"), 10)
+    assert ahead(line) == ["default/older"]
+
+
+def test_an_object_is_read_when_it_changes_and_not_when_another_is_looked_at(mocker: MockerFixture) -> None:
+    """Fault: every look read the times of all objects again."""
+    store = a_store(*(model(f"m-{number:03}", created=number % 60) for number in range(200)))
+    read = mocker.spy(observed_waiting, "parse_time")
+    for key in store.sharded_models.objects:
+        store.waiting.turn(key, NO_FLEET, NOW)
+    assert read.call_count == 0
+    store.sharded_models.put(at(5, model("m-007", created=1, since=8)))
+    assert 0 < read.call_count <= 6
+
+
+def test_those_that_lack_a_place_are_known_without_looking_at_all() -> None:
+    """In turn, from an object's place on: those that wait, and those that have no plan."""
+    placed = a_model("placed", plan=a_plan(("h100-1", 8)))
+    store = a_store(model("b", created=1), model("c", created=2), model("a", created=3, since=None), placed)
+    assert [name for _, name in store.waiting.lacking_from()] == ["b", "c", "a"]
+    assert [name for _, name in store.waiting.lacking_from(("default", "c"))] == ["c", "a"]
+    store.sharded_models.put(at(2, {**placed, "metadata": model("c", created=2)["metadata"]}))
+    assert [name for _, name in store.waiting.lacking_from()] == ["b", "a"]
+
+
+def test_a_heartbeat_of_a_node_lets_all_that_is_known_of_kept_nodes_stand(mocker: MockerFixture) -> None:
+    """Thousands of nodes say every few seconds that nothing is new."""
+    store = a_store(model("llama"), nodes=(a_node(),))
+    told = mocker.spy(store.waiting.line, "node_changed")
+    store.nodes.put(a_node(version=2))
+    assert told.call_count == 0
+    store.nodes.put(a_node(version=3, gpus=4))
+    store.nodes.remove(("", "h100-1"), 4)
+    assert told.call_count == 2
+
+
+def test_nodes_are_kept_for_one_that_has_waited_long(mocker: MockerFixture) -> None:
+    """As they are now, whether they came before the object or after."""
+    store = a_store(model("llama", created=5), model("older", created=4), nodes=(a_node("h100-1"),))
+    assert store.observe(KEY, NOW).turn.kept == frozenset()
+    assert store.observe(KEY, NOW + PATIENCE).turn.kept == {"h100-1"}
+    store.nodes.put(a_node("h100-2", 5))
+    assert store.observe(KEY, NOW + PATIENCE).turn.kept == {"h100-1", "h100-2"}
+    store.waiting.learn(("default", "older"), a_demand(LLAMA_8B, products=("NVIDIA-L40S",)))
+    assert store.observe(KEY, NOW + PATIENCE).turn.kept == frozenset()

@@ -1,6 +1,7 @@
 """Changes: every change goes into the store, and wakes those it may concern, and nobody else."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -30,9 +31,13 @@ class Scene:
 
     def woken(self) -> list[str]:
         """Name who was woken, and forget it."""
-        names = [call.args[0][1] for call in self.queue.add.call_args_list]
-        self.queue.add.reset_mock()
+        names = [name for name, args, _ in self.queue.mock_calls for name in self._asked(name, args)]
+        self.queue.reset_mock()
         return names
+
+    def _asked(self, call: str, args: tuple[Any, ...]) -> list[str]:
+        """Name the objects that a call to the queue asks for: one, or in turn those that lack a place."""
+        return [args[0][1]] if call == "add" else [name for _, name in self.store.waiting.lacking_from(*args)]
 
 
 @pytest.fixture
@@ -246,9 +251,9 @@ def test_those_wait_that_have_no_plan_for_all_their_replicas(mocker: MockerFixtu
         "one of two": a_model("one-of-two", plan=PLACED, replicas=2),
         "all of two": a_model("all-of-two", plan=a_plan(("h100-1", 1), replicas=2), replicas=2),
     }
-    queue = mocker.create_autospec(Queue, instance=True)
-    Changes(a_store(*objects.values()), queue).wake_waiting()
-    names = {call.args[0][1].replace("-", " ") for call in queue.add.call_args_list}
+    scene = Scene(mocker.create_autospec(Queue, instance=True), *objects.values())
+    scene.changes.wake_waiting()
+    names = {name.replace("-", " ") for name in scene.woken()}
     assert waits_of(names, objects) == {
         "no status": True,
         "no plan": True,
@@ -263,7 +268,7 @@ def test_a_slim_object_still_says_whose_it_is(scene: Scene) -> None:
     """What is dropped is not what is asked later."""
     scene.changes.pod(at(3, a_pod(owner="llama", gpus=2)), HERE)
     scene.store.sharded_models.put(a_model())
-    assert [pod.name for pod in scene.store.observe(KEY).pods] == ["llama-0-0-0"]
+    assert [pod.name for pod in scene.store.observe(KEY, 0.0).pods] == ["llama-0-0-0"]
 
 
 def test_a_late_deletion_of_a_namesake_takes_no_plan_away(scene: Scene) -> None:
@@ -283,17 +288,17 @@ def test_a_pod_that_is_stripped_of_our_labels_wakes_whose_it_was(scene: Scene) -
 
 
 def test_those_that_wait_behind_an_object_are_woken_in_turn(scene: Scene) -> None:
-    """And itself; not those before it, nor those that have what they need."""
+    """And itself, and those that have no plan; not those before it, nor those that have what they need."""
     for name in ("a", "b", "c"):
         waiting = a_model(name, 5)
         waiting["status"] = {"waitingSince": "2027-01-15T08:00:00Z"}
         scene.store.sharded_models.put(waiting)
     scene.changes.wake_behind(("default", "b"))
-    assert scene.woken() == ["b", "c"]
+    assert scene.woken() == ["b", "c", "half", "waiting"]
     scene.changes.wake_behind(("default", "on-1"))
-    assert scene.woken() == []
+    assert scene.woken() == ["waiting"]
     scene.changes.wake_behind(("default", "a"))
-    assert scene.woken() == ["a", "b", "c"]
+    assert scene.woken() == ["a", "b", "c", "half", "waiting"]
 
 
 @pytest.mark.parametrize(

@@ -400,7 +400,7 @@ async def test_an_object_with_a_class_that_it_may_not_have_is_in_no_queue(scene:
         await scene.reconcile(key)
     assert "waitingSince" not in scene.status(hostile)
     assert "waitingSince" in scene.status(honest)
-    assert scene.store.waiting.turn(honest).position == 1
+    assert scene.store.observe(honest, scene.now).turn.position == 1
     assert (
         next(one["reason"] for one in scene.status(hostile)["conditions"] if one["status"] == "True") == "InvalidSpec"
     )

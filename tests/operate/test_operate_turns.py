@@ -12,7 +12,6 @@ from shardwise.api import ShardedModel
 from shardwise.domain.model import ModelFacts
 from shardwise.hub import model_facts
 from shardwise.observe import Key
-from shardwise.operate.queue import Queue
 from shardwise.operate.reconciler import LOOK_AGAIN_SECONDS
 
 FIRST: Key = ("default", "first")
@@ -31,10 +30,10 @@ async def scene(mocker: MockerFixture) -> Scene:
 
 
 async def test_who_waits_behind_one_that_is_still_to_be_looked_at_lets_it_go_first(scene: Scene) -> None:
-    scene.reconciler.is_due = lambda key: key == FIRST
+    scene.reconciler.due_ahead = lambda key: [] if key == FIRST else [FIRST]
     assert await scene.reconcile(KEY) == LOOK_AGAIN_SECONDS
     assert "waitingSince" in scene.status(KEY)
-    scene.reconciler.is_due = lambda _: False
+    scene.reconciler.due_ahead = lambda _: []
     await scene.reconcile(FIRST)
     assert "waitingSince" not in scene.status(FIRST)
     await scene.reconcile(KEY)
@@ -43,7 +42,7 @@ async def test_who_waits_behind_one_that_is_still_to_be_looked_at_lets_it_go_fir
 
 async def test_the_first_lets_nobody_go_first(scene: Scene) -> None:
     """Nor does one that does not wait: what serves is mended at once."""
-    scene.reconciler.is_due = lambda _: True
+    scene.reconciler.due_ahead = lambda key: [] if key == FIRST else [FIRST]
     await scene.reconcile(FIRST)
     assert "waitingSince" not in scene.status(FIRST)
     await scene.reconcile(FIRST)
@@ -60,7 +59,7 @@ async def test_nobody_waits_for_one_whose_model_is_being_looked_up(scene: Scene)
         return model_facts(obj)
 
     scene.edit(FIRST, model={"name": "meta-llama/Llama-3.1-8B", "concurrency": 2})
-    scene.reconciler.is_due = lambda key: key == FIRST
+    scene.reconciler.due_ahead = lambda key: [] if key == FIRST else [FIRST]
     scene.facts.side_effect = slow
     first = asyncio.create_task(scene.reconcile(FIRST))
     await asyncio.to_thread(asked.wait)
@@ -69,41 +68,3 @@ async def test_nobody_waits_for_one_whose_model_is_being_looked_up(scene: Scene)
     answer.set()
     await first
     assert "waitingSince" not in scene.status(KEY)
-
-
-async def test_a_key_is_due_from_when_it_is_asked_for_until_it_is_worked_on() -> None:
-    asked: list[bool] = []
-
-    async def work(key: str) -> None:
-        asked.append(queue.is_due(key))
-
-    queue: Queue[str] = Queue(work)
-    assert not queue.is_due("k")
-    queue.add("k")
-    assert queue.is_due("k")
-    await _serve_once(queue)
-    assert asked == [False]
-    assert not queue.is_due("k")
-
-
-async def test_a_key_that_is_asked_for_while_it_is_worked_on_is_due_again() -> None:
-    asked: list[bool] = []
-
-    async def work(key: str) -> None:
-        if not asked:
-            queue.add(key)
-            asked.append(queue.is_due(key))
-
-    queue: Queue[str] = Queue(work)
-    queue.add("k")
-    await _serve_once(queue)
-    assert asked == [True]
-
-
-async def _serve_once(queue: Queue[str]) -> None:
-    task = asyncio.create_task(queue.serve())
-    for _ in range(10):
-        await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    queue.close()

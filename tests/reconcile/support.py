@@ -16,13 +16,17 @@ from shardwise.reconcile.decide import decide
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
 from shardwise.reconcile.records import format_time
 from shardwise.reconcile.status_data import read_status
-from shardwise.reconcile.turns import Turn
+from shardwise.reconcile.turn_order import TurnOrder
+from shardwise.reconcile.turns import Turn, Waiter
 from shardwise.render.manifest import REVISION
 
 Json = dict[str, Any]
 
 START = 1_800_000_000.0
 NAME = "llama"
+
+LAST = Waiter("default/llama", -1_000, 2 * START, START)
+"""The object as it stands in the queue: behind everybody."""
 
 
 def wants(demand: Demand | None = None, *, generation: int = 1, **changes: Any) -> Wanted:
@@ -70,7 +74,7 @@ class World:
     calls: int = 0
     """Refused calls so far."""
     last: Decision | None = None
-    turn: Turn = field(default_factory=Turn)
+    ahead: tuple[Waiter, ...] = ()
     _made: int = 0
 
     def observe(self) -> Observed:
@@ -83,12 +87,19 @@ class World:
             services,
             read_status(self.status),
             self.fleet,
-            self.turn,
+            self.turn(),
             budgets,
             refused=self.refused,
             companions={name: see_companions(one) for name, one in self.services.items()},
             compute_domains=self.compute_domains,
         )
+
+    def turn(self) -> Turn:
+        """Give the queue as the object sees it, behind all that wait before it."""
+        order = TurnOrder()
+        for waiter in self.ahead:
+            order.put(waiter)
+        return order.turn(LAST, self.fleet, self.now)
 
     def decide(self) -> Decision:
         """Decide, and carry nothing out."""

@@ -18,7 +18,7 @@ from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.launch import UpdateStrategy
 from shardwise.reconcile.actions import Decision, Emit
-from shardwise.reconcile.turns import Turn, Waiter
+from shardwise.reconcile.turns import Waiter
 
 Event = Callable[[World], None]
 
@@ -39,7 +39,7 @@ def said(decision: Decision, world: World) -> object:
 
     While GPUs are kept for another even what would help does, by what the object gave back; then all its words go.
     """
-    if not world.turn.ahead:
+    if not world.ahead:
         return re.sub(r"\d+ free GPUs", "free GPUs", json.dumps(decision.written))
     conditions = [(one["type"], one["status"], one["reason"]) for one in decision.written["conditions"]]
     return conditions, {name: decision.written.get(name) for name in ("groups", "plan", "restarts", "waitingSince")}
@@ -88,12 +88,12 @@ def refuse(world: World) -> None:
 
 def queue(world: World) -> None:
     ahead = Waiter("default/first", 5, START, world.now - 700, DEMANDS["two nodes"])
-    world.turn = Turn() if world.turn.ahead else Turn((ahead,), 2)
+    world.ahead = () if world.ahead else (ahead,)
 
 
 def lose_status(world: World) -> None:
     """Lose it while nobody waits: what is held on nodes that are kept is known by the status alone."""
-    world.status, world.turn = {}, Turn()
+    world.status, world.ahead = {}, ()
 
 
 EVENTS: dict[str, Event] = {

@@ -13,7 +13,7 @@ from shardwise.domain.fleet import Exclusion
 from shardwise.domain.launch import LaunchSite
 from shardwise.reconcile.actions import Apply, MakeKeys
 from shardwise.reconcile.standing import standing_of
-from shardwise.reconcile.turns import Turn, Waiter
+from shardwise.reconcile.turns import Waiter
 from shardwise.render.manifest import ATTEMPT, REPLICA
 
 OTHER: dict[str, Any] = {"print_iter_log": True}
@@ -211,7 +211,7 @@ def test_a_place_in_the_queue_is_worth_more_words_than_a_refusal() -> None:
     """The refusal is of something else: nothing can be made of a group that has no place."""
     world = World(wants(a_demand(LLAMA_405B, budget=16)), a_fleet(h100s(2, free=[8, 0])), refused=QUOTA)
     first = Waiter("default/first", 0, 0.0, world.now)
-    world.turn = Turn((first,), 2)
+    world.ahead = (first,)
     world.settle()
     assert world.standing() == "Reconciling/CapacityShort"
     assert "position 2 of 2 in the queue, after `default/first`" in world.status["message"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.reconcile.support import START, World, node_wanted, two_nodes_wide, wants
-from tests.support.fleets import H100, L40S, a_fleet, h100s, l40s
+from tests.support.fleets import H100, L40S, a_fleet, h100s
 from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.reconcile.shunned import (
@@ -20,7 +20,7 @@ from shardwise.reconcile.shunned import (
     still_shunned,
 )
 from shardwise.reconcile.status_data import read_status
-from shardwise.reconcile.turns import PATIENCE, Turn, Waiter, kept_back, turn_of
+from shardwise.reconcile.turns import PATIENCE, Waiter
 
 
 def unscheduled(world: World, *names: str, since: str = "2027-01-15T08:00:00Z") -> None:
@@ -175,37 +175,9 @@ def waiter(key: str, *, priority: int = 0, created: float = 0.0, since: float = 
     return Waiter(key, priority, created, since, a_demand(LLAMA_8B, products=(product,)))
 
 
-def test_the_queue_is_in_order_of_priority_then_age() -> None:
-    me = waiter("d/me", created=5.0)
-    others = [
-        waiter("d/younger", created=6.0),
-        waiter("d/older", created=4.0),
-        waiter("d/urgent", created=9.0, priority=10),
-        waiter("d/later", created=1.0, priority=-1),
-        waiter("a/same", created=5.0),
-        me,
-    ]
-    queue = turn_of(me, others)
-    assert [one.key for one in queue.ahead] == ["d/urgent", "d/older", "a/same"]
-    assert (queue.position, queue.length) == (4, 6)
-
-
-def test_one_that_waits_is_passed_at_first_and_has_the_right_of_way_later() -> None:
-    """GPUs that it cannot use are nobody's business."""
-    fleet = a_fleet(h100s(2), l40s(1))
-    queue = Turn((waiter("d/large"),), 2)
-    assert kept_back(queue, fleet, START + PATIENCE - 1) == frozenset()
-    assert kept_back(queue, fleet, START + PATIENCE) == {"h100-00", "h100-01"}
-
-
-def test_one_that_is_not_read_yet_may_want_anything() -> None:
-    queue = Turn((replace(waiter("d/large"), demand=None),), 2)
-    assert kept_back(queue, a_fleet(h100s(1), l40s(1)), START + PATIENCE) == {"h100-00", "l40s-00"}
-
-
 def queued(since: float, product: str = H100) -> World:
     world = World(wants(), a_fleet(h100s(1, free=[4])))
-    world.turn = Turn((waiter("default/large", since=since, product=product),), 2)
+    world.ahead = (waiter("default/large", since=since, product=product),)
     return world
 
 
@@ -217,7 +189,7 @@ def test_a_small_object_passes_a_large_one_but_not_for_ever() -> None:
     late.settle()
     assert late.standing() == "Reconciling/CapacityShort"
     assert late.status["message"].endswith("; position 2 of 2 in the queue, after `default/large`")
-    late.turn = Turn()
+    late.ahead = ()
     late.run()
     assert late.standing() == "Ready/AllReplicasReady"
 
@@ -232,7 +204,7 @@ def test_what_a_group_holds_already_it_may_use_again_whoever_waits() -> None:
     """It is not new GPUs that it takes."""
     world = queued(START)
     world.run()
-    world.turn = Turn((waiter("default/large", since=START - PATIENCE),), 1)
+    world.ahead = (waiter("default/large", since=START - PATIENCE),)
     world.crash("llama-0-0-0")
     world.run()
     assert world.states() == ["Ready 1"]

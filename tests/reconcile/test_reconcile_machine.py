@@ -22,7 +22,7 @@ from shardwise.domain.launch import UpdateStrategy
 from shardwise.reconcile.actions import Apply
 from shardwise.reconcile.records import State
 from shardwise.reconcile.status_data import read_records
-from shardwise.reconcile.turns import Turn, Waiter
+from shardwise.reconcile.turns import Waiter
 
 DEMANDS = {
     "two replicas of one GPU": a_demand(LLAMA_8B, budget=4, replicas=2),
@@ -119,10 +119,10 @@ class Life(RuleBasedStateMachine):
     def somebody_waits_before_us(self, waited: float | None) -> None:
         """For a moment, for so long that GPUs are kept for it, or no longer."""
         if waited is None:
-            self.world.turn = Turn()
+            self.world.ahead = ()
         else:
             first = Waiter("default/first", 5, START, self.world.now - waited, DEMANDS["TP8×PP2 over two nodes"])
-            self.world.turn = Turn((first,), 2)
+            self.world.ahead = (first,)
 
     @rule(name=st.sampled_from(sorted(DEMANDS)))
     def demand(self, name: str) -> None:
@@ -218,7 +218,7 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let everything calm down: nodes back, one more edit, all engines starting. It must then serve."""
         world = self.world
-        world.fleet, world.turn = a_fleet(NODES), Turn()
+        world.fleet, world.ahead = a_fleet(NODES), ()
         world.wanted = replace(world.wanted, paused=False)
         world.denies = lambda _: ""
         world.demand(gpu_budget=32, replicas=min(2, world.wanted.demand.replicas))

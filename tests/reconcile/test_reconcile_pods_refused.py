@@ -9,7 +9,6 @@ from shardwise.reconcile.records import Record, State, format_time
 from shardwise.reconcile.refused import next_to_try, tried, until_next_try
 from shardwise.reconcile.standing import standing_of
 from shardwise.reconcile.status_data import holdings, read_records, wants_place
-from shardwise.reconcile.turns import Turn
 from shardwise.reconcile.views import GroupView
 
 WAITS = (10, 20, 40, 80, 160, *[300] * 5)
@@ -211,7 +210,7 @@ def test_a_try_that_finds_no_place_waits_for_gpus_like_any_other() -> None:
     world.settle()
     assert world.standing() == "Reconciling/CapacityShort"
     assert "waitingSince" in world.status
-    world.fleet, world.turn = a_fleet(h100s(1)), Turn()
+    world.fleet = a_fleet(h100s(1))
     world.step()
     assert world.states() == ["Pending 0"]
     world.settle()

@@ -23,7 +23,7 @@ from shardwise.reconcile.shunned import MOST, Shunned, ShunReason
 from shardwise.reconcile.standing import standing_of
 from shardwise.reconcile.status import MOST_BYTES, Progress, status_of
 from shardwise.reconcile.status_data import read_records, read_status, write_status
-from shardwise.reconcile.turns import Turn, Waiter
+from shardwise.reconcile.turns import Turn
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 
@@ -71,7 +71,7 @@ progresses = st.builds(
     st.sampled_from([None, None, SHORT, NEVER]),
     st.sampled_from(["", "", "exceeded quota"]),
     st.sampled_from([True, True, False]),
-    st.sampled_from([Turn(), Turn((Waiter("ns/first", 0, START, START),), 3)]),
+    st.sampled_from([Turn(), Turn(2, 3, "ns/first")]),
 ).filter(lambda progress: progress.plan is not None or progress.group_set.refusal is not None)
 """Where there is no plan, planning was refused."""
 

@@ -1,107 +1,20 @@
 """Fairness: whose turn it is among any waiters, which GPUs that keeps from whom, and the fleet an object may use."""
 
 from dataclasses import replace
-from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.reconcile.support import START, World, wants
-from tests.support.fleets import H100, H200, L40S, a_fleet, a_node, h100s, h200s, l40s
+from tests.support.fleets import H100, H200, L40S, a_fleet, h100s, h200s, l40s
 from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.demand import Demand
-from shardwise.domain.fleet import Exclusion, Fleet, Taint
-from shardwise.reconcile.turns import PATIENCE, Turn, Waiter, kept_back, turn_of
+from shardwise.domain.fleet import Exclusion, Fleet
+from shardwise.reconcile.turns import PATIENCE, Waiter
 from shardwise.reconcile.usable_fleet import UsableFleet
 
 FLEET = a_fleet(h100s(2), h200s(1), l40s(1))
 ALL = {"h100-00", "h100-01", "h200-00", "l40s-00"}
 DEMANDS = [a_demand(LLAMA_8B, products=products) for products in ((), (H100,), (H200,), (L40S,), (H100, L40S))]
-
-waiters = st.lists(
-    st.builds(
-        Waiter,
-        st.sampled_from([f"ns/{letter}" for letter in "abcdefgh"]),
-        st.integers(-1, 1),
-        st.sampled_from([START, START + 1, START + 2]),
-        st.sampled_from([START, START + PATIENCE / 2, START + PATIENCE]),
-        st.sampled_from([*DEMANDS, None]),
-    ),
-    min_size=1,
-    max_size=8,
-    unique_by=lambda one: one.key,
-)
-
-
-@given(waiters, st.randoms())
-def test_the_queue_is_one_order_in_which_everybody_has_one_place(queue: list[Waiter], chance: Random) -> None:
-    """Whoever asks, and however they are listed: positions from 1 to the last, and who is ahead of whom is agreed."""
-    shuffled = list(queue)
-    chance.shuffle(shuffled)
-    turns = {one.key: turn_of(one, shuffled) for one in queue}
-    assert sorted(turn.position for turn in turns.values()) == list(range(1, len(queue) + 1))
-    assert {turn.length for turn in turns.values()} == {len(queue)}
-    for one in queue:
-        for other in turns[one.key].ahead:
-            assert turns[other.key].position < turns[one.key].position
-            assert one.key not in {ahead.key for ahead in turns[other.key].ahead}
-
-
-@given(waiters)
-def test_a_higher_priority_is_always_before_a_lower_and_among_equals_the_older(queue: list[Waiter]) -> None:
-    """When a wait began gives nobody a better place: an object that stops waiting and begins again keeps its own."""
-    for one in queue:
-        for ahead in turn_of(one, queue).ahead:
-            assert (-ahead.priority, ahead.created) <= (-one.priority, one.created)
-
-
-def can_use(demand: Demand | None) -> set[str]:
-    """Name the nodes a demand of one GPU can use, by product alone."""
-    if demand is None or not demand.products:
-        return ALL
-    names = {H100: {"h100-00", "h100-01"}, H200: {"h200-00"}, L40S: {"l40s-00"}}
-    return set().union(*(names[product] for product in demand.products))
-
-
-@given(waiters, st.sampled_from([0.0, PATIENCE / 2, PATIENCE, 3 * PATIENCE]))
-def test_just_what_those_ahead_can_use_is_kept_once_they_have_waited_long(queue: list[Waiter], later: float) -> None:
-    """Nobody who has waited so long is overtaken on a node it could use; before that anybody may pass."""
-    now = START + later
-    for one in queue:
-        turn = turn_of(one, queue)
-        kept = kept_back(turn, FLEET, now)
-        patient = [other for other in turn.ahead if now - other.since >= PATIENCE]
-        assert kept == set().union(*(can_use(other.demand) for other in patient))
-
-
-@given(waiters)
-def test_nothing_is_ever_kept_from_the_first(queue: list[Waiter]) -> None:
-    """So somebody can always go on: a queue of patient waiters does not stop itself."""
-    (first,) = [one for one in queue if turn_of(one, queue).position == 1]
-    assert kept_back(turn_of(first, queue), FLEET, START + 10 * PATIENCE) == frozenset()
-
-
-WISHES: dict[str, tuple[Demand, set[str]]] = {
-    "any": (a_demand(LLAMA_8B), {"a", "b", "c"}),
-    "a label": (a_demand(LLAMA_8B, node_selector=(("team", "blue"),)), {"b"}),
-    "a product": (a_demand(LLAMA_8B, products=(H200,)), {"c"}),
-    "a product nobody has": (a_demand(LLAMA_8B, products=(L40S,)), set()),
-}
-
-
-@pytest.mark.parametrize(("demand", "names"), WISHES.values(), ids=WISHES)
-def test_what_is_kept_follows_the_wish_of_the_one_ahead(demand: Demand, names: set[str]) -> None:
-    """Not of a node it does not tolerate or that is not to be used: those stay everybody's."""
-    fleet = a_fleet(
-        a_node("a"),
-        a_node("b", labels={"team": "blue"}),
-        a_node("c", product=H200),
-        a_node("d", taints=(Taint("dedicated", "NoSchedule", "x"),)),
-        a_node("e", exclusion=Exclusion.CORDONED),
-    )
-    turn = Turn((Waiter("ns/first", 0, START, START, demand),), 2)
-    assert kept_back(turn, fleet, START + PATIENCE) & {"a", "b", "c", "d"} == names
 
 
 def frees(usable: UsableFleet) -> list[dict[str, int]]:
@@ -163,7 +76,7 @@ def test_whether_nodes_are_such_as_are_asked_for_whatever_their_health(
 def waiting_with(large_since: float, free: int) -> World:
     """Give a small object behind one that needs eight GPUs of a node, of which not all are free."""
     world = World(wants(a_demand(LLAMA_8B, budget=1)), a_fleet(h100s(1, free=[free])))
-    world.turn = Turn((Waiter("ns/large", 0, START, large_since, a_demand(LLAMA_8B, budget=8)),), 2)
+    world.ahead = (Waiter("ns/large", 0, START, large_since, a_demand(LLAMA_8B, budget=8)),)
     return world
 
 
@@ -173,7 +86,7 @@ def test_one_that_was_passed_gets_the_gpus_as_they_become_free() -> None:
         world = waiting_with(START - PATIENCE, free)
         world.settle()
         assert (world.pods, world.status["groups"]) == ({}, [])
-    world.turn = Turn()
+    world.ahead = ()
     world.run()
     assert world.standing() == "Ready/AllReplicasReady"
 

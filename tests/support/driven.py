@@ -17,7 +17,7 @@ from shardwise.cluster import ClusterError, Refused, Retryable
 from shardwise.domain.model import ModelFacts
 from shardwise.hub import model_facts
 from shardwise.inventory import gpu_request
-from shardwise.observe import Key, Store
+from shardwise.observe import Key, Store, Waiting
 from shardwise.observe.kinds import Kind
 from shardwise.operate import Changes, relist
 from shardwise.operate.reconciler import Reconciler
@@ -167,13 +167,19 @@ def shared(sandbox: Sandbox, kind: str) -> list[Json]:
 class Keys:
     """Keys that want work, first come first served, each at most once; and when to come back."""
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: Waiting) -> None:
         self.ready: list[Key] = []
+        self._waiting = waiting
 
     def add(self, key: Key) -> None:
         """Ask for work."""
         if key not in self.ready:
             self.ready.append(key)
+
+    def sweep(self, first: Key | None = None) -> None:
+        """Ask for work on all that lack a place, in turn."""
+        for key in self._waiting.lacking_from(first):
+            self.add(key)
 
 
 class Operator:
@@ -181,7 +187,7 @@ class Operator:
 
     def __init__(self, wire: Wire, now: Callable[[], float]) -> None:
         self.store = Store()
-        self.keys = Keys()
+        self.keys = Keys(self.store.waiting)
         self.reconciler = Reconciler(wire, self.store, _facts, now)  # type: ignore[arg-type]
         self.changes = Changes(self.store, self.keys)  # type: ignore[arg-type]
         self.reconciler.when_turns_change = self.changes.wake_behind

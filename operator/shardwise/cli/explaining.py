@@ -50,7 +50,7 @@ def explain_all(objects: Iterable[Document], seen: Seen, now: float, *, site: Si
         read = read_wanted(document, facts, site.launch)
         if isinstance(read, Wanted):
             _show(store, document)
-            explained.append(Explained(name, namespace, standing_of(read, store.observe(key), now)))
+            explained.append(Explained(name, namespace, standing_of(read, store.observe(key, now), now)))
         else:
             explained.append(Explained(name, namespace, read))
     return explained
@@ -61,7 +61,7 @@ def _learn_demands(store: Store, facts: Facts, site: LaunchSite | None) -> None:
     for key, obj in store.sharded_models.objects.items():
         read = read_wanted(dict(obj), facts, site) if waits(obj) else ()
         if isinstance(read, Wanted):
-            store.waiting.demands[key] = read.demand
+            store.waiting.learn(key, read.demand)
 
 
 def _show(store: Store, document: Document) -> None:

@@ -22,7 +22,7 @@ from shardwise.domain.site import Site
 from shardwise.hub import HubFacts, HubQuestion, ask_hub, known_facts
 from shardwise.observe import OURS, Key, Store
 from shardwise.observe.kinds import BUDGET, SERVICE
-from shardwise.operate import Changes, Lookups, Queue, Reconciler, relist, until_one_ends
+from shardwise.operate import Changes, InTurn, Lookups, Queue, Reconciler, relist, until_one_ends
 
 _log = logging.getLogger(__name__)
 
@@ -63,10 +63,10 @@ async def run(options: Options, stop: asyncio.Event | None = None, ready: asynci
     lookups = Lookups(options.ask or partial(ask_hub, site=options.site.hub), time.monotonic)
     facts = partial(known_facts, site=options.site.hub)
     reconciler = Reconciler(cluster, store, facts, options.now, options.site.launch, lookups)
-    queue: Queue[Key] = Queue(reconciler.reconcile)
+    queue: Queue[Key] = Queue(reconciler.reconcile, InTurn(store.waiting))
     changes = Changes(store, queue)
     reconciler.when_turns_change = changes.wake_behind
-    reconciler.is_due = queue.is_due
+    reconciler.due_ahead = queue.due_ahead
     lookups.wake = queue.add
     list_again = partial(relist, cluster, store, changes, queue)
     work = partial(_acting, options, store, queue, list_again)

@@ -35,8 +35,8 @@ class Ledger(Generic[H]):
         self._planned: dict[H, Counter[str]] = {}
         self._holders: dict[str, dict[H, int]] = {}
 
-    def put(self, node: KubernetesNode) -> None:
-        """Add a node or its changes. O(log nodes) for a known node."""
+    def put(self, node: KubernetesNode) -> bool:
+        """Add a node or its changes. Tell whether anything changed but a heartbeat. O(log nodes) for a known node."""
         read = read_node(node, 0, self.site)
         products = self._products[read.name] = sighted(self._products.get(read.name, ()), read)
         read = settled(products, read)
@@ -45,8 +45,11 @@ class Ledger(Generic[H]):
             self._names.insert(at, read.name)
             self._empty.insert(at, read)
             self._left.insert(at, read)
+        elif self._empty[at] == read:
+            return False
         self._empty[at] = read
         self._left[at] = _less(read, self._held(read.name))
+        return True
 
     def drop(self, name: str) -> None:
         """Remove a node. Its holders keep their GPUs, in case the node comes back."""

@@ -7,9 +7,10 @@ from shardwise.observe.documents import field_problems, in_namespace, kind_read,
 from shardwise.observe.objects import OURS, STRANGERS, Json, Key, is_relevant, key_of, owner_of, slim, version_of
 from shardwise.observe.shelf import Shelf
 from shardwise.observe.store import Store
-from shardwise.observe.waiting import Waiting, waits
+from shardwise.observe.waiting import FRONT, Waiting, key_at, waits
 
 __all__ = [
+    "FRONT",
     "OURS",
     "STRANGERS",
     "Json",
@@ -20,6 +21,7 @@ __all__ = [
     "field_problems",
     "in_namespace",
     "is_relevant",
+    "key_at",
     "key_of",
     "kind_read",
     "owner_of",

@@ -31,14 +31,14 @@ class Store:
     """
 
     def __init__(self, site: FleetSite | None = None) -> None:
-        self.sharded_models: Final = Shelf()
+        self.waiting: Final = Waiting()
+        self.sharded_models: Final = Shelf(self.waiting.object_changed)
         self.pods: Final = Shelf(self._pod_changed)
         self.services: Final = Shelf(self._service_changed)
         self.nodes: Final = Shelf(self._node_changed)
-        self.priorities: Final = Shelf()
+        self.priorities: Final = Shelf(self.waiting.class_changed)
         self.budgets: Final = Shelf(self._budget_changed)
         self.ledger: Final[Ledger[Key]] = Ledger(site)
-        self.waiting: Final = Waiting(self.sharded_models, self.priorities)
         self.refused: Final[dict[Key, str]] = {}
         self.compute_domains: bool | None = None
         self._plans: Final[dict[Key, Json]] = {}
@@ -64,8 +64,12 @@ class Store:
         for key in list(self._plans):
             self.hold(key, None)
 
-    def observe(self, key: Key) -> Observed:
-        """Give everything that a decision about an object looks at. O(its own objects), and a copy of the fleet."""
+    def observe(self, key: Key, now: float) -> Observed:
+        """Give everything that a decision about an object looks at. O(its own objects), and a copy of the fleet.
+
+        ``now`` is in seconds since the epoch.
+        """
+        fleet = self.fleet(without=key)
         services = self._services_of.get(key, {})
         return Observed(
             pods=tuple(sorted(_seen(self._pods_of.get(key, {}).values()), key=lambda pod: pod.name)),
@@ -74,8 +78,8 @@ class Store:
             companions={name: see_companions(obj) for (_, name), obj in services.items()},
             compute_domains=self.compute_domains is not False,
             status=read_status(self.sharded_models.objects[key].get("status") or {}),
-            fleet=self.fleet(without=key),
-            turn=self.waiting.turn(key),
+            fleet=fleet,
+            turn=self.waiting.turn(key, fleet, now),
             refused=self.refused.get(key, ""),
         )
 
@@ -97,9 +101,14 @@ class Store:
 
     def _node_changed(self, before: Json | None, after: Json | None) -> None:
         if after is not None:
-            self.ledger.put(after)
+            name, changed = after["metadata"]["name"], self.ledger.put(after)
         elif before is not None:
-            self.ledger.drop(before["metadata"]["name"])
+            name, changed = before["metadata"]["name"], True
+            self.ledger.drop(name)
+        else:
+            return
+        if changed:
+            self.waiting.node_changed(name, self.fleet)
 
     def _pod_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._pods_of, before, after)

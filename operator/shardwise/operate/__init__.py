@@ -5,10 +5,11 @@ Changes go into the store and wake the objects they may concern; each object is 
 """
 
 from shardwise.operate.changes import Changes
+from shardwise.operate.in_turn import InTurn
 from shardwise.operate.listing import relist
 from shardwise.operate.lookups import Lookups
 from shardwise.operate.queue import Queue
 from shardwise.operate.reconciler import Reconciler
 from shardwise.operate.tasks import until_one_ends
 
-__all__ = ["Changes", "Lookups", "Queue", "Reconciler", "relist", "until_one_ends"]
+__all__ = ["Changes", "InTurn", "Lookups", "Queue", "Reconciler", "relist", "until_one_ends"]

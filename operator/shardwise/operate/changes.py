@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 
-from shardwise.observe import Json, Key, Shelf, Store, is_relevant, key_of, owner_of, slim, version_of, waits
+from shardwise.observe import Json, Key, Shelf, Store, is_relevant, key_of, owner_of, slim, version_of
 from shardwise.operate.queue import Queue
-from shardwise.reconcile.status_data import wants_place
 
 
 class Changes:
@@ -17,15 +16,14 @@ class Changes:
     def sharded_model(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - the two parts of an event
         """Take in a ShardedModel. An object that goes gives its GPUs back, and its place in the queue."""
         key, waiting = key_of(obj), self._store.waiting
-        stood = waiting.place(self._store.sharded_models.objects.get(key, obj))
+        stood = waiting.place(key)
         if self._taken(self._store.sharded_models, obj, deleted):
             self._queue.add(key)
         now = self._store.sharded_models.objects.get(key)
         held = False
         if now is None or "deletionTimestamp" in now["metadata"]:
             held = self._store.hold(key, None)
-            waiting.demands.pop(key, None)
-        if held or (stood is not None and stood != waiting.place(now)):
+        if held or (stood is not None and stood != waiting.place(key)):
             self.wake_waiting()
 
     def pod(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
@@ -69,21 +67,14 @@ class Changes:
 
     def wake_waiting(self) -> None:
         """Look again at every object that could use more GPUs, in turn: some may have become free."""
-        lacking = [key for key, obj in self._store.sharded_models.objects.items() if wants_place(obj)]
-        for key in self._store.waiting.in_turn(lacking):
-            self._queue.add(key)
+        self._queue.sweep()
 
     def wake_behind(self, key: Key) -> None:
-        """Look again at the objects that wait behind an object: their turn has changed.
+        """Look again at an object, and at the objects whose turn comes after: their turn has changed.
 
-        Look again at the object itself, too, where it waits: others may have begun to wait while its own wait was being
-        written.
+        Others may have begun to wait while the object's own wait was being written.
         """
-        waiting = {other for other, obj in self._store.sharded_models.objects.items() if waits(obj)}
-        turns = self._store.waiting.in_turn([*waiting | {key}])
-        for other in turns[turns.index(key) :]:
-            if other in waiting:
-                self._queue.add(other)
+        self._queue.sweep(key)
 
     def _queue_all(self, keys: Iterable[Key]) -> None:
         for key in sorted(keys):

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable
-from typing import Final, Generic, TypeVar
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from typing import Final, Generic, Protocol, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -15,35 +16,74 @@ LONGEST_BACKOFF: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
-class Queue(Generic[K]):
-    """Keys that want work. ``work`` gives seconds after which to come back, or ``None``; a failure is retried."""
+class Turns(Protocol[K]):
+    """The keys that are worked on in the order of their turns, and not in the order in which they were asked for."""
 
-    def __init__(self, work: Callable[[K], Awaitable[float | None]]) -> None:
+    def offer(self, key: K) -> bool:
+        """Ask for work on a key; ``False`` if the key has no turn, so that it is worked on as it comes."""
+
+    def sweep(self, first: K | None) -> None:
+        """Ask for work on every key that may want it, in turn: from a key's place on, or from the first."""
+
+    def take(self) -> K | None:
+        """Give the next key, once; ``None`` if there is none."""
+
+    def first(self) -> K | None:
+        """Give the first key with a turn on which work is asked for."""
+
+    def is_ahead(self, key: K, other: K) -> bool:
+        """Tell whether both have a turn, and the turn of the first comes before the turn of the other."""
+
+
+class Queue(Generic[K]):
+    """Keys that want work. ``work`` gives seconds after which to come back, or ``None``; a failure is retried.
+
+    Keys with a turn are worked on in turn, all others first come first served, and the two in alternation. So a long
+    row of keys with a turn delays no other key by more than the work on a single key.
+    """
+
+    def __init__(self, work: Callable[[K], Awaitable[float | None]], turns: Turns[K] | None = None) -> None:
         self._work = work
-        self._ready: asyncio.Queue[K] = asyncio.Queue()
+        self._turns = turns
+        self._ready: deque[K] = deque()
         self._waiting: set[K] = set()
         self._running: set[K] = set()
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._asked = asyncio.Event()
+        self._in_turn = True
 
     def add(self, key: K) -> None:
         """Ask for work on a key. Asked again before it starts, it is done once; while it runs, once more after."""
         self._cancel_timer(key)
         if key in self._running:
             self._again.add(key)
-        elif key not in self._waiting:
+            return
+        if key not in self._waiting and not (self._turns is not None and self._turns.offer(key)):
             self._waiting.add(key)
-            self._ready.put_nowait(key)
+            self._ready.append(key)
+        self._asked.set()
+
+    def sweep(self, first: K | None = None) -> None:
+        """Ask for work on all keys that lack something, in turn: from a key's place on, or from the first. O(1)."""
+        if self._turns is not None:
+            self._turns.sweep(first)
+            self._asked.set()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Ask for work on a key in a while, unless something asks earlier."""
         self._cancel_timer(key)
         self._timers[key] = asyncio.get_running_loop().call_later(seconds, self.add, key)
 
-    def is_due(self, key: K) -> bool:
-        """Tell whether work on a key is still to begin."""
-        return key in self._waiting or key in self._again
+    def due_ahead(self, key: K) -> Iterator[K]:
+        """Give the keys with an earlier turn on which work is still to begin; of those not begun, only the first."""
+        if self._turns is None:
+            return
+        first = self._turns.first()
+        for other in (*self._again, *(() if first is None else (first,))):
+            if self._turns.is_ahead(other, key):
+                yield other
 
     def close(self) -> None:
         """Let go of the timers."""
@@ -51,11 +91,9 @@ class Queue(Generic[K]):
             self._cancel_timer(key)
 
     async def serve(self) -> None:
-        """Work, key after key, until cancelled. Several may serve one queue."""
+        """Work, key after key, until cancelled. Several may serve one queue. Gives way to other tasks at every key."""
         while True:
-            key = await self._ready.get()
-            self._waiting.discard(key)
-            self._running.add(key)
+            key = await self._next()
             try:
                 self._done(key, await self._work(key))
             except Exception as error:  # noqa: BLE001 - one object's failure must not stop the others; it is logged
@@ -65,6 +103,41 @@ class Queue(Generic[K]):
                 if key in self._again:
                     self._again.discard(key)
                     self.add(key)
+            await asyncio.sleep(0)  # work that waits for nothing would keep the loop from everything else
+
+    async def _next(self) -> K:
+        while (key := self._take()) is None:
+            self._asked.clear()
+            await self._asked.wait()
+        self._cancel_timer(key)
+        self._running.add(key)
+        return key
+
+    def _take(self) -> K | None:
+        """Take a key from the two rows, in alternation while both have keys."""
+        rows = (self._take_ready, self._take_in_turn)
+        for row in rows if self._in_turn else reversed(rows):
+            key = row()
+            if key is not None:
+                self._in_turn = row == self._take_in_turn
+                return key
+        return None
+
+    def _take_ready(self) -> K | None:
+        while self._ready:
+            key = self._ready.popleft()
+            if key in self._waiting:
+                self._waiting.discard(key)
+                return key
+        return None
+
+    def _take_in_turn(self) -> K | None:
+        while self._turns is not None and (key := self._turns.take()) is not None:
+            self._waiting.discard(key)
+            if key not in self._running:
+                return key
+            self._again.add(key)
+        return None
 
     def _done(self, key: K, seconds: float | None) -> None:
         self._failures.pop(key, None)

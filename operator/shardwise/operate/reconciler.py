@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from http import HTTPStatus
 from itertools import groupby
@@ -41,7 +41,7 @@ class Reconciler:
     it is called in a thread. ``lookups`` asks the Hub.
 
     ``when_turns_change`` is called with an object that begins or ceases to wait: the turn of the objects behind it
-    changes. ``is_due`` tells whether the queue will still look at an object.
+    changes. ``due_ahead`` gives objects whose turn comes before an object's, and that the queue will still look at.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Reconciler:
         self._lookups = lookups or Lookups(partial(ask_hub, site=HubSite()), now)
         self._events = EventBudget()
         self.when_turns_change: Callable[[Key], None] = lambda _: None
-        self.is_due: Callable[[Key], bool] = lambda _: False
+        self.due_ahead: Callable[[Key], Iterable[Key]] = lambda _: ()
         self._refusals: dict[Key, int] = {}
         self._known: dict[tuple[Key, str], ModelFacts] = {}
         self._asking: set[Key] = set()
@@ -75,7 +75,7 @@ class Reconciler:
         obj, read = found
         if _is_parked(obj, read):
             return None
-        if waits(obj) and any(map(self._goes_first, self._store.waiting.turn(key).names)):
+        if waits(obj) and self._lets_others_first(key):
             # GPUs that have become free are theirs first: they were being worked on when it happened.
             return LOOK_AGAIN_SECONDS
         decision = self._decide(key, read)
@@ -92,14 +92,13 @@ class Reconciler:
         obj = self._store.sharded_models.objects.get(key)
         return None if obj is None or "deletionTimestamp" in obj["metadata"] else obj
 
-    def _goes_first(self, key: Key) -> bool:
+    def _lets_others_first(self, key: Key) -> bool:
         """Tell whether an object ahead is about to be decided on. Nobody waits for it while its model is looked up."""
-        return key not in self._asking and self.is_due(key)
+        return any(other not in self._asking for other in self.due_ahead(key))
 
     def _forget(self, key: Key) -> None:
         self._store.hold(key, None)
         self._accepted(key)
-        self._store.waiting.demands.pop(key, None)
         self._events.forget(key)
         self._lookups.forget(key)
         self._known = {asked: facts for asked, facts in self._known.items() if asked[0] != key}
@@ -124,10 +123,11 @@ class Reconciler:
 
     def _decide(self, key: Key, read: Wanted | Invalid) -> Decision:
         """Decide, and hold the planned GPUs in the same step: nobody else plans between the two."""
+        now = self._now()
         if isinstance(read, Invalid):
-            return decide_invalid(read, self._store.observe(key), self._now())
-        self._store.waiting.demands[key] = read.demand
-        decision = decide(read, self._store.observe(key), self._now())
+            return decide_invalid(read, self._store.observe(key, now), now)
+        self._store.waiting.learn(key, read.demand)
+        decision = decide(read, self._store.observe(key, now), now)
         self._store.hold(key, decision.status.holdings)
         return decision
 

@@ -1,7 +1,7 @@
 """The nodes that a demand may use, grouped by GPU product, and why other nodes are left out."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -112,6 +112,12 @@ def eligible(demand: Demand, fleet: Fleet) -> Eligible:
             left_out.setdefault(wanted.bare(node.product), Counter())[node.domain] += 1
     found = (_pool(demand, fleet, nodes, left_out.get(bare, {})) for (bare, _), nodes in pools.items())
     return Eligible(tuple(sorted(found, key=lambda pool: pool.product)), _commonest_first(excluded))
+
+
+def usable(demand: Demand, fleet: Fleet) -> Callable[[Node], bool]:
+    """Give a test that tells of a node whether the demand may use it, with or without free GPUs."""
+    wanted = _Wanted(demand, fleet)
+    return lambda node: wanted.why_not(node) is None
 
 
 def _commonest_first(excluded: Mapping[LeftOut, int]) -> tuple[tuple[LeftOut, int], ...]:

@@ -18,7 +18,6 @@ from shardwise.reconcile.records import State
 from shardwise.reconcile.refused import tries_of, with_words_once
 from shardwise.reconcile.roll import roll
 from shardwise.reconcile.shunned import ShunReason, Shuns, held_against, left_out, still_shunned
-from shardwise.reconcile.turns import kept_back
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 
@@ -85,7 +84,7 @@ def judge_nodes(case: Case) -> JudgedNodes:
     for record in observed.status.records.values():
         for node in record.nodes:
             own[node] = own.get(node, 0) + record.gpus
-    usable = UsableFleet(observed.fleet, kept=kept_back(observed.turn, observed.fleet, now), own=own)
+    usable = UsableFleet(observed.fleet, kept=observed.turn.kept, own=own)
     return _judged(still_shunned(observed.status.shuns, now), usable)
 
 

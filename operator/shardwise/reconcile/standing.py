@@ -56,9 +56,7 @@ def _obstacle(case: Case, desired: DesiredState) -> Obstacle | None:
 
 
 def _queue(turn: Turn) -> QueueStanding | None:
-    return (
-        QueueStanding(turn.position, turn.length, turn.ahead[0].key if turn.ahead else "") if turn.length > 1 else None
-    )
+    return QueueStanding(turn.position, turn.length, turn.first) if turn.length > 1 else None
 
 
 def _next(wanted: Wanted, desired: DesiredState, today: Plan | Refusal) -> Plan | Refusal:

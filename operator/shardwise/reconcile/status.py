@@ -167,7 +167,7 @@ def _in_queue(progress: Progress) -> str:
     turn = progress.turn
     if turn.length <= 1:
         return ""
-    first = f", after `{turn.ahead[0].key}`" if turn.ahead else ""
+    first = f", after `{turn.first}`" if turn.first else ""
     return f"; position {turn.position} of {turn.length} in the queue{first}"
 
 

@@ -1,20 +1,22 @@
-"""Whose turn it is: objects that wait for GPUs, in a fair order, and the nodes that are kept for them.
+"""Whose turn it is: objects that wait for GPUs, in a fair order.
 
 The order is priority, then age. A small object may pass a large object that waits, else GPUs would lie idle. An object
 that has waited for ``PATIENCE`` seconds has the right of way: the GPUs that it could use are kept for it as they become
 free, until it has enough. So no object waits for ever because of objects behind it.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from shardwise.domain.demand import Demand
-from shardwise.domain.fleet import Fleet
-from shardwise.planner.pools import eligible
 
 PATIENCE: Final = 600.0
 """Seconds for which smaller objects may pass an object that waits: about the time that a model takes to load."""
+
+Order = tuple[int, float, str]
+"""The sort key of an object among those that wait: higher priority first, then older, then by ``namespace/name``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,47 +33,67 @@ class Waiter:
     demand: Demand | None = None
 
     @property
-    def order(self) -> tuple[int, float, str]:
-        """Its place in the order: higher priority first, then older, then by name."""
+    def order(self) -> Order:
+        """Its place in the order."""
         return (-self.priority, self.created, self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The queue as an object sees it: the objects before it, in order, and the length of the queue with itself."""
+    """The queue as an object sees it: its position, from 1, and the length of the queue with itself.
 
-    ahead: tuple[Waiter, ...] = ()
+    ``first`` is the first object of the queue, as ``namespace/name``; empty if the object is the first itself. ``kept``
+    names the nodes whose free GPUs are kept for objects before it.
+    """
+
+    position: int = 1
     length: int = 1
-
-    @property
-    def position(self) -> int:
-        """Its own position, from 1."""
-        return len(self.ahead) + 1
-
-    @property
-    def names(self) -> tuple[tuple[str, str], ...]:
-        """Namespace and name of the objects before it."""
-        return tuple((namespace, name) for waiter in self.ahead for namespace, _, name in [waiter.key.partition("/")])
+    first: str = ""
+    kept: frozenset[str] = frozenset()
 
 
-def turn_of(me: Waiter, others: Iterable[Waiter]) -> Turn:
-    """Give the place of ``me`` in the queue: the objects before it, in order."""
-    standing = [waiter for waiter in others if waiter.key != me.key]
-    ahead = sorted((waiter for waiter in standing if waiter.order < me.order), key=lambda waiter: waiter.order)
-    return Turn(tuple(ahead), len(standing) + 1)
+class Places:
+    """Objects in the order of their turns. A change moves O(N) references and compares O(log N) of them."""
 
+    def __init__(self) -> None:
+        self._orders: list[Order] = []
+        self._known: dict[str, Order] = {}
 
-def kept_back(turn: Turn, fleet: Fleet, now: float) -> frozenset[str]:
-    """Name the nodes whose free GPUs are kept for objects ahead. O(nodes) for each different wish among them."""
-    kept: set[str] = set()
-    seen: set[object] = set()
-    for waiter in turn.ahead:
-        if now - waiter.since < PATIENCE:
-            continue
-        if waiter.demand is None:
-            return frozenset(node.name for node in fleet.nodes)
-        wish = (waiter.demand.products, waiter.demand.node_selector, waiter.demand.tolerations, waiter.demand.within)
-        if wish not in seen:
-            seen.add(wish)
-            kept |= {node.name for pool in eligible(waiter.demand, fleet).pools for node in pool.nodes}
-    return frozenset(kept)
+    def __len__(self) -> int:
+        return len(self._orders)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
+
+    def order_of(self, key: str) -> Order | None:
+        """Give the place of an object in the order; ``None`` for an unknown object."""
+        return self._known.get(key)
+
+    def put(self, order: Order) -> int:
+        """Add an object that is not there. Give the number of objects before it."""
+        before = bisect_left(self._orders, order)
+        self._orders.insert(before, order)
+        self._known[order[2]] = order
+        return before
+
+    def drop(self, key: str) -> int | None:
+        """Remove an object. Give the number of objects before it; ``None`` for an unknown object."""
+        order = self._known.pop(key, None)
+        if order is None:
+            return None
+        before = bisect_left(self._orders, order)
+        del self._orders[before]
+        return before
+
+    def before(self, order: Order) -> int:
+        """Count the objects before a place in the order."""
+        return bisect_left(self._orders, order)
+
+    def following(self, order: Order) -> Order | None:
+        """Give the first object at a place in the order or after it; ``None`` where no object follows."""
+        at = bisect_left(self._orders, order)
+        return self._orders[at] if at < len(self._orders) else None
+
+    def part(self, first: int, end: int | None = None) -> Sequence[Order]:
+        """Give the objects from a position, from 0, to before another position, or to the last."""
+        return self._orders[first:end]
