@@ -1,8 +1,10 @@
 """The conversion of an object as written to the values that the core works on."""
 
+import functools
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, Final, TypeVar, cast
+
+from pydantic import TypeAdapter
 
 from shardwise.api.base import Wire
 from shardwise.api.identity import asks_of, content_of
@@ -32,6 +34,7 @@ from shardwise.domain.launch import (
     WeightCache,
 )
 from shardwise.domain.model import ModelFacts
+from shardwise.domain.release import is_published, named_image, named_release
 from shardwise.domain.units import parse_duration, parse_quantity
 
 _KV_BYTES: Final = {None: 2, "bfloat16": 2, "fp8": 1}
@@ -47,16 +50,18 @@ def to_wanted(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None = No
     """
     _check_context(obj, facts)
     policy, strategy = obj.spec.restart_policy, obj.spec.update_strategy
+    site = site or LaunchSite()
+    launch = _launch(obj, facts)
     return Wanted(
-        demand=_demand(obj, facts),
-        launch=_launch(obj, facts),
+        demand=_demand(obj, facts, launch.container, site),
+        launch=launch,
         generation=obj.metadata.generation,
-        site=site or LaunchSite(),
+        site=site,
         paused=_paused(obj),
         restart=_converted(RestartPolicy, policy, window=parse_duration(policy.window)),
         update=_converted(UpdateStrategy, strategy, recreate=strategy.type == "Recreate"),
-        asks=asks_of(obj),
-        content=content_of(obj),
+        asks=asks_of(obj.spec),
+        content=content_of(obj.spec),
     )
 
 
@@ -73,13 +78,14 @@ def _converted(kind: type[Value], written: Wire, **other: object) -> Value:
     ``other`` gives the fields that have another name or another form. So a field that both sides name alike needs no
     line here.
     """
-    known = {field.name for field in fields(cast("Any", kind))}
-    same = {name: _frozen(getattr(written, name)) for name in type(written).model_fields if name in known}
-    return kind(**(same | other))
+    same = {name: getattr(written, name) for name in type(written).model_fields}
+    found: Value = _adapter(cast("Any", kind)).validate_python(same | other)
+    return found
 
 
-def _frozen(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
+@functools.cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _check_context(obj: ShardedModel, facts: ModelFacts) -> None:
@@ -94,15 +100,16 @@ def _check_context(obj: ShardedModel, facts: ModelFacts) -> None:
         raise InvalidObject((Problem("spec.model.minContextLength", message),))
 
 
-def _demand(obj: ShardedModel, facts: ModelFacts) -> Demand:
+def _demand(obj: ShardedModel, facts: ModelFacts, container: EngineContainer, site: LaunchSite) -> Demand:
     spec = obj.spec
+    engine = EngineName(spec.engine.name)
     reserve = spec.model.gpu_memory_reserve
     return Demand(
         key=obj.key,
         model=facts,
         gpu_budget=spec.gpu_budget.total,
         context_length=spec.model.context_length or facts.context_length,
-        engine=EngineName(spec.engine.name),
+        engine=engine,
         concurrency=spec.model.concurrency,
         kv_bytes=_KV_BYTES.get(_kv_cache_dtype(obj, facts), 2),
         products=tuple(spec.gpu_budget.products),
@@ -116,6 +123,8 @@ def _demand(obj: ShardedModel, facts: ModelFacts) -> Demand:
         own_image=spec.engine.image is not None,
         reserve=None if reserve is None else parse_quantity(reserve),
         least_context=spec.model.min_context_length,
+        release=named_release(container, site, engine),
+        published=is_published(named_image(container, site, engine), engine),
     )
 
 

@@ -8,12 +8,10 @@ from typing import Any
 import click
 
 from shardwise.checkpoint import ConfigError, catalog, from_config
-from shardwise.cli.options import form_option
-from shardwise.cli.output import write_data
+from shardwise.cli import output
 from shardwise.cli.wrong import WrongInput
 from shardwise.domain.model import ModelFacts, Quantization
 from shardwise.domain.site import HubSite
-from shardwise.explain.models import model_document, model_text
 
 
 @click.command()
@@ -25,14 +23,18 @@ from shardwise.explain.models import model_document, model_text
     show_default=True,
     help="As in the object: as the config says, or how the weights will be quantised.",
 )
-@form_option("text", "json", "yaml")
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["text", "json", "yaml"]),
+    default="text",
+    show_default=True,
+    help="Text for people, JSON or YAML for machines.",
+)
 def inspect(model: str, quantization: str, form: str) -> None:
     """Say a model's facts, sizes and legal degrees: MODEL is a config.json, or a model's id."""
-    facts = inspected(model, quantization)
-    if form == "text":
-        print(model_text(facts))
-    else:
-        write_data(model_document(facts), form)
+    output.write_model(inspected(model, quantization), form)
 
 
 def inspected(model: str, quantization: str) -> ModelFacts:

@@ -1,9 +1,4 @@
-"""The error of the command line, and its exit status."""
-
-from typing import Final
-
-WRONG_INPUT: Final = 2
-"""The exit status of a command whose input is wrong."""
+"""The error of the command line."""
 
 
 class WrongInput(Exception):

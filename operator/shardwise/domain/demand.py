@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from shardwise.domain.engine import EngineName
+from shardwise.domain.engine import RELEASES, EngineName
 from shardwise.domain.model import ModelFacts
+from shardwise.domain.version import Version
 
 
 class Objective(StrEnum):
@@ -66,6 +67,8 @@ class Demand:
     node must meet all requirements of any term, and no terms allow any node. ``own_image`` says that the user names the
     engine's image, which AMD GPUs need. ``reserve`` overrides the runtime reserve per GPU, in bytes. ``least_context``
     is the shortest accepted context, in tokens, if ``context_length`` does not fit; ``None`` accepts none shorter.
+    ``release`` is the engine's, as the object or its image states; ``None`` is the release that we read. ``published``:
+    the image is the engine's own, so that it knows only the model classes and methods of its release.
     """
 
     key: str
@@ -86,3 +89,10 @@ class Demand:
     own_image: bool = False
     reserve: int | None = None
     least_context: int | None = None
+    release: Version | None = None
+    published: bool = True
+
+    @property
+    def runs(self) -> Version:
+        """The release of the engine that the demand runs."""
+        return self.release or RELEASES[self.engine]

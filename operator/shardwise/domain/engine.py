@@ -1,7 +1,10 @@
 """The names of the inference engines, and the constants that planning and rendering share."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
+
+from shardwise.domain.version import Version
 
 
 class EngineName(StrEnum):
@@ -11,6 +14,20 @@ class EngineName(StrEnum):
     SGLANG = "sglang"
     TENSORRT_LLM = "tensorrt-llm"
 
+
+RELEASES: Final[Mapping[EngineName, Version]] = {
+    EngineName.VLLM: (0, 33, 0),
+    EngineName.SGLANG: (0, 5, 23),
+    EngineName.TENSORRT_LLM: (1, 2, 1),
+}
+"""The releases whose options and limits we read. They are assumed if neither an object nor an image names a release."""
+
+IMAGES: Final[Mapping[EngineName, str]] = {
+    EngineName.VLLM: "vllm/vllm-openai:v0.33.0",
+    EngineName.SGLANG: "lmsysorg/sglang:v0.5.23",
+    EngineName.TENSORRT_LLM: "nvcr.io/nvidia/tensorrt-llm/release:1.2.1",
+}
+"""The images of these releases, as the engines publish them."""
 
 VLLM_MEMORY_FRACTION: Final = 0.92
 """Share of a GPU's memory that vLLM may use: its own default (vllm 0.33.0, config/cache.py)."""

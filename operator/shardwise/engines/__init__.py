@@ -9,12 +9,12 @@ from typing import Final
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
+from shardwise.domain.release import image_of, release_of
 from shardwise.engines import sglang, tensorrt_llm, vllm
 from shardwise.engines.context import PodContext
 from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe
 from shardwise.engines.problems import found_problems
 from shardwise.engines.protocol import Engine
-from shardwise.engines.release import image_of, release_of
 
 __all__ = ["ENGINES", "Engine", "File", "GroupLaunch", "PodLaunch", "Probe", "launch", "problems"]
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import CacheKind, LaunchSite, SourceKind, Wanted
+from shardwise.domain.release import image_of, release_of
 from shardwise.domain.version import Version
 from shardwise.engines.permissions import forbidden
 from shardwise.engines.protocol import Engine
-from shardwise.engines.release import image_of, release_of
 
 
 def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:

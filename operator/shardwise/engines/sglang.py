@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from math import ceil
 from typing import Final
 
-from shardwise.domain.engine import CHUNK_TOKENS
+from shardwise.domain.engine import CHUNK_TOKENS, IMAGES, RELEASES, EngineName
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import MemoryUse
 from shardwise.domain.version import Version
@@ -19,10 +19,10 @@ from shardwise.engines.meeting import drain, in_role
 from shardwise.engines.options import ALWAYS, MODEL_OPTIONS, PLAN, Option, OptionTable, Since, Variable, between_pods
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
 
-DEFAULT_IMAGE: Final = "lmsysorg/sglang:v0.5.23"
+DEFAULT_IMAGE: Final = IMAGES[EngineName.SGLANG]
 """The image of the release that we read."""
 
-READ: Final[Version] = (0, 5, 23)
+READ: Final[Version] = RELEASES[EngineName.SGLANG]
 """The release whose flags and limits we read."""
 
 OLDEST: Final[Version] = (0, 5, 0)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from math import ceil
 from typing import Final
 
-from shardwise.domain.engine import CHUNK_TOKENS, TENSORRT_LLM_FREE_FRACTION
+from shardwise.domain.engine import CHUNK_TOKENS, IMAGES, RELEASES, TENSORRT_LLM_FREE_FRACTION, EngineName
 from shardwise.domain.launch import ServedModel, Wanted
 from shardwise.domain.version import Version
 from shardwise.engines import mpi
@@ -22,10 +22,10 @@ from shardwise.engines.meeting import FOLLOWER_GRACE, LEADER_GRACE, drain
 from shardwise.engines.options import PLAN, Entry, Option, OptionTable, Variable
 from shardwise.engines.weights import MODEL_FOLDER, is_fetched, quantises_on_load, sequences, startup_seconds
 
-DEFAULT_IMAGE: Final = "nvcr.io/nvidia/tensorrt-llm/release:1.2.1"
+DEFAULT_IMAGE: Final = IMAGES[EngineName.TENSORRT_LLM]
 """NVIDIA's own image. Over several nodes it also needs an ssh server and client."""
 
-READ: Final[Version] = (1, 2, 1)
+READ: Final[Version] = RELEASES[EngineName.TENSORRT_LLM]
 """The release of the default image."""
 
 OLDEST: Final[Version] = (1, 0, 0)

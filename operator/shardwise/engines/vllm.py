@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from math import ceil
 from typing import Final
 
-from shardwise.domain.engine import CHUNK_TOKENS, VLLM_MEMORY_FRACTION
+from shardwise.domain.engine import CHUNK_TOKENS, IMAGES, RELEASES, VLLM_MEMORY_FRACTION, EngineName
 from shardwise.domain.launch import Wanted
 from shardwise.domain.version import Version
 from shardwise.engines.context import PodContext
@@ -18,10 +18,10 @@ from shardwise.engines.meeting import drain, in_role
 from shardwise.engines.options import MODEL_OPTIONS, PLAN, Option, OptionTable, Variable, between_pods
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
 
-DEFAULT_IMAGE: Final = "vllm/vllm-openai:v0.33.0"
+DEFAULT_IMAGE: Final = IMAGES[EngineName.VLLM]
 """The image of the release that we read."""
 
-READ: Final[Version] = (0, 33, 0)
+READ: Final[Version] = RELEASES[EngineName.VLLM]
 """The release whose flags and limits we read."""
 
 OLDEST: Final[Version] = (0, 11, 1)

@@ -90,7 +90,7 @@ def engine(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
     """Try each other engine."""
     for engine in EngineName:
         if engine is not demand.engine:
-            yield Trial(replace(demand, engine=engine), "spec.engine.name", engine.value)
+            yield Trial(replace(demand, engine=engine, release=None), "spec.engine.name", engine.value)
 
 
 def _largest(values: Sequence[int], changed: Callable[[int], Demand], tried_on: TrialFleet) -> int | None:
