@@ -8,7 +8,7 @@ import pytest
 from tests.api.support import PLAIN, changed
 from tests.support.models import LLAMA_8B, facts
 
-from shardwise.api import parse, to_wanted
+from shardwise.api import ShardedModel, parse, to_wanted
 from shardwise.api.identity import asks_of, content_of
 from shardwise.api.spec import ShardedModelSpec
 
@@ -63,14 +63,14 @@ CHANGES: dict[str, tuple[Any, str]] = {
 """By field: another value, and what depends on the field."""
 
 
-def spec_of(path: str | None = None, value: object = None) -> ShardedModelSpec:
-    return parse(PLAIN if path is None else changed(path, value)).spec
+def object_with(path: str | None = None, value: object = None) -> ShardedModel:
+    return parse(PLAIN if path is None else changed(path, value))
 
 
 @pytest.mark.parametrize(("path", "value", "depends"), [(path, *row) for path, row in CHANGES.items()], ids=CHANGES)
 def test_what_depends_on_a_field(path: str, value: object, depends: str) -> None:
     """The plan is made anew only for what it depends on; pods are compared only when what they depend on changed."""
-    before, after = spec_of(), spec_of(path, value)
+    before, after = object_with(), object_with(path, value)
     assert (asks_of(before) != asks_of(after)) is ("plan" in depends)
     assert (content_of(before) != content_of(after)) is ("pods" in depends)
 
@@ -96,18 +96,18 @@ def test_every_field_has_its_row_here_and_in_the_document() -> None:
 )
 def test_a_default_that_is_written_out_is_the_default(path: str, value: object) -> None:
     """It changes nothing, so it restarts nothing."""
-    assert asks_of(spec_of(path, value)) == asks_of(spec_of())
-    assert content_of(spec_of(path, value)) == content_of(spec_of())
+    assert asks_of(object_with(path, value)) == asks_of(object_with())
+    assert content_of(object_with(path, value)) == content_of(object_with())
 
 
 def test_the_names_are_what_earlier_versions_wrote() -> None:
     """They stand in the status of objects that run: were they another, an upgrade would plan all of them anew."""
-    assert (asks_of(spec_of()), content_of(spec_of())) == ("eaa317afad44", "1d12831df899")
+    assert (asks_of(object_with()), content_of(object_with())) == ("eaa317afad44", "1d12831df899")
 
 
 def test_which_image_is_named_is_nothing_to_the_plan() -> None:
     """Only that one is: AMD GPUs need it."""
-    first, second = (spec_of("spec.engine.image", f"example.com/vllm:{tag}") for tag in (1, 2))
+    first, second = (object_with("spec.engine.image", f"example.com/vllm:{tag}") for tag in (1, 2))
     assert asks_of(first) == asks_of(second)
 
 
@@ -119,5 +119,5 @@ def test_they_do_not_depend_on_how_the_model_is_counted() -> None:
 
 def test_the_names_of_a_plain_object_are_those_of_every_version() -> None:
     """Written out: another name would plan anew and restart every object at an upgrade."""
-    spec = parse(PLAIN).spec
-    assert (asks_of(spec), content_of(spec)) == ("eaa317afad44", "1d12831df899")
+    plain = parse(PLAIN)
+    assert (asks_of(plain), content_of(plain)) == ("eaa317afad44", "1d12831df899")

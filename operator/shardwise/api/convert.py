@@ -1,10 +1,8 @@
 """The conversion of an object as written to the values that the core works on."""
 
-import functools
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, Final, TypeVar, cast
-
-from pydantic import TypeAdapter
 
 from shardwise.api.base import Wire
 from shardwise.api.identity import asks_of, content_of
@@ -60,8 +58,8 @@ def to_wanted(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None = No
         paused=_paused(obj),
         restart=_converted(RestartPolicy, policy, window=parse_duration(policy.window)),
         update=_converted(UpdateStrategy, strategy, recreate=strategy.type == "Recreate"),
-        asks=asks_of(obj.spec),
-        content=content_of(obj.spec),
+        asks=asks_of(obj),
+        content=content_of(obj),
     )
 
 
@@ -78,14 +76,13 @@ def _converted(kind: type[Value], written: Wire, **other: object) -> Value:
     ``other`` gives the fields that have another name or another form. So a field that both sides name alike needs no
     line here.
     """
-    same = {name: getattr(written, name) for name in type(written).model_fields}
-    found: Value = _adapter(cast("Any", kind)).validate_python(same | other)
-    return found
+    known = {field.name for field in fields(cast("Any", kind))}
+    same = {name: _frozen(getattr(written, name)) for name in type(written).model_fields if name in known}
+    return kind(**(same | other))
 
 
-@functools.cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+def _frozen(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _check_context(obj: ShardedModel, facts: ModelFacts) -> None:

@@ -8,7 +8,7 @@ that neither a new field nor another default changes a fingerprint.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shardwise.api.spec import ShardedModelSpec
+from shardwise.api.parse import ShardedModel
 from shardwise.domain.digest import json_digest
 
 _DIGITS: Final = 12
@@ -32,25 +32,28 @@ _NO_CONTENT: Final = frozenset(
 """Fields that no pod depends on, except through its plan."""
 
 
-def asks_of(spec: ShardedModelSpec) -> str:
+def asks_of(obj: ShardedModel) -> str:
     """Give the fingerprint of an object's demand, without its replicas: 12 hexadecimal digits."""
-    written = _written(spec)
+    written = _written(obj)
     asked = {name: _part(written[name], only) for name, only in _ASKS.items() if name in written}
     asked["model"] = {name: value for name, value in asked["model"].items() if name not in _NO_DEMAND}
     # AMD GPUs need an image of the user; the planner only needs to know that there is an image.
-    asked["ownImage"] = spec.engine.image is not None
+    asked["ownImage"] = obj.spec.engine.image is not None
     return _name({name: value for name, value in asked.items() if value})
 
 
-def content_of(spec: ShardedModelSpec) -> str:
+def content_of(obj: ShardedModel) -> str:
     """Give the fingerprint of the fields that an object's pods may depend on: 12 hexadecimal digits."""
-    kept = {name: value for name, value in _written(spec).items() if name not in _NO_CONTENT}
+    kept = {name: value for name, value in _written(obj).items() if name not in _NO_CONTENT}
     kept["gpuBudget"] = {name: value for name, value in kept["gpuBudget"].items() if name != "total"}
     return _name(kept)
 
 
-def _written(spec: ShardedModelSpec) -> dict[str, Any]:
-    return spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+def _written(obj: ShardedModel) -> Mapping[str, Any]:
+    # Written by the object: pydantic has its serializer from parsing, and would build another for the spec alone.
+    whole = obj.model_dump(mode="json", by_alias=True, exclude_defaults=True, include={"spec"})
+    spec: Mapping[str, Any] = whole["spec"]
+    return spec
 
 
 def _part(value: Any, only: frozenset[str] | None) -> Any:  # noqa: ANN401 - a part of a JSON document

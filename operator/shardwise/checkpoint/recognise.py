@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Final
 
 from shardwise.checkpoint import model_types
@@ -135,15 +136,17 @@ def _lookup(kind: str) -> str | None:
         return kind
     if f"{kind}_text" in FAMILIES:
         return f"{kind}_text"
-    letters = _letters(kind)
-    return _BY_LETTERS.get(letters) or _BY_LETTERS.get(f"{letters}text")
+    letters, known = _letters(kind), _by_letters()
+    return known.get(letters) or known.get(f"{letters}text")
 
 
 def _letters(kind: str) -> str:
     return re.sub(r"[^a-z0-9]", "", kind.lower())
 
 
-_BY_LETTERS: Final = {_letters(kind): kind for kind in FAMILIES}
+@cache
+def _by_letters() -> Mapping[str, str]:
+    return {_letters(kind): kind for kind in FAMILIES}
 
 
 def _defaults(kind: str, *, nested: bool) -> Mapping[str, object]:

@@ -1,17 +1,26 @@
-"""Explaining objects: each is put into the store, observed as the operator observes it, and told where it stands."""
+"""The command ``explain``: each object is put into the store, observed as by the operator, and told its standing."""
 
+import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import click
 
 from shardwise.cli.documents import Document
-from shardwise.cli.offline import Facts, Outcome, facts_once, key_for, read_wanted
+from shardwise.cli.looking import Look, looking
+from shardwise.cli.offline import Facts, facts_once, key_for, read_objects, read_wanted
+from shardwise.cli.options import form_option, objects_option
+from shardwise.cli.output import write_blocks, write_data, write_problems
 from shardwise.cli.reading import Seen
+from shardwise.cli.verdicts import Verdict, exit_status
 from shardwise.cli.wrong import WrongInput
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.site import Site
 from shardwise.domain.standing import Standing
+from shardwise.explain.standing import standing_answer, standing_text
 from shardwise.observe import Store, in_namespace, waits
 from shardwise.observe.kinds import SHARDED_MODEL
 from shardwise.reconcile.standing import standing_of
@@ -28,12 +37,34 @@ class Explained:
     outcome: Standing | tuple[str, ...]
 
     @property
-    def verdict(self) -> Outcome:
+    def verdict(self) -> Verdict:
         """Placed, refused, or invalid."""
         if not isinstance(self.outcome, Standing):
             return "invalid"
         refused = isinstance(self.outcome.next, Refusal) or self.outcome.obstacle is not None
         return "refused" if refused else "placed"
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("-n", "--namespace", help="Namespace of NAME; default: that of the context.")
+@objects_option(required=False)
+@looking
+@form_option("text", "json", "yaml")
+def explain(name: str | None, namespace: str | None, files: tuple[str, ...], look: Look, form: str) -> None:
+    """Say where an object stands: its plan and why, whether it stays, what its groups wait for, or why there is none.
+
+    NAME is a ShardedModel of the cluster, or of the files given by --fleet; -f explains objects of files instead.
+    """
+    if (name is None) == (not files):
+        raise click.UsageError("either NAME or -f is needed, and not both")
+    objects = read_objects(files) if name is None else []
+    seen = look.seen()
+    if name is not None:
+        objects = [find_object(seen, name, namespace)]
+    explained = explain_all(objects, seen, time.time(), site=look.site)
+    write_explained(explained, form)
+    sys.exit(exit_status(answer.verdict for answer in explained))
 
 
 def explain_all(objects: Iterable[Document], seen: Seen, now: float, *, site: Site | None = None) -> list[Explained]:
@@ -81,3 +112,24 @@ def find_object(seen: Seen, name: str, namespace: str | None) -> Document:
     elsewhere = [f"`{space}`" for space, known in sorted(objects) if known == name]
     hint = f"; there is one in {', '.join(elsewhere[:_LISTED])}" if elsewhere else ""
     raise WrongInput(f"no ShardedModel `{name}` in namespace `{key[0]}`{hint}")
+
+
+def write_explained(explained: list[Explained], form: str) -> None:
+    """Write where each object stands; its errors go to standard error in every form."""
+    if form == "text":
+        texts = [
+            (standing_text(told.outcome, told.name), told) for told in explained if isinstance(told.outcome, Standing)
+        ]
+        write_blocks([(text, "yellow" if told.verdict == "refused" else "") for text, told in texts])
+    else:
+        write_data([explained_document(told) for told in explained], form)
+    for told in explained:
+        write_problems(told.name, told.namespace, told.outcome)
+
+
+def explained_document(told: Explained) -> dict[str, Any]:
+    """Give where an object stands as JSON data."""
+    document: dict[str, Any] = {"name": told.name, "namespace": told.namespace, "verdict": told.verdict}
+    if isinstance(told.outcome, Standing):
+        return document | standing_answer(told.outcome)
+    return document | {"problems": list(told.outcome)}

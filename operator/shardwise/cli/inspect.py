@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from shardwise.checkpoint import ConfigError, catalog, from_config
-from shardwise.cli import output
+from shardwise.cli.options import form_option
+from shardwise.cli.output import write_data
 from shardwise.cli.wrong import WrongInput
 from shardwise.domain.model import ModelFacts, Quantization
 from shardwise.domain.site import HubSite
+from shardwise.explain.models import model_document, model_text
 
 
 @click.command()
@@ -23,18 +25,14 @@ from shardwise.domain.site import HubSite
     show_default=True,
     help="As in the object: as the config says, or how the weights will be quantised.",
 )
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["text", "json", "yaml"]),
-    default="text",
-    show_default=True,
-    help="Text for people, JSON or YAML for machines.",
-)
+@form_option("text", "json", "yaml")
 def inspect(model: str, quantization: str, form: str) -> None:
     """Say a model's facts, sizes and legal degrees: MODEL is a config.json, or a model's id."""
-    output.write_model(inspected(model, quantization), form)
+    facts = inspected(model, quantization)
+    if form == "text":
+        print(model_text(facts))
+    else:
+        write_data(model_document(facts), form)
 
 
 def inspected(model: str, quantization: str) -> ModelFacts:

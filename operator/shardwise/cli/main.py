@@ -1,5 +1,6 @@
 """The entry point: a group that loads a command's module only when the command is used."""
 
+import gc
 import io
 import sys
 from importlib import import_module
@@ -8,17 +9,15 @@ from typing import Final
 import click
 
 from shardwise import __version__
-from shardwise.cli.wrong import WrongInput
-
-WRONG_INPUT: Final = 2
+from shardwise.cli.wrong import WRONG_INPUT, WrongInput
 
 _COMMANDS: Final = {
     "crds": ("definitions", "crds", "Write the CustomResourceDefinition and the chart's schema."),
-    "explain": ("planning", "explain", "Say where an object stands, and why."),
-    "fleet": ("planning", "fleet", "Show the fleet as Shardwise sees it."),
+    "explain": ("explaining", "explain", "Say where an object stands, and why."),
+    "fleet": ("showing", "fleet", "Show the fleet as Shardwise sees it."),
     "inspect": ("inspect", "inspect", "Say a model's facts, sizes and legal degrees."),
     "plan": ("planning", "plan", "Say where each object would run, split how, and why."),
-    "render": ("planning", "render", "Print the manifests the operator would apply."),
+    "render": ("rendering", "render", "Print the manifests the operator would apply."),
     "run": ("running", "operate", "Run the operator, until told to end."),
 }
 """Each command's module and function, and its line in the overview."""
@@ -54,8 +53,16 @@ def cli() -> None:
     """Place and launch sharded inference on Kubernetes, and explain every decision."""
 
 
+_PATIENT: Final = (100_000, 50, 100)
+"""Thresholds of the garbage collector: the number of new objects it waits for before it looks."""
+
+
 def main() -> None:
     """Run the command line."""
+    # Classes and documents stay until the end. The collector would look through them again and again: it takes a
+    # twentieth of the time of `shardwise plan` (benchmarks/commands.py), and a quarter of the time that the operator
+    # needs to start among 5,000 nodes (benchmarks/cluster.py).
+    gc.set_threshold(*_PATIENT)
     run_commands(cli)
 
 

@@ -2,27 +2,25 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
 from shardwise.api.base import KIND
 from shardwise.cli.documents import Document, read_documents, shown
 from shardwise.cli.reading import Seen
+from shardwise.cli.verdicts import Verdict
 from shardwise.cli.wrong import WrongInput
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.model import ModelFacts
+from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.plan import Plan
 from shardwise.domain.reasons import Reason
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.site import HubSite, Site
-from shardwise.domain.standing import Obstacle
 from shardwise.engines import problems
 from shardwise.hub import FactsUnavailable, model_facts
 from shardwise.observe import Key, Store
 from shardwise.planner import plan
-from shardwise.reconcile.fabric import missing_compute_domains
-
-Outcome = Literal["placed", "refused", "invalid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class Answer:
     wanted: Wanted | None = None
 
     @property
-    def verdict(self) -> Outcome:
+    def verdict(self) -> Verdict:
         """Placed, refused, or invalid."""
         if isinstance(self.outcome, Plan):
             return "placed"
@@ -125,6 +123,8 @@ def _answer(document: Document, key: Key, store: Store, facts: Facts, site: Laun
     fleet = store.fleet(without=key)
     made = plan(read.demand, fleet)
     if isinstance(made, Plan) and store.compute_domains is False:
+        from shardwise.reconcile.fabric import missing_compute_domains  # noqa: PLC0415 - few clusters say that they lack them
+
         message = missing_compute_domains(read, made, fleet)
         if message:
             return Answer(name, namespace, Obstacle(Reason.COMPUTE_DOMAINS_MISSING.value, message), read)

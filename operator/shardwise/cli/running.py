@@ -1,22 +1,17 @@
 """The command that runs the operator: ``run``."""
 
 import asyncio
-import gc
 import logging
 from pathlib import Path
-from typing import Final
 
 import click
 
-from shardwise.cli import output
 from shardwise.cli.configuration import read_site
+from shardwise.cli.logs import set_up_logs
 from shardwise.cli.looking import config_option, context_option, kubeconfig_option
 from shardwise.cli.wrong import WrongInput
 from shardwise.cluster import ClusterError
 from shardwise.controller import LeadershipLost, Options, run
-
-_PATIENT: Final = (100_000, 50, 100)
-"""Thresholds of the garbage collector: how many new objects it waits for before it looks."""
 
 
 @click.command(name="run")
@@ -52,12 +47,9 @@ def operate(  # noqa: PLR0913 - one parameter an option
     verbose: bool,
 ) -> None:
     """Run the operator, until told to end."""
-    output.set_up_logs(log_format, verbose=verbose)
+    set_up_logs(log_format, verbose=verbose)
     held = _lease(lease) if leader_elect else None
     options = Options(kubeconfig, context, workers, relist, liveness, site=read_site(config), lease=held)
-    # What was listed stays. Looked through by the garbage collector again and again, it takes a quarter of the time
-    # that starting among 5,000 nodes takes (benchmarks/cluster.py).
-    gc.set_threshold(*_PATIENT)
     try:
         asyncio.run(run(options))
     except KeyboardInterrupt:

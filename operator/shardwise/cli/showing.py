@@ -1,13 +1,16 @@
-"""Showing the fleet: as text, as data, and as a picture with plans drawn on it."""
+"""The command ``fleet``, and pictures: the fleet as text, as data, and as a picture with plans drawn on it."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-import yaml
+import click
 
+from shardwise.cli.looking import Look, looking
 from shardwise.cli.offline import Answer
+from shardwise.cli.options import form_option
+from shardwise.cli.output import in_yaml
 from shardwise.cli.reading import Seen
 from shardwise.domain.occupancy import Holding, Occupied
 from shardwise.domain.plan import Plan
@@ -18,6 +21,14 @@ from shardwise.observe import STRANGERS, Key
 
 _NAMED: Final = 4
 """Plans that fit the title of a picture."""
+
+
+@click.command()
+@looking
+@form_option("text", "json", "yaml", "svg")
+def fleet(look: Look, form: str) -> None:
+    """Show the fleet as Shardwise sees it: NVLink domains, and which GPUs are free, held, or left out and why."""
+    click.echo(fleet_shown(look.seen(), form), nl=False)
 
 
 def fleet_shown(seen: Seen, form: str) -> str:
@@ -33,7 +44,7 @@ def fleet_shown(seen: Seen, form: str) -> str:
     document = fleet_document(fleet, levels)
     if form == "json":
         return json.dumps(document, indent=2) + "\n"
-    return yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True)
+    return in_yaml(document)
 
 
 def plans_drawn(seen: Seen, answers: Sequence[Answer]) -> str:

@@ -1,4 +1,9 @@
-"""The error of the command line."""
+"""The error of the command line, and its exit status."""
+
+from typing import Final
+
+WRONG_INPUT: Final = 2
+"""The exit status of a command whose input is wrong."""
 
 
 class WrongInput(Exception):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from shardwise.domain.fleet import Exclusion
+from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 
@@ -42,14 +43,6 @@ class QueueStanding:
     position: int
     length: int
     first: str
-
-
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """The obstacle that keeps a plan from being started: its stable reason, as in conditions, and a message."""
-
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

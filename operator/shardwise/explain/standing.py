@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from shardwise.domain.fleet import Exclusion
+from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
-from shardwise.domain.standing import GroupStanding, Obstacle, PodStanding, QueueStanding, Standing
+from shardwise.domain.standing import GroupStanding, PodStanding, QueueStanding, Standing
 from shardwise.domain.units import plural
 from shardwise.explain.answers import plan_answer, refusal_answer
 from shardwise.explain.causes import cause
 from shardwise.explain.exclusions import exclusion
 from shardwise.explain.layouts import LISTED, others
+from shardwise.explain.obstacles import obstacle_answer, obstacle_text
 from shardwise.explain.plans import plan_text, whereabouts
 from shardwise.explain.refusals import refusal_headline, refusal_text, rejection_text
 
@@ -61,16 +63,6 @@ def _lines(standing: Standing, name: str) -> Iterator[str]:
             yield obstacle_text(standing.obstacle, name)
         elif not standing.kept:
             yield _outcome(standing.next, name)
-
-
-def obstacle_text(obstacle: Obstacle, name: str) -> str:
-    """Say in a line why a plan is not started."""
-    return f"× `{name}` is not started: {obstacle.message}"
-
-
-def obstacle_answer(obstacle: Obstacle) -> dict[str, Any]:
-    """Give an obstacle as JSON data, in the form of a refusal."""
-    return {"reason": obstacle.reason, "message": obstacle.message, "nearest": None, "hints": []}
 
 
 def _obstructed(obstacle: Obstacle) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from shardwise.domain.fleet import Exclusion, Fleet
 from shardwise.domain.launch import Wanted
+from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.domain.reasons import Reason
 from shardwise.domain.refusal import Refusal
-from shardwise.domain.standing import GroupStanding, Obstacle, PodStanding, QueueStanding, Standing
+from shardwise.domain.standing import GroupStanding, PodStanding, QueueStanding, Standing
 from shardwise.planner import plan
 from shardwise.reconcile.decide import compute_domains_lacking
 from shardwise.reconcile.desired import Case, DesiredState, desired_state, remember

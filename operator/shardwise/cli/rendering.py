@@ -1,0 +1,66 @@
+"""The command ``render``: the manifests that the operator would apply."""
+
+import json
+import sys
+
+import click
+
+from shardwise.cli.answers import write_failures
+from shardwise.cli.looking import Look, looking
+from shardwise.cli.offline import plan_all, read_objects
+from shardwise.cli.options import independent_option, objects_option
+from shardwise.cli.output import in_yaml
+from shardwise.cli.verdicts import exit_status
+from shardwise.render.bundle import bundle
+from shardwise.render.manifest import Manifest
+
+
+@click.command()
+@objects_option(required=True)
+@looking
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["yaml", "json"]),
+    default="yaml",
+    show_default=True,
+    help="YAML documents, or one JSON List.",
+)
+@independent_option
+def render(files: tuple[str, ...], look: Look, form: str, *, independent: bool) -> None:
+    """Print the manifests the operator would apply, ready for `kubectl apply -f -`."""
+    answers = plan_all(read_objects(files), look.seen(), independent=independent, site=look.site)
+    bundled = [manifest for answer in answers if answer.placed is not None for manifest in bundle(*answer.placed)]
+    manifests = [_with_keys(manifest) for manifest in bundled]
+    _write_manifests(manifests, form)
+    _write_secrets(manifests)
+    write_failures(answers)
+    sys.exit(exit_status(answer.verdict for answer in answers))
+
+
+def _write_manifests(manifests: list[Manifest], form: str) -> None:
+    """Write manifests as YAML documents, or as a JSON List."""
+    if form == "json":
+        click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}, indent=2))
+    elif manifests:
+        click.echo("---\n".join(in_yaml(manifest) for manifest in manifests), nl=False)
+
+
+def _write_secrets(manifests: list[Manifest]) -> None:
+    """Warn on standard error of private keys among the manifests: each call makes new ones."""
+    for manifest in manifests:
+        if manifest["kind"] == "Secret":
+            name = f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}"
+            click.echo(
+                f"note: Secret {name} holds private keys made just now; keep it out of version control", err=True
+            )
+
+
+def _with_keys(manifest: Manifest) -> Manifest:
+    """Give a Secret its keys; any other manifest stays as it is."""
+    if manifest["kind"] != "Secret":
+        return manifest
+    from shardwise.cluster.keys import with_keys  # noqa: PLC0415 - few objects need keys, and cryptography loads slowly
+
+    return with_keys(manifest)
