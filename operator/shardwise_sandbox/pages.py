@@ -175,11 +175,15 @@ def _refused(engine: EngineName) -> Iterator[str]:
     yield "Arguments, in every spelling that the engine accepts:"
     yield ""
     rows = (
-        (", ".join(f"`{spelling}`" for spelling in option.spellings), _instead(option.field))
+        (", ".join(f"`{spelling}`" for spelling in option.spellings), option.instead or _instead(option.field))
         for option in table.options
         if option.spellings and not option.yields
     )
     yield from _table(("option", "instead"), rows)
+    for option in table.options:
+        if option.leader_only:
+            yield f"The leader alone gets {' or '.join(f'`{word}`' for word in option.spellings)} and its value."
+            yield ""
     yield "Variables:"
     yield ""
     variables = (row for row in table.variables if not row.yields)

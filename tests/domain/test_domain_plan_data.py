@@ -38,6 +38,12 @@ def test_data_that_lacks_a_number_that_decides_is_refused(missing: str) -> None:
         read_plan(data)
 
 
+def test_the_family_of_addresses_is_written_only_if_it_is_ipv6() -> None:
+    made = planned(a_demand(LLAMA_8B), a_fleet(h100s(1)))
+    assert "ipv6" not in plan_data(made)
+    assert read_plan(plan_data(replace(made, ipv6=True))).ipv6
+
+
 def test_the_resource_is_written_only_if_it_is_not_nvidias() -> None:
     made = planned(a_demand(LLAMA_8B), a_fleet(h100s(1)))
     assert "resource" not in plan_data(made)

@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 import pytest
-from tests.engines.support import LEADER, a_plan, by_name, options, started, values_of, wants
+from tests.engines.support import LEADER, a_plan, by_name, options, started, values_of, wants, wants_of
 from tests.support.models import QWEN_235B_FP8, a_demand, a_model
 
+from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import EnvVar, Source, SourceKind, Wanted
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import Precision
+from shardwise.domain.model import LatentCache, Precision
 from shardwise.domain.units import GIB
+from shardwise.engines.launch import EVERY_IPV4, EVERY_IPV6
 
 HUB = "meta-llama/Llama-3.1-8B"
 MEMORY = "--max-model-len 8192 --max-num-batched-tokens 8192 --max-num-seqs 256 --gpu-memory-utilization 0.92"
@@ -75,6 +77,8 @@ def test_each_pod_is_started_with_these_very_words(layout: Layout, pods: tuple[i
 
 COARSE = a_model(precision=Precision(1.0, (128, 128)))
 PLAIN = a_model()
+HALF = replace(PLAIN, dtype="float16")
+SPARSE = replace(PLAIN, kinds=tuple(replace(kind, cache=LatentCache(576, 132)) for kind in PLAIN.kinds))
 
 
 @pytest.mark.parametrize(
@@ -83,6 +87,31 @@ PLAIN = a_model()
         pytest.param(wants(served_name="chat"), "--served-model-name", "chat", id="served name"),
         pytest.param(wants(kv_cache_dtype="fp8"), "--kv-cache-dtype", "fp8", id="fp8 cache"),
         pytest.param(wants(kv_cache_dtype="bfloat16"), "--kv-cache-dtype", "bfloat16", id="bfloat16 cache"),
+        pytest.param(
+            wants(kv_cache_dtype="bfloat16", image="vllm/vllm-openai:v0.15.0"),
+            "--kv-cache-dtype",
+            "bfloat16",
+            id="0.15",
+        ),
+        pytest.param(
+            wants(kv_cache_dtype="bfloat16", image="vllm/vllm-openai:v0.14.1"),
+            "--kv-cache-dtype",
+            None,
+            id="no attention backend takes bfloat16 before 0.15",
+        ),
+        pytest.param(
+            wants(a_demand(SPARSE), kv_cache_dtype="bfloat16", image="vllm/vllm-openai:v0.14.1"),
+            "--kv-cache-dtype",
+            "bfloat16",
+            id="but for sparse attention, whose default is fp8",
+        ),
+        pytest.param(
+            wants(a_demand(HALF), kv_cache_dtype="bfloat16"),
+            "--kv-cache-dtype",
+            None,
+            id="a checkpoint in float16 keeps its cache in float16",
+        ),
+        pytest.param(wants(a_demand(HALF), kv_cache_dtype="fp8"), "--kv-cache-dtype", "fp8", id="float16, fp8 cache"),
         pytest.param(wants(), "--kv-cache-dtype", None, id="cache left to the engine"),
         pytest.param(wants(a_demand(PLAIN), quantization="fp8"), "--quantization", "fp8", id="fp8 on load"),
         pytest.param(wants(a_demand(COARSE), quantization="fp8"), "--quantization", None, id="fp8 stored in blocks"),
@@ -132,7 +161,13 @@ def test_the_model_is_the_first_word(source: Source, model: str) -> None:
     assert pod.args[:3] == (model, "--served-model-name", "served")
 
 
-CACHES = {"HF_HOME": "/cache/huggingface", "VLLM_CACHE_ROOT": "/cache/vllm", "VLLM_ENGINE_READY_TIMEOUT_S": "1800"}
+CACHES = {
+    "HOME": "/cache",
+    "HF_HOME": "/cache/huggingface",
+    "TORCHINDUCTOR_CACHE_DIR": "/cache/inductor",
+    "VLLM_CACHE_ROOT": "/cache/vllm",
+    "VLLM_ENGINE_READY_TIMEOUT_S": "1800",
+}
 NVLINK = {"NCCL_CUMEM_ENABLE": "1", "NCCL_MNNVL_ENABLE": "1"}
 
 
@@ -221,3 +256,42 @@ def test_what_is_asked_of_the_plan_does_not_depend_on_the_replica() -> None:
     one = a_plan(Layout(8, 2), 8, 8, replicas=2)
     other = replace(one, groups=one.groups[1:])
     assert started(one) == started(other)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        pytest.param(("--api-server-count", "4"), id="value apart"),
+        pytest.param(("--api-server-count=4",), id="value attached"),
+        pytest.param(("--api_server_count", "4"), id="underscores"),
+        pytest.param(("-asc", "4"), id="short"),
+    ],
+)
+def test_only_the_leader_gets_an_argument_that_a_follower_refuses(args: tuple[str, ...]) -> None:
+    """VLLM 0.33.0 ends with `--api-server-count=4 cannot be used with --headless`; what stands around it stays."""
+    asked = wants(args=("--seed", "1", *args, "--enforce-eager"))
+    leader, follower = started(a_plan(Layout(8, 2), 8, 8), asked).pods
+    assert leader.args[-len(args) - 3 :] == ("--seed", "1", *args, "--enforce-eager")
+    assert follower.args[-3:] == ("--seed", "1", "--enforce-eager")
+    assert not set(args) & set(follower.args) - {"4"}
+
+
+@pytest.mark.parametrize("engine", list(EngineName))
+@pytest.mark.parametrize(("ipv6", "host"), [(False, EVERY_IPV4), (True, EVERY_IPV6)])
+def test_engines_listen_at_the_first_address_of_their_pods(engine: EngineName, ipv6: bool, host: str) -> None:
+    """Probes and Services come there; where pods have IPv6 alone, nothing reaches 0.0.0.0."""
+    found = started(a_plan(Layout(8, 2), 8, 8, engine=engine, ipv6=ipv6), wants_of(engine))
+    said = [
+        after for pod in found.pods for word, after in zip(pod.args, pod.args[1:], strict=False) if word == "--host"
+    ]
+    assert said
+    assert set(said) == {host}
+
+
+@pytest.mark.parametrize("engine", list(EngineName))
+def test_a_user_unknown_to_the_image_has_a_home_on_the_cache(engine: EngineName) -> None:
+    """On every pod; an object may choose another home."""
+    plan = a_plan(Layout(8, 2), 8, 8, engine=engine)
+    assert {values_of(pod)["HOME"] for pod in started(plan, wants_of(engine)).pods} == {"/cache"}
+    own = wants_of(engine, env=(EnvVar("HOME", value="/root"),))
+    assert {values_of(pod)["HOME"] for pod in started(plan, own).pods} == {"/root"}

@@ -24,7 +24,7 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import EnvVar
 from shardwise.domain.layout import Layout
 from shardwise.engines import ENGINES, problems
-from shardwise.engines.options import ALWAYS
+from shardwise.engines.options import ALWAYS, IN_GPU_MEMORY, STORED, WHOLE_REQUESTS
 
 TENSOR = "use `spec.parallelism.tensor`"
 PIPELINE = "use `spec.parallelism.pipeline`"
@@ -87,6 +87,14 @@ PORT = "use `spec.service.port`"
         pytest.param("--host=127.0.0.1", PORT, id="host"),
         pytest.param("--port", PORT, id="port"),
         pytest.param("--config=/tmp/all.yaml", "use `spec.engine.args`", id="a file of options"),
+        pytest.param("-dcp=2", PLANNED, id="a cache shared over a tensor group"),
+        pytest.param("--data-parallel-hybrid-lb", REPLICAS, id="data parallelism behind a balancer"),
+        pytest.param("--enable-elastic-ep", REPLICAS, id="experts that grow"),
+        pytest.param("--dtype=float32", STORED, id="another precision"),
+        pytest.param("--hf-overrides", STORED, id="another config"),
+        pytest.param("--cpu-offload-gb=8", IN_GPU_MEMORY, id="weights in the memory of the node"),
+        pytest.param("--num-gpu-blocks-override", RESERVE, id="another size of the cache"),
+        pytest.param("--grpc", WHOLE_REQUESTS, id="no HTTP"),
     ],
 )
 def test_an_argument_that_contradicts_the_plan_is_refused(word: str, remedy: str) -> None:
@@ -136,6 +144,7 @@ def test_what_only_looks_like_it_is_allowed(word: str) -> None:
         ("VLLM_PORT", "chosen by the engine"),
         ("HF_TOKEN", "spec.model.source.huggingFace.tokenSecretRef"),
         ("HF_HOME", "the volume of the cache"),
+        ("VLLM_DP_SIZE", "the plan: use `spec.replicas`"),
         ("VLLM_PP_LAYER_PARTITION", "the plan's memory per stage"),
         ("CUDA_VISIBLE_DEVICES", "the device plugin"),
     ],
@@ -219,7 +228,7 @@ def underscored(name: str) -> str:
 def test_every_declared_short_form_of_an_owned_option_is_refused() -> None:
     """Among all short forms vLLM declares; the others set what the plan does not."""
     short = {flag for flag in known_flags() if not flag.startswith("--")}
-    several = {"-dp", "-dpl", "-dpn", "-dpr", "-ep", "-n", "-pcp", "-pp", "-q", "-r", "-tp"}
+    several = {"-asc", "-dcp", "-dp", "-dpl", "-dpn", "-dpr", "-ep", "-n", "-pcp", "-pp", "-q", "-r", "-tp"}
     assert {flag for flag in short if owned_option(VLLM, flag)} == several
 
 
@@ -232,6 +241,20 @@ def test_short_forms_are_refused_as_the_engines_parser_would_read_them(word: str
 @pytest.mark.parametrize("word", ["-", "8", "-O3", "-x", "q", "tp"])
 def test_other_words_are_let_through(word: str) -> None:
     assert owned_option(VLLM, word) is None
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        (
+            SGLANG,
+            "--moe-a2a-backend --moe-dense-tp-size --dwdp-size --disaggregation-mode --use-ray --cpu-offload-gb",
+        ),
+        (TENSORRT_LLM, "--server_role --grpc"),
+    ],
+)
+def test_what_would_change_the_world_or_the_memory_is_refused(engine: EngineName, words: str) -> None:
+    assert [word for word in words.split() if owned_option(engine, word) is None] == []
 
 
 @pytest.mark.parametrize("option", ["--prefill-context-parallel-size", "--data-parallel-rank=1", "--uds"])

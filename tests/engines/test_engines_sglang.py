@@ -9,7 +9,7 @@ from shardwise.domain.launch import Source, SourceKind
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import MemoryUse
 from shardwise.domain.units import GIB
-from shardwise.engines import Probe
+from shardwise.engines import Probe, problems
 from shardwise.engines.sglang import static_fraction
 
 HUB = "meta-llama/Llama-3.1-8B"
@@ -52,7 +52,7 @@ def test_each_pod_is_started_with_these_very_words(layout: Layout, pods: tuple[i
     """The same on every node but for the rank."""
     found = started(a_plan(layout, *pods, engine=SGLANG, memory=H100))
     assert [" ".join(pod.args) for pod in found.pods] == expected
-    assert {pod.command for pod in found.pods} == {("python3", "-m", "sglang.launch_server")}
+    assert {pod.command for pod in found.pods} == {("sglang", "serve", "--model-type", "llm")}
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_the_memory_fraction_never_takes_what_the_plan_keeps_back(budget: int, a
     ("dtype", "image", "version", "word"),
     [
         pytest.param("fp8", None, None, "fp8_e4m3", id="fp8"),
-        pytest.param("bfloat16", None, None, "bfloat16", id="bfloat16"),
+        pytest.param("bfloat16", None, None, "bf16", id="bfloat16"),
         pytest.param("bfloat16", "lmsysorg/sglang:v0.5.3", None, "auto", id="bfloat16 before it had a name"),
-        pytest.param("bfloat16", "lmsysorg/sglang:v0.5.4-cu129", None, "bfloat16", id="the first release with it"),
+        pytest.param("bfloat16", "lmsysorg/sglang:v0.5.4-cu129", None, "bf16", id="the first release with it"),
         pytest.param("bfloat16", "mirror/sglang@sha256:0", "0.5.2", "auto", id="a release only the object knows"),
         pytest.param(None, None, None, None, id="left to the engine"),
     ],
@@ -121,6 +121,7 @@ def test_each_pod_has_these_very_variables() -> None:
         assert values_of(pod) == {
             "TRITON_CACHE_DIR": "/cache/triton",
             "TORCHINDUCTOR_CACHE_DIR": "/cache/inductor",
+            "HOME": "/cache",
             "HF_HOME": "/cache/huggingface",
         }
 
@@ -158,3 +159,23 @@ def test_a_single_pod_waits_for_nobody_whatever_it_fetches() -> None:
 
 def test_the_image_is_the_release_that_was_read() -> None:
     assert started(a_plan(Layout(1, 1), engine=SGLANG)).image == "lmsysorg/sglang:v0.5.23"
+
+
+@pytest.mark.parametrize(
+    ("image", "command"),
+    [
+        pytest.param(None, ("sglang", "serve", "--model-type", "llm"), id="the release of the default image"),
+        pytest.param("lmsysorg/sglang:v0.5.10", ("sglang", "serve", "--model-type", "llm"), id="the first that warns"),
+        pytest.param("lmsysorg/sglang:v0.5.9", ("python3", "-m", "sglang.launch_server"), id="the last that does not"),
+    ],
+)
+def test_the_server_is_started_as_its_release_recommends(image: str | None, command: tuple[str, ...]) -> None:
+    (pod,) = started(a_plan(Layout(1, 1), engine=SGLANG), wants_of(SGLANG, image=image)).pods
+    assert pod.command == command
+
+
+def test_a_served_name_with_a_colon_is_refused() -> None:
+    """SGLang 0.5.23 asserts that there is none (arg_groups/validation_hook.py)."""
+    assert problems(wants_of(SGLANG, served_name="llama:8b")) == (
+        ("spec.model.servedName", "`llama:8b` has a colon, behind which SGLang reads the name of a LoRA adapter"),
+    )

@@ -38,7 +38,13 @@ def mpirun(ranks: int, hosts: str, *names: str) -> str:
     return f"{start} {forwarded} trtllm-llmapi-launch trtllm-serve"
 
 
-MPI = ("OMPI_MCA_orte_keep_fqdn_hostnames", "PRTE_MCA_prte_keep_fqdn_hostnames", "HF_HOME")
+MPI = (
+    "OMPI_MCA_orte_keep_fqdn_hostnames",
+    "PRTE_MCA_prte_keep_fqdn_hostnames",
+    "HOME",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "HF_HOME",
+)
 
 
 @pytest.mark.parametrize(
@@ -276,4 +282,8 @@ def test_the_leader_may_take_as_long_as_its_weights_need() -> None:
     """400 GiB get over an hour."""
     (pod,) = started(a_plan(Layout(8, 1), 8, engine=TENSORRT_LLM, weights=50 << 30)).pods
     assert pod.startup == Probe("/health", period=10, timeout=5, failures=400)
-    assert values_of(pod) == {"HF_HOME": "/cache/huggingface"}
+    assert values_of(pod) == {
+        "HOME": "/cache",
+        "HF_HOME": "/cache/huggingface",
+        "TORCHINDUCTOR_CACHE_DIR": "/cache/inductor",
+    }

@@ -380,3 +380,30 @@ def test_nodes_come_in_name_order_with_what_pods_and_plans_hold() -> None:
     container = {"resources": {"limits": {"nvidia.com/gpu": "2"}}}
     pods = [{"spec": {"nodeName": "b", "containers": [container]}}]
     assert [(node.name, node.free) for node in read_fleet(nodes, pods, held=[("a", 3)]).nodes] == [("a", 5), ("b", 6)]
+
+
+ADDRESSES: dict[str, tuple[Json, Json, bool]] = {
+    "nothing known": ({}, {}, False),
+    "IPv4 pods": ({"podCIDRs": ["10.244.1.0/24"]}, {}, False),
+    "IPv6 pods": ({"podCIDRs": ["fd00:10:244:1::/64"]}, {}, True),
+    "an old field alone": ({"podCIDR": "fd00:10:244:1::/64"}, {}, True),
+    "both families, IPv4 first": ({"podCIDRs": ["10.244.1.0/24", "fd00::/64"]}, {}, False),
+    "both families, IPv6 first": ({"podCIDRs": ["fd00::/64", "10.244.1.0/24"]}, {}, True),
+    "a network plugin with ranges of its own, IPv6 node": (
+        {},
+        {"addresses": [{"type": "InternalIP", "address": "fd00::1"}]},
+        True,
+    ),
+    "pods' range before the node's own address": (
+        {"podCIDRs": ["10.244.1.0/24"]},
+        {"addresses": [{"type": "InternalIP", "address": "fd00::1"}]},
+        False,
+    ),
+    "no internal address": ({}, {"addresses": [{"type": "Hostname", "address": "a:b"}]}, False),
+}
+
+
+@pytest.mark.parametrize(("spec", "status", "ipv6"), ADDRESSES.values(), ids=ADDRESSES)
+def test_the_family_of_the_pods_addresses_is_read(spec: Json, status: Json, ipv6: bool) -> None:
+    node = a_node()
+    assert read_node({**node, "spec": spec, "status": node["status"] | status}, 0).ipv6 is ipv6

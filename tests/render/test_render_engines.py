@@ -280,7 +280,7 @@ def test_weights_are_fetched_before_anything_else(engine_name: EngineName) -> No
         fetching = pod["spec"]["initContainers"][0]
         assert fetching["name"] == "weights"
         assert fetching["args"] == ["meta-llama/Llama-3.1-8B", "v1"]
-        assert {one["name"] for one in fetching["env"]} == {"HF_HOME", "HF_TOKEN"}
+        assert {one["name"] for one in fetching["env"]} == {"HOME", "HF_HOME", "HF_TOKEN"}
         assert [mount["name"] for mount in fetching["volumeMounts"]] == ["cache"]
     assert [one["name"] for one in leader["spec"]["initContainers"][1:]] == ["wait-for-followers"]
     waits = [] if engine_name is TENSORRT_LLM else ["wait-for-leader"]

@@ -19,7 +19,7 @@ NOON = 1_800_000_000.0
 
 def _plan() -> RecordedPlan:
     made = planned(a_demand(LLAMA_70B, budget=32), a_fleet(h100s(4)))
-    made = replace(made, notes=("a note",), resource="amd.com/gpu", estimate=Estimate(0.02, 300.0))
+    made = replace(made, notes=("a note",), resource="amd.com/gpu", ipv6=True, estimate=Estimate(0.02, 300.0))
     return replace(record_plan(made, "4a00c551c28c"), made_at=NOON)
 
 

@@ -86,6 +86,9 @@ class PlanReport(Reported):
     )
     alternatives_total: int = Field(default=0, description="Number of layouts that were not chosen, listed or not.")
     notes: list[str] = Field(default=[], description="Further remarks on the plan, each in one sentence.")
+    ipv6: bool | None = Field(
+        default=None, description="Whether the first address of the pods is of IPv6. Default: false."
+    )
     resource: str | None = Field(
         default=None, description="Extended resource by which the pods request GPUs. Default: nvidia.com/gpu."
     )

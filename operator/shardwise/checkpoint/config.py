@@ -11,7 +11,7 @@ from shardwise.checkpoint.blocks import Block, Decoder
 from shardwise.checkpoint.extent import check_extent
 from shardwise.checkpoint.fields import ConfigError, Fields
 from shardwise.checkpoint.making import ENTRIES, Maker, Storage
-from shardwise.checkpoint.precision import Precisions, read_precisions
+from shardwise.checkpoint.precision import Precisions, read_precisions, stated_dtype
 from shardwise.checkpoint.recognise import Recognised, recognise
 from shardwise.domain.model import (
     GroupedCache,
@@ -81,6 +81,7 @@ def _facts(
         guessed=found.guessed or decoder.guessed or precisions.guessed,
         notes=found.notes + decoder.notes + precisions.notes,
         kv_cache_dtype=precisions.kv_cache_dtype,
+        dtype=stated_dtype(found.whole, found.text),
     )  # fmt: skip
 
 

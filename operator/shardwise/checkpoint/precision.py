@@ -92,8 +92,14 @@ def _by_name(name: str, plain: Precision, notes: tuple[str, ...], text: Fields) 
     return Precisions(Quantization.NONE, plain, None, notes)
 
 
+def stated_dtype(whole: Fields, text: Fields) -> str:
+    """Give the dtype of the plain weights as the config names it; ``auto`` without any."""
+    stated = text.text("torch_dtype", "dtype") or whole.text("torch_dtype", "dtype") or "auto"
+    return stated.removeprefix("torch.")
+
+
 def _plain_bytes(whole: Fields, text: Fields) -> tuple[int, tuple[str, ...]]:
-    dtype = (text.text("torch_dtype", "dtype") or whole.text("torch_dtype", "dtype") or "auto").removeprefix("torch.")
+    dtype = stated_dtype(whole, text)
     if dtype not in _DTYPE_BYTES:
         known = ", ".join(sorted(_DTYPE_BYTES))
         raise ConfigError(f"config of `{whole.name}` has `torch_dtype: {dtype}`: known are {known}")

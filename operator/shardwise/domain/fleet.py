@@ -49,6 +49,7 @@ class Node:
     ``places`` are its places at the fleet's levels, in their order; a place is empty without a label. ``resource`` is
     the extended resource that a pod requests. ``detail`` adds to the exclusion, such as the condition that shows it.
     ``compute_capability`` is that of its GPUs, as its labels or the facts of the product say; ``None`` if unknown.
+    ``ipv6``: the first address of its pods is of IPv6.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Node:
     resource: str = NVIDIA
     detail: str = ""
     compute_capability: ComputeCapability | None = None
+    ipv6: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,7 @@ class ModelFacts:
     speculative decoding. ``checkpoint_bytes`` is the published size of the checkpoint, if it is known; it wins over the
     sum of the weights. ``origin`` names the source of the facts. ``guessed``: nobody has checked the architecture by
     counting. ``kv_cache_dtype`` is the precision of keys and values that the checkpoint states (``fp8``), if any.
+    ``dtype`` is the precision of its plain weights, as the config names it (``bfloat16``), or ``auto``.
     """
 
     name: str
@@ -182,6 +183,7 @@ class ModelFacts:
     guessed: bool = False
     notes: tuple[str, ...] = field(default=())
     kv_cache_dtype: str | None = None
+    dtype: str = "auto"
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -192,6 +194,11 @@ class ModelFacts:
     def in_blocks(self) -> bool:
         """Whether any layer stores weights in quantisation blocks."""
         return any(weight.precision.block is not None for layer in self.kinds for weight in layer.weights)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether attention is latent and looks at chosen tokens only, which an index in the cache finds."""
+        return any(isinstance(layer.cache, LatentCache) and layer.cache.index_bytes > 0 for layer in self.kinds)
 
     def loaded(self) -> Iterator[Weight]:
         """Give every weight that an engine loads to serve, derived weights included, each once."""

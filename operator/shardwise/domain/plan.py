@@ -94,7 +94,7 @@ class Plan:
 
     Invariant: the GPUs of each group's pods sum to ``layout.world_size``, and their ranks are 0..world_size-1, once
     each. ``alternatives`` lists all layouts that lost, best first. ``resource`` is the extended resource that a pod
-    requests.
+    requests. ``ipv6``: the first address of the pods is of IPv6.
     """
 
     layout: Layout
@@ -110,6 +110,7 @@ class Plan:
     alternatives: tuple[Alternative, ...]
     notes: tuple[str, ...] = ()
     resource: str = NVIDIA
+    ipv6: bool = False
 
     @property
     def replicas(self) -> int:

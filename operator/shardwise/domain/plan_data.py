@@ -29,7 +29,13 @@ def plan_data(plan: Plan) -> Data:
         "memory": memory_data(plan.memory),
         "estimate": estimate_data(plan.estimate),
         "notes": list(plan.notes),
-    } | ({} if plan.resource == NVIDIA else {"resource": plan.resource})
+    } | _unusual(plan)
+
+
+def _unusual(plan: Plan) -> Data:
+    """Give the fields that are there only where they differ from those of nearly every plan."""
+    resource = {} if plan.resource == NVIDIA else {"resource": plan.resource}
+    return resource | ({"ipv6": True} if plan.ipv6 else {})
 
 
 def layout_data(layout: Layout) -> Data:
@@ -77,6 +83,7 @@ def read_plan(data: Mapping[str, Any]) -> Plan:
         alternatives=(),
         notes=tuple(data.get("notes") or ()),
         resource=str(data.get("resource") or NVIDIA),
+        ipv6=bool(data.get("ipv6")),
     )
 
 

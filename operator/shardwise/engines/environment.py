@@ -10,6 +10,7 @@ from shardwise.engines.options import OptionTable, PodField, SecretValue, Variab
 from shardwise.engines.weights import CACHE_FOLDER, is_offline
 
 _INTERFACE: Final = "`launch.interface` of the operator's configuration"
+_HOME: Final = "the volume of the cache: the only folder that a user unknown to the image can write to"
 _NVLINK: Final = "the plan, for NVLink between nodes"
 
 
@@ -71,10 +72,16 @@ NETWORK_VARIABLES: Final = (
 """Variables of every engine that the operator's configuration and the object may set to other values."""
 
 COMMON_VARIABLES: Final = (
+    Variable("HOME", _HOME, lambda _: CACHE_FOLDER, yields=True),
+    Variable("TORCHINDUCTOR_CACHE_DIR", _HOME, lambda _: f"{CACHE_FOLDER}/inductor", yields=True),
     Variable("HF_HOME", "the volume of the cache", lambda _: f"{CACHE_FOLDER}/huggingface"),
     Variable("HF_TOKEN", "spec.model.source.huggingFace.tokenSecretRef", _token),
     Variable("HF_HUB_OFFLINE", "spec.model.source", lambda pod: "1" if is_offline(pod.wanted) else None),
     Variable("CUDA_VISIBLE_DEVICES", "the device plugin"),
     Variable("NVIDIA_VISIBLE_DEVICES", "the device plugin"),
 )
-"""Variables of every engine that no object may set."""
+"""Variables of every engine. An object may set only the variables that yield.
+
+A pod may run as a user that the image does not know (OpenShift's restricted-v2). Its home is then ``/``, where Triton,
+FlashInfer and others cannot write, and PyTorch cannot find the user's name to build a folder from.
+"""

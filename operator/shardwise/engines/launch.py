@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shardwise.domain.launch import EnvVar
+from shardwise.engines.context import PodContext
 from shardwise.engines.weights import MODEL_FOLDER
 
 Place = tuple[str, int]
@@ -46,8 +47,17 @@ class PodLaunch:
     drain: tuple[str, ...] = ()
 
 
-EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - a server that listens inside the pod alone serves nobody
-"""The address that every engine listens at."""
+EVERY_IPV4: Final = "0.0.0.0"  # noqa: S104 - a server that listens inside the pod alone serves nobody
+EVERY_IPV6: Final = "::"
+
+
+def every_address(pod: PodContext) -> str:
+    """Give the address at which an engine listens on every address of its pod.
+
+    Probes and Services come to the first address of a pod. Some engines accept IPv6 alone at ``::``, so that IPv4 keeps
+    its own address.
+    """
+    return EVERY_IPV6 if pod.plan.ipv6 else EVERY_IPV4
 
 
 def named_ports(http: int, meeting: tuple[str, int], pods: tuple[PodLaunch, ...]) -> tuple[tuple[str, int], ...]:

@@ -29,7 +29,7 @@ end = time.monotonic() + float(limit)
 time.sleep(5)
 while gauges and time.monotonic() < end:
     try:
-        with urllib.request.urlopen(f'http://127.0.0.1:{port}/metrics', timeout=5) as answer:
+        with urllib.request.urlopen(f'http://localhost:{port}/metrics', timeout=5) as answer:
             lines = answer.read().decode().splitlines()
     except OSError:
         break

@@ -15,8 +15,13 @@ PLAN: Final = "spec.gpuBudget.total"
 ALWAYS: Final = ""
 """The field of an option that every launch emits: an argument that repeats it changes nothing."""
 
-_ABBREVIATED: Final = 4
-"""Letters of the shortest abbreviation that is refused: ``--te``. Shorter abbreviations are ambiguous."""
+STORED: Final = "the plan counts the checkpoint as its config.json states it"
+IN_GPU_MEMORY: Final = "the plan counts all weights in GPU memory"
+WHOLE_REQUESTS: Final = "every group serves whole requests over HTTP"
+"""The facts of a plan that an argument without a field would change."""
+
+_ABBREVIATED: Final = len("--j")
+"""Letters of the shortest abbreviation that is refused. An ambiguous abbreviation is refused by the engine, too."""
 
 _ONE_LETTER: Final = len("-q")
 
@@ -33,7 +38,9 @@ class Option:
     ``word`` is its long form, ``also`` are its other spellings, ``field`` is the field that an object uses instead.
     ``value`` gives the value to emit; ``None`` if the option is only refused. ``why`` tells the reader of the engine's
     page why the option is emitted. ``positional``: the value is emitted without the word. ``yields``: an object may
-    give the argument itself, and its value wins, because all these parsers take the last value.
+    give the argument itself, and its value wins, because all these parsers take the last value. ``leader_only``: the
+    engine refuses the argument, and its value, in a pod that follows; only the leader gets the object's argument.
+    ``instead`` says what an object does instead, where no field says it.
     """
 
     word: str
@@ -43,6 +50,8 @@ class Option:
     also: tuple[str, ...] = ()
     positional: bool = False
     yields: bool = False
+    leader_only: bool = False
+    instead: str = ""
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -130,17 +139,36 @@ class Since:
 class OptionTable:
     """All options, variables and entries that Shardwise decides for an engine, in the order they are emitted.
 
-    ``abbreviates``: the engine's parser takes abbreviations of long options.
+    ``abbreviates``: the engine's parser takes abbreviations of long options. ``others`` are short forms of options that
+    are not in the table, and that begin like a short form of the table.
     """
 
     options: tuple[Option, ...]
     variables: tuple[Variable, ...]
     entries: tuple[Entry, ...] = ()
     abbreviates: bool = True
+    others: tuple[str, ...] = ()
 
     def words(self, pod: PodContext) -> tuple[str, ...]:
         """Give the words of a pod's command line, without the object's own arguments."""
         return tuple(word for option in self.options for word in option.words(pod))
+
+    def arguments(self, pod: PodContext) -> tuple[str, ...]:
+        """Give the object's own arguments for a pod; a follower gets none that only the leader may get."""
+        given = pod.wanted.launch.container.args
+        return given if pod.leads else tuple(self._without_leaders(given))
+
+    def _without_leaders(self, args: Iterable[str]) -> Iterator[str]:
+        skips_value = False
+        for word in args:
+            option = self.option(word)
+            if option is not None and option.leader_only:
+                skips_value = "=" not in word
+            elif skips_value and not word.startswith("-"):
+                skips_value = False
+            else:
+                skips_value = False
+                yield word
 
     def with_entries(self, given: Mapping[str, Any], pod: PodContext) -> dict[str, Any]:
         """Add the emitted entries to the object's own entries, which never name the same entry."""
@@ -175,7 +203,7 @@ class OptionTable:
             option = self.option(word)
             if option is not None and not option.yields:
                 wrong = "would contradict the plan" if option.field != ALWAYS else "is always set"
-                yield f"spec.engine.args.{index}", f"`{word}` {wrong}; {remedy(option.field)}"
+                yield f"spec.engine.args.{index}", f"`{word}` {wrong}; {option.instead or remedy(option.field)}"
 
     def variable_problems(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Give ``(field path, message)`` for each environment variable that contradicts the launch."""
@@ -200,7 +228,7 @@ class OptionTable:
 
     def _short(self, name: str) -> Option | None:
         """Find a short form, its beginning (``-t`` of ``-tp``), or a short form with its value attached (``-qfp8``)."""
-        if not name.startswith("-") or name == "-":
+        if not name.startswith("-") or name == "-" or name in self.others:
             return None
         for spelling, option in self._spelled().items():
             if spelling.startswith("--"):

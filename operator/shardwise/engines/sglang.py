@@ -14,9 +14,21 @@ from shardwise.domain.plan import MemoryUse
 from shardwise.domain.version import Version
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment, pod_address
-from shardwise.engines.launch import EVERY_ADDRESS, GroupLaunch, PodLaunch, Probe, named_ports
+from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, every_address, named_ports
 from shardwise.engines.meeting import drain, in_role
-from shardwise.engines.options import ALWAYS, MODEL_OPTIONS, PLAN, Option, OptionTable, Since, Variable, between_pods
+from shardwise.engines.options import (
+    ALWAYS,
+    IN_GPU_MEMORY,
+    MODEL_OPTIONS,
+    PLAN,
+    STORED,
+    WHOLE_REQUESTS,
+    Option,
+    OptionTable,
+    Since,
+    Variable,
+    between_pods,
+)
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
 
 DEFAULT_IMAGE: Final = IMAGES[EngineName.SGLANG]
@@ -39,9 +51,18 @@ _IN_WORK: Final = ("sglang:num_running_reqs", "sglang:num_queue_reqs")
 
 _KV_DTYPES: Final = {
     "fp8": Since((0, 5, 0), "fp8_e4m3", "fp8_e4m3"),
-    "bfloat16": Since((0, 5, 4), "bfloat16", "auto"),
+    "bfloat16": Since((0, 5, 4), "bf16", "auto"),
 }
-"""SGLang's names of the precisions of the KV cache. Before 0.5.4 two bytes had only the name ``auto``."""
+"""SGLang's names of the precisions of the KV cache. Before 0.5.4 two bytes had only the name ``auto``.
+
+``bf16`` and ``bfloat16`` mean the same, but latent attention on Blackwell refuses the longer word (sglang 0.5.23, run).
+"""
+
+_SERVES_SINCE: Final[Version] = (0, 5, 10)
+"""The first release that recommends ``sglang serve`` and warns of the module (sglang/launch_server.py).
+
+Without ``--model-type`` the command looks on the Hub whether the model is a diffusion model.
+"""
 
 
 def static_fraction(memory: MemoryUse) -> str:
@@ -144,13 +165,21 @@ TABLE: Final = OptionTable(
             "--host",
             "spec.service.port",
             "always explicit: the default can only be reached from inside the pod",
-            lambda _: EVERY_ADDRESS,
+            every_address,
         ),
         Option("--port", "spec.service.port", "always explicit; clients use the Service's", lambda _: str(HTTP_PORT)),
         Option("--dp-size", "spec.replicas", also=("--data-parallel-size",)),
         Option("--attn-dp-size", PLAN, also=("--attention-data-parallel-size", "--enable-dp-attention")),
         Option("--attn-cp-size", PLAN, also=("--attention-context-parallel-size",)),
         Option("--dcp-size", PLAN, also=("--decode-context-parallel-size",)),
+        Option("--dwdp-size", PLAN),
+        Option("--moe-dense-tp-size", PLAN),
+        Option("--moe-a2a-backend", "spec.parallelism.expert"),
+        Option("--disaggregation-mode", PLAN, instead=WHOLE_REQUESTS),
+        Option("--use-ray", PLAN),
+        Option("--dtype", "spec.model.name", instead=STORED),
+        Option("--json-model-override-args", "spec.model.config", instead=STORED),
+        Option("--cpu-offload-gb", "spec.gpuBudget.total", instead=IN_GPU_MEMORY),
         Option("--moe-dp-size", PLAN, also=("--moe-data-parallel-size",)),
         Option("--base-gpu-id", PLAN, also=("--gpu-id-step",)),
         Option("--config", "spec.engine.args"),
@@ -158,9 +187,6 @@ TABLE: Final = OptionTable(
     variables=(
         Variable("SGLANG_HOST_IP", "the pod's own address", pod_address),
         Variable("TRITON_CACHE_DIR", "the volume of the cache", lambda _: f"{CACHE_FOLDER}/triton", yields=True),
-        Variable(
-            "TORCHINDUCTOR_CACHE_DIR", "the volume of the cache", lambda _: f"{CACHE_FOLDER}/inductor", yields=True
-        ),
         Variable("HOST_IP", "the pod's own address"),
         Variable("SGLANG_PP_LAYER_PARTITION", "the plan's memory per stage"),
         *COMMON_VARIABLES,
@@ -169,9 +195,11 @@ TABLE: Final = OptionTable(
 """The options and variables of SGLang that the plan or a field of the object decides."""
 
 
-def problems(_: Wanted) -> Iterator[tuple[str, str]]:
-    """Give no problem: SGLang honours every field besides args and env."""
-    return iter(())
+def problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    """Give ``(field path, message)`` for each field that SGLang cannot honour, besides args and env."""
+    name = wanted.launch.model.served_name
+    if ":" in name:
+        yield "spec.model.servedName", f"`{name}` has a colon, behind which SGLang reads the name of a LoRA adapter"
 
 
 def launch(image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:
@@ -180,11 +208,17 @@ def launch(image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:
     return GroupLaunch(image, HTTP_PORT, named_ports(HTTP_PORT, ("rendezvous", MEETING_PORT), launches), launches)
 
 
+def _command(pod: PodContext) -> tuple[str, ...]:
+    if pod.release >= _SERVES_SINCE:
+        return ("sglang", "serve", "--model-type", "llm")
+    return ("python3", "-m", "sglang.launch_server")
+
+
 def _pod(pod: PodContext) -> PodLaunch:
     made = PodLaunch(
         index=pod.place.index,
-        command=("python3", "-m", "sglang.launch_server"),
-        args=(*TABLE.words(pod), *pod.wanted.launch.container.args),
+        command=_command(pod),
+        args=(*TABLE.words(pod), *TABLE.arguments(pod)),
         env=environment(pod, TABLE),
         startup=Probe("/health", 10, _GENERATES, ceil(startup_seconds(pod.plan) / 10)),
         readiness=Probe("/health", 10, _GENERATES, 3),

@@ -17,9 +17,9 @@ from shardwise.domain.version import Version
 from shardwise.engines import mpi
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment
-from shardwise.engines.launch import EVERY_ADDRESS, File, GroupLaunch, PodLaunch, Probe, named_ports
+from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe, every_address, named_ports
 from shardwise.engines.meeting import FOLLOWER_GRACE, LEADER_GRACE, drain
-from shardwise.engines.options import PLAN, Entry, Option, OptionTable, Variable
+from shardwise.engines.options import PLAN, WHOLE_REQUESTS, Entry, Option, OptionTable, Variable
 from shardwise.engines.weights import MODEL_FOLDER, is_fetched, quantises_on_load, sequences, startup_seconds
 
 DEFAULT_IMAGE: Final = IMAGES[EngineName.TENSORRT_LLM]
@@ -109,7 +109,7 @@ TABLE: Final = OptionTable(
             "--host",
             "spec.service.port",
             "always explicit: the default can only be reached from inside the pod",
-            lambda _: EVERY_ADDRESS,
+            every_address,
         ),
         Option("--port", "spec.service.port", "always explicit; clients use the Service's", lambda _: str(HTTP_PORT)),
         Option(
@@ -131,6 +131,8 @@ TABLE: Final = OptionTable(
         Option("--cp_size", PLAN, also=("--context_parallel_size",)),
         Option("--enable_attention_dp", PLAN),
         Option("--backend", "spec.engine.name"),
+        Option("--server_role", PLAN, instead=WHOLE_REQUESTS),
+        Option("--grpc", PLAN, instead=WHOLE_REQUESTS),
     ),
     variables=(
         *mpi.VARIABLES,
@@ -202,7 +204,7 @@ def options_text(pod: PodContext) -> str:
 
 
 def _leader(pod: PodContext) -> PodLaunch:
-    served = ("trtllm-serve", *TABLE.words(pod), *pod.wanted.launch.container.args)
+    served = ("trtllm-serve", *TABLE.words(pod), *TABLE.arguments(pod))
     env = environment(pod, TABLE)
     slots = tuple((host, place.gpus) for host, place in zip(pod.hosts, pod.group.pods, strict=False))
     several = pod.has_followers

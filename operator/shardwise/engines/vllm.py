@@ -13,9 +13,19 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.version import Version
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment, pod_address
-from shardwise.engines.launch import EVERY_ADDRESS, GroupLaunch, PodLaunch, Probe, named_ports
+from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, every_address, named_ports
 from shardwise.engines.meeting import drain, in_role
-from shardwise.engines.options import MODEL_OPTIONS, PLAN, Option, OptionTable, Variable, between_pods
+from shardwise.engines.options import (
+    IN_GPU_MEMORY,
+    MODEL_OPTIONS,
+    PLAN,
+    STORED,
+    WHOLE_REQUESTS,
+    Option,
+    OptionTable,
+    Variable,
+    between_pods,
+)
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
 
 DEFAULT_IMAGE: Final = IMAGES[EngineName.VLLM]
@@ -31,7 +41,28 @@ HTTP_PORT: Final = 8000
 MASTER_PORT: Final = 29501
 """vLLM's default port of the rendezvous between nodes."""
 
+_BFLOAT16_CACHE: Final[Version] = (0, 15, 0)
+"""The first release whose attention backends take ``--kv-cache-dtype bfloat16`` (v1/attention/backends)."""
+
+_DATA_PARALLEL: Final = ("SIZE", "RANK", "RANK_LOCAL", "MASTER_IP", "MASTER_PORT")
+"""The variables ``VLLM_DP_…`` make engines of the same world, as ``--data-parallel-size`` does (envs.py)."""
+
+_HALF: Final = ("float16", "half")
+
 _IN_WORK: Final = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+
+
+def _kv_cache_dtype(pod: PodContext) -> str | None:
+    """Give vLLM's word for the precision of the KV cache; ``None`` where only its default serves.
+
+    No attention backend took ``bfloat16`` before 0.15, but for sparse attention, whose default was fp8. A checkpoint in
+    float16 keeps its cache in float16, of the same size, and vLLM refuses another 16-bit precision.
+    """
+    asked, model = pod.model.kv_cache_dtype, pod.wanted.demand.model
+    if asked != "bfloat16" or model.is_sparse:
+        return asked
+    return None if pod.release < _BFLOAT16_CACHE or model.dtype in _HALF else asked
+
 
 TABLE: Final = OptionTable(
     options=(
@@ -94,7 +125,7 @@ TABLE: Final = OptionTable(
             "--kv-cache-dtype",
             "spec.model.kvCacheDtype",
             "the precision of the plan's KV cache",
-            lambda pod: pod.model.kv_cache_dtype,
+            _kv_cache_dtype,
         ),
         Option(
             "--quantization",
@@ -130,7 +161,7 @@ TABLE: Final = OptionTable(
             "every pod but the leader: it has ranks and no HTTP server",
             lambda pod: not pod.leads,
         ),
-        Option("--host", "spec.service.port", "always explicit", lambda _: EVERY_ADDRESS),
+        Option("--host", "spec.service.port", "always explicit", every_address),
         Option(
             "--port",
             "spec.service.port",
@@ -144,7 +175,18 @@ TABLE: Final = OptionTable(
             also=("-dp", "--data-parallel-size-local", "-dpl", "--data-parallel-rank", "-dpn"),
         ),
         Option("--data-parallel-start-rank", "spec.replicas", also=("-dpr",)),
+        Option("--data-parallel-hybrid-lb", "spec.replicas"),
+        Option("--data-parallel-external-lb", "spec.replicas"),
+        Option("--data-parallel-multi-port-external-lb", "spec.replicas"),
+        Option("--enable-elastic-ep", "spec.replicas"),
         Option("--prefill-context-parallel-size", PLAN, also=("-pcp",)),
+        Option("--decode-context-parallel-size", PLAN, also=("-dcp",)),
+        Option("--dtype", "spec.model.name", instead=STORED),
+        Option("--hf-overrides", "spec.model.config", instead=STORED),
+        Option("--cpu-offload-gb", "spec.gpuBudget.total", instead=IN_GPU_MEMORY),
+        Option("--num-gpu-blocks-override", "spec.model.gpuMemoryReserve"),
+        Option("--grpc", PLAN, instead=WHOLE_REQUESTS),
+        Option("--api-server-count", "spec.engine.args", also=("-asc",), yields=True, leader_only=True),
         Option("--config", "spec.engine.args"),
     ),
     variables=(
@@ -157,9 +199,11 @@ TABLE: Final = OptionTable(
             yields=True,
         ),
         Variable("VLLM_PORT", "chosen by the engine"),
+        *(Variable(f"VLLM_DP_{name}", "the plan: use `spec.replicas`") for name in _DATA_PARALLEL),
         Variable("VLLM_PP_LAYER_PARTITION", "the plan's memory per stage"),
         *COMMON_VARIABLES,
     ),
+    others=("-dc",),
 )
 """The options and variables of vLLM that the plan or a field of the object decides."""
 
@@ -179,7 +223,7 @@ def _pod(pod: PodContext) -> PodLaunch:
     made = PodLaunch(
         index=pod.place.index,
         command=("vllm", "serve"),
-        args=(*TABLE.words(pod), *pod.wanted.launch.container.args),
+        args=(*TABLE.words(pod), *TABLE.arguments(pod)),
         env=environment(pod, TABLE),
         startup=Probe("/health", 10, 5, ceil(startup_seconds(pod.plan) / 10)) if pod.leads else None,
         readiness=Probe("/health", 10, 5, 3) if pod.leads else None,

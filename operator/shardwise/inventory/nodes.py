@@ -39,6 +39,7 @@ def read_node(node: KubernetesNode, held: int, site: FleetSite = _PLAIN) -> Node
         resource=facts.vendor.resource,
         detail=detail,
         compute_capability=_compute_capability(facts, site),
+        ipv6=":" in _address(node),
     )
 
 
@@ -69,6 +70,14 @@ def _facts_of(node: KubernetesNode, labels: Labels, status: Mapping[str, Any], s
         cordoned=bool((node.get("spec") or {}).get("unschedulable")),
         annotations=(node.get("metadata") or {}).get("annotations") or {},
     )
+
+
+def _address(node: KubernetesNode) -> str:
+    """Give an address of the family that comes first for the node's pods: of its pods' range, else the node's own."""
+    spec, status = node.get("spec") or {}, node.get("status") or {}
+    ranges = spec.get("podCIDRs") or [spec.get("podCIDR") or ""]
+    internal = (found.get("address") for found in status.get("addresses") or () if found.get("type") == "InternalIP")
+    return str(ranges[0] or next(internal, ""))
 
 
 def _stated_product(labels: Labels, site: FleetSite) -> str:

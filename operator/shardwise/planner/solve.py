@@ -75,6 +75,7 @@ def _choose(demand: Demand, candidates: list[Candidate], rejected: list[Rejected
             alternatives=(*_losers(demand, candidate, candidates[position + 1 :]), *_rejections(rejected)),
             notes=tuple(notes(demand, candidate, candidates)),
             resource=candidate.pool.resource,
+            ipv6=candidate.pool.nodes[0].ipv6,
         )
         return Solution(plan, tuple(rejected))
     return Solution(None, tuple(rejected))

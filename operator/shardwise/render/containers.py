@@ -15,7 +15,7 @@ WEIGHTS: Final = "weights"
 GPU_CLAIM: Final = "gpus"
 CHANNEL_CLAIM: Final = "nvlink"
 
-_FETCHING: Final = ("HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_FETCHING: Final = ("HOME", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Variables of the engine that fetching weights needs, too."""
 
 _FETCH_SCRIPT: Final = """\
