@@ -331,13 +331,16 @@ def test_the_holders_of_a_node_are_those_that_planned_on_it() -> None:
 
 
 def test_a_decision_sees_what_is_its_objects_own() -> None:
-    """Pods in name order, Services with the revision they carry, the status, and the fleet without itself."""
+    """Pods in name order, Services as they are, the status, and the fleet without itself."""
     others: list[Any] = [a_pod("x", owner="other", node="h100-2"), a_service("other", owner="other"), a_service("s")]
     mine = [a_pod("llama-0-0-1", owner="llama", gpus=2), a_pod(owner="llama", gpus=2)]
     model = a_model(plan=a_plan(("h100-1", 4)))
     observed = a_store(model, *mine, *others, a_service(revision="r7"), nodes=TWO).observe(KEY, 0.0)
     assert [pod.name for pod in observed.pods] == ["llama-0-0-0", "llama-0-0-1"]
-    assert observed.services == {"llama": "r7", "s": "r1"}
+    assert {name: one["metadata"]["labels"] for name, one in observed.services.items()} == {
+        "llama": a_service(revision="r7")["metadata"]["labels"],
+        "s": a_service("s")["metadata"]["labels"],
+    }
     assert observed.status == read_status(model["status"])
     assert {node.name: node.free for node in observed.fleet.nodes} == {"h100-1": 8, "h100-2": 0}
 

@@ -13,12 +13,12 @@ from shardwise.domain.fleet import Exclusion, Fleet
 from shardwise.domain.launch import RestartPolicy, UpdateStrategy, Wanted
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
 from shardwise.reconcile.decide import decide
+from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
 from shardwise.reconcile.records import format_time
 from shardwise.reconcile.status_data import read_status
 from shardwise.reconcile.turn_order import TurnOrder
 from shardwise.reconcile.turns import Turn, Waiter
-from shardwise.render.manifest import REVISION
 
 Json = dict[str, Any]
 
@@ -73,25 +73,25 @@ class World:
     """Says why a pod may not be made, or nothing: then what is refused is kept as the operator keeps it."""
     calls: int = 0
     """Refused calls so far."""
+    mends: Mends = field(default_factory=dict)
     last: Decision | None = None
     ahead: tuple[Waiter, ...] = ()
     _made: int = 0
 
     def observe(self) -> Observed:
         """Look at it as the operator's store does."""
-        services = {name: one["metadata"]["labels"].get(REVISION, "") for name, one in self.services.items()}
         pods = tuple(map(see_pod, sorted(self.pods.values(), key=name_of)))
-        budgets = {name: one["metadata"]["labels"][REVISION] for name, one in self.budgets.items()}
         return Observed(
             pods,
-            services,
+            dict(self.services),
             read_status(self.status),
             self.fleet,
             self.turn(),
-            budgets,
+            dict(self.budgets),
             refused=self.refused,
             companions={name: see_companions(one) for name, one in self.services.items()},
             compute_domains=self.compute_domains,
+            mends=self.mends,
         )
 
     def turn(self) -> Turn:
@@ -109,6 +109,7 @@ class World:
         """Decide once, write the status, and carry out the actions whose position is kept."""
         self.last = decision = self.decide()
         self.status = decision.written
+        self.mends = decision.mends
         kept = [action for position, action in enumerate(decision.actions) if keep(position)]
         words = ""
         for action in kept:

@@ -114,6 +114,10 @@ class Cluster:
             return made
         return await self._apply(await self._with_uid(manifest), "")
 
+    async def merge(self, manifest: Mapping[str, Any], patch: Mapping[str, Any]) -> Json:
+        """Merge a patch into the object of a manifest. An apply cannot take away the fields of another manager."""
+        return await self._patch(manifest, "", "application/merge-patch+json", dict(patch), field_manager=FIELD_MANAGER)
+
     async def apply_status(self, manifest: Mapping[str, Any]) -> Json:
         """Apply an object's status, and give the object as it then is. Fields left out of the status go away.
 
@@ -179,7 +183,7 @@ class Cluster:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
             return manifest
-        if _belongs_to(found) != _belongs_to(manifest):
+        if _belongs_to(found) != _belongs_to(manifest) and not _has_the_same_owner(found, manifest):
             raise Refused(
                 f"cannot apply {what}: one of that name is there and belongs to somebody else; "
                 f"delete it, or give the ShardedModel another name",
@@ -222,6 +226,15 @@ class Cluster:
 def _belongs_to(obj: Mapping[str, Any]) -> tuple[str | None, str | None]:
     labels = obj["metadata"].get("labels") or {}
     return labels.get(MANAGED_BY), labels.get(MODEL)
+
+
+def _has_the_same_owner(found: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
+    """Tell whether an object goes with ours when our ShardedModel goes: then it is ours, though it lost its labels."""
+    owners = {owner.get("uid") for owner in manifest["metadata"].get("ownerReferences") or ()}
+    return any(
+        owner.get("controller") and owner.get("uid") in owners
+        for owner in found["metadata"].get("ownerReferences") or ()
+    )
 
 
 async def _request(client: ApiClient, words: str, method: str, path: str, params: Mapping[str, Any]) -> Json:

@@ -28,6 +28,8 @@ class Reason(StrEnum):
     REPLICAS_MISSING = "ReplicasMissing"
     NODE_FAULTY = "NodeFaulty"
     UPDATE_HALTED = "UpdateHalted"
+    FIELDS_CONTESTED = "FieldsContested"
+    NODE_CHANGED = "NodeChanged"
     PLANNED = "Planned"
     GROUP_READY = "GroupReady"
     GROUP_UNREADY = "GroupUnready"

@@ -102,6 +102,18 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
             "The update failed before it served. The old replicas keep serving, and no other is replaced.",
             "Edit the object: correct the mistake, or go back to the old spec.",
         ),
+        Reason.FIELDS_CONTESTED: Meaning(
+            ("Degraded=True", WARNING),
+            "Something changes fields of a Service or disruption budget again and again after the operator put them "
+            "back. The message names the fields, their values and the field manager that owns them.",
+            "Stop the other writer, or exempt objects labelled `app.kubernetes.io/managed-by: shardwise` from it.",
+        ),
+        Reason.NODE_CHANGED: Meaning(
+            ("Degraded=True", WARNING),
+            "A node of a serving replica is no longer as it was planned: it has fewer GPUs, another GPU product or "
+            "another NVLink domain. The replica keeps serving.",
+            "Repair the node or its labels. To plan the replica again, delete one of its pods.",
+        ),
         Reason.PLANNED: Meaning(
             (EVENT,), "Replicas got a place. The message gives the layout, the nodes and the rule."
         ),

@@ -4,7 +4,18 @@ The operator and the command line both observe through :class:`Store`, so that b
 """
 
 from shardwise.observe.documents import field_problems, in_namespace, kind_read, store_of
-from shardwise.observe.objects import OURS, STRANGERS, Json, Key, is_relevant, key_of, owner_of, slim, version_of
+from shardwise.observe.objects import (
+    OURS,
+    STRANGERS,
+    Json,
+    Key,
+    is_relevant,
+    key_of,
+    owner_of,
+    slim,
+    slim_owned,
+    version_of,
+)
 from shardwise.observe.shelf import Shelf
 from shardwise.observe.store import Store
 from shardwise.observe.waiting import FRONT, Waiting, key_at, waits
@@ -26,6 +37,7 @@ __all__ = [
     "kind_read",
     "owner_of",
     "slim",
+    "slim_owned",
     "store_of",
     "version_of",
     "waits",

@@ -1,6 +1,6 @@
 """Reading the metadata of Kubernetes objects: their names, versions and owners, and which of them matter."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from shardwise.inventory import SHARERS, gpu_request, is_finished
@@ -47,6 +47,35 @@ def owner_of(obj: Json) -> Key | None:
 def is_relevant(pod: Json) -> bool:
     """Tell whether a pod matters: the operator made it, or it holds GPUs."""
     return owner_of(pod) is not None or (gpu_request(pod) > 0 and not is_finished(pod))
+
+
+def slim_owned(obj: Json) -> dict[str, Any]:
+    """Keep of a Service or a disruption budget the fields that the operator compares, and who else owns them."""
+    metadata = {name: obj["metadata"][name] for name in _COMPARED if name in obj["metadata"]}
+    foreign = list(_foreign(obj["metadata"].get("managedFields") or ()))
+    if foreign:
+        metadata["managedFields"] = foreign
+    kept = {name: obj[name] for name in ("apiVersion", "kind", "spec") if name in obj}
+    return {**kept, "metadata": metadata}
+
+
+_COMPARED: Final = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "deletionTimestamp",
+    "labels",
+    "ownerReferences",
+)
+
+
+def _foreign(entries: Iterable[Json]) -> Iterator[Json]:
+    """Give the managed fields that were not applied by us, without those of a status: usually none."""
+    for entry in entries:
+        ours = (entry.get("manager"), entry.get("operation")) == (OPERATOR, "Apply")
+        if not ours and not entry.get("subresource"):
+            yield {"manager": entry.get("manager"), "fieldsV1": entry.get("fieldsV1") or {}}
 
 
 def slim(obj: Json) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from shardwise.inventory import Ledger, holding
 from shardwise.observe.objects import STRANGERS, Json, Key, key_of, owner_of
 from shardwise.observe.shelf import Shelf
 from shardwise.observe.waiting import Waiting
+from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
 from shardwise.reconcile.records import planned_gpus
 from shardwise.reconcile.status_data import read_status
-from shardwise.render.manifest import REVISION
 
 Owned = dict[Key, dict[Key, Json]]
 
@@ -27,7 +27,8 @@ class Store:
 
     ``ledger`` says who holds which GPUs. ``waiting`` is the queue of the objects that wait for GPUs. ``refused`` says
     for an object the last refusal of the API server to make something for it, until everything it needs could be made.
-    ``compute_domains`` tells whether the API server serves ComputeDomains; ``None`` while nothing shows it.
+    ``compute_domains`` tells whether the API server serves ComputeDomains; ``None`` while nothing shows it. ``mends``
+    counts for an object how often the drift of its Services and budgets was put right.
     """
 
     def __init__(self, site: FleetSite | None = None) -> None:
@@ -40,6 +41,7 @@ class Store:
         self.budgets: Final = Shelf(self._budget_changed)
         self.ledger: Final[Ledger[Key]] = Ledger(site)
         self.refused: Final[dict[Key, str]] = {}
+        self.mends: Final[dict[Key, Mends]] = {}
         self.compute_domains: bool | None = None
         self._plans: Final[dict[Key, Json]] = {}
         self._pods_of: Final[Owned] = {}
@@ -59,6 +61,12 @@ class Store:
         self.ledger.plan(key, planned_gpus(plan))
         return had
 
+    def count_mends(self, key: Key, mends: Mends) -> None:
+        """Note how often the drift of an object's Services and budgets was put right."""
+        self.mends.pop(key, None)
+        if mends:
+            self.mends[key] = mends
+
     def forget_plans(self) -> None:
         """Forget all plans, decided here or read from a status: another operator may have decided since."""
         for key in list(self._plans):
@@ -73,14 +81,15 @@ class Store:
         services = self._services_of.get(key, {})
         return Observed(
             pods=tuple(sorted(_seen(self._pods_of.get(key, {}).values()), key=lambda pod: pod.name)),
-            services=_revisions(services),
-            budgets=_revisions(self._budgets_of.get(key, {})),
+            services=_by_name(services),
+            budgets=_by_name(self._budgets_of.get(key, {})),
             companions={name: see_companions(obj) for (_, name), obj in services.items()},
             compute_domains=self.compute_domains is not False,
             status=read_status(self.sharded_models.objects[key].get("status") or {}),
             fleet=fleet,
             turn=self.waiting.turn(key, fleet, now),
             refused=self.refused.get(key, ""),
+            mends=self.mends.get(key, {}),
         )
 
     def shelf_of(self, kind: str) -> Shelf | None:
@@ -136,9 +145,8 @@ def _move(owned: Owned, before: Json | None, after: Json | None) -> None:
             del owned[owner]
 
 
-def _revisions(owned: Mapping[Key, Json]) -> dict[str, str]:
-    """Give the names of an object's own with the revision each carries."""
-    return {name: obj["metadata"]["labels"].get(REVISION, "") for (_, name), obj in owned.items()}
+def _by_name(owned: Mapping[Key, Json]) -> dict[str, Json]:
+    return {name: obj for (_, name), obj in owned.items()}
 
 
 def _seen(pods: Iterable[Json]) -> Iterator[PodSeen]:

@@ -2,7 +2,18 @@
 
 from collections.abc import Iterable
 
-from shardwise.observe import Json, Key, Shelf, Store, is_relevant, key_of, owner_of, slim, version_of
+from shardwise.observe import (
+    Json,
+    Key,
+    Shelf,
+    Store,
+    is_relevant,
+    key_of,
+    owner_of,
+    slim,
+    slim_owned,
+    version_of,
+)
 from shardwise.operate.queue import Queue
 
 
@@ -46,9 +57,11 @@ class Changes:
         self._made(self._store.budgets, obj, deleted)
 
     def _made(self, shelf: Shelf, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
-        owner = owner_of(obj)
-        if self._taken(shelf, slim(obj), deleted) and owner is not None:
-            self._queue.add(owner)
+        """Take in an object that the operator made. Its owner is woken also when it is no longer named as the owner."""
+        known = shelf.objects.get(key_of(obj), obj)
+        if self._taken(shelf, slim_owned(obj), deleted):
+            owners = (owner_of(known), owner_of(obj))
+            self._queue_all({owner for owner in owners if owner is not None})
 
     def node(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
         """Take in a node. A heartbeat changes nothing for anybody, so it wakes nobody."""

@@ -1,7 +1,7 @@
 """Listing everything anew: changes that a watch lost come in, and deleted objects go."""
 
 from shardwise.cluster import Cluster
-from shardwise.observe import OURS, Key, Store, is_relevant, slim
+from shardwise.observe import OURS, Key, Store, is_relevant, slim, slim_owned
 from shardwise.observe.kinds import BUDGET, COMPUTE_DOMAIN, NODE, POD, PRIORITY_CLASS, SERVICE, SHARDED_MODEL
 from shardwise.operate.changes import Changes
 from shardwise.operate.queue import Queue
@@ -12,8 +12,8 @@ async def relist(cluster: Cluster, store: Store, changes: Changes, queue: Queue[
     """List everything, sweep deleted objects, and look at every object: the barrier before the first decision."""
     nodes, nodes_at = await cluster.list(NODE, trim=slim)
     pods, pods_at = await cluster.list(POD, trim=slim)
-    services, services_at = await cluster.list(SERVICE, OURS, slim)
-    budgets, budgets_at = await cluster.list(BUDGET, OURS, slim)
+    services, services_at = await cluster.list(SERVICE, OURS, slim_owned)
+    budgets, budgets_at = await cluster.list(BUDGET, OURS, slim_owned)
     classes, classes_at = await cluster.list(PRIORITY_CLASS)
     sharded_models, sharded_models_at = await cluster.list(SHARDED_MODEL)
     store.compute_domains = await cluster.serves(COMPUTE_DOMAIN)

@@ -16,11 +16,12 @@ from shardwise.domain.model import ModelFacts
 from shardwise.domain.reasons import Reason
 from shardwise.domain.site import HubSite
 from shardwise.hub import FactsUnavailable, HubQuestion, ask_hub, facts_from
-from shardwise.observe import Json, Key, Store, key_of, version_of, waits
+from shardwise.observe import Json, Key, Store, key_of, slim, slim_owned, version_of, waits
 from shardwise.observe.kinds import SHARDED_MODEL, kind_of
 from shardwise.operate.lookups import Lookups
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
 from shardwise.reconcile.decide import Invalid, decide, decide_invalid
+from shardwise.reconcile.drift import drifts
 
 LOOK_AGAIN_SECONDS = 0.2
 SIDE_BY_SIDE = 8
@@ -99,6 +100,7 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         self._store.hold(key, None)
         self._accepted(key)
+        self._store.mends.pop(key, None)
         self._events.forget(key)
         self._lookups.forget(key)
         self._known = {asked: facts for asked, facts in self._known.items() if asked[0] != key}
@@ -129,6 +131,7 @@ class Reconciler:
         self._store.waiting.learn(key, read.demand)
         decision = decide(read, self._store.observe(key, now), now)
         self._store.hold(key, decision.status.holdings)
+        self._store.count_mends(key, decision.mends)
         return decision
 
     async def _facts_of(self, key: Key, generation: int, sharded_model: ShardedModel) -> ModelFacts:
@@ -212,15 +215,19 @@ class Reconciler:
         return any(outcomes)
 
     async def _act(self, obj: Json, action: Action) -> bool:
-        """Carry an action out. Tell whether it found a pod that runs already: no event of it may follow."""
+        """Carry an action out. Tell whether to look again soon: it found a pod that runs already, or drift remains."""
         namespace = obj["metadata"]["namespace"]
         match action:
-            case Apply(manifest):
+            case Apply(manifest, first, drift):
+                if first is not None:
+                    await self._cluster.merge(manifest, first)
                 applied = await self._cluster.apply(manifest)
                 shelf = self._store.shelf_of(manifest["kind"])
                 if shelf is not None:
-                    shelf.put(applied)
-                return (applied.get("status") or {}).get("phase") == "Running"
+                    shelf.put(slim(applied) if manifest["kind"] == "Pod" else slim_owned(applied))
+                runs = (applied.get("status") or {}).get("phase") == "Running"
+                # A webhook may change a field inside our own write: then nothing is written, and no event follows.
+                return runs or bool(drift and drifts(manifest, applied))
             case MakeKeys(manifest):
                 await self._cluster.create(with_keys(manifest))
             case Delete(kind, name, uid, api_version):

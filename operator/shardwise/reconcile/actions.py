@@ -1,9 +1,11 @@
 """The actions of a decision, as data. ``shardwise.cluster`` carries them out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from shardwise.domain.drift import Drift
 from shardwise.domain.reasons import AnyReason
+from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.status_data import write_status
 from shardwise.render.manifest import Manifest
@@ -11,9 +13,15 @@ from shardwise.render.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Create or update an object, by server-side apply."""
+    """Create or update an object, by server-side apply.
+
+    ``first`` is a merge patch that is made before, to take away fields of others that exclude ours. ``drift`` are the
+    fields that somebody changed, if that is why the object is applied again.
+    """
 
     manifest: Manifest
+    first: Manifest | None = None
+    drift: tuple[Drift, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +58,14 @@ class Decision:
     """The actions to carry out now, and the status to write.
 
     ``status`` is the whole status. It is written before the actions are carried out, so that the next decision notices
-    a crash in between. After ``retry_after`` seconds the object is decided again, with or without an event.
+    a crash in between. After ``retry_after`` seconds the object is decided again, with or without an event. ``mends``
+    counts the mends, for the next decision.
     """
 
     status: Status
     actions: tuple[Action, ...] = ()
     retry_after: float | None = None
+    mends: Mends = field(default_factory=dict)
 
     @property
     def written(self) -> dict[str, Any]:

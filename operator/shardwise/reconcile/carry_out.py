@@ -12,17 +12,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.reconcile.actions import Action, Apply, Delete, MakeKeys
+from shardwise.reconcile.desired import Case, DesiredState
 from shardwise.reconcile.group_set import GroupSet
+from shardwise.reconcile.mender import Mender, has_other_content
 from shardwise.reconcile.observed import Companion, Observed, PodSeen, companion_of
 from shardwise.reconcile.plans import with_group
-from shardwise.reconcile.records import State
+from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 from shardwise.render.bundle import Group, group, serving
 from shardwise.render.companions import is_named_by_us
 from shardwise.render.disruption import disruption_budget, has_budget
-from shardwise.render.manifest import REVISION, Manifest
+from shardwise.render.manifest import group_labels
 from shardwise.render.names import group_name, serving_name
+from shardwise.render.services import is_as_made
 
 Attempt = tuple[int, int]
 """The numbers of a replica and of its attempt."""
@@ -31,17 +34,20 @@ _FAILED = (State.BACKOFF, State.HELD)
 _SERVES = (State.READY, State.UNREADY)
 
 
-def actions_of(
-    wanted: Wanted, plan: Plan | None, group_set: GroupSet, observed: Observed, usable: UsableFleet
-) -> Iterator[Action]:
+def actions_of(case: Case, desired: DesiredState) -> Iterator[Action]:
     """Give all actions, in order."""
-    made = {} if plan is None else dict(_made(wanted, plan, group_set, observed, usable))
+    wanted, observed = case.wanted, case.observed
+    plan, group_set = desired.in_force.plan, desired.group_set
+    mender = Mender(observed.mends, case.terms.now)
+    made = {} if plan is None else dict(_made(wanted, plan, group_set, observed, desired.nodes.usable))
     yield from _removals(wanted, group_set, made, observed)
-    yield from _budget(wanted, plan, group_set, observed)
+    yield from _budget(case, plan, group_set, mender)
     if plan is not None:
-        yield from _missing(serving(wanted), observed.services)
+        yield from mender.kept(serving(wanted), observed.services)
         beginning = _beginning(group_set, made, observed)
-        launches = (action for view in beginning for action in _launch(view, made[view.record.replica], observed))
+        launches = (
+            action for view in beginning for action in _launch(view, made[view.record.replica], observed, mender)
+        )
         yield from sorted(_once(launches), key=_rank)
 
 
@@ -61,7 +67,7 @@ def _beginning(group_set: GroupSet, made: Mapping[int, Group], observed: Observe
 def _made(
     wanted: Wanted, plan: Plan, group_set: GroupSet, observed: Observed, usable: UsableFleet
 ) -> Iterator[tuple[int, Group]]:
-    """Render the groups that begin or lack their Service. Render all groups if companions of others may be deleted.
+    """Render the groups that begin, or whose Service is missing or drifted. Render all groups if companions may go.
 
     A group of old content may have another shape, and then it cannot be rendered.
     """
@@ -69,12 +75,20 @@ def _made(
     companions_go = any(needed for service, needed in observed.companions.items() if service not in names)
     for view in group_set.groups:
         record = view.record
-        there = group_name(wanted.launch.owner.name, record.replica, record.attempt) in observed.services
-        begins = record.state is State.PENDING or not there
+        begins = record.state is State.PENDING or not _has_its_service(wanted, record, observed)
         if record.nodes and not view.stale and (companions_go or begins):
             domains = usable.domains(record.nodes)
             placed = with_group(plan, record.replica, record.nodes, record.gpus, domains)
             yield record.replica, group(wanted, placed, record.replica, record.attempt)
+
+
+def _has_its_service(wanted: Wanted, record: Record, observed: Observed) -> bool:
+    """Tell whether the Service of a group exists as it was made."""
+    live = observed.services.get(group_name(wanted.launch.owner.name, record.replica, record.attempt))
+    if live is None:
+        return False
+    labels = group_labels(wanted.launch, record.replica, record.attempt)
+    return labels.items() <= (live["metadata"].get("labels") or {}).items() and is_as_made(live)
 
 
 def _removals(wanted: Wanted, group_set: GroupSet, made: Mapping[int, Group], observed: Observed) -> Iterator[Action]:
@@ -123,22 +137,17 @@ def _next_to_go(pods: list[PodSeen]) -> list[PodSeen]:
     return [leader] if leader is not None and leader.ready and whole and followers_stay else pods
 
 
-def _missing(manifest: Manifest, present: Mapping[str, str]) -> Iterator[Apply]:
-    metadata = manifest["metadata"]
-    if present.get(metadata["name"]) != metadata["labels"][REVISION]:
-        yield Apply(manifest)
-
-
-def _budget(wanted: Wanted, plan: Plan | None, group_set: GroupSet, observed: Observed) -> Iterator[Action]:
+def _budget(case: Case, plan: Plan | None, group_set: GroupSet, mender: Mender) -> Iterator[Action]:
     """Keep the disruption budget. While there are replicas to keep, the budget is changed and never deleted.
 
     If the budget is deleted during an eviction, the API server answers 404. `kubectl drain` then believes that the pod
     is gone: it leaves the pod on the node, and reports the node as drained.
     """
+    wanted, budgets = case.wanted, case.observed.budgets
     budget = disruption_budget(wanted.launch, _to_keep(wanted, group_set))
-    there = budget["metadata"]["name"] in observed.budgets
+    there = budget["metadata"]["name"] in budgets
     if has_budget(wanted) and (there or plan is not None):
-        yield from _missing(budget, observed.budgets)
+        yield from mender.kept(budget, budgets)
     elif there:
         yield Delete(budget["kind"], budget["metadata"]["name"], api_version=budget["apiVersion"])
 
@@ -156,15 +165,25 @@ def _to_keep(wanted: Wanted, group_set: GroupSet) -> int:
     return pods + sum(pod.ready and not pod.deleting for view in held for pod in view.pods)
 
 
-def _once(launches: Iterable[Apply | MakeKeys]) -> Iterable[Apply | MakeKeys]:
-    """Keep each object once when several groups need it. Parallel writes of the same object would conflict."""
-    return {(action.manifest["kind"], action.manifest["metadata"]["name"]): action for action in launches}.values()
+def _once(launches: Iterable[Action]) -> Iterable[Action]:
+    """Keep each action once when several groups need it. Parallel writes of the same object would conflict."""
+    return {_acted_on(action): action for action in launches}.values()
+
+
+def _acted_on(action: Action) -> tuple[type[Action], str, str]:
+    match action:
+        case Apply(manifest) | MakeKeys(manifest):
+            return type(action), manifest["kind"], manifest["metadata"]["name"]
+        case Delete(kind, name):
+            return Delete, kind, name
+        case _:
+            return type(action), "", ""
 
 
 def _rank(action: Action) -> int:
     """Order the objects: Services, then companions, then pods. Objects of equal rank are made in parallel."""
     match action:
-        case Apply({"kind": "Service"}):
+        case Delete() | Apply({"kind": "Service"}):
             return 0
         case Apply({"kind": "Pod"}):
             return 2
@@ -172,11 +191,17 @@ def _rank(action: Action) -> int:
             return 1
 
 
-def _launch(view: GroupView, made: Group, observed: Observed) -> Iterator[Apply | MakeKeys]:
-    """Make the missing objects of a group: its Service and, while it is Pending, its companions and missing pods."""
+def _launch(view: GroupView, made: Group, observed: Observed, mender: Mender) -> Iterator[Action]:
+    """Make the missing objects of a group: its Service and, while it is Pending, its companions and missing pods.
+
+    The Service of a group that is up gets no other content: another version may write there what the pods do not need.
+    """
+    live = observed.services.get(made.service["metadata"]["name"])
     pending = view.record.state is State.PENDING
-    if pending or made.service["metadata"]["name"] not in observed.services:
-        yield from _missing(made.service, observed.services)
+    if pending or live is None:
+        yield from mender.kept(made.service, observed.services)
+    elif not has_other_content(made.service, live):
+        yield from mender.mended(made.service, live)
     if pending:
         there = {pod.name for pod in observed.pods}
         yield from (Apply(companion) for companion in made.companions)

@@ -11,6 +11,8 @@ from shardwise.reconcile.desired import Case, DesiredState, desired_state, remem
 from shardwise.reconcile.fabric import lacking_compute_domains
 from shardwise.reconcile.left_alone import invalid_status, paused_status
 from shardwise.reconcile.life import until_next
+from shardwise.reconcile.mender import mended_by
+from shardwise.reconcile.mends import Mends, contested, mends_after, next_mend
 from shardwise.reconcile.observed import Observed
 from shardwise.reconcile.refused import until_next_try
 from shardwise.reconcile.status import Progress, status_of
@@ -63,15 +65,16 @@ def decide_invalid(invalid: Invalid, observed: Observed, now: float) -> Decision
 
 def _reported(case: Case, desired: DesiredState) -> Decision:
     """Write the status, the actions and the Events of a desired state."""
-    wanted, observed = case.wanted, case.observed
-    progress = _progress(case, desired)
-    status = status_of(progress, observed.status, case.terms.now)
-    actions = actions_of(wanted, desired.in_force.plan, desired.group_set, observed, desired.nodes.usable)
+    observed, now = case.observed, case.terms.now
+    actions = tuple(actions_of(case, desired))
+    mends = mends_after(observed.mends, mended_by(actions), now)
+    progress = _progress(case, desired, mends)
+    status = status_of(progress, observed.status, now)
     events = (*told(progress, status, observed), *write_refused(status, observed))
-    return Decision(status, (*actions, *events), _retry_after(case, desired))
+    return Decision(status, (*actions, *events), _retry_after(case, desired, mends), mends)
 
 
-def _progress(case: Case, desired: DesiredState) -> Progress:
+def _progress(case: Case, desired: DesiredState, mends: Mends) -> Progress:
     return Progress(
         case.wanted,
         desired.in_force.plan,
@@ -81,13 +84,17 @@ def _progress(case: Case, desired: DesiredState) -> Progress:
         desired.nodes.shuns,
         case.observed.turn,
         refused=case.observed.refused,
+        contested=contested(mends),
     )
 
 
-def _retry_after(case: Case, desired: DesiredState) -> float | None:
-    """Give the seconds until time alone changes something: a wait ends, a grace passes, a node is forgiven."""
-    groups = desired.group_set.groups
-    ends = [*(until_next(view, case.terms) for view in groups), until_next_try(groups, case.terms.now)]
+def _retry_after(case: Case, desired: DesiredState, mends: Mends) -> float | None:
+    """Give the seconds until time alone changes something: a wait ends, a grace passes, a node is forgiven.
+
+    A contested object is put right again, or forgotten.
+    """
+    groups, now = desired.group_set.groups, case.terms.now
+    ends = [*(until_next(view, case.terms) for view in groups), until_next_try(groups, now), next_mend(mends, now)]
     if desired.group_set.refusal is not None:
         ends += [shun.until - case.terms.now for shun in desired.nodes.shuns if shun.counts]
     return min((end for end in ends if end is not None), default=None)

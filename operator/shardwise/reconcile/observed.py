@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from shardwise.domain.fleet import Fleet
 from shardwise.inventory import gpu_request
+from shardwise.reconcile.drift import Live
 from shardwise.reconcile.exits import Exit, last_line, read_exit
+from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.records import parse_time
 from shardwise.reconcile.turns import Turn
@@ -59,22 +61,23 @@ Companion = tuple[str, str, str]
 class Observed:
     """The whole input of a decision.
 
-    ``services`` and ``budgets`` map the names of the object's Services and disruption budgets to their revisions.
+    ``services`` and ``budgets`` are the object's Services and disruption budgets by name, as the API shows them.
     ``status`` is the object's last written status. ``fleet`` is the fleet as if this object held nothing. ``turn`` is
     its place among the objects that wait for GPUs. ``companions`` maps Services to the companions that their pods need.
     ``refused`` is the last refusal of a write by the API server or by a webhook; empty if nothing was refused.
-    ``compute_domains`` tells whether the cluster serves them.
+    ``compute_domains`` tells whether the cluster serves them. ``mends`` counts how often drift was put right.
     """
 
     pods: tuple[PodSeen, ...]
-    services: Mapping[str, str]
+    services: Mapping[str, Live]
     status: Status
     fleet: Fleet
     turn: Turn = field(default_factory=Turn)
-    budgets: Mapping[str, str] = field(default_factory=dict)
+    budgets: Mapping[str, Live] = field(default_factory=dict)
     refused: str = ""
     companions: Mapping[str, frozenset[Companion]] = field(default_factory=dict)
     compute_domains: bool = True
+    mends: Mends = field(default_factory=dict)
 
 
 def companion_of(manifest: Mapping[str, Any]) -> Companion:

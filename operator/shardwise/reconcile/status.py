@@ -55,7 +55,10 @@ MOST_BYTES: Final = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The input of a status: the plan in force, the groups before and after, and the queue."""
+    """The input of a status: the plan in force, the groups before and after, and the queue.
+
+    ``refused`` is the last refused write, ``contested`` says which objects something changes again and again.
+    """
 
     wanted: Wanted
     plan: Plan | None
@@ -65,6 +68,7 @@ class Progress:
     shuns: Shuns = ()
     turn: Turn = field(default_factory=Turn)
     refused: str = ""
+    contested: str = ""
 
     @property
     def groups(self) -> tuple[GroupView, ...]:
@@ -233,7 +237,7 @@ def _launched(progress: Progress) -> Condition:
 
 
 def _degraded(progress: Progress) -> Condition:
-    """Say whether fewer groups serve than are wanted, or groups serve on faulty nodes."""
+    """Say whether groups are lacking, nodes are faulty or changed, or something contests the fields of objects."""
     faulty = sorted({node for view in progress.groups for node in view.faulty_nodes})
     if progress.ready and halted(progress.group_set.groups):
         return Condition("Degraded", holds=True, reason=Reason.UPDATE_HALTED, message=UPDATE_FAILED)
@@ -244,6 +248,8 @@ def _degraded(progress: Progress) -> Condition:
         nodes = ", ".join(faulty[:5])
         message = f"{nodes} reports a GPU fault, and no other node is free"
         return Condition("Degraded", holds=True, reason=Reason.NODE_FAULTY, message=message)
+    if progress.contested:
+        return Condition("Degraded", holds=True, reason=Reason.FIELDS_CONTESTED, message=progress.contested)
     return Condition("Degraded", holds=False, reason=Reason.AS_PLANNED)
 
 

@@ -1,6 +1,7 @@
 """The Events of a decision. Each change is told once, by a stable reason; the old status shows whether it was told."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from shardwise.domain.reasons import Reason
 from shardwise.domain.units import plural
@@ -14,6 +15,9 @@ from shardwise.reconcile.roll import halted
 from shardwise.reconcile.shunned import Shunned, ShunReason
 from shardwise.reconcile.status import UPDATE_FAILED, Progress, located, remedy_for
 from shardwise.reconcile.views import GroupView
+
+_DEGRADED: Final = (Reason.FIELDS_CONTESTED, Reason.NODE_CHANGED)
+"""Reasons of the condition ``Degraded`` that are told by an Event."""
 
 
 def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emit]:
@@ -30,6 +34,7 @@ def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emi
     yield from (_gone(view) for view in before.values() if view.record.nodes and view.record.replica in remembered)
     known = {(shun.node, shun.why) for shun in observed.status.shuns if shun.counts}
     yield from (_shun(shun) for shun in progress.shuns if shun.counts and (shun.node, shun.why) not in known)
+    yield from (event for reason in _DEGRADED for event in _newly(reason, status, observed))
     if halted(progress.group_set.groups) and not halted(progress.before):
         yield Emit(Reason.UPDATE_HALTED, UPDATE_FAILED, warning=True)
 
@@ -63,6 +68,15 @@ def _pods_refused(progress: Progress) -> Iterator[Emit]:
         gpus = sum(record.held_gpus for record in given_back)
         gave = f"{plural(len(given_back), 'replica')} gave back {plural(gpus, 'GPU')}"
         yield Emit(Reason.PODS_REFUSED, f"{gave}: {words}", warning=True)
+
+
+def _newly(reason: Reason, status: Status, observed: Observed) -> Iterator[Emit]:
+    """Tell the message of a condition whose reason the old status did not have."""
+    if observed.status.gives(reason):
+        return
+    for condition in status.conditions:
+        if (condition.reason, condition.status) == (reason, "True"):
+            yield Emit(reason, condition.message, warning=True)
 
 
 def _asked_anew(progress: Progress, observed: Observed) -> bool:

@@ -1,5 +1,8 @@
 """The two Services: a headless Service where a group's pods meet, and a Service for clients."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from shardwise.domain.digest import json_digest
 from shardwise.domain.launch import Launch
 from shardwise.engines import GroupLaunch
@@ -34,6 +37,17 @@ def rendezvous(
     return _service(metadata(launch.owner, name, labels), spec)
 
 
+def is_as_made(service: Mapping[str, Any]) -> bool:
+    """Tell whether the spec of a group's live Service still is the content that its label names.
+
+    This takes a digest and no manifest: thousands of groups that are up can be looked at each time.
+    """
+    spec = service.get("spec") or {}
+    made = {name: spec.get(name) for name in ("clusterIP", "publishNotReadyAddresses", "selector")}
+    ports = [{name: port.get(name) for name in ("name", "port", "protocol")} for port in spec.get("ports") or ()]
+    return json_digest(made | {"ports": ports}) == (service["metadata"].get("labels") or {}).get(REVISION)
+
+
 def to_leaders(launch: Launch) -> Manifest:
     """Make the Service that clients use. It reaches the leaders of all replicas that are ready.
 
@@ -48,6 +62,6 @@ def to_leaders(launch: Launch) -> Manifest:
 
 
 def _service(found: Manifest, spec: Manifest) -> Manifest:
-    """Label a Service with its content, so that a change is seen without comparing the API server's defaults."""
+    """Label a Service with its content, so that other content is told from fields that somebody changed."""
     labelled = found | {"labels": found["labels"] | {REVISION: json_digest(spec)}}
     return {"apiVersion": "v1", "kind": "Service", "metadata": labelled, "spec": spec}

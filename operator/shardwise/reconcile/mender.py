@@ -1,0 +1,69 @@
+"""The actions that make an object, give it other content, or put its drift right."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from shardwise.explain.drift import drift_message
+from shardwise.reconcile.actions import Action, Apply, Delete
+from shardwise.reconcile.drift import Live, drifts, in_the_way, is_fixed, owners
+from shardwise.reconcile.mends import Made, Mends
+from shardwise.render.manifest import REVISION, Manifest
+
+_REVISION_LABEL: Final = ("f:metadata", "f:labels", f"f:{REVISION}")
+
+
+@dataclass(frozen=True, slots=True)
+class Mender:
+    """Makes and mends objects. ``mends`` counts the mends so far; ``now`` is in seconds since the epoch."""
+
+    mends: Mends
+    now: float
+
+    def kept(self, manifest: Manifest, present: Mapping[str, Live]) -> Iterator[Action]:
+        """Make an object if it is missing, update it if it shall have other content, and put its drift right."""
+        live = present.get(manifest["metadata"]["name"])
+        if live is None:
+            yield Apply(manifest)
+        elif has_other_content(manifest, live):
+            yield Apply(manifest, in_the_way(manifest, live))
+        else:
+            yield from self.mended(manifest, live)
+
+    def mended(self, manifest: Manifest, live: Live) -> Iterator[Action]:
+        """Put the drift of an object right, unless it is contested and was put right a short time ago.
+
+        A field that the API server does not let anybody change takes a new object. An object that is being deleted is
+        made again when it is gone.
+        """
+        found = drifts(manifest, live)
+        if not found or "deletionTimestamp" in live["metadata"] or self._waits(_made_by(manifest)):
+            return
+        if any(map(is_fixed, found)):
+            uid = live["metadata"].get("uid", "")
+            yield Delete(manifest["kind"], manifest["metadata"]["name"], uid, manifest["apiVersion"])
+            yield Apply(manifest, drift=found)
+        else:
+            yield Apply(manifest, in_the_way(manifest, live), found)
+
+    def _waits(self, made: Made) -> bool:
+        mend = self.mends.get(made)
+        return mend is not None and self.now < mend.again_at
+
+
+def has_other_content(manifest: Manifest, live: Live) -> bool:
+    """Tell whether an object was made with other content. Its label says so, unless another manager wrote the label."""
+    label = (live["metadata"].get("labels") or {}).get(REVISION)
+    return label != manifest["metadata"]["labels"][REVISION] and not owners(live, _REVISION_LABEL)
+
+
+def mended_by(actions: Iterable[Action]) -> Iterator[tuple[Made, str]]:
+    """Name the objects that actions put right, each with its drift in words."""
+    for action in actions:
+        if isinstance(action, Apply) and action.drift:
+            made = _made_by(action.manifest)
+            yield made, drift_message(*made, action.drift)
+
+
+def _made_by(manifest: Manifest) -> Made:
+    return manifest["kind"], manifest["metadata"]["name"]
