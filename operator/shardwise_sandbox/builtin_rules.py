@@ -130,8 +130,19 @@ def service(obj: JsonObject, old: JsonObject | None) -> Iterator[StatusCause]:
     spec = obj.get("spec") or {}
     if not spec.get("ports") and spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName":
         yield _required("spec.ports")
+    names = [port.get("name") for port in spec.get("ports") or ()]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield StatusCause("FieldValueDuplicate", f'Duplicate value: "{name}"', f"spec.ports[{index}].name")
     if old is not None and dig(old, "spec", "clusterIP") != spec.get("clusterIP"):
         yield _bad("spec.clusterIPs[0]", spec.get("clusterIP"), "may not change once set")
+
+
+def disruption_budget(obj: JsonObject, _: JsonObject | None) -> Iterator[StatusCause]:
+    """Yield the fault of a disruption budget that states both numbers."""
+    spec = obj.get("spec") or {}
+    if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
+        yield _bad("spec", "PodDisruptionBudgetSpec", "minAvailable and maxUnavailable cannot be both set")
 
 
 def custom_resource_definition(obj: JsonObject, _: JsonObject | None) -> Iterator[StatusCause]:
@@ -156,6 +167,7 @@ def custom_resource_definition(obj: JsonObject, _: JsonObject | None) -> Iterato
 RULES: Final[Mapping[str, Rule]] = {
     "Pod": pod,
     "Service": service,
+    "PodDisruptionBudget": disruption_budget,
     "CustomResourceDefinition": custom_resource_definition,
 }
 """The rule of each built-in kind."""

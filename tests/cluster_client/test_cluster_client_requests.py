@@ -179,6 +179,28 @@ async def test_what_belongs_to_somebody_else_is_not_applied_over(
     assert [one.method for one in script.asked] == ["GET"]
 
 
+async def test_what_goes_with_our_object_is_ours_though_it_lost_its_labels(script: Scripted, cluster: Cluster) -> None:
+    owner = {"kind": "ShardedModel", "name": "m", "uid": "m-1", "controller": True}
+    metadata = SERVICE_MANIFEST["metadata"] | {"labels": OURS, "ownerReferences": [owner]}
+    found = labelled()
+    found["metadata"]["ownerReferences"] = [owner]
+    script.says(Said(found), Said({"applied": True}))
+    assert await cluster.apply(SERVICE_MANIFEST | {"metadata": metadata}) == {"applied": True}
+
+
+async def test_a_merge_is_a_patch_under_our_name(script: Scripted, cluster: Cluster) -> None:
+    """By no force: it takes away what an apply cannot."""
+    patch = {"metadata": {"uid": "u"}, "spec": {"maxUnavailable": None}}
+    await cluster.merge(SERVICE_MANIFEST, patch)
+    one = only(script)
+    assert (one.method, one.path, one.query) == (
+        "PATCH",
+        "/api/v1/namespaces/ns/services/p",
+        {"fieldManager": "shardwise"},
+    )
+    assert (one.headers["Content-Type"], one.body) == (MERGE_TYPE, patch)
+
+
 async def test_a_status_is_applied_to_the_status_alone(script: Scripted, cluster: Cluster) -> None:
     wanted = MODEL | {"status": {"replicas": 1}}
     await cluster.apply_status(wanted)

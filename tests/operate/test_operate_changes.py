@@ -152,8 +152,9 @@ def test_a_stranger_that_ended_is_forgotten(scene: Scene) -> None:
         ([a_service("s", owner="on-1")], a_service("s", 2, owner="on-1"), GONE, ["on-1"]),
         ([], a_service("s", 2, owner="on-1"), GONE, []),
         ([], a_service("s", 2, owner=None), HERE, []),
+        ([a_service("s", owner="on-1")], a_service("s", 2, owner=None), HERE, ["on-1"]),
     ],
-    ids=["new", "the same", "deleted", "deleted before it was seen", "a stranger's"],
+    ids=["new", "the same", "deleted", "deleted before it was seen", "a stranger's", "its owner taken away"],
 )
 def test_a_service_wakes_its_owner(
     scene: Scene, known: list[Json], service: Json, deleted: bool, woken: list[str]

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from tests.reconcile.support import World, two_nodes_wide, wants
@@ -158,6 +158,23 @@ def waits_for_gpus() -> Listener:
     return world
 
 
+def contested() -> Listener:
+    world = replicas(1, budget=1)
+    world.run()
+    for _ in range(3):
+        world.services["llama"] = world.services["llama"] | {"spec": {"selector": {}}}
+        world.step()
+    return world
+
+
+def node_changed() -> Listener:
+    world = replicas(1, budget=1)
+    world.run()
+    world.fleet = a_fleet([replace(node, product="NVIDIA-H200") for node in world.fleet.nodes])
+    world.settle()
+    return world
+
+
 def no_node_matches() -> Listener:
     world = Listener(wants(a_demand(LLAMA_8B, products=("NVIDIA-B200",))))
     world.settle()
@@ -184,6 +201,8 @@ SCENARIOS: dict[str, Callable[[], Listener]] = {
     "a write is refused": write_refused,
     "pods are refused for long": pods_refused,
     "waits for GPUs": waits_for_gpus,
+    "fields are contested": contested,
+    "a node changed": node_changed,
     "no node matches": no_node_matches,
     "illegal": refused({"pins": Pins(6, None, None)}),
     "memory": refused({"budget": 8, "pins": Pins(1, 1, None)}, model=LLAMA_405B),

@@ -97,6 +97,15 @@ class Wire:
         """Apply an object."""
         return self._applied(manifest, "")
 
+    async def merge(self, manifest: Mapping[str, Any], patch: Mapping[str, Any]) -> Json:
+        """Merge a patch into an object."""
+        kind, metadata = manifest["kind"], manifest["metadata"]
+        words = f"merge {kind} {metadata['name']}"
+        made: Json = self._call(
+            words, lambda: self.sandbox.patch(kind, metadata["namespace"], metadata["name"], dict(patch))
+        )
+        return made
+
     async def apply_status(self, manifest: Mapping[str, Any]) -> Json:
         """Apply a status."""
         return self._applied(manifest, "status")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from shardwise.domain.fleet import Exclusion
+from shardwise.domain.node_changes import NodeChange
 from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
@@ -54,7 +55,8 @@ class Standing:
     reason. The operator continues with ``next``. ``today`` is the outcome of planning today without the old plan.
     ``generation`` is the object's generation, ``observed`` the generation that the status describes, or -1 if no
     operator has seen the object. ``queue`` is the position among several objects that wait for GPUs. ``obstacle`` keeps
-    the operator from starting ``next``; ``None`` while there is no obstacle.
+    the operator from starting ``next``; ``None`` while there is no obstacle. ``changed_nodes`` are nodes that changed
+    under running groups.
     """
 
     planned: Plan | None
@@ -69,6 +71,7 @@ class Standing:
     paused: bool = False
     queue: QueueStanding | None = None
     obstacle: Obstacle | None = None
+    changed_nodes: tuple[NodeChange, ...] = ()
 
     @property
     def kept(self) -> bool:

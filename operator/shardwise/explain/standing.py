@@ -13,6 +13,7 @@ from shardwise.explain.answers import plan_answer, refusal_answer
 from shardwise.explain.causes import cause
 from shardwise.explain.exclusions import exclusion
 from shardwise.explain.layouts import LISTED, others
+from shardwise.explain.node_changes import node_change_answer, node_changes_message
 from shardwise.explain.obstacles import obstacle_answer, obstacle_text
 from shardwise.explain.plans import plan_text, whereabouts
 from shardwise.explain.refusals import refusal_headline, refusal_text, rejection_text
@@ -37,6 +38,7 @@ def standing_answer(standing: Standing) -> dict[str, Any]:
         "kept": standing.kept,
         "sameToday": standing.same_today,
         "changed": standing.changed,
+        "changedNodes": [node_change_answer(change) for change in standing.changed_nodes],
         "lostNodes": [{"node": node, "reason": _loss(why)} for node, why in standing.lost],
         "next": _answer(standing.next) if standing.obstacle is None else _obstructed(standing.obstacle),
         "today": _answer(standing.today),
@@ -98,6 +100,8 @@ def _news(standing: Standing) -> Iterator[tuple[str, str]]:
         return
     if standing.planned_at:
         yield "planned", standing.planned_at
+    if standing.changed_nodes:
+        yield "nodes", node_changes_message(standing.changed_nodes)
     yield "today", _today(standing, standing.planned)
 
 

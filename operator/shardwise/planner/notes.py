@@ -1,6 +1,7 @@
 """Notes on a plan beside its numbers: the layout it was compared with, and parallelism that is not planned."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.model import LatentCache
@@ -9,6 +10,9 @@ from shardwise.planner.choose import Candidate, preference
 from shardwise.planner.legality import has_experts
 from shardwise.planner.memory import wanted_slack
 
+WITHOUT_NVLINK: Final = "cross nodes without NVLink, as pinned"
+"""The note of a plan whose pin is wider than any NVLink domain."""
+
 
 def notes(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Iterator[str]:
     """Give the notes of a plan: of the model, the hardware, the links, and of parallelism that is not planned."""
@@ -16,10 +20,7 @@ def notes(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Ite
     if not chosen.pool.kind.proven:
         yield f"{chosen.pool.product} is not a product Shardwise knows: no NVLink is assumed"
     if chosen.pool.joined:
-        yield (
-            f"tensor groups of {chosen.layout.tensor} cross nodes without NVLink, as pinned: "
-            "every layer waits for the network twice"
-        )
+        yield (f"tensor groups of {chosen.layout.tensor} {WITHOUT_NVLINK}: every layer waits for the network twice")
     yield from _no_clique(chosen)
     yield from _checked(demand, chosen, rivals)
     yield from _not_planned(demand, chosen)

@@ -13,6 +13,7 @@ from shardwise.reconcile.left_alone import invalid_status, paused_status
 from shardwise.reconcile.life import until_next
 from shardwise.reconcile.mender import mended_by
 from shardwise.reconcile.mends import Mends, contested, mends_after, next_mend
+from shardwise.reconcile.node_changes import node_changes
 from shardwise.reconcile.observed import Observed
 from shardwise.reconcile.refused import until_next_try
 from shardwise.reconcile.status import Progress, status_of
@@ -85,6 +86,7 @@ def _progress(case: Case, desired: DesiredState, mends: Mends) -> Progress:
         case.observed.turn,
         refused=case.observed.refused,
         contested=contested(mends),
+        changed=node_changes(desired.in_force.plan, desired.group_set.groups, case.observed.fleet),
     )
 
 

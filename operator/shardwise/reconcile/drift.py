@@ -67,8 +67,9 @@ def in_the_way(manifest: Manifest, live: Live) -> Manifest | None:
     rivals = [step for step, port in there.items() if step not in ours and port.get("name") in names]
     if not any(_owns(entry, (*_PORTS, step)) for step in rivals for entry in live["metadata"].get("managedFields", ())):
         return None
-    kept = {step: port for step, port in there.items() if step not in rivals}
-    return _patch(live, {"ports": list((ours | kept).values())})
+    named = [there.get(step, {}) | port for step, port in ours.items()]
+    theirs = [port for step, port in there.items() if step not in ours and step not in rivals]
+    return _patch(live, {"ports": named + theirs})
 
 
 def _patch(live: Live, spec: Manifest) -> Manifest:

@@ -13,6 +13,7 @@ from shardwise.domain.standing import GroupStanding, PodStanding, QueueStanding,
 from shardwise.planner import plan
 from shardwise.reconcile.decide import compute_domains_lacking
 from shardwise.reconcile.desired import Case, DesiredState, desired_state, remember
+from shardwise.reconcile.node_changes import node_changes
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.observed import Observed, PodSeen
 from shardwise.reconcile.plans import with_group
@@ -43,6 +44,7 @@ def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
         paused=wanted.paused,
         queue=_queue(observed.turn) if isinstance(following, Refusal) and following.waits else None,
         obstacle=None if wanted.paused else _obstacle(case, desired),
+        changed_nodes=node_changes(desired.in_force.plan, desired.group_set.groups, observed.fleet),
     )
 
 

@@ -12,9 +12,11 @@ from functools import partial
 from typing import Final
 
 from shardwise.domain.launch import Wanted
+from shardwise.domain.node_changes import NodeChange
 from shardwise.domain.plan import Plan
 from shardwise.domain.reasons import FailureKind, Reason
 from shardwise.domain.refusal import Refusal
+from shardwise.explain.node_changes import node_changes_message
 from shardwise.explain.plans import plan_message
 from shardwise.explain.reasons import remedy
 from shardwise.explain.refusals import refusal_message
@@ -58,6 +60,7 @@ class Progress:
     """The input of a status: the plan in force, the groups before and after, and the queue.
 
     ``refused`` is the last refused write, ``contested`` says which objects something changes again and again.
+    ``changed`` are the nodes that changed under running groups.
     """
 
     wanted: Wanted
@@ -69,6 +72,7 @@ class Progress:
     turn: Turn = field(default_factory=Turn)
     refused: str = ""
     contested: str = ""
+    changed: tuple[NodeChange, ...] = ()
 
     @property
     def groups(self) -> tuple[GroupView, ...]:
@@ -248,6 +252,9 @@ def _degraded(progress: Progress) -> Condition:
         nodes = ", ".join(faulty[:5])
         message = f"{nodes} reports a GPU fault, and no other node is free"
         return Condition("Degraded", holds=True, reason=Reason.NODE_FAULTY, message=message)
+    if progress.changed:
+        message = f"{node_changes_message(progress.changed)}; the replicas there keep serving"
+        return Condition("Degraded", holds=True, reason=Reason.NODE_CHANGED, message=message)
     if progress.contested:
         return Condition("Degraded", holds=True, reason=Reason.FIELDS_CONTESTED, message=progress.contested)
     return Condition("Degraded", holds=False, reason=Reason.AS_PLANNED)
