@@ -103,7 +103,7 @@ def test_a_node_that_changes_under_a_group_is_told_and_the_group_serves_on(
     assert f"nodes    {said}" in standing_text(standing, "llama") or not said
     assert bool(standing_answer(standing)["changedNodes"]) is bool(said)
     before = world.status
-    assert (world.step().status, world.told().count("NodeChanged")) == (before, bool(said))
+    assert (world.step().written, world.told().count("NodeChanged")) == (before, bool(said))
 
 
 def test_a_node_that_is_as_before_again_is_told_no_more() -> None:
