@@ -16,6 +16,9 @@ from shardwise.render.manifest import OPERATOR, Manifest
 Live = Mapping[str, Any]
 """An object as a watch shows it, with the managed fields of other managers."""
 
+Json = Any
+"""Any JSON value."""
+
 _SPEC: Final = "f:spec"
 _PORTS: Final[FieldPath] = (_SPEC, "f:ports")
 _WHOLE: Final[frozenset[FieldPath]] = frozenset({(_SPEC, "f:selector")})
@@ -78,7 +81,7 @@ def _patch(live: Live, spec: Manifest) -> Manifest:
     return {"spec": spec} | ({"metadata": {"uid": uid}} if uid else {})
 
 
-def _differing(path: FieldPath, wanted: Any, present: Any) -> Iterator[tuple[FieldPath, Any, Any]]:  # noqa: ANN401 - JSON
+def _differing(path: FieldPath, wanted: Json, present: Json) -> Iterator[tuple[FieldPath, Json, Json]]:
     if isinstance(wanted, Mapping) and path not in _WHOLE:
         there = present if isinstance(present, Mapping) else {}
         for name, value in wanted.items():
