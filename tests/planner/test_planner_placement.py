@@ -12,8 +12,8 @@ from tests.support.strategies import layouts, nvswitch_nodes, rack_nodes
 
 from shardwise.domain.fleet import Exclusion, Fleet, Node
 from shardwise.domain.layout import Layout
-from shardwise.planner.placement import domain_counts, largest_domain, place, stage_slots
-from shardwise.planner.pools import Pool, eligible
+from shardwise.planner.placement import domain_counts, largest_domain, place
+from shardwise.planner.pools import Pool, eligible, stage_slots
 
 
 def pool_of(nodes: Iterable[Node], levels: tuple[str, ...] = (), **changes: Any) -> Pool:

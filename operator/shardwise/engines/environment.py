@@ -37,6 +37,8 @@ def spans_nodes(plan: Plan, group: GroupPlacement) -> bool:
 
     A tensor group that is pinned wider than any domain talks over the network.
     """
+    if all(pod.gpus % plan.layout.tensor == 0 for pod in group.pods[:1]):
+        return False  # all pods hold equal shares: whole tensor groups. Every pod of a large group asks this
     places: dict[int, set[tuple[str, str]]] = {}
     for pod in group.pods:
         for rank in pod.ranks:

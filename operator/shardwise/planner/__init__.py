@@ -6,23 +6,25 @@ that was tried, and why it lost.
 """
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
+from shardwise.planner.largest import largest_that_fits
 from shardwise.planner.pools import eligible
 from shardwise.planner.refuse import refuse
 from shardwise.planner.shorten import with_shorter_context
 from shardwise.planner.solve import solve, survey
+from shardwise.planner.trials import TrialFleet
 
-__all__ = ["plan", "take"]
+__all__ = ["most_replicas", "plan", "take"]
 
 
-def plan(demand: Demand, fleet: Fleet) -> Plan | Refusal:
-    """Plan one demand on a fleet.
+def plan(demand: Demand, fleet: Fleet, *, hinted: bool = True) -> Plan | Refusal:
+    """Plan one demand on a fleet. Without ``hinted``, a refusal has no hints: for callers that would drop them.
 
     O(nodes) to sort the fleet, O(layouts) to judge, and O(domains · log domains) to place the chosen layout.
     """
@@ -32,7 +34,32 @@ def plan(demand: Demand, fleet: Fleet) -> Plan | Refusal:
     solution = solve(demand, surveyed)
     if solution.plan is not None:
         return solution.plan
-    return with_shorter_context(demand, surveyed) or refuse(demand, fleet, pools, surveyed, solution.rejected)
+    return with_shorter_context(demand, surveyed) or refuse(
+        demand, fleet, pools, surveyed, solution.rejected, hinted=hinted
+    )
+
+
+def most_replicas(demand: Demand, fleet: Fleet) -> Plan | None:
+    """Plan as many replicas as fit, but not all, each with its share of the budget; ``None`` where no replica fits.
+
+    If no replica fits its share, each may use the whole budget. O(log(replicas)) searches, and a single plan: the
+    searches only tell whether a number of replicas fits, and share the pools.
+    """
+    demand = replace(demand, model=_first_alike(demand.model))
+    pools = eligible(demand, fleet)
+    searched = TrialFleet(fleet, demand, pools, survey(demand, pools))
+    for shares in (True, False):
+        fewer = partial(_with_replicas, demand, shares=shares)
+        counts = range(1, min(demand.replicas, demand.gpu_budget + 1))
+        most = largest_that_fits(counts, lambda replicas, fewer=fewer: searched.fits(fewer(replicas)))  # type: ignore[misc]
+        if most is not None:
+            return searched.plan(fewer(most))
+    return None
+
+
+def _with_replicas(demand: Demand, replicas: int, *, shares: bool) -> Demand:
+    budget = demand.gpu_budget * replicas // demand.replicas if shares else demand.gpu_budget
+    return replace(demand, replicas=replicas, gpu_budget=budget)
 
 
 @lru_cache(maxsize=256)

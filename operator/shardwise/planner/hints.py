@@ -26,6 +26,12 @@ from shardwise.planner.trials import MOST_TRIES, HintKind, Trial, TrialFleet
 
 MOST_HINTS: Final = 5
 
+MOST_JUDGED: Final = 100_000
+"""Layouts that all searches for the hints of a refusal may judge: about two seconds of work."""
+
+FEWEST_SEARCHES: Final = 8
+"""Searches that are made for hints, however many layouts each of them judges."""
+
 _ALWAYS: Final = frozenset[Area]()
 
 _KINDS: Final[tuple[tuple[HintKind, frozenset[Area]], ...]] = (
@@ -48,7 +54,11 @@ _KINDS: Final[tuple[tuple[HintKind, frozenset[Area]], ...]] = (
 
 
 def hints(demand: Demand, tried_on: TrialFleet, rejected: tuple[RejectedLayout, ...]) -> tuple[Hint, ...]:
-    """Give at most five changes that work, in the order of the kinds. No two are of the same kind."""
+    """Give at most five changes that work, in the order of the kinds. No two are of the same kind.
+
+    A search judges about as many layouts as were rejected. That bounds the number of searches.
+    """
+    tried_on.most_searches = max(FEWEST_SEARCHES, MOST_JUDGED // max(1, len(rejected)))
     areas = {layout.cause.area for layout in rejected}
     kinds = (kind for kind, helps in _KINDS if not helps or areas & helps)
     found = (_first(kind(demand, tried_on), tried_on) for kind in kinds)

@@ -51,11 +51,6 @@ def domain_counts(pool: Pool) -> DomainCounts:
     return found
 
 
-def stage_slots(counted: DomainCounts, tensor: int) -> int:
-    """Count the tensor groups of a degree for which GPUs are free."""
-    return sum(count * (sum(free) // tensor) for free, count in counted.items())
-
-
 def largest_domain(pool: Pool) -> int:
     """Give the GPUs of the pool's largest NVLink domain, whether free or not."""
     return sum(node.gpus for node in pool.largest_domain)
@@ -69,8 +64,8 @@ def nodes_of_largest_domain(pool: Pool) -> tuple[int, int]:
 
 def has_room(demand: Demand, pool: Pool, layout: Layout) -> bool:
     """Tell whether all replicas fit, each inside a single bounding place. This is exact and cheaper than placing."""
-    places = pool.domain_counts.values()
-    return sum(stage_slots(counted, layout.tensor) // layout.pipeline for counted in places) >= demand.replicas
+    places = pool.place_slots(layout.tensor).items()
+    return sum(count * (slots // layout.pipeline) for slots, count in places) >= demand.replicas
 
 
 def _place_group(domain_slots: DomainSlots, layout: Layout, left: int) -> tuple[Shares, int] | None:

@@ -74,10 +74,30 @@ class Pool:
         """The free GPUs of each domain's nodes, in the order of the domains. Computed once."""
         return tuple(free_counts_of(nodes) for _, nodes in self.domains)
 
+    def place_slots(self, tensor: int) -> Mapping[int, int]:
+        """Count the bounding places by their slots, which are the tensor groups of a degree that have free GPUs there.
+
+        Computed once for each degree. Large fleets have few different counts.
+        """
+        known = self._place_slots.get(tensor)
+        if known is None:
+            slots = (stage_slots(counted, tensor) for counted in self.domain_counts.values())
+            known = self._place_slots[tensor] = Counter(slots)
+        return known
+
+    @cached_property
+    def _place_slots(self) -> dict[int, Mapping[int, int]]:
+        return {}
+
     @cached_property
     def largest_domain(self) -> list[Node]:
         """The usable nodes of the NVLink domain with the most GPUs, whether free or not. Computed once."""
         return max((nodes for _, nodes in self.domains), key=_gpus)
+
+
+def stage_slots(counted: DomainCounts, tensor: int) -> int:
+    """Count the tensor groups of a degree for which GPUs are free."""
+    return sum(count * (sum(free) // tensor) for free, count in counted.items())
 
 
 def _gpus(nodes: Sequence[Node]) -> int:

@@ -24,6 +24,8 @@ def refuse(
     pools: Eligible,
     surveyed: tuple[SurveyedPool, ...],
     rejected: tuple[RejectedLayout, ...],
+    *,
+    hinted: bool = True,
 ) -> Refusal:
     """Build the refusal of a demand that no layout serves. It holds counts and causes, no sentences."""
     waits = _fits_when_free(demand, fleet, rejected)
@@ -33,7 +35,7 @@ def refuse(
         waits=waits or not pools.pools,
         rejected=rejected,
         nearest=min(rejected, key=lambda layout: layout.distance, default=None),
-        hints=hints(demand, TrialFleet(fleet, demand, pools, surveyed), rejected),
+        hints=hints(demand, TrialFleet(fleet, demand, pools, surveyed), rejected) if hinted else (),
         nodes=len(fleet.nodes),
         free_gpus=sum(pool.free for pool in counted),
         excluded=pools.excluded,

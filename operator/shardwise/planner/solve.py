@@ -15,8 +15,8 @@ from shardwise.planner.legality import illegal
 from shardwise.planner.links import Links
 from shardwise.planner.memory import memory_use
 from shardwise.planner.notes import notes
-from shardwise.planner.placement import domain_counts, largest_domain, nodes_of_largest_domain, place, stage_slots
-from shardwise.planner.pools import Eligible, Pool
+from shardwise.planner.placement import domain_counts, largest_domain, nodes_of_largest_domain, place
+from shardwise.planner.pools import Eligible, Pool, stage_slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +157,11 @@ def _no_room(demand: Demand, candidate: Candidate) -> NoRoom:
     """Count slots inside the bounding places: in the largest place, or in all places that hold whole groups."""
     pool, layout = candidate.pool, candidate.layout
     free = sum(node.free for node in pool.nodes)
-    slots = [stage_slots(counted, layout.tensor) for counted in pool.domain_counts.values()]
-    wanted, found = layout.pipeline, max(slots)
+    places = pool.place_slots(layout.tensor)
+    wanted, found = layout.pipeline, max(places)
     if found >= wanted:
-        wanted, found = wanted * demand.replicas, sum(count - count % layout.pipeline for count in slots)
+        whole = (count * (slots - slots % layout.pipeline) for slots, count in places.items())
+        wanted, found = wanted * demand.replicas, sum(whole)
     return NoRoom(pool.product, wanted, found, layout.tensor, free, demand.within)
 
 

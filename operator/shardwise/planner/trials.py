@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 from shardwise.domain.demand import Demand
@@ -29,26 +30,40 @@ class Trial:
 
 
 class TrialFleet:
-    """A fleet to try changed demands on. Demands with the same choice of nodes share their pools."""
+    """A fleet to try changed demands on. Demands with the same choice of nodes share their pools.
+
+    Each trial is a search through all layouts. After ``most_searches`` no further change is tried: none seems to fit.
+    """
 
     def __init__(self, fleet: Fleet, demand: Demand, pools: Eligible, surveyed: tuple[SurveyedPool, ...]) -> None:
         self.fleet = fleet
+        self.searches = 0
+        self.most_searches: float = inf
         self._pools = {_choice_of_nodes(demand): pools}
         self._surveyed = {(_choice_of_nodes(demand), demand.pins.tensor): surveyed}
 
     def plan(self, demand: Demand) -> Plan | None:
         """Plan a changed demand, as if the object asked for it; ``None`` where there is no plan."""
+        if self._is_spent():
+            return None
         surveyed = self.surveyed(demand)
         return solve(demand, surveyed).plan or with_shorter_context(demand, surveyed)
 
     def fits(self, demand: Demand) -> bool:
         """Tell whether a changed demand has a plan."""
-        return fits(at_least(demand), self.surveyed(demand))
+        return not self._is_spent() and fits(at_least(demand), self.surveyed(demand))
 
     def fitting(self, demand: Demand) -> Iterator[Layout]:
         """Give the layouts that no cause rules out for a changed demand, and that fit the free GPUs."""
+        if self._is_spent():
+            return iter(())
         possible = fitting(at_least(demand), self.surveyed(demand))
         return (layout for layout, pool in possible if has_room(demand, pool, layout))
+
+    def _is_spent(self) -> bool:
+        """Count a search, and tell whether it is one too many."""
+        self.searches += 1
+        return self.searches > self.most_searches
 
     def surveyed(self, demand: Demand) -> tuple[SurveyedPool, ...]:
         """Give the pools a demand may use."""

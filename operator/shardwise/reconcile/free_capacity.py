@@ -59,10 +59,10 @@ class FreeCapacity:
         """
         demand = one_more(self._wanted, plan)
         fleets = (_part(fleet, only) for fleet in self._usable.choices())
-        outcome = plan_demand(demand, self._left(next(fleets)))
+        outcome = plan_demand(demand, self._left(next(fleets)), hinted=False)
         for fleet in fleets:
             if isinstance(outcome, Refusal) and not but_blamed:
-                outcome = plan_demand(demand, self._left(fleet))
+                outcome = plan_demand(demand, self._left(fleet), hinted=False)
         return _waiting(outcome) if isinstance(outcome, Refusal) else place_of(outcome.groups[0])
 
     def _left(self, fleet: Fleet) -> Fleet:
@@ -82,14 +82,13 @@ def _part(fleet: Fleet, only: frozenset[str] | None) -> Fleet:
 
 
 def _waiting(refusal: Refusal) -> Refusal:
-    """Let a refusal wait for GPUs: groups of this shape had a place before. Hints would fit this group only.
+    """Let a refusal wait for GPUs: groups of this shape had a place before.
 
     The plan asked for a single product, not the object.
     """
     nowhere = refusal.reason is RefusalReason.NO_MATCHING_NODES
     return replace(
         refusal,
-        hints=(),
         waits=True,
         reason=refusal.reason if nowhere else RefusalReason.CAPACITY_SHORT,
         excluded=tuple((_seen_from_the_plan(why), count) for why, count in refusal.excluded),

@@ -5,7 +5,7 @@ replaces a plan that works. If no group is left and no group of this shape can b
 shape with fewer GPUs than before is used only if the object allows it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from shardwise.domain.demand import Demand, Pins
@@ -14,6 +14,7 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.domain.refusal import Hint, OverBudget, Refusal, RefusalReason, RejectedLayout
+from shardwise.planner import most_replicas
 from shardwise.planner import plan as plan_demand
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.recorded_plan import RecordedPlan, record_plan
@@ -41,15 +42,16 @@ def recorded(status: Status, asks: str) -> PlanInForce | None:
 
 def new_plan(wanted: Wanted, usable: UsableFleet) -> PlanInForce:
     """Plan a whole demand. If the fleet lacks room for all replicas, plan as many replicas as fit."""
-    refusals: list[Refusal] = []
-    for fleet in usable.choices():
-        outcome = plan_demand(wanted.demand, fleet)
+    *narrower, widest = usable.choices()
+    for fleet in narrower:
+        outcome = plan_demand(wanted.demand, fleet, hinted=False)
         if isinstance(outcome, Plan):
             return _in_force(wanted, outcome)
-        refusals.append(outcome)
-    fewer = _most_replicas(wanted.demand, fleet)
-    refusal = refusals[-1]
-    return PlanInForce(None, None, refusal) if fewer is None else replace(_in_force(wanted, fewer), refusal=refusal)
+    outcome = plan_demand(wanted.demand, widest)
+    if isinstance(outcome, Plan):
+        return _in_force(wanted, outcome)
+    fewer = most_replicas(wanted.demand, widest)
+    return PlanInForce(None, None, outcome) if fewer is None else replace(_in_force(wanted, fewer), refusal=outcome)
 
 
 def _in_force(wanted: Wanted, plan: Plan) -> PlanInForce:
@@ -61,27 +63,6 @@ def dated(made: PlanInForce, now: float) -> PlanInForce:
     if made.recorded is None or not made.fresh:
         return made
     return replace(made, recorded=replace(made.recorded, made_at=now))
-
-
-def _most_replicas(demand: Demand, fleet: Fleet) -> Plan | None:
-    """Plan as many replicas as fit, each with its share of the budget; if none fits, each with the whole budget.
-
-    O(log(replicas)) plans.
-    """
-    sharing = _most(demand, fleet, lambda replicas: demand.gpu_budget * replicas // demand.replicas)
-    return sharing or _most(demand, fleet, lambda _: demand.gpu_budget)
-
-
-def _most(demand: Demand, fleet: Fleet, budget: Callable[[int], int]) -> Plan | None:
-    fits, too_many, found = 0, min(demand.replicas, demand.gpu_budget + 1), None
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        outcome = plan_demand(replace(demand, replicas=middle, gpu_budget=budget(middle)), fleet)
-        if isinstance(outcome, Plan):
-            fits, found = middle, outcome
-        else:
-            too_many = middle
-    return found
 
 
 def again(wanted: Wanted, before: PlanInForce, refusal: Refusal, usable: UsableFleet) -> PlanInForce:
@@ -144,7 +125,7 @@ def over_budget(wanted: Wanted, plan: Plan, fleet: Fleet) -> Refusal:
         waits=False,
         rejected=(rejected,),
         nearest=rejected,
-        hints=(hint,) if isinstance(plan_demand(whole, fleet), Plan) else (),
+        hints=(hint,) if isinstance(plan_demand(whole, fleet, hinted=False), Plan) else (),
         nodes=len(fleet.nodes),
         free_gpus=sum(node.free for node in fleet.nodes),
     )
