@@ -8,6 +8,7 @@ from tests.api.support import PLAIN
 from tests.support.statuses import FULL
 
 from shardwise.api import crd
+from shardwise.domain.notes import Remark
 from shardwise.reconcile.object_status import GroupStatus, Status
 from shardwise.reconcile.recorded_plan import RecordedPlan
 from shardwise.reconcile.records import Record
@@ -61,7 +62,7 @@ def _sparse() -> Status:
     """Give a status with an entry in each list, and every other field empty."""
     assert FULL.plan is not None
     plan = RecordedPlan(
-        replace(FULL.plan.plan, notes=("x",), resource="nvidia.com/gpu"), alternatives=FULL.plan.alternatives
+        replace(FULL.plan.plan, notes=(Remark("x"),), resource="nvidia.com/gpu"), alternatives=FULL.plan.alternatives
     )
     return Status(groups=(GroupStatus(Record(0, since=1.0)),), plan=plan, shuns=FULL.shuns, conditions=FULL.conditions)
 

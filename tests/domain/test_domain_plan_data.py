@@ -18,14 +18,14 @@ from shardwise.planner import plan
 
 
 @given(demands, fleets())
-def test_a_plan_is_read_back_without_places_and_alternatives(demand: Demand, fleet: Fleet) -> None:
+def test_a_plan_is_read_back_without_notes_places_and_alternatives(demand: Demand, fleet: Fleet) -> None:
     """The estimate is in whole microseconds and tokens."""
     made = plan(demand, fleet)
     if isinstance(made, Plan):
         guess = made.estimate
         coarse = Estimate(round(guess.seconds_per_token * 1e6) / 1e6, round(guess.tokens_per_second_per_gpu))
         read = read_plan(json.loads(json.dumps(plan_data(made))))
-        assert read == replace(made, groups=(), alternatives=(), estimate=coarse)
+        assert read == replace(made, groups=(), alternatives=(), notes=(), estimate=coarse)
         assert plan_data(read) == plan_data(made)
 
 
@@ -38,10 +38,13 @@ def test_data_that_lacks_a_number_that_decides_is_refused(missing: str) -> None:
         read_plan(data)
 
 
-def test_the_family_of_addresses_is_written_only_if_it_is_ipv6() -> None:
+@pytest.mark.parametrize("field", ["ipv6", "joined"])
+def test_a_field_that_hardly_any_plan_has_is_written_only_if_it_holds(field: str) -> None:
     made = planned(a_demand(LLAMA_8B), a_fleet(h100s(1)))
-    assert "ipv6" not in plan_data(made)
-    assert read_plan(plan_data(replace(made, ipv6=True))).ipv6
+    assert field not in plan_data(made)
+    unusual = replace(made, ipv6=field == "ipv6", joined=field == "joined")
+    read = read_plan(plan_data(unusual))
+    assert (read.ipv6, read.joined) == (unusual.ipv6, unusual.joined)
 
 
 def test_the_resource_is_written_only_if_it_is_not_nvidias() -> None:

@@ -16,6 +16,7 @@ from shardwise.domain.refusal import (
     DomainTooSmall,
     Hint,
     MemoryShort,
+    Merit,
     MoreGpus,
     NoExperts,
     NoRoom,
@@ -84,7 +85,17 @@ SAID: list[tuple[Cause, str]] = [
     (MoreGpus(2, 1), "fits, and needs 2 GPUs where 1 is enough"),
     (Tight(GIB // 2, 4 * GIB), "fits, but tightly: 0.5 GiB of slack a GPU, 4.0 GiB wanted"),
     (Slower("time per token", 1.254), "fits, at an estimated 1.25 times the time per token"),
-    (Preferred("nodes are filled first"), "fits, and nodes are filled first"),
+    (Preferred(Merit.NVLINK_IN_TENSOR_GROUPS, "H100"), "fits, and its tensor groups would cross nodes without NVLink"),
+    (
+        Preferred(Merit.NODES_USED_EVENLY, "H100"),
+        "fits, and it would leave nodes in parts that no tensor group can use",
+    ),
+    (Preferred(Merit.EXPERTS_SPLIT, "H100"), "fits, and splitting each expert keeps all GPUs equally busy"),
+    (Preferred(Merit.SMALLER_GPUS, "H100"), "fits, and H100 is enough and leaves the larger GPUs free"),
+    (
+        Preferred(Merit.TENSOR_FIRST, "H100"),
+        "fits, and tensor parallelism inside the NVLink domain comes before pipeline stages",
+    ),
 ]
 
 
@@ -96,6 +107,7 @@ def test_a_cause_is_said(why: Cause, words: str) -> None:
 def test_every_cause_there_is_has_its_words_here() -> None:
     """A new one needs its row."""
     assert {type(why) for why, _ in SAID} == set(CAUSES)
+    assert {why.merit for why, _ in SAID if isinstance(why, Preferred)} == set(Merit)
 
 
 @pytest.mark.parametrize("kind", CAUSES, ids=lambda kind: kind.__name__)

@@ -15,6 +15,7 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.hardware import gpu_kind
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, MemoryUse
+from shardwise.explain.notes import note
 from shardwise.planner.choose import Candidate, is_uneven, preference
 from shardwise.planner.cost import step_seconds
 from shardwise.planner.links import Links, all_reduce_seconds
@@ -231,5 +232,5 @@ NOTED: dict[str, tuple[Demand, Fleet, str | None]] = {
 def test_what_is_not_planned_or_was_checked_is_said_where_it_matters(
     demand: Demand, fleet: Fleet, words: str | None
 ) -> None:
-    notes = planned(demand, fleet).notes
-    assert notes == () if words is None else any(words in note for note in notes)
+    said = [note(noted) for noted in planned(demand, fleet).notes]
+    assert said == [] if words is None else any(words in text for text in said)

@@ -6,7 +6,8 @@ from tests.support.models import LLAMA_8B, LLAMA_70B, LLAMA_405B, R1, Objective,
 from tests.support.plans import check_capacity, check_invariants, planned, pods, refused
 
 from shardwise.domain.fleet import Fleet
-from shardwise.domain.refusal import DomainTooSmall, NoRoom, Preferred
+from shardwise.domain.notes import TensorAcrossNodes
+from shardwise.domain.refusal import DomainTooSmall, Merit, NoRoom, Preferred
 
 PLACED: dict[str, tuple[str, Fleet, tuple[int, int], list[int]]] = {
     "TP16 on two nodes": (LLAMA_405B, a_fleet(h100s(2)), (16, 1), [8, 8]),
@@ -25,7 +26,7 @@ def test_a_pinned_tensor_group_may_cross_nodes(
     assert [count for _, count in pods(made)] == gpus
     check_invariants(made, across=True)
     check_capacity(made, fleet)
-    assert any("cross nodes without NVLink, as pinned" in note for note in made.notes)
+    assert TensorAcrossNodes(made.layout.tensor) in made.notes
 
 
 @pytest.mark.parametrize("objective", Objective)
@@ -39,14 +40,14 @@ def test_no_tensor_group_crosses_nodes_unasked(name: str, objective: Objective) 
 def test_inside_an_nvlink_rack_nothing_is_joined() -> None:
     made = planned(a_demand(R1, budget=16, pins=pinned(16)), a_fleet(gb200_rack(18)))
     check_invariants(made)
-    assert not any("cross nodes" in note for note in made.notes)
+    assert not any(isinstance(noted, TensorAcrossNodes) for noted in made.notes)
 
 
 def test_a_product_whose_nvlink_holds_the_group_comes_first() -> None:
     """Although its GPUs are the larger ones, which are otherwise left free."""
     made = planned(a_demand(LLAMA_405B, budget=16, pins=pinned(16)), a_fleet(h100s(2), gb200_rack(4)))
     assert made.product == "NVIDIA-GB200"
-    assert made.alternatives[0].cause == Preferred("its tensor groups would cross nodes without NVLink")
+    assert made.alternatives[0].cause == Preferred(Merit.NVLINK_IN_TENSOR_GROUPS, "NVIDIA-GB200")
 
 
 def test_it_is_estimated_over_the_network() -> None:

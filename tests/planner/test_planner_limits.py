@@ -29,6 +29,7 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.hardware import gpu_kind
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts, Precision, Quantization, Split
+from shardwise.domain.notes import ContextShortened, Remark
 from shardwise.domain.plan import LayoutOutcome, Plan
 from shardwise.domain.refusal import (
     BlockSplit,
@@ -317,8 +318,8 @@ def test_a_lowered_context_is_the_least_or_a_whole_step_and_noted_last(least: in
     model = replace(facts(KIMI_K2), notes=("as published",))
     made = planned(a_demand(model, context=131072, least_context=least), a_fleet(h200s(1)))
     assert made.context_length % 1024 == 0
-    assert made.notes[0] == "as published"
-    assert made.notes[-1].startswith(f"{made.context_length} tokens a sequence: nothing fits 131072")
+    assert made.notes[0] == Remark("as published")
+    assert made.notes[-1] == ContextShortened(made.context_length, 131072)
     refused(a_demand(model, context=made.context_length + 1024), a_fleet(h200s(1)))
 
 

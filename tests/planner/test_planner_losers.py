@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tests.support.fleets import GB200, H200, L40S, UNKNOWN, a_fleet, a_node, gb200_rack, h100s, h200s, l40s
+from tests.support.fleets import GB200, H100, H200, L40S, UNKNOWN, a_fleet, a_node, gb200_rack, h100s, h200s, l40s
 from tests.support.models import LLAMA_8B, LLAMA_70B, QWEN_235B_FP8, R1, Objective, a_demand, facts, pinned
 from tests.support.plans import fate, planned
 
@@ -11,7 +11,8 @@ from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import StateCache
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, PodPlacement, Rule
-from shardwise.domain.refusal import Cause, MoreGpus, Preferred, Slower, Tight
+from shardwise.domain.refusal import Cause, Merit, MoreGpus, Preferred, Slower, Tight
+from shardwise.explain.notes import note
 from shardwise.planner.choose import Candidate, is_uneven, lost_because, preference, rule_of
 from shardwise.planner.notes import notes
 from shardwise.planner.pools import Pool, eligible
@@ -89,10 +90,10 @@ def test_stages_are_even_in_powers_of_two_and_as_whole_nodes(layout: tuple[int, 
     assert is_uneven(candidate(*layout, of=of)) is uneven
 
 
-CROSSING = Preferred("its tensor groups would cross nodes without NVLink")
-UNEVEN = Preferred("it would leave nodes in parts that no tensor group can use")
-WHOLE_EXPERTS = Preferred("splitting each expert keeps all GPUs equally busy")
-WIDER = Preferred("tensor parallelism inside the NVLink domain comes before pipeline stages")
+CROSSING = Preferred(Merit.NVLINK_IN_TENSOR_GROUPS, GB200)
+UNEVEN = Preferred(Merit.NODES_USED_EVENLY, H100)
+WHOLE_EXPERTS = Preferred(Merit.EXPERTS_SPLIT, H100)
+WIDER = Preferred(Merit.TENSOR_FIRST, H100)
 
 LOST: dict[str, tuple[Objective, Candidate, Candidate, Cause]] = {
     "tight": (FEWEST, candidate(4), candidate(2, tight=True), Tight(slack=3, wanted=5)),
@@ -125,7 +126,7 @@ LOST: dict[str, tuple[Objective, Candidate, Candidate, Cause]] = {
         FEWEST,
         candidate(4),
         candidate(4, of=H200_POOL),
-        Preferred("NVIDIA-H100-80GB-HBM3 is enough and leaves the larger GPUs free"),
+        Preferred(Merit.SMALLER_GPUS, H100),
     ),
     "without NVLink the slower": (
         FEWEST,
@@ -275,7 +276,7 @@ NOTED: dict[str, tuple[Demand, Candidate, tuple[Candidate, ...], tuple[str, ...]
 def test_a_plan_has_the_notes_it_needs_and_no_others(
     demand: Demand, chosen: Candidate, rivals: tuple[Candidate, ...], expected: tuple[str, ...]
 ) -> None:
-    assert tuple(notes(demand, chosen, rivals)) == expected
+    assert tuple(map(note, notes(demand, chosen, rivals))) == expected
 
 
 def test_a_plan_without_nvlink_is_checked_against_the_layout_that_could_not_be_placed() -> None:
@@ -286,7 +287,9 @@ def test_a_plan_without_nvlink_is_checked_against_the_layout_that_could_not_be_p
     )
     made = planned(a_demand(LLAMA_70B, context=32768, concurrency=4, within="zone"), a_fleet(nodes))
     assert str(made.layout) == "TP2×PP4"
-    assert [note.partition(":")[0] for note in made.notes] == ["without NVLink, TP2×PP4 was checked against TP4×PP2"]
+    assert [note(noted).partition(":")[0] for noted in made.notes] == [
+        "without NVLink, TP2×PP4 was checked against TP4×PP2"
+    ]
 
 
 def test_products_and_gpus_of_losers_are_told_apart() -> None:
@@ -294,5 +297,5 @@ def test_products_and_gpus_of_losers_are_told_apart() -> None:
     assert (made.product, str(made.layout)) == (H200, "TP1×PP1")
     assert fate(made, Layout(2, 1)) == MoreGpus(2, 1)
     told = {(lost.product, lost.layout): lost.cause for lost in made.alternatives}
-    assert told[GB200, Layout(1, 1)] == Preferred("NVIDIA-H200 is enough and leaves the larger GPUs free")
+    assert told[GB200, Layout(1, 1)] == Preferred(Merit.SMALLER_GPUS, H200)
     assert L40S not in {lost.product for lost in made.alternatives}

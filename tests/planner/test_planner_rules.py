@@ -21,6 +21,7 @@ from tests.support.plans import check_capacity, check_invariants, fate, planned,
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
+from shardwise.domain.notes import DomainUnlabelled, UnknownProduct
 from shardwise.domain.plan import Rule
 from shardwise.domain.refusal import MemoryShort, MoreGpus, NoRoom, OverBudget, Preferred, Slower, Tight
 
@@ -170,7 +171,7 @@ def test_two_stages_may_share_a_node() -> None:
 
 def test_an_unknown_product_has_no_nvlink_and_the_plan_says_so() -> None:
     made = planned(a_demand(LLAMA_8B), a_fleet(a_node(product=UNKNOWN)))
-    assert made.notes == (f"{UNKNOWN} is not a product Shardwise knows: no NVLink is assumed",)
+    assert made.notes == (UnknownProduct(UNKNOWN),)
 
 
 def test_the_smaller_gpu_that_is_enough_is_taken() -> None:
@@ -208,14 +209,13 @@ def test_what_the_free_gpus_do_not_hold_is_told_as_no_room() -> None:
 def test_a_rack_whose_trays_lack_the_label_of_their_domain_is_noted(labelled: int, unlabelled: int) -> None:
     """A product with NVLink between nodes plans inside single trays without the label: nobody would know why."""
     trays = [*gb200_rack(labelled), *(a_node(f"tray-{n}", product=GB200, gpus=4) for n in range(unlabelled))]
-    said = [note for note in planned(a_demand(LLAMA_8B), a_fleet(trays)).notes if "nvidia.com/gpu.clique" in note]
-    count = f"{unlabelled} of {labelled + unlabelled} nodes with NVIDIA-GB200, such as tray-0, have no label"
-    assert len(said) == bool(unlabelled)
-    assert all(note.startswith(count) for note in said)
+    made = planned(a_demand(LLAMA_8B), a_fleet(trays))
+    said = DomainUnlabelled(GB200, unlabelled, labelled + unlabelled, "tray-0")
+    assert made.notes == ((said,) if unlabelled else ())
 
 
 def test_a_product_with_nvlink_but_without_a_rack_is_not_noted() -> None:
-    assert not [note for note in planned(a_demand(LLAMA_8B), a_fleet(h100s(2))).notes if "clique" in note]
+    assert planned(a_demand(LLAMA_8B), a_fleet(h100s(2))).notes == ()
 
 
 def test_two_nodes_of_h20_are_stages_of_tensor_groups() -> None:

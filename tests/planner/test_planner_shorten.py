@@ -11,6 +11,7 @@ from tests.support.plans import check_capacity, planned, refused
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
+from shardwise.domain.notes import ContextShortened
 from shardwise.domain.plan import Plan
 from shardwise.planner import plan
 
@@ -31,9 +32,7 @@ def test_the_longest_context_that_fits_is_taken_and_said() -> None:
     made = planned(replace(KIMI_ON_8, least_context=8192), ONE_H200)
     assert (str(made.layout), made.tight) == ("TP4×PP2", True)
     assert 65536 < made.context_length < 131072
-    assert made.notes == (
-        f"{made.context_length} tokens a sequence: nothing fits 131072, and `spec.model.minContextLength` allows less",
-    )
+    assert made.notes == (ContextShortened(made.context_length, 131072),)
     refused(replace(KIMI_ON_8, context_length=made.context_length + 1024), ONE_H200)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.reconcile.support import World, two_nodes_wide, wants
-from tests.support.fleets import a_fleet, gb200_rack, h100s
+from tests.support.fleets import GB200, a_fleet, a_node, gb200_rack, h100s
 from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Pins
@@ -150,3 +150,12 @@ def test_many_changes_are_counted_and_given_as_data() -> None:
         "was": "A",
         "is": None,
     }
+
+
+def test_nodes_that_a_pin_joins_without_nvlink_have_not_changed() -> None:
+    """A group of two trays without labels spans two domains from its first day."""
+    trays = [a_node(f"tray-{at}", product=GB200, gpus=4) for at in range(2)]
+    world = World(wants(a_demand(LLAMA_8B, budget=8, pins=Pins(8))), a_fleet(trays))
+    world.run()
+    assert world.status["plan"]["joined"] is True
+    assert standing_of(world.wanted, world.observe(), world.now).changed_nodes == ()

@@ -9,6 +9,7 @@ from tests.render.support import TWO_NODES, TWO_REPLICAS, pods
 from shardwise.domain.demand import Toleration
 from shardwise.domain.launch import EnvVar, Owner, Source, SourceKind, Wanted
 from shardwise.domain.layout import Layout
+from shardwise.domain.notes import Remark
 from shardwise.domain.plan import Estimate, Plan, PodPlacement, Rule
 from shardwise.render.bundle import group, revision, serving
 from shardwise.render.manifest import REVISION
@@ -78,7 +79,7 @@ def test_whatever_the_plan_changes_of_a_pod_changes_its_revision(changed: Plan) 
         pytest.param(wants(port=80), TWO_NODES, id="port of the Service"),
         pytest.param(wants(type="LoadBalancer"), TWO_NODES, id="type of the Service"),
         pytest.param(replace(PLAIN, generation=7, paused=True, asks="x", content="y"), TWO_NODES, id="generation"),
-        pytest.param(PLAIN, replace(TWO_NODES, rule=Rule.PINNED, tight=True, notes=("note",)), id="reasons"),
+        pytest.param(PLAIN, replace(TWO_NODES, rule=Rule.PINNED, tight=True, notes=(Remark("note"),)), id="reasons"),
         pytest.param(PLAIN, replace(TWO_NODES, estimate=Estimate(9.0, 1.0)), id="estimate"),
         pytest.param(PLAIN, replace(TWO_NODES, product="NVIDIA-B200", concurrency=9), id="product"),
         pytest.param(PLAIN, moved(TWO_NODES, 0, domain="domain-1"), id="domain"),

@@ -6,6 +6,7 @@ from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_70B, a_demand
 from tests.support.plans import planned
 
+from shardwise.domain.notes import Remark
 from shardwise.domain.plan import Estimate
 from shardwise.domain.reasons import FailureKind
 from shardwise.reconcile.conditions import DatedCondition
@@ -19,7 +20,9 @@ NOON = 1_800_000_000.0
 
 def _plan() -> RecordedPlan:
     made = planned(a_demand(LLAMA_70B, budget=32), a_fleet(h100s(4)))
-    made = replace(made, notes=("a note",), resource="amd.com/gpu", ipv6=True, estimate=Estimate(0.02, 300.0))
+    made = replace(
+        made, notes=(Remark("a note"),), resource="amd.com/gpu", ipv6=True, joined=True, estimate=Estimate(0.02, 300.0)
+    )
     return replace(record_plan(made, "4a00c551c28c"), made_at=NOON)
 
 

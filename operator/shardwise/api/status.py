@@ -89,6 +89,10 @@ class PlanReport(Reported):
     ipv6: bool | None = Field(
         default=None, description="Whether the first address of the pods is of IPv6. Default: false."
     )
+    joined: bool | None = Field(
+        default=None,
+        description="Whether tensor groups cross nodes without NVLink, as spec.parallelism asks. Default: false.",
+    )
     resource: str | None = Field(
         default=None, description="Extended resource by which the pods request GPUs. Default: nvidia.com/gpu."
     )

@@ -6,6 +6,7 @@ from enum import StrEnum
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import NVIDIA
 from shardwise.domain.layout import Layout
+from shardwise.domain.notes import Note
 from shardwise.domain.refusal import Cause
 
 
@@ -94,7 +95,8 @@ class Plan:
 
     Invariant: the GPUs of each group's pods sum to ``layout.world_size``, and their ranks are 0..world_size-1, once
     each. ``alternatives`` lists all layouts that lost, best first. ``resource`` is the extended resource that a pod
-    requests. ``ipv6``: the first address of the pods is of IPv6.
+    requests. ``ipv6``: the first address of the pods is of IPv6. ``joined``: tensor groups cross nodes without NVLink,
+    because a pin asks for them.
     """
 
     layout: Layout
@@ -108,9 +110,10 @@ class Plan:
     tight: bool
     estimate: Estimate
     alternatives: tuple[Alternative, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     resource: str = NVIDIA
     ipv6: bool = False
+    joined: bool = False
 
     @property
     def replicas(self) -> int:

@@ -1,6 +1,6 @@
 """The numbers and codes of a plan as JSON data, with the names that `status.plan` and `-o json` share.
 
-No words are here, no places and no alternatives. Sizes are bytes on each GPU.
+No words are here, and so no notes; no places and no alternatives. Sizes are bytes on each GPU.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ Data = dict[str, Any]
 
 
 def plan_data(plan: Plan) -> Data:
-    """Give a plan as data. :func:`read_plan` reads all of it back."""
+    """Give a plan as data, which :func:`read_plan` reads back."""
     return {
         **layout_data(plan.layout),
         "gpusPerReplica": plan.layout.world_size,
@@ -28,14 +28,13 @@ def plan_data(plan: Plan) -> Data:
         "tight": plan.tight,
         "memory": memory_data(plan.memory),
         "estimate": estimate_data(plan.estimate),
-        "notes": list(plan.notes),
     } | _unusual(plan)
 
 
 def _unusual(plan: Plan) -> Data:
     """Give the fields that are there only where they differ from those of nearly every plan."""
     resource = {} if plan.resource == NVIDIA else {"resource": plan.resource}
-    return resource | ({"ipv6": True} if plan.ipv6 else {})
+    return resource | ({"ipv6": True} if plan.ipv6 else {}) | ({"joined": True} if plan.joined else {})
 
 
 def layout_data(layout: Layout) -> Data:
@@ -65,7 +64,7 @@ def estimate_data(estimate: Estimate) -> Data:
 
 
 def read_plan(data: Mapping[str, Any]) -> Plan:
-    """Read a plan, without places and alternatives.
+    """Read a plan, without notes, places and alternatives.
 
     Raises ``AttributeError``, ``KeyError``, ``TypeError`` or ``ValueError`` for data that this version did not write.
     """
@@ -81,9 +80,9 @@ def read_plan(data: Mapping[str, Any]) -> Plan:
         tight=bool(data["tight"]),
         estimate=_read_estimate(data["estimate"]),
         alternatives=(),
-        notes=tuple(data.get("notes") or ()),
         resource=str(data.get("resource") or NVIDIA),
         ipv6=bool(data.get("ipv6")),
+        joined=bool(data.get("joined")),
     )
 
 

@@ -226,13 +226,24 @@ class Slower(Cause):
     ratio: float
 
 
+class Merit(StrEnum):
+    """What the chosen layout has and a layout that fits lacks. Each merit is a part of the order of preference."""
+
+    NVLINK_IN_TENSOR_GROUPS = "nvlink-in-tensor-groups"
+    NODES_USED_EVENLY = "nodes-used-evenly"
+    EXPERTS_SPLIT = "experts-split"
+    SMALLER_GPUS = "smaller-gpus"
+    TENSOR_FIRST = "tensor-first"
+
+
 @dataclass(frozen=True, slots=True)
 class Preferred(Cause):
-    """The layout fits, and a rule prefers the chosen layout. ``because`` states the rule."""
+    """The layout fits, and the order of preference puts the chosen layout first, on the GPU product ``chosen``."""
 
     area: ClassVar[Area] = Area.PREFERENCE
 
-    because: str
+    merit: Merit
+    chosen: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from shardwise.explain.derivation import Clause, derive
 from shardwise.explain.exclusions import worded
 from shardwise.explain.hints import hint_document
 from shardwise.explain.layouts import ranges
+from shardwise.explain.notes import note
 from shardwise.explain.refusals import clause_text, refusal_message
 from shardwise.explain.rules import rule
 
@@ -33,6 +34,7 @@ def plan_answer(plan: Plan) -> Document:
             "because": rule(plan.rule),
             "groups": [_group(group) for group in plan.groups],
             "alternativesTotal": len(plan.alternatives),
+            "notes": [note(noted) for noted in plan.notes],
             "grounds": None if simpler is None else _alternative(simpler),
             "alternatives": [_alternative(other) for other in shown],
             "others": [{"fate": fate, "count": count} for fate, count in rest(plan, shown)],

@@ -5,6 +5,7 @@ A new cause needs a row in ``SENTENCES``. The class of the cause, in ``shardwise
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 
 from shardwise.domain.refusal import (
@@ -12,6 +13,7 @@ from shardwise.domain.refusal import (
     Cause,
     DomainTooSmall,
     MemoryShort,
+    Merit,
     MoreGpus,
     NoExperts,
     NoRoom,
@@ -82,8 +84,14 @@ def sentence(why: Cause) -> Sentence[Any]:
 def numbers(why: Cause) -> dict[str, Any]:
     """Give a cause as data: its kind and all its numbers. Sizes are bytes on each GPU."""
     found = {_camel(field.name): getattr(why, field.name) for field in fields(why)}
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
-    return {"kind": type(why).__name__, **plain}
+    return {"kind": type(why).__name__, **{name: _plain(value) for name, value in found.items()}}
+
+
+def _plain(value: object) -> object:
+    """Give a number, a name or a code as JSON data."""
+    if isinstance(value, Enum):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _camel(name: str) -> str:
@@ -194,7 +202,16 @@ def _slower(why: Slower) -> str:
 
 
 def _preferred(why: Preferred) -> str:
-    return f"fits, and {why.because}"
+    return f"fits, and {_MERITS[why.merit].format(chosen=why.chosen)}"
+
+
+_MERITS: Final[dict[Merit, str]] = {
+    Merit.NVLINK_IN_TENSOR_GROUPS: "its tensor groups would cross nodes without NVLink",
+    Merit.NODES_USED_EVENLY: "it would leave nodes in parts that no tensor group can use",
+    Merit.EXPERTS_SPLIT: "splitting each expert keeps all GPUs equally busy",
+    Merit.SMALLER_GPUS: "{chosen} is enough and leaves the larger GPUs free",
+    Merit.TENSOR_FIRST: "tensor parallelism inside the NVLink domain comes before pipeline stages",
+}
 
 
 SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {

@@ -10,6 +10,7 @@ from shardwise.domain.units import GIB, gib, plural
 from shardwise.explain.alternatives import grounds, rest, telling
 from shardwise.explain.causes import brief
 from shardwise.explain.layouts import LISTED, others
+from shardwise.explain.notes import note
 from shardwise.explain.rules import rule
 from shardwise.explain.tables import aligned
 
@@ -41,7 +42,7 @@ def _lines(plan: Plan, name: str) -> Iterator[str]:
     yield f"  serves   {plural(plan.concurrency, 'sequence')} of {plan.context_length} tokens"
     yield f"  speed    {_speed(plan)}"
     yield from _section("placed", list(_placed(plan.groups)))
-    yield from (f"  note     {note}" for note in plan.notes)
+    yield from (f"  note     {note(noted)}" for noted in plan.notes)
     yield from _section("layouts", list(_side_by_side(plan)))
 
 

@@ -138,6 +138,9 @@ def _worth(known: Json | None) -> tuple[str, int, bool] | None:
 
 def waits(obj: Json) -> bool:
     """Tell whether an object waits for GPUs. An object that is paused or being deleted does not."""
+    status = obj.get("status")
+    if not status or not is_waiting(status):
+        return False
     metadata = obj["metadata"]
     paused = (metadata.get("annotations") or {}).get(PAUSED) == "true"
-    return is_waiting(obj.get("status") or {}) and not paused and "deletionTimestamp" not in metadata
+    return not paused and "deletionTimestamp" not in metadata

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Rule
-from shardwise.domain.refusal import Cause, MoreGpus, Preferred, Slower, Tight
+from shardwise.domain.refusal import Cause, Merit, MoreGpus, Preferred, Slower, Tight
 from shardwise.planner.memory import is_tight, wanted_slack
 from shardwise.planner.pools import Pool
 
@@ -70,7 +70,7 @@ def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
     if loser.tight and not chosen.tight:
         return Tight(loser.memory.slack, wanted_slack(loser.memory))
     if loser.pool.joined and not chosen.pool.joined:
-        return Preferred("its tensor groups would cross nodes without NVLink")
+        return Preferred(Merit.NVLINK_IN_TENSOR_GROUPS, chosen.pool.product)
     if demand.objective is Objective.LATENCY:
         return Slower("time per token", loser.estimate.seconds_per_token / chosen.estimate.seconds_per_token)
     if demand.objective is Objective.THROUGHPUT:
@@ -81,16 +81,16 @@ def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
 
 def _lost_by_rules(chosen: Candidate, loser: Candidate) -> Cause:
     if is_uneven(loser) and not is_uneven(chosen):
-        return Preferred("it would leave nodes in parts that no tensor group can use")
+        return Preferred(Merit.NODES_USED_EVENLY, chosen.pool.product)
     if loser.layout.world_size > chosen.layout.world_size:
         return MoreGpus(loser.layout.world_size, chosen.layout.world_size)
     if loser.layout.expert and not chosen.layout.expert:
-        return Preferred("splitting each expert keeps all GPUs equally busy")
+        return Preferred(Merit.EXPERTS_SPLIT, chosen.pool.product)
     if loser.pool.product != chosen.pool.product:
-        return Preferred(f"{chosen.pool.product} is enough and leaves the larger GPUs free")
+        return Preferred(Merit.SMALLER_GPUS, chosen.pool.product)
     if chosen.pool.kind.nvlink is None:
         return Slower("time per token", loser.estimate.seconds_per_token / chosen.estimate.seconds_per_token)
-    return Preferred("tensor parallelism inside the NVLink domain comes before pipeline stages")
+    return Preferred(Merit.TENSOR_FIRST, chosen.pool.product)
 
 
 def rule_of(demand: Demand, pool: Pool, layout: Layout, groups: tuple[GroupPlacement, ...]) -> Rule:

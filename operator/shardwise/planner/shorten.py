@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from shardwise.domain.demand import Demand
+from shardwise.domain.notes import ContextShortened
 from shardwise.domain.plan import Plan
 from shardwise.planner.largest import largest_that_fits
 from shardwise.planner.solve import SurveyedPool, fits, solve
@@ -27,7 +28,7 @@ def with_shorter_context(demand: Demand, surveyed: Sequence[SurveyedPool]) -> Pl
     if longest is None:
         return None
     found = solve(replace(demand, context_length=longest), surveyed).plan
-    return found and replace(found, notes=(*found.notes, _lowered(demand, found)))
+    return found and replace(found, notes=(*found.notes, ContextShortened(longest, demand.context_length)))
 
 
 def _lengths(least: int, wanted: int) -> list[int]:
@@ -38,10 +39,3 @@ def _lengths(least: int, wanted: int) -> list[int]:
 def at_least(demand: Demand) -> Demand:
     """Give the demand with the shortest context it accepts: where that context does not fit, no context does."""
     return demand if demand.least_context is None else replace(demand, context_length=demand.least_context)
-
-
-def _lowered(demand: Demand, plan: Plan) -> str:
-    return (
-        f"{plan.context_length} tokens a sequence: nothing fits {demand.context_length}, "
-        "and `spec.model.minContextLength` allows less"
-    )

@@ -76,6 +76,7 @@ def _choose(demand: Demand, candidates: list[Candidate], rejected: list[Rejected
             notes=tuple(notes(demand, candidate, candidates)),
             resource=candidate.pool.resource,
             ipv6=candidate.pool.nodes[0].ipv6,
+            joined=candidate.pool.joined,
         )
         return Solution(plan, tuple(rejected))
     return Solution(None, tuple(rejected))

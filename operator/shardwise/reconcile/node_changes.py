@@ -11,7 +11,6 @@ from typing import Final
 from shardwise.domain.fleet import Exclusion, Fleet, Node
 from shardwise.domain.node_changes import NodeChange, NodeFact
 from shardwise.domain.plan import Plan
-from shardwise.planner.notes import WITHOUT_NVLINK
 from shardwise.reconcile.records import State
 from shardwise.reconcile.views import GroupView
 
@@ -55,7 +54,7 @@ def _of_node(plan: Plan, node: Node | None, own: int) -> Iterator[NodeChange]:
 
 def _of_domains(plan: Plan, view: GroupView, fleet: Fleet) -> Iterator[NodeChange]:
     """Compare the NVLink domains of the nodes that share a tensor group; a pin may join nodes without NVLink."""
-    if not fleet.kind(plan.product).rack or any(WITHOUT_NVLINK in note for note in plan.notes):
+    if not fleet.kind(plan.product).rack or plan.joined:
         return
     nodes, width = view.record.nodes, max(1, plan.layout.tensor // max(1, view.record.gpus))
     for first in range(0, len(nodes), width):

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, replace
 
 from shardwise.domain.layout import Layout
+from shardwise.domain.notes import Remark
 from shardwise.domain.plan import LayoutOutcome, Plan
 from shardwise.explain.alternatives import telling
 from shardwise.explain.causes import cause
+from shardwise.explain.notes import note
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +24,9 @@ class RecordedAlternative:
 class RecordedPlan:
     """A plan in the status.
 
-    ``plan`` has neither places, which the groups record, nor alternatives. ``demand`` names the demand that the plan
-    answers. ``made_at`` is in seconds since the epoch; 0 if the time was not recorded. ``alternatives`` are the few
-    that explain most, of ``alternatives_total``.
+    ``plan`` has neither places, which the groups record, nor alternatives. Its notes are sentences. ``demand`` names
+    the demand that the plan answers. ``made_at`` is in seconds since the epoch; 0 if the time was not recorded.
+    ``alternatives`` are the few that explain most, of ``alternatives_total``.
     """
 
     plan: Plan
@@ -36,8 +38,9 @@ class RecordedPlan:
 
 def record_plan(plan: Plan, demand: str) -> RecordedPlan:
     """Give a plan as a status records it. ``demand`` names the demand that it answers."""
+    sentences = tuple(Remark(note(noted)) for noted in plan.notes)
     return RecordedPlan(
-        plan=replace(plan, groups=(), alternatives=()),
+        plan=replace(plan, groups=(), alternatives=(), notes=sentences),
         demand=demand,
         alternatives=tuple(
             RecordedAlternative(other.layout, other.product, other.outcome, cause(other.cause))

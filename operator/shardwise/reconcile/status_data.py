@@ -6,11 +6,14 @@ Thousands of objects are asked whether they wait or lack a place: these question
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+from shardwise.domain.notes import Remark
 from shardwise.domain.plan import LayoutOutcome
 from shardwise.domain.plan_data import layout_data, plan_data, read_layout, read_plan
 from shardwise.domain.reasons import FailureKind, Reason
+from shardwise.explain.notes import note
 from shardwise.explain.rules import rule
 from shardwise.reconcile.conditions import DatedCondition
 from shardwise.reconcile.object_status import GroupStatus, Status
@@ -98,7 +101,9 @@ def holdings(data: Data) -> dict[str, Any] | None:
 
 def read_records(data: Data) -> dict[int, Record]:
     """Read the records of the groups of a status, by replica."""
-    return {group.record.replica: group.record for group in _read_groups(data)[0]}
+    plan = data.get("plan") or {}
+    records = _readable(lambda group: _read_record(group, plan), data.get("groups"))[0]
+    return {record.replica: record for record in records}
 
 
 def _read_groups(data: Data) -> tuple[tuple[GroupStatus, ...], tuple[object, ...]]:
@@ -201,7 +206,7 @@ def _read_recorded_plan(data: Data | None) -> RecordedPlan | None:
         return None
     try:
         return RecordedPlan(
-            plan=read_plan(data),
+            plan=replace(read_plan(data), notes=tuple(Remark(str(text)) for text in data.get("notes") or ())),
             demand=str(data.get("demand") or ""),
             made_at=parse_time(str(data.get("madeAt") or "")),
             alternatives=_readable(_read_alternative, data.get("alternatives"))[0],
@@ -217,6 +222,7 @@ def _write_recorded_plan(recorded: RecordedPlan) -> dict[str, Any]:
         "because": rule(recorded.plan.rule),
         "alternatives": [_write_alternative(other) for other in recorded.alternatives],
         "alternativesTotal": recorded.alternatives_total,
+        "notes": [note(noted) for noted in recorded.plan.notes],
         "demand": recorded.demand,
         **({"madeAt": format_time(recorded.made_at)} if recorded.made_at else {}),
     }

@@ -1,0 +1,82 @@
+"""Notes on a plan, as values with numbers. ``shardwise.explain.notes`` has the words.
+
+A new note needs a class here and a sentence there.
+"""
+
+from dataclasses import dataclass
+
+from shardwise.domain.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a reader of a plan should know beside its numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark(Note):
+    """A note that is known only as a sentence: of a model's config, or read from a status."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownProduct(Note):
+    """Shardwise has no data about the GPU product."""
+
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
+class TensorAcrossNodes(Note):
+    """Tensor groups of ``tensor`` GPUs cross nodes without NVLink, because a pin asks for them."""
+
+    tensor: int
+
+
+@dataclass(frozen=True, slots=True)
+class DomainUnlabelled(Note):
+    """``count`` of ``nodes`` nodes of a rack product, such as ``example``, have no label of an NVLink domain."""
+
+    product: str
+    count: int
+    nodes: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedAgainst(Note):
+    """Without NVLink, a layout was compared with the runner-up on as many GPUs, by the estimated speed.
+
+    With ``throughput``, both speeds are output tokens per second and GPU for many sequences. Otherwise they are seconds
+    per token of a single sequence.
+    """
+
+    layout: Layout
+    other: Layout
+    speed: float
+    other_speed: float
+    throughput: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOnEachGpu(Note):
+    """Latent attention keeps its whole KV cache on each of the ``tensor`` GPUs of a tensor group."""
+
+    tensor: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertsInsideGroup(Note):
+    """Experts are shared by the ``tensor`` GPUs of a tensor group, although a replica has ``world_size`` GPUs."""
+
+    tensor: int
+    world_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContextShortened(Note):
+    """The plan has ``tokens`` tokens a sequence, because nothing fits ``wanted`` tokens."""
+
+    tokens: int
+    wanted: int

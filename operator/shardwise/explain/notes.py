@@ -1,0 +1,79 @@
+"""The words for every note on a plan. A new note needs a row in ``SENTENCES``; its class is in the domain."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from shardwise.domain.notes import (
+    CacheOnEachGpu,
+    CheckedAgainst,
+    ContextShortened,
+    DomainUnlabelled,
+    ExpertsInsideGroup,
+    Note,
+    Remark,
+    TensorAcrossNodes,
+    UnknownProduct,
+)
+from shardwise.domain.platforms import CLIQUE
+
+
+def note(noted: Note) -> str:
+    """Say a note in a sentence."""
+    return SENTENCES[type(noted)](noted)
+
+
+def _across_nodes(noted: TensorAcrossNodes) -> str:
+    return (
+        f"tensor groups of {noted.tensor} cross nodes without NVLink, as pinned: "
+        "every layer waits for the network twice"
+    )
+
+
+def _unlabelled(noted: DomainUnlabelled) -> str:
+    return (
+        f"{noted.count} of {noted.nodes} nodes with {noted.product}, such as {noted.example}, have no label of an "
+        f"NVLink domain, such as {CLIQUE}: each counts as a domain of its own"
+    )
+
+
+def _checked_against(noted: CheckedAgainst) -> str:
+    return (
+        f"without NVLink, {noted.layout} was checked against {noted.other}: "
+        f"an estimated {_speed(noted, noted.speed)} against {_speed(noted, noted.other_speed)}"
+    )
+
+
+def _speed(noted: CheckedAgainst, speed: float) -> str:
+    return f"{speed:.0f} tokens a second and GPU" if noted.throughput else f"{speed * 1000:.1f} ms a token"
+
+
+def _cache_on_each_gpu(noted: CacheOnEachGpu) -> str:
+    return (
+        f"latent attention keeps its whole KV cache on each of the {noted.tensor} GPUs of a tensor group; "
+        "attention data parallelism, which would divide it, is not planned"
+    )
+
+
+def _experts_inside_group(noted: ExpertsInsideGroup) -> str:
+    return (
+        f"experts are shared inside a tensor group of {noted.tensor}; "
+        f"wide expert parallelism over all {noted.world_size} GPUs is not planned"
+    )
+
+
+def _context_shortened(noted: ContextShortened) -> str:
+    return (
+        f"{noted.tokens} tokens a sequence: nothing fits {noted.wanted}, and `spec.model.minContextLength` allows less"
+    )
+
+
+SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
+    Remark: lambda noted: str(noted.text),
+    UnknownProduct: lambda noted: f"{noted.product} is not a product Shardwise knows: no NVLink is assumed",
+    TensorAcrossNodes: _across_nodes,
+    DomainUnlabelled: _unlabelled,
+    CheckedAgainst: _checked_against,
+    CacheOnEachGpu: _cache_on_each_gpu,
+    ExpertsInsideGroup: _experts_inside_group,
+    ContextShortened: _context_shortened,
+}

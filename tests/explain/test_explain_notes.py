@@ -1,0 +1,71 @@
+"""Every note on a plan has its sentence."""
+
+import pytest
+
+from shardwise.domain import notes
+from shardwise.domain.layout import Layout
+from shardwise.domain.notes import (
+    CacheOnEachGpu,
+    CheckedAgainst,
+    ContextShortened,
+    DomainUnlabelled,
+    ExpertsInsideGroup,
+    Note,
+    Remark,
+    TensorAcrossNodes,
+    UnknownProduct,
+)
+from shardwise.explain.notes import SENTENCES, note
+
+PAIR = Layout(4, 1), Layout(2, 2)
+SAID: dict[str, tuple[Note, str]] = {
+    "a sentence stays": (Remark("the sizes are a guess"), "the sizes are a guess"),
+    "an unknown product": (UnknownProduct("X1"), "X1 is not a product Shardwise knows: no NVLink is assumed"),
+    "across nodes": (
+        TensorAcrossNodes(16),
+        "tensor groups of 16 cross nodes without NVLink, as pinned: every layer waits for the network twice",
+    ),
+    "no label": (
+        DomainUnlabelled("NVIDIA-GB200", 1, 4, "tray-0"),
+        (
+            "1 of 4 nodes with NVIDIA-GB200, such as tray-0, have no label of an NVLink domain, such as "
+            "nvidia.com/gpu.clique: each counts as a domain of its own"
+        ),
+    ),
+    "compared for latency": (
+        CheckedAgainst(*PAIR, 0.02, 0.0304, throughput=False),
+        "without NVLink, TP4×PP1 was checked against TP2×PP2: an estimated 20.0 ms a token against 30.4 ms a token",
+    ),
+    "compared for throughput": (
+        CheckedAgainst(*PAIR, 300.4, 250.0, throughput=True),
+        (
+            "without NVLink, TP4×PP1 was checked against TP2×PP2: an estimated 300 tokens a second and GPU against "
+            "250 tokens a second and GPU"
+        ),
+    ),
+    "a latent cache": (
+        CacheOnEachGpu(8),
+        (
+            "latent attention keeps its whole KV cache on each of the 8 GPUs of a tensor group; attention data "
+            "parallelism, which would divide it, is not planned"
+        ),
+    ),
+    "experts": (
+        ExpertsInsideGroup(8, 16),
+        "experts are shared inside a tensor group of 8; wide expert parallelism over all 16 GPUs is not planned",
+    ),
+    "a shorter context": (
+        ContextShortened(4096, 8192),
+        "4096 tokens a sequence: nothing fits 8192, and `spec.model.minContextLength` allows less",
+    ),
+}
+
+
+@pytest.mark.parametrize(("noted", "words"), SAID.values(), ids=SAID)
+def test_a_note_is_said(noted: Note, words: str) -> None:
+    assert note(noted) == words
+
+
+def test_every_note_has_its_sentence_and_its_row_here() -> None:
+    kinds = {kind for kind in vars(notes).values() if isinstance(kind, type) and issubclass(kind, Note)} - {Note}
+    assert kinds == set(SENTENCES) == {type(noted) for noted, _ in SAID.values()}
