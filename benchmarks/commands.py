@@ -39,22 +39,26 @@ class Cost:
     memory: float
 
 
-def cost(source: Path, args: Sequence[str]) -> Cost:
-    """Run one command of a build once."""
-    env = os.environ | {"PYTHONPATH": str(source)}
+def cost(source: Path, args: Sequence[str], bytecode: Path) -> Cost:
+    """Run a command of a build once.
+
+    ``bytecode`` is a folder for compiled modules: installed packages are compiled, whatever the environment here says.
+    """
+    kept = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(bytecode)}
+    env = os.environ | {"PYTHONPATH": str(source), **kept}
     command = [sys.executable, "-c", _PROBE, sys.executable, "-m", "shardwise", *args]
     ran = subprocess.run(command, env=env, capture_output=True, text=True, check=True)  # noqa: S603 - our own
     seconds, memory = ran.stdout.split()
     return Cost(float(seconds), float(memory))
 
 
-def measured(builds: Sequence[Path], args: Sequence[str]) -> list[Cost]:
+def measured(builds: Sequence[Path], args: Sequence[str], bytecode: Path) -> list[Cost]:
     """Give the medians of each build, run in turns so that a busy machine slows all alike."""
     for source in builds:
-        cost(source, args)  # compiles the modules
-    rounds = [[cost(source, args) for source in builds] for _ in range(RUNS)]
+        cost(source, args, bytecode)  # compiles the modules
+    rounds = [[cost(source, args, bytecode) for source in builds] for _ in range(RUNS)]
     return [
-        Cost(statistics.median(one.seconds for one in costs), statistics.median(one.memory for one in costs))
+        Cost(statistics.median(run.seconds for run in costs), statistics.median(run.memory for run in costs))
         for costs in zip(*rounds, strict=True)
     ]
 
@@ -105,7 +109,7 @@ def main() -> None:
             "fleet": ("fleet", "--fleet", fleet),
             "inspect": ("inspect", "meta-llama/Llama-3.1-8B"),
         }
-        rows = [row(command, *measured(builds, args)) for command, args in commands.items()]
+        rows = [row(command, *measured(builds, args, folder / "bytecode")) for command, args in commands.items()]
     print(f"Measured with {machine()}; {base} beside this build, medians of {RUNS} runs in turns.\n")
     print(table(["command", "CPU before", "CPU now", "", "memory before", "memory now", ""], rows))
 

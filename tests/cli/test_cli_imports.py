@@ -1,4 +1,4 @@
-"""Offline commands load no client of Kubernetes or of the Hub, and the entry point loads next to nothing."""
+"""A command loads the modules of its own work (decision 40): no client offline, no pydantic without an object."""
 
 import subprocess
 import sys
@@ -12,7 +12,14 @@ from tests.support.repository import ROOT
 from shardwise.cli.main import _COMMANDS, cli
 
 CLIENTS = {"kopf", "kubernetes", "aiohttp", "huggingface_hub", "httpx2", "cryptography", "rich"}
-LIBRARIES = {*CLIENTS, "pydantic", "yaml", "asyncio", "shardwise.planner", "shardwise.api", "shardwise.observe"}
+OBJECTS = {"pydantic", "shardwise.api", "shardwise.checkpoint", "shardwise.hub"}
+CLUSTER = {"shardwise.inventory", "shardwise.observe", "shardwise.reconcile", "shardwise.render", "shardwise.engines"}
+DECISIONS = {"shardwise.reconcile.decide", "shardwise.reconcile.standing", "shardwise.reconcile.status"}
+MANIFESTS = {"shardwise.render.bundle"}
+PICTURES = {"shardwise.drawing"}
+EXPLAINED = {"shardwise.explain.standing", "shardwise.explain.models", "shardwise.explain.fleet_report"}
+LIBRARIES = {*CLIENTS, *OBJECTS, *CLUSTER, *PICTURES, "yaml", "asyncio", "logging", "shardwise.planner"}
+PLANNED = {*CLIENTS, *DECISIONS, *PICTURES, *EXPLAINED, "logging", "shardwise.api.configuration", "shardwise.api.crd"}
 OBJECT = "OBJECT"
 FLEET = "FLEET"
 _CODE = """
@@ -32,14 +39,16 @@ COMMANDS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "--help": (("--help",), LIBRARIES),
     "no command": (("plant",), LIBRARIES),
     "plan --help": (("plan", "--help"), CLIENTS),
-    "plan": (("plan", "-f", OBJECT, "--fleet", FLEET), CLIENTS),
-    "plan as data": (("plan", "-f", OBJECT, "--fleet", FLEET, "-o", "json"), CLIENTS),
-    "explain": (("explain", "-f", OBJECT, "--fleet", FLEET), CLIENTS),
-    "render": (("render", "-f", OBJECT, "--fleet", FLEET), CLIENTS),
-    "fleet": (("fleet", "--fleet", FLEET), CLIENTS),
-    "inspect": (("inspect", str(next(CONFIGS.glob("*.json")))), CLIENTS),
-    "crds": (("crds", "--check", "--root", str(ROOT)), CLIENTS),
+    "plan": (("plan", "-f", OBJECT, "--fleet", FLEET), PLANNED | MANIFESTS),
+    "plan as data": (("plan", "-f", OBJECT, "--fleet", FLEET, "-o", "json"), PLANNED | MANIFESTS),
+    "plan as a picture": (("plan", "-f", OBJECT, "--fleet", FLEET, "-o", "svg"), CLIENTS | DECISIONS | MANIFESTS),
+    "explain": (("explain", "-f", OBJECT, "--fleet", FLEET), CLIENTS | PICTURES),
+    "render": (("render", "-f", OBJECT, "--fleet", FLEET), PLANNED),
+    "fleet": (("fleet", "--fleet", FLEET), CLIENTS | OBJECTS | DECISIONS | MANIFESTS | PICTURES),
+    "inspect": (("inspect", str(next(CONFIGS.glob("*.json")))), CLIENTS | CLUSTER | {"pydantic", "shardwise.api"}),
+    "crds": (("crds", "--check", "--root", str(ROOT)), CLIENTS | CLUSTER | {"shardwise.planner"}),
 }
+"""A call of each command, and modules that it has no use for."""
 
 
 @pytest.mark.parametrize(("args", "unwanted"), COMMANDS.values(), ids=COMMANDS)

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from shardwise.api import InvalidObject
 from shardwise.cli.documents import parsed_documents
 from shardwise.cli.wrong import WrongInput
 from shardwise.domain.site import Site
@@ -24,7 +24,12 @@ def read_site(path: Path | None) -> Site:
         raise WrongInput(
             f"{path}: a configuration such as `fleet: {{platform: eks}}` is needed, not `{document!s:.60}`"
         )
-    from shardwise.api.configuration import parse_site  # noqa: PLC0415 - its models load slowly, and few commands get one
+    return _parsed(path, document)
+
+
+def _parsed(path: Path, document: Mapping[str, Any]) -> Site:
+    from shardwise.api.configuration import parse_site  # noqa: PLC0415 - its models load slowly, and few calls name one
+    from shardwise.api.problems import InvalidObject  # noqa: PLC0415 - the same
 
     try:
         return parse_site(document)

@@ -94,7 +94,7 @@ def facts_once(site: HubSite | None = None) -> Facts:
     known: dict[str, ModelFacts] = {}
 
     def facts(obj: ShardedModel) -> ModelFacts:
-        said = obj.spec.model.model_dump_json()
+        said = obj.model_dump_json(include={"spec": {"model"}})
         if said not in known:
             known[said] = model_facts(obj, site)
         return known[said]

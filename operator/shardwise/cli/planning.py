@@ -21,7 +21,7 @@ def plan(files: tuple[str, ...], look: Look, form: str, *, independent: bool) ->
     seen = look.seen()
     answers = plan_all(read_objects(files), seen, independent=independent, site=look.site)
     if form == "svg":
-        from shardwise.cli.showing import plans_drawn  # noqa: PLC0415 - text and data need no picture
+        from shardwise.cli.pictures import plans_drawn  # noqa: PLC0415 - text and data need no picture
 
         click.echo(plans_drawn(seen, answers), nl=False)
         write_failures(answers)

@@ -7,7 +7,7 @@ from typing import Final
 from shardwise.cli.documents import Document, read_documents, shown
 from shardwise.cli.wrong import WrongInput
 from shardwise.domain.site import FleetSite
-from shardwise.observe import Store, field_problems, kind_read, store_of
+from shardwise.observe import STRANGERS, Key, Store, field_problems, kind_read, store_of
 from shardwise.observe.kinds import NODE, Kind
 
 _EXAMPLE: Final = "`kubectl get nodes,pods -A -o yaml` gives one"
@@ -39,3 +39,8 @@ def read_files(names: Iterable[str], site: FleetSite | None = None) -> Seen:
     if NODE not in found:
         raise WrongInput(f"no Node in {shown(names)}: {_EXAMPLE}")
     return Seen(store_of(found, site))
+
+
+def holder_name(key: Key) -> str:
+    """Name a holder of GPUs: ``namespace/name``, or an empty text for pods that belong to no object."""
+    return "" if key == STRANGERS else "/".join(key)
