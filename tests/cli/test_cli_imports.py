@@ -1,4 +1,4 @@
-"""A command loads the modules of its own work (decision 40): no client offline, no pydantic without an object."""
+"""A command loads the modules of its own work (decision 42): no client offline, no pydantic without an object."""
 
 import subprocess
 import sys
