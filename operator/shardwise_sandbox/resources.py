@@ -161,6 +161,14 @@ BUILTIN: Final = (
         kind="ResourceClaimTemplate",
     ),
     ResourceType(
+        group="",
+        plural="resourcequotas",
+        singular="resourcequota",
+        kind="ResourceQuota",
+        short_names=("quota",),
+        subresources=_STATUS,
+    ),
+    ResourceType(
         group="scheduling.k8s.io",
         plural="priorityclasses",
         singular="priorityclass",

@@ -164,6 +164,7 @@ ALLOW: Json = {
     "podLabels": [],
     "images": ["mirror.example.com/*"],
     "serviceAccounts": ["model"],
+    "gpus": 16,
 }
 
 
@@ -176,6 +177,7 @@ def test_the_values_that_objects_may_use_are_read_field_by_field() -> None:
         pod_labels=(),
         images=("mirror.example.com/*",),
         service_accounts=("model",),
+        gpus=16,
     )
 
 
@@ -196,6 +198,7 @@ WRONG: dict[str, tuple[Json, str]] = {
         {"allow": {"servicePorts": ["http"]}},
         "allow.servicePorts.0: `http` is neither a port nor a range such as `8000-8999`",
     ),
+    "fewer than no GPUs": ({"allow": {"gpus": -1}}, "allow.gpus: `-1` must be at least 0"),
     "a port too high": (
         {"allow": {"servicePorts": ["80", "70000"]}},
         "allow.servicePorts.1: `70000` is not a range from 1 to 65535",

@@ -22,6 +22,7 @@ PATHS = [
     ),
     ("v1", "Node", "/api/v1/nodes", "/api/v1/nodes/x"),
     ("scheduling.k8s.io/v1", "PriorityClass", f"{SCHEDULING}/priorityclasses", f"{SCHEDULING}/priorityclasses/x"),
+    ("v1", "ResourceQuota", "/api/v1/resourcequotas", "/api/v1/namespaces/ns/resourcequotas/x"),
     ("v1", "ConfigMap", "/api/v1/configmaps", "/api/v1/namespaces/ns/configmaps/x"),
     ("v1", "Secret", "/api/v1/secrets", "/api/v1/namespaces/ns/secrets/x"),
     (

@@ -21,7 +21,7 @@ async def test_an_event_of_kopf_is_its_object_and_whether_that_is_gone(
     take.assert_called_once_with({"a": 1}, deleted)
 
 
-def test_kopf_watches_six_kinds_and_puts_nothing_on_any_object(mocker: MockerFixture) -> None:
+def test_kopf_watches_seven_kinds_and_puts_nothing_on_any_object(mocker: MockerFixture) -> None:
     """No finalizer: an object can be deleted while no operator runs. Of Services, only our own."""
     registry = kopf.OperatorRegistry()
     register(registry, Changes(Store(), mocker.create_autospec(Queue, instance=True)))
@@ -31,6 +31,7 @@ def test_kopf_watches_six_kinds_and_puts_nothing_on_any_object(mocker: MockerFix
         "pod",
         "poddisruptionbudget",
         "priorityclass",
+        "resourcequota",
         "service",
         "shardedmodel",
     ]
@@ -39,3 +40,12 @@ def test_kopf_watches_six_kinds_and_puts_nothing_on_any_object(mocker: MockerFix
     }
     assert not list(registry._changing.get_all_handlers())
     assert not list(registry._spawning.get_all_handlers())
+
+
+def test_quotas_that_may_not_be_watched_are_not(mocker: MockerFixture) -> None:
+    """They would be asked for again and again."""
+    registry = kopf.OperatorRegistry()
+    register(registry, Changes(Store(), mocker.create_autospec(Queue, instance=True)), quotas=False)
+    handlers: list[Any] = list(registry._watching.get_all_handlers())
+    assert len(handlers) == 6
+    assert "resourcequota" not in {handler.id for handler in handlers}

@@ -371,3 +371,41 @@ def test_a_pod_stripped_of_its_replica_belongs_to_no_group() -> None:
     """And keeps nobody from deciding about the others."""
     pod = changed(a_pod(owner="llama", gpus=1), lambda one: one["metadata"]["labels"].pop("shardwise.dev/replica"))
     assert a_store(a_model(), pod, nodes=(a_node(),)).observe(KEY, 0.0).pods == ()
+
+
+GPUS = "requests.nvidia.com/gpu"
+
+
+def a_quota(hard: int, used: int, namespace: str = "default", **spec: Any) -> Json:
+    status = {"hard": {GPUS: str(hard)}, "used": {GPUS: str(used)}}
+    return {"metadata": {"name": "q", "namespace": namespace, "resourceVersion": "1"}, "spec": spec, "status": status}
+
+
+def test_a_quota_is_seen_without_the_objects_own_use_and_with_what_others_have_planned() -> None:
+    """An object that is decided on holds nothing; a plan whose pods are yet to be made counts already."""
+    store = a_store(a_model(), a_model("other"), a_model("elsewhere") | {})
+    store.quotas.put(a_quota(16, 9))
+    store.quotas.put(a_quota(1, 1, "team"))
+    assert [(one.hard, one.used) for one in store.observe(KEY, 0.0).quotas] == [(16, 9)]
+    store.pods.put(a_pod(owner="llama", gpus=2))
+    store.pods.put(a_pod("other-0-0-0", owner="other", gpus=1))
+    store.hold(("default", "other"), a_plan(("h100-1", 4)))
+    store.hold(("team", "third"), a_plan(("h100-1", 8)))
+    observed = store.observe(KEY, 0.0)
+    assert [(one.hard, one.used) for one in observed.quotas] == [(16, 9 - 2 + 3)]
+    assert observed.gpus_of_others == 4
+    store.hold(("default", "other"), None)
+    assert store.observe(KEY, 0.0).gpus_of_others == 0
+    store.quotas.remove(("default", "q"), 2)
+    assert store.observe(KEY, 0.0).quotas == ()
+
+
+def test_a_quota_for_a_class_is_that_of_the_objects_own_class() -> None:
+    """Or of the cluster's default class, which its pods get."""
+    scope = {"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}
+    store = a_store(a_model(placement={"priorityClassName": "high"}), a_model("other"))
+    store.quotas.put(a_quota(0, 0, scopeSelector={"matchExpressions": [scope]}))
+    other = ("default", "other")
+    assert (len(store.observe(KEY, 0.0).quotas), len(store.observe(other, 0.0).quotas)) == (1, 0)
+    store.priorities.put(at(1, {"metadata": {"name": "high"}, "value": 5, "globalDefault": True}))
+    assert len(store.observe(other, 0.0).quotas) == 1

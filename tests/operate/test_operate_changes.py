@@ -265,6 +265,19 @@ def test_those_wait_that_have_no_plan_for_all_their_replicas(mocker: MockerFixtu
     }
 
 
+def test_a_quota_that_changes_wakes_those_of_its_namespace_that_lack_gpus(scene: Scene) -> None:
+    """It may leave more now; those elsewhere have quotas of their own."""
+    quota = {"kind": "ResourceQuota", "metadata": {"name": "q", "namespace": "default"}}
+    scene.changes.quota(at(2, quota), HERE)
+    assert scene.woken() == ["half", "waiting"]
+    scene.changes.quota(at(2, quota), HERE)
+    assert scene.woken() == []
+    scene.changes.quota(at(3, quota | {"metadata": {"name": "q", "namespace": "elsewhere"}}), HERE)
+    assert scene.woken() == []
+    scene.changes.quota(at(3, quota), GONE)
+    assert scene.woken() == ["half", "waiting"]
+
+
 def test_a_slim_object_still_says_whose_it_is(scene: Scene) -> None:
     """What is dropped is not what is asked later."""
     scene.changes.pod(at(3, a_pod(owner="llama", gpus=2)), HERE)

@@ -22,7 +22,7 @@ from tests.controller.support import (
     settle,
 )
 
-from shardwise.cluster import Cluster, Retryable
+from shardwise.cluster import Cluster, Refused, Retryable
 from shardwise.controller.run import Options, _acting, _relist_again
 from shardwise.observe import Store
 from shardwise.observe.kinds import Kind
@@ -36,6 +36,7 @@ class Scene:
     def __init__(self, mocker: MockerFixture) -> None:
         self.lists: dict[str, list[Json]] = {}
         self.selectors: dict[str, str | None] = {}
+        self.forbidden: set[str] = set()
         self.cluster: AsyncMock = mocker.create_autospec(Cluster, instance=True)
         self.cluster.list.side_effect = self._list
         self.queue = mocker.create_autospec(Queue, instance=True)
@@ -44,6 +45,8 @@ class Scene:
         self, kind: Kind, selector: str | None = None, trim: Callable[[Json], Json] = lambda obj: obj
     ) -> tuple[list[Json], str]:
         self.selectors[kind.plural] = selector
+        if kind.plural in self.forbidden:
+            raise Refused(f"cannot list {kind.plural}: forbidden", 403)
         return list(map(trim, self.lists.get(kind.plural, []))), "10"
 
     async def relist(self, store: Store) -> None:
@@ -73,6 +76,28 @@ async def test_all_that_matters_is_taken_in(scene: Scene) -> None:
     assert (set(store.services.objects), set(store.sharded_models.objects)) == ({KEY}, {KEY})
 
 
+A_QUOTA = {"kind": "ResourceQuota", "metadata": {"name": "q", "namespace": "default", "resourceVersion": "5"}}
+
+
+async def test_quotas_that_may_not_be_read_are_done_without(scene: Scene) -> None:
+    """The API server holds pods to them; those known from before are forgotten, not believed."""
+    scene.lists = {"resourcequotas": [A_QUOTA], "shardedmodels": [a_model()]}
+    store = a_store()
+    await scene.relist(store)
+    assert (set(store.quotas.objects), store.reads_quotas) == ({("default", "q")}, True)
+    scene.forbidden = {"resourcequotas"}
+    await scene.relist(store)
+    assert (set(store.quotas.objects), store.reads_quotas) == (set(), False)
+    assert scene.woken() == ["llama", "llama"]
+
+
+@pytest.mark.parametrize("kind", ["nodes", "pods", "shardedmodels"])
+async def test_what_may_not_be_read_and_is_needed_fails_the_relist(scene: Scene, kind: str) -> None:
+    scene.forbidden = {kind}
+    with pytest.raises(Refused):
+        await scene.relist(a_store())
+
+
 async def test_only_our_services_are_asked_for(scene: Scene) -> None:
     """Of pods, all: strangers hold GPUs too."""
     await scene.relist(a_store())
@@ -83,6 +108,7 @@ async def test_only_our_services_are_asked_for(scene: Scene) -> None:
         "priorityclasses": None,
         "services": "app.kubernetes.io/managed-by=shardwise",
         "shardedmodels": None,
+        "resourcequotas": None,
     }
 
 

@@ -10,6 +10,7 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Exclusion, Fleet
+from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import RestartPolicy, UpdateStrategy, Wanted
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
 from shardwise.reconcile.decide import decide
@@ -69,6 +70,8 @@ class World:
     budgets: dict[str, Json] = field(default_factory=dict)
     events: list[Emit] = field(default_factory=list)
     refused: str = ""
+    quotas: tuple[GpuLimit, ...] = ()
+    gpus_of_others: int = 0
     denies: Callable[[Json], str] | None = None
     """Says why a pod may not be made, or nothing: then what is refused is kept as the operator keeps it."""
     calls: int = 0
@@ -92,6 +95,8 @@ class World:
             companions={name: see_companions(one) for name, one in self.services.items()},
             compute_domains=self.compute_domains,
             mends=self.mends,
+            quotas=self.quotas,
+            gpus_of_others=self.gpus_of_others,
         )
 
     def turn(self) -> Turn:

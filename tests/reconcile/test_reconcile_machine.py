@@ -18,6 +18,7 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Exclusion, Node
+from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import UpdateStrategy
 from shardwise.reconcile.actions import Apply
 from shardwise.reconcile.records import State
@@ -157,6 +158,11 @@ class Life(RuleBasedStateMachine):
             "" if most is None or len(world.pods) < most else f"quota of {most} pods: {pod['kind']}"
         )
 
+    @rule(left=st.sampled_from([0, 1, 4, 16, None]))
+    def change_the_quota(self, left: int | None) -> None:
+        """As the operator reads it: what runs beyond it stays."""
+        self.world.quotas = () if left is None else (GpuLimit("a quota", "", left, 0),)
+
     @rule()
     def pause_or_resume(self) -> None:
         self.world.wanted = replace(self.world.wanted, paused=not self.world.wanted.paused)
@@ -220,7 +226,7 @@ class Life(RuleBasedStateMachine):
         world = self.world
         world.fleet, world.ahead = a_fleet(NODES), ()
         world.wanted = replace(world.wanted, paused=False)
-        world.denies = lambda _: ""
+        world.denies, world.quotas = lambda _: "", ()
         world.demand(gpu_budget=32, replicas=min(2, world.wanted.demand.replicas))
         world.launch(args=("--last-edit",))
         self._calm_down()

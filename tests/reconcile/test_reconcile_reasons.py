@@ -11,6 +11,7 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Exclusion
+from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.reasons import FailureKind, Reason
 from shardwise.domain.refusal import RefusalReason
 from shardwise.explain.reasons import EVENT, FAILURES, REASONS, WARNING
@@ -143,6 +144,12 @@ def pods_refused() -> Listener:
     return world
 
 
+def quota_short() -> Listener:
+    world = Listener(wants(a_demand(LLAMA_8B, budget=1)), quotas=(GpuLimit("a quota", "", 0, 0),))
+    world.settle()
+    return world
+
+
 def refused(demand: dict[str, object], fleet: int = 3, model: object = LLAMA_8B) -> Callable[[], Listener]:
     def scenario() -> Listener:
         world = Listener(wants(a_demand(model, **demand)), a_fleet(h100s(fleet)))  # type: ignore[arg-type]
@@ -200,6 +207,7 @@ SCENARIOS: dict[str, Callable[[], Listener]] = {
     "model unknown": model_unknown,
     "a write is refused": write_refused,
     "pods are refused for long": pods_refused,
+    "the quota is used up": quota_short,
     "waits for GPUs": waits_for_gpus,
     "fields are contested": contested,
     "a node changed": node_changed,

@@ -42,7 +42,19 @@ PROOFS: dict[str, tuple[str, str]] = {
         "observe/test_observe_waiting.py",
         "test_a_higher_priority_stands_before_age",
     ),
-    "Quotas with the scope `PriorityClass`": (
+    "If a ResourceQuota with the scope `PriorityClass` leaves no GPUs": (
+        "inventory/test_inventory_quotas.py",
+        "test_a_quota_counts_the_pods_of_its_scopes",
+    ),
+    "The operator plans no more GPUs": (
+        "reconcile/test_reconcile_limits.py",
+        "test_no_more_gpus_are_planned_than_are_left",
+    ),
+    "It needs the right to read ResourceQuotas": (
+        "operate/test_operate_relist.py",
+        "test_quotas_that_may_not_be_read_are_done_without",
+    ),
+    "An object whose pods are refused leaves the queue": (
         REFUSED,
         "test_what_is_refused_waits_in_no_queue_and_is_not_woken_by_free_gpus",
     ),

@@ -58,6 +58,12 @@ class AllowedValues(Wire):
         description=f"ServiceAccounts (spec.placement.serviceAccountName). {_ENDS} Default: every ServiceAccount of "
         "the namespace.",
     )
+    gpus: int | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000,
+        description="The most GPUs that the objects of a namespace may hold together. Default: no limit.",
+    )
 
 
 class AllowConfiguration(AllowedValues):
@@ -102,6 +108,8 @@ def _narrowed(allowed: Allowed, given: AllowedValues) -> Allowed:
         "service_accounts": given.service_accounts,
     }
     changes: dict[str, Any] = {name: tuple(value) for name, value in stated.items() if value is not None}
+    if given.gpus is not None:
+        changes["gpus"] = given.gpus
     if given.service_ports is not None:
         changes["service_ports"] = tuple(map(_ports, given.service_ports))
     return replace(allowed, **changes)

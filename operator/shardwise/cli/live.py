@@ -18,12 +18,18 @@ from shardwise.observe.kinds import (
     NODE,
     POD,
     PRIORITY_CLASS,
+    RESOURCE_QUOTA,
     SERVICE,
     SHARDED_MODEL,
     Kind,
 )
 
-_OPTIONAL: Final[Sequence[tuple[Kind, str | None]]] = ((PRIORITY_CLASS, None), (SERVICE, OURS), (BUDGET, OURS))
+_OPTIONAL: Final[Sequence[tuple[Kind, str | None]]] = (
+    (PRIORITY_CLASS, None),
+    (RESOURCE_QUOTA, None),
+    (SERVICE, OURS),
+    (BUDGET, OURS),
+)
 """Kinds that a user may not be allowed to list, with their selectors. Without them the answer is less exact."""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import kopf
 
-from shardwise.cluster import Cluster, Connection, Election, connect
+from shardwise.cluster import Cluster, Election, connect
 from shardwise.cluster.lease import Lease
 from shardwise.controller.frugal import frugal_settings
 from shardwise.controller.watches import registry_of
@@ -72,7 +72,8 @@ async def run(options: Options, stop: asyncio.Event | None = None, ready: asynci
     work = partial(_acting, options, store, queue, list_again)
     try:
         await list_again()
-        tasks = [asyncio.create_task(_watch(options, connection, changes, stop))]
+        registry = registry_of(changes, connection, quotas=store.reads_quotas)
+        tasks = [asyncio.create_task(_watch(options, registry, stop))]
         tasks.append(asyncio.create_task(_led(_election(options, cluster), work, ready)))
         await until_one_ends(tasks)
     finally:
@@ -139,10 +140,10 @@ async def _relist_again(options: Options, list_again: Listing) -> None:
             _log.warning("relist failed: %s", error)
 
 
-async def _watch(options: Options, connection: Connection, changes: Changes, stop: asyncio.Event | None) -> None:
+async def _watch(options: Options, registry: kopf.OperatorRegistry, stop: asyncio.Event | None) -> None:
     await until_one_ends(
         await kopf.spawn_tasks(
-            registry=registry_of(changes, connection),
+            registry=registry,
             settings=frugal_settings(dict.fromkeys((SERVICE.plural, BUDGET.plural), OURS)),
             standalone=True,
             clusterwide=True,

@@ -7,20 +7,23 @@ import kopf
 
 from shardwise.cluster import Connection
 from shardwise.observe import Json
-from shardwise.observe.kinds import BUDGET, NODE, POD, PRIORITY_CLASS, SERVICE, SHARDED_MODEL, Kind
+from shardwise.observe.kinds import BUDGET, NODE, POD, PRIORITY_CLASS, RESOURCE_QUOTA, SERVICE, SHARDED_MODEL, Kind
 from shardwise.operate import Changes
 from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
 
-def registry_of(changes: Changes, connection: Connection) -> kopf.OperatorRegistry:
-    """Register the handlers. Plain events: kopf writes nothing onto any object, no finalizer, no annotation."""
+def registry_of(changes: Changes, connection: Connection, *, quotas: bool = True) -> kopf.OperatorRegistry:
+    """Register the handlers. Plain events: kopf writes nothing onto any object, no finalizer, no annotation.
+
+    ``quotas`` tells whether ResourceQuotas may be watched.
+    """
     registry = kopf.OperatorRegistry()
-    register(registry, changes)
+    register(registry, changes, quotas=quotas)
     _log_in(registry, connection)
     return registry
 
 
-def register(registry: kopf.OperatorRegistry, changes: Changes) -> None:
+def register(registry: kopf.OperatorRegistry, changes: Changes, *, quotas: bool = True) -> None:
     """Send the events of each watched kind to the method that takes them in."""
     ours = {MANAGED_BY: OPERATOR}
     watched: tuple[tuple[Kind, Callable[[Json, bool], None], dict[str, str]], ...] = (
@@ -30,8 +33,9 @@ def register(registry: kopf.OperatorRegistry, changes: Changes) -> None:
         (BUDGET, changes.budget, ours),
         (NODE, changes.node, {}),
         (PRIORITY_CLASS, changes.priority, {}),
+        (RESOURCE_QUOTA, changes.quota, {}),
     )
-    for kind, take, labels in watched:
+    for kind, take, labels in watched[: None if quotas else -1]:
         name = kind.name.lower()
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=name, labels=labels)(_handler(take))
 

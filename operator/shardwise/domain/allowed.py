@@ -34,7 +34,8 @@ class Allowed:
 
     An entry that ends with ``*`` allows every value that begins with the text before the ``*``. The entry ``*`` alone
     does not allow a reserved value, which must be named: a label of ``SELECTED_LABELS``, a PriorityClass of the system,
-    the name of the API server's Service. ``service_ports`` are ranges, both ends included.
+    the name of the API server's Service. ``service_ports`` are ranges, both ends included. ``gpus`` is the most
+    GPUs that all objects of the namespace may hold together; ``None`` for no limit.
     """
 
     service_types: tuple[str, ...] = ("ClusterIP",)
@@ -44,6 +45,7 @@ class Allowed:
     pod_labels: tuple[str, ...] = ANY
     images: tuple[str, ...] = ANY
     service_accounts: tuple[str, ...] = ANY
+    gpus: int | None = None
 
 
 def allows(entries: tuple[str, ...], value: str, *, reserved: bool = False) -> bool:

@@ -23,6 +23,7 @@ class RefusalReason(StrEnum):
     ILLEGAL_LAYOUT = "IllegalLayout"
     MEMORY_SHORT = "MemoryShort"
     BUDGET_SHORT = "BudgetShort"
+    QUOTA_SHORT = "QuotaShort"
     CAPACITY_SHORT = "CapacityShort"
 
 
@@ -38,8 +39,9 @@ class Area(Enum):
     MEMORY = 1, RefusalReason.MEMORY_SHORT, 1, True, False
     DOMAIN = 2, RefusalReason.CAPACITY_SHORT, 3, True, False
     BUDGET = 3, RefusalReason.BUDGET_SHORT, 2, False, False
-    ROOM = 4, RefusalReason.CAPACITY_SHORT, 0, True, True
-    PREFERENCE = 5, None, 3, False, False
+    QUOTA = 4, RefusalReason.QUOTA_SHORT, 2, False, False
+    ROOM = 5, RefusalReason.CAPACITY_SHORT, 0, True, True
+    PREFERENCE = 6, None, 3, False, False
 
     def __init__(self, order: int, reason: RefusalReason | None, distance: int, of_product: bool, waits: bool) -> None:  # noqa: FBT001 - a row of the table above
         self.order = order
@@ -157,6 +159,26 @@ class OverBudget(Cause):
     def shortfall(self) -> float:
         """The needed GPUs over the budget."""
         return self.needed / max(1, self.budget)
+
+
+@dataclass(frozen=True, slots=True)
+class OverQuota(Cause):
+    """The namespace may not hold as many GPUs. ``limit`` says where the limit ``hard`` stands.
+
+    ``used`` counts the GPUs that others in the namespace hold or have planned.
+    """
+
+    area: ClassVar[Area] = Area.QUOTA
+
+    needed: int
+    limit: str
+    hard: int
+    used: int
+
+    @property
+    def shortfall(self) -> float:
+        """The needed GPUs over the GPUs that are left."""
+        return self.needed / max(1, self.hard - self.used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +331,7 @@ class PoolCount:
 class Refusal:
     """Why a demand has no plan.
 
-    ``waits``: the demand would fit if GPUs became free, so that waiting makes sense; else the object must change.
+    ``waits``: the demand would fit if GPUs became free, so that waiting makes sense.
     ``rejected`` lists every layout that was tried, once. ``nearest`` is the layout that came closest. ``pools`` count
     the usable nodes, ``excluded`` the nodes left out for each reason. ``asked`` is ``None`` where only a
     part of a demand was refused.
@@ -325,3 +347,8 @@ class Refusal:
     excluded: tuple[tuple[LeftOut, int], ...] = ()
     pools: tuple[PoolCount, ...] = ()
     asked: DemandSummary | None = None
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the demand may get a plan without an edit: if GPUs become free, or if the namespace gets more."""
+        return self.waits or self.reason is RefusalReason.QUOTA_SHORT

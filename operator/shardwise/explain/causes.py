@@ -19,6 +19,7 @@ from shardwise.domain.refusal import (
     NoRoom,
     NotDivisible,
     OverBudget,
+    OverQuota,
     PipelineUnsupported,
     Preferred,
     Slower,
@@ -169,6 +170,11 @@ def _for_replicas(why: OverBudget) -> str:
     return f" for {why.replicas} replicas" if why.replicas > 1 else ""
 
 
+def _over_quota(why: OverQuota) -> str:
+    held = f"{plural(why.hard, 'GPU')} in the namespace, others hold {why.used}"
+    return f"{plural(why.needed, 'GPU')} needed, {why.limit} allows {held}"
+
+
 def _no_room(why: NoRoom) -> str:
     """Say how many stages find a place. Enough places may exist and still not lie together."""
     asked = f"{plural(why.wanted, 'stage')} of {plural(why.slot_gpus, 'GPU')} wanted"
@@ -225,6 +231,7 @@ SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
     ),
     DomainTooSmall: Sentence("exceed the NVLink domain", _domain_too_small, _domain_too_small_for_many),
     OverBudget: Sentence("exceed the budget", _over_budget, _over_budget_of_many),
+    OverQuota: Sentence("exceed the quota", _over_quota),
     NoRoom: Sentence(
         "find no room",
         _no_room,

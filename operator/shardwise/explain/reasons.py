@@ -151,6 +151,12 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
         RefusalReason.BUDGET_SHORT: Meaning(
             _REFUSED, "The replicas need more GPUs than `spec.gpuBudget.total` allows.", _READ_MESSAGE
         ),
+        RefusalReason.QUOTA_SHORT: Meaning(
+            (*_WAITS, "Planned=False", WARNING),
+            "A ResourceQuota or `allow.gpus` of the operator configuration leaves too few GPUs to the namespace. The "
+            "object holds no GPUs for the replicas that lack them, and is not in the queue.",
+            "Free GPUs of the namespace, or ask for a larger quota. The operator begins by itself.",
+        ),
         RefusalReason.CAPACITY_SHORT: Meaning(
             (*_WAITS, *_STOPS, "Planned=False", WARNING),
             "Too few GPUs are free. While `Reconciling` is True, the object waits in a queue, because the fleet could "

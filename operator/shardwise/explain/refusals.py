@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from shardwise.domain.refusal import DemandSummary, Refusal, RejectedLayout
+from shardwise.domain.refusal import DemandSummary, Refusal, RefusalReason, RejectedLayout
 from shardwise.domain.units import plural
 from shardwise.explain.causes import cause, sentence
 from shardwise.explain.derivation import Clause, derive
@@ -54,6 +54,8 @@ def refusal_headline(refusal: Refusal) -> str:
         return "there are no nodes"
     if not refusal.rejected:
         return f"0 of {plural(refusal.nodes, 'node')} may be used"
+    if refusal.reason is RefusalReason.QUOTA_SHORT:
+        return "waiting for quota"
     wait = "waiting for GPUs: " if refusal.waits else ""
     return f"{wait}no layout fits on {plural(refusal.free_gpus, 'free GPU')}"
 

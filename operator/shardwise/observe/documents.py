@@ -11,6 +11,7 @@ from shardwise.observe.kinds import (
     NODE,
     POD,
     PRIORITY_CLASS,
+    RESOURCE_QUOTA,
     SERVICE,
     SHARDED_MODEL,
     Kind,
@@ -50,6 +51,15 @@ _FIELDS: Final[Mapping[Kind, FieldTypes]] = {
     SERVICE: {"metadata": _METADATA},
     BUDGET: {"metadata": _METADATA},
     PRIORITY_CLASS: {"metadata": _METADATA, "value": int},
+    RESOURCE_QUOTA: {
+        "metadata": _METADATA,
+        "spec": {
+            "hard": {"*": object},
+            "scopes": [str],
+            "scopeSelector": {"matchExpressions": [{"scopeName": str, "operator": str, "values": [str]}]},
+        },
+        "status": {"hard": {"*": object}, "used": {"*": object}},
+    },
     SHARDED_MODEL: {
         "metadata": _METADATA,
         "status": {
@@ -100,6 +110,7 @@ def store_of(objects: Mapping[Kind, Iterable[Json]], site: FleetSite | None = No
         SERVICE: store.services,
         BUDGET: store.budgets,
         PRIORITY_CLASS: store.priorities,
+        RESOURCE_QUOTA: store.quotas,
         SHARDED_MODEL: store.sharded_models,
     }
     for kind, shelf in shelves.items():

@@ -47,6 +47,8 @@ KINDS: Final = (
     Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets", True, _OWNED),
     Kind("Node", "", "v1", "nodes", False, _WATCHED),
     Kind("PriorityClass", "scheduling.k8s.io", "v1", "priorityclasses", False, _WATCHED),
+    # How many GPUs a namespace may hold. Without this right, the operator meets quotas only when it makes pods.
+    Kind("ResourceQuota", "", "v1", "resourcequotas", True, _WATCHED),
     Kind("ConfigMap", "", "v1", "configmaps", True, _MADE),
     # Keys are made and handed to pods by reference: nothing in a Secret is ever read.
     Kind("Secret", "", "v1", "secrets", True, ("create",)),
@@ -80,5 +82,6 @@ SERVICE: Final = KINDS[2]
 NODE: Final = kind_of("v1", "Node")
 BUDGET: Final = kind_of("policy/v1", "PodDisruptionBudget")
 PRIORITY_CLASS: Final = kind_of("scheduling.k8s.io/v1", "PriorityClass")
+RESOURCE_QUOTA: Final = kind_of("v1", "ResourceQuota")
 COMPUTE_DOMAIN: Final = kind_of("resource.nvidia.com/v1beta1", "ComputeDomain")
 DEFINITION: Final = kind_of("apiextensions.k8s.io/v1", "CustomResourceDefinition")

@@ -6,11 +6,14 @@ removes the objects that are gone.
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from dataclasses import replace
+from typing import Final, TypeVar
 
 from shardwise.domain.fleet import Fleet, Node
+from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.site import FleetSite
-from shardwise.inventory import Ledger, holding
+from shardwise.inventory import Ledger, gpu_request, holding, is_finished
+from shardwise.inventory.quotas import gpu_limits
 from shardwise.observe.objects import STRANGERS, Json, Key, key_of, owner_of
 from shardwise.observe.shelf import Shelf
 from shardwise.observe.waiting import Waiting
@@ -20,6 +23,7 @@ from shardwise.reconcile.records import planned_gpus
 from shardwise.reconcile.status_data import read_status
 
 Owned = dict[Key, dict[Key, Json]]
+V = TypeVar("V")
 
 
 class Store:
@@ -28,7 +32,8 @@ class Store:
     ``ledger`` says who holds which GPUs. ``waiting`` is the queue of the objects that wait for GPUs. ``refused`` says
     for an object the last refusal of the API server to make something for it, until everything it needs could be made.
     ``compute_domains`` tells whether the API server serves ComputeDomains; ``None`` while nothing shows it. ``mends``
-    counts for an object how often the drift of its Services and budgets was put right.
+    counts for an object how often the drift of its Services and budgets was put right. ``reads_quotas`` tells whether
+    ResourceQuotas may be read: without this right, the shelf of quotas is empty.
     """
 
     def __init__(self, site: FleetSite | None = None) -> None:
@@ -39,6 +44,8 @@ class Store:
         self.nodes: Final = Shelf(self._node_changed)
         self.priorities: Final = Shelf(self.waiting.class_changed)
         self.budgets: Final = Shelf(self._budget_changed)
+        self.quotas: Final = Shelf(self._quota_changed)
+        self.reads_quotas = False
         self.ledger: Final[Ledger[Key]] = Ledger(site)
         self.refused: Final[dict[Key, str]] = {}
         self.mends: Final[dict[Key, Mends]] = {}
@@ -47,6 +54,8 @@ class Store:
         self._pods_of: Final[Owned] = {}
         self._services_of: Final[Owned] = {}
         self._budgets_of: Final[Owned] = {}
+        self._quotas_in: Final[dict[str, dict[Key, Json]]] = {}
+        self._planned_in: Final[dict[str, dict[Key, int]]] = {}
 
     @property
     def plans(self) -> Mapping[Key, Json]:
@@ -58,7 +67,9 @@ class Store:
         had = self._plans.pop(key, None) is not None
         if plan is not None:
             self._plans[key] = plan
-        self.ledger.plan(key, planned_gpus(plan))
+        planned = planned_gpus(plan)
+        self.ledger.plan(key, planned)
+        _put(self._planned_in, key[0], key, sum(planned.values()) or None)
         return had
 
     def count_mends(self, key: Key, mends: Mends) -> None:
@@ -90,7 +101,29 @@ class Store:
             turn=self.waiting.turn(key, fleet, now),
             refused=self.refused.get(key, ""),
             mends=self.mends.get(key, {}),
+            quotas=tuple(self._limits(key)),
+            gpus_of_others=sum(gpus for other, gpus in self._planned_in.get(key[0], {}).items() if other != key),
         )
+
+    def _limits(self, key: Key) -> Iterator[GpuLimit]:
+        """Give the limits of the quotas of an object's namespace, without its own use, and with plans not yet used."""
+        quotas = self._quotas_in.get(key[0])
+        if not quotas:
+            return
+        named = self.waiting.class_of(self.sharded_models.objects[key])
+        coming = sum(
+            max(0, gpus - self._requested(other))
+            for other, gpus in self._planned_in.get(key[0], {}).items()
+            if other != key
+        )
+        own = self._requested(key)
+        for quota in quotas.values():
+            for limit in gpu_limits(quota, named):
+                yield replace(limit, used=max(0, limit.used - own) + coming)
+
+    def _requested(self, key: Key) -> int:
+        """Count the GPUs that a quota counts for the pods of an object: of all pods that have not ended."""
+        return sum(gpu_request(pod) for pod in self._pods_of.get(key, {}).values() if not is_finished(pod))
 
     def shelf_of(self, kind: str) -> Shelf | None:
         """Give the shelf of a kind that is watched and made, or ``None`` for a kind that is only made."""
@@ -129,6 +162,12 @@ class Store:
     def _service_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._services_of, before, after)
 
+    def _quota_changed(self, before: Json | None, after: Json | None) -> None:
+        quota = after or before
+        if quota is not None:
+            key = key_of(quota)
+            _put(self._quotas_in, key[0], key, after)
+
     def _budget_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._budgets_of, before, after)
 
@@ -147,6 +186,14 @@ def _move(owned: Owned, before: Json | None, after: Json | None) -> None:
 
 def _by_name(owned: Mapping[Key, Json]) -> dict[str, Json]:
     return {name: obj for (_, name), obj in owned.items()}
+
+
+def _put(groups: dict[str, dict[Key, V]], name: str, key: Key, value: V | None) -> None:
+    """Put a value into a group of values, or take it out; a group without values goes."""
+    if value is not None:
+        groups.setdefault(name, {})[key] = value
+    elif groups.get(name, {}).pop(key, None) is not None and not groups[name]:
+        del groups[name]
 
 
 def _seen(pods: Iterable[Json]) -> Iterator[PodSeen]:

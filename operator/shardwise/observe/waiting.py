@@ -112,10 +112,15 @@ class Waiting:
         created = parse_time(str(obj["metadata"].get("creationTimestamp") or ""))
         return -self._priority(obj), created, "/".join(key)
 
+    def class_of(self, obj: Json) -> str:
+        """Name the PriorityClass that the pods of an object get; empty without a class."""
+        named = _named_class(obj)
+        defaults = (known for known in self._classes.values() if known.get("globalDefault"))
+        return str(named or next((known["metadata"]["name"] for known in defaults), ""))
+
     def _priority(self, obj: Json) -> int:
         """Give the value of an object's PriorityClass; of the cluster's default, or 0, where it names none."""
-        placement = (obj.get("spec") or {}).get("placement")
-        named = placement.get("priorityClassName") if isinstance(placement, dict) else None
+        named = _named_class(obj)
         if named:
             return _value(self._classes.get(str(named)))
         return _value(next((known for known in self._classes.values() if known.get("globalDefault")), None))
@@ -134,6 +139,11 @@ def _value(known: Mapping[str, object] | None) -> int:
 def _worth(known: Json | None) -> tuple[str, int, bool] | None:
     """Give the parts of a PriorityClass that place objects."""
     return None if known is None else (known["metadata"]["name"], _value(known), bool(known.get("globalDefault")))
+
+
+def _named_class(obj: Json) -> object:
+    placement = (obj.get("spec") or {}).get("placement")
+    return placement.get("priorityClassName") if isinstance(placement, dict) else None
 
 
 def waits(obj: Json) -> bool:

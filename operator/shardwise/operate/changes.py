@@ -78,6 +78,13 @@ class Changes:
         if self._taken(self._store.priorities, slim(obj), deleted):
             self.wake_waiting()
 
+    def quota(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+        """Take in a ResourceQuota: the objects of its namespace may hold more GPUs, or fewer."""
+        if self._taken(self._store.quotas, slim(obj), deleted):
+            for key in self._store.waiting.lacking_from():
+                if key[0] == key_of(obj)[0]:
+                    self._queue.add(key)
+
     def wake_waiting(self) -> None:
         """Look again at every object that could use more GPUs, in turn: some may have become free."""
         self._queue.sweep()

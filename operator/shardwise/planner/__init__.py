@@ -39,9 +39,11 @@ def plan(demand: Demand, fleet: Fleet, *, hinted: bool = True) -> Plan | Refusal
     )
 
 
-def most_replicas(demand: Demand, fleet: Fleet) -> Plan | None:
+def most_replicas(demand: Demand, fleet: Fleet, shared: int | None = None) -> Plan | None:
     """Plan as many replicas as fit, but not all, each with its share of the budget; ``None`` where no replica fits.
 
+    ``shared`` is the number of GPUs that all replicas share, if it is not the budget of the demand. Together they get
+    no more than the budget.
     If no replica fits its share, each may use the whole budget. O(log(replicas)) searches, and a single plan: the
     searches only tell whether a number of replicas fits, and share the pools.
     """
@@ -49,7 +51,7 @@ def most_replicas(demand: Demand, fleet: Fleet) -> Plan | None:
     pools = eligible(demand, fleet)
     searched = TrialFleet(fleet, demand, pools, survey(demand, pools))
     for shares in (True, False):
-        fewer = partial(_with_replicas, demand, shares=shares)
+        fewer = partial(_with_replicas, demand, shared=(shared or demand.gpu_budget) if shares else None)
         counts = range(1, min(demand.replicas, demand.gpu_budget + 1))
         most = largest_that_fits(counts, lambda replicas, fewer=fewer: searched.fits(fewer(replicas)))  # type: ignore[misc]
         if most is not None:
@@ -57,9 +59,9 @@ def most_replicas(demand: Demand, fleet: Fleet) -> Plan | None:
     return None
 
 
-def _with_replicas(demand: Demand, replicas: int, *, shares: bool) -> Demand:
-    budget = demand.gpu_budget * replicas // demand.replicas if shares else demand.gpu_budget
-    return replace(demand, replicas=replicas, gpu_budget=budget)
+def _with_replicas(demand: Demand, replicas: int, *, shared: int | None) -> Demand:
+    share = demand.gpu_budget if shared is None else shared * replicas // demand.replicas
+    return replace(demand, replicas=replicas, gpu_budget=min(share, demand.gpu_budget))
 
 
 @lru_cache(maxsize=256)

@@ -11,6 +11,7 @@ from shardwise.domain.plan import Plan
 from shardwise.reconcile.group_set import GroupSet, GroupSetBuilder, places_of, retained, without_plan
 from shardwise.reconcile.inherited import inherited
 from shardwise.reconcile.life import Terms, Trigger, advance, decided
+from shardwise.reconcile.limits import limit_of
 from shardwise.reconcile.look import look
 from shardwise.reconcile.observed import Observed
 from shardwise.reconcile.plans import PlanInForce, again, dated, identity, new_plan, recorded
@@ -84,7 +85,8 @@ def judge_nodes(case: Case) -> JudgedNodes:
     for record in observed.status.records.values():
         for node in record.nodes:
             own[node] = own.get(node, 0) + record.gpus
-    usable = UsableFleet(observed.fleet, kept=observed.turn.kept, own=own)
+    limit = limit_of(case.wanted, observed)
+    usable = UsableFleet(observed.fleet, kept=observed.turn.kept, own=own, limit=limit)
     return _judged(still_shunned(observed.status.shuns, now), usable)
 
 
@@ -137,7 +139,7 @@ def place_and_replace(
     """Place and replace the groups. Where no group is left and none of this shape has a place, use a new plan."""
     group_set = _grouped(case, in_force, groups, usable)
     lost = in_force.plan is not None and not in_force.fresh and not any(view.record.nodes for view in group_set.groups)
-    if not (lost and group_set.refusal is not None and group_set.refusal.waits and case.wanted.demand.replicas):
+    if not (lost and group_set.refusal is not None and group_set.refusal.may_pass and case.wanted.demand.replicas):
         return in_force, group_set
     remade = again(case.wanted, in_force, group_set.refusal, usable)
     if not remade.fresh:

@@ -15,7 +15,7 @@ from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.reconcile.free_capacity import FreeCapacity, Place, place_of
 from shardwise.reconcile.life import Terms, Trigger, decided
-from shardwise.reconcile.plans import PlanInForce, over_budget
+from shardwise.reconcile.plans import PlanInForce, over_budget, over_quota
 from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.refused import holds_back, next_to_try, tried
 from shardwise.reconcile.usable_fleet import UsableFleet
@@ -132,9 +132,14 @@ class GroupSetBuilder:
 
     def place_for_one(self) -> Place | Refusal:
         """Find a place for another group, inside the budget."""
-        if self.capacity.taken + self.plan.layout.world_size > self.wanted.demand.gpu_budget:
+        return self._too_many() or self.capacity.find(self.plan)
+
+    def _too_many(self) -> Refusal | None:
+        """Say why the object may not hold the GPUs of another group; ``None`` if it may."""
+        gpus = self.capacity.taken + self.plan.layout.world_size
+        if gpus > self.wanted.demand.gpu_budget:
             return over_budget(self.wanted, self.plan, self._usable.fleet)
-        return self.capacity.find(self.plan)
+        return None if self._usable.allows(gpus) else over_quota(self.plan, gpus, self._usable)
 
     def put(self, view: GroupView, place: Place) -> None:
         """Give a place to a group that waits."""
@@ -148,8 +153,9 @@ class GroupSetBuilder:
 
         The weights may lie in a cache there. A blamed node is used only if there is no other place.
         """
-        if self.capacity.taken + self.plan.layout.world_size > self.wanted.demand.gpu_budget:
-            return over_budget(self.wanted, self.plan, self._usable.fleet)
+        too_many = self._too_many()
+        if too_many is not None:
+            return too_many
         same = self.capacity.find(self.plan, but_blamed=True, only=frozenset(view.record.nodes))
         return self.capacity.find(self.plan) if isinstance(same, Refusal) else same
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shardwise.domain.fleet import Fleet
+from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.inventory import gpu_request
 from shardwise.reconcile.drift import Live
 from shardwise.reconcile.exits import Exit, last_line, read_exit
@@ -66,6 +67,8 @@ class Observed:
     its place among the objects that wait for GPUs. ``companions`` maps Services to the companions that their pods need.
     ``refused`` is the last refusal of a write by the API server or by a webhook; empty if nothing was refused.
     ``compute_domains`` tells whether the cluster serves them. ``mends`` counts how often drift was put right.
+    ``quotas`` are the limits that ResourceQuotas of its namespace set for its pods. ``gpus_of_others`` counts the GPUs
+    that other objects of the namespace have planned.
     """
 
     pods: tuple[PodSeen, ...]
@@ -78,6 +81,8 @@ class Observed:
     companions: Mapping[str, frozenset[Companion]] = field(default_factory=dict)
     compute_domains: bool = True
     mends: Mends = field(default_factory=dict)
+    quotas: tuple[GpuLimit, ...] = ()
+    gpus_of_others: int = 0
 
 
 def companion_of(manifest: Mapping[str, Any]) -> Companion:

@@ -13,7 +13,7 @@ from shardwise.domain.digest import json_digest
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
-from shardwise.domain.refusal import Hint, OverBudget, Refusal, RefusalReason, RejectedLayout
+from shardwise.domain.refusal import Hint, OverBudget, OverQuota, Refusal, RefusalReason, RejectedLayout
 from shardwise.planner import most_replicas
 from shardwise.planner import plan as plan_demand
 from shardwise.reconcile.object_status import Status
@@ -41,7 +41,48 @@ def recorded(status: Status, asks: str) -> PlanInForce | None:
 
 
 def new_plan(wanted: Wanted, usable: UsableFleet) -> PlanInForce:
-    """Plan a whole demand. If the fleet lacks room for all replicas, plan as many replicas as fit."""
+    """Plan a whole demand. If fleet or namespace lack room for all replicas, plan as many replicas as fit."""
+    whole = _unlimited(wanted, usable)
+    if usable.limit is None or (whole.fresh and usable.allows(sum(map(gpus_of, whole.fresh)))):
+        return whole
+    return _limited(wanted, usable, usable.limit.left, whole)
+
+
+def gpus_of(group: GroupPlacement) -> int:
+    """Count the GPUs of a planned group."""
+    return sum(pod.gpus for pod in group.pods)
+
+
+def _limited(wanted: Wanted, usable: UsableFleet, left: int, whole: PlanInForce) -> PlanInForce:
+    """Plan with no more GPUs than the namespace may still hold. ``whole`` is the outcome without this limit.
+
+    An object waits for free GPUs only if they would help it within the limit.
+    """
+    if whole.plan is None and whole.refusal is not None and not whole.refusal.may_pass:
+        return whole
+    if left:
+        demand = replace(wanted.demand, gpu_budget=min(left, wanted.demand.gpu_budget))
+        made = _unlimited(replace(wanted, demand=demand), usable, shared=wanted.demand.gpu_budget)
+        if made.plan is not None or (made.refusal is not None and made.refusal.waits):
+            return replace(made, refusal=None if made.refusal is None else replace(made.refusal, hints=()))
+    return PlanInForce(None, None, _short_of_quota(whole, usable))
+
+
+def _short_of_quota(whole: PlanInForce, usable: UsableFleet) -> Refusal | None:
+    """Refuse a demand whose smallest plan exceeds the limit. ``whole`` says which layout comes closest."""
+    if whole.plan is not None:
+        return over_quota(whole.plan, whole.plan.layout.world_size, usable)
+    nearest = None if whole.refusal is None else whole.refusal.nearest
+    if whole.refusal is None or nearest is None:
+        return whole.refusal
+    over = _over(nearest.layout.world_size, usable)
+    rejected = RejectedLayout(nearest.layout, nearest.product, over)
+    reason = RefusalReason.QUOTA_SHORT
+    return replace(whole.refusal, reason=reason, waits=False, rejected=(rejected,), nearest=rejected, hints=())
+
+
+def _unlimited(wanted: Wanted, usable: UsableFleet, shared: int | None = None) -> PlanInForce:
+    """Plan a whole demand, or as many replicas as the fleet has room for. ``shared`` is as of ``most_replicas``."""
     *narrower, widest = usable.choices()
     for fleet in narrower:
         outcome = plan_demand(wanted.demand, fleet, hinted=False)
@@ -50,7 +91,7 @@ def new_plan(wanted: Wanted, usable: UsableFleet) -> PlanInForce:
     outcome = plan_demand(wanted.demand, widest)
     if isinstance(outcome, Plan):
         return _in_force(wanted, outcome)
-    fewer = most_replicas(wanted.demand, widest)
+    fewer = most_replicas(wanted.demand, widest, shared)
     return PlanInForce(None, None, outcome) if fewer is None else replace(_in_force(wanted, fewer), refusal=outcome)
 
 
@@ -129,3 +170,22 @@ def over_budget(wanted: Wanted, plan: Plan, fleet: Fleet) -> Refusal:
         nodes=len(fleet.nodes),
         free_gpus=sum(node.free for node in fleet.nodes),
     )
+
+
+def over_quota(plan: Plan, gpus: int, usable: UsableFleet) -> Refusal:
+    """Refuse a group with which the object would hold more GPUs than its namespace allows. There must be a limit."""
+    rejected = RejectedLayout(plan.layout, plan.product, _over(gpus, usable))
+    return Refusal(
+        reason=RefusalReason.QUOTA_SHORT,
+        waits=False,
+        rejected=(rejected,),
+        nearest=rejected,
+        hints=(),
+        nodes=len(usable.fleet.nodes),
+        free_gpus=sum(node.free for node in usable.fleet.nodes),
+    )
+
+
+def _over(gpus: int, usable: UsableFleet) -> OverQuota:
+    assert usable.limit is not None  # noqa: S101 - called only with a limit
+    return OverQuota(gpus, usable.limit.name, usable.limit.hard, usable.limit.used)

@@ -165,9 +165,10 @@ def _refused(progress: Progress, refusal: Refusal) -> Summary:
     message = refusal_message(refusal)
     if progress.ready or progress.groups:
         message = f"{progress.ready} of {progress.replicas} replicas serve; {message}"
-    if not refusal.waits:
+    if not refusal.may_pass:
         return Summary("Stalled", refusal.reason, message)
-    return Summary("Reconciling", refusal.reason, f"{message}{_in_queue(progress)}{_for_want_of(progress)}")
+    queue = _in_queue(progress) if refusal.waits else ""
+    return Summary("Reconciling", refusal.reason, f"{message}{queue}{_for_want_of(progress)}")
 
 
 def _in_queue(progress: Progress) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Exclusion, Fleet, Node
+from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.planner.pools import eligible
 
 
@@ -14,7 +15,7 @@ class UsableFleet:
 
     The object never uses ``barred`` nodes, and uses ``blamed`` nodes only if there is no other place. The free GPUs of
     ``kept`` nodes are kept for objects before it in the queue. The object may go on using its own GPUs there, which
-    ``own`` counts.
+    ``own`` counts. ``limit`` bounds the GPUs that the object may hold, for its namespace.
     """
 
     fleet: Fleet
@@ -22,6 +23,11 @@ class UsableFleet:
     blamed: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
     own: Mapping[str, int] = field(default_factory=dict)
+    limit: GpuLimit | None = None
+
+    def allows(self, gpus: int) -> bool:
+        """Tell whether the object may hold so many GPUs."""
+        return self.limit is None or gpus <= self.limit.left
 
     def choices(self) -> Iterator[Fleet]:
         """Give the fleets to search for a place, in order: without the blamed nodes, then with them."""
