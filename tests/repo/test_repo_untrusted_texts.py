@@ -28,6 +28,20 @@ PROOFS: Final = {
         "checkpoint/test_checkpoint_linear.py: test_layers_times_signs_of_patterns_are_bounded",
     ),
     "Reading is linear.": ("checkpoint/test_checkpoint_linear.py: test_twice_the_input_takes_at_most_twice_the_steps",),
+    "A slow object delays itself.": (
+        "operate/test_operate_reading.py: test_an_object_that_may_be_long_is_read_beside_the_loop",
+        "operate/test_operate_reading.py: test_a_config_that_is_refused_is_read_again_only_when_it_is_edited",
+    ),
+    "The log names each object": (
+        "operate/test_operate_reading.py: test_the_log_names_an_object_before_it_is_read",
+        "operate/test_operate_reading.py: test_an_object_that_is_slow_to_read_is_named",
+        "operate/test_operate_reading.py: test_an_object_that_is_refused_is_named_with_the_reason",
+    ),
+    "Control characters are refused": (
+        "api/test_api_texts.py: test_a_text_with_control_characters_is_refused_and_shown_escaped",
+        "api/test_api_texts.py: test_a_config_with_control_characters_is_refused",
+        "api/test_api_texts.py: test_texts_that_nobody_prints_may_have_several_lines",
+    ),
     "Every regular expression of Shardwise is linear": (
         "repo/test_repo_regexes.py: test_every_regular_expression_reads_any_text_in_linear_time",
     ),

@@ -8,7 +8,7 @@ from shardwise.api.base import Wire
 from shardwise.api.identity import asks_of, content_of
 from shardwise.api.model_spec import CacheVolumeSpec
 from shardwise.api.parse import ShardedModel
-from shardwise.api.problems import InvalidObject, Problem
+from shardwise.api.problems import InvalidObject, Problem, escaped
 from shardwise.api.spec import EnvVarSpec, NodeAffinitySpec, NodeRequirementSpec, TolerationSpec
 from shardwise.domain.demand import Demand, Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
@@ -66,7 +66,8 @@ def to_wanted(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None = No
 def _paused(obj: ShardedModel) -> bool:
     given = obj.metadata.annotations.get(PAUSED, "false")
     if given not in ("true", "false"):
-        raise InvalidObject((Problem(f"metadata.annotations.{PAUSED}", f"`{given}` is neither `true` nor `false`"),))
+        message = f"`{escaped(given)}` is neither `true` nor `false`"
+        raise InvalidObject((Problem(f"metadata.annotations.{PAUSED}", message),))
     return given == "true"
 
 

@@ -6,9 +6,10 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from shardwise.api.base import API_VERSION, KIND, OBJECT_PATTERN, Reported
-from shardwise.api.problems import InvalidObject, Problem, problems
+from shardwise.api.problems import InvalidObject, Problem, escaped, problems
 from shardwise.api.rules import spanning_problems
 from shardwise.api.spec import ShardedModelSpec
+from shardwise.api.texts import text_problems
 
 
 class Metadata(Reported):
@@ -40,6 +41,8 @@ def parse(manifest: Mapping[str, Any]) -> ShardedModel:
         found = ShardedModel.model_validate({key: manifest.get(key) for key in ("metadata", "spec")})
     except ValidationError as error:
         raise InvalidObject(tuple(problems(error, ShardedModel))) from error
+    if texts := tuple(text_problems(manifest["spec"])):
+        raise InvalidObject(texts)
     spanning = tuple(Problem(field, message) for field, message in spanning_problems(found.spec))
     if spanning:
         raise InvalidObject(spanning)
@@ -49,4 +52,4 @@ def parse(manifest: Mapping[str, Any]) -> ShardedModel:
 def _check_kind(manifest: Mapping[str, Any]) -> None:
     for field, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):
         if manifest.get(field) != wanted:
-            raise InvalidObject((Problem(field, f"`{manifest.get(field)}` is not `{wanted}`"),))
+            raise InvalidObject((Problem(field, f"`{escaped(str(manifest.get(field)))}` is not `{wanted}`"),))

@@ -9,6 +9,13 @@ from pydantic import BaseModel, ValidationError
 
 from shardwise.api.base import SHAPES
 from shardwise.api.schema_walk import known_fields
+from shardwise.domain.units import plural
+
+MOST_TOLD: Final = 50
+"""Problems that are told of an object."""
+
+_LONGEST: Final = 60
+"""Characters of a value in a message: it fits a line beside its reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +39,18 @@ class InvalidObject(ValueError):
 
 
 def problems(error: ValidationError, root: type[BaseModel]) -> Iterator[Problem]:
-    """Give the problems of a document that is not a valid ``root``, in the order of its fields."""
-    for detail in error.errors(include_url=False):
+    """Give the problems of a document that is not a valid ``root``, in the order of its fields: the first few."""
+    found = error.errors(include_url=False)
+    for detail in found[:MOST_TOLD]:
         wrong = Wrong(detail["loc"], detail["input"], detail.get("ctx") or {}, root)
-        yield Problem(".".join(str(part) for part in wrong.path), _message(wrong, detail["type"], detail["msg"]))
+        yield Problem(_shown(wrong.path), _message(wrong, detail["type"], detail["msg"]))
+    if len(found) > MOST_TOLD:
+        further = plural(len(found) - MOST_TOLD - 1, "further field")
+        yield Problem(_shown(found[MOST_TOLD]["loc"]), f"is wrong, and so are {further}")
+
+
+def _shown(path: tuple[int | str, ...]) -> str:
+    return ".".join(escaped(str(part)) for part in path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +93,18 @@ def _lower(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
+def escaped(text: str) -> str:
+    r"""Print a text in a single line, cut to fit a message: ``a\nb`` for two lines."""
+    shown = "".join(_printable(sign) for sign in text[: _LONGEST + 1])
+    return shown if len(text) <= _LONGEST else shown[: _LONGEST - 1] + "…"
+
+
+def _printable(sign: str) -> str:
+    return sign if sign.isprintable() else sign.encode("unicode_escape").decode()
+
+
 def _brief(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:59] + "…"  # noqa: PLR2004 - what fits a line beside its reason
+    return escaped(str(value))
 
 
 _MESSAGES: Final[Mapping[str, Callable[[Wrong], str]]] = {

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from http import HTTPStatus
 from itertools import groupby
+from typing import Any, TypeVar
 
 from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
 from shardwise.api.base import API_VERSION, KIND
+from shardwise.api.model_spec import ModelSpec
 from shardwise.cluster import Cluster, ClusterError, Refused, with_keys
 from shardwise.cluster.spam import EventBudget
 from shardwise.domain.launch import LaunchSite, Wanted
@@ -31,6 +33,11 @@ FIRST_REFUSED_SECONDS = 1.0
 """Seconds before a refused write is tried again; doubled by every further refusal."""
 
 LONGEST_REFUSED_SECONDS = 60.0
+
+SLOW_SECONDS = 1.0
+"""An object that takes longer to read, its model's look-up in the Hub left out, is named in the log."""
+
+Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +71,7 @@ class Reconciler:
         self.when_turns_change: Callable[[Key], None] = lambda _: None
         self.due_ahead: Callable[[Key], Iterable[Key]] = lambda _: ()
         self._refusals: dict[Key, int] = {}
-        self._known: dict[tuple[Key, str], ModelFacts] = {}
+        self._known: dict[Key, tuple[ModelSpec, ModelFacts | InvalidObject]] = {}
         self._asking: set[Key] = set()
 
     async def reconcile(self, key: Key) -> float | None:
@@ -103,7 +110,7 @@ class Reconciler:
         self._store.mends.pop(key, None)
         self._events.forget(key)
         self._lookups.forget(key)
-        self._known = {asked: facts for asked, facts in self._known.items() if asked[0] != key}
+        self._known.pop(key, None)
 
     async def _read_as_it_is(self, key: Key) -> tuple[Json, Wanted | Invalid] | None:
         """Read an object, anew if it was edited or made again meanwhile: asking the Hub may take a while."""
@@ -114,14 +121,19 @@ class Reconciler:
         return None
 
     async def _read(self, key: Key, obj: Json) -> Wanted | Invalid:
-        generation = int(obj["metadata"].get("generation") or 0)
+        generation, began = int(obj["metadata"].get("generation") or 0), self._now()
+        _log.debug("%s/%s: reading generation %d", *key, generation)
         try:
-            sharded_model = parse(obj)
-            return to_wanted(sharded_model, await self._facts_of(key, generation, sharded_model), self._site)
+            sharded_model = await _beside(obj, parse, obj)
+            facts = await self._facts_of(key, generation, sharded_model)
+            return await _beside(obj, to_wanted, sharded_model, facts, self._site)
         except InvalidObject as error:
             return Invalid(generation, str(error))
         except FactsUnavailable as error:
             return Invalid(generation, str(error), Reason.MODEL_FACTS_UNAVAILABLE, error.retry_after)
+        finally:
+            if (took := self._now() - began) > SLOW_SECONDS:
+                _log.warning("%s/%s: took %.1f s to read", *key, took)
 
     def _decide(self, key: Key, read: Wanted | Invalid) -> Decision:
         """Decide, and hold the planned GPUs in the same step: nobody else plans between the two."""
@@ -135,20 +147,21 @@ class Reconciler:
         return decision
 
     async def _facts_of(self, key: Key, generation: int, sharded_model: ShardedModel) -> ModelFacts:
-        """Find the facts of a model once for as long as the object says the same of it."""
-        asked = (key, sharded_model.spec.model.model_dump_json())
-        if asked not in self._known:
+        """Find the facts of a model, or that it has none, once for as long as the object says the same of it."""
+        known = self._known.get(key)
+        if known is None or known[0] != sharded_model.spec.model:
             self._asking.add(key)
             try:
-                facts = await asyncio.to_thread(self._facts, sharded_model)
+                facts = await asyncio.to_thread(_found, self._facts, sharded_model)
                 if isinstance(facts, HubQuestion):
                     found = self._lookups.answer(key, generation, facts)
                     facts = await asyncio.to_thread(facts_from, sharded_model, found)
             finally:
                 self._asking.discard(key)
-            self._known = {other: facts for other, facts in self._known.items() if other[0] != key}
-            self._known[asked] = facts
-        return self._known[asked]
+            known = self._known[key] = (sharded_model.spec.model, facts)
+        if isinstance(known[1], InvalidObject):
+            raise InvalidObject(known[1].problems)
+        return known[1]
 
     async def _write_status(self, key: Key, obj: Json, decision: Decision) -> None:
         status = decision.written
@@ -235,7 +248,7 @@ class Reconciler:
                 self._forget_deleted(kind, (namespace, name))
             case Emit(reason, message):
                 key = key_of(obj)
-                _log.info("%s/%s: %s: %s", *key, reason, message)
+                _log.log(logging.WARNING if action.warning else logging.INFO, "%s/%s: %s: %s", *key, reason, message)
                 if self._events.allows(key, self._now()):
                     await self._cluster.record({"apiVersion": API_VERSION, "kind": KIND, **obj}, action)
         return False
@@ -256,6 +269,25 @@ def _is_parked(obj: Json, read: Wanted | Invalid) -> bool:
     if not isinstance(read, Invalid) or read.reason is not Reason.MODEL_FACTS_UNAVAILABLE:
         return False
     return read.retry_after is None and (obj.get("status") or {}).get("observedGeneration") == read.generation
+
+
+async def _beside(obj: Json, read: Callable[..., Result], *given: Any) -> Result:  # noqa: ANN401 - passed through
+    """Read beside the loop what may hold a megabyte: the content of a config.json. Every other field is short."""
+    spec = obj.get("spec")
+    model = spec.get("model") if isinstance(spec, dict) else None
+    if isinstance(model, dict) and "config" in model:
+        return await asyncio.to_thread(read, *given)
+    return read(*given)
+
+
+def _found(
+    facts: Callable[[ShardedModel], ModelFacts | HubQuestion], sharded_model: ShardedModel
+) -> ModelFacts | HubQuestion | InvalidObject:
+    """Give the facts, or the reason why a config gives none: it stays the same, and is as long to read."""
+    try:
+        return facts(sharded_model)
+    except InvalidObject as error:
+        return error
 
 
 def _batches(actions: Sequence[Action]) -> Iterator[Sequence[Action]]:
