@@ -43,7 +43,7 @@ CHANGES: dict[str, tuple[str, Json, Field]] = {
     "a name elsewhere": (
         "service/pair",
         {"spec": {"type": "ExternalName", "externalName": "x.example", "clusterIP": None, "clusterIPs": None}},
-        spec("type", "externalName", "selector"),
+        spec("type", "selector"),
     ),
     "labels": ("service/pair", {"metadata": {"labels": LOST}}, labels),
     "owner": ("service/pair", {"metadata": {"ownerReferences": None}}, owners),

@@ -8,7 +8,7 @@ import pytest
 from tests.reconcile.support import START, World, wants
 from tests.support.models import LLAMA_8B, a_demand
 
-from shardwise.domain.drift import Drift
+from shardwise.domain.drift import Drift, FieldPath
 from shardwise.explain.drift import drift_message
 from shardwise.reconcile.actions import Apply, Decision, Delete
 from shardwise.reconcile.drift import drifts, in_the_way
@@ -246,6 +246,19 @@ def test_another_object_is_put_back_while_one_is_contested() -> None:
     assert made(fight(world)) == ["+PodDisruptionBudget llama"]
 
 
+def test_another_field_is_put_back_while_one_is_contested_and_each_is_counted_for_itself() -> None:
+    """The writes of one who changes many fields are bounded, too."""
+    world = two()
+    for _ in range(4):
+        fight(world)
+    for times in range(5):
+        world.services["llama"]["spec"]["type"] = "NodePort"
+        assert made(world.step()) == (SERVICE if times < 3 else [])
+        fill(world)
+    message = world.condition("Degraded")["message"]
+    assert ("`spec.selector`" in message, "`spec.type`" in message) == (True, True)
+
+
 def test_an_edit_is_no_drift_however_often_it_comes() -> None:
     world = two()
     for port in (81, 82, 83, 84, 85):
@@ -337,7 +350,10 @@ def test_a_long_value_and_a_long_list_are_cut() -> None:
     assert message.endswith("2 others")
 
 
+TYPE: FieldPath = ("f:spec", "f:type")
+
+
 def test_the_next_look_is_when_the_wait_ends_or_all_is_calm() -> None:
-    mends = {("Service", "a"): Mend(1, START, ""), ("Service", "b"): Mend(4, START, "")}
+    mends = {("Service", "a", TYPE): Mend(1, START, ""), ("Service", "b", TYPE): Mend(4, START, "")}
     assert [next_mend(mends, START + after) for after in (0, 19, 20)] == [20.0, 1.0, CALM - 20]
-    assert next_mend({("Service", "a"): Mend(2, START, "")}, START) is None
+    assert next_mend({("Service", "a", TYPE): Mend(2, START, "")}, START) is None

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from shardwise.domain.drift import Drift
 from shardwise.explain.drift import drift_message
 from shardwise.reconcile.actions import Action, Apply, Delete
 from shardwise.reconcile.drift import Live, drifts, in_the_way, is_fixed, owners
-from shardwise.reconcile.mends import Made, Mends
+from shardwise.reconcile.mends import Field, Mends
 from shardwise.render.manifest import REVISION, Manifest
 
 _REVISION_LABEL: Final = ("f:metadata", "f:labels", f"f:{REVISION}")
@@ -31,13 +32,13 @@ class Mender:
             yield from self.mended(manifest, live)
 
     def mended(self, manifest: Manifest, live: Live) -> Iterator[Action]:
-        """Put the drift of an object right, unless it is contested and was put right a short time ago.
+        """Put the drift of an object right, unless all of it is contested and was put right a short time ago.
 
         A field that the API server does not let anybody change takes a new object. An object that is being deleted is
         made again when it is gone.
         """
         found = drifts(manifest, live)
-        if not found or "deletionTimestamp" in live["metadata"] or self._waits(_made_by(manifest)):
+        if not found or "deletionTimestamp" in live["metadata"] or all(self._waits(manifest, drift) for drift in found):
             return
         if any(map(is_fixed, found)):
             uid = live["metadata"].get("uid", "")
@@ -46,8 +47,8 @@ class Mender:
         else:
             yield Apply(manifest, in_the_way(manifest, live), found)
 
-    def _waits(self, made: Made) -> bool:
-        mend = self.mends.get(made)
+    def _waits(self, manifest: Manifest, drift: Drift) -> bool:
+        mend = self.mends.get(_field(manifest, drift))
         return mend is not None and self.now < mend.again_at
 
 
@@ -57,13 +58,13 @@ def has_other_content(manifest: Manifest, live: Live) -> bool:
     return label != manifest["metadata"]["labels"][REVISION] and not owners(live, _REVISION_LABEL)
 
 
-def mended_by(actions: Iterable[Action]) -> Iterator[tuple[Made, str]]:
-    """Name the objects that actions put right, each with its drift in words."""
-    for action in actions:
-        if isinstance(action, Apply) and action.drift:
-            made = _made_by(action.manifest)
-            yield made, drift_message(*made, action.drift)
+def mended_by(actions: Iterable[Action]) -> Iterator[tuple[Field, str]]:
+    """Name the fields that actions put right, each with its drift in words."""
+    for applied in (action for action in actions if isinstance(action, Apply)):
+        for drift in applied.drift:
+            kind, name, path = _field(applied.manifest, drift)
+            yield (kind, name, path), drift_message(kind, name, [drift])
 
 
-def _made_by(manifest: Manifest) -> Made:
-    return manifest["kind"], manifest["metadata"]["name"]
+def _field(manifest: Manifest, drift: Drift) -> Field:
+    return manifest["kind"], manifest["metadata"]["name"], drift.path
