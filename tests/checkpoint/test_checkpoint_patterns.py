@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pytest_mock import MockerFixture
 
 from shardwise.checkpoint.pattern_syntax import MOST_SIGNS, PatternError, expression, glob
-from shardwise.checkpoint.patterns import Choice, Edge, Look, Pattern, Run, Sequence, Sign, Times, row
+from shardwise.checkpoint.patterns import Choice, Edge, Lookaround, Pattern, Run, Sequence, Sign, Times, row
 
 Q = "model.layers.3.self_attn.q_proj"
 GATE = "model.layers.12.mlp.gate"
@@ -93,7 +93,7 @@ def test_a_pattern_matches_the_names_of_a_row_each_by_itself() -> None:
     assert not expression(".*(?<=ab)ba").match(called)
 
 
-NODES = (Choice, Edge, Look, Run, Sequence, Sign, Times)
+NODES = (Choice, Edge, Lookaround, Run, Sequence, Sign, Times)
 
 
 def visits(mocker: MockerFixture, pattern: Pattern, called: list[str]) -> int:

@@ -118,7 +118,7 @@ async def test_an_edit_is_explained_before_it_is_applied(cluster: Operating, tmp
     edited = write(tmp_path / "edited.yaml", a_small_model(gpus=4, parallelism={"tensor": 4}))
     ran = await explain(cluster, "-f", edited)
     assert ran.status == 0
-    assert "  next     the object asks for something else: TP4×PP1 on 4 " in ran.out
+    assert "  next     the object has changed: TP4×PP1 on 4 " in ran.out
 
 
 async def test_a_node_that_is_gone_is_explained(cluster: Operating) -> None:
@@ -129,7 +129,7 @@ async def test_a_node_that_is_gone_is_explained(cluster: Operating) -> None:
     cluster.cluster.delete("Node", "", "h100-2")
     ran = await explain(cluster, "large")
     assert ran.status == 1
-    assert "  next     h100-2 is gone, and there is no plan for that\n" in ran.out
+    assert "  next     h100-2 is gone, and no other plan takes its place\n" in ran.out
 
 
 async def test_a_wrong_object_is_told_by_its_fields(cluster: Operating) -> None:

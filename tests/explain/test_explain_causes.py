@@ -77,11 +77,11 @@ SAID: list[tuple[Cause, str]] = [
     ),
     (
         NoRoom("H100", 2, 2, 8, 16, "rack"),
-        "2 stages of 8 GPUs wanted with one value of `rack`, the 16 free H100 have room for 2, but not so",
+        "2 stages of 8 GPUs wanted, the 16 free H100 have room for 2, but not with one value of `rack`",
     ),
     (
         NoRoom("H100", 3, 3, 2, 7),
-        "3 stages of 2 GPUs wanted in equal parts a node, the 7 free H100 have room for 3, but not so",
+        "3 stages of 2 GPUs wanted, the 7 free H100 have room for 3, but not in pods of equal size",
     ),
     (
         DomainTooSmall("L40S", 16, 8),

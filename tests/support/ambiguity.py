@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shardwise.checkpoint.pattern_syntax import expression
-from shardwise.checkpoint.patterns import Choice, Edge, Look, Node, Run, Sequence, Sign, Times
+from shardwise.checkpoint.patterns import Choice, Edge, Lookaround, Node, Run, Sequence, Sign, Times
 
 _ALL: Final = frozenset(map(chr, range(128)))
 
@@ -38,7 +38,7 @@ class Automaton:
                 self.follow[position].add(position)
                 self.repeats.add(position)
                 return {position, *before}
-            case Edge() | Look():
+            case Edge() | Lookaround():
                 return {self._condition(before), *before}
             case Sequence(parts):
                 for part in parts:

@@ -14,7 +14,7 @@ from shardwise.checkpoint.patterns import (
     At,
     Choice,
     Edge,
-    Look,
+    Lookaround,
     Node,
     Pattern,
     Run,
@@ -155,7 +155,7 @@ class _Reader:
         low, high = node.width
         if not look[0] and low != high:
             raise PatternError("looks behind at texts of several lengths: a single length is needed")
-        return Look(node, *look)
+        return Lookaround(node, *look)
 
     def _repeated(self, node: Node) -> Node:
         counts = self._counts()

@@ -249,7 +249,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Lookaround:
     """A position with, or without, a node behind it (``ahead``) or before it."""
 
     node: "Node"
@@ -272,7 +272,7 @@ class Look:
     before = after
 
 
-Node: TypeAlias = Sign | Edge | Sequence | Choice | Times | Run | Look
+Node: TypeAlias = Sign | Edge | Sequence | Choice | Times | Run | Lookaround
 
 
 @dataclass(frozen=True, slots=True)

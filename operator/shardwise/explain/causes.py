@@ -182,8 +182,8 @@ def _no_room(why: NoRoom) -> str:
     if why.free == 0:
         return f"{asked}{bound}, no {why.product} is free"
     if why.slots >= why.wanted:
-        together = bound or " in equal parts a node"
-        return f"{asked}{together}, the {why.free} free {why.product} have room for {why.slots}, but not so"
+        together = bound or " in pods of equal size"
+        return f"{asked}, the {why.free} free {why.product} have room for {why.slots}, but not{together}"
     return f"{asked}{bound}, the {why.free} free {why.product} have room for {why.slots}"
 
 

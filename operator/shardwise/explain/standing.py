@@ -18,7 +18,7 @@ from shardwise.explain.obstacles import obstacle_answer, obstacle_text
 from shardwise.explain.plans import plan_text, whereabouts
 from shardwise.explain.refusals import refusal_headline, refusal_text, rejection_text
 
-_STICKY = "it stays: a plan changes when the object does, or when it cannot be carried out any more"
+_STICKY = "it stays: a plan changes if the object changes, or if the plan cannot be carried out any more"
 
 
 def standing_text(standing: Standing, name: str) -> str:
@@ -89,7 +89,7 @@ def _with_alternatives(standing: Standing, planned: Plan) -> Plan:
 def _news(standing: Standing) -> Iterator[tuple[str, str]]:
     """Give the notes about the object and its plan, each with its label."""
     if standing.paused:
-        yield "paused", "the annotation `shardwise.dev/paused` holds everything as it is"
+        yield "paused", "the operator changes nothing while the annotation `shardwise.dev/paused` is `true`"
     if standing.observed < 0:
         yield "status", "no operator has seen this object yet"
     elif standing.observed < standing.generation:
@@ -130,7 +130,7 @@ def _today(standing: Standing, planned: Plan) -> str:
 def _why_not(planned: Plan, today: Plan) -> str:
     wanted = (planned.layout, planned.product)
     found = (cause(other.cause) for other in today.alternatives if (other.layout, other.product) == wanted)
-    return next(found, "is not among what may be used")
+    return next(found, "is not possible on the nodes that the object may use")
 
 
 def _next(standing: Standing, planned: Plan) -> str:
@@ -138,18 +138,18 @@ def _next(standing: Standing, planned: Plan) -> str:
         return _STICKY
     because = _moved_by(standing, planned)
     if isinstance(standing.next, Refusal):
-        return f"{because}, and there is no plan for that"
+        return f"{because}, and no other plan takes its place"
     return f"{because}: {standing.next.layout} on {whereabouts(standing.next)} takes its place"
 
 
 def _moved_by(standing: Standing, planned: Plan) -> str:
     """Say why a plan is replaced."""
     if standing.changed:
-        return "the object asks for something else"
+        return "the object has changed"
     if standing.lost:
         nodes = [f"{node} {_loss(why)}" for node, why in standing.lost]
         return ", ".join(nodes[:LISTED]) + others(max(0, len(nodes) - LISTED))
-    return f"the object asks for other than {plural(planned.replicas, 'replica')}"
+    return f"the object no longer asks for {plural(planned.replicas, 'replica')}"
 
 
 def _loss(why: Exclusion | None) -> str:
