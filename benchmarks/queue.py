@@ -138,7 +138,7 @@ class Bed:
         self.store = Store()
         for index in range(nodes):
             self.store.nodes.put({**node(index), "metadata": {**node(index)["metadata"], "resourceVersion": "1"}})
-            self.store.hold(("others", f"o{index}"), {"groups": [{"pods": [{"node": f"node-{index:05}", "gpus": 8}]}]})
+            self.store.hold(("others", f"o{index}"), {f"node-{index:05}": 8})
         self.memory = Memory(self.store)
         facts = partial(known_facts, site=HubSite())
         self.reconciler = Reconciler(cast("Cluster", self.memory), self.store, facts, time.time)
@@ -207,7 +207,7 @@ async def bear(waiting: int, nodes: int) -> list[list[str]]:
 
 async def freed(bed: Bed) -> None:
     """Give a single GPU back."""
-    bed.store.hold(("others", "o0"), {"groups": [{"pods": [{"node": "node-00000", "gpus": 7}]}]})
+    bed.store.hold(("others", "o0"), {"node-00000": 7})
     bed.changes.wake_waiting()
     await bed.rest()
 

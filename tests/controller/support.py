@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -57,6 +58,15 @@ def a_plan(*pods: tuple[str, int], replicas: int = 1) -> Json:
     """Give what holds GPUs of a plan document: in each group, these nodes with these GPUs."""
     group = [{"index": index, "node": node, "gpus": gpus} for index, (node, gpus) in enumerate(pods)]
     return {"groups": [{"replica": replica, "pods": group} for replica in range(replicas)]}
+
+
+def gpus_of(plan: Json) -> dict[str, int]:
+    """Count the GPUs of such a plan on each node."""
+    gpus: Counter[str] = Counter()
+    for group in plan["groups"]:
+        for pod in group["pods"]:
+            gpus[pod["node"]] += pod["gpus"]
+    return dict(gpus)
 
 
 def a_model(name: str = "llama", version: int = 1, *, plan: Json | None = None, **spec: Any) -> Json:

@@ -18,13 +18,13 @@ from tests.controller.support import (
     at,
     changed,
     free,
+    gpus_of,
     owned,
 )
 
 from shardwise.inventory import ledger
 from shardwise.observe import Key, Shelf, is_relevant, key_of, owner_of, slim, version_of
 from shardwise.reconcile.object_status import Status
-from shardwise.reconcile.records import planned_gpus
 from shardwise.reconcile.status_data import read_status
 
 OBJECT: Json = {"metadata": {"name": "a", "namespace": "n"}}
@@ -230,13 +230,6 @@ def test_what_fills_a_cluster_and_nobody_reads_is_dropped() -> None:
     assert slim({"metadata": {"name": "n"}})["status"] == {}
 
 
-def test_a_plans_gpus_are_counted_by_node() -> None:
-    """Over all its groups; a document without any holds nothing."""
-    assert planned_gpus(a_plan(("n1", 8), ("n2", 4), replicas=2)) == {"n1": 16, "n2": 8}
-    assert planned_gpus({}) == {}
-    assert planned_gpus({"groups": [{"pods": None}]}) == {}
-
-
 @pytest.mark.parametrize(
     ("pods", "plan", "left"),
     [
@@ -280,15 +273,15 @@ def test_free_is_what_neither_a_bound_pod_nor_a_plan_holds(
     """A planned pod counts once, before and after it is bound."""
     store = a_store(a_model(), *pods, nodes=TWO)
     if plan is not None:
-        store.hold(KEY, plan)
+        store.hold(KEY, gpus_of(plan))
     assert free(store) == {"h100-1": left[0], "h100-2": left[1]}
 
 
 def test_a_fleet_without_an_object_is_as_if_it_held_nothing() -> None:
     """Neither by pods nor by plan; all others hold what they hold."""
     store = a_store(a_pod(owner="llama", gpus=2), a_pod("s", gpus=1), nodes=TWO)
-    store.hold(KEY, a_plan(("h100-1", 4)))
-    store.hold(("default", "other"), a_plan(("h100-2", 8)))
+    store.hold(KEY, gpus_of(a_plan(("h100-1", 4))))
+    store.hold(("default", "other"), gpus_of(a_plan(("h100-2", 8))))
     assert free(store) == {"h100-1": 3, "h100-2": 0}
     assert free(store, without=KEY) == {"h100-1": 7, "h100-2": 0}
     assert free(store, without=("default", "other")) == {"h100-1": 3, "h100-2": 8}
@@ -325,7 +318,7 @@ def test_the_holders_of_a_node_are_those_that_planned_on_it() -> None:
     """They have to know when it changes."""
     store = a_store()
     for name, where in (("a", ("n1", 8)), ("b", ("n2", 8)), ("c", ("n1", 1))):
-        store.hold(("n", name), a_plan(where))
+        store.hold(("n", name), gpus_of(a_plan(where)))
     assert store.holders("n1") == {("n", "a"), ("n", "c")}
     assert store.holders("n3") == set()
 
@@ -389,12 +382,12 @@ def test_a_quota_is_seen_without_the_objects_own_use_and_with_what_others_have_p
     assert [(one.hard, one.used) for one in store.observe(KEY, 0.0).quotas] == [(16, 9)]
     store.pods.put(a_pod(owner="llama", gpus=2))
     store.pods.put(a_pod("other-0-0-0", owner="other", gpus=1))
-    store.hold(("default", "other"), a_plan(("h100-1", 4)))
-    store.hold(("team", "third"), a_plan(("h100-1", 8)))
+    store.hold(("default", "other"), {"h100-1": 4})
+    store.hold(("team", "third"), {"h100-1": 8})
     observed = store.observe(KEY, 0.0)
     assert [(one.hard, one.used) for one in observed.quotas] == [(16, 9 - 2 + 3)]
     assert observed.gpus_of_others == 4
-    store.hold(("default", "other"), None)
+    store.hold(("default", "other"), {})
     assert store.observe(KEY, 0.0).gpus_of_others == 0
     store.quotas.remove(("default", "q"), 2)
     assert store.observe(KEY, 0.0).quotas == ()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pytest_mock import MockerFixture
 from tests.controller.scene import NOW, PINNED, Scene
-from tests.controller.support import KEY, Json, a_model, a_node, a_plan, a_pod, at, free
+from tests.controller.support import KEY, Json, a_model, a_node, a_plan, a_pod, at, free, gpus_of
 
 from shardwise.api import InvalidObject, Problem
 from shardwise.api.base import API_VERSION
@@ -222,7 +222,7 @@ async def test_a_deleted_object_is_let_go(scene: Scene, known: bool) -> None:
     if known:
         key = scene.add()
         scene.store.sharded_models.objects[key]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    scene.store.hold(KEY, a_plan(("h100-1", 8)))
+    scene.store.hold(KEY, gpus_of(a_plan(("h100-1", 8))))
     assert await scene.reconcile() is None
     assert scene.store.plans == {}
     assert scene.calls() == []
@@ -308,7 +308,7 @@ async def test_refused_calls_are_few_however_many_replicas_there_are(scene: Scen
     held: dict[float, int] = {}
     while scene.now < NOW + 1800:
         seconds = await scene.reconcile()
-        held[scene.now - NOW] = sum(len(group["pods"]) for group in scene.store.plans.get(key, {}).get("groups", ()))
+        held[scene.now - NOW] = sum(scene.store.plans.get(key, {}).values())
         assert seconds is not None
         assert seconds > 0
         scene.now += seconds

@@ -19,6 +19,7 @@ from tests.controller.support import (
     a_service,
     a_store,
     free,
+    gpus_of,
     settle,
 )
 
@@ -122,7 +123,7 @@ async def test_every_object_is_looked_at(scene: Scene) -> None:
 async def test_what_is_no_longer_listed_holds_nothing(scene: Scene) -> None:
     """Its deletion was lost: pods, node, object and plan go now."""
     store = a_store(a_pod(owner="llama"), a_service(), a_model(), nodes=(a_node("h100-1"), a_node("h100-2")))
-    store.hold(KEY, a_plan(("h100-1", 8)))
+    store.hold(KEY, gpus_of(a_plan(("h100-1", 8))))
     scene.lists = {"nodes": [a_node("h100-1")], "shardedmodels": [a_model("waiting")]}
     await scene.relist(store)
     assert free(store) == {"h100-1": 8}
@@ -137,7 +138,7 @@ async def test_recorded_plans_hold_their_gpus_before_anything_is_decided(scene: 
     scene.lists = {"nodes": [a_node()], "shardedmodels": [a_model("a"), a_model("b", plan=plan)]}
     store = a_store()
     await scene.relist(store)
-    assert store.plans == {("default", "b"): plan}
+    assert store.plans == {("default", "b"): gpus_of(plan)}
     assert free(store) == {"h100-1": 0}
 
 
@@ -145,10 +146,10 @@ async def test_a_plan_decided_since_is_not_replaced_by_a_recorded_one(scene: Sce
     """The list may be older than the decision."""
     decided = a_plan(("h100-2", 8))
     store = a_store()
-    store.hold(KEY, decided)
+    store.hold(KEY, gpus_of(decided))
     scene.lists = {"shardedmodels": [a_model(plan=a_plan(("h100-1", 8)))]}
     await scene.relist(store)
-    assert store.plans == {KEY: decided}
+    assert store.plans == {KEY: gpus_of(decided)}
 
 
 async def test_one_who_begins_to_lead_holds_what_is_recorded_by_then(scene: Scene) -> None:
@@ -156,14 +157,14 @@ async def test_one_who_begins_to_lead_holds_what_is_recorded_by_then(scene: Scen
     nodes = [a_node("h100-1"), a_node("h100-2")]
     moved = a_plan(("h100-2", 8))
     store = a_store()
-    store.hold(KEY, a_plan(("h100-1", 8)))
+    store.hold(KEY, gpus_of(a_plan(("h100-1", 8))))
     scene.lists = {"nodes": nodes, "shardedmodels": [a_model(plan=moved)]}
     options = Options(lease=("default", "shardwise"))
     scene.queue.serve.side_effect = asyncio.Event().wait
     begun = asyncio.Event()
     task = asyncio.create_task(_acting(options, store, scene.queue, partial(scene.relist, store), begun))
     await begun.wait()
-    assert store.plans == {KEY: moved}
+    assert store.plans == {KEY: gpus_of(moved)}
     assert free(store) == {"h100-1": 8, "h100-2": 0}
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -21,11 +21,11 @@ FIRST: Key = ("default", "first")
 async def scene(mocker: MockerFixture) -> Scene:
     """Give two objects that wait for the one node, which somebody has until now."""
     scene = Scene(mocker)
-    scene.store.hold(("default", "holder"), {"groups": [{"pods": [{"node": "h100-1", "gpus": 8}]}]})
+    scene.store.hold(("default", "holder"), {"h100-1": 8})
     for key in (scene.add("first", **PINNED), scene.add(KEY[1], **PINNED)):
         await scene.reconcile(key)
         assert "waitingSince" in scene.status(key)
-    scene.store.hold(("default", "holder"), None)
+    scene.store.hold(("default", "holder"), {})
     return scene
 
 

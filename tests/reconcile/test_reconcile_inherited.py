@@ -1,5 +1,6 @@
 """A status of the version before is taken over: what serves is not touched, what was edited since is."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def test_its_gpus_count_as_held_before_anything_is_decided() -> None:
     world = World(two_nodes_wide())
     before = world.run()
     assert holdings(as_before(before)) == holdings(before)
-    assert [pod["gpus"] for pod in (holdings(before) or {})["groups"][0]["pods"]] == [8, 8]
+    assert sorted(holdings(before).values()) == [8, 8]
 
 
 def test_what_was_edited_since_rolls() -> None:
@@ -106,3 +107,17 @@ def test_a_plan_that_cannot_be_read_is_made_anew() -> None:
     world.status["plan"]["tensor"] = "many"
     world.settle()
     assert world.status["plan"]["tensor"] == 1
+
+
+def test_an_object_that_was_paused_is_taken_over_when_it_goes_on() -> None:
+    """Its status stays in the old form, or nothing would show that its groups answer the demand."""
+    world = three()
+    pods = dict(world.pods)
+    world.status = as_before(world.status)
+    world.wanted = replace(world.wanted, paused=True)
+    world.settle()
+    assert not any("gpusPerPod" in group for group in world.status["groups"])
+    world.wanted = replace(world.wanted, paused=False)
+    world.settle()
+    assert world.pods == pods
+    assert world.standing() == "Ready/AllReplicasReady"

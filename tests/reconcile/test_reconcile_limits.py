@@ -53,7 +53,7 @@ def test_an_object_of_which_nothing_may_run_holds_nothing() -> None:
     """Not for a minute, and however many replicas it asks for."""
     world = replicas(20, a_limit(0))
     world.settle()
-    assert (world.pods, holdings(world.status)) == ({}, None)
+    assert (world.pods, holdings(world.status)) == ({}, {})
     assert world.standing() == "Reconciling/QuotaShort"
     assert (world.condition("Planned")["status"], world.condition("Planned")["reason"]) == ("False", "QuotaShort")
     assert world.told() == ["QuotaShort"]

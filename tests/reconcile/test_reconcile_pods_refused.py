@@ -55,7 +55,7 @@ def test_the_gpus_are_held_for_a_minute_and_then_given_back() -> None:
     assert (world.states(), decision.retry_after) == (["Pending 0"], 1)
     world.now += 1
     world.settle()
-    assert (world.states(), world.nodes(), holdings(world.status)) == (["Refused 0"], [[]], None)
+    assert (world.states(), world.nodes(), holdings(world.status)) == (["Refused 0"], [[]], {})
     assert sorted(world.services) == ["llama"]
 
 
@@ -67,7 +67,7 @@ def test_a_group_of_which_a_part_was_admitted_gives_all_back() -> None:
     world.start()
     world.now += 60
     world.settle()
-    assert (world.pods, holdings(world.status)) == ({}, None)
+    assert (world.pods, holdings(world.status)) == ({}, {})
     assert world.states() == ["Refused 1"]
     assert world.status["restarts"] == 1
 
@@ -93,7 +93,7 @@ def test_the_wait_doubles_up_to_five_minutes() -> None:
     found = tries(world, START + 2000)
     assert found == [60 + sum(WAITS[: count + 1]) for count in range(len(found))]
     assert len(found) == world.calls - before == 10
-    assert holdings(world.status) is None
+    assert holdings(world.status) == {}
 
 
 def test_the_words_are_told_once_however_often_they_are_heard() -> None:
@@ -246,7 +246,7 @@ def test_a_partly_admitted_group_that_fails_does_not_begin_again_on_all_gpus() -
     world.crash("llama-0-0-0")
     world.now += 5
     world.settle()
-    assert (world.states(), holdings(world.status)) == (["Refused 1"], None)
+    assert (world.states(), holdings(world.status)) == (["Refused 1"], {})
 
 
 def test_explain_names_the_refusal_as_what_keeps_the_object_from_starting() -> None:

@@ -223,9 +223,10 @@ def test_what_a_group_has_not_is_not_written() -> None:
 
 def test_what_groups_hold_is_read_off_a_status() -> None:
     """Also by an operator that has just started: nobody else may plan on it."""
-    assert holdings({"groups": [GROUP, {"replica": 2, "attempt": 0, "state": "Waiting"}]}) == {
-        "groups": [{"replica": 1, "pods": [{"index": 0, "node": "a", "gpus": 4}, {"index": 1, "node": "b", "gpus": 4}]}]
-    }
+    waiting = {"replica": 2, "attempt": 0, "state": "Waiting"}
+    beside = GROUP | {"replica": 3, "nodes": ["b"], "gpusPerPod": 1}
+    assert holdings({"groups": [GROUP, waiting, beside]}) == {"a": 4, "b": 5}
+    assert holdings({}) == {}
 
 
 @pytest.mark.parametrize(

@@ -323,10 +323,7 @@ class Driven:
         """Hold what is decided, and what is there, to the GPUs there are: after every call."""
         held: Counter[str] = Counter()
         for model in shared(self.sandbox, MODELS):
-            planned: Counter[str] = Counter()
-            for group in (holdings(model.get("status") or {}) or {}).get("groups", ()):
-                for pod in group["pods"]:
-                    planned[pod["node"]] += pod["gpus"]
+            planned = Counter(holdings(model.get("status") or {}))
             live: Counter[str] = Counter()
             for seen, gpus in self._pods(model["metadata"]["uid"]):
                 if not seen.deleting:

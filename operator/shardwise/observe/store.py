@@ -19,7 +19,6 @@ from shardwise.observe.shelf import Shelf
 from shardwise.observe.waiting import Waiting
 from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
-from shardwise.reconcile.records import planned_gpus
 from shardwise.reconcile.status_data import read_status
 
 Owned = dict[Key, dict[Key, Json]]
@@ -50,7 +49,7 @@ class Store:
         self.refused: Final[dict[Key, str]] = {}
         self.mends: Final[dict[Key, Mends]] = {}
         self.compute_domains: bool | None = None
-        self._plans: Final[dict[Key, Json]] = {}
+        self._plans: Final[dict[Key, Mapping[str, int]]] = {}
         self._pods_of: Final[Owned] = {}
         self._services_of: Final[Owned] = {}
         self._budgets_of: Final[Owned] = {}
@@ -58,18 +57,17 @@ class Store:
         self._planned_in: Final[dict[str, dict[Key, int]]] = {}
 
     @property
-    def plans(self) -> Mapping[Key, Json]:
-        """The groups of each object as last decided, whether or not the API server has them yet."""
+    def plans(self) -> Mapping[Key, Mapping[str, int]]:
+        """The GPUs that each object holds on each node, as last decided, whether or not the API server knows it yet."""
         return self._plans
 
-    def hold(self, key: Key, plan: Json | None) -> bool:
-        """Note an object's plan, or that it has none: its GPUs are held from now on. Tell whether it had a plan."""
+    def hold(self, key: Key, gpus: Mapping[str, int]) -> bool:
+        """Note the GPUs that an object holds on each node from now on. Tell whether it held any before."""
         had = self._plans.pop(key, None) is not None
-        if plan is not None:
-            self._plans[key] = plan
-        planned = planned_gpus(plan)
-        self.ledger.plan(key, planned)
-        _put(self._planned_in, key[0], key, sum(planned.values()) or None)
+        if gpus:
+            self._plans[key] = gpus
+        self.ledger.plan(key, gpus)
+        _put(self._planned_in, key[0], key, sum(gpus.values()) or None)
         return had
 
     def count_mends(self, key: Key, mends: Mends) -> None:
@@ -81,7 +79,7 @@ class Store:
     def forget_plans(self) -> None:
         """Forget all plans, decided here or read from a status: another operator may have decided since."""
         for key in list(self._plans):
-            self.hold(key, None)
+            self.hold(key, {})
 
     def observe(self, key: Key, now: float) -> Observed:
         """Give everything that a decision about an object looks at. O(its own objects), and a copy of the fleet.

@@ -33,7 +33,7 @@ class Changes:
         now = self._store.sharded_models.objects.get(key)
         held = False
         if now is None or "deletionTimestamp" in now["metadata"]:
-            held = self._store.hold(key, None)
+            held = self._store.hold(key, {})
         if held or (stood is not None and stood != waiting.place(key)):
             self.wake_waiting()
 

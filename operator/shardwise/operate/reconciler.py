@@ -105,7 +105,7 @@ class Reconciler:
         return any(other not in self._asking for other in self.due_ahead(key))
 
     def _forget(self, key: Key) -> None:
-        self._store.hold(key, None)
+        self._store.hold(key, {})
         self._accepted(key)
         self._store.mends.pop(key, None)
         self._events.forget(key)

@@ -81,12 +81,8 @@ def remember(wanted: Wanted, observed: Observed, now: float) -> Case:
 def judge_nodes(case: Case) -> JudgedNodes:
     """Read the nodes that the object avoids, and work out the fleet that it may use."""
     observed, now = case.observed, case.terms.now
-    own: dict[str, int] = {}
-    for record in observed.status.records.values():
-        for node in record.nodes:
-            own[node] = own.get(node, 0) + record.gpus
     limit = limit_of(case.wanted, observed)
-    usable = UsableFleet(observed.fleet, kept=observed.turn.kept, own=own, limit=limit)
+    usable = UsableFleet(observed.fleet, kept=observed.turn.kept, own=observed.status.holdings, limit=limit)
     return _judged(still_shunned(observed.status.shuns, now), usable)
 
 

@@ -5,7 +5,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from shardwise.reconcile.conditions import DatedCondition
 from shardwise.reconcile.recorded_plan import RecordedPlan
@@ -69,8 +68,8 @@ class Status:
         return self.groups is not None and not self.unread_groups
 
     @property
-    def holdings(self) -> Mapping[str, Any] | None:
-        """The GPUs that its groups hold, as :func:`shardwise.reconcile.records.held_by` gives them."""
+    def holdings(self) -> Mapping[str, int]:
+        """The GPUs that its groups hold, by node."""
         return held_by(self.records.values())
 
     def condition(self, kind: str) -> DatedCondition | None:

@@ -5,9 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final
 
 from shardwise.domain.reasons import FailureKind
+
+_TIMES: Final = 4096
+"""Times that are kept with their texts. A status repeats few times, and each decision reads and writes all of them."""
 
 
 class State(StrEnum):
@@ -59,33 +63,22 @@ class Record:
         return self.gpus * len(self.nodes)
 
 
-def held_by(records: Iterable[Record]) -> dict[str, Any] | None:
-    """Give the GPUs that groups hold, in the format of a plan: groups of pods with node and GPUs.
-
-    ``None`` if they hold nothing.
-    """
-    placed = [record for record in records if record.nodes]
-    return {"groups": [{"replica": record.replica, "pods": _pods(record)} for record in placed]} if placed else None
-
-
-def planned_gpus(held: Mapping[str, Any] | None) -> Counter[str]:
-    """Count the GPUs of such holdings on each node."""
+def held_by(records: Iterable[Record]) -> Mapping[str, int]:
+    """Count the GPUs that groups hold, by node. Groups without a place hold none."""
     gpus: Counter[str] = Counter()
-    for group in (held or {}).get("groups") or ():
-        for pod in group.get("pods") or ():
-            gpus[pod["node"]] += pod["gpus"]
+    for record in records:
+        for node in record.nodes:
+            gpus[node] += record.gpus
     return gpus
 
 
-def _pods(record: Record) -> list[dict[str, Any]]:
-    return [{"index": index, "node": node, "gpus": record.gpus} for index, node in enumerate(record.nodes)]
-
-
+@lru_cache(maxsize=_TIMES)
 def format_time(seconds: float) -> str:
     """Write a time in the format of Kubernetes: UTC, whole seconds."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@lru_cache(maxsize=_TIMES)
 def parse_time(text: str) -> float:
     """Read a time in this format. Any other text is the epoch."""
     try:

@@ -94,8 +94,8 @@ def wants_place(model: Data) -> bool:
     return not data.get("plan") or lacks or is_waiting(data) or leaving
 
 
-def holdings(data: Data) -> dict[str, Any] | None:
-    """Read the GPUs that the groups of a status hold, as :func:`shardwise.reconcile.records.held_by` gives them."""
+def holdings(data: Data) -> Mapping[str, int]:
+    """Read the GPUs that the groups of a status hold, by node."""
     return held_by(read_records(data).values())
 
 
