@@ -328,7 +328,7 @@ def test_all_problems_are_told_at_once() -> None:
     wrong = {"fleet": {"platform": "x", "hardware": [{}]}}
     with pytest.raises(InvalidObject) as caught:
         parse_site(wrong)
-    assert [one.field for one in caught.value.problems] == ["fleet.platform", "fleet.hardware.0.product"]
+    assert [problem.field for problem in caught.value.problems] == ["fleet.platform", "fleet.hardware.0.product"]
 
 
 SPANNING = {"a level twice", "a level that is always there", "a product twice", "no speed at all", "like nobody knows"}
@@ -362,7 +362,7 @@ FIELDS = st.sampled_from(["platform", "domainLabels", "levels", "hardware", "fau
 
 @given(st.dictionaries(FIELDS, json_values))
 def test_whatever_stands_in_it_it_is_read_or_refused_in_words(fleet: Json) -> None:
-    assert all(one.message and one.field for one in problems_of({"fleet": fleet}))
+    assert all(problem.message and problem.field for problem in problems_of({"fleet": fleet}))
 
 
 def problems_of(document: Json) -> tuple[Problem, ...]:

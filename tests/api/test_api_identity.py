@@ -84,7 +84,7 @@ def test_every_field_has_its_row_here_and_in_the_document() -> None:
     for name, field in ShardedModelSpec.model_fields.items():
         alias = field.alias or name
         inner = field.annotation.model_fields if alias in sections else {}  # type: ignore[union-attr]
-        fields |= {f"spec.{alias}.{one.alias}" for one in inner.values()} or {f"spec.{alias}"}
+        fields |= {f"spec.{alias}.{field.alias}" for field in inner.values()} or {f"spec.{alias}"}
     known = {path for path in fields if any(path == row or path.startswith(f"{row}.") for row in CHANGES)}
     assert fields - known - {"spec.placement.gang"} == set()
     assert fields - named == set()

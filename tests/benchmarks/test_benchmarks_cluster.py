@@ -49,10 +49,10 @@ def test_an_operator_takes_over_without_a_write_and_heals(state: Launched) -> No
     """As a process of its own, on the in-memory API over HTTP."""
     found = cluster.started(in_memory, state, events=OBJECTS)
     assert found.writes == 0
-    assert [one.pods for one in found.healed] == [1, 1, 1, 2]
+    assert [healing.pods for healing in found.healed] == [1, 1, 1, 2]
     # Two statuses, the old Service deleted, the new one looked for and applied, two Events; a pod deleted and one made.
-    assert all(one.calls >= 7 + 2 * one.pods for one in found.healed)
-    assert all(one.seconds > 0 for one in found.healed)
+    assert all(healing.calls >= 7 + 2 * healing.pods for healing in found.healed)
+    assert all(healing.seconds > 0 for healing in found.healed)
     assert 0 < found.ready <= found.at_rest + found.cpu
     assert found.peak > 2**20
 
@@ -90,7 +90,7 @@ def test_both_contenders_make_groups_of_two_pods_of_eight_gpus() -> None:
     template = LWS.make("b000", 1)["spec"]["leaderWorkerTemplate"]
     (container,) = template["workerTemplate"]["spec"]["containers"]
     assert (template["size"], container["resources"]["limits"]["nvidia.com/gpu"]) == (2, "8")
-    assert [one.make("b000", 100)["spec"]["replicas"] for one in CONTENDERS] == [100, 100]
+    assert [contender.make("b000", 100)["spec"]["replicas"] for contender in CONTENDERS] == [100, 100]
 
 
 @pytest.mark.parametrize("contender", CONTENDERS, ids=lambda one: one.name)

@@ -64,14 +64,14 @@ def made(dimensions: Dimensions, hidden: int = 64, *, plain: float = 2) -> Part:
 
 def weight(of: ModelFacts | Layer | Part | Iterable[Weight], name: str) -> Weight:
     """Give the one weight whose name ends so; that of the last kind of layer, for a model."""
-    found = {one.name: one for one in _weights(of) if one.name.removesuffix(".weight").endswith(name)}
+    found = {weight.name: weight for weight in _weights(of) if weight.name.removesuffix(".weight").endswith(name)}
     assert len(found) == 1, (name, sorted(found))
     return next(iter(found.values()))
 
 
 def has(of: ModelFacts | Layer | Part | Iterable[Weight], name: str) -> bool:
     """Tell whether a weight's name contains this."""
-    return any(name in one.name for one in _weights(of))
+    return any(name in weight.name for weight in _weights(of))
 
 
 def _weights(of: ModelFacts | Layer | Part | Iterable[Weight]) -> Iterator[Weight]:
@@ -87,7 +87,7 @@ def _weights(of: ModelFacts | Layer | Part | Iterable[Weight]) -> Iterator[Weigh
 
 def layer_elements(layer: Layer | Part) -> int:
     """Count the elements a layer has in the checkpoint."""
-    return sum(one.elements for one in layer.weights if not one.derived)
+    return sum(weight.elements for weight in layer.weights if not weight.derived)
 
 
 def windows(model: ModelFacts) -> list[int | None]:
@@ -97,15 +97,15 @@ def windows(model: ModelFacts) -> list[int | None]:
 
 def sparse(model: ModelFacts) -> list[int]:
     """List the layers that have experts."""
-    return [index for index, layer in enumerate(model.layers) if any(one.experts for one in layer.weights)]
+    return [index for index, layer in enumerate(model.layers) if any(weight.experts for weight in layer.weights)]
 
 
 def dealt(part: Layer | Part) -> dict[str, tuple[Split, int, str]]:
     """Give how each split weight is dealt out."""
     return {
-        one.name.removesuffix(".weight"): (one.split, one.units, one.unit_name)
-        for one in part.weights
-        if one.split is not Split.WHOLE
+        weight.name.removesuffix(".weight"): (weight.split, weight.units, weight.unit_name)
+        for weight in part.weights
+        if weight.split is not Split.WHOLE
     }
 
 

@@ -59,7 +59,7 @@ SHAPES: dict[str, tuple[Grouped, dict[str, tuple[int, int]]]] = {
 @pytest.mark.parametrize(("dimensions", "expected"), SHAPES.values(), ids=SHAPES)
 def test_projections_have_their_shapes(dimensions: Grouped, expected: dict[str, tuple[int, int]]) -> None:
     part = made(dimensions)
-    found = {one.name.split(".")[1]: (one.outputs, one.inputs) for one in part.weights}
+    found = {weight.name.split(".")[1]: (weight.outputs, weight.inputs) for weight in part.weights}
     assert found == expected
 
 
@@ -97,14 +97,14 @@ def test_what_is_kept_of_a_token_follows_from_the_dimensions(dimensions: Grouped
 
 def test_biases_go_with_their_outputs_but_for_the_one_that_is_added_once() -> None:
     part = made(Grouped(8, 2, 16, bias=True, out_bias=True))
-    biases = {one.name: one.split for one in part.weights if one.name.endswith(".bias")}
+    biases = {weight.name: weight.split for weight in part.weights if weight.name.endswith(".bias")}
     assert biases == {
         "self_attn.q_proj.bias": Split.OUTPUTS,
         "self_attn.k_proj.bias": Split.COPIED,
         "self_attn.v_proj.bias": Split.COPIED,
         "self_attn.o_proj.bias": Split.WHOLE,
     }
-    assert not any(one.linear for one in part.weights if one.name.endswith(".bias"))
+    assert not any(weight.linear for weight in part.weights if weight.name.endswith(".bias"))
 
 
 def test_latent_attention_deals_out_what_is_per_head_and_copies_the_rest() -> None:
@@ -118,7 +118,7 @@ def test_latent_attention_deals_out_what_is_per_head_and_copies_the_rest() -> No
 
 def test_what_engines_decode_with_is_no_weight_of_the_checkpoint() -> None:
     part = made(DEEPSEEK)
-    derived = [one for one in part.weights if one.derived]
+    derived = [weight for weight in part.weights if weight.derived]
     assert [one.name for one in derived] == ["self_attn.kv_b_proj.absorbed"]
     assert derived[0].elements == weight(part, "kv_b_proj").elements == 8 * 32 * 24
 
@@ -171,7 +171,7 @@ def test_an_indexer_keeps_its_keys_in_fp8_with_a_scale_for_each_128(dim: int, si
 
 def test_every_rank_holds_the_whole_indexer() -> None:
     part = made(Latent(8, 32, 24, 16, 8, 16, index=Index(4, 16)))
-    assert {one.split for one in part.weights if ".indexer." in one.name} == {Split.WHOLE}
+    assert {weight.split for weight in part.weights if ".indexer." in weight.name} == {Split.WHOLE}
 
 
 SPARSE_LAYERS: dict[str, tuple[dict[str, object], list[bool]]] = {
@@ -210,7 +210,7 @@ def test_dimensions_without_weights_have_none(dimensions: Dimensions, part: Part
 
 def test_a_matrix_is_what_it_says() -> None:
     part = made(Matrix("linear", 8, 4, Split.OUTPUTS, 2, "things", bias=True, reduces=1))
-    assert [(one.name, one.elements, one.linear) for one in part.weights] == [
+    assert [(weight.name, weight.elements, weight.linear) for weight in part.weights] == [
         ("linear.weight", 32, True),
         ("linear.bias", 8, False),
     ]

@@ -134,7 +134,9 @@ def test_a_plain_config_gives_equal_layers() -> None:
 
 def test_the_ends_are_a_vocabulary_each_and_a_norm() -> None:
     model = read()
-    assert [(one.name, one.outputs, one.inputs, one.split) for one in (*model.embedding, *model.head)] == [
+    assert [
+        (weight.name, weight.outputs, weight.inputs, weight.split) for weight in (*model.embedding, *model.head)
+    ] == [
         ("model.embed_tokens.weight", 32000, 1024, Split.VOCABULARY),
         ("model.norm", 1024, 1, Split.WHOLE),
         ("lm_head.weight", 32000, 1024, Split.VOCABULARY),
@@ -188,7 +190,9 @@ BIASES: dict[str, tuple[dict[str, Any], set[str]]] = {
 
 @pytest.mark.parametrize(("changes", "expected"), BIASES.values(), ids=BIASES)
 def test_biases_are_where_the_family_has_them(changes: dict[str, Any], expected: set[str]) -> None:
-    biased = {one.name.split(".")[-2] for one in read(**changes).kinds[0].weights if one.name.endswith(".bias")}
+    biased = {
+        weight.name.split(".")[-2] for weight in read(**changes).kinds[0].weights if weight.name.endswith(".bias")
+    }
     assert biased == expected
 
 

@@ -147,7 +147,7 @@ def test_chatglms_own_names_are_read() -> None:
         "add_qkv_bias": True,
     }
     model = from_config(config, name="THUDM/glm-4-9b", origin="test")
-    assert sum(one.elements for one in model.loaded()) / 10**9 == pytest.approx(9.4, rel=0.01)
+    assert sum(weight.elements for weight in model.loaded()) / 10**9 == pytest.approx(9.4, rel=0.01)
     assert model.layers[0].cache == GroupedCache(2, 128, 128)
 
 
@@ -227,7 +227,7 @@ def test_gemma_3_leaves_its_heads_and_vocabulary_to_its_type() -> None:
         "vision_config": vision,
     }
     model = from_config(config, name="google/gemma-3-4b-it", origin="test")
-    assert sum(one.elements for one in model.loaded()) / 10**9 == pytest.approx(4.30, rel=0.01)
+    assert sum(weight.elements for weight in model.loaded()) / 10**9 == pytest.approx(4.30, rel=0.01)
     assert (model.tied, model.guessed) == (True, False)
     assert "`num_attention_heads: 8`" in model.notes[0]
 

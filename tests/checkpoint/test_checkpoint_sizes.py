@@ -97,7 +97,7 @@ def test_the_counted_parameters_are_within_one_percent_of_the_published(name: st
 @pytest.mark.parametrize(("name", "billions"), WITH_DRAFTS.items())
 def test_what_drafts_tokens_is_in_the_checkpoint_and_not_loaded(name: str, billions: float) -> None:
     model = facts(name)
-    drafts = sum(one.elements for one in model.drafts)
+    drafts = sum(weight.elements for weight in model.drafts)
     assert (parameters(model) + drafts) / BILLION == pytest.approx(billions, rel=LEFT_OUT)
     assert has(model.drafts, "eh_proj")
     assert not has(model.loaded(), "eh_proj")
@@ -177,7 +177,7 @@ def test_a_quantisation_that_only_the_name_states_is_taken_and_marked(name: str,
 def test_nvidias_sparsely_quantised_deepseek_is_as_large_as_its_tensors() -> None:
     """Attention but for its output, and what drafts, stay plain: 393.6 billion stored elements for R1-0528-NVFP4-v2."""
     model = facts("nvidia/DeepSeek-V3.1-NVFP4")
-    stored = [*(one for one in model.loaded() if not one.derived), *model.drafts]
+    stored = [*(weight for weight in model.loaded() if not weight.derived), *model.drafts]
     packed = sum(one.elements * (9 / 16 if one.precision.block else 1) for one in stored)
     assert packed / BILLION == pytest.approx(393.6, rel=LEFT_OUT)
 
@@ -249,7 +249,7 @@ def test_gemma_4_has_wider_and_fewer_heads_where_it_sees_everything() -> None:
     model = facts("google/gemma-4-26B-A4B")
     assert windows(model) == ([1024] * 5 + [None]) * 5
     assert {layer.cache for layer in model.layers} == {GroupedCache(8, 256, 256, 1024), GroupedCache(2, 512, 512)}
-    assert sum(one.elements for one in model.tower) / 10**6 == pytest.approx(573, rel=0.01)
+    assert sum(weight.elements for weight in model.tower) / 10**6 == pytest.approx(573, rel=0.01)
 
 
 def test_nemotron_nas_leaves_attention_out_of_some_layers_and_has_six_widths() -> None:

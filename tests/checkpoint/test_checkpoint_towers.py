@@ -99,13 +99,13 @@ def test_what_stands_between_a_tower_and_the_language_model_is_counted(outer: st
     vision = SMALL | {"model_type": kind}
     model = nested(outer, vision)
     alone = TOWERS[kind](Fields("org/model", vision))
-    assert sum(one.elements for one in model.tower) == alone + elements
+    assert sum(weight.elements for weight in model.tower) == alone + elements
     assert not model.guessed
 
 
 def test_every_rank_holds_the_tower_and_no_engine_quantises_it() -> None:
     model = nested("llava", SMALL | {"model_type": "clip_vision_model"}, quantization_config={"quant_method": "fp8"})
-    assert [(one.split, one.linear, one.precision.bytes_per_element) for one in model.tower] == [
+    assert [(weight.split, weight.linear, weight.precision.bytes_per_element) for weight in model.tower] == [
         (Split.WHOLE, False, 2.0)
     ]
 
@@ -122,7 +122,7 @@ def test_a_tower_that_was_never_counted_is_estimated_and_marked(outer: str, visi
     model = nested(outer, vision)
     assert model.guessed
     assert any("the tower of `vision_config`" in note and "is estimated" in note for note in model.notes)
-    assert sum(one.elements for one in model.tower) == pytest.approx(ENCODER, rel=20)
+    assert sum(weight.elements for weight in model.tower) == pytest.approx(ENCODER, rel=20)
 
 
 def test_a_tower_without_sizes_counts_nothing_and_says_so() -> None:

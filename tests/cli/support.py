@@ -79,7 +79,7 @@ def finished(command: subprocess.Popen[str], limit: float = 60.0) -> Ran:
 
 def a_model(name: str = "llama-8b", **changes: Any) -> Json:
     """Give one of the demo's objects; ``spec__gpuBudget__total=3`` changes a field, ``None`` drops it."""
-    found = next(one for one in object_documents() if one["metadata"]["name"] == name)
+    found = next(document for document in object_documents() if document["metadata"]["name"] == name)
     return changed(found, **changes)
 
 

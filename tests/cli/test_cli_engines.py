@@ -38,25 +38,25 @@ def test_what_is_rendered_starts_a_working_group_without_an_operator(
     assert ran.status == 0, ran.err
     made = manifests(ran)
     cluster = Sandbox(objects=[compute_domain_definition(), *sample_fleet()])
-    for one in made:
-        cluster.apply(one, manager="kubectl")
+    for manifest in made:
+        cluster.apply(manifest, manager="kubectl")
     cluster.settle()
     found = cluster.list("pods")
     assert [pod for pod in found if not is_ready(pod)] == []
-    assert len(found) == sum(one["kind"] == "Pod" for one in made) > 0
-    present = {(one["kind"], one["metadata"]["name"]) for one in made}
+    assert len(found) == sum(manifest["kind"] == "Pod" for manifest in made) > 0
+    present = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in made}
     assert references(made) <= present
 
 
 def is_ready(pod: Json) -> bool:
-    conditions = {one["type"]: one["status"] for one in pod["status"].get("conditions", ())}
+    conditions = {condition["type"]: condition["status"] for condition in pod["status"].get("conditions", ())}
     return conditions.get("Ready") == "True"
 
 
 def references(made: list[Json]) -> set[tuple[str, str]]:
     """Give what pods refer to, but for claims of channels, whose template the driver makes from the ComputeDomain."""
     found: set[tuple[str, str]] = set()
-    for pod in (one for one in made if one["kind"] == "Pod"):
+    for pod in (manifest for manifest in made if manifest["kind"] == "Pod"):
         found.add(("Service", pod["spec"]["subdomain"]))
         for volume in pod["spec"]["volumes"]:
             if "configMap" in volume:
@@ -86,7 +86,7 @@ def test_keys_are_in_the_output_and_the_reader_is_told(tmp_path: Path, fleet: Pa
 def test_no_keys_are_made_where_nobody_talks_ssh(tmp_path: Path, fleet: Path, engine: str, name: str) -> None:
     ran = render(tmp_path, fleet, served_by(engine, name))
     assert ran.err == ""
-    assert [one for one in manifests(ran) if one["kind"] == "Secret"] == []
+    assert [manifest for manifest in manifests(ran) if manifest["kind"] == "Secret"] == []
 
 
 CONFIGURED = {
@@ -109,7 +109,7 @@ def test_the_operators_configuration_is_honoured_offline(tmp_path: Path, fleet: 
     assert "`/mnt/models/llama` is not allowed" in refused.err
     ran = render(tmp_path, fleet, document, "--config", config)
     assert (ran.status, ran.err) == (0, "")
-    (pod,) = [one for one in manifests(ran) if one["kind"] == "Pod"]
+    (pod,) = [manifest for manifest in manifests(ran) if manifest["kind"] == "Pod"]
     (container,) = pod["spec"]["containers"]
     assert container["image"] == "mirror.example/sglang:v0.5.9"
     assert {"name": "GLOO_SOCKET_IFNAME", "value": "eth3"} in container["env"]

@@ -95,8 +95,8 @@ async def test_live_and_on_files_the_answer_is_the_same(cluster: Operating, tmp_
         await asyncio.to_thread(shardwise, "explain", "large", "--fleet", fleet, "-o", "json"),
         await asyncio.to_thread(shardwise, "explain", "-f", manifest, "--fleet", fleet, "-o", "json"),
     ]
-    assert [one.status for one in answers] == [0] * 4
-    named, given = ([one.data[0] for one in answers[::2]], [one.data[0] for one in answers[1::2]])
+    assert [answer.status for answer in answers] == [0] * 4
+    named, given = ([answer.data[0] for answer in answers[::2]], [answer.data[0] for answer in answers[1::2]])
     assert named[0] == named[1]
     assert given[0] == given[1]
     assert given[0] | {"generation": 1} == named[0], "a manifest has no generation"
@@ -249,7 +249,7 @@ def test_a_refusal_on_files_ends_with_status_one(tmp_path: Path, fleet: Path) ->
     objects = write(tmp_path / "o.yaml", changed(WIDE, spec__gpuBudget__total=8), a_model())
     ran = shardwise("explain", "-f", objects, "--fleet", fleet, "-o", "json")
     assert ran.status == 1
-    assert [one["verdict"] for one in ran.data] == ["refused", "placed"]
+    assert [answer["verdict"] for answer in ran.data] == ["refused", "placed"]
     assert ran.data[0]["next"]["refusal"]["reason"] == "BudgetShort"
 
 
@@ -283,7 +283,7 @@ def test_plans_in_the_files_hold_their_gpus(tmp_path: Path, model: Json, fits: b
     """Whether or not their pods are bound yet."""
     fleet = write(tmp_path / "f.yaml", a_list([*fleet_documents(), model]))
     ran = shardwise("plan", "-f", write(tmp_path / "o.yaml", WIDE), "--fleet", fleet, "-o", "json")
-    assert [one["fits"] for one in ran.data] == [fits]
+    assert [answer["fits"] for answer in ran.data] == [fits]
 
 
 def test_a_plan_and_its_pods_hold_their_gpus_once(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_a_plan_and_its_pods_hold_their_gpus_once(tmp_path: Path) -> None:
     small = changed(a_model(), spec__gpuBudget={"total": 8, "products": ["NVIDIA-H100-80GB-HBM3"]})
     wide = changed(small, spec__parallelism={"tensor": 8, "pipeline": 1})
     ran = shardwise("plan", "-f", write(tmp_path / "o.yaml", wide), "--fleet", fleet, "-o", "json")
-    assert [one["plan"]["groups"][0]["pods"][0]["node"] for one in ran.data] == ["h100-2"]
+    assert [answer["plan"]["groups"][0]["pods"][0]["node"] for answer in ran.data] == ["h100-2"]
 
 
 @pytest.mark.parametrize(
@@ -319,4 +319,4 @@ def test_a_group_that_cannot_be_read_holds_nothing(tmp_path: Path) -> None:
     broken = renamed(WIDE, "other") | {"status": {"groups": [group]}}
     fleet = write(tmp_path / "f.yaml", a_list([*fleet_documents(), broken]))
     ran = shardwise("plan", "-f", write(tmp_path / "o.yaml", WIDE), "--fleet", fleet, "-o", "json")
-    assert [one["fits"] for one in ran.data] == [True]
+    assert [answer["fits"] for answer in ran.data] == [True]

@@ -15,7 +15,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def node(name: str) -> Json:
-    return next(one for one in fleet_documents() if one["metadata"]["name"] == name)
+    return next(document for document in fleet_documents() if document["metadata"]["name"] == name)
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def lived_in(tmp_path: Path) -> Path:
     faulty = node("gb200-r1-t3")
     faulty["status"]["conditions"].append({"type": "GpuMemWatch", "status": "True"})
     changes = {one["metadata"]["name"]: one for one in (cordoned, faulty)}
-    nodes = [changes.get(one["metadata"]["name"], one) for one in fleet_documents()]
+    nodes = [changes.get(document["metadata"]["name"], document) for document in fleet_documents()]
     cpu = {"kind": "Node", "metadata": {"name": "cpu-1"}}
     planned = {
         "kind": "ShardedModel",
@@ -80,17 +80,17 @@ def test_a_plan_is_drawn_on_the_fleet(lived_in: Path, tmp_path: Path) -> None:
     ran = shardwise("plan", "-f", model, "--fleet", lived_in, "-o", "svg")
     assert (ran.status, ran.err) == (0, "")
     picture = ET.fromstring(ran.out)  # noqa: S314 - our own document
-    titles = [one.text or "" for one in picture.iter(f"{SVG}title")]
+    titles = [element.text or "" for element in picture.iter(f"{SVG}title")]
     assert sum("default/llama-8b, replica" in title for title in titles) == 2
     assert sum(title.endswith(": default/llama") for title in titles) == 4
-    assert next(one.text for one in picture.iter(f"{SVG}text")) == "llama-8b: TP1×PP1"
+    assert next(element.text for element in picture.iter(f"{SVG}text")) == "llama-8b: TP1×PP1"
 
 
 def test_a_picture_of_many_plans_names_the_first(tmp_path: Path) -> None:
     models = [renamed(a_model("llama-8b"), f"m{index}") for index in range(6)]
     fleet = write(tmp_path / "f.yaml", a_list(fleet_documents()))
     ran = shardwise("plan", "-f", write(tmp_path / "m.yaml", *models), "--fleet", fleet, "-o", "svg")
-    title = next(one.text for one in ET.fromstring(ran.out).iter(f"{SVG}text"))  # noqa: S314 - our own document
+    title = next(element.text for element in ET.fromstring(ran.out).iter(f"{SVG}text"))  # noqa: S314 - our own document
     assert title == "m0: TP1×PP1; m1: TP1×PP1; m2: TP1×PP1; m3: TP1×PP1; 2 others"
 
 
@@ -99,7 +99,7 @@ def test_an_object_that_runs_is_drawn_where_it_would_be_now(lived_in: Path, tmp_
     mine = a_model("llama-8b")
     mine["metadata"]["name"] = "llama"
     ran = shardwise("plan", "-f", write(tmp_path / "m.yaml", mine), "--fleet", lived_in, "-o", "svg")
-    titles = [one.text or "" for one in ET.fromstring(ran.out).iter(f"{SVG}title")]  # noqa: S314 - our own document
+    titles = [element.text or "" for element in ET.fromstring(ran.out).iter(f"{SVG}title")]  # noqa: S314 - our own document
     assert sum("default/llama" in title for title in titles) == 1
 
 

@@ -23,7 +23,7 @@ def plan(objects: Path, fleet: Path, *more: str | Path, stdin: bytes = b"") -> R
 
 
 def verdicts(ran: Ran) -> dict[str, bool]:
-    return {one["name"]: one["fits"] for one in ran.data}
+    return {answer["name"]: answer["fits"] for answer in ran.data}
 
 
 def nodes(answer: Json) -> list[str]:
@@ -144,7 +144,7 @@ def test_independent_objects_do_not_share(tmp_path: Path, fleet: Path) -> None:
     objects = write(tmp_path / "o.yaml", renamed(WIDE, "one"), renamed(WIDE, "two"))
     ran = plan(objects, fleet, "--independent", "-o", "json")
     assert ran.status == 0
-    assert [nodes(one) for one in ran.data] == [["h100-1", "h100-2"]] * 2
+    assert [nodes(answer) for answer in ran.data] == [["h100-1", "h100-2"]] * 2
 
 
 def test_an_object_that_does_not_fit_takes_nothing(tmp_path: Path, h100s: Path) -> None:
@@ -178,7 +178,7 @@ def test_an_object_without_namespace_is_the_one_in_default(tmp_path: Path) -> No
     pods = [a_pod(f"p-{node}", node, 8, owner="llama-405b") for node in H100_NODES]
     bare = changed(WIDE, metadata__namespace=None)
     ran = plan(write(tmp_path / "o.yaml", bare), fleet_with(tmp_path / "f.yaml", *pods), "-o", "json")
-    assert [(one["namespace"], one["fits"]) for one in ran.data] == [("default", True)]
+    assert [(answer["namespace"], answer["fits"]) for answer in ran.data] == [("default", True)]
 
 
 def test_a_running_object_counts_once_for_the_next(tmp_path: Path, h100s: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_running_object_counts_once_for_the_next(tmp_path: Path, h100s: Path) 
     objects = write(tmp_path / "o.yaml", on_h100("first", 4), on_h100("second", 8), on_h100("third", 4))
     ran = plan(objects, h100s, "--fleet", running, "-o", "json")
     assert ran.status == 0
-    assert [nodes(one) for one in ran.data] == [["h100-1"], ["h100-2"], ["h100-1"]]
+    assert [nodes(answer) for answer in ran.data] == [["h100-1"], ["h100-2"], ["h100-1"]]
 
 
 def test_a_running_object_that_comes_later_keeps_its_gpus(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_running_object_that_comes_later_keeps_its_gpus(tmp_path: Path) -> Non
     pods = [a_pod("second-0-0-0", "h100-1", 8, owner="second")]
     objects = write(tmp_path / "o.yaml", on_h100("first", 8), on_h100("second", 8))
     ran = plan(objects, fleet_with(tmp_path / "f.yaml", *pods), "-o", "json")
-    assert [nodes(one) for one in ran.data] == [["h100-2"], ["h100-1"]]
+    assert [nodes(answer) for answer in ran.data] == [["h100-2"], ["h100-1"]]
 
 
 def test_objects_come_from_standard_input(fleet: Path) -> None:

@@ -71,14 +71,14 @@ def test_what_is_rendered_is_what_the_operators_first_decision_applies(tmp_path:
     applied = [action.manifest for action in decision.actions if isinstance(action, Apply)]
     ran = render(write(tmp_path / "o.yaml", document), fleet)
     assert manifests(ran) == plain(applied)
-    assert {one["metadata"]["ownerReferences"][0]["uid"] for one in manifests(ran)} == {"0f8c"}
+    assert {manifest["metadata"]["ownerReferences"][0]["uid"] for manifest in manifests(ran)} == {"0f8c"}
 
 
 def test_objects_rendered_together_are_placed_beside_each_other(scene: Path, fleet: Path) -> None:
     """In order, like the answers of plan; each manifest belongs to one of them."""
     ran = render(scene, fleet)
     assert (ran.status, ran.err) == (0, "")
-    owners = [one["metadata"]["labels"][MODEL_LABEL] for one in manifests(ran)]
+    owners = [manifest["metadata"]["labels"][MODEL_LABEL] for manifest in manifests(ran)]
     assert list(dict.fromkeys(owners)) == list(OBJECTS)
     assert len(owners) == 15
 
@@ -132,7 +132,7 @@ def test_independent_objects_may_be_rendered_onto_the_same_gpus(tmp_path: Path, 
     assert render(both, fleet).status == 1
     ran = render(both, fleet, "--independent")
     assert ran.status == 0
-    assert {one["metadata"]["labels"][MODEL_LABEL] for one in manifests(ran)} == {"one", "two"}
+    assert {manifest["metadata"]["labels"][MODEL_LABEL] for manifest in manifests(ran)} == {"one", "two"}
 
 
 def test_what_does_not_fit_is_said_on_standard_error_beside_the_rest(tmp_path: Path, fleet: Path) -> None:
@@ -141,7 +141,7 @@ def test_what_does_not_fit_is_said_on_standard_error_beside_the_rest(tmp_path: P
     wrong = changed(renamed(a_model(), "wrong"), spec__gpuBudget__total=0)
     ran = render(write(tmp_path / "o.yaml", refused, wrong, a_model()), fleet)
     assert ran.status == 2
-    assert {one["metadata"]["labels"][MODEL_LABEL] for one in manifests(ran)} == {"llama-8b"}
+    assert {manifest["metadata"]["labels"][MODEL_LABEL] for manifest in manifests(ran)} == {"llama-8b"}
     assert "no placement for `llama-405b`: " in ran.err
     assert ran.err.endswith("\nerror: default/wrong: spec.gpuBudget.total: `0` must be at least 1\n")
 

@@ -84,7 +84,7 @@ def test_data_stays_data_when_some_objects_are_wrong(tmp_path: Path, fleet: Path
     assert ran.status == 2
     assert ran.err == "error: default/wrong: spec.gpuBudget.total: `0` must be at least 1\n"
     answers = json.loads(ran.out) if form == "json" else yaml.safe_load(ran.out)
-    assert [(one["name"], one["fits"]) for one in answers] == [
+    assert [(answer["name"], answer["fits"]) for answer in answers] == [
         ("llama-8b", True),
         ("wrong", False),
         ("llama-70b", True),

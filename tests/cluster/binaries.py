@@ -83,7 +83,7 @@ def build() -> None:
     """Build what is missing, one module after the other, saying what and how long. One build at a time a machine."""
     with _alone():
         for tool in ALL:
-            missing = [one for one in tool.programs if not _is_there(one[0])]
+            missing = [program for program in tool.programs if not _is_there(program[0])]
             if missing:
                 _build(tool, missing)
 

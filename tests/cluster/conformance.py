@@ -44,7 +44,7 @@ class Answer:
         that a scale could not be read. Those name no field, or one with a dot before it.
         """
         causes = (self.body.get("details") or {}).get("causes") or ()
-        found = sorted((str(one.get("reason")), str(one.get("field"))) for one in causes)
+        found = sorted((str(cause.get("reason")), str(cause.get("field"))) for cause in causes)
         own = [(reason, field) for reason, field in found if not field.startswith((".", "<nil>"))]
         return own or found
 
@@ -97,7 +97,7 @@ class Api:
         """List the names of what is there."""
         answer = await self.call("GET", self.path(plural), **query)
         assert answer.status == 200, answer.body
-        return [one["metadata"]["name"] for one in answer.body["items"]]
+        return [item["metadata"]["name"] for item in answer.body["items"]]
 
     async def patch(
         self, plural: str, name: str, body: object, kind: str = MERGE, sub: str = "", **query: Any

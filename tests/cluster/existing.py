@@ -68,7 +68,7 @@ class Existing(Reached):
     def refuse_if_used(self) -> None:
         """Raise :class:`NotOurs` where GPUs are, or what the tests would make and delete is there already."""
         nodes = json.loads(self.kubectl("get", "nodes", "-o", "json"))["items"]
-        gpus = [one["metadata"]["name"] for one in nodes if "nvidia.com/gpu" in one["status"].get("allocatable", {})]
+        gpus = [node["metadata"]["name"] for node in nodes if "nvidia.com/gpu" in node["status"].get("allocatable", {})]
         if gpus:
             raise NotOurs(f"node {gpus[0]} has GPUs: the tests bring fake nodes, and would plan on yours")
         found = [name for kind, names in OURS.items() for name in self._there(kind, *names)]

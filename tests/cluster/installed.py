@@ -71,7 +71,7 @@ class Running:
 
     def status(self, name: str) -> Json:
         """Give the status of a model; empty where it is gone."""
-        found = [one for one in self.get("shardedmodels")["items"] if one["metadata"]["name"] == name]
+        found = [item for item in self.get("shardedmodels")["items"] if item["metadata"]["name"] == name]
         return dict(found[0].get("status") or {}) if found else {}
 
     def ready(self, name: str) -> Json:
@@ -115,11 +115,13 @@ class Running:
 
     def condition(self, name: str, kind: str) -> Json:
         """Give a condition of a model; empty where there is none."""
-        return next((one for one in self.status(name).get("conditions") or () if one["type"] == kind), {})
+        return next(
+            (condition for condition in self.status(name).get("conditions") or () if condition["type"] == kind), {}
+        )
 
     def events(self, name: str) -> list[Json]:
         """List the Events of a model."""
-        return [one for one in self.get("events")["items"] if one["involvedObject"]["name"] == name]
+        return [item for item in self.get("events")["items"] if item["involvedObject"]["name"] == name]
 
     def delete_all(self) -> None:
         """Delete every model, and wait until nothing of them is left."""

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 @contextlib.contextmanager
 def pool(cluster: Reached, name: str, count: int, gpus: int) -> Iterator[list[str]]:
     """Give nodes of H100s with so many GPUs each, labelled ``pool``."""
-    (like,) = [one for one in fleet_documents() if one["metadata"]["name"] == "h100-1"]
+    (like,) = [document for document in fleet_documents() if document["metadata"]["name"] == "h100-1"]
     names = [f"{name}-{number}" for number in range(count)]
     fleet(cluster, [_like(like, node, name, gpus) for node in names])
     try:

@@ -133,6 +133,6 @@ def test_the_api_server_keeps_the_crd_as_it_is_written(installed: Installed) -> 
     found = json.loads(installed.plane.kubectl("get", "crd", CRD, "-o", "json"))
     (stored,), (written,) = found["spec"]["versions"], crd.definition()["spec"]["versions"]
     assert stored["schema"] == written["schema"]
-    conditions = {one["type"]: one["status"] for one in found["status"]["conditions"]}
+    conditions = {condition["type"]: condition["status"] for condition in found["status"]["conditions"]}
     assert conditions.get("NonStructuralSchema", "False") == "False"
     assert conditions["Established"] == conditions["NamesAccepted"] == "True"

@@ -43,7 +43,7 @@ def test_keys_are_made_once_and_collected_with_their_object(running: Running) ->
     running.until(lambda: running.status("keyed")["restarts"] == 1, "a restart")
     running.ready("keyed")
     assert [one["metadata"]["uid"] for one in own(running, "secrets", "keyed")] == [secret["metadata"]["uid"]]
-    verbs = {one["verb"] for one in running.calls() if "/secrets" in one["requestURI"]}
+    verbs = {call["verb"] for call in running.calls() if "/secrets" in call["requestURI"]}
     assert verbs == {"create"}
     running.plane.kubectl("delete", "shardedmodel", "keyed", "-n", MODELS, "--wait")
     wait_until(lambda: not own(running, "secrets", "keyed") and not own(running, "configmaps", "keyed"), "nothing left")

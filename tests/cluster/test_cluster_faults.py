@@ -95,7 +95,7 @@ def test_a_node_that_is_deleted_is_planned_around(running: Running) -> None:
     running.ready("moved")
     (pod,) = running.pods("moved")
     node = pod["spec"]["nodeName"]
-    (document,) = [one for one in fleet_documents() if one["metadata"]["name"] == node]
+    (document,) = [document for document in fleet_documents() if document["metadata"]["name"] == node]
     try:
         running.plane.kubectl("delete", "node", node)
 

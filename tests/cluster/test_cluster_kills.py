@@ -106,9 +106,9 @@ def nothing_is_left_over(running: Running, users: Users) -> None:
     for name, seed in users.seeds.items():
         pods = running.pods(name)
         assert all(f"--seed={seed}" in pod["spec"]["containers"][0]["args"] for pod in pods), name
-    ours = {one["metadata"]["uid"] for one in running.get("shardedmodels")["items"]}
-    for one in running.get("pods,services,poddisruptionbudgets,secrets,configmaps", *LABELLED)["items"]:
-        assert {owner["uid"] for owner in one["metadata"]["ownerReferences"]} <= ours
+    ours = {item["metadata"]["uid"] for item in running.get("shardedmodels")["items"]}
+    for item in running.get("pods,services,poddisruptionbudgets,secrets,configmaps", *LABELLED)["items"]:
+        assert {owner["uid"] for owner in item["metadata"]["ownerReferences"]} <= ours
 
 
 LABELLED: Final = ("-l", "app.kubernetes.io/managed-by=shardwise")
@@ -124,7 +124,7 @@ def settled(running: Running, users: Users) -> bool:
 def found(running: Running) -> set[str]:
     """Name all that is labelled as ours, but the objects."""
     items = running.get("pods,services,poddisruptionbudgets,secrets,configmaps", *LABELLED)["items"]
-    return {f"{one['kind']} {one['metadata']['name']}" for one in items}
+    return {f"{item['kind']} {item['metadata']['name']}" for item in items}
 
 
 def expected(running: Running, users: Users) -> set[str]:

@@ -25,10 +25,10 @@ async def test_openapi_tells_the_schema_of_our_kind(api: Api) -> None:
     """What `kubectl explain` and validation on the client read."""
     schemas = (await openapi(api))["components"]["schemas"]
     (found,) = [
-        one
-        for one in schemas.values()
+        schema
+        for schema in schemas.values()
         if {"group": "test.dev", "kind": "Widget", "version": "v1"}
-        in [dict(kind) for kind in one.get("x-kubernetes-group-version-kind") or ()]
+        in [dict(kind) for kind in schema.get("x-kubernetes-group-version-kind") or ()]
     ]
     size = found["properties"]["spec"]["properties"]["size"]
     assert (size["type"], size["minimum"], size["maximum"]) == ("integer", 1, 10)
@@ -52,7 +52,7 @@ async def test_the_server_tells_of_itself(api: Api, path: str) -> None:
 
 
 async def test_discovery_lists_the_built_in_kinds_the_operator_needs(api: Api) -> None:
-    resources = {one["name"]: one for one in (await api.call("GET", "/api/v1")).body["resources"]}
+    resources = {resource["name"]: resource for resource in (await api.call("GET", "/api/v1")).body["resources"]}
     needed = {"pods", "pods/binding", "pods/status", "services", "nodes", "events", "namespaces"}
     assert needed <= set(resources)
     namespaced = {name: resources[name]["namespaced"] for name in ("pods", "services", "nodes", "namespaces")}
@@ -92,7 +92,7 @@ async def test_a_pod_without_its_gate_is_bound_once(api: Api) -> None:
     assert (bound.status, bound.body["status"]) == (201, "Success")
     found = (await api.get("pods", "p")).body
     assert found["spec"]["nodeName"] == "h100-1"
-    scheduled = [one for one in found["status"]["conditions"] if one["type"] == "PodScheduled"]
+    scheduled = [condition for condition in found["status"]["conditions"] if condition["type"] == "PodScheduled"]
     assert [one["status"] for one in scheduled] == ["True"]
     again = binding | {"target": target | {"name": "h100-2"}}
     assert (await api.call("POST", api.path("pods", "p", "binding"), again)).status == 409
@@ -159,4 +159,4 @@ async def test_a_pods_status_is_patched_by_the_keys_of_its_lists(api: Api) -> No
     await api.made("pods", gated("p"))
     ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
     answer = await api.patch("pods", "p", ready, STRATEGIC, sub="status")
-    assert {one["type"] for one in answer.body["status"]["conditions"]} == {"PodScheduled", "Ready"}
+    assert {condition["type"] for condition in answer.body["status"]["conditions"]} == {"PodScheduled", "Ready"}

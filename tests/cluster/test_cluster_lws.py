@@ -40,7 +40,7 @@ def pods(plane: ControlPlane, name: str) -> list[Json]:
 
 
 def variables(pod: Json) -> dict[str, str]:
-    return {one["name"]: one.get("value", "") for one in pod["spec"]["containers"][0].get("env") or ()}
+    return {variable["name"]: variable.get("value", "") for variable in pod["spec"]["containers"][0].get("env") or ()}
 
 
 def test_a_leader_worker_set_is_served_with_its_variables_and_healed(served: ControlPlane) -> None:

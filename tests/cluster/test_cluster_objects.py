@@ -271,7 +271,7 @@ async def test_pages_together_are_the_list(api: Api) -> None:
     names, versions, token = [], set(), ""
     while True:
         page = (await api.call("GET", api.path("widgets"), limit=2, **({"continue": token} if token else {}))).body
-        names += [one["metadata"]["name"] for one in page["items"]]
+        names += [item["metadata"]["name"] for item in page["items"]]
         versions.add(page["metadata"]["resourceVersion"])
         token = page["metadata"].get("continue", "")
         if not token:

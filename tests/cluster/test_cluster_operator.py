@@ -29,7 +29,9 @@ def stalled_by_spec(running: Running, name: str) -> Json:
 
 def test_the_objects_of_the_demo_are_launched_where_they_were_planned(running: Running) -> None:
     """By the real scheduler; and no node is given more GPUs than it has."""
-    objects = [one | {"metadata": {**one["metadata"], "namespace": MODELS}} for one in object_documents()]
+    objects = [
+        document | {"metadata": {**document["metadata"], "namespace": MODELS}} for document in object_documents()
+    ]
     running.plane.kubectl("apply", "-f", "-", given=channel_template("deepseek-r1-0-channel-2"))
     running.apply(*objects)
     held: Counter[str] = Counter()

@@ -41,7 +41,7 @@ def test_an_autoscaler_scales_and_gets_what_the_budget_allows(autoscaled: Runnin
     try:
         autoscaled.until(lambda: autoscaled.status("scaled")["readyReplicas"] == 2, "two replicas", DISCOVERED)
         conditions = autoscaled.get("hpa", "scaled")["status"]["conditions"]
-        assert ("AbleToScale", "True") in {(one["type"], one["status"]) for one in conditions}
+        assert ("AbleToScale", "True") in {(condition["type"], condition["status"]) for condition in conditions}
         assert autoscaled.get("hpa", "scaled")["status"]["currentReplicas"] in (1, 2)
         before = autoscaled.pod_names("scaled")
         autoscaled.apply(an_autoscaler(4))

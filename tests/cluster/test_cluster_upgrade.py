@@ -42,15 +42,15 @@ def put(running: Running, definition: Json) -> None:
 
 def recreate(running: Running, objects: list[Json]) -> None:
     """Make recorded objects again: what they own is theirs by their new uids."""
-    models = [one for one in objects if one["kind"] == "ShardedModel"]
+    models = [obj for obj in objects if obj["kind"] == "ShardedModel"]
     kubectl = running.plane.kubectl
     for model in models:
         kubectl("create", "-f", "-", given={key: value for key, value in model.items() if key != "status"})
-    made = {name: running.get("shardedmodel", name) for name in (one["metadata"]["name"] for one in models)}
-    for one in objects:
-        for owner in one["metadata"].get("ownerReferences", ()):
+    made = {name: running.get("shardedmodel", name) for name in (model["metadata"]["name"] for model in models)}
+    for obj in objects:
+        for owner in obj["metadata"].get("ownerReferences", ()):
             owner["uid"] = made[owner["name"]]["metadata"]["uid"]
-    running.apply(*(one for one in objects if one["kind"] != "ShardedModel"))
+    running.apply(*(obj for obj in objects if obj["kind"] != "ShardedModel"))
     for model in models:
         kubectl(
             "replace",
@@ -62,7 +62,7 @@ def recreate(running: Running, objects: list[Json]) -> None:
 
 
 def served(pod: Json) -> bool:
-    conditions = {one["type"]: one["status"] for one in pod["status"].get("conditions", ())}
+    conditions = {condition["type"]: condition["status"] for condition in pod["status"].get("conditions", ())}
     return conditions.get("Ready") == "True"
 
 

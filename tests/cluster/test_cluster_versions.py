@@ -29,7 +29,7 @@ async def test_a_list_made_anew_is_resumed_from_without_loss(api: Api) -> None:
     await api.delete("widgets", "gone")
     api.forget()
     listed = (await api.call("GET", api.path("widgets"))).body
-    assert [one["metadata"]["name"] for one in listed["items"]] == ["stays"]
+    assert [item["metadata"]["name"] for item in listed["items"]] == ["stays"]
     await api.made("widgets", widget("new"))
     async with api.watch("widgets", resourceVersion=listed["metadata"]["resourceVersion"]) as watch:
         kind, obj = await watch.next()

@@ -194,7 +194,7 @@ async def test_an_event_is_recorded_and_renewed(api: Api) -> None:
 
 async def test_discovery_lists_our_kind_with_its_verbs_and_subresources(api: Api) -> None:
     resources = (await api.call("GET", "/apis/test.dev/v1")).body["resources"]
-    found = {one["name"]: one for one in resources}
+    found = {resource["name"]: resource for resource in resources}
     assert set(found) == {"widgets", "widgets/status", "widgets/scale"}
     assert (found["widgets"]["kind"], found["widgets"]["namespaced"], found["widgets"]["shortNames"]) == (
         "Widget",
@@ -206,7 +206,7 @@ async def test_discovery_lists_our_kind_with_its_verbs_and_subresources(api: Api
 
 async def test_discovery_lists_our_group(api: Api) -> None:
     groups = (await api.call("GET", "/apis")).body["groups"]
-    (found,) = [one for one in groups if one["name"] == "test.dev"]
+    (found,) = [group for group in groups if group["name"] == "test.dev"]
     assert found["preferredVersion"] == {"groupVersion": "test.dev/v1", "version": "v1"}
 
 

@@ -104,11 +104,11 @@ async def test_an_event_is_recorded_and_the_same_again_renews_it(sandbox: Sandbo
         await cluster.record(model, Emit(Reason.PLANNED, "TP8", warning=False))
     await cluster.record(model, Emit(Reason.GROUP_FAILED, "boom", warning=True))
     events = sandbox.list("events")
-    assert sorted((one["reason"], one["type"], one["message"]) for one in events) == [
+    assert sorted((event["reason"], event["type"], event["message"]) for event in events) == [
         ("GroupFailed", "Warning", "boom"),
         ("Planned", "Normal", "TP8"),
     ]
-    assert all(one["involvedObject"]["uid"] == model["metadata"]["uid"] for one in events)
+    assert all(event["involvedObject"]["uid"] == model["metadata"]["uid"] for event in events)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ async def cluster(script: Scripted, tmp_path: Path) -> AsyncIterator[Cluster]:
 
 
 def sent(script: Scripted) -> list[tuple[str, str, Json]]:
-    return [(one.method, one.path, one.query) for one in script.asked]
+    return [(request.method, request.path, request.query) for request in script.asked]
 
 
 def only(script: Scripted) -> Asked:
@@ -124,14 +124,14 @@ async def test_a_pod_that_is_there_is_looked_at_and_applied(script: Scripted, cl
     wanted = POD_MANIFEST | {"metadata": POD_MANIFEST["metadata"] | {"labels": OURS}}
     script.says(CONFLICT, Said(labelled(**OURS)), Said({"applied": True}))
     assert await cluster.apply(wanted) == {"applied": True}
-    assert [one.method for one in script.asked] == ["POST", "GET", "PATCH"]
+    assert [request.method for request in script.asked] == ["POST", "GET", "PATCH"]
 
 
 async def test_a_pod_that_may_not_be_made_is_not_tried_again_by_other_means(script: Scripted, cluster: Cluster) -> None:
     script.says(Said({"message": "exceeded quota: gpus"}, 403))
     with pytest.raises(Refused, match="cannot create Pod ns/p: exceeded quota: gpus"):
         await cluster.apply(POD_MANIFEST)
-    assert [one.method for one in script.asked] == ["POST"]
+    assert [request.method for request in script.asked] == ["POST"]
 
 
 def labelled(**labels: str) -> Json:
@@ -176,7 +176,7 @@ async def test_what_belongs_to_somebody_else_is_not_applied_over(
         "cannot apply Service ns/p: one of that name is there and belongs to somebody else; "
         "delete it, or give the ShardedModel another name"
     )
-    assert [one.method for one in script.asked] == ["GET"]
+    assert [request.method for request in script.asked] == ["GET"]
 
 
 async def test_what_goes_with_our_object_is_ours_though_it_lost_its_labels(script: Scripted, cluster: Cluster) -> None:
@@ -309,7 +309,7 @@ async def test_a_rotated_token_is_used_from_the_first_refusal_on(
     script.refused_token = "first"
     await cluster.list(NODE)
     await cluster.list(NODE)
-    tokens = [one.headers["Authorization"] for one in script.asked]
+    tokens = [request.headers["Authorization"] for request in script.asked]
     assert tokens == ["Bearer first", "Bearer first", "Bearer second", "Bearer second"]
 
 
@@ -322,7 +322,7 @@ async def test_calls_refused_together_read_the_credentials_once(
     renewed = mocker.spy(Connection, "renewed")
     await asyncio.gather(*(cluster.list(NODE) for _ in range(4)))
     assert (renewed.call_count, len(cluster._clients)) == (1, 2)
-    tokens = sorted(one.headers["Authorization"] for one in script.asked)
+    tokens = sorted(request.headers["Authorization"] for request in script.asked)
     assert tokens == ["Bearer first"] * 4 + ["Bearer second"] * 4
 
 

@@ -70,7 +70,7 @@ class Scene:
         return status
 
     def condition(self, kind: str) -> tuple[str, str]:
-        found = next(one for one in self.status()["conditions"] if one["type"] == kind)
+        found = next(condition for condition in self.status()["conditions"] if condition["type"] == kind)
         return found["status"], found["reason"]
 
 

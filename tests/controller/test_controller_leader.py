@@ -98,7 +98,7 @@ async def test_a_lease_that_cannot_be_renewed_ends_the_work_before_it_expires(
     with pytest.raises(LeadershipLost, match="not renewed for 6 s"):
         await task
     assert clock.now - start == GIVE_UP_SECONDS
-    assert [one.getMessage() for one in caplog.records if one.levelname == "WARNING"] == said
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == said
 
 
 async def test_one_that_slept_through_its_time_ends_without_asking(

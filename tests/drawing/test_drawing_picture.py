@@ -42,7 +42,7 @@ def fills(picture: ET.Element) -> Counter[str]:
 
 
 def words(picture: ET.Element) -> list[str]:
-    return [one.text or "" for one in picture.iter(f"{SVG}text")]
+    return [element.text or "" for element in picture.iter(f"{SVG}text")]
 
 
 def test_every_gpu_is_drawn_once_in_the_colour_of_its_holder() -> None:

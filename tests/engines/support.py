@@ -86,13 +86,13 @@ def started(plan: Plan, wanted: Wanted | None = None) -> GroupLaunch:
 
 def by_name(pod: PodLaunch) -> dict[str, EnvVar]:
     """Give a pod's variables by name; each has one."""
-    assert len({one.name for one in pod.env}) == len(pod.env)
-    return {one.name: one for one in pod.env}
+    assert len({variable.name for variable in pod.env}) == len(pod.env)
+    return {variable.name: variable for variable in pod.env}
 
 
 def values_of(pod: PodLaunch) -> dict[str, str | None]:
     """Give the variables of a pod that have a plain value."""
-    return {one.name: one.value for one in pod.env if one.value is not None}
+    return {variable.name: variable.value for variable in pod.env if variable.value is not None}
 
 
 def options(args: Sequence[str]) -> dict[str, str]:

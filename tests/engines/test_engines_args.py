@@ -215,7 +215,9 @@ def test_a_token_stays_a_reference() -> None:
     """The Secret's content is in no manifest."""
     source = Source(token_secret="hub", token_key="read")
     (pod,) = started(a_plan(Layout(1, 1)), wants(source=source)).pods
-    assert [one for one in pod.env if one.name == "HF_TOKEN"] == [EnvVar("HF_TOKEN", secret=("hub", "read"))]
+    assert [variable for variable in pod.env if variable.name == "HF_TOKEN"] == [
+        EnvVar("HF_TOKEN", secret=("hub", "read"))
+    ]
 
 
 def test_the_users_words_and_variables_come_last_as_they_are() -> None:

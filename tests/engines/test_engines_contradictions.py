@@ -168,7 +168,7 @@ def test_an_object_without_extras_has_no_problems() -> None:
 
 def owned(engine: EngineName) -> set[str]:
     """Give every spelling an engine's user may not use."""
-    return {spelling for one in ENGINES[engine].TABLE.options for spelling in one.spellings}
+    return {spelling for option in ENGINES[engine].TABLE.options for spelling in option.spellings}
 
 
 def owned_option(engine: EngineName, word: str) -> str | None:
@@ -201,7 +201,7 @@ def test_every_refused_option_is_one_the_engine_knows(engine: EngineName) -> Non
 def test_every_refused_option_names_a_field_of_the_object(engine: EngineName) -> None:
     """One that exists, or the plan where there is none."""
     fields = set(known_paths())
-    assert {one.field for one in ENGINES[engine].TABLE.options} - fields <= {ALWAYS}
+    assert {option.field for option in ENGINES[engine].TABLE.options} - fields <= {ALWAYS}
 
 
 def known_paths() -> list[str]:
@@ -272,7 +272,7 @@ def test_a_default_of_ours_gives_way_to_the_users() -> None:
     """It is set once, to what the user says."""
     wanted = wants(env=(EnvVar("VLLM_CACHE_ROOT", value="/fast"),))
     (pod,) = started(a_plan(Layout(1, 1), 1), wanted).pods
-    assert [one.value for one in pod.env if one.name == "VLLM_CACHE_ROOT"] == ["/fast"]
+    assert [variable.value for variable in pod.env if variable.name == "VLLM_CACHE_ROOT"] == ["/fast"]
 
 
 @given(st.text(alphabet="-_=tpnqrd18emo", max_size=10))

@@ -276,10 +276,10 @@ def test_pods_of_a_group_differ_in_rank_and_role_alone(grid: Grid) -> None:
             assert {(pod.command, pod.args) for pod in group.pods[1:]} <= {(group.pods[-1].command, ())}
             continue
         said = [options(pod.args) for pod in group.pods]
-        shared = [{k: v for k, v in one.items() if k not in ("--node-rank", "--headless")} for one in said]
+        shared = [{k: v for k, v in options.items() if k not in ("--node-rank", "--headless")} for options in said]
         assert shared == [shared[0]] * len(said)
         if len(said) > 1:
-            assert [int(one["--node-rank"]) for one in said] == list(range(len(said)))
+            assert [int(options["--node-rank"]) for options in said] == list(range(len(said)))
 
 
 def test_degrees_context_and_chunk_are_those_of_the_plan(grid: Grid) -> None:

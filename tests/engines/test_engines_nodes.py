@@ -33,7 +33,7 @@ def test_nodes_and_ranks_are_such_as_vllm_accepts(drawn: tuple[int, int, int]) -
     """World divisible by nodes, ranks 0 to n-1 once each, the same meeting point, and its own executor."""
     plan = spread(*drawn)
     said = [options(pod.args) for pod in started(plan).pods]
-    assert [int(one["--node-rank"]) for one in said] == list(range(drawn[0]))
+    assert [int(options["--node-rank"]) for options in said] == list(range(drawn[0]))
     for one in said:
         world = int(one["--tensor-parallel-size"]) * int(one["--pipeline-parallel-size"])
         assert int(one["--nnodes"]) == drawn[0]
@@ -49,8 +49,10 @@ def test_pods_hear_the_same_but_for_their_rank_and_role(drawn: tuple[int, int, i
     """Only the leader serves; all others are headless, and have the same variables."""
     pods = started(spread(*drawn)).pods
     said = [options(pod.args) for pod in pods]
-    assert ["--headless" in one for one in said] == [False] + [True] * (len(pods) - 1)
-    shared = [{key: value for key, value in one.items() if key not in ("--node-rank", "--headless")} for one in said]
+    assert ["--headless" in options for options in said] == [False] + [True] * (len(pods) - 1)
+    shared = [
+        {key: value for key, value in options.items() if key not in ("--node-rank", "--headless")} for options in said
+    ]
     assert shared == [shared[0]] * len(pods)
     assert {pod.env for pod in pods} == {pods[0].env}
     assert {pod.command for pod in pods} == {("vllm", "serve")}
@@ -105,7 +107,7 @@ def test_a_tensor_group_leaves_its_node_only_where_nvlink_does(
     """Then NCCL must use NVLink between nodes or fail; else it is left to decide."""
     plan = planned(demand, fleet)
     found = launch(wants(demand), plan, plan.groups[0], HOSTS)
-    forced = [{one.name for one in pod.env if one.name.startswith("NCCL_")} for pod in found.pods]
+    forced = [{variable.name for variable in pod.env if variable.name.startswith("NCCL_")} for pod in found.pods]
     across = plan.layout.tensor > shape[1]
     assert forced == [{"NCCL_MNNVL_ENABLE", "NCCL_CUMEM_ENABLE"} if across else set()] * shape[0]
     if across:
@@ -145,4 +147,4 @@ def test_the_engine_may_take_as_long_to_start_as_its_probe() -> None:
     budget = leader.startup.period * leader.startup.failures
     assert budget == 16_000
     for pod in (leader, follower):
-        assert {one.name: one.value for one in pod.env}["VLLM_ENGINE_READY_TIMEOUT_S"] == str(budget)
+        assert {variable.name: variable.value for variable in pod.env}["VLLM_ENGINE_READY_TIMEOUT_S"] == str(budget)

@@ -209,7 +209,7 @@ def test_the_users_variables_win_over_the_sites_and_those_over_what_is_set_for_n
     for engine in EngineName:
         plan = a_plan(Layout(8, 1), 4, 4, engine=engine)
         (pod, _) = started(plan, wants_of(engine, site=site, env=())).pods
-        named = {one.name: one.value for one in pod.env}
+        named = {variable.name: variable.value for variable in pod.env}
         assert (named["NCCL_MNNVL_ENABLE"], named["NCCL_CUMEM_ENABLE"], named["NCCL_DEBUG"]) == ("0", "1", "WARN")
         assert named["HF_HOME"] == "/cache/huggingface"
         assert len(named) == len(pod.env)

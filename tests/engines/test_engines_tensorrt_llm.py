@@ -113,7 +113,7 @@ def test_every_variable_but_the_images_own_is_forwarded_by_name() -> None:
     wanted = wants_of(TENSORRT_LLM, source=Source(token_secret="hub"), env=env, site=site)
     leader, follower = started(a_plan(Layout(8, 2), 8, 8, engine=TENSORRT_LLM), wanted).pods
     forwarded = {after for word, after in zip(leader.args, leader.args[1:], strict=False) if word == "-x"}
-    assert forwarded == {"PATH", "LD_LIBRARY_PATH"} | {one.name for one in leader.env}
+    assert forwarded == {"PATH", "LD_LIBRARY_PATH"} | {variable.name for variable in leader.env}
     assert {"KEY", "UCX_TLS", "HF_TOKEN", "NCCL_IB_HCA", "OMPI_MCA_btl_tcp_if_include"} <= forwarded
     assert "rc,cuda" not in leader.args
     assert leader.env == follower.env

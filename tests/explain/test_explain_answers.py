@@ -71,7 +71,9 @@ def test_an_alternative_brings_its_memory_its_speed_and_the_numbers_of_its_cause
 
 def test_what_became_of_the_others_is_counted() -> None:
     answer = plan_answer(planned(a_demand(LLAMA_405B, budget=16), a_fleet(h100s(2))))
-    assert sum(one["count"] for one in answer["others"]) == answer["alternativesTotal"] - len(answer["alternatives"])
+    assert sum(other["count"] for other in answer["others"]) == answer["alternativesTotal"] - len(
+        answer["alternatives"]
+    )
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -83,12 +85,12 @@ def test_a_refusal_as_data_says_all_that_its_text_does(name: str) -> None:
     assert data["waits"] is refusal.waits
     assert data["asked"]["gpuBudget"] == REFUSED[name][0].gpu_budget
     assert (data["nearest"] is None) == (refusal.nearest is None)
-    counted = sum(one["nodes"] for one in data["nodes"]["usable"]) + sum(
-        one["count"] for one in data["nodes"]["excluded"]
+    counted = sum(node["nodes"] for node in data["nodes"]["usable"]) + sum(
+        node["count"] for node in data["nodes"]["excluded"]
     )
     assert counted == data["nodes"]["total"] == len(REFUSED[name][1].nodes)
-    assert data["nodes"]["freeGpus"] == sum(one["free"] for one in data["nodes"]["usable"])
-    assert [one["field"] for one in data["hints"]] == [one.field for one in refusal.hints]
+    assert data["nodes"]["freeGpus"] == sum(node["free"] for node in data["nodes"]["usable"])
+    assert [hint["field"] for hint in data["hints"]] == [hint.field for hint in refusal.hints]
 
 
 def test_a_clause_as_data_names_its_kind_its_product_its_ranges_and_its_nearest_miss() -> None:

@@ -124,7 +124,7 @@ def test_a_cache_in_fp8_takes_half_and_says_why() -> None:
 
 def test_what_an_engine_derives_is_no_parameter() -> None:
     model = facts(R1)
-    assert parameters(model) < sum(one.elements for one in model.loaded())
+    assert parameters(model) < sum(weight.elements for weight in model.loaded())
 
 
 def test_a_token_passes_the_experts_it_meets() -> None:

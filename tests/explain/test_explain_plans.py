@@ -49,7 +49,7 @@ def test_the_product_is_said_once_where_there_is_only_one() -> None:
 def test_every_product_that_lost_has_a_line_that_says_why() -> None:
     """Best first; whatever else there is to show."""
     made = planned(a_demand(LLAMA_70B, budget=16), a_fleet(h100s(2), h200s(2), l40s(2)))
-    assert {one.product for one in telling(made)} == {H100, H200, L40S}
+    assert {alternative.product for alternative in telling(made)} == {H100, H200, L40S}
 
 
 def test_the_runner_up_is_always_shown_first() -> None:
@@ -60,15 +60,17 @@ def test_the_runner_up_is_always_shown_first() -> None:
 def test_of_those_refused_for_memory_the_closest_is_shown() -> None:
     """One GPU that lacks ten times its memory teaches nothing."""
     made = planned(a_demand(LLAMA_405B, budget=16), a_fleet(h100s(2)))
-    (shown,) = (one for one in telling(made) if isinstance(one.cause, MemoryShort))
-    shares = [one.cause.needed for one in made.alternatives if isinstance(one.cause, MemoryShort)]
+    (shown,) = (alternative for alternative in telling(made) if isinstance(alternative.cause, MemoryShort))
+    shares = [
+        alternative.cause.needed for alternative in made.alternatives if isinstance(alternative.cause, MemoryShort)
+    ]
     assert isinstance(shown.cause, MemoryShort)
     assert shown.cause.needed == min(shares)
 
 
 def test_a_product_without_room_says_so() -> None:
     made = planned(a_demand(LLAMA_70B), a_fleet(h100s(1, free=[0]), h200s(1)))
-    assert any(one.product == H100 and isinstance(one.cause, NoRoom) for one in telling(made))
+    assert any(alternative.product == H100 and isinstance(alternative.cause, NoRoom) for alternative in telling(made))
 
 
 def test_the_rule_rests_on_what_was_simpler() -> None:
@@ -103,7 +105,7 @@ def test_few_alternatives_are_shown_and_all_are_counted(demand: Demand, fleet: F
     shown = telling(made)
     assert len(shown) == len(set(map(id, shown))) == min(MOST, len(made.alternatives))
     assert len(shown) + sum(count for _, count in rest(made, shown)) == len(made.alternatives)
-    fitting = [one for one in made.alternatives if one.outcome is LayoutOutcome.FITS]
+    fitting = [alternative for alternative in made.alternatives if alternative.outcome is LayoutOutcome.FITS]
     places = [fitting.index(one) for one in shown if one.outcome is LayoutOutcome.FITS]
     assert places == sorted(places)
     assert [one.outcome for one in shown] == sorted((one.outcome for one in shown), key=lambda one: one.value)

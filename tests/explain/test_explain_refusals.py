@@ -36,16 +36,16 @@ def test_a_refusal_reads_well(name: str, snapshot: SnapshotAssertion) -> None:
 
 def test_the_cases_show_every_cause_there_is() -> None:
     """In a golden text each: those of refusals here, those of what fits and lost among the plans."""
-    refusals = {type(one.cause) for case in REFUSED.values() for one in refused(*case).rejected}
-    lost = {type(one.cause) for case in PLANNED.values() for one in planned(*case).alternatives}
+    refusals = {type(layout.cause) for case in REFUSED.values() for layout in refused(*case).rejected}
+    lost = {type(alternative.cause) for case in PLANNED.values() for alternative in planned(*case).alternatives}
     assert refusals | lost == set(CAUSES)
 
 
 def test_the_cases_show_every_hint_there_is() -> None:
     """Every field, and every way to change one."""
-    hints = [one for case in REFUSED.values() for one in refused(*case).hints]
-    assert {one.change for one in hints} == set(Change)
-    assert {one.field for one in hints} == {
+    hints = [hint for case in REFUSED.values() for hint in refused(*case).hints]
+    assert {hint.change for hint in hints} == set(Change)
+    assert {hint.field for hint in hints} == {
         "spec.engine.name",
         "spec.gpuBudget.products",
         "spec.gpuBudget.total",
@@ -92,13 +92,13 @@ def test_what_a_clause_says_of_all_its_layouts_is_true_of_each(demand: Demand, f
         return
     for clause in derive(refusal):
         least = clause.closest.cause
-        for one in clause.rejected:
-            if isinstance(least, MemoryShort) and isinstance(one.cause, MemoryShort):
-                assert (one.cause.budget, one.cause.product) == (least.budget, least.product)
-                assert one.cause.needed >= least.needed > least.budget
-            if isinstance(least, OverBudget) and isinstance(one.cause, OverBudget):
-                assert (one.cause.budget, one.cause.replicas) == (least.budget, least.replicas)
-                assert one.cause.needed >= least.needed > least.budget
+        for rejection in clause.rejected:
+            if isinstance(least, MemoryShort) and isinstance(rejection.cause, MemoryShort):
+                assert (rejection.cause.budget, rejection.cause.product) == (least.budget, least.product)
+                assert rejection.cause.needed >= least.needed > least.budget
+            if isinstance(least, OverBudget) and isinstance(rejection.cause, OverBudget):
+                assert (rejection.cause.budget, rejection.cause.replicas) == (least.budget, least.replicas)
+                assert rejection.cause.needed >= least.needed > least.budget
 
 
 @given(demands, fleets())
@@ -110,13 +110,13 @@ def test_the_data_of_a_derivation_covers_every_layout_too(demand: Demand, fleet:
         return
     data = refusal_answer(refusal)
     held = {
-        Layout(one["tensor"], depth, one["expert"])
+        Layout(layout["tensor"], depth, layout["expert"])
         for clause in data["derivation"]
-        for one in clause["layouts"]
-        for depth in range(one["pipelineFrom"], one["pipelineTo"] + 1)
+        for layout in clause["layouts"]
+        for depth in range(layout["pipelineFrom"], layout["pipelineTo"] + 1)
     }
     assert held == {rejected.layout for rejected in refusal.rejected}
-    hinted = {Layout(one["tensor"], one["pipeline"], one["expert"]) for one in data["hints"]}
+    hinted = {Layout(hint["tensor"], hint["pipeline"], hint["expert"]) for hint in data["hints"]}
     assert _named(refusal_text(refusal, "x")) <= held | hinted
 
 
@@ -135,7 +135,7 @@ def test_hints_are_few_and_each_of_another_kind(demand: Demand, fleet: Fleet) ->
     refusal = plan(demand, fleet)
     if isinstance(refusal, Refusal):
         assert len(refusal.hints) <= MOST_HINTS
-        assert len({one.field for one in refusal.hints}) == len(refusal.hints)
+        assert len({hint.field for hint in refusal.hints}) == len(refusal.hints)
 
 
 def test_a_message_that_is_too_long_ends_with_an_ellipsis() -> None:

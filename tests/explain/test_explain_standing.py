@@ -161,7 +161,7 @@ def test_where_an_object_stands_is_plain_data(name: str) -> None:
     assert data["kept"] is standing.kept
     assert data["sameToday"] is standing.same_today
     assert [group["state"] for group in data["groups"]] == [group.state for group in standing.groups]
-    assert {one["node"] for one in data["lostNodes"]} == {node for node, _ in standing.lost}
+    assert {node["node"] for node in data["lostNodes"]} == {node for node, _ in standing.lost}
 
 
 def test_alternatives_are_shown_where_the_same_would_be_planned_today() -> None:

@@ -81,7 +81,7 @@ def test_a_node_has_its_places_nearest_first(platform: str, labels: Json, places
     fleet = read_fleet([{"metadata": {"name": "n", "labels": labels}}], [], site=site(platform))
     assert dict(zip(fleet.levels, fleet.nodes[0].places, strict=True)) == places
     assert [bool(fleet.place(fleet.nodes[0], level)) for level in fleet.levels] == [
-        bool(one) for one in places.values()
+        bool(place) for place in places.values()
     ]
 
 

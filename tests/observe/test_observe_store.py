@@ -379,13 +379,13 @@ def test_a_quota_is_seen_without_the_objects_own_use_and_with_what_others_have_p
     store = a_store(a_model(), a_model("other"), a_model("elsewhere") | {})
     store.quotas.put(a_quota(16, 9))
     store.quotas.put(a_quota(1, 1, "team"))
-    assert [(one.hard, one.used) for one in store.observe(KEY, 0.0).quotas] == [(16, 9)]
+    assert [(quota.hard, quota.used) for quota in store.observe(KEY, 0.0).quotas] == [(16, 9)]
     store.pods.put(a_pod(owner="llama", gpus=2))
     store.pods.put(a_pod("other-0-0-0", owner="other", gpus=1))
     store.hold(("default", "other"), {"h100-1": 4})
     store.hold(("team", "third"), {"h100-1": 8})
     observed = store.observe(KEY, 0.0)
-    assert [(one.hard, one.used) for one in observed.quotas] == [(16, 9 - 2 + 3)]
+    assert [(quota.hard, quota.used) for quota in observed.quotas] == [(16, 9 - 2 + 3)]
     assert observed.gpus_of_others == 4
     store.hold(("default", "other"), {})
     assert store.observe(KEY, 0.0).gpus_of_others == 0

@@ -31,8 +31,8 @@ def a_class(name: str, value: int, *, default: bool = False, version: int = 1) -
 
 def waiting(*models: Json, classes: tuple[Json, ...] = ()) -> Waiting:
     store: Store = a_store(*models)
-    for one in classes:
-        store.priorities.put(one)
+    for priority_class in classes:
+        store.priorities.put(priority_class)
     return store.waiting
 
 

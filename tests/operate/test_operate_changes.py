@@ -131,7 +131,7 @@ def test_only_pods_that_matter_are_kept(scene: Scene, pod: Json, kept: bool) -> 
     """Slim, and none of the many others."""
     scene.changes.pod({**pod, "metadata": pod["metadata"] | {"managedFields": [{}]}}, HERE)
     assert (("default", "p") in scene.store.pods.objects) is kept
-    assert all("managedFields" not in one["metadata"] for one in scene.store.pods.objects.values())
+    assert all("managedFields" not in obj["metadata"] for obj in scene.store.pods.objects.values())
 
 
 def test_a_stranger_that_ended_is_forgotten(scene: Scene) -> None:

@@ -38,7 +38,7 @@ async def test_every_engine_gets_ready_over_two_nodes(operator: Operating, name:
     assert operator.nodes_of("large") == ["h100-1", "h100-2"]
     service = operator.cluster.get("Service", "default", "large")
     leader = operator.pods("large")[0]["spec"]["containers"][0]
-    ports = {one["name"]: one["containerPort"] for one in leader["ports"]}
+    ports = {port["name"]: port["containerPort"] for port in leader["ports"]}
     port = {"vllm": 8000, "sglang": 30000, "tensorrt-llm": 8000}[name]
     assert ports[service["spec"]["ports"][0]["targetPort"]] == port
     assert leader["readinessProbe"]["httpGet"]["port"] == port
@@ -105,7 +105,7 @@ async def test_a_compute_domain_comes_and_goes_with_its_replica(operator: Operat
     assert domain["spec"]["numNodes"] == 2
     channel = domain["spec"]["channel"]["resourceClaimTemplate"]["name"]
     for pod in operator.pods("rack"):
-        assert [one["resourceClaimTemplateName"] for one in pod["spec"]["resourceClaims"]] == [channel]
+        assert [claim["resourceClaimTemplateName"] for claim in pod["spec"]["resourceClaims"]] == [channel]
     operator.cluster.patch("ShardedModel", "default", "rack", {"spec": {"replicas": 0}})
     await operator.until(lambda: not operator.cluster.list("computedomains"), "the ComputeDomain gone")
 

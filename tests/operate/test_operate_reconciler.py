@@ -402,7 +402,8 @@ async def test_an_object_with_a_class_that_it_may_not_have_is_in_no_queue(scene:
     assert "waitingSince" in scene.status(honest)
     assert scene.store.observe(honest, scene.now).turn.position == 1
     assert (
-        next(one["reason"] for one in scene.status(hostile)["conditions"] if one["status"] == "True") == "InvalidSpec"
+        next(condition["reason"] for condition in scene.status(hostile)["conditions"] if condition["status"] == "True")
+        == "InvalidSpec"
     )
     assert hostile not in scene.store.plans
 

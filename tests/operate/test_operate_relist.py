@@ -183,7 +183,7 @@ async def test_a_relist_that_fails_is_tried_again_at_the_next_time(
     await clock.advance(299.0)
     assert scene.cluster.list.call_count == 0
     await clock.advance(2.0)
-    assert [(one.levelno, one.getMessage()) for one in caplog.records] == [
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (logging.WARNING, "relist failed: cannot list nodes: no answer")
     ]
     scene.cluster.list.side_effect = scene._list

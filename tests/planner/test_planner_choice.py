@@ -150,7 +150,11 @@ def test_stages_are_faster_than_tensor_parallelism_over_a_network() -> None:
 @pytest.mark.parametrize("name", [LLAMA_8B, LLAMA_70B])
 def test_the_plan_carries_the_estimate_it_was_ranked_by(objective: Objective, name: str) -> None:
     made = planned(a_demand(name, objective=objective), a_fleet(h100s(1)))
-    rivals = [one.estimate for one in made.alternatives if one.estimate is not None and one.memory is not None]
+    rivals = [
+        alternative.estimate
+        for alternative in made.alternatives
+        if alternative.estimate is not None and alternative.memory is not None
+    ]
     assert made.estimate.seconds_per_token > 0
     if objective is Objective.LATENCY:
         assert all(made.estimate.seconds_per_token <= rival.seconds_per_token for rival in rivals)

@@ -30,7 +30,7 @@ DEALS: dict[str, tuple[int, list[tuple[str, int] | tuple[str, int, int]], Mappin
 def test_units_are_dealt_to_as_few_bins_as_will_do(
     units: int, bins: list[tuple[str, int, int]], expected: Mapping[str, int] | None
 ) -> None:
-    assert deal(units, [Bin(*one) for one in bins]) == expected
+    assert deal(units, [Bin(*row) for row in bins]) == expected
 
 
 EVEN: dict[str, tuple[int, list[tuple[str, int]], Mapping[str, int] | None]] = {
@@ -56,7 +56,7 @@ EVEN: dict[str, tuple[int, list[tuple[str, int]], Mapping[str, int] | None]] = {
 def test_units_are_dealt_evenly_where_asked(
     units: int, bins: list[tuple[str, int]], expected: Mapping[str, int] | None
 ) -> None:
-    assert deal(units, [Bin(*one) for one in bins], evenly=True) == expected
+    assert deal(units, [Bin(*row) for row in bins], evenly=True) == expected
 
 
 rooms_of_bins = st.lists(st.integers(0, 9), max_size=8)

@@ -143,7 +143,11 @@ def test_a_plan_is_tight_only_when_nothing_roomier_fits(demand: Demand, fleet: F
     if isinstance(made, Refusal):
         return
     if made.tight:
-        roomy = [one for one in made.alternatives if one.outcome.value == "fits" and one.memory is not None]
+        roomy = [
+            alternative
+            for alternative in made.alternatives
+            if alternative.outcome.value == "fits" and alternative.memory is not None
+        ]
         assert all(one.memory is not None and one.memory.slack < one.memory.budget * 0.05 for one in roomy)
 
 

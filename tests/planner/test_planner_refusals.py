@@ -456,10 +456,10 @@ def test_every_enumerated_layout_has_exactly_one_cause(demand: Demand, fleet: Fl
     tried = [(layout, pool.product) for pool in eligible(demand, fleet).pools for layout in layouts(demand, pool)]
     assert len(tried) == len(set(tried))
     if isinstance(answer, Refusal):
-        assert sorted((one.layout, one.product) for one in answer.rejected) == sorted(tried)
+        assert sorted((rejection.layout, rejection.product) for rejection in answer.rejected) == sorted(tried)
         assert answer.nearest in answer.rejected or not answer.rejected
     else:
-        told = [(one.layout, one.product) for one in answer.alternatives]
+        told = [(alternative.layout, alternative.product) for alternative in answer.alternatives]
         assert sorted([*told, (answer.layout, answer.product)]) == sorted(tried)
 
 

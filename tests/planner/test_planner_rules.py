@@ -130,12 +130,12 @@ def test_every_other_layout_is_told_with_its_cause() -> None:
     assert isinstance(fate(made, Layout(8, 1)), MoreGpus)
     assert isinstance(fate(made, Layout(2, 2)), Preferred)
     assert isinstance(fate(made, Layout(8, 2)), OverBudget)
-    assert Layout(4, 1) not in {one.layout for one in made.alternatives}
+    assert Layout(4, 1) not in {alternative.layout for alternative in made.alternatives}
 
 
 def test_no_layout_is_told_twice() -> None:
     made = planned(a_demand(QWEN_235B_FP8), a_fleet(h100s(2), h200s(1)))
-    told = [(one.layout, one.product) for one in made.alternatives]
+    told = [(alternative.layout, alternative.product) for alternative in made.alternatives]
     assert len(told) == len(set(told))
 
 
@@ -150,7 +150,7 @@ def test_for_latency_the_losers_are_slower() -> None:
 def test_over_pcie_tensor_and_pipeline_are_both_weighed() -> None:
     made = planned(a_demand(LLAMA_70B), a_fleet(l40s(1)))
     assert made.layout.world_size == 4
-    considered = {made.layout} | {one.layout for one in made.alternatives}
+    considered = {made.layout} | {alternative.layout for alternative in made.alternatives}
     assert {Layout(4, 1), Layout(2, 2), Layout(1, 4)} <= considered
     losers = {Layout(4, 1), Layout(2, 2), Layout(1, 4)} - {made.layout}
     assert all(isinstance(fate(made, layout), Slower | Tight | MemoryShort | Preferred) for layout in losers)
@@ -158,8 +158,10 @@ def test_over_pcie_tensor_and_pipeline_are_both_weighed() -> None:
 
 def test_no_tensor_group_leaves_a_node_without_multi_node_nvlink() -> None:
     made = planned(a_demand(LLAMA_405B, budget=32), a_fleet(h100s(4)))
-    assert max(one.layout.tensor for one in made.alternatives) <= 128
-    assert all(not (one.layout.tensor > 8 and one.outcome.value == "fits") for one in made.alternatives)
+    assert max(alternative.layout.tensor for alternative in made.alternatives) <= 128
+    assert all(
+        not (alternative.layout.tensor > 8 and alternative.outcome.value == "fits") for alternative in made.alternatives
+    )
 
 
 def test_two_stages_may_share_a_node() -> None:

@@ -58,9 +58,13 @@ def test_what_nothing_rules_out_is_what_the_plan_chose_from(demand: Demand, flee
     if made is None:
         return
     found = {(layout, pool.product) for layout, pool in fitting(demand, pools)}
-    lost = {(one.layout, one.product) for one in made.alternatives if one.outcome is LayoutOutcome.FITS}
+    lost = {
+        (alternative.layout, alternative.product)
+        for alternative in made.alternatives
+        if alternative.outcome is LayoutOutcome.FITS
+    }
     assert {(made.layout, made.product), *lost} <= found
-    assert found <= {(layout, one.pool.product) for one in pools for layout in layouts(demand, one.pool)}
+    assert found <= {(layout, pool.pool.product) for pool in pools for layout in layouts(demand, pool.pool)}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -178,11 +182,11 @@ def test_a_search_leaves_out_no_layout_and_tells_none_twice(demand: Demand, flee
     """Refused, fitting or chosen: each enumerated layout has one fate."""
     pools = survey(demand, eligible(demand, fleet))
     solution = solve(demand, pools)
-    told = Counter((one.layout, one.product) for one in solution.rejected)
+    told = Counter((rejection.layout, rejection.product) for rejection in solution.rejected)
     if solution.plan is not None:
-        told = Counter((one.layout, one.product) for one in solution.plan.alternatives)
+        told = Counter((alternative.layout, alternative.product) for alternative in solution.plan.alternatives)
         told[solution.plan.layout, solution.plan.product] += 1
-    assert told == Counter((layout, one.pool.product) for one in pools for layout in layouts(demand, one.pool))
+    assert told == Counter((layout, pool.pool.product) for pool in pools for layout in layouts(demand, pool.pool))
 
 
 def test_a_demand_that_may_be_lowered_fits_where_its_least_does() -> None:

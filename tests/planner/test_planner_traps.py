@@ -116,7 +116,7 @@ INDIVISIBLE = [
 def test_what_would_crash_at_load_is_refused_before(what: str, name: str, pins: object, cause: object) -> None:
     refusal = refused(a_demand(name, pins=pins), a_fleet(h100s(1)))
     assert (refusal.reason, refusal.waits) == (RefusalReason.ILLEGAL_LAYOUT, False)
-    assert [one.cause for one in refusal.rejected] == [cause]
+    assert [rejection.cause for rejection in refusal.rejected] == [cause]
 
 
 def test_kv_heads_are_checked_though_the_engine_finds_them_only_at_load() -> None:

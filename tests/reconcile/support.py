@@ -222,7 +222,7 @@ class World:
 
     def lose_node(self, *lost: str) -> None:
         """Let nodes go, and their pods with them."""
-        self.fleet = Fleet(tuple(one for one in self.fleet.nodes if one.name not in lost))
+        self.fleet = Fleet(tuple(node for node in self.fleet.nodes if node.name not in lost))
         self.pods = {name: pod for name, pod in self.pods.items() if node_wanted(pod) not in lost}
 
     def exclude(self, node: str, why: Exclusion) -> None:
@@ -244,14 +244,14 @@ class World:
 
     def condition(self, kind: str) -> Json:
         """Give a condition of the status."""
-        return next(one for one in self.status["conditions"] if one["type"] == kind)
+        return next(condition for condition in self.status["conditions"] if condition["type"] == kind)
 
     def standing(self) -> str:
         """Give the one of Ready, Reconciling and Stalled that is True, with its reason; exactly one must be."""
         (found,) = [
-            f"{one['type']}/{one['reason']}"
-            for one in self.status["conditions"]
-            if one["type"] in ("Ready", "Reconciling", "Stalled") and one["status"] == "True"
+            f"{condition['type']}/{condition['reason']}"
+            for condition in self.status["conditions"]
+            if condition["type"] in ("Ready", "Reconciling", "Stalled") and condition["status"] == "True"
         ]
         return found
 
@@ -296,7 +296,7 @@ def name_of(obj: Mapping[str, Any]) -> str:
 def node_wanted(pod: Mapping[str, Any]) -> str:
     """Give the node a pod's affinity asks for."""
     terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    ((term,),) = (one["matchFields"] for one in terms["nodeSelectorTerms"])
+    ((term,),) = (term["matchFields"] for term in terms["nodeSelectorTerms"])
     (node,) = term["values"]
     return str(node)
 
@@ -309,13 +309,15 @@ def gpus_of(pod: Mapping[str, Any]) -> int:
 def applied(decision: Decision, kind: str) -> list[str]:
     """Name what a decision applies."""
     return [
-        name_of(one.manifest) for one in decision.actions if isinstance(one, Apply) and one.manifest["kind"] == kind
+        name_of(action.manifest)
+        for action in decision.actions
+        if isinstance(action, Apply) and action.manifest["kind"] == kind
     ]
 
 
 def deleted(decision: Decision, kind: str) -> list[str]:
     """Name what a decision deletes."""
-    return [one.name for one in decision.actions if isinstance(one, Delete) and one.kind == kind]
+    return [action.name for action in decision.actions if isinstance(action, Delete) and action.kind == kind]
 
 
 def seen(index: int = 0, **changes: Any) -> PodSeen:

@@ -31,7 +31,7 @@ DEMANDS = {
 
 
 def emitted(decision: Decision) -> list[Emit]:
-    return [one for one in decision.actions if isinstance(one, Emit)]
+    return [action for action in decision.actions if isinstance(action, Emit)]
 
 
 def said(decision: Decision, world: World) -> object:
@@ -41,7 +41,9 @@ def said(decision: Decision, world: World) -> object:
     """
     if not world.ahead:
         return re.sub(r"\d+ free GPUs", "free GPUs", json.dumps(decision.written))
-    conditions = [(one["type"], one["status"], one["reason"]) for one in decision.written["conditions"]]
+    conditions = [
+        (condition["type"], condition["status"], condition["reason"]) for condition in decision.written["conditions"]
+    ]
     return conditions, {name: decision.written.get(name) for name in ("groups", "plan", "restarts", "waitingSince")}
 
 

@@ -40,7 +40,7 @@ def files(world: World) -> set[str]:
 
 def needed(world: World) -> set[str]:
     """Name the files that pods of the present groups mount."""
-    groups = {(str(one["replica"]), str(one["attempt"])) for one in world.status["groups"]}
+    groups = {(str(group["replica"]), str(group["attempt"])) for group in world.status["groups"]}
     pods = (pod for pod in world.pods.values() if (labels_of(pod)[REPLICA], labels_of(pod)[ATTEMPT]) in groups)
     volumes = (volume for pod in pods for volume in pod["spec"]["volumes"])
     return {volume["configMap"]["name"] for volume in volumes if "configMap" in volume}
@@ -132,8 +132,10 @@ def test_replicas_that_begin_together_have_their_file_and_keys_made_once() -> No
     demand = a_demand(LLAMA_405B, budget=32, engine=EngineName.TENSORRT_LLM, replicas=2)
     world = World(wants(demand, model=LLAMA_405B, served_name=LLAMA_405B), a_fleet(h100s(4)))
     actions = world.decide().actions
-    assert len([one for one in actions if isinstance(one, MakeKeys)]) == 1
-    assert len([one for one in actions if isinstance(one, Apply) and one.manifest["kind"] == "ConfigMap"]) == 1
+    assert len([action for action in actions if isinstance(action, MakeKeys)]) == 1
+    assert (
+        len([action for action in actions if isinstance(action, Apply) and action.manifest["kind"] == "ConfigMap"]) == 1
+    )
 
 
 def test_the_service_of_a_group_that_is_up_stays_as_it_was_made() -> None:
@@ -190,7 +192,7 @@ def test_another_configuration_of_the_site_restarts_nothing_and_counts_from_the_
     assert world.settle().actions == ()
     world.crash("llama-0-0-1")
     world.run()
-    names = {one["name"] for pod in world.pods.values() for one in pod["spec"]["containers"][0]["env"]}
+    names = {variable["name"] for pod in world.pods.values() for variable in pod["spec"]["containers"][0]["env"]}
     assert world.states() == ["Ready 1"]
     assert "NCCL_DEBUG" in names
 

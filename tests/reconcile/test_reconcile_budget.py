@@ -168,7 +168,7 @@ def test_a_group_that_moves_says_why() -> None:
     world = three()
     (node,) = {node for group in world.nodes() for node in group}
     other = next(one.name for one in world.fleet.nodes if one.name != node)
-    world.fleet = a_fleet(*[one for one in h100s(2) if one.name == other])
+    world.fleet = a_fleet(*[node for node in h100s(2) if node.name == other])
     world.deleting("llama-0-0-0")
     world.settle()
     said, *_ = [event.message for event in world.events if event.reason == "GroupRestarted"]

@@ -185,8 +185,8 @@ def test_whatever_an_object_is_called_its_companions_are_known_for_its_own(name:
     plan = a_plan(Layout(8 * pods, 1), *(8,) * pods, replicas=replica + 1, engine=TENSORRT_LLM)
     made = group(wanted, plan, replica, 0).companions
     assert len(made) == 3
-    assert all(is_named_by_us(name, name_of(one)) for one in made)
-    assert not any(is_named_by_us(f"{name[:40]}-x", name_of(one)) for one in made)
+    assert all(is_named_by_us(name, name_of(manifest)) for manifest in made)
+    assert not any(is_named_by_us(f"{name[:40]}-x", name_of(manifest)) for manifest in made)
 
 
 def test_a_replica_that_goes_takes_what_only_it_needed() -> None:
@@ -235,7 +235,7 @@ def test_a_plan_over_nvlink_between_nodes_is_not_begun_where_no_compute_domain_c
     assert (world.standing(), world.status["message"]) == ("Reconciling/ComputeDomainsMissing", MISSING)
     assert (world.pods, world.status.get("plan")) == ({}, None)
     world.step()
-    assert [(one.reason, one.message) for one in world.events] == [("ComputeDomainsMissing", MISSING)]
+    assert [(event.reason, event.message) for event in world.events] == [("ComputeDomainsMissing", MISSING)]
 
 
 def test_it_is_begun_once_the_driver_is_there() -> None:

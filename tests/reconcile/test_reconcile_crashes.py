@@ -170,7 +170,7 @@ def check_nothing_orphaned(driven: Driven) -> None:
     groups: set[str] = set()
     for model in driven.sandbox.list("ShardedModel"):
         name = model["metadata"]["name"]
-        groups |= {f"{name}-{one['replica']}-{one['attempt']}" for one in model["status"]["groups"]} | {name}
+        groups |= {f"{name}-{group['replica']}-{group['attempt']}" for group in model["status"]["groups"]} | {name}
     assert {name for name in driven.sandbox.names("services") if name not in groups} == set()
     for pod in driven.sandbox.list("pods"):
         ours = pod["metadata"]["labels"]["shardwise.dev/group"] in groups

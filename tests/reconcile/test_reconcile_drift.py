@@ -310,7 +310,7 @@ def test_the_other_number_of_a_budget_is_taken_away_first() -> None:
     budget = world.budgets["llama"]
     budget["spec"] = {key: value for key, value in budget["spec"].items() if key != "minAvailable"}
     budget["spec"]["maxUnavailable"] = 2
-    (action,) = [one for one in world.decide().actions if isinstance(one, Apply)]
+    (action,) = [action for action in world.decide().actions if isinstance(action, Apply)]
     assert action.first == {"spec": {"maxUnavailable": None, "minAvailable": 1}}
 
 

@@ -35,7 +35,7 @@ def test_the_reason_of_a_restart_is_told_with_pod_node_and_exit() -> None:
     world.run()
     world.crash("llama-0-0-1", "first line\nCUDA error: an illegal memory access was encountered\n", code=134)
     world.settle()
-    (event,) = [one for one in world.events if one.reason == "GroupRestarted"]
+    (event,) = [event for event in world.events if event.reason == "GroupRestarted"]
     assert event.warning
     assert event.message == (
         "replica 0: pod 1 (ranks 8–15) on h100-01: engine exited 134 (Error): CUDA error: an illegal memory access was "

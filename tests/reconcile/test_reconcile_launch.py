@@ -222,7 +222,7 @@ def test_all_conditions_carry_the_generation_and_time() -> None:
         assert condition["observedGeneration"] == 7
         assert condition["lastTransitionTime"] == "2027-01-15T08:00:00Z"
         assert condition["reason"]
-    assert {one["type"] for one in world.status["conditions"]} == {
+    assert {condition["type"] for condition in world.status["conditions"]} == {
         "Degraded",
         "Ready",
         "Reconciling",

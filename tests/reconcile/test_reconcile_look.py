@@ -24,7 +24,7 @@ READY = Record(0, 3, State.READY, START, 1, START, nodes=NODES, gpus=8, content=
 
 
 def status(*records: Record, **more: Any) -> dict[str, Any]:
-    return {"groups": [write_record(one) for one in records]} | more
+    return {"groups": [write_record(record) for record in records]} | more
 
 
 def pods(attempt: int, *indexes: int, replica: int = 0, **changes: Any) -> tuple[PodSeen, ...]:
@@ -109,9 +109,9 @@ def test_the_groups_that_are_found(
 ) -> None:
     """By replica: its attempt, its state, how many pods that attempt has, and on how many nodes it is."""
     views = looked(found, told)
-    records = [(one.record.replica, one.record.attempt, one.record.state) for one in views]
+    records = [(view.record.replica, view.record.attempt, view.record.state) for view in views]
     assert records == [group[:3] for group in groups]
-    assert [(len(one.pods), len(one.record.nodes)) for one in views] == [group[3:] for group in groups]
+    assert [(len(view.pods), len(view.record.nodes)) for view in views] == [group[3:] for group in groups]
 
 
 def test_an_attempt_that_is_found_keeps_the_count_of_failures_and_begins_now() -> None:

@@ -185,7 +185,7 @@ class Life(RuleBasedStateMachine):
     def what_is_held_is_within_the_budget_of_the_last_decision(self) -> None:
         """All groups together, the old and the new of an update included."""
         last = self.world.last
-        if last is None or any(one["reason"] == "Paused" for one in last.written["conditions"]):
+        if last is None or any(condition["reason"] == "Paused" for condition in last.written["conditions"]):
             return
         held = sum(record.held_gpus for record in read_records(last.written).values())
         if last.written.get("observedGeneration") == self.world.wanted.generation:

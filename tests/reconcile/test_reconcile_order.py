@@ -76,7 +76,7 @@ def test_pods_of_all_attempts_that_are_over_go_the_oldest_first() -> None:
             labels = pod["metadata"]["labels"] | {"shardwise.dev/attempt": attempt}
             world.pods[name] = pod | {"metadata": pod["metadata"] | {"name": name, "labels": labels, "uid": name}}
         world.status["groups"][replica]["attempt"] = 11
-    assert [one for one in done(world.decide()) if one.startswith("-Pod")] == [
+    assert [action for action in done(world.decide()) if action.startswith("-Pod")] == [
         "-Pod llama-0-0-0",
         "-Pod llama-0-7-0",
         "-Pod llama-0-10-0",
@@ -92,7 +92,7 @@ def test_a_pod_that_is_going_already_is_not_deleted_again(harm: str) -> None:
     world = serving()
     world.deleting("llama-0-0-0")
     getattr(world, harm)("llama-0-0-1")
-    deletions = [one for one in done(world.decide()) if one.startswith("-Pod")]
+    deletions = [action for action in done(world.decide()) if action.startswith("-Pod")]
     assert deletions == ([] if harm == "deleting" else ["-Pod llama-0-0-1"])
 
 
@@ -101,7 +101,7 @@ def test_pods_are_deleted_by_uid() -> None:
     world = serving()
     uid = world.pods["llama-0-0-0"]["metadata"]["uid"]
     world.crash("llama-0-0-1")
-    found = [one for one in world.decide().actions if isinstance(one, Delete) and one.name == "llama-0-0-0"]
+    found = [action for action in world.decide().actions if isinstance(action, Delete) and action.name == "llama-0-0-0"]
     assert [one.uid for one in found] == [uid]
 
 
@@ -138,7 +138,7 @@ def test_how_a_replica_that_goes_is_drained(harms: list[str], pods: list[str]) -
     for harm in harms:
         what, name = harm.split()
         getattr(world, what)(name)
-    assert [one for one in done(world.decide()) if one.startswith("-Pod")] == pods
+    assert [action for action in done(world.decide()) if action.startswith("-Pod")] == pods
 
 
 @pytest.mark.parametrize("harm", ["lose", "deleting"])
@@ -149,14 +149,20 @@ def test_a_replica_that_goes_goes_as_a_whole_once_one_of_many_ranks_is_away(harm
     world.demand(replicas=0)
     world.status = world.decide().written
     getattr(world, harm)("llama-0-0-1")
-    assert [one for one in done(world.decide()) if one.startswith("-Pod")] == ["-Pod llama-0-0-0", "-Pod llama-0-0-2"]
+    assert [action for action in done(world.decide()) if action.startswith("-Pod")] == [
+        "-Pod llama-0-0-0",
+        "-Pod llama-0-0-2",
+    ]
 
 
 def test_a_replica_that_is_started_again_is_not_drained() -> None:
     """Its next attempt waits for the GPUs, and its leader would wait for ranks that are gone."""
     world = serving()
     world.launch(args=("--seed=7",))
-    assert [one for one in done(world.decide()) if one.startswith("-Pod")] == ["-Pod llama-0-0-0", "-Pod llama-0-0-1"]
+    assert [action for action in done(world.decide()) if action.startswith("-Pod")] == [
+        "-Pod llama-0-0-0",
+        "-Pod llama-0-0-1",
+    ]
 
 
 def test_a_group_that_waits_to_start_again_has_nothing_made_for_it() -> None:
@@ -204,8 +210,8 @@ def test_a_disruption_budget_is_written_where_its_count_changes_and_goes_with_th
     """Never deleted for another reason: an eviction under way would take its pod for gone."""
     world = replicas()
     act(world)
-    assert [one for one in done(world.step()) if "Budget llama" in one] == expected
-    assert [one for one in done(world.step()) if "Budget llama" in one] == []
+    assert [action for action in done(world.step()) if "Budget llama" in action] == expected
+    assert [action for action in done(world.step()) if "Budget llama" in action] == []
 
 
 harms = st.lists(
@@ -230,10 +236,10 @@ def test_no_decision_does_a_thing_twice_or_makes_what_it_removes(
     if status_lost:
         world.status = {}
     said = done(world.decide())
-    acts = [one for one in said if one[0] != "!"]
+    acts = [action for action in said if action[0] != "!"]
     assert len(set(acts)) == len(acts)
-    assert not {one[1:] for one in acts if one[0] == "+"} & {one[1:] for one in acts if one[0] == "-"}
-    phases = [0 if one.startswith("-Pod ") else 1 if one[0] == "-" else 2 for one in acts]
+    assert not {act[1:] for act in acts if act[0] == "+"} & {act[1:] for act in acts if act[0] == "-"}
+    phases = [0 if act.startswith("-Pod ") else 1 if act[0] == "-" else 2 for act in acts]
     ordered = [phase for phase, one in zip(phases, acts, strict=True) if "Budget" not in one]
     assert ordered == sorted(ordered)
-    assert [one[0] == "!" for one in said] == sorted(one[0] == "!" for one in said)
+    assert [action[0] == "!" for action in said] == sorted(action[0] == "!" for action in said)

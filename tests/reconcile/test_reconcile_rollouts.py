@@ -212,7 +212,7 @@ def test_recreate_waits_for_no_trial_and_begins_no_more_than_is_wanted() -> None
 
 
 def faulty(*names: str) -> Fleet:
-    nodes = (replace(one, exclusion=Exclusion.FAULTY, free=0) if one.name in names else one for one in h100s(3))
+    nodes = (replace(node, exclusion=Exclusion.FAULTY, free=0) if node.name in names else node for node in h100s(3))
     return a_fleet(nodes)
 
 
@@ -305,7 +305,7 @@ def test_an_old_group_that_fails_as_it_is_edited_is_no_failure_of_the_new_conten
     world.settle()
     assert "UpdateHalted" not in world.told()
     assert world.condition("Degraded")["reason"] == "ReplicasMissing"
-    assert [one["why"] for one in world.status["shunnedNodes"]] == ["Failed"]
+    assert [node["why"] for node in world.status["shunnedNodes"]] == ["Failed"]
     finish(world)
     assert (world.standing(), count(world, "B")) == ("Ready/AllReplicasReady", 2)
 

@@ -81,19 +81,23 @@ def written(progress: Progress, before: dict[str, Any] | None = None, now: float
 
 
 def true_of(status: dict[str, Any]) -> list[str]:
-    return [one["type"] for one in status["conditions"] if one["type"] in KINDS and one["status"] == "True"]
+    return [
+        condition["type"]
+        for condition in status["conditions"]
+        if condition["type"] in KINDS and condition["status"] == "True"
+    ]
 
 
 @given(progresses)
 def test_whatever_is_under_way_one_of_the_three_is_true_and_all_are_said(progress: Progress) -> None:
     """kstatus: a waiter never meets a missing condition, nor two that contradict each other."""
     status = written(progress)
-    conditions = {one["type"]: one for one in status["conditions"]}
+    conditions = {condition["type"]: condition for condition in status["conditions"]}
     assert len(conditions) == len(status["conditions"]) == 6
     assert len(true_of(status)) == 1
-    assert {one["observedGeneration"] for one in conditions.values()} == {7}
+    assert {condition["observedGeneration"] for condition in conditions.values()} == {7}
     assert status["observedGeneration"] == 7
-    assert all(one["reason"] and one["status"] in ("True", "False") for one in conditions.values())
+    assert all(condition["reason"] and condition["status"] in ("True", "False") for condition in conditions.values())
     assert conditions["Ready"]["message"] == conditions[true_of(status)[0]]["message"] == status["message"]
 
 
@@ -101,7 +105,7 @@ def test_whatever_is_under_way_one_of_the_three_is_true_and_all_are_said(progres
 def test_ready_means_that_all_that_is_wanted_serves_and_nothing_else_does(progress: Progress) -> None:
     status = written(progress)
     groups = progress.group_set.groups
-    serves = len(groups) == 3 and all(one.record.state is State.READY and not one.stale for one in groups)
+    serves = len(groups) == 3 and all(group.record.state is State.READY and not group.stale for group in groups)
     clear = progress.group_set.refusal is None and not progress.refused and progress.plan is not None
     assert (true_of(status) == ["Ready"]) == (serves and clear)
 
@@ -109,7 +113,7 @@ def test_ready_means_that_all_that_is_wanted_serves_and_nothing_else_does(progre
 @given(progresses)
 def test_stalled_means_that_somebody_has_to_do_something(progress: Progress) -> None:
     """A group is held, or what is asked for can never be: waiting for GPUs is not that."""
-    held = any(one.record.state is State.HELD for one in progress.group_set.groups)
+    held = any(group.record.state is State.HELD for group in progress.group_set.groups)
     refusal = progress.group_set.refusal
     never = refusal is not None and not refusal.waits
     status = written(progress)
@@ -122,10 +126,10 @@ def test_a_condition_has_the_time_its_status_last_changed_and_no_other(first: Pr
     """Whatever its words become: `kubectl wait` and alerts count from that time."""
     before = written(first)
     after = written(then, before, START + 60)
-    old = {one["type"]: one for one in before["conditions"]}
-    for one in after["conditions"]:
-        same = one["status"] == old[one["type"]]["status"]
-        assert one["lastTransitionTime"] == ("2027-01-15T08:00:00Z" if same else "2027-01-15T08:01:00Z")
+    old = {condition["type"]: condition for condition in before["conditions"]}
+    for condition in after["conditions"]:
+        same = condition["status"] == old[condition["type"]]["status"]
+        assert condition["lastTransitionTime"] == ("2027-01-15T08:00:00Z" if same else "2027-01-15T08:01:00Z")
 
 
 @given(progresses)
@@ -150,14 +154,14 @@ def test_a_status_of_long_words_is_cut_as_far_as_it_must_be(count: int, nodes: i
     record = Record(0, message="NCCL error " * 400, state=State.BACKOFF, nodes=("gb200-r00-t00",) * nodes, gpus=8)
     groups = tuple(GroupView(replace(record, replica=at), ()) for at in range(count))
     status = written(Progress(WANTED, IN_FORCE.plan, None, GroupSet(groups), shuns=shuns))
-    assert max(len(one["message"]) for one in status["conditions"]) <= 1024
-    assert {len(one["message"]) for one in status["groups"]} == {cut}
+    assert max(len(condition["message"]) for condition in status["conditions"]) <= 1024
+    assert {len(group["message"]) for group in status["groups"]} == {cut}
     assert len(json.dumps(status, separators=(",", ":"))) < MOST_BYTES
 
 
 def standing_groups(world: World) -> list[tuple[int, str, int]]:
     standing = standing_of(world.wanted, world.observe(), world.now)
-    return [(one.replica, one.state, one.attempt) for one in standing.groups]
+    return [(group.replica, group.state, group.attempt) for group in standing.groups]
 
 
 HAPPENS: dict[str, Callable[[World], None]] = {
@@ -183,7 +187,11 @@ def test_an_explanation_shows_the_groups_of_the_status_and_the_places_of_the_nex
     world = World(two_nodes_wide(Pins(8, 2, None)))
     world.run()
     happens(world)
-    told = [(one.replica, one.state.value, one.attempt) for one in read_records(world.status).values() if one.nodes]
+    told = [
+        (record.replica, record.state.value, record.attempt)
+        for record in read_records(world.status).values()
+        if record.nodes
+    ]
     assert standing_groups(world) == told
     standing = standing_of(world.wanted, world.observe(), world.now)
     after = read_records(world.decide().written)
@@ -192,7 +200,9 @@ def test_an_explanation_shows_the_groups_of_the_status_and_the_places_of_the_nex
         assert [tuple(pod.node for pod in group.pods) for group in standing.next.groups] == places
     else:
         assert isinstance(standing.next, Refusal)
-        reasons = [one["reason"] for one in world.decide().written["conditions"] if one["status"] == "True"]
+        reasons = [
+            condition["reason"] for condition in world.decide().written["conditions"] if condition["status"] == "True"
+        ]
         assert standing.next.reason.value in reasons
 
 

@@ -42,13 +42,13 @@ def engine(pod: Manifest) -> Manifest:
 
 def containers(manifests: Iterable[Manifest]) -> list[Manifest]:
     """Give all containers of all pods, those that only wait included."""
-    specs = [one["spec"] for one in manifests if one["kind"] == "Pod"]
+    specs = [manifest["spec"] for manifest in manifests if manifest["kind"] == "Pod"]
     return [container for spec in specs for container in (*spec.get("initContainers", ()), *spec["containers"])]
 
 
 def of_kind(kind: str, manifests: Iterable[Manifest]) -> list[Manifest]:
     """Give the manifests of a kind."""
-    return [one for one in manifests if one["kind"] == kind]
+    return [manifest for manifest in manifests if manifest["kind"] == kind]
 
 
 def everything(plan: Plan, wanted: Wanted | None = None) -> tuple[Manifest, ...]:

@@ -57,7 +57,7 @@ SOURCES = [
 OBJECTS = [
     pytest.param(wants(), id="plain"),
     pytest.param(wants(**FULL), id="with every field"),
-    *(pytest.param(wants(**FULL | {"source": one}), id=f"from {one.kind.value}") for one in SOURCES),
+    *(pytest.param(wants(**FULL | {"source": source}), id=f"from {source.kind.value}") for source in SOURCES),
 ]
 
 
@@ -71,8 +71,8 @@ UNOWNED = Owner("llama", "default", "")
 @pytest.mark.parametrize("plan", [ONE_GPU, TWO_REPLICAS, TWO_TRAYS], ids=["one GPU", "two replicas", "two trays"])
 def test_manifests_are_valid_for_every_release(plan: Plan, wanted: Wanted, release: str) -> None:
     """By the published schemas, strictly: no field is misspelt or of the wrong type. Image volumes came with 1.31."""
-    for one in everything(plan, wanted):
-        check(one, release)
+    for manifest in everything(plan, wanted):
+        check(manifest, release)
 
 
 def test_the_schemas_of_these_tests_do_refuse() -> None:
@@ -87,12 +87,12 @@ def test_the_schemas_of_these_tests_do_refuse() -> None:
 def test_the_api_takes_everything_as_it_is(wanted: Wanted) -> None:
     """And keeps every value that was given."""
     cluster = a_cluster()
-    for one in everything(TWO_REPLICAS, wanted):
-        created = create_strictly(cluster, one)
-        assert created["metadata"].items() >= {**one["metadata"]}.items()
-        if one["kind"] == "Pod":
-            assert engine(created)["args"] == engine(one)["args"]
-            assert engine(created)["env"] == engine(one)["env"]
+    for manifest in everything(TWO_REPLICAS, wanted):
+        created = create_strictly(cluster, manifest)
+        assert created["metadata"].items() >= {**manifest["metadata"]}.items()
+        if manifest["kind"] == "Pod":
+            assert engine(created)["args"] == engine(manifest)["args"]
+            assert engine(created)["env"] == engine(manifest)["env"]
     assert len(cluster.names("pods")) == 4
     assert cluster.names("services") == ["llama", "llama-0-0", "llama-1-0"]
 
@@ -103,8 +103,8 @@ def test_the_api_takes_whatever_an_object_is_called(name: str) -> None:
     """Every name an object may have."""
     cluster = a_cluster()
     made = everything(TWO_NODES, wants(owner=Owner(name, "default", "uid-1")))
-    for one in made:
-        create_strictly(cluster, one)
+    for manifest in made:
+        create_strictly(cluster, manifest)
     assert len(cluster.names("pods")) == len(of_kind("Pod", made)) == 2
 
 
@@ -112,8 +112,8 @@ def test_applying_again_changes_nothing() -> None:
     """Neither pods nor Services: a restarted operator restarts nothing."""
     cluster = a_cluster()
     made = everything(TWO_REPLICAS)
-    before = [cluster.apply(one) for one in made]
-    assert [cluster.apply(one) for one in made] == before
+    before = [cluster.apply(manifest) for manifest in made]
+    assert [cluster.apply(manifest) for manifest in made] == before
 
 
 def test_a_pod_that_was_rendered_otherwise_cannot_be_applied_in_place() -> None:
@@ -143,22 +143,27 @@ def test_the_clusters_scheduler_binds_each_pod_to_its_planned_node(demand: Deman
     """And the group gets ready: its leader once all its pods run."""
     cluster = a_cluster(objects=[compute_domain_definition(), *sample_fleet()])
     plan = planned(demand, read_fleet(sample_fleet(), []))
-    for one in everything(plan, wants(demand, owner=UNOWNED)):
-        create_strictly(cluster, one)
+    for manifest in everything(plan, wants(demand, owner=UNOWNED)):
+        create_strictly(cluster, manifest)
     cluster.settle()
     found = cluster.list("pods")
     assert [pod["spec"]["nodeName"] for pod in found] == nodes == [place.node for place in plan.groups[0].pods]
-    ready = [one["status"] for pod in found for one in pod["status"]["conditions"] if one["type"] == "Ready"]
+    ready = [
+        condition["status"]
+        for pod in found
+        for condition in pod["status"]["conditions"]
+        if condition["type"] == "Ready"
+    ]
     assert ready == ["True"] * len(nodes)
 
 
 def test_a_pod_goes_nowhere_else_when_its_node_is_gone() -> None:
     """It stays Pending, for the operator to plan anew."""
-    fleet = [one for one in sample_fleet() if one["metadata"]["name"] != "l40s-1"]
+    fleet = [document for document in sample_fleet() if document["metadata"]["name"] != "l40s-1"]
     cluster = a_cluster(objects=fleet)
     demand = a_demand(LLAMA_8B, budget=1)
-    for one in everything(planned(demand, read_fleet(sample_fleet(), [])), wants(demand, owner=UNOWNED)):
-        create_strictly(cluster, one)
+    for manifest in everything(planned(demand, read_fleet(sample_fleet(), [])), wants(demand, owner=UNOWNED)):
+        create_strictly(cluster, manifest)
     cluster.settle()
     (pod,) = cluster.list("pods")
     assert (pod["status"]["phase"], pod["spec"].get("nodeName")) == ("Pending", None)
@@ -171,8 +176,8 @@ def test_everything_goes_with_its_object() -> None:
         spec = {"model": {"name": LLAMA_8B}, "gpuBudget": {"total": 16}}
         metadata = {"name": name, "namespace": "default"}
         made = cluster.create({**KIND, "metadata": metadata, "spec": spec})
-        for one in everything(TWO_NODES, wants(owner=Owner(name, "default", made["metadata"]["uid"]))):
-            create_strictly(cluster, one)
+        for manifest in everything(TWO_NODES, wants(owner=Owner(name, "default", made["metadata"]["uid"]))):
+            create_strictly(cluster, manifest)
     cluster.delete("shardedmodels", "default", "llama")
     cluster.settle()
     assert cluster.names("pods") == ["other-0-0-0", "other-0-0-1"]

@@ -84,8 +84,8 @@ def test_manifests_of_every_engine_are_valid(
     engine: EngineName, shape: str, changes: dict[str, Any], release: str
 ) -> None:
     """By the published schemas, strictly."""
-    for one in bundle(wants_of(engine, **changes), plan_of(engine, shape)):
-        check(one, release)
+    for manifest in bundle(wants_of(engine, **changes), plan_of(engine, shape)):
+        check(manifest, release)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -94,10 +94,10 @@ def test_an_api_server_takes_everything_of_every_engine(engine: EngineName, shap
     """And applying it again changes nothing."""
     cluster = a_cluster(objects=[compute_domain_definition()])
     made = bundle(wants_of(engine, owner=Owner("llama", "default", "")), plan_of(engine, shape, replicas=2))
-    for one in made:
-        create_strictly(cluster, one)
-    for one in made:
-        cluster.apply(one)
+    for manifest in made:
+        create_strictly(cluster, manifest)
+    for manifest in made:
+        cluster.apply(manifest)
     assert len(cluster.names("pods")) == 2 * len(SHAPES[shape][1])
 
 
@@ -123,8 +123,8 @@ def gpus_asked(pod: Manifest, made: tuple[Manifest, ...]) -> int:
     if named is not None:
         assert engine(pod)["resources"]["limits"]["nvidia.com/gpu"] == named
         return int(named)
-    templates = {one["metadata"]["name"]: one for one in of_kind("ResourceClaimTemplate", made)}
-    (claim,) = [one for one in pod["spec"]["resourceClaims"] if one["name"] == "gpus"]
+    templates = {manifest["metadata"]["name"]: manifest for manifest in of_kind("ResourceClaimTemplate", made)}
+    (claim,) = [claim for claim in pod["spec"]["resourceClaims"] if claim["name"] == "gpus"]
     assert {"name": "gpus"} in engine(pod)["resources"]["claims"]
     (request,) = templates[claim["resourceClaimTemplateName"]]["spec"]["spec"]["devices"]["requests"]
     return int(request["exactly"]["count"])
@@ -137,8 +137,8 @@ def test_gpu_requests_of_a_group_sum_to_its_world_size(drawn: tuple[Wanted, Plan
     for placed in plan.groups:
         made = group(wanted, plan, placed.replica, 0)
         assert sum(gpus_asked(pod, made.manifests) for pod in made.pods) == plan.layout.world_size
-        others = [one for one in containers(made.pods) if one["name"] != "engine"]
-        assert not [one for one in others if "resources" in one]
+        others = [container for container in containers(made.pods) if container["name"] != "engine"]
+        assert not [other for other in others if "resources" in other]
 
 
 @given(launches())
@@ -182,7 +182,9 @@ def addresses(engine_name: EngineName, pod: Manifest) -> list[str]:
 
 def waited_for(pod: Manifest) -> list[str]:
     """Give the hosts a pod waits for."""
-    waiting = [one for one in pod["spec"].get("initContainers", ()) if one["name"].startswith("wait-for")]
+    waiting = [
+        container for container in pod["spec"].get("initContainers", ()) if container["name"].startswith("wait-for")
+    ]
     return [place.partition(":")[0] for one in waiting for place in one["args"][1:]]
 
 
@@ -193,9 +195,9 @@ def test_settings_are_the_same_on_all_pods_of_a_group(drawn: tuple[Wanted, Plan]
     for placed in plan.groups:
         made = group(wanted, plan, placed.replica, 0).pods
         assert [engine(pod)["env"] for pod in made] == [engine(made[0])["env"]] * len(made)
-        references = [one for one in engine(made[0])["env"] if "fieldRef" in one.get("valueFrom", {})]
+        references = [variable for variable in engine(made[0])["env"] if "fieldRef" in variable.get("valueFrom", {})]
         assert len(references) == (0 if plan.engine is TENSORRT_LLM else 1)
-        assert len({one["name"] for one in engine(made[0])["env"]}) == len(engine(made[0])["env"])
+        assert len({variable["name"] for variable in engine(made[0])["env"]}) == len(engine(made[0])["env"])
 
 
 @given(launches())
@@ -203,9 +205,12 @@ def test_what_pods_refer_to_is_rendered_with_them(drawn: tuple[Wanted, Plan]) ->
     """``kubectl apply`` of all of it starts a working group, without an operator: nothing is missing."""
     wanted, plan = drawn
     made = bundle(wanted, plan)
-    names = {(one["kind"], one["metadata"]["name"]) for one in made}
+    names = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in made}
     assert len(names) == len(made)
-    channels = {one["spec"]["channel"]["resourceClaimTemplate"]["name"] for one in of_kind("ComputeDomain", list(made))}
+    channels = {
+        manifest["spec"]["channel"]["resourceClaimTemplate"]["name"]
+        for manifest in of_kind("ComputeDomain", list(made))
+    }
     for pod in of_kind("Pod", made):
         for volume in pod["spec"]["volumes"]:
             if volume["name"] == "files":
@@ -228,7 +233,7 @@ def test_what_is_needed_stands_on_the_groups_service(drawn: tuple[Wanted, Plan])
         "shardwise.dev/claim-template": "ResourceClaimTemplate",
     }
     said = {(labels[key], value) for key, value in made.service["metadata"]["labels"].items() if key in labels}
-    assert said == {(one["kind"], one["metadata"]["name"]) for one in made.companions}
+    assert said == {(companion["kind"], companion["metadata"]["name"]) for companion in made.companions}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -280,11 +285,11 @@ def test_weights_are_fetched_before_anything_else(engine_name: EngineName) -> No
         fetching = pod["spec"]["initContainers"][0]
         assert fetching["name"] == "weights"
         assert fetching["args"] == ["meta-llama/Llama-3.1-8B", "v1"]
-        assert {one["name"] for one in fetching["env"]} == {"HOME", "HF_HOME", "HF_TOKEN"}
+        assert {variable["name"] for variable in fetching["env"]} == {"HOME", "HF_HOME", "HF_TOKEN"}
         assert [mount["name"] for mount in fetching["volumeMounts"]] == ["cache"]
-    assert [one["name"] for one in leader["spec"]["initContainers"][1:]] == ["wait-for-followers"]
+    assert [container["name"] for container in leader["spec"]["initContainers"][1:]] == ["wait-for-followers"]
     waits = [] if engine_name is TENSORRT_LLM else ["wait-for-leader"]
-    assert [one["name"] for one in follower["spec"]["initContainers"][1:]] == waits
+    assert [container["name"] for container in follower["spec"]["initContainers"][1:]] == waits
 
 
 def test_what_is_fetched_is_what_the_hub_has_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,7 +315,7 @@ def test_keys_are_readable_by_their_owner_alone_and_never_in_a_manifest() -> Non
     assert made.keys is not None
     assert "data" not in made.keys
     for pod in made.pods:
-        (volume,) = [one for one in pod["spec"]["volumes"] if one["name"] == "keys"]
+        (volume,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "keys"]
         assert volume["secret"] == {"secretName": made.keys["metadata"]["name"], "defaultMode": 0o400}
 
 

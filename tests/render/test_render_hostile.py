@@ -125,9 +125,9 @@ def test_arguments_and_variables_are_heard_as_they_were_written(engine_name: Eng
     if refused:
         return
     leader = rendered(wanted)[-2]
-    heard = [expanded(one, VARIABLES) for one in engine(leader)["args"]]
+    heard = [expanded(arg, VARIABLES) for arg in engine(leader)["args"]]
     assert heard[-2:] == ["--log-level", text]
-    (variable,) = [one["value"] for one in engine(leader)["env"] if one["name"] == "TEXT"]
+    (variable,) = [variable["value"] for variable in engine(leader)["env"] if variable["name"] == "TEXT"]
     assert expanded(variable, VARIABLES) == text
 
 
@@ -136,7 +136,7 @@ def test_any_text_may_stand_in_the_options_file(text: str) -> None:
     """It is JSON in a ConfigMap; keys and values come back as they went in."""
     wanted = wants_of(TENSORRT_LLM, options={"given": {text: text}})
     assert problems(wanted) == ()
-    (found,) = [one for one in rendered(wanted) if one["kind"] == "ConfigMap"]
+    (found,) = [manifest for manifest in rendered(wanted) if manifest["kind"] == "ConfigMap"]
     assert json.loads(found["data"]["options.yaml"])["given"] == {text: text}
 
 
@@ -180,5 +180,5 @@ def test_a_text_for_every_kind_of_harm_reaches_some_manifest() -> None:
     """So the tests above do not pass by refusing everything."""
     refused = [text for text in HOSTILE if problems(wants_of(VLLM, args=("--log-level", text)))]
     assert refused == ["--headless"]
-    found = [text for one in rendered(wants_of(VLLM, args=("--x", "$(HF_TOKEN)"))) for text in texts(one)]
+    found = [text for manifest in rendered(wants_of(VLLM, args=("--x", "$(HF_TOKEN)"))) for text in texts(manifest)]
     assert "$$(HF_TOKEN)" in found

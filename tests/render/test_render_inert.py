@@ -55,10 +55,10 @@ def a_hostile_object(word: str) -> Wanted:
 def test_the_engine_hears_hostile_text_as_it_was_written(word: str) -> None:
     """After the kubelet's own expansion, with variables that would match."""
     for pod in of_kind("Pod", everything(TWO_NODES, a_hostile_object(word))):
-        heard = [expanded(one, VARIABLES) for one in engine(pod)["args"]]
+        heard = [expanded(arg, VARIABLES) for arg in engine(pod)["args"]]
         assert heard[2] == word
         assert heard[-2:] == ["--chat-template", word]
-        (variable,) = [one["value"] for one in engine(pod)["env"] if one["name"] == "TEXT"]
+        (variable,) = [variable["value"] for variable in engine(pod)["env"] if variable["name"] == "TEXT"]
         assert expanded(variable, VARIABLES) == word
         assert pod["metadata"]["annotations"]["example.com/text"] == word
 
@@ -112,8 +112,8 @@ def test_hostile_text_survives_yaml_and_json(word: str) -> None:
 @pytest.mark.parametrize("word", HOSTILE)
 def test_hostile_text_changes_nothing_but_its_own_fields(word: str) -> None:
     """All else is as for a harmless text."""
-    harmless = [shape_of(one) for one in everything(TWO_NODES, a_hostile_object("harmless"))]
-    assert [shape_of(one) for one in everything(TWO_NODES, a_hostile_object(word))] == harmless
+    harmless = [shape_of(manifest) for manifest in everything(TWO_NODES, a_hostile_object("harmless"))]
+    assert [shape_of(manifest) for manifest in everything(TWO_NODES, a_hostile_object(word))] == harmless
 
 
 def shape_of(value: Any) -> Any:
@@ -127,5 +127,9 @@ def shape_of(value: Any) -> Any:
 
 def waiting_script() -> str:
     """Give the text followers wait with, from a harmless object."""
-    (found,) = [one["command"][2] for one in containers(everything(TWO_NODES)) if one["name"] == "wait-for-leader"]
+    (found,) = [
+        container["command"][2]
+        for container in containers(everything(TWO_NODES))
+        if container["name"] == "wait-for-leader"
+    ]
     return str(found)

@@ -85,8 +85,8 @@ def test_whatever_an_object_is_called_its_pods_are_found_and_told_apart(model: s
     """Rendered names, labels, hostnames and addresses agree, in a namespace of the object's own."""
     wanted = wants(owner=Owner(model, "team-a", "uid-1"))
     made = everything(TWO_REPLICAS, wanted)
-    assert len({(one["kind"], one["metadata"]["name"]) for one in made}) == len(made)
-    assert {one["metadata"]["namespace"] for one in made} == {"team-a"}
+    assert len({(manifest["kind"], manifest["metadata"]["name"]) for manifest in made}) == len(made)
+    assert {manifest["metadata"]["namespace"] for manifest in made} == {"team-a"}
     addresses = names_in_dns(made)
     for replica in (0, 1):
         first, second = pods(TWO_REPLICAS, wanted, replica=replica)
@@ -108,15 +108,15 @@ def counts_for(budget: Manifest, pod: Manifest) -> bool:
 @given(BUSY | LONG)
 def test_hostname_and_labels_are_such_as_kubernetes_takes(model: str) -> None:
     """A pod's hostname is its name; label values are 63 characters at most."""
-    for one in everything(TWO_REPLICAS, wants(owner=Owner(model, "default", "uid-1"))):
-        assert all(len(value) <= 63 for value in one["metadata"]["labels"].values())
+    for manifest in everything(TWO_REPLICAS, wants(owner=Owner(model, "default", "uid-1"))):
+        assert all(len(value) <= 63 for value in manifest["metadata"]["labels"].values())
     for pod in of_kind("Pod", everything(TWO_REPLICAS, wants(owner=Owner(model, "default", "uid-1")))):
         assert pod["spec"]["hostname"] == pod["metadata"]["name"]
         assert SERVICE.fullmatch(pod["spec"]["subdomain"])
 
 
 def models_of(manifests: list[Manifest]) -> set[str]:
-    return {one["metadata"]["labels"]["shardwise.dev/model"] for one in manifests}
+    return {manifest["metadata"]["labels"]["shardwise.dev/model"] for manifest in manifests}
 
 
 def test_objects_with_like_names_have_labels_of_their_own() -> None:

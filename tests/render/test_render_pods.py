@@ -44,7 +44,9 @@ def test_gpu_requests_of_a_group_sum_to_its_world_size(plan: Plan) -> None:
         asked = [engine(pod)["resources"] for pod in made]
         assert sum(int(one["requests"]["nvidia.com/gpu"]) for one in asked) == plan.layout.world_size
         assert [one["requests"] for one in asked] == [one["limits"] for one in asked]
-        assert not [one for one in containers(made) if "resources" in one and one["name"] != "engine"]
+        assert not [
+            container for container in containers(made) if "resources" in container and container["name"] != "engine"
+        ]
 
 
 @given(plans())
@@ -97,7 +99,7 @@ def test_followers_wait_for_the_port_their_leader_opens(plan: Plan) -> None:
             said = options(engine(pod)["args"])
             assert waiting["args"] == ["0", f"{said['--master-addr']}:{said['--master-port']}"]
             assert waiting["image"] == engine(pod)["image"]
-            assert int(said["--master-port"]) in [one["containerPort"] for one in engine(first)["ports"]]
+            assert int(said["--master-port"]) in [port["containerPort"] for port in engine(first)["ports"]]
 
 
 @given(plans())
@@ -112,7 +114,7 @@ def test_only_leaders_are_probed_and_reached_by_clients(plan: Plan) -> None:
         assert pod["metadata"]["labels"]["shardwise.dev/role"] == ("leader" if leads else "worker")
         assert selects(front, pod) == leads
         (port,) = front["spec"]["ports"]
-        named = {one["name"]: one["containerPort"] for one in engine(pod)["ports"]}
+        named = {port["name"]: port["containerPort"] for port in engine(pod)["ports"]}
         probed = {engine(pod)[key]["httpGet"]["port"] for key in probes}
         assert probed == ({named[port["targetPort"]]} if leads else set())
 
@@ -138,8 +140,14 @@ def test_every_pod_is_such_as_a_group_needs(plan: Plan) -> None:
         assert spec["automountServiceAccountToken"] is False
         assert {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}} in spec["volumes"]
         assert {"name": "shared-memory", "mountPath": "/dev/shm"} in engine(pod)["volumeMounts"]  # noqa: S108 - NCCL's
-        assert {"nvidia.com/gpu"} == {one["key"] for one in spec["tolerations"] if "tolerationSeconds" not in one}
-        lost = {one["key"]: one["tolerationSeconds"] for one in spec["tolerations"] if "tolerationSeconds" in one}
+        assert {"nvidia.com/gpu"} == {
+            toleration["key"] for toleration in spec["tolerations"] if "tolerationSeconds" not in toleration
+        }
+        lost = {
+            toleration["key"]: toleration["tolerationSeconds"]
+            for toleration in spec["tolerations"]
+            if "tolerationSeconds" in toleration
+        }
         assert lost == {"node.kubernetes.io/not-ready": 30, "node.kubernetes.io/unreachable": 30}
         assert spec["terminationGracePeriodSeconds"] == (60 if "startupProbe" in engine(pod) else 10)
 
@@ -150,25 +158,25 @@ def test_every_pod_knows_its_own_address(plan: Plan) -> None:
     for pod in of_kind("Pod", everything(plan)):
         env = engine(pod)["env"]
         assert {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}} in env
-        assert len({one["name"] for one in env}) == len(env)
+        assert len({variable["name"] for variable in env}) == len(env)
 
 
 @given(plans())
 def test_everything_belongs_to_the_object_and_to_nobody_else(plan: Plan) -> None:
     """The garbage collector takes it with its owner; GitOps tools find no label by which to adopt it."""
     owner = {"apiVersion": "shardwise.dev/v1alpha1", "kind": "ShardedModel", "name": "llama", "uid": "uid-1"}
-    for one in everything(plan):
-        assert one["metadata"]["namespace"] == "default"
-        assert one["metadata"]["ownerReferences"] == [owner | {"controller": True, "blockOwnerDeletion": True}]
-        assert one["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "shardwise"
-        assert one["metadata"]["labels"]["shardwise.dev/model"] == "llama"
-        assert "app.kubernetes.io/instance" not in one["metadata"]["labels"]
+    for manifest in everything(plan):
+        assert manifest["metadata"]["namespace"] == "default"
+        assert manifest["metadata"]["ownerReferences"] == [owner | {"controller": True, "blockOwnerDeletion": True}]
+        assert manifest["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "shardwise"
+        assert manifest["metadata"]["labels"]["shardwise.dev/model"] == "llama"
+        assert "app.kubernetes.io/instance" not in manifest["metadata"]["labels"]
 
 
 def test_what_is_on_no_cluster_is_owned_by_nobody() -> None:
     """An owner without uid would be taken for one that is gone."""
     wanted = wants(owner=Owner("llama", "default", ""))
-    assert not [one for one in everything(TWO_NODES, wanted) if "ownerReferences" in one["metadata"]]
+    assert not [manifest for manifest in everything(TWO_NODES, wanted) if "ownerReferences" in manifest["metadata"]]
 
 
 @given(plans())
@@ -181,7 +189,7 @@ def test_rendering_is_the_same_byte_for_byte(plan: Plan) -> None:
 
 def test_a_bundle_is_the_front_and_then_each_group() -> None:
     """In the order it can be applied in: Services before the pods that need their names."""
-    kinds = [(one["kind"], one["metadata"]["name"]) for one in everything(TWO_REPLICAS)]
+    kinds = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in everything(TWO_REPLICAS)]
     assert kinds == [
         ("Service", "llama"),
         ("Service", "llama-0-0"),
@@ -196,8 +204,8 @@ def test_a_bundle_is_the_front_and_then_each_group() -> None:
 def test_a_later_attempt_has_names_of_its_own() -> None:
     """Pods of the attempt before may still be ending, and must not be found by their names."""
     names = [
-        (one["metadata"]["name"], one["metadata"]["labels"]["shardwise.dev/attempt"])
-        for one in group(wants(), TWO_NODES, 0, 3).manifests
+        (manifest["metadata"]["name"], manifest["metadata"]["labels"]["shardwise.dev/attempt"])
+        for manifest in group(wants(), TWO_NODES, 0, 3).manifests
     ]
     assert names == [("llama-0-3", "3"), ("llama-0-3-0", "3"), ("llama-0-3-1", "3")]
     address = options(engine(pods(TWO_NODES, attempt=3)[1])["args"])["--master-addr"]
@@ -215,6 +223,6 @@ def test_a_plan_on_amd_asks_for_amds_gpus_and_tolerates_their_taint() -> None:
     (pod,) = pods(replace(ONE_NODE, resource="amd.com/gpu"))
     resources = engine(pod)["resources"]
     assert resources["limits"]["amd.com/gpu"] == resources["requests"]["amd.com/gpu"] == "8"
-    keys = [one.get("key") for one in pod["spec"]["tolerations"]]
+    keys = [toleration.get("key") for toleration in pod["spec"]["tolerations"]]
     assert "amd.com/gpu" in keys
     assert "nvidia.com/gpu" not in [*keys, *resources["limits"], *resources["requests"]]

@@ -42,7 +42,7 @@ PURE = ("domain", "checkpoint", "planner", "explain", "engines", "api", "invento
 def test_functions_are_short() -> None:
     """Long functions hide decisions."""
     paths = (*modules(), *modules(SANDBOX))
-    lengths = {f"{shown(path)}:{one.name}": length(one) for path in paths for one in functions(path)}
+    lengths = {f"{shown(path)}:{function.name}": length(function) for path in paths for function in functions(path)}
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST_FUNCTION} == {}
     assert statistics.quantiles(lengths.values(), n=10)[-1] <= NINTH_DECILE
     assert statistics.median(lengths.values()) <= MEDIAN

@@ -57,7 +57,7 @@ def _section() -> str:
 def test_each_sentence_on_reading_has_its_tests() -> None:
     assert set(re.findall(r"^- \*\*(.+?)\*\*", _section(), re.MULTILINE)) == set(PROOFS)
     for file, _, name in (proof.partition(": ") for proofs in PROOFS.values() for proof in proofs):
-        assert name in {one.name for one in functions(TESTS / file)}, (file, name)
+        assert name in {function.name for function in functions(TESTS / file)}, (file, name)
 
 
 def test_the_bounds_are_those_of_the_code() -> None:

@@ -289,7 +289,7 @@ class Driven:
         for key in (("", "nodes"), ("", "pods"), ("", "services"), _BUDGETS, ("shardwise.dev", "shardedmodels")):
             changes = self.sandbox.store.log.since(key, heard)
             missed = lossy and self.wire.harm is Harm.DELETIONS_MISSED and not self.deaf
-            self.operator.hear(one for one in changes if not (missed and one.kind == DELETED))
+            self.operator.hear(change for change in changes if not (missed and change.kind == DELETED))
         self.operator.seen = self.sandbox.store.version
 
     async def _work(self) -> bool:
@@ -343,7 +343,7 @@ class Driven:
         pods = {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in shared(self.sandbox, "pods")}
         models = {
             model["metadata"]["name"]: (
-                next(one["type"] for one in model["status"]["conditions"] if one["status"] == "True"),
+                next(condition["type"] for condition in model["status"]["conditions"] if condition["status"] == "True"),
                 model["status"]["readyReplicas"],
                 model["status"]["observedGeneration"] == model["metadata"]["generation"],
                 sorted(name for group in model["status"]["groups"] for name in group.get("nodes", ())),

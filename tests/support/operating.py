@@ -94,7 +94,9 @@ class Operating:
 
     def condition_of(self, name: str, kind: str) -> Json:
         """Give a condition of an object; empty where it has none."""
-        return next((one for one in self.status(name).get("conditions") or () if one["type"] == kind), {})
+        return next(
+            (condition for condition in self.status(name).get("conditions") or () if condition["type"] == kind), {}
+        )
 
     def pods(self, name: str) -> Sequence[Json]:
         """List the pods of an object."""
@@ -111,7 +113,7 @@ class Operating:
     def events(self, name: str) -> list[str]:
         """List the reasons of an object's Events."""
         events = self.cluster.list("events")
-        return [one["reason"] for one in events if one["involvedObject"]["name"] == name]
+        return [event["reason"] for event in events if event["involvedObject"]["name"] == name]
 
     def writes_to(self, part: str) -> int:
         """Count the writes to paths that hold a text."""

@@ -29,7 +29,7 @@ def pods(made: Plan, replica: int = 0) -> list[tuple[str, int]]:
 
 def fate(made: Plan, layout: Layout) -> Cause:
     """Give why a layout lost, and fail where it was never tried."""
-    return next(one.cause for one in made.alternatives if one.layout == layout)
+    return next(alternative.cause for alternative in made.alternatives if alternative.layout == layout)
 
 
 def check_invariants(made: Plan, *, across: bool = False) -> None:
