@@ -12,16 +12,17 @@ from tests.cli.support import finished, process, shardwise
 from shardwise.api.configuration import parse_site
 from shardwise.cli.logs import set_up_logs
 from shardwise.cluster import Refused
-from shardwise.controller import LeadershipLost, Options
+from shardwise.controller import Options
 
 
 @pytest.fixture(autouse=True)
 def _own_logs() -> Iterator[None]:
     """Keep pytest's log handlers from the command, which replaces those of its process."""
     root, kopf = logging.getLogger(), logging.getLogger("kopf")
-    before = root.handlers[:], root.level, kopf.level
+    before = root.handlers[:], root.level, kopf.level, kopf.handlers[:], kopf.propagate
     root.handlers.clear()
     yield
+    kopf.handlers[:], kopf.propagate = before[3:]
     root.handlers[:] = before[0]
     root.setLevel(before[1])
     kopf.setLevel(before[2])
@@ -74,17 +75,16 @@ def test_without_options_the_usual_places_and_times_are_taken(ran_with: list[Opt
     """Four workers, and a relist every five minutes."""
     assert shardwise("run").status == 0
     (options,) = ran_with
-    assert (options.kubeconfig, options.context, options.liveness) == (None, None, None)
+    assert (options.kubeconfig, options.context, options.health) == (None, None, None)
     assert (options.workers, options.relist_seconds) == (4, 300.0)
 
 
 def test_every_option_reaches_the_operator(ran_with: list[Options]) -> None:
     """Each under its name."""
-    address = "http://127.0.0.1:8080/healthz"
-    args = ["--kubeconfig", "k", "--context", "c", "--workers", "7", "--relist", "60", "--liveness", address]
+    args = ["--kubeconfig", "k", "--context", "c", "--workers", "7", "--relist", "60", "--health", "127.0.0.1:8080"]
     assert shardwise("run", *args, "--log-format", "json", "-v").status == 0
     (options,) = ran_with
-    assert (options.kubeconfig, options.context, options.liveness) == (Path("k"), "c", address)
+    assert (options.kubeconfig, options.context, options.health) == (Path("k"), "c", ("127.0.0.1", 8080))
     assert (options.workers, options.relist_seconds) == (7, 60.0)
 
 
@@ -167,12 +167,22 @@ def test_a_lease_that_is_none_is_said(ran_with: list[Options], wrong: str) -> No
     assert ran.err == f"error: --lease: `{wrong}` is no NAMESPACE/NAME such as `shardwise/shardwise`\n"
 
 
-def test_an_operator_that_lost_its_lease_ends_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a status that has its pod started again."""
+@pytest.mark.parametrize("wrong", ["8080", ":8080", "localhost:", "localhost:http", "localhost:0", "localhost:65536"])
+def test_an_address_that_is_none_is_said(ran_with: list[Options], wrong: str) -> None:
+    ran = shardwise("run", "--health", wrong)
+    assert (ran.status, ran_with) == (2, [])
+    assert ran.err == f"error: --health: `{wrong}` is no HOST:PORT such as `0.0.0.0:8080`\n"
 
-    async def lose(_: Options) -> None:
-        raise LeadershipLost("the Lease was not renewed for 6 s")
 
-    monkeypatch.setattr("shardwise.cli.running.run", lose)
-    ran = shardwise("run", "--leader-elect")
-    assert (ran.status, ran.err) == (2, "error: the Lease was not renewed for 6 s\n")
+def test_an_address_of_version_6_stands_in_brackets(ran_with: list[Options]) -> None:
+    assert shardwise("run", "--health", "[::1]:8080").status == 0
+    assert ran_with[0].health == ("::1", 8080)
+
+
+def test_an_address_that_is_taken_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def taken(_: Options) -> None:
+        raise OSError(98, "address in use")
+
+    monkeypatch.setattr("shardwise.cli.running.run", taken)
+    ran = shardwise("run", "--health", "localhost:8080")
+    assert (ran.status, ran.err) == (2, "error: --health: [Errno 98] address in use\n")

@@ -136,3 +136,75 @@ def test_what_happened_beyond_the_history_is_seen(
     assert uids(running, *NAMES) == before
     assert running.alive()
     nothing_doubled(running, history, nodes)
+
+
+AWAY: Final = "the API server does not answer"
+LOST: Final = "nothing is done until the operator leads again"
+
+
+def said(running: Running, words: str) -> int:
+    """Count the lines of the operator's log that hold some words."""
+    return sum(words in line for line in running.log.read_text(errors="replace").splitlines())
+
+
+@pytest.fixture
+def leading(running: Running, history: History) -> Iterator[Running]:
+    """Give an operator that stands for election, not started yet, in place of that which made the models serve."""
+    del history  # the models serve first
+    running.stop()
+    arguments = ("--leader-elect", "--lease=shardwise/shardwise")
+    elected = replace(running, arguments=arguments, process="operator-leading")
+    elected.log.unlink(missing_ok=True)
+    yield elected
+    elected.stop()
+    running.count_anew()  # an API server that is just starting forbids what it will allow
+    running.start()
+
+
+def outlive(leading: Running, own_plane: ControlPlane) -> None:
+    """Stop the API server until the leader has lost its Lease, and start it again."""
+    before = said(leading, LOST)
+    own_plane.processes.stop("kube-apiserver")
+    try:
+        leading.until(lambda: said(leading, LOST) > before, "a leader that has lost its Lease")
+        assert leading.alive()
+    finally:
+        own_plane.start_api_server()
+
+
+def test_an_operator_waits_for_an_api_server_that_is_away_when_it_starts(
+    leading: Running, own_plane: ControlPlane, history: History, nodes: list[str]
+) -> None:
+    """It used to end after 3 s, and to be started again by its kubelet, more and more rarely."""
+    before = uids(leading, *NAMES)
+    own_plane.processes.stop("kube-apiserver")
+    try:
+        leading.start()
+        leading.until(lambda: said(leading, AWAY), "an operator that waits")
+        assert leading.alive()
+    finally:
+        own_plane.start_api_server()
+    leading.apply(in_pool(POOL, "late", 1))
+    leading.ready("late")
+    assert said(leading, AWAY) == 1
+    assert uids(leading, *NAMES) == before
+    nothing_doubled(leading, history, nodes)
+
+
+def test_a_leader_outlives_an_api_server_that_is_away(
+    leading: Running, own_plane: ControlPlane, history: History, nodes: list[str]
+) -> None:
+    """It stops acting when it cannot renew its Lease, and leads again; the log tells of it in a few lines."""
+    before = uids(leading, *NAMES)
+    leading.start()
+    leading.apply(in_pool(POOL, "late", 1))
+    leading.ready("late")
+    for seed in (1, 2):
+        outlive(leading, own_plane)
+        leading.apply(in_pool(POOL, "late", 1, engine={"args": [f"--seed={seed}"]}))
+        leading.ready("late")
+    (pod,) = leading.pods("late")
+    assert "--seed=2" in pod["spec"]["containers"][0]["args"]
+    assert said(leading, "Request attempt") <= 2
+    assert uids(leading, *NAMES) == before
+    nothing_doubled(leading, history, nodes)

@@ -54,3 +54,12 @@ def test_only_what_may_be_ours_is_watched(plural: str, selectors: list[str]) -> 
     """A cluster has thousands of Services; of pods everybody's count, as they hold GPUs."""
     resource = kopf.Resource(group="", version="v1", plural=plural, namespaced=True)
     assert list(frugal_settings(SELECTORS).watching.label_selectors.collect(resource)) == selectors
+
+
+def test_kopf_tries_again_soon_and_never_kills_a_process_that_lives_on() -> None:
+    """Its own timer would, ten minutes after a term has ended."""
+    settings = frugal_settings({})
+    assert settings.process.ultimate_exiting_timeout is None
+    assert settings.networking.connect_timeout == 10.0
+    assert isinstance(settings.networking.error_backoffs, tuple)
+    assert max(settings.networking.error_backoffs) == 5

@@ -8,11 +8,11 @@ from tests.controller.support import Clock, settle
 from tests.support.operating import LIMIT, Operating, a_model
 
 from shardwise.api import crd
-from shardwise.cluster import Retryable, election
+from shardwise.cluster import LeadershipLost, Retryable, election
 from shardwise.cluster import lease as lease_module
 from shardwise.cluster.election import Election
 from shardwise.cluster.lease import GIVE_UP_SECONDS, LEASE_SECONDS, RENEW_SECONDS
-from shardwise.controller import LeadershipLost, Options, run
+from shardwise.controller import Options, run
 from shardwise_sandbox import Sandbox, sample_fleet
 
 
@@ -79,7 +79,9 @@ async def test_a_lease_that_is_renewed_is_kept(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "said"), [("refused", []), ("silent", ["the Lease cannot be held: no answer"])], ids=["refused", "silent"]
+    ("how", "said"),
+    [("refused", []), ("silent", ["the API server does not answer: the Lease cannot be held: no answer within 4 s"])],
+    ids=["refused", "silent"],
 )
 async def test_a_lease_that_cannot_be_renewed_ends_the_work_before_it_expires(
     clock: Clock, caplog: pytest.LogCaptureFixture, how: str, said: list[str]

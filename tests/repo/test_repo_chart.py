@@ -209,10 +209,10 @@ def test_the_deployment_holds_to(line: str) -> None:
 def test_the_deployment_probes_the_port_the_operator_listens_on() -> None:
     """The address in the arguments, the port's name in the probes."""
     text = _template("deployment.yaml")
-    assert "--liveness=http://0.0.0.0:8080/healthz" in text
+    assert "--health=0.0.0.0:8080" in text
     assert "{name: health, containerPort: 8080, protocol: TCP}" in text
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert f"{probe}:\n            httpGet: {{path: /healthz, port: health}}" in text
+    for probe, path in (("startup", "healthz"), ("liveness", "healthz"), ("readiness", "readyz")):
+        assert f"{probe}Probe:\n            httpGet: {{path: /{path}, port: health}}" in text
 
 
 def test_the_arguments_of_the_deployment_are_options_of_the_command() -> None:

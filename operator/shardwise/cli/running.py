@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -11,7 +12,9 @@ from shardwise.cli.logs import set_up_logs
 from shardwise.cli.looking import config_option, context_option, kubeconfig_option
 from shardwise.cli.wrong import WrongInput
 from shardwise.cluster import ClusterError
-from shardwise.controller import LeadershipLost, Options, run
+from shardwise.controller import Options, log_an_outage_once, run
+
+_PORTS: Final = 2**16
 
 
 @click.command(name="run")
@@ -20,7 +23,11 @@ from shardwise.controller import LeadershipLost, Options, run
 @click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Objects worked on at once.")
 @click.option("--relist", type=click.FloatRange(1), default=300.0, show_default=True, help="Seconds between relists.")
 @config_option
-@click.option("--liveness", help="Address of the health endpoint, such as http://0.0.0.0:8080/healthz.")
+@click.option(
+    "--health",
+    metavar="HOST:PORT",
+    help="Where to serve /healthz (alive), /readyz (ready as leader or standby) and /leadz (leads).",
+)
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -40,7 +47,7 @@ def operate(  # noqa: PLR0913 - one parameter an option
     workers: int,
     relist: float,
     config: Path | None,
-    liveness: str | None,
+    health: str | None,
     log_format: str,
     leader_elect: bool,
     lease: str,
@@ -48,17 +55,25 @@ def operate(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Run the operator, until told to end."""
     set_up_logs(log_format, verbose=verbose)
+    log_an_outage_once()
     held = _lease(lease) if leader_elect else None
-    options = Options(kubeconfig, context, workers, relist, liveness, site=read_site(config), lease=held)
+    address = _address(health) if health is not None else None
+    options = Options(kubeconfig, context, workers, relist, address, site=read_site(config), lease=held)
     try:
         asyncio.run(run(options))
     except KeyboardInterrupt:
         logging.getLogger(__name__).info("stopped")
     except ClusterError as error:
         raise WrongInput(str(error)) from error
-    except LeadershipLost as error:
-        # Another may act by now: what this process has begun ends with it, and its pod is started again.
-        raise WrongInput(str(error)) from error
+    except OSError as error:
+        raise WrongInput(f"--health: {error}") from error
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < _PORTS:
+        raise WrongInput(f"--health: `{text}` is no HOST:PORT such as `0.0.0.0:8080`")
+    return host.strip("[]"), int(port)
 
 
 def _lease(text: str) -> tuple[str, str]:

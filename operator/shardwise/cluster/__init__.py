@@ -8,6 +8,7 @@ from shardwise.cluster.connection import Connection, connect
 from shardwise.cluster.election import Election, LeadershipLost
 from shardwise.cluster.errors import ClusterError, Refused, Retryable
 from shardwise.cluster.keys import with_keys
+from shardwise.cluster.outage import Outage
 
 __all__ = [
     "Cluster",
@@ -15,6 +16,7 @@ __all__ = [
     "Connection",
     "Election",
     "LeadershipLost",
+    "Outage",
     "Refused",
     "Retryable",
     "connect",

@@ -1,6 +1,7 @@
 """The calls the operator makes, over the dynamic client: JSON in, JSON out, unknown fields kept."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -11,6 +12,7 @@ from kubernetes.aio.dynamic import DynamicClient
 
 from shardwise.cluster.connection import Connection
 from shardwise.cluster.errors import ClusterError, Refused, converted, is_gone
+from shardwise.cluster.outage import Outage
 from shardwise.domain.digest import text_digest
 from shardwise.observe.kinds import LEASE, POD, Kind, kind_of
 from shardwise.reconcile.actions import Emit
@@ -33,10 +35,14 @@ _UNTYPED: Final = "failed to create typed live object"
 
 
 class Cluster:
-    """The API server, as far as the operator needs it. All methods raise :class:`ClusterError`."""
+    """The API server, as far as the operator needs it. All methods raise :class:`ClusterError`.
 
-    def __init__(self, connection: Connection) -> None:
+    ``outage`` is told of each call whether it got an answer.
+    """
+
+    def __init__(self, connection: Connection, outage: Outage | None = None) -> None:
         self._connection = connection
+        self._outage = outage or Outage(time.monotonic)
         self._clients = [connection.client()]
         self._renewal = asyncio.Lock()
 
@@ -208,12 +214,26 @@ class Cluster:
         """Make a call; with fresh credentials where the API server no longer takes those there are."""
         client = self._clients[-1]
         try:
-            return await _request(client, words, method, path, params)
+            return await self._requested(client, words, method, path, params)
         except ClusterError as error:
             if error.status != HTTPStatus.UNAUTHORIZED:
                 raise
         await self._renew(client)
-        return await _request(self._clients[-1], words, method, path, params)
+        return await self._requested(self._clients[-1], words, method, path, params)
+
+    async def _requested(
+        self, client: ApiClient, words: str, method: str, path: str, params: Mapping[str, Any]
+    ) -> Json:
+        try:
+            found = await _request(client, words, method, path, params)
+        except ClusterError as error:
+            if error.status:
+                self._outage.answered()
+            else:
+                self._outage.failed(str(error))
+            raise
+        self._outage.answered()
+        return found
 
     async def _renew(self, refused: ApiClient) -> None:
         """Read the credentials again, once for all calls refused together. Old clients may be in use: they stay."""

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from shardwise.cluster.errors import ClusterError
 from shardwise.cluster.lease import GIVE_UP_SECONDS, RENEW_SECONDS
+from shardwise.cluster.outage import Outage, Sparing
 
 _log = logging.getLogger(__name__)
 
@@ -16,7 +17,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class LeadershipLost(Exception):
-    """The Lease could not be renewed in time: another may act by now. The process has to end, and begin again."""
+    """The Lease could not be renewed in time: another may act by now. What has begun has to end, and begin again."""
 
 
 class Held(Protocol):
@@ -30,12 +31,23 @@ class Held(Protocol):
 
 
 class Election:
-    """Waits for the Lease, and renews it. ``steady`` and ``sleep`` are the clock."""
+    """Waits for the Lease, and renews it. ``steady`` and ``sleep`` are the clock.
 
-    def __init__(self, lease: Held, steady: Callable[[], float] = time.monotonic, sleep: Sleep = asyncio.sleep) -> None:
+    ``outage`` is told of a look at the Lease that gets no answer in time.
+    """
+
+    def __init__(
+        self,
+        lease: Held,
+        steady: Callable[[], float] = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+        outage: Outage | None = None,
+    ) -> None:
         self._lease: Final = lease
         self._steady = steady
         self._sleep = sleep
+        self._outage = outage or Outage(steady)
+        self._refused = Sparing(steady)
 
     @contextlib.asynccontextmanager
     async def leading(self) -> AsyncIterator[asyncio.Task[None]]:
@@ -76,6 +88,9 @@ class Election:
         """Try once, for no longer than the time left: a later answer does not count."""
         try:
             return await asyncio.wait_for(self._lease.try_to_hold(), seconds)
-        except (ClusterError, TimeoutError) as error:
-            _log.warning("the Lease cannot be held: %s", str(error) or "no answer")
-            return False
+        except TimeoutError:
+            self._outage.failed(f"the Lease cannot be held: no answer within {seconds:.0f} s")
+        except ClusterError as error:
+            if error.status:  # else the outage is known
+                self._refused.say(f"the Lease cannot be held: {error}")
+        return False

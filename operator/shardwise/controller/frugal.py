@@ -15,6 +15,12 @@ from shardwise.cluster.client import PAGE
 IDLE_SECONDS: Final = 0.1
 """How long the task of an object waits for its next event."""
 
+CONNECT_SECONDS: Final = 10.0
+"""How long a watch waits for a connection. With kopf's own 5 minutes, it would outlast an outage that drops packets."""
+
+BACKOFFS: Final = (1, 1, 2, 3, 5, 5, 5, 5)
+"""Seconds between the tries of a watch. kopf's own grow to 21 s, which is how long a change might go unseen."""
+
 
 class Forgetful(kopf.DiffBaseStorage):
     """Remembers no object."""
@@ -62,6 +68,10 @@ def frugal_settings(selectors: Mapping[str, str]) -> kopf.OperatorSettings:
     settings.persistence.progress_storage = Aimless()
     settings.queueing.idle_timeout = IDLE_SECONDS
     settings.watching.chunk_size = PAGE
+    settings.networking.connect_timeout = CONNECT_SECONDS
+    settings.networking.error_backoffs = BACKOFFS
+    # When kopf's tasks are cancelled, it plans to kill the process after 10 minutes. Ours lives on, for another term.
+    settings.process.ultimate_exiting_timeout = None
     for plural, selector in selectors.items():
         settings.watching.label_selectors[plural] = selector
     return settings

@@ -3,26 +3,36 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import kopf
 
-from shardwise.cluster import Cluster, Election, connect
+from shardwise.cluster import Cluster, ClusterError, Connection, Election, LeadershipLost, Outage, connect
 from shardwise.cluster.lease import Lease
+from shardwise.cluster.outage import Sparing
 from shardwise.controller.frugal import frugal_settings
+from shardwise.controller.health import Health, served
 from shardwise.controller.watches import registry_of
 from shardwise.domain.site import Site
 from shardwise.hub import HubFacts, HubQuestion, ask_hub, known_facts
 from shardwise.observe import OURS, Key, Store
 from shardwise.observe.kinds import BUDGET, SERVICE
-from shardwise.operate import Changes, InTurn, Lookups, Queue, Reconciler, relist, until_one_ends
+from shardwise.operate import Changes, InTurn, Lookups, Progress, Queue, Reconciler, relist, until_one_ends
+
+FIRST_WAIT_SECONDS: Final = 1.0
+"""How long the operator waits before it begins anew; doubled for as long as it does not get under way."""
+
+LONGEST_WAIT_SECONDS: Final = 30.0
+"""The longest such wait: that of client-go's reflectors."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +43,8 @@ class Options:
 
     ``relist_seconds`` is how often everything is listed again, for changes that a watch may have lost. The first time
     it is after ``first_relist_seconds``: no watch tells of a deletion between our first list and the list that kopf's
-    watch begins with, and kopf does not say when it has begun. ``liveness`` is an address such as
-    ``http://0.0.0.0:8080/healthz``. ``site`` is the operator configuration.
+    watch begins with, and kopf does not say when it has begun. ``health`` is the host and the port at which the health
+    endpoints are served. ``site`` is the operator configuration.
     ``ask`` asks the Hub, in place of the real Hub. ``lease`` is the namespace and name of the
     Lease to hold before acting, and ``identity`` who holds it; without it the operator acts at once.
     """
@@ -43,7 +53,7 @@ class Options:
     context: str | None = None
     workers: int = 4
     relist_seconds: float = 300.0
-    liveness: str | None = None
+    health: tuple[str, int] | None = None
     now: Callable[[], float] = field(default=time.time)
     ask: Callable[[HubQuestion], HubFacts] | None = None
     site: Site = field(default_factory=Site)
@@ -52,29 +62,71 @@ class Options:
     first_relist_seconds: float = 15.0
 
 
+class WatchesEnded(Exception):
+    """kopf's watches have ended with an error that they do not get over by themselves."""
+
+
 async def run(options: Options, stop: asyncio.Event | None = None, ready: asyncio.Event | None = None) -> None:
     """Run the operator until ``stop`` is set or the process is told to end. ``ready`` is set once all is listed.
 
-    Raises :class:`~shardwise.cluster.ClusterError` when there is no cluster to talk to.
+    An API server that is away is waited for. Raises :class:`~shardwise.cluster.Refused` if nothing says where it is.
     """
     connection = await connect(options.kubeconfig, options.context)
-    cluster = Cluster(connection)
-    store = Store(options.site.fleet)
+    stop = stop or asyncio.Event()
+    health = Health(Outage(time.monotonic))
+    try:
+        _stop_on_signals(stop)
+        async with served(options.health, health):
+            await _terms(options, connection, health, stop, ready)
+    finally:
+        _leave_signals()
+
+
+async def _terms(
+    options: Options, connection: Connection, health: Health, stop: asyncio.Event, ready: asyncio.Event | None
+) -> None:
+    """Serve term after term until stopped. What ended a term is waited out, for longer while none gets under way."""
+    refused, wait = Sparing(time.monotonic), FIRST_WAIT_SECONDS
+    while not stop.is_set():
+        try:
+            await _term(options, connection, health, stop, ready)
+        except LeadershipLost as error:
+            _log.warning("%s; nothing is done until the operator leads again", error)
+        except (ClusterError, WatchesEnded) as error:
+            if not health.outage.seconds:  # else the log tells of the outage
+                refused.say(f"waiting: {error}")
+        wait = FIRST_WAIT_SECONDS if health.listed else wait
+        health.begin()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), wait)
+        wait = min(LONGEST_WAIT_SECONDS, 2 * wait)
+
+
+async def _term(
+    options: Options, connection: Connection, health: Health, stop: asyncio.Event, ready: asyncio.Event | None
+) -> None:
+    """List, watch, stand for election and act, from fresh state: what an earlier term knew or had begun is gone."""
+    cluster = Cluster(await connection.renewed(), health.outage)
+    store, progress = Store(options.site.fleet), Progress(time.monotonic)
     lookups = Lookups(options.ask or partial(ask_hub, site=options.site.hub), time.monotonic)
     facts = partial(known_facts, site=options.site.hub)
     reconciler = Reconciler(cluster, store, facts, options.now, options.site.launch, lookups)
-    queue: Queue[Key] = Queue(reconciler.reconcile, InTurn(store.waiting))
+    queue: Queue[Key] = Queue(progress.of(reconciler.reconcile), InTurn(store.waiting))
     changes = Changes(store, queue)
     reconciler.when_turns_change = changes.wake_behind
     reconciler.due_ahead = queue.due_ahead
     lookups.wake = queue.add
     list_again = partial(relist, cluster, store, changes, queue)
     work = partial(_acting, options, store, queue, list_again)
+    health.begin(progress)
     try:
-        await list_again()
+        await until_one_ends([asyncio.create_task(list_again()), asyncio.create_task(_set(stop))])
+        if stop.is_set():
+            return
+        health.listed = True
         registry = registry_of(changes, connection, quotas=store.reads_quotas)
-        tasks = [asyncio.create_task(_watch(options, registry, stop))]
-        tasks.append(asyncio.create_task(_led(_election(options, cluster), work, ready)))
+        tasks = [asyncio.create_task(_watch(registry, stop))]
+        tasks.append(asyncio.create_task(_led(_election(options, cluster, health), work, ready, health)))
         await until_one_ends(tasks)
     finally:
         queue.close()
@@ -82,22 +134,47 @@ async def run(options: Options, stop: asyncio.Event | None = None, ready: asynci
         await cluster.close()
 
 
-def _election(options: Options, cluster: Cluster) -> Election | None:
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """Stop in order when the process is told to end, whatever it does at that time."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+def _leave_signals() -> None:
+    """Give the signals back to the program that runs the operator."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+
+def _election(options: Options, cluster: Cluster, health: Health) -> Election | None:
     if options.lease is None:
         return None
-    return Election(Lease(cluster, *options.lease, options.identity, time.monotonic))
+    lease = Lease(cluster, *options.lease, options.identity, time.monotonic)
+    return Election(lease, outage=health.outage)
 
 
 async def _led(
     election: Election | None,
     work: Callable[[asyncio.Event | None], Coroutine[Any, Any, None]],
     ready: asyncio.Event | None,
+    health: Health,
 ) -> None:
     """Work as soon as, and for as long as, we lead."""
     if election is None:
+        health.leads = True
         await work(ready)
         return
     async with election.leading() as renewal:
+        health.leads = True
         await until_one_ends([renewal, asyncio.create_task(work(ready))])
 
 
@@ -138,16 +215,19 @@ async def _relist_again(options: Options, list_again: Listing) -> None:
             await list_again()
         except Exception as error:  # noqa: BLE001 - the next relist is the remedy
             _log.warning("relist failed: %s", error)
+            wait = min(options.first_relist_seconds, options.relist_seconds)
 
 
-async def _watch(options: Options, registry: kopf.OperatorRegistry, stop: asyncio.Event | None) -> None:
-    await until_one_ends(
-        await kopf.spawn_tasks(
-            registry=registry,
-            settings=frugal_settings(dict.fromkeys((SERVICE.plural, BUDGET.plural), OURS)),
-            standalone=True,
-            clusterwide=True,
-            liveness_endpoint=options.liveness,
-            stop_flag=stop,
-        )
+async def _watch(registry: kopf.OperatorRegistry, stop: asyncio.Event) -> None:
+    tasks = await kopf.spawn_tasks(
+        registry=registry,
+        settings=frugal_settings(dict.fromkeys((SERVICE.plural, BUDGET.plural), OURS)),
+        standalone=True,
+        clusterwide=True,
+        stop_flag=stop,
     )
+    _stop_on_signals(stop)  # kopf has set handlers that end its own tasks alone, and never takes them away
+    try:
+        await until_one_ends(tasks)
+    except Exception as error:
+        raise WatchesEnded(f"the watches ended: {str(error) or type(error).__name__}") from error

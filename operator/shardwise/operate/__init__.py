@@ -8,8 +8,9 @@ from shardwise.operate.changes import Changes
 from shardwise.operate.in_turn import InTurn
 from shardwise.operate.listing import relist
 from shardwise.operate.lookups import Lookups
+from shardwise.operate.progress import Progress
 from shardwise.operate.queue import Queue
 from shardwise.operate.reconciler import Reconciler
 from shardwise.operate.tasks import until_one_ends
 
-__all__ = ["Changes", "InTurn", "Lookups", "Queue", "Reconciler", "relist", "until_one_ends"]
+__all__ = ["Changes", "InTurn", "Lookups", "Progress", "Queue", "Reconciler", "relist", "until_one_ends"]
