@@ -95,7 +95,7 @@ def beside(groups: int, losses: int, rounds: int) -> Iterator[str]:
 
 
 def _rounds(plane: ControlPlane, objects: int, replicas: int, losses: int, rounds: int) -> dict[str, list[Turn]]:
-    found: dict[str, list[Turn]] = {one.name: [] for one in CONTENDERS}
+    found: dict[str, list[Turn]] = {contender.name: [] for contender in CONTENDERS}
     for number in range(rounds):
         for contender in CONTENDERS if number % 2 == 0 else reversed(CONTENDERS):
             one = _one_turn(plane, contender, objects, replicas, losses)
@@ -114,16 +114,16 @@ def _one_turn(plane: ControlPlane, contender: Contender, objects: int, replicas:
 
 
 def _compared(found: Mapping[str, Sequence[Turn]]) -> str:
-    made = {name: [one.made for one in turns] for name, turns in found.items()}
-    healed = {name: [one.healing for one in turns] for name, turns in found.items()}
+    made = {name: [turn.made for turn in turns] for name, turns in found.items()}
+    healed = {name: [turn.healing for turn in turns] for name, turns in found.items()}
     rows = [[name, _spread(made[name]), _spread(healed[name]), _missed(turns)] for name, turns in found.items()]
-    ours, theirs = (one.name for one in CONTENDERS)
+    ours, theirs = (contender.name for contender in CONTENDERS)
     rows.append(["ratio", *(_ratios(times[ours], times[theirs]) for times in (made, healed)), ""])
     return table(["", "applied → all pods made", "a pod lost → its group made again", "not made again"], rows)
 
 
 def _missed(turns: Sequence[Turn]) -> str:
-    return f"{sum(one.missed for one in turns)} of {sum(len(one.again) for one in turns)}"
+    return f"{sum(turn.missed for turn in turns)} of {sum(len(turn.again) for turn in turns)}"
 
 
 def _spread(times: Sequence[float]) -> str:

@@ -71,8 +71,8 @@ def running(pod: Json, restarts: int = 0) -> Json:
     ready = "False" if restarts else "True"
     containers = [
         {
-            "name": one["name"],
-            "image": one["image"],
+            "name": container["name"],
+            "image": container["image"],
             "imageID": "",
             "ready": not restarts,
             "started": True,
@@ -80,7 +80,7 @@ def running(pod: Json, restarts: int = 0) -> Json:
             "state": {"running": {}},
             **last,
         }
-        for one in pod["spec"]["containers"]
+        for container in pod["spec"]["containers"]
     ]
     conditions = [{"type": kind, "status": ready} for kind in ("ContainersReady", "Ready")]
     scheduled = [{"type": kind, "status": "True"} for kind in ("PodScheduled", "Initialized")]

@@ -44,7 +44,7 @@ class Launched:
 
     def pods(self) -> list[Json]:
         """List the manifests of the pods."""
-        return [one for one in self.made if one["kind"] == "Pod"]
+        return [manifest for manifest in self.made if manifest["kind"] == "Pod"]
 
 
 def nodes(count: int) -> tuple[Json, ...]:

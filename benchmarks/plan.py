@@ -61,7 +61,7 @@ def node(index: int, free: int = 8) -> dict[str, Any]:
 def a_fleet(nodes: int, free: int = 8) -> Fleet:
     """Give a fleet, already read."""
     fleet = read_fleet([node(index) for index in range(nodes)], ())
-    return replace(fleet, nodes=tuple(replace(one, free=free) for one in fleet.nodes))
+    return replace(fleet, nodes=tuple(replace(node, free=free) for node in fleet.nodes))
 
 
 def an_object(model: str, name: str = "x") -> dict[str, Any]:
@@ -84,9 +84,9 @@ def empty_caches() -> None:
     """Forget all that the package remembers from call to call."""
     for name, module in list(sys.modules.items()):
         if name.startswith("shardwise."):
-            for one in vars(module).values():
-                if isinstance(one, functools._lru_cache_wrapper):  # noqa: SLF001 - there is no other way to find them
-                    one.cache_clear()
+            for function in vars(module).values():
+                if isinstance(function, functools._lru_cache_wrapper):  # noqa: SLF001 - there is no other way to find them
+                    function.cache_clear()
 
 
 def fresh_seconds(measured: Callable[[], object], runs: int = RUNS) -> float:

@@ -141,7 +141,7 @@ class Real(Server):
 
     async def add_nodes(self, nodes: Iterable[Json]) -> None:
         """Make nodes, as kubelets do."""
-        await self.write_all(("POST", "/api/v1/nodes", one, JSON) for one in nodes)
+        await self.write_all(("POST", "/api/v1/nodes", node, JSON) for node in nodes)
 
 
 def _audited(lines: Sequence[bytes]) -> Iterator[Call]:

@@ -59,11 +59,11 @@ class Takeover:
 
     def latency(self, percent: int) -> float:
         """Give a percentile of the seconds from event to write."""
-        return statistics.quantiles([one.seconds for one in self.healed], n=100)[percent - 1]
+        return statistics.quantiles([healing.seconds for healing in self.healed], n=100)[percent - 1]
 
     def calls(self, pods: int) -> float:
         """Give the mean number of calls that healing a group of so many pods took."""
-        return statistics.mean(one.calls for one in self.healed if one.pods == pods)
+        return statistics.mean(healing.calls for healing in self.healed if healing.pods == pods)
 
 
 async def taken_over(server: Server, found: Launched, events: int, folder: Path) -> Takeover:
@@ -83,10 +83,12 @@ async def taken_over(server: Server, found: Launched, events: int, folder: Path)
 async def _written(server: Server, found: Launched) -> None:
     """Write nodes, objects with their statuses, and what was made for them; wait until all pods run."""
     await server.add_nodes(found.nodes)
-    models = await server.write_all(("POST", _MODELS.path(NAMESPACE), one, JSON) for one in found.models)
-    uids = {one["metadata"]["name"]: one["metadata"]["uid"] for one in models}
-    await server.write_all(("PATCH", *_applied(_owned(one, uids))) for one in found.made)
-    await server.write_all(("PATCH", *_status(one, found.statuses[one["metadata"]["name"]])) for one in found.models)
+    models = await server.write_all(("POST", _MODELS.path(NAMESPACE), model, JSON) for model in found.models)
+    uids = {model["metadata"]["name"]: model["metadata"]["uid"] for model in models}
+    await server.write_all(("PATCH", *_applied(_owned(manifest, uids))) for manifest in found.made)
+    await server.write_all(
+        ("PATCH", *_status(model, found.statuses[model["metadata"]["name"]])) for model in found.models
+    )
     deadline = time.monotonic() + _LIMIT
     while await _running(server) < len(found.pods()):
         if time.monotonic() > deadline:
@@ -161,13 +163,13 @@ async def _writes(server: Server) -> int:
 
     The call that makes a pod or an Event does not name it: of these, those that are the last object's are taken off.
     """
-    calls = [one for one in server.calls() if one.writes and not one.ours and not one.path.endswith("/events")]
+    calls = [call for call in server.calls() if call.writes and not call.ours and not call.path.endswith("/events")]
     pods = (await server.get(f"/api/v1/namespaces/{NAMESPACE}/pods"))["items"]
     own: int = sum(pod["metadata"]["name"].startswith(f"{_LAST}-") for pod in pods)
     told = (await server.get(f"/api/v1/namespaces/{NAMESPACE}/events"))["items"]
     ours = (one for one in told if (one.get("source") or {}).get("component") == FIELD_MANAGER)
-    others = [one for one in ours if one["involvedObject"]["name"] != _LAST]
-    return sum(not one.is_about(_LAST) for one in calls) - own + len(others)
+    others = [event for event in ours if event["involvedObject"]["name"] != _LAST]
+    return sum(not call.is_about(_LAST) for call in calls) - own + len(others)
 
 
 async def _healed(server: Server, found: Launched, events: int) -> AsyncIterator[Healed]:
