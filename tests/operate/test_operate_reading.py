@@ -86,6 +86,19 @@ async def test_an_object_that_is_refused_is_named_with_the_reason(
     assert said.startswith("default/llama: InvalidSpec: spec.model.config: config of `org/model` has `hidden_size: '")
 
 
+@pytest.mark.parametrize("levels", [40, 250, 900])
+async def test_a_config_that_is_nested_too_deeply_is_refused(scene: Scene, levels: int) -> None:
+    """Also where Python's own comparison or serialisation would give up."""
+    deep: Any = 1
+    for _ in range(levels):
+        deep = [deep]
+    key = scene.add(model={"name": "org/model", "config": BASE | {"x": deep}})
+    for _ in range(2):
+        await scene.reconcile(key)
+    assert scene.condition("Stalled") == ("True", "InvalidSpec")
+    assert "levels deep" in scene.status()["message"]
+
+
 async def test_a_config_that_is_refused_is_read_again_only_when_it_is_edited(scene: Scene) -> None:
     """A wrong config may be as long to read as a right one, and objects are looked at again and again."""
     key = scene.add(model=WRONG)

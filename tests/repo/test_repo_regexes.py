@@ -42,6 +42,9 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
     "checkpoint/recognise.py": {
         "[^a-z0-9]": "sub",
     },
+    "cluster/nesting.py": {
+        r'["\\{}\[\]]': "finditer",
+    },
     "domain/units.py": {
         r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)": "fullmatch",
         "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$": "fullmatch",
@@ -98,8 +101,8 @@ def _compiled(path: Path) -> Iterator[tuple[str, str]]:
 
 def _text(path: Path, node: ast.expr) -> str:
     """Give a literal, or the value of a constant of the module."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
+    if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+        return node.value if isinstance(node.value, str) else node.value.decode()
     module = importlib.import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
     assert isinstance(node, ast.Name), ast.unparse(node)
     return str(getattr(module, node.id))

@@ -10,6 +10,7 @@ from shardwise.checkpoint.config import MOST_STEPS
 from shardwise.checkpoint.extent import DEEPEST, LONGEST_TEXT, MOST_VALUES
 from shardwise.checkpoint.names import MOST_NAMES, MOST_PATTERNS
 from shardwise.checkpoint.pattern_syntax import MOST_SIGNS
+from shardwise.cluster.nesting import DEEPEST as DEEPEST_ANSWER
 
 PROOFS: Final = {
     "No pattern of a checkpoint reaches Python's matcher.": (
@@ -21,6 +22,11 @@ PROOFS: Final = {
         "checkpoint/test_checkpoint_linear.py: test_the_depth_of_a_config_is_bounded",
         "checkpoint/test_checkpoint_linear.py: test_the_number_of_values_is_bounded_even_if_they_repeat_one_list",
         "checkpoint/test_checkpoint_linear.py: test_the_length_of_a_text_is_bounded",
+    ),
+    "No object is too deep to be read.": (
+        "cluster_client/test_cluster_client_nesting.py: test_the_objects_beside_it_are_kept_whole",
+        "operate/test_operate_reading.py: test_a_config_that_is_nested_too_deeply_is_refused",
+        "cluster/test_cluster_hostile.py: test_an_object_too_deep_to_be_read_hides_no_other",
     ),
     "The patterns are bounded": (
         "checkpoint/test_checkpoint_names.py: test_more_patterns_or_names_than_any_checkpoint_has_are_refused",
@@ -62,7 +68,9 @@ def test_each_sentence_on_reading_has_its_tests() -> None:
 
 def test_the_bounds_are_those_of_the_code() -> None:
     said = {int(number.replace(",", "")) for number in re.findall(r"\b\d[\d,]*\b(?! each)", _section())}
-    assert said == {DEEPEST, MOST_VALUES, LONGEST_TEXT, MOST_SIGNS, MOST_PATTERNS, MOST_NAMES, MOST_STEPS}
+    of_configs = {DEEPEST, MOST_VALUES, LONGEST_TEXT}
+    of_patterns = {MOST_SIGNS, MOST_PATTERNS, MOST_NAMES, MOST_STEPS}
+    assert said == {DEEPEST_ANSWER, *of_configs, *of_patterns}
 
 
 def test_the_package_of_checkpoints_compiles_no_expression_but_constants() -> None:

@@ -12,6 +12,7 @@ from kubernetes.aio.dynamic import DynamicClient
 
 from shardwise.cluster.connection import Connection
 from shardwise.cluster.errors import ClusterError, Refused, converted, is_gone
+from shardwise.cluster.nesting import read_json
 from shardwise.cluster.outage import Outage
 from shardwise.domain.digest import text_digest
 from shardwise.observe.kinds import LEASE, POD, Kind, kind_of
@@ -268,7 +269,7 @@ async def _request(client: ApiClient, words: str, method: str, path: str, params
             header_params={},
             **params,
         )
-        found: Json = await answer.json()
+        found: Json = await answer.json(loads=read_json)
         return found
 
 

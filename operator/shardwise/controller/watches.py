@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import kopf
 
 from shardwise.cluster import Connection
+from shardwise.cluster.answers import Answer
 from shardwise.observe import Json
 from shardwise.observe.kinds import BUDGET, NODE, POD, PRIORITY_CLASS, RESOURCE_QUOTA, SERVICE, SHARDED_MODEL, Kind
 from shardwise.operate import Changes
@@ -48,12 +50,16 @@ def _handler(take: Callable[[Json, bool], None]) -> Callable[..., Any]:
 
 
 def _log_in(registry: kopf.OperatorRegistry, connection: Connection) -> None:
-    """Give kopf our credentials, read again whenever it asks: it does when the API server refused the last ones."""
+    """Give kopf our credentials, read again whenever it asks: it does when the API server refused the last ones.
+
+    kopf takes no credentials that it had before, so the same credentials get the same session.
+    """
+    sessions: dict[kopf.ConnectionInfo, kopf.AiohttpSession] = {}
 
     @kopf.on.login(registry=registry, id="connection")
-    async def log_in(**_: object) -> kopf.ConnectionInfo:
+    async def log_in(**_: object) -> kopf.AiohttpSession:
         fresh = await connection.renewed()
-        return kopf.ConnectionInfo(
+        info = kopf.ConnectionInfo(
             server=fresh.server,
             token=fresh.token,
             scheme="Bearer" if fresh.token else None,
@@ -62,3 +68,14 @@ def _log_in(registry: kopf.OperatorRegistry, connection: Connection) -> None:
             private_key_path=fresh.private_key_path,
             insecure=fresh.insecure,
         )
+        session = sessions.get(info) or _session(info)
+        sessions.clear()
+        sessions[info] = session
+        return session
+
+
+def _session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+    """Open a session as kopf opens its own, but for answers of any depth. kopf closes it."""
+    connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context())
+    session = aiohttp.ClientSession(connector=connector, headers=info.as_http_headers(), response_class=Answer)
+    return kopf.AiohttpSession(server=info.server, aiohttp_session=session)
