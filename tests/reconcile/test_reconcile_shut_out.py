@@ -67,6 +67,42 @@ def test_the_next_attempt_does_not_begin_on_a_node_that_is_tainted(taint: Taint)
     assert world.states() == ["Starting 1"]
 
 
+def test_a_node_whose_gpus_a_stranger_took_is_not_waited_for() -> None:
+    """The scheduler was faster with the pod of a stranger; the store sees that the GPUs are gone."""
+    world, node = starting()
+    change(world, node, free=0)
+    world.settle()
+    (pod,) = world.pods.values()
+    assert (node_wanted(pod) != node, world.states()) == (True, ["Starting 1"])
+    assert world.status.get("shunnedNodes", []) == []
+    assert "found no place on" in next(event.message for event in world.events if event.reason == "GroupRestarted")
+
+
+def test_without_another_node_the_gpus_are_given_back_at_once() -> None:
+    """Nobody waits a minute for GPUs that the store sees in other hands."""
+    world = World(wants(a_demand(LLAMA_8B, budget=2)), a_fleet(h100s(1)))
+    world.settle()
+    world.unscheduled("llama-0-0-0")
+    change(world, "h100-00", free=0)
+    world.settle()
+    assert (world.pods, world.states(), world.nodes()) == ({}, ["Waiting 1"], [[]])
+    change(world, "h100-00", free=8)
+    world.run()
+    assert world.standing() == "Ready/AllReplicasReady"
+
+
+def test_only_the_replica_without_gpus_leaves_a_node_that_lost_some() -> None:
+    world = World(wants(a_demand(LLAMA_8B, budget=2, replicas=2)), a_fleet(h100s(2, free=[2, 2])))
+    world.settle()
+    (node,) = {node_wanted(pod) for pod in world.pods.values()}
+    world.bind("llama-0-0-0")
+    world.unscheduled("llama-1-0-0")
+    change(world, node, free=1)
+    world.settle()
+    assert sorted(world.pods) == ["llama-0-0-0", "llama-1-1-0"]
+    assert node_wanted(world.pods["llama-1-1-0"]) != node
+
+
 def test_a_node_that_may_be_used_is_waited_for() -> None:
     world, node = starting()
     world.settle()

@@ -14,9 +14,9 @@ begins at once. An attempt that never served waits ``FIRST_WAIT`` seconds first,
 cannot drive the operator in a circle.
 
 If the scheduler finds no node for pods, the attempt is given up after ``UNSCHEDULABLE_AFTER`` seconds. It is given up
-at once if the node may not be used any more, as after an eviction that was seen before its taint. Then other objects
-can use the GPUs. A node that is not Ready gets ``NODE_GRACE`` seconds. Kubernetes' own eviction, by the tolerations of
-our pods, is usually faster.
+at once if the node may not be used any more, as after an eviction that was seen before its taint, or if a pod of a
+stranger took the GPUs. Then other objects can use the GPUs. A node that is not Ready gets ``NODE_GRACE`` seconds.
+Kubernetes' own eviction, by the tolerations of our pods, is usually faster.
 
 If the API server refuses pods of a group, the group gives its place back after ``REFUSED_AFTER`` seconds, also if some
 of its pods were admitted. It is Refused: it waits without a place. ``shardwise.reconcile.refused`` decides when it is

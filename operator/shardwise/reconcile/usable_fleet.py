@@ -51,10 +51,15 @@ class UsableFleet:
         return tuple((name, node.exclusion) for name, node in self._known(nodes))
 
     def closed(self, demand: Demand, nodes: Collection[str]) -> frozenset[str]:
-        """Name the nodes that a demand may not use now, because they are tainted, cordoned, unhealthy or gone."""
+        """Name the nodes that a demand may not use now, because they are tainted, cordoned, unhealthy or gone.
+
+        A node that has fewer GPUs left than the object planned there is closed, too: a pod of a stranger took them, or
+        the node has lost them.
+        """
         chosen = tuple(node for _, node in self._known(sorted(nodes)))
         pools = eligible(demand, replace(self.fleet, nodes=chosen)).pools
-        return frozenset(nodes) - {node.name for pool in pools for node in pool.nodes}
+        open_to_all = (node for pool in pools for node in pool.nodes)
+        return frozenset(nodes) - {node.name for node in open_to_all if node.free >= self.own.get(node.name, 0)}
 
     def suits(self, demand: Demand, nodes: Collection[str]) -> bool:
         """Tell whether nodes suit a demand, apart from their health. Their health may get better."""
