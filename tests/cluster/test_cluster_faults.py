@@ -1,7 +1,9 @@
 """What a real cluster does to an operator: it refuses, its nodes die, its scheduler and others are faster."""
 
+import contextlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from tests.cluster.installed import MODELS, Running
@@ -17,9 +19,18 @@ Json = dict[str, Any]
 H100 = {"products": ["NVIDIA-H100-80GB-HBM3"]}
 
 
-def refused(running: Running, name: str) -> Json:
-    condition = running.condition(name, "Reconciling")
-    return condition if condition.get("reason") == "WriteRefused" else {}
+def condition(running: Running, name: str, reason: str) -> Json:
+    """Give why an object is Reconciling, if it is for this reason."""
+    found = running.condition(name, "Reconciling")
+    return found if (found.get("reason"), found.get("status")) == (reason, "True") else {}
+
+
+def refused_pods(running: Running) -> list[str]:
+    """List the pods that the API server refused to make for the operator."""
+    made = (
+        call for call in running.calls() if call["verb"] == "create" and call["objectRef"].get("resource") == "pods"
+    )
+    return [str(call["responseStatus"].get("message")) for call in made if call["responseStatus"]["code"] in (403, 422)]
 
 
 def a_quota(gpus: int) -> Json:
@@ -38,28 +49,98 @@ def overcommitted(running: Running) -> dict[str, int]:
 
 
 def test_a_quota_that_is_used_up_is_told_to_the_user_and_waited_for(running: Running) -> None:
-    """In the status and as an Event, in the API server's words; not in the operator's log alone."""
+    """Before a pod is made: none is refused, and no GPU is held meanwhile."""
     kubectl = running.plane.kubectl
     kubectl("create", "-f", "-", given=a_quota(0))
     running.until(lambda: "status" in running.get("resourcequota", "gpus"), "the quota counted")
     running.apply(a_model("many"))
-    told = running.until(lambda: refused(running, "many"), "many told of the quota")
-    assert "exceeded quota: gpus" in told["message"]
-    running.until(
-        lambda: {"Planned", "WriteRefused"} <= {event["reason"] for event in running.events("many")}, "the Events"
-    )
+    told = running.until(lambda: condition(running, "many", "QuotaShort"), "many told of the quota")
+    assert "ResourceQuota `gpus` (`requests.nvidia.com/gpu`) allows 0 GPUs in the namespace" in told["message"]
+    running.until(lambda: "QuotaShort" in {event["reason"] for event in running.events("many")}, "the Event")
+    assert running.status("many")["groups"] == []
+    assert refused_pods(running) == []
     kubectl("delete", "resourcequota", "gpus", "-n", MODELS)
     running.ready("many")
 
 
+POLICY = "admissionregistration.k8s.io/v1"
+
+
+@contextlib.contextmanager
+def policy_against(running: Running, model: str) -> Iterator[None]:
+    """Let a policy of the cluster refuse the second pods of a model's groups for as long as the block lasts."""
+    labels = {"shardwise.dev/model": model, "shardwise.dev/index": "1"}
+    second = " && ".join(f"object.metadata.?labels[?'{key}'].orValue('') == '{value}'" for key, value in labels.items())
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    spec = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": f"!({second})", "message": "no second pod here"}],
+    }
+    policy = {"apiVersion": POLICY, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": model}, "spec": spec}
+    bound = {"policyName": model, "validationActions": ["Deny"]}
+    binding = {
+        "apiVersion": POLICY,
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": model},
+        "spec": bound,
+    }
+    kubectl = running.plane.kubectl
+    for document in (policy, binding):
+        kubectl("create", "-f", "-", given=document)
+    try:
+        running.until(lambda: _denied(running, model), "the policy in force")
+        yield
+    finally:
+        kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", model)
+
+
+def _denied(running: Running, model: str) -> bool:
+    labels = {"shardwise.dev/model": model, "shardwise.dev/index": "1"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": MODELS, "labels": labels}}
+    pod["spec"] = {"containers": [{"name": "c", "image": "i"}]}
+    try:
+        running.plane.kubectl("create", "--dry-run=server", "-f", "-", given=pod)
+    except Exception:  # noqa: BLE001 - whatever kubectl says when it is refused
+        return True
+    return False
+
+
+def test_pods_that_are_refused_hold_no_gpus_against_others(running: Running) -> None:
+    """A group of which one pod is admitted gives the GPUs of both back; then another object has them."""
+    with policy_against(running, "half"):
+        running.apply(a_large_model("half"))
+        running.until(lambda: condition(running, "half", "WriteRefused"), "half told of the policy")
+        running.apply(a_large_model("patient"))
+        running.until(lambda: condition(running, "patient", "CapacityShort"), "patient waits")
+        running.until(lambda: running.status("patient").get("readyReplicas") == 1, "patient serves", 3 * LIMIT)
+        told = running.until(lambda: condition(running, "half", "PodsRefused"), "half gave its GPUs back")
+        assert "no second pod here" in told["message"]
+        assert [group["state"] for group in running.status("half")["groups"]] == ["Refused"]
+        running.until(lambda: running.pods("half") == [], "no pod of half")
+        assert len(refused_pods(running)) <= 12
+    running.plane.kubectl("delete", "shardedmodel", "patient", "-n", MODELS, "--wait")
+    running.until(lambda: running.status("half").get("readyReplicas") == 1, "half serves", 6 * LIMIT)
+
+
 def test_a_service_that_is_not_ours_is_left_alone(running: Running) -> None:
-    """A model may have any name: `kubernetes` is how every pod reaches the API server."""
-    before = running.get("service", "kubernetes")
+    """Whoever made it: the model that has its name says so."""
+    ports = {"ports": [{"port": 80}]}
+    theirs = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "theirs", "namespace": MODELS}, "spec": ports}
+    running.plane.kubectl("create", "-f", "-", given=theirs)
+    before = running.get("service", "theirs")
+    running.apply(a_model("theirs"))
+    told = running.until(lambda: condition(running, "theirs", "WriteRefused"), "theirs told of the Service")
+    assert "Service default/theirs: one of that name is there and belongs to somebody else" in told["message"]
+    running.plane.kubectl("delete", "shardedmodel", "theirs", "-n", MODELS, "--wait")
+    assert running.get("service", "theirs") == before
+    running.plane.kubectl("delete", "service", "theirs", "-n", MODELS)
+
+
+def test_a_model_with_the_name_of_the_api_servers_service_is_refused(running: Running) -> None:
+    """`kubernetes` is how every pod reaches the API server."""
     running.apply(a_model("kubernetes"))
-    told = running.until(lambda: refused(running, "kubernetes"), "kubernetes told of the Service")
-    assert "Service default/kubernetes: one of that name is there and belongs to somebody else" in told["message"]
-    running.plane.kubectl("delete", "shardedmodel", "kubernetes", "-n", MODELS, "--wait")
-    assert running.get("service", "kubernetes") == before
+    running.until(lambda: running.condition("kubernetes", "Stalled").get("reason") == "InvalidSpec", "it is refused")
+    assert "allow.serviceNames" in running.status("kubernetes")["message"]
 
 
 def test_a_pod_that_is_not_ours_is_left_alone(running: Running) -> None:
@@ -67,7 +148,7 @@ def test_a_pod_that_is_not_ours_is_left_alone(running: Running) -> None:
     theirs = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "taken-0-0-0", "namespace": MODELS}}
     running.plane.kubectl("create", "-f", "-", given=theirs | {"spec": {"containers": [container]}})
     running.apply(a_model("taken"))
-    told = running.until(lambda: refused(running, "taken"), "taken told of the pod")
+    told = running.until(lambda: condition(running, "taken", "WriteRefused"), "taken told of the pod")
     assert "Pod default/taken-0-0-0" in told["message"]
     running.plane.kubectl("delete", "pod", "taken-0-0-0", "-n", MODELS)
     running.ready("taken")

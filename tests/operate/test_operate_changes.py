@@ -278,6 +278,23 @@ def test_a_quota_that_changes_wakes_those_of_its_namespace_that_lack_gpus(scene:
     assert scene.woken() == ["half", "waiting"]
 
 
+def test_a_quota_with_another_limit_is_a_new_chance_for_all_objects_of_its_namespace(scene: Scene) -> None:
+    """Those whose pods were refused wait for no GPUs; use alone changes nothing for them."""
+
+    def a_quota(version: int, gpus: int) -> Json:
+        quota = {"metadata": {"name": "q", "namespace": "default"}, "spec": {"hard": {"pods": str(gpus)}}}
+        return at(version, quota)
+
+    scene.changes.quota(a_quota(2, 1), HERE)
+    assert scene.woken() == ["half", "waiting", "on-1", "on-2"]
+    scene.store.excused.clear()
+    scene.changes.quota(a_quota(3, 1), HERE)
+    assert scene.woken() == ["half", "waiting"]
+    scene.changes.quota(a_quota(4, 2), HERE)
+    assert scene.woken() == ["half", "waiting", "on-1", "on-2"]
+    assert scene.store.observe(("default", "on-1"), 0.0).excused
+
+
 def test_a_slim_object_still_says_whose_it_is(scene: Scene) -> None:
     """What is dropped is not what is asked later."""
     scene.changes.pod(at(3, a_pod(owner="llama", gpus=2)), HERE)

@@ -336,6 +336,18 @@ async def test_a_refusal_that_lasts_gives_the_gpus_back_after_just_a_minute(scen
     assert scene.condition("Reconciling") == ("True", "PodsRefused")
 
 
+async def test_a_new_chance_is_taken_once(scene: Scene) -> None:
+    """By the decision that takes it, or when the object is gone."""
+    key = scene.add()
+    scene.store.excused.add(key)
+    await scene.reconcile()
+    assert scene.store.excused == set()
+    scene.store.excused.add(key)
+    scene.store.sharded_models.remove(key, next(scene.versions))
+    await scene.reconcile()
+    assert scene.store.excused == set()
+
+
 async def test_a_pod_that_is_there_already_and_runs_is_looked_at_again(scene: Scene) -> None:
     """An earlier object of the name left it behind: nothing more may happen to it, so no event would wake anybody."""
     scene.add()

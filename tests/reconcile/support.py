@@ -72,6 +72,7 @@ class World:
     refused: str = ""
     quotas: tuple[GpuLimit, ...] = ()
     gpus_of_others: int = 0
+    excused: bool = False
     denies: Callable[[Json], str] | None = None
     """Says why a pod may not be made, or nothing: then what is refused is kept as the operator keeps it."""
     calls: int = 0
@@ -97,6 +98,7 @@ class World:
             mends=self.mends,
             quotas=self.quotas,
             gpus_of_others=self.gpus_of_others,
+            excused=self.excused,
         )
 
     def turn(self) -> Turn:

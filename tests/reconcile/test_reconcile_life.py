@@ -64,7 +64,7 @@ class Case:
     nodes: tuple[tuple[str, Exclusion | None], ...] = WELL
     refused: str = ""
     tried: int = 0
-    edited: bool = False
+    excused: bool = False
 
 
 AWAY = (("node-0", None), ("node-1", Exclusion.NOT_READY))
@@ -128,7 +128,8 @@ CASES = (
     Case("refused no more", P, (), P, waited=REFUSED_AFTER, tried=3),
     Case("what was refused is admitted", P, STARTING, S, tried=3),
     Case("waits for the next try", X, (), X, waited=1e6, tried=3),
-    Case("refused, and edited: it may be tried now", X, (), X, tried=1, edited=True),
+    Case("refused, and the spec is edited", X, (), X, tried=1, excused=True, retry=9, waited=20),
+    Case("the spec is edited after a minute of refusals", P, (), X, 0, 0, 0, 60, refused=QUOTA, excused=True, wait=10),
     Case("held, and the policy allows more now", H, LOST, P, attempt=1, failed_before=2, failures=2),
 )
 
@@ -141,7 +142,7 @@ def view(case: Case) -> GroupView:
 
 
 def terms(case: Case) -> Terms:
-    return Terms(POLICY, START + case.waited, case.refused, case.tried, case.edited)
+    return Terms(POLICY, START + case.waited, case.refused, case.tried, case.excused)
 
 
 def after(case: Case) -> Record:
@@ -158,7 +159,7 @@ def test_the_next_state_of_a_group(case: Case) -> None:
         assert record.retry_at == START + case.waited + case.wait
     if record.state is X and case.state is P:
         assert (record.nodes, record.gpus, record.content) == ((), 0, "")
-        assert record.refused == case.tried + 1
+        assert record.refused == (1 if case.excused else case.tried + 1)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -220,6 +221,22 @@ def test_a_group_whose_place_cannot_be_used_waits_for_another(pods: tuple[PodSee
     assert (displaced.state, displaced.attempt, displaced.nodes, displaced.gpus) == (State.WAITING, attempt, (), 0)
     placed = decided(GroupView(displaced, ()), Trigger.PLACED, Terms(POLICY, LATER))
     assert placed.state is P
+
+
+@pytest.mark.parametrize(("waited", "retry_at"), [(0, 10), (4, 10), (10, 10), (50, 50), (300, 160)])
+def test_an_edit_is_tried_soon_but_never_right_after_a_refused_try(waited: float, retry_at: float) -> None:
+    """And never later than it would be without the edit; its waits begin anew."""
+    record = Record(0, 0, X, START, refused=5, retry_at=START + 160, message=QUOTA)
+    excused = advance(GroupView(record, ()), Terms(POLICY, START + waited, excused=True))
+    assert excused == replace(record, refused=1, retry_at=START + retry_at)
+
+
+@pytest.mark.parametrize(("refused", "since"), [(QUOTA, START), ("", LATER)])
+def test_a_group_that_is_replaced_before_it_was_admitted_keeps_its_minute(refused: str, since: float) -> None:
+    """Or edits would let it hold its place for ever."""
+    record = Record(0, 0, P, START, nodes=NODES, gpus=8, content="c")
+    renewed = decided(GroupView(record, (), nodes=WELL), Trigger.RENEWED, Terms(POLICY, LATER, refused))
+    assert (renewed.state, renewed.attempt, renewed.since) == (P, 1, since)
 
 
 def test_a_refused_group_that_is_tried_again_keeps_the_count_and_the_words_until_it_is_whole() -> None:

@@ -167,7 +167,7 @@ ROWS = (
     Row(B, Trigger.RENEWED, backing_off, edited, "Pending 1"),
     Row(P, Trigger.REFUSED, half_made, after(60), "Refused 1", ()),
     Row(X, Trigger.RETRIED, refused, after(10, admitted), "Pending 1"),
-    Row(X, Trigger.EDITED, refused, edited_and_admitted, "Pending 1"),
+    Row(X, Trigger.EXCUSED, refused, after(10, edited_and_admitted), "Pending 1"),
     Row(
         H,
         Trigger.ALLOWED,

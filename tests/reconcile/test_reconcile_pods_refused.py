@@ -161,6 +161,7 @@ def test_an_edit_is_tried_at_once() -> None:
     """Whatever it changes; its waits begin anew."""
     world = refused()
     tries(world, START + 1000)
+    world.now += 10
     world.launch(port=80)
     world.step()
     assert world.states() == ["Pending 0"]
@@ -169,9 +170,38 @@ def test_an_edit_is_tried_at_once() -> None:
     edited = world.now - START
     assert tries(world, world.now + 70) == [edited + 20, edited + 60]
     world.denies = lambda _: ""
+    world.now += 10
     world.edit()
     world.run()
     assert world.standing() == "Ready/AllReplicasReady"
+
+
+def test_another_quota_is_tried_like_an_edit() -> None:
+    world = refused()
+    tries(world, START + 1000)
+    world.now += 10
+    world.denies, world.excused = lambda _: "", True
+    world.run()
+    assert world.standing() == "Ready/AllReplicasReady"
+
+
+@pytest.mark.parametrize("seconds", [1, 7, 50])
+def test_edits_again_and_again_hold_gpus_for_no_longer(seconds: int) -> None:
+    """Of all replicas for a minute, and then of one for a moment, and never two moments within ten seconds."""
+    world = World(wants(a_demand(LLAMA_8B, budget=8, replicas=8)), denies=words)
+    world.step()
+    held: dict[float, int] = {}
+    edits = 0
+    while world.now < START + 600:
+        world.now += seconds
+        edits += 1
+        world.launch(args=(f"--seed={edits}",))
+        for _ in range(2):
+            world.step()
+            held[world.now - START] = sum(record.held_gpus for record in read_records(world.status).values())
+    assert max(held.values()) == 8
+    assert max(gpus for at, gpus in held.items() if at >= 60 + seconds) == 0
+    assert world.calls <= 2 * min(edits, 60 / seconds + 1) + 600 / 10 + 2
 
 
 def test_an_operator_that_starts_again_keeps_the_wait() -> None:

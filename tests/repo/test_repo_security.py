@@ -20,6 +20,7 @@ SENTENCES = re.split(r"(?<=[.]) (?=[A-Z\"`])", _TEXT)
 
 PERMISSIONS = "engines/test_engines_permissions.py"
 REFUSED = "reconcile/test_reconcile_pods_refused.py"
+LIMITS = "reconcile/test_reconcile_limits.py"
 TURNS = "operate/test_operate_reconciler.py"
 LIKE_PODS = (PERMISSIONS, "test_what_a_creator_of_pods_may_do_stays_allowed_by_default")
 NARROWED = (PERMISSIONS, "test_the_configuration_narrows_each_field")
@@ -47,7 +48,7 @@ PROOFS: dict[str, tuple[str, str]] = {
         "test_a_quota_counts_the_pods_of_its_scopes",
     ),
     "The operator plans no more GPUs": (
-        "reconcile/test_reconcile_limits.py",
+        LIMITS,
         "test_no_more_gpus_are_planned_than_are_left",
     ),
     "It needs the right to read ResourceQuotas": (
@@ -60,7 +61,8 @@ PROOFS: dict[str, tuple[str, str]] = {
     ),
     "`allow.priorityClasses` keeps the object out": IN_NO_QUEUE,
     "An object whose pods are refused holds its GPUs for a minute": MINUTE,
-    "Then it holds no GPUs": (REFUSED, "test_the_wait_doubles_up_to_five_minutes"),
+    "Then it holds no GPUs": (REFUSED, "test_edits_again_and_again_hold_gpus_for_no_longer"),
+    "Another object may hold GPUs": (LIMITS, "test_an_object_of_which_nothing_may_run_holds_nothing"),
 }
 """The beginning of each sentence, and the test that proves it."""
 

@@ -70,7 +70,8 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
             "The API server, a quota or a webhook has refused pods for a minute. The replicas that lack pods gave back "
             "their GPUs. The message has the server's words and the time of the next try.",
             "Remove the obstacle that the message names. The operator tries a replica again after 10 seconds, and "
-            "waits twice as long after each refused try, up to 5 minutes. An edit of the spec is tried at once.",
+            "waits twice as long after each refused try, up to 5 minutes. An edit of the spec, or another quota, is "
+            "tried at once.",
         ),
         Reason.RESTARTS_EXHAUSTED: Meaning(
             _STOPS,

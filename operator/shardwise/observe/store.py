@@ -32,7 +32,8 @@ class Store:
     for an object the last refusal of the API server to make something for it, until everything it needs could be made.
     ``compute_domains`` tells whether the API server serves ComputeDomains; ``None`` while nothing shows it. ``mends``
     counts for an object how often the drift of its Services and budgets was put right. ``reads_quotas`` tells whether
-    ResourceQuotas may be read: without this right, the shelf of quotas is empty.
+    ResourceQuotas may be read: without this right, the shelf of quotas is empty. ``excused`` are the objects in whose
+    namespace the limits of a quota were changed since they were last decided on.
     """
 
     def __init__(self, site: FleetSite | None = None) -> None:
@@ -45,6 +46,7 @@ class Store:
         self.budgets: Final = Shelf(self._budget_changed)
         self.quotas: Final = Shelf(self._quota_changed)
         self.reads_quotas = False
+        self.excused: Final[set[Key]] = set()
         self.ledger: Final[Ledger[Key]] = Ledger(site)
         self.refused: Final[dict[Key, str]] = {}
         self.mends: Final[dict[Key, Mends]] = {}
@@ -100,6 +102,7 @@ class Store:
             refused=self.refused.get(key, ""),
             mends=self.mends.get(key, {}),
             quotas=tuple(self._limits(key)),
+            excused=key in self.excused,
             gpus_of_others=sum(gpus for other, gpus in self._planned_in.get(key[0], {}).items() if other != key),
         )
 
@@ -165,6 +168,8 @@ class Store:
         if quota is not None:
             key = key_of(quota)
             _put(self._quotas_in, key[0], key, after)
+            if _hard(before) != _hard(after):
+                self.excused.update(model for model in self.sharded_models.objects if model[0] == key[0])
 
     def _budget_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._budgets_of, before, after)
@@ -184,6 +189,10 @@ def _move(owned: Owned, before: Json | None, after: Json | None) -> None:
 
 def _by_name(owned: Mapping[Key, Json]) -> dict[str, Json]:
     return {name: obj for (_, name), obj in owned.items()}
+
+
+def _hard(quota: Json | None) -> object:
+    return None if quota is None else (quota.get("spec") or {}).get("hard")
 
 
 def _put(groups: dict[str, dict[Key, V]], name: str, key: Key, value: V | None) -> None:

@@ -81,9 +81,9 @@ class Changes:
     def quota(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
         """Take in a ResourceQuota: the objects of its namespace may hold more GPUs, or fewer."""
         if self._taken(self._store.quotas, slim(obj), deleted):
-            for key in self._store.waiting.lacking_from():
-                if key[0] == key_of(obj)[0]:
-                    self._queue.add(key)
+            lacking = (key for key in self._store.waiting.lacking_from() if key[0] == key_of(obj)[0])
+            for key in dict.fromkeys((*lacking, *sorted(self._store.excused))):
+                self._queue.add(key)
 
     def wake_waiting(self) -> None:
         """Look again at every object that could use more GPUs, in turn: some may have become free."""

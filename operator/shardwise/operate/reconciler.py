@@ -107,6 +107,7 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         self._store.hold(key, {})
         self._accepted(key)
+        self._store.excused.discard(key)
         self._store.mends.pop(key, None)
         self._events.forget(key)
         self._lookups.forget(key)
@@ -142,6 +143,7 @@ class Reconciler:
             return decide_invalid(read, self._store.observe(key, now), now)
         self._store.waiting.learn(key, read.demand)
         decision = decide(read, self._store.observe(key, now), now)
+        self._store.excused.discard(key)
         self._store.hold(key, decision.status.holdings)
         self._store.count_mends(key, decision.mends)
         return decision

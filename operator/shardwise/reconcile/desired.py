@@ -73,7 +73,7 @@ def remember(wanted: Wanted, observed: Observed, now: float) -> Case:
         now,
         refused=observed.refused,
         tries=tries_of(status.records.values()),
-        edited=status.generation != wanted.generation,
+        excused=observed.excused or status.generation != wanted.generation,
     )
     return Case(wanted, replace(observed, status=status), terms)
 

@@ -21,7 +21,9 @@ Kubernetes' own eviction, by the tolerations of our pods, is usually faster.
 If the API server refuses pods of a group, the group gives its place back after ``REFUSED_AFTER`` seconds, also if some
 of its pods were admitted. It is Refused: it waits without a place. ``shardwise.reconcile.refused`` decides when it is
 tried again. A group that is tried again, or that also loses a pod, gives its place back at the first refusal. An edit
-of the spec is a new chance.
+of the spec, or another quota, is a new chance, at the earliest ``FIRST_WAIT`` seconds after the last refused try. A
+group that is replaced before its pods were admitted keeps the time since which they are refused: an object that is
+edited again and again holds its place no longer.
 
 ``LIFE`` gives the triggers of each state and the step for each trigger, most urgent first. Other triggers change
 nothing.
@@ -61,7 +63,7 @@ class Trigger(StrEnum):
     FAILED = "an engine exited, or a pod was evicted by its kubelet"
     UNSCHEDULABLE = "a pod has found no node for too long"
     REFUSED = "the API server has refused pods for too long"
-    EDITED = "the spec was edited"
+    EXCUSED = "the spec or a quota was changed"
     RETRIED = "its pods are tried again"
     WAITED = "its wait is over"
     ALLOWED = "the policy allows more failures now"
@@ -78,14 +80,15 @@ class Terms:
     """The terms of a group's life: the policy of the object, and the time, in seconds since the epoch.
 
     ``refused`` is the refusal of a write in the words of the API server; empty if nothing is refused. ``tries`` counts
-    the refused tries of the object in a row. ``edited`` tells that the spec was edited since the last status.
+    the refused tries of the object in a row. ``excused`` tells that the spec or a quota was changed since the last
+    decision.
     """
 
     policy: RestartPolicy
     now: float
     refused: str = ""
     tries: int = 0
-    edited: bool = False
+    excused: bool = False
 
 
 Step = Callable[[GroupView, Terms], Record]
@@ -129,8 +132,7 @@ def _gives_up_at(view: GroupView) -> float:
 
 
 def _is_refused(view: GroupView, terms: Terms) -> bool:
-    """Tell whether pods of a group are refused. Pods of an edited object have not been tried yet."""
-    return bool(terms.refused) and not view.complete and not terms.edited
+    return bool(terms.refused) and not view.complete
 
 
 def _next_attempt(view: GroupView, terms: Terms, message: str = "") -> Record:
@@ -202,7 +204,7 @@ def _unless_refused(step: Step) -> Step:
 def _refuse(view: GroupView, terms: Terms) -> Record:
     """Give the place back, and wait without a place. Pods that were admitted belong to an attempt that is over."""
     record = _without_place(_next_attempt(view, terms) if view.pods else view.record)
-    tries = terms.tries + 1
+    tries = 1 if terms.excused else terms.tries + 1
     retry_at = terms.now + wait_seconds(tries)
     return replace(
         record, state=State.REFUSED, since=terms.now, refused=tries, retry_at=retry_at, message=terms.refused
@@ -210,8 +212,10 @@ def _refuse(view: GroupView, terms: Terms) -> Record:
 
 
 def _excuse(view: GroupView, terms: Terms) -> Record:
-    """Let an edited object be tried at once, and start the count of its refused tries again."""
-    return replace(view.record, refused=1, retry_at=terms.now)
+    """Let an object be tried soon, and start the count of its refused tries again."""
+    record = view.record
+    soonest = max(terms.now, record.since + FIRST_WAIT)
+    return replace(record, refused=1, retry_at=min(record.retry_at, soonest))
 
 
 def _try_again(view: GroupView, terms: Terms) -> Record:
@@ -250,7 +254,8 @@ def _without_place(record: Record) -> Record:
 def _renew(view: GroupView, terms: Terms) -> Record:
     faulty = next(iter(view.faulty_nodes), None)
     why = "other content is wanted" if faulty is None else f"{faulty} reports a GPU fault"
-    return replace(_next_attempt(view, terms, why), failures=0)
+    since = view.record.since if view.record.state is State.PENDING and _is_refused(view, terms) else terms.now
+    return replace(_next_attempt(view, terms, why), failures=0, since=since)
 
 
 SEEN: Final[Mapping[Trigger, Callable[[GroupView, Terms], bool]]] = {
@@ -265,7 +270,7 @@ SEEN: Final[Mapping[Trigger, Callable[[GroupView, Terms], bool]]] = {
     Trigger.REFUSED: lambda view, terms: (
         _is_refused(view, terms) and (view.record.refused > 0 or terms.now >= view.record.since + REFUSED_AFTER)
     ),
-    Trigger.EDITED: lambda _, terms: terms.edited,
+    Trigger.EXCUSED: lambda _, terms: terms.excused,
     Trigger.WAITED: lambda view, terms: terms.now >= view.record.retry_at,
     Trigger.ALLOWED: lambda view, terms: view.record.failures <= terms.policy.max_restarts,
     Trigger.READY: lambda view, _: view.ready,
@@ -312,7 +317,7 @@ LIFE: Final[Mapping[State, Mapping[Trigger, Step]]] = {
         Trigger.RENEWED: _renew,
     },
     State.REFUSED: {
-        Trigger.EDITED: _excuse,
+        Trigger.EXCUSED: _excuse,
         Trigger.RETRIED: _try_again,
     },
     State.HELD: {

@@ -68,7 +68,8 @@ class Observed:
     ``refused`` is the last refusal of a write by the API server or by a webhook; empty if nothing was refused.
     ``compute_domains`` tells whether the cluster serves them. ``mends`` counts how often drift was put right.
     ``quotas`` are the limits that ResourceQuotas of its namespace set for its pods. ``gpus_of_others`` counts the GPUs
-    that other objects of the namespace have planned.
+    that other objects of the namespace have planned. ``excused`` tells that a quota of the namespace was changed since
+    the last decision.
     """
 
     pods: tuple[PodSeen, ...]
@@ -83,6 +84,7 @@ class Observed:
     mends: Mends = field(default_factory=dict)
     quotas: tuple[GpuLimit, ...] = ()
     gpus_of_others: int = 0
+    excused: bool = False
 
 
 def companion_of(manifest: Mapping[str, Any]) -> Companion:
