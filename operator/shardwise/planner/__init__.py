@@ -53,6 +53,7 @@ def most_replicas(demand: Demand, fleet: Fleet, shared: int | None = None) -> Pl
     for shares in (True, False):
         fewer = partial(_with_replicas, demand, shared=(shared or demand.gpu_budget) if shares else None)
         counts = range(1, min(demand.replicas, demand.gpu_budget + 1))
+        # mypy cannot infer the type of a lambda's default.
         most = largest_that_fits(counts, lambda replicas, fewer=fewer: searched.fits(fewer(replicas)))  # type: ignore[misc]
         if most is not None:
             return searched.plan(fewer(most))
