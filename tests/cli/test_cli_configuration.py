@@ -74,3 +74,14 @@ def test_an_empty_file_is_the_default(tmp_path: Path, text: str) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(text)
     assert read_site(path) == Site()
+
+
+def test_a_hub_that_is_turned_off_is_not_asked(tmp_path: Path, racks: Path) -> None:
+    """The message says which field turns it off, and which field does without it."""
+    config = write(tmp_path / "config.yaml", {"hub": {"enabled": False}})
+    model = write(tmp_path / "unknown.yaml", a_model(spec__model={"name": "nobody/unknown"}))
+    for command in ("plan", "explain", "render"):
+        ran = shardwise(command, "-f", model, "--fleet", racks, "--config", config)
+        assert ran.status == 2
+        assert "`nobody/unknown` is not in the catalog" in ran.err
+        assert "(`hub.enabled`); set `spec.model.config`" in ran.err

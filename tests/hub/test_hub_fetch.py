@@ -185,6 +185,24 @@ def test_a_setting_that_cannot_be_used_is_told_by_its_field(site: HubSite, field
         fetch_config(QUESTION, site)
 
 
+def test_a_token_does_not_follow_a_redirect_to_another_host(hub: Install, tmp_path: Path) -> None:
+    """Large files lie on other hosts, which need no token."""
+    file = tmp_path / "token"
+    file.write_text("hf_secret")
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.host == "cdn.example.com":
+            return httpx2.Response(200, json=CONFIG)
+        return httpx2.Response(302, headers={"Location": f"https://cdn.example.com{request.url.path}"})
+
+    seen = hub(answer)
+    fetch_config(QUESTION, HubSite(token_file=str(file)))
+    assert {("authorization" in request.headers, request.url.host == "cdn.example.com") for request in seen} == {
+        (True, False),
+        (False, True),
+    }
+
+
 def test_a_token_is_not_sent_without_encryption(hub: Install, tmp_path: Path) -> None:
     """The variable HF_ENDPOINT may name any mirror."""
     seen, file = hub(answers(CONFIG, INDEX)), tmp_path / "token"
