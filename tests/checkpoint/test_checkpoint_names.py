@@ -3,7 +3,7 @@
 import pytest
 
 from shardwise.checkpoint import ConfigError
-from shardwise.checkpoint.names import Names, flattened, names
+from shardwise.checkpoint.names import Names, flattened, layer_keys, names
 
 Q = "model.layers.3.self_attn.q_proj"
 GATE = "model.layers.3.mlp.gate_proj"
@@ -92,9 +92,17 @@ def test_no_patterns_mean_nothing() -> None:
 def test_layers_are_told_apart_only_by_what_is_listed_of_them() -> None:
     """Equal layers are built once, although a checkpoint lists hundreds of names."""
     equal = names([f"model.layers.{index}.mlp.gate" for index in range(94)], "m", "ignore")
-    assert len({equal.layer(index) for index in range(94)}) == 1
+    assert len(set(map(layer_keys([equal]), range(94)))) == 1
     some = names(["model.layers.0.self_attn*", "model.layers.1.mlp.down_proj", "lm_head"], "m", "ignore")
-    assert [some.layer(index) == some.layer(9) for index in range(4)] == [False, False, True, True]
+    key = layer_keys([some])
+    assert [key(index) == key(9) for index in range(4)] == [False, False, True, True]
+
+
+def test_layers_are_told_apart_by_any_of_several_lists() -> None:
+    lists = [names([r"re:.*layers\.1\.mlp"], "m", "a"), names(["model.layers.2.mlp"], "m", "b"), Names()]
+    key = layer_keys(lists)
+    assert [key(index) == key(9) for index in range(4)] == [True, False, False, True]
+    assert key(1) != key(2)
 
 
 TOLD: dict[str, tuple[str, list[int]]] = {
@@ -116,10 +124,11 @@ TOLD: dict[str, tuple[str, list[int]]] = {
 def test_a_regular_expression_tells_the_layers_apart_that_it_may_tell_apart(pattern: str, told: list[int]) -> None:
     """None is merged with a layer that it may be stored otherwise than."""
     made = names([pattern], "m", "ignore")
-    others = {made.layer(index) for index in range(20) if index not in told}
+    key = layer_keys([made])
+    others = {key(index) for index in range(20) if index not in told}
     assert len(others) == (1 if len(told) < 20 else 0)
-    assert len({made.layer(index) for index in told}) == len(told)
-    assert not others & {made.layer(index) for index in told}
+    assert len({key(index) for index in told}) == len(told)
+    assert not others & {key(index) for index in told}
     matched = [index for index in range(20) if made.match(f"model.layers.{index}.mlp.up_proj")]
     assert "\\d+" in pattern or set(matched) <= set(told)
 

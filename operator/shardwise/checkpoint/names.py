@@ -6,7 +6,7 @@ fused weight for its parts, or a single expert for all; both match. :mod:`patter
 """
 
 import re
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
@@ -82,10 +82,6 @@ class Names:
             return True
         return any(found.match(_row(name, wrapped=_WRAPPER in found.text)) for found in self.regexes)
 
-    def layer(self, index: int) -> Hashable:
-        """Give a key: layers with the same key match the same patterns."""
-        return (index if self.indexed or str(index) in self.told else None, self.layers.get(index, frozenset()))
-
     def with_others(self, other: "Names") -> "Names":
         """Give the patterns of both."""
         layers = {
@@ -106,6 +102,17 @@ class Names:
                 self.indexed or other.indexed,
             )
         )
+
+
+def layer_keys(lists: Sequence[Names]) -> Callable[[int], Hashable]:
+    """Give a function from a layer's index to a key: layers with the same key match the same patterns of all lists."""
+    indexed = any(listed.indexed for listed in lists)
+    told = frozenset(number for listed in lists for number in listed.told)
+    own: dict[int, list[Hashable]] = {}
+    for position, listed in enumerate(lists):
+        for index, patterns in listed.layers.items():
+            own.setdefault(index, []).append((position, patterns))
+    return lambda index: (index if indexed or str(index) in told else None, *own.get(index, ()))
 
 
 def names(listed: Iterable[str], where: str, field: str) -> Names:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shardwise.checkpoint.fields import ConfigError, Fields, short
-from shardwise.checkpoint.names import Names, check_counts, flattened, names
+from shardwise.checkpoint.names import Names, check_counts, flattened, layer_keys, names
 from shardwise.domain.model import Precision, Quantization
 
 Rule = tuple[Names | None, Precision | None]
@@ -51,14 +51,7 @@ class Scheme:
 
     def layers(self) -> Callable[[int], Hashable]:
         """Give a function from a layer to a key: layers with the same key store weights of the same names alike."""
-        lists = self._lists()
-        indexed = any(listed.indexed for listed in lists)
-        told = frozenset(number for listed in lists for number in listed.told)
-        own: dict[int, list[Hashable]] = {}
-        for position, listed in enumerate(lists):
-            for index, patterns in listed.layers.items():
-                own.setdefault(index, []).append((position, patterns))
-        return lambda index: (index if indexed or str(index) in told else None, *own.get(index, ()))
+        return layer_keys(self._lists())
 
     def _lists(self) -> tuple[Names, ...]:
         return (self.spared, *(targets for targets, _ in self.rules if targets is not None))
