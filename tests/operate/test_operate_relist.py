@@ -120,6 +120,15 @@ async def test_every_object_is_looked_at(scene: Scene) -> None:
     assert scene.woken() == ["a", "b"]
 
 
+async def test_after_a_list_each_object_is_looked_at_as_relisted(scene: Scene) -> None:
+    """What may not be read is applied again then, and only then."""
+    scene.lists = {"shardedmodels": [a_model()]}
+    store = a_store(a_model())
+    assert store.observe(KEY, 0.0).relisted is False
+    await scene.relist(store)
+    assert store.observe(KEY, 0.0).relisted is True
+
+
 async def test_what_is_no_longer_listed_holds_nothing(scene: Scene) -> None:
     """Its deletion was lost: pods, node, object and plan go now."""
     store = a_store(a_pod(owner="llama"), a_service(), a_model(), nodes=(a_node("h100-1"), a_node("h100-2")))

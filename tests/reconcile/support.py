@@ -78,6 +78,7 @@ class World:
     calls: int = 0
     """Refused calls so far."""
     mends: Mends = field(default_factory=dict)
+    relisted: bool = False
     last: Decision | None = None
     ahead: tuple[Waiter, ...] = ()
     _made: int = 0
@@ -96,6 +97,7 @@ class World:
             companions={name: see_companions(one) for name, one in self.services.items()},
             compute_domains=self.compute_domains,
             mends=self.mends,
+            relisted=self.relisted,
             quotas=self.quotas,
             gpus_of_others=self.gpus_of_others,
             excused=self.excused,

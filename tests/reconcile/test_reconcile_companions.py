@@ -330,3 +330,52 @@ def test_every_engine_lives_and_heals_by_the_same_rules(engine: EngineName) -> N
     world.demand(replicas=0)
     world.settle()
     assert (world.pods, list(world.services), world.companions) == ({}, [NAME], {})
+
+
+LOSSES: dict[str, tuple[World, list[str]]] = {
+    "files and keys": (World(over_mpi()), ["apply ConfigMap", "make keys"]),
+    "a ComputeDomain": (a_rack(), ["apply ComputeDomain"]),
+    "a ComputeDomain where none is served any more": (a_rack(), []),
+    "nothing beside the pods": (World(two_nodes_wide()), []),
+}
+
+
+@pytest.mark.parametrize("case", LOSSES)
+def test_after_a_relist_the_companions_of_a_group_that_is_up_are_applied_again(case: str) -> None:
+    """The operator may not read them: who is deleted comes back by it, and it costs nothing else."""
+    world, expected = LOSSES[case]
+    world.run()
+    world.compute_domains = "any more" not in case
+    before = (dict(world.companions), sorted(world.secrets))
+    world.companions.clear()
+    world.secrets.clear()
+    world.step()
+    assert kinds(world) == []
+    world.relisted = True
+    world.step()
+    assert kinds(world) == expected
+    assert not expected or (world.companions, sorted(world.secrets)) == before
+    assert world.standing() == "Ready/AllReplicasReady"
+
+
+def test_after_a_relist_no_companion_is_made_that_the_pods_do_not_know() -> None:
+    """Another version of the operator may name files otherwise."""
+    world = World(over_mpi())
+    world.run()
+    labels = world.services["llama-0-0"]["metadata"]["labels"]
+    labels["shardwise.dev/config-map"] = "llama-files-0badcafe"
+    world.relisted = True
+    world.step()
+    assert kinds(world) == ["make keys"]
+
+
+def test_companions_that_somebody_struck_out_of_a_service_are_recorded_again() -> None:
+    """By its labels they are found when the group goes; a change of the labels alone is seen at the next relist."""
+    world = World(over_mpi())
+    world.run()
+    labels = world.services["llama-0-0"]["metadata"]["labels"]
+    before = labels.pop("shardwise.dev/config-map")
+    world.relisted = True
+    world.step()
+    assert kinds(world) == ["apply Service", "make keys"]
+    assert world.services["llama-0-0"]["metadata"]["labels"]["shardwise.dev/config-map"] == before

@@ -31,9 +31,10 @@ class Store:
     ``ledger`` says who holds which GPUs. ``waiting`` is the queue of the objects that wait for GPUs. ``refused`` says
     for an object the last refusal of the API server to make something for it, until everything it needs could be made.
     ``compute_domains`` tells whether the API server serves ComputeDomains; ``None`` while nothing shows it. ``mends``
-    counts for an object how often the drift of its Services and budgets was put right. ``reads_quotas`` tells whether
-    ResourceQuotas may be read: without this right, the shelf of quotas is empty. ``excused`` are the objects in whose
-    namespace the limits of a quota were changed since they were last decided on.
+    counts for an object how often the drift of its Services and budgets was put right. ``relisted`` are the objects not
+    looked at since the last list. ``reads_quotas`` tells whether ResourceQuotas may be read: without this right, the
+    shelf of quotas is empty. ``excused`` are the objects in whose namespace the limits of a quota were changed since
+    they were last decided on.
     """
 
     def __init__(self, site: FleetSite | None = None) -> None:
@@ -50,6 +51,7 @@ class Store:
         self.ledger: Final[Ledger[Key]] = Ledger(site)
         self.refused: Final[dict[Key, str]] = {}
         self.mends: Final[dict[Key, Mends]] = {}
+        self.relisted: Final[set[Key]] = set()
         self.compute_domains: bool | None = None
         self._plans: Final[dict[Key, Mapping[str, int]]] = {}
         self._pods_of: Final[Owned] = {}
@@ -101,6 +103,7 @@ class Store:
             turn=self.waiting.turn(key, fleet, now),
             refused=self.refused.get(key, ""),
             mends=self.mends.get(key, {}),
+            relisted=key in self.relisted,
             quotas=tuple(self._limits(key)),
             excused=key in self.excused,
             gpus_of_others=sum(gpus for other, gpus in self._planned_in.get(key[0], {}).items() if other != key),

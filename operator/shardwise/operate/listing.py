@@ -38,6 +38,7 @@ async def relist(cluster: Cluster, store: Store, changes: Changes, queue: Queue[
     for key, obj in store.sharded_models.objects.items():
         if key not in store.plans:
             store.hold(key, holdings(obj.get("status") or {}))
+    store.relisted.update(store.sharded_models.objects)
     for key in store.waiting.in_turn(list(store.sharded_models.objects)):
         queue.add(key)
 

@@ -94,7 +94,9 @@ class Reconciler:
                 raise  # a server that is just starting forbids what it will allow
             # An older CRD let in an object that this CRD's rules cannot even read: only an Event can tell of it.
             _log.warning("%s/%s: %s", *key, error)
-        return await self._carry_out(key, obj, decision)
+        again = await self._carry_out(key, obj, decision)
+        self._store.relisted.discard(key)
+        return again
 
     def _live(self, key: Key) -> Json | None:
         obj = self._store.sharded_models.objects.get(key)
@@ -109,6 +111,7 @@ class Reconciler:
         self._accepted(key)
         self._store.excused.discard(key)
         self._store.mends.pop(key, None)
+        self._store.relisted.discard(key)
         self._events.forget(key)
         self._lookups.forget(key)
         self._known.pop(key, None)

@@ -13,6 +13,7 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.reconcile.actions import Action, Apply, Delete, MakeKeys
 from shardwise.reconcile.desired import Case, DesiredState
+from shardwise.reconcile.drift import Live, label_path, owners
 from shardwise.reconcile.group_set import GroupSet
 from shardwise.reconcile.mender import Mender, has_other_content
 from shardwise.reconcile.observed import Companion, Observed, PodSeen, companion_of
@@ -21,9 +22,9 @@ from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 from shardwise.render.bundle import Group, group, serving
-from shardwise.render.companions import is_named_by_us
+from shardwise.render.companions import COMPUTE_DOMAIN, LABELS, is_named_by_us
 from shardwise.render.disruption import disruption_budget, has_budget
-from shardwise.render.manifest import group_labels
+from shardwise.render.manifest import Manifest, group_labels
 from shardwise.render.names import group_name, serving_name
 from shardwise.render.services import is_as_made
 
@@ -67,7 +68,9 @@ def _beginning(group_set: GroupSet, made: Mapping[int, Group], observed: Observe
 def _made(
     wanted: Wanted, plan: Plan, group_set: GroupSet, observed: Observed, usable: UsableFleet
 ) -> Iterator[tuple[int, Group]]:
-    """Render the groups that begin, or whose Service is missing or drifted. Render all groups if companions may go.
+    """Render the groups that begin, or whose Service is missing or drifted.
+
+    Render all groups if companions may go, and after a relist.
 
     A group of old content may have another shape, and then it cannot be rendered.
     """
@@ -76,7 +79,7 @@ def _made(
     for view in group_set.groups:
         record = view.record
         begins = record.state is State.PENDING or not _has_its_service(wanted, record, observed)
-        if record.nodes and not view.stale and (companions_go or begins):
+        if record.nodes and not view.stale and (companions_go or begins or observed.relisted):
             domains = usable.domains(record.nodes)
             placed = with_group(plan, record.replica, record.nodes, record.gpus, domains)
             yield record.replica, group(wanted, placed, record.replica, record.attempt)
@@ -201,9 +204,35 @@ def _launch(view: GroupView, made: Group, observed: Observed, mender: Mender) ->
     if pending or live is None:
         yield from mender.kept(made.service, observed.services)
     elif not has_other_content(made.service, live):
-        yield from mender.mended(made.service, live)
+        yield from mender.mended(_as_recorded(made.service, live), live)
+    if pending or observed.relisted:
+        yield from _beside(made, None if pending else observed)
     if pending:
         there = {pod.name for pod in observed.pods}
-        yield from (Apply(companion) for companion in made.companions)
-        yield from (MakeKeys(secret) for secret in (made.keys,) if secret is not None)
         yield from (Apply(pod) for pod in made.pods if pod["metadata"]["name"] not in there)
+
+
+def _as_recorded(service: Manifest, live: Live) -> Manifest:
+    """Give the Service of a group that is up with the companions that it records, unless another manager wrote them.
+
+    Another version of the operator may have made them under other names, and they are found by these labels.
+    """
+    labels = live["metadata"].get("labels") or {}
+    kept = {label: labels[label] for label in LABELS if label in labels and not owners(live, label_path(label))}
+    metadata = service["metadata"]
+    return {**service, "metadata": {**metadata, "labels": {**metadata["labels"], **kept}}}
+
+
+def _beside(made: Group, up: Observed | None) -> Iterator[Apply | MakeKeys]:
+    """Apply the companions of a group and its keys; of a group that is ``up``, the companions that its Service records.
+
+    The operator may not read them. To apply what is there changes nothing. Another version may give companions other
+    names, and the pods of a group that is up do not know these.
+    """
+    recorded = None if up is None else up.companions.get(made.service["metadata"]["name"], frozenset())
+    for companion in made.companions:
+        served = up is None or up.compute_domains or companion["kind"] != COMPUTE_DOMAIN[1]
+        if recorded is None or (companion_of(companion) in recorded and served):
+            yield Apply(companion)
+    if made.keys is not None:
+        yield MakeKeys(made.keys)

@@ -47,6 +47,11 @@ def is_fixed(drift: Drift) -> bool:
     return drift.path in _FIXED
 
 
+def label_path(label: str) -> FieldPath:
+    """Give the path of a label."""
+    return "f:metadata", "f:labels", f"f:{label}"
+
+
 def owners(live: Live, path: FieldPath) -> tuple[str, ...]:
     """Name the other managers that own a field. For a list item that is gone, name the owners of the other items."""
     found = [entry for entry in live["metadata"].get("managedFields") or () if _owns(entry, path)]

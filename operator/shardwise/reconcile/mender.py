@@ -2,16 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from shardwise.domain.drift import Drift
 from shardwise.explain.drift import drift_message
 from shardwise.reconcile.actions import Action, Apply, Delete
-from shardwise.reconcile.drift import Live, drifts, in_the_way, is_fixed, owners
+from shardwise.reconcile.drift import Live, drifts, in_the_way, is_fixed, label_path, owners
 from shardwise.reconcile.mends import Field, Mends
 from shardwise.render.manifest import REVISION, Manifest
-
-_REVISION_LABEL: Final = ("f:metadata", "f:labels", f"f:{REVISION}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class Mender:
 def has_other_content(manifest: Manifest, live: Live) -> bool:
     """Tell whether an object was made with other content. Its label says so, unless another manager wrote the label."""
     label = (live["metadata"].get("labels") or {}).get(REVISION)
-    return label != manifest["metadata"]["labels"][REVISION] and not owners(live, _REVISION_LABEL)
+    return label != manifest["metadata"]["labels"][REVISION] and not owners(live, label_path(REVISION))
 
 
 def mended_by(actions: Iterable[Action]) -> Iterator[tuple[Field, str]]:

@@ -69,7 +69,8 @@ class Observed:
     ``compute_domains`` tells whether the cluster serves them. ``mends`` counts how often drift was put right.
     ``quotas`` are the limits that ResourceQuotas of its namespace set for its pods. ``gpus_of_others`` counts the GPUs
     that other objects of the namespace have planned. ``excused`` tells that a quota of the namespace was changed since
-    the last decision.
+    the last decision. ``relisted`` tells that everything was listed anew since then: objects that may not be read are
+    applied again.
     """
 
     pods: tuple[PodSeen, ...]
@@ -85,6 +86,7 @@ class Observed:
     quotas: tuple[GpuLimit, ...] = ()
     gpus_of_others: int = 0
     excused: bool = False
+    relisted: bool = False
 
 
 def companion_of(manifest: Mapping[str, Any]) -> Companion:
