@@ -49,6 +49,25 @@ def test_keys_are_made_once_and_collected_with_their_object(running: Running) ->
     wait_until(lambda: not own(running, "secrets", "keyed") and not own(running, "configmaps", "keyed"), "nothing left")
 
 
+def test_files_and_keys_that_somebody_deletes_are_made_again_by_a_list(running: Running) -> None:
+    """The operator may not read them: after each list it applies them again, and no pod is restarted."""
+    running.apply(a_large_model("stripped", engine=TENSORRT_LLM))
+    running.ready("stripped")
+    pods = {pod["metadata"]["uid"] for pod in running.pods("stripped")}
+    (files,) = own(running, "configmaps", "stripped")
+    (keys,) = own(running, "secrets", "stripped")
+    running.stop()
+    for one in (f"configmap/{files['metadata']['name']}", f"secret/{keys['metadata']['name']}"):
+        running.plane.kubectl("delete", one, "-n", MODELS)
+    running.start()
+    running.until(lambda: own(running, "configmaps", "stripped"), "the files made again")
+    running.until(lambda: own(running, "secrets", "stripped"), "the keys made again")
+    (again,) = own(running, "configmaps", "stripped")
+    assert again["data"] == files["data"]
+    assert {pod["metadata"]["uid"] for pod in running.pods("stripped")} == pods
+    assert running.forbidden() == []
+
+
 def test_other_options_are_another_config_map(running: Running) -> None:
     """The old one cannot be changed, and goes with the group that read it."""
     running.apply(a_model("options", engine=TENSORRT_LLM))
