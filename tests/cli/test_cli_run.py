@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,17 @@ def test_the_garbage_collector_has_patience(ran_with: list[Options]) -> None:
         assert gc.get_threshold() > (700, 10, 10)
     finally:
         gc.set_threshold(*before)
+    assert len(ran_with) == 1
+
+
+def test_a_thread_that_decides_gives_way_to_the_loop_soon(ran_with: list[Options]) -> None:
+    """The loop waits for the interpreter each time that it has something to do; Python lets it wait for 5 ms."""
+    before = sys.getswitchinterval()
+    try:
+        assert shardwise("run").status == 0
+        assert sys.getswitchinterval() == pytest.approx(0.0005)
+    finally:
+        sys.setswitchinterval(before)
     assert len(ran_with) == 1
 
 

@@ -35,7 +35,7 @@ class Row:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.queue: Queue[Key] = Queue(self._work, InTurn(store.waiting))
+        self.queue: Queue[Key] = Queue(self._work, InTurn(store.waiting), most_in_turn=1000)
 
     async def _work(self, _: Key) -> None:
         raise AssertionError
@@ -250,3 +250,34 @@ class Rows(RuleBasedStateMachine):
 
 TestRows = pytest.mark.filterwarnings("default")(Rows.TestCase)
 TestRows.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+async def test_objects_that_wait_never_take_all_workers() -> None:
+    """Their decisions wait for one another; a lost pod of another object is made again meanwhile."""
+    begun: list[str] = []
+    go_on = asyncio.Event()
+
+    async def work(at_work: Key) -> None:
+        begun.append(at_work[1])
+        if at_work[1] in "abcd":
+            await go_on.wait()
+
+    store = store_of("abcd", "xy")
+    queue: Queue[Key] = Queue(work, InTurn(store.waiting), most_in_turn=2)
+    queue.sweep()
+    tasks = [asyncio.create_task(queue.serve()) for _ in range(3)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert begun == ["a", "b"]
+    queue.add(key("x"))
+    queue.add(key("y"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert begun == ["a", "b", "x", "y"]
+    go_on.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert begun == ["a", "b", "x", "y", "c", "d"]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -20,8 +20,9 @@ from shardwise.inventory import gpu_request
 from shardwise.observe import Key, Store, Waiting
 from shardwise.observe.kinds import Kind
 from shardwise.operate import Changes, relist
+from shardwise.operate.deciding import Deciding
 from shardwise.operate.reconciler import Reconciler
-from shardwise.reconcile.actions import Emit
+from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.observed import see_pod
 from shardwise.reconcile.status_data import holdings
 from shardwise_sandbox import ApiError, DeleteOptions, Sandbox, WriteOptions, h100_node
@@ -191,13 +192,19 @@ class Keys:
             self.add(key)
 
 
+async def _at_once(call: Callable[[], Decision]) -> Decision:
+    """Decide without a thread: here nobody else has anything to do meanwhile."""
+    return call()
+
+
 class Operator:
     """One life of the operator's process."""
 
     def __init__(self, wire: Wire, now: Callable[[], float]) -> None:
         self.store = Store()
         self.keys = Keys(self.store.waiting)
-        self.reconciler = Reconciler(wire, self.store, _facts, now)  # type: ignore[arg-type]
+        at_once = Deciding(self.store, now, _at_once)
+        self.reconciler = Reconciler(wire, self.store, _facts, now, deciding=at_once)  # type: ignore[arg-type]
         self.changes = Changes(self.store, self.keys)  # type: ignore[arg-type]
         self.reconciler.when_turns_change = self.changes.wake_behind
         self._wire = wire

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,12 @@ from shardwise.cluster import ClusterError
 from shardwise.controller import Options, log_an_outage_once, run
 
 _PORTS: Final = 2**16
+
+SWITCH_SECONDS: Final = 0.0005
+"""How long a thread may run while another thread waits for the interpreter; Python's own value is 5 ms.
+
+Decisions run in threads, and the loop waits for the interpreter each time that it has something to do.
+"""
 
 
 @click.command(name="run")
@@ -56,6 +63,7 @@ def operate(  # noqa: PLR0913 - one parameter an option
     """Run the operator, until told to end."""
     set_up_logs(log_format, verbose=verbose)
     log_an_outage_once()
+    sys.setswitchinterval(SWITCH_SECONDS)
     held = _lease(lease) if leader_elect else None
     address = _address(health) if health is not None else None
     options = Options(kubeconfig, context, workers, relist, address, site=read_site(config), lease=held)

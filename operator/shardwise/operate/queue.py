@@ -38,11 +38,14 @@ class Turns(Protocol[K]):
 class Queue(Generic[K]):
     """Keys that want work. ``work`` gives seconds after which to come back, or ``None``; a failure is retried.
 
-    Keys with a turn are worked on in turn, all others first come first served, and the two in alternation. So a long
-    row of keys with a turn delays no other key by more than the work on a single key.
+    Keys with a turn are worked on in turn, all others first come first served, and the two in alternation. At most
+    ``most_in_turn`` workers have keys with a turn. So no number of keys with a turn, and no long work on them, keeps
+    the other keys from being worked on.
     """
 
-    def __init__(self, work: Callable[[K], Awaitable[float | None]], turns: Turns[K] | None = None) -> None:
+    def __init__(
+        self, work: Callable[[K], Awaitable[float | None]], turns: Turns[K] | None = None, most_in_turn: int = 3
+    ) -> None:
         self._work = work
         self._turns = turns
         self._ready: deque[K] = deque()
@@ -52,6 +55,8 @@ class Queue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._asked = asyncio.Event()
+        self._most_in_turn = most_in_turn
+        self._at_work_in_turn: set[K] = set()
         self._in_turn = True
 
     def add(self, key: K) -> None:
@@ -100,6 +105,8 @@ class Queue(Generic[K]):
                 self._failed(key, error)
             finally:
                 self._running.discard(key)
+                self._at_work_in_turn.discard(key)
+                self._asked.set()
                 if key in self._again:
                     self._again.discard(key)
                     self.add(key)
@@ -132,9 +139,12 @@ class Queue(Generic[K]):
         return None
 
     def _take_in_turn(self) -> K | None:
+        if len(self._at_work_in_turn) >= self._most_in_turn:
+            return None
         while self._turns is not None and (key := self._turns.take()) is not None:
             self._waiting.discard(key)
             if key not in self._running:
+                self._at_work_in_turn.add(key)
                 return key
             self._again.add(key)
         return None

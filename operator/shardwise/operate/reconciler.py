@@ -20,9 +20,10 @@ from shardwise.domain.site import HubSite
 from shardwise.hub import FactsUnavailable, HubQuestion, ask_hub, facts_from
 from shardwise.observe import Json, Key, Store, key_of, slim, slim_owned, version_of, waits
 from shardwise.observe.kinds import SHARDED_MODEL, kind_of
+from shardwise.operate.deciding import Deciding
 from shardwise.operate.lookups import Lookups
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
-from shardwise.reconcile.decide import Invalid, decide, decide_invalid
+from shardwise.reconcile.decide import Invalid, decide_invalid
 from shardwise.reconcile.drift import drifts
 
 LOOK_AGAIN_SECONDS = 0.2
@@ -60,6 +61,7 @@ class Reconciler:
         now: Callable[[], float],
         site: LaunchSite | None = None,
         lookups: Lookups | None = None,
+        deciding: Deciding | None = None,
     ) -> None:
         self._cluster = cluster
         self._store = store
@@ -67,6 +69,7 @@ class Reconciler:
         self._now = now
         self._site = site or LaunchSite()
         self._lookups = lookups or Lookups(partial(ask_hub, site=HubSite()), now)
+        self._deciding = deciding or Deciding(store, now)
         self._events = EventBudget()
         self.when_turns_change: Callable[[Key], None] = lambda _: None
         self.due_ahead: Callable[[Key], Iterable[Key]] = lambda _: ()
@@ -83,10 +86,9 @@ class Reconciler:
         obj, read = found
         if _is_parked(obj, read):
             return None
-        if waits(obj) and self._lets_others_first(key):
-            # GPUs that have become free are theirs first: they were being worked on when it happened.
+        decision = await self._decided(key, obj, read)
+        if decision is None:
             return LOOK_AGAIN_SECONDS
-        decision = self._decide(key, read)
         try:
             await self._write_status(key, obj, decision)
         except Refused as error:
@@ -103,7 +105,10 @@ class Reconciler:
         return None if obj is None or "deletionTimestamp" in obj["metadata"] else obj
 
     def _lets_others_first(self, key: Key) -> bool:
-        """Tell whether an object ahead is about to be decided on. Nobody waits for it while its model is looked up."""
+        """Tell whether an object ahead is about to be decided on: GPUs that have become free are for that object first.
+
+        Nobody waits for an object while its model is looked up.
+        """
         return any(other not in self._asking for other in self.due_ahead(key))
 
     def _forget(self, key: Key) -> None:
@@ -139,17 +144,13 @@ class Reconciler:
             if (took := self._now() - began) > SLOW_SECONDS:
                 _log.warning("%s/%s: took %.1f s to read", *key, took)
 
-    def _decide(self, key: Key, read: Wanted | Invalid) -> Decision:
-        """Decide, and hold the planned GPUs in the same step: nobody else plans between the two."""
+    async def _decided(self, key: Key, obj: Json, read: Wanted | Invalid) -> Decision | None:
+        if isinstance(read, Wanted):
+            return await self._deciding.decided(key, obj, read, self._lets_others_first)
+        if waits(obj) and self._lets_others_first(key):
+            return None
         now = self._now()
-        if isinstance(read, Invalid):
-            return decide_invalid(read, self._store.observe(key, now), now)
-        self._store.waiting.learn(key, read.demand)
-        decision = decide(read, self._store.observe(key, now), now)
-        self._store.excused.discard(key)
-        self._store.hold(key, decision.status.holdings)
-        self._store.count_mends(key, decision.mends)
-        return decision
+        return decide_invalid(read, self._store.observe(key, now), now)
 
     async def _facts_of(self, key: Key, generation: int, sharded_model: ShardedModel) -> ModelFacts:
         """Find the facts of a model, or that it has none, once for as long as the object says the same of it."""

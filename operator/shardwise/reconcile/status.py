@@ -28,6 +28,7 @@ from shardwise.reconcile.conditions import (
     short_of,
     summary_conditions,
 )
+from shardwise.reconcile.far_back import as_written, place_told
 from shardwise.reconcile.group_set import GroupSet
 from shardwise.reconcile.object_status import GroupStatus, Status
 from shardwise.reconcile.plans import with_group
@@ -109,7 +110,7 @@ def status_of(progress: Progress, before: Status, now: float) -> Status:
         waiting_since=(before.waiting_since or now) if _waits(progress) else 0.0,
         conditions=date_conditions(conditions, before.conditions, wanted.generation, now),
     )
-    return _small(status)
+    return as_written(_small(status), before, progress.turn)
 
 
 def located(progress: Progress) -> Plan:
@@ -173,11 +174,8 @@ def _refused(progress: Progress, refusal: Refusal) -> Summary:
 
 def _in_queue(progress: Progress) -> str:
     """Give the position, if there is a queue, and the object that comes before."""
-    turn = progress.turn
-    if turn.length <= 1:
-        return ""
-    first = f", after `{turn.first}`" if turn.first else ""
-    return f"; position {turn.position} of {turn.length} in the queue{first}"
+    place = place_told(progress.turn)
+    return f"; {place}" if place else ""
 
 
 def _for_want_of(progress: Progress) -> str:

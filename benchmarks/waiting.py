@@ -1,7 +1,7 @@
 """How the operator bears a long queue: the turns of an older build and of this build, and ten thousand waiting objects.
 
-``python -m benchmarks.queue BASE=f49441d`` takes the older build from the history of the repository. All times are CPU
-time, and both builds run in one run. ``--quick`` takes small sizes.
+``python -m benchmarks.waiting BASE=f49441d`` takes the older build from the history of the repository. All times are
+CPU time, and both builds run in one run. ``--quick`` takes small sizes.
 """
 
 import asyncio
