@@ -17,6 +17,7 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuRow, bare_product
 from shardwise.domain.platforms import PlatformRow
 from shardwise.planner.pipeline_support import PipelineRow
+from shardwise.planner.stage_ends import StageEndRow
 
 FOLDER = PACKAGE / "data"
 FILES: dict[str, type[Sourced]] = {
@@ -25,6 +26,7 @@ FILES: dict[str, type[Sourced]] = {
     "models.json": ModelRow,
     "pipeline.toml": PipelineRow,
     "platforms.toml": PlatformRow,
+    "stage-ends.toml": StageEndRow,
 }
 SOURCES = re.compile(
     r"[\w.-]+/[\w.-]+(@[0-9a-f]{7,}|, docs/)|[\w-]+ \d+\.\d+\.\d+, |data sheet|documentation|docs\.\w+\.\w+"

@@ -10,6 +10,7 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import EnvVar, Source, SourceKind, Wanted
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import LatentCache, Precision
+from shardwise.domain.plan import MemoryUse
 from shardwise.domain.units import GIB
 from shardwise.engines.launch import EVERY_IPV4, EVERY_IPV6
 
@@ -297,3 +298,17 @@ def test_a_user_unknown_to_the_image_has_a_home_on_the_cache(engine: EngineName)
     assert {values_of(pod)["HOME"] for pod in started(plan, wants_of(engine)).pods} == {"/cache"}
     own = wants_of(engine, env=(EnvVar("HOME", value="/root"),))
     assert {values_of(pod)["HOME"] for pod in started(plan, own).pods} == {"/root"}
+
+
+@pytest.mark.parametrize(
+    ("budget", "left_free", "fraction"),
+    [
+        pytest.param(92 * GIB, 0, "0.92", id="vLLM's default"),
+        pytest.param(72 * GIB, 20 * GIB, "0.72", id="20 of 100 GiB are left to others"),
+        pytest.param(int(119 * 0.92 * GIB) - 20 * GIB, 20 * GIB, "0.751", id="rounded down"),
+    ],
+)
+def test_the_memory_fraction_falls_by_what_is_left_to_others(budget: int, left_free: int, fraction: str) -> None:
+    memory = MemoryUse(GIB, GIB, GIB, GIB, budget, left_free)
+    (pod,) = started(a_plan(Layout(1, 1), memory=memory)).pods
+    assert options(pod.args)["--gpu-memory-utilization"] == fraction

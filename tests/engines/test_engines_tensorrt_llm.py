@@ -17,7 +17,10 @@ from tests.engines.support import (
 
 from shardwise.domain.launch import EnvVar, LaunchSite, Source, SourceKind, Wanted
 from shardwise.domain.layout import Layout
+from shardwise.domain.plan import MemoryUse
+from shardwise.domain.units import GIB
 from shardwise.engines import GroupLaunch, Probe, problems
+from shardwise.engines.tensorrt_llm import free_fraction
 
 HUB = "meta-llama/Llama-3.1-8B"
 CLAIM = Source(SourceKind.PERSISTENT_VOLUME_CLAIM, location="claim", path="a/b")
@@ -287,3 +290,12 @@ def test_the_leader_may_take_as_long_as_its_weights_need() -> None:
         "HF_HOME": "/cache/huggingface",
         "TORCHINDUCTOR_CACHE_DIR": "/cache/inductor",
     }
+
+
+@pytest.mark.parametrize(
+    ("left_free", "fraction"), [pytest.param(0, 0.9, id="the default"), pytest.param(10 * GIB, 0.75, id="10 of 60 GiB")]
+)
+def test_the_cache_leaves_to_others_what_the_object_asks(left_free: int, fraction: float) -> None:
+    """45 GiB of cache are nine tenths of 50: of 60 GiB free after loading, 10 are for others."""
+    memory = MemoryUse(20 * GIB, 30 * GIB, 0, 0, 65 * GIB, left_free)
+    assert free_fraction(memory) == fraction

@@ -10,11 +10,13 @@ from shardwise.domain.notes import (
     ContextShortened,
     DomainUnlabelled,
     ExpertsInsideGroup,
+    NotCounted,
     Note,
     Remark,
     TensorAcrossNodes,
     UnknownProduct,
 )
+from shardwise.domain.units import GIB
 from shardwise.explain.notes import SENTENCES, note
 
 PAIR = Layout(4, 1), Layout(2, 2)
@@ -53,6 +55,13 @@ SAID: dict[str, tuple[Note, str]] = {
     "experts": (
         ExpertsInsideGroup(8, 16),
         "experts are shared inside a tensor group of 8; wide expert parallelism over all 16 GPUs is not planned",
+    ),
+    "memory that is not counted": (
+        NotCounted("--speculative-config", 3 * GIB),
+        (
+            "`--speculative-config` of `spec.engine.args` takes GPU memory that the plan does not count: "
+            "the 3.0 GiB of slack on each GPU must hold it"
+        ),
     ),
     "a shorter context": (
         ContextShortened(4096, 8192),

@@ -61,11 +61,28 @@ def test_tensorrt_llm_leaves_a_tenth_of_what_is_free_after_loading() -> None:
 def test_the_object_may_override_what_the_runtime_takes(engine: EngineName) -> None:
     small, large = (use(engine, Layout(2, 1), reserve=reserve) for reserve in (1 * GIB, 30 * GIB))
     assert small.slack > large.slack
-    assert large.reserve >= 30 * GIB
+    assert H100 - large.budget + large.reserve >= 30 * GIB
 
 
 def test_an_overridden_reserve_is_taken_at_its_word_by_vllm() -> None:
     assert use(VLLM, Layout(8, 1), reserve=7).reserve == 7
+
+
+@pytest.mark.parametrize("engine", EngineName)
+def test_what_an_object_keeps_back_beyond_the_runtime_is_left_to_others(engine: EngineName) -> None:
+    plain, kept = use(engine), use(engine, reserve=RESERVE_ONE_GPU + 10 * GIB)
+    assert (plain.left_free, kept.left_free) == (0, 10 * GIB)
+    assert use(engine, reserve=RESERVE_ONE_GPU).left_free == 0
+    assert use(engine, reserve=7).left_free == 0
+
+
+def test_vllm_is_given_less_of_the_gpu_by_what_is_left_to_others() -> None:
+    plain, kept = use(VLLM), use(VLLM, reserve=RESERVE_ONE_GPU + 10 * GIB)
+    assert (kept.budget, kept.reserve) == (plain.budget - 10 * GIB, plain.reserve)
+
+
+def test_more_than_the_gpu_has_cannot_be_left_to_others() -> None:
+    assert use(VLLM, reserve=100 * GIB).budget == 0
 
 
 @given(

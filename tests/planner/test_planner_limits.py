@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
-from tests.support.fleets import H100, L40S, a_fleet, a_node, gb200_rack, h100s, h200s
+from tests.support.fleets import H100, L40S, a_fleet, a_node, cuda_bytes, gb200_rack, h100s, h200s
 from tests.support.models import (
     KIMI_K2,
     LLAMA_8B,
@@ -42,7 +42,6 @@ from shardwise.domain.refusal import (
     RefusalReason,
     RejectedLayout,
 )
-from shardwise.domain.units import MIB
 from shardwise.planner import plan, take
 from shardwise.planner.affinity import matches_any
 from shardwise.planner.cost import estimate
@@ -227,7 +226,7 @@ def test_a_plan_is_estimated_over_the_links_its_ranks_have(
 @pytest.mark.parametrize(("spare", "fits"), [(0, True), (1, True), (-1, False)])
 def test_memory_fits_to_the_last_byte(spare: int, fits: bool) -> None:
     demand = a_demand(LLAMA_8B, budget=1, reserve=0)
-    slack = memory_use(demand, Layout(1, 1), 81559 * MIB).slack
+    slack = memory_use(demand, Layout(1, 1), cuda_bytes(H100)).slack
     made = plan(replace(demand, reserve=slack - spare), a_fleet(h100s(1)))
     assert isinstance(made, Plan) is fits
     if isinstance(made, Plan):
@@ -236,7 +235,7 @@ def test_memory_fits_to_the_last_byte(spare: int, fits: bool) -> None:
 
 def test_a_shortfall_says_each_part() -> None:
     demand = a_demand(LLAMA_405B, pins=pinned(8, 1), context=100_000)
-    use = memory_use(demand, Layout(8, 1), 81559 * MIB)
+    use = memory_use(demand, Layout(8, 1), cuda_bytes(H100))
     cause = refused(demand, a_fleet(h100s(1))).rejected[0].cause
     other = use.activations + use.reserve
     assert cause == MemoryShort(H100, use.needed, use.budget, use.weights, use.kv_cache, other)

@@ -32,9 +32,10 @@ from shardwise.planner.budgets import (
 )
 from shardwise.planner.memory import is_tight, kv_bytes, memory_use
 from shardwise.planner.stages import layers_per_stage
-from shardwise.planner.weights import bytes_on_rank, end_bytes, loaded_bytes, padded_vocabulary
+from shardwise.planner.weights import EndBytes, bytes_on_rank, end_bytes, loaded_bytes, padded_vocabulary
 
 BYTES = Precision(1.0)
+VLLM = EngineName.VLLM
 
 
 def layer_elements(layout: Layout, **changes: object) -> float:
@@ -134,18 +135,26 @@ def test_the_vocabulary_is_padded_to_64(size: int, padded: int) -> None:
 
 def test_the_ends_hold_the_embedding_and_the_output_head() -> None:
     one, norm = 128256 * 4096 * 2, 4096 * 2
-    assert end_bytes(a_model(2), 1) == (one, one + norm, 2 * one + norm)
-    assert end_bytes(a_model(2, tied=True), 1) == (one, one + norm, one + norm)
+    assert end_bytes(a_model(2), 1, VLLM) == EndBytes(one, 0, one + norm, 2 * one + norm)
+    assert end_bytes(a_model(2, tied=True), 1, VLLM) == EndBytes(one, 0, one + norm, one + norm)
+
+
+def test_classes_that_build_an_end_on_every_stage_hold_it_there() -> None:
+    """VLLM's Qwen3-MoE builds both (vllm-project/vllm#36861), Gemma 2 the embedding; SGLang and Llama build neither."""
+    one, norm = 128256 * 4096 * 2, 4096 * 2
+    both = replace(a_model(2), architecture="Qwen3MoeForCausalLM")
+    assert end_bytes(both, 1, VLLM) == EndBytes(2 * one + norm, 2 * one + norm, 2 * one + norm, 2 * one + norm)
+    assert end_bytes(both, 1, EngineName.SGLANG) == EndBytes(one, 0, one + norm, 2 * one + norm)
+    tied = replace(a_model(2, tied=True), architecture="Gemma2ForCausalLM")
+    assert end_bytes(tied, 1, VLLM) == EndBytes(one, one, one + norm, one + norm)
 
 
 def test_a_vision_tower_lies_whole_on_the_first_stage() -> None:
     plain = a_model(2)
     seeing = replace(plain, tower=(replace(plain.head[0], outputs=1000),))
-    assert [with_it - without for with_it, without in zip(end_bytes(seeing, 2), end_bytes(plain, 2), strict=True)] == [
-        2000,
-        0,
-        2000,
-    ]
+    with_it, without = (end_bytes(model, 2, VLLM) for model in (seeing, plain))
+    assert with_it.first - without.first == with_it.both - without.both == 2000
+    assert (with_it.middle, with_it.last) == (without.middle, without.last)
 
 
 def test_tied_embeddings_are_held_at_both_ends_of_a_pipeline() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.fleets import H200, MEMORY_MIB
+from tests.support.fleets import H200, cuda_bytes
 from tests.support.models import (
     DATA,
     KIMI_K2,
@@ -290,14 +290,14 @@ SERVED = {case["case"]: case for case in TRUTH if case["model"] in config_names(
 @pytest.mark.parametrize("case", SERVED.values(), ids=SERVED)
 def test_weights_are_within_two_percent_of_what_vllm_0_33_loaded(case: dict[str, Any]) -> None:
     """gpt-oss is re-laid for its MXFP4 kernels, which pad it by 1.6 %."""
-    use = memory_use(a_demand(case["model"], budget=1), ONE, MEMORY_MIB[H200] * MIB)
+    use = memory_use(a_demand(case["model"], budget=1), ONE, cuda_bytes(H200))
     assert use.weights / GIB == pytest.approx(case["load_gib"], rel=0.02)
     assert use.weights / GIB <= case["load_gib"]
 
 
 def test_the_room_vllm_0_33_found_for_the_cache_of_gpt_oss_is_promised_within_one_percent() -> None:
     case = SERVED["gpt-oss-20b"]
-    use = memory_use(a_demand(case["model"], budget=1), ONE, MEMORY_MIB[H200] * MIB)
+    use = memory_use(a_demand(case["model"], budget=1), ONE, cuda_bytes(H200))
     assert (use.slack + use.kv_cache) / GIB == pytest.approx(case["kv_gib"], rel=0.01)
     assert kv_bytes_per_token(facts(case["model"])) == pytest.approx(case["kv_gib"] * GIB / case["kv_tokens"], rel=0.01)
 

@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.fleets import H200, MEMORY_MIB
+from tests.support.fleets import H200, cuda_bytes
 from tests.support.models import DATA, a_demand, facts, first_layers
 
 from shardwise.domain.layout import Layout
-from shardwise.domain.units import GIB, MIB
+from shardwise.domain.units import GIB
 from shardwise.planner.memory import kv_bytes, memory_use
 
 ROWS: list[dict[str, Any]] = json.loads((DATA / "vllm-h200-memory.json").read_text())["rows"]
@@ -21,7 +21,7 @@ def use_of(row: dict[str, Any]) -> Any:
     model = facts(row["model"])
     cut = model if row["layers"] == "all" else first_layers(model, row["layers"])
     demand = a_demand(cut, budget=1)
-    return demand, memory_use(demand, Layout(1, 1), MEMORY_MIB[H200] * MIB)
+    return demand, memory_use(demand, Layout(1, 1), cuda_bytes(H200))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=ROW_NAMES)

@@ -10,6 +10,7 @@ from tests.support.strategies import demands, fleets
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
+from shardwise.domain.hardware import gpu_kind
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.planner import plan, take
@@ -53,8 +54,8 @@ def test_a_plan_keeps_budget_memory_pins_and_products(demand: Demand, fleet: Fle
     assert demand.pins.expert in (None, made.layout.expert)
     assert not demand.products or made.product in demand.products
     assert {node.product for node in fleet.nodes if node.name in names(made)} == {made.product}
-    memory = min(node.memory for node in fleet.nodes if node.product == made.product)
-    assert made.memory == memory_use(demand, made.layout, memory)
+    labelled = min(node.memory for node in fleet.nodes if node.product == made.product)
+    assert made.memory == memory_use(demand, made.layout, labelled - gpu_kind(made.product).driver_memory)
 
 
 @given(demands, fleets())

@@ -41,7 +41,7 @@ CASES: dict[str, tuple[Demand, Fleet, Layout, Rule]] = {
         Layout(4, 1),
         Rule.ONE_NODE,
     ),
-    "2: on A100 as well": (a_demand(LLAMA_70B), a_fleet(a_node(product=A100)), Layout(2, 1), Rule.ONE_NODE),
+    "2: on A100 as well": (a_demand(LLAMA_70B), a_fleet(a_node(product=A100)), Layout(4, 1), Rule.ONE_NODE),
     "2: inside one tray of a rack": (
         a_demand(facts(LLAMA_405B, "fp8")),
         a_fleet(gb200_rack(4)),

@@ -135,7 +135,7 @@ def test_a_group_that_has_only_nodes_left_with_too_little_memory_waits_for_such_
     world.fleet = a_fleet([a_node("small", memory_mib=16_000)])
     world.settle()
     assert world.standing() == "Reconciling/CapacityShort"
-    assert "3.1 GiB short" in world.status["message"]
+    assert "3.6 GiB short" in world.status["message"]
 
 
 @pytest.mark.parametrize("allowed", [False, True])

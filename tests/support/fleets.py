@@ -29,6 +29,12 @@ MEMORY_MIB: Mapping[str, int] = {
 """What nvidia.com/gpu.memory reports, in MiB."""
 
 
+def cuda_bytes(product: str, memory_mib: int | None = None) -> int:
+    """Give the memory of a GPU that CUDA offers, in bytes."""
+    labelled = MEMORY_MIB[product] if memory_mib is None else memory_mib
+    return labelled * MIB - gpu_kind(product).driver_memory
+
+
 def a_node(
     name: str = "node-0",
     *,

@@ -177,7 +177,7 @@ class ModelSpec(Wire):
     )
     gpu_memory_reserve: ByteQuantity | None = Field(
         default=None,
-        description="Memory per GPU, in bytes, that is kept free for the runtime beside weights, KV cache and "
-        "activations. Default: 0.6Gi, and 0.5Gi to 0.6Gi more for each group of GPUs that a rank belongs "
-        "to.",
+        description="Memory per GPU, in bytes, that is kept free beside weights, KV cache and activations. The runtime "
+        "takes its part, and the engine leaves the rest to others. Default: the part of the runtime, 0.6Gi, and 0.5Gi "
+        "to 0.6Gi more for each group of GPUs that a rank belongs to.",
     )

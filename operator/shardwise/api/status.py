@@ -34,6 +34,9 @@ class MemoryReport(Reported):
     needed: int = Field(description="Bytes needed: the sum of weights, kvCache, activations and reserve.")
     budget: int = Field(description="Bytes that the engine may use.")
     slack: int = Field(description="Bytes left over: budget minus needed.")
+    left_free: int | None = Field(
+        default=None, description="Bytes of the GPU that the engine leaves to others, as the object asks. Default: 0."
+    )
 
 
 class EstimateReport(Reported):

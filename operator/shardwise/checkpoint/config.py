@@ -137,7 +137,11 @@ def _cache(caches: list[GroupedCache | LatentCache]) -> SequenceCache | None:
     first = caches[0] if caches else None
     if isinstance(first, LatentCache):
         both = [cache for cache in caches if isinstance(cache, LatentCache)]
-        return LatentCache(sum(cache.width for cache in both), sum(cache.index_bytes for cache in both))
+        return LatentCache(
+            sum(cache.width for cache in both),
+            sum(cache.index_bytes for cache in both),
+            sum(cache.rope for cache in both),
+        )
     return first
 
 

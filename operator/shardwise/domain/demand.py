@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from shardwise.domain.adapters import Adapters
 from shardwise.domain.engine import RELEASES, EngineName
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.version import Version
@@ -69,6 +70,8 @@ class Demand:
     is the shortest accepted context, in tokens, if ``context_length`` does not fit; ``None`` accepts none shorter.
     ``release`` is the engine's, as the object or its image states; ``None`` is the release that we read. ``published``:
     the image is the engine's own, so that it knows only the model classes and methods of its release.
+    ``kv_cache_dtype`` is the precision that the engine is told; ``None`` leaves it to the engine. ``adapters`` are LoRA
+    adapters that the engine makes room for. ``uncounted`` are arguments whose memory the plan does not count.
     """
 
     key: str
@@ -91,6 +94,9 @@ class Demand:
     least_context: int | None = None
     release: Version | None = None
     published: bool = True
+    kv_cache_dtype: str | None = None
+    adapters: Adapters | None = None
+    uncounted: tuple[str, ...] = ()
 
     @property
     def runs(self) -> Version:

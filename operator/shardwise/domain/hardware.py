@@ -10,12 +10,16 @@ from functools import cache
 from typing import Final
 
 from shardwise.data import table
+from shardwise.domain.units import GIB
 
 ComputeCapability = tuple[int, int]
 """Major and minor number of an NVIDIA GPU's architecture, as CUDA counts it: (9, 0) is Hopper."""
 
 GB: Final = 10**9
 TERA: Final = 10**12
+
+_DRIVER_GIB: Final = 0.5
+"""An estimate for products that nobody measured. Those that were measured lie between 0.4 and 0.8 GiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class GpuKind:
 
     ``hbm`` is the bandwidth of the memory. In ``rack`` products NVLink also joins the nodes of a clique. ``proven`` is
     false for a product that is not in the table. ``compute_capability`` is ``None`` where nobody knows it, and for
-    AMD's GPUs, which have none.
+    AMD's GPUs, which have none. ``driver_memory`` is the labelled memory that CUDA does not offer, in bytes.
     """
 
     product: str
@@ -35,6 +39,7 @@ class GpuKind:
     rack: bool = False
     proven: bool = True
     compute_capability: ComputeCapability | None = None
+    driver_memory: int = int(_DRIVER_GIB * GIB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class GpuRow:
     rack: bool = False
     names: tuple[str, ...] = ()
     compute_capability: str = ""
+    driver_gib: float = _DRIVER_GIB
 
     def kind(self, product: str) -> GpuKind:
         """Give the product's facts in bytes and FLOP per second."""
@@ -61,6 +67,7 @@ class GpuRow:
             self.pcie_gb_per_s * GB,
             self.rack,
             compute_capability=parse_capability(self.compute_capability),
+            driver_memory=int(self.driver_gib * GIB),
         )
 
 

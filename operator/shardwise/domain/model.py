@@ -107,11 +107,13 @@ class GroupedCache:
 class LatentCache:
     """A compressed head, the same on every rank (DeepSeek, Kimi). ``width`` is elements per token.
 
-    ``index_bytes`` are the bytes per token that sparse attention keeps too, in its own precision.
+    ``index_bytes`` are the bytes per token that sparse attention keeps too, in its own precision. ``rope`` elements of
+    the width hold positions; 0 where nobody needs to know them apart.
     """
 
     width: int
     index_bytes: int = 0
+    rope: int = 0
 
 
 @dataclass(frozen=True, slots=True)

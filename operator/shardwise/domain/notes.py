@@ -80,3 +80,11 @@ class ContextShortened(Note):
 
     tokens: int
     wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotCounted(Note):
+    """An argument takes GPU memory that the plan does not count. ``slack`` bytes of each GPU are left for it."""
+
+    word: str
+    slack: int

@@ -24,13 +24,17 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Bytes on the fullest GPU of a group. ``budget`` is the part of the GPU's memory that the engine may use."""
+    """Bytes on the fullest GPU of a group. ``budget`` is the part of the GPU's memory that the engine may use.
+
+    ``left_free`` bytes of the GPU are for others, because the object asks for it: the engine is told to leave them.
+    """
 
     weights: int
     kv_cache: int
     activations: int
     reserve: int
     budget: int
+    left_free: int = 0
 
     @property
     def needed(self) -> int:

@@ -52,7 +52,7 @@ def memory_data(use: MemoryUse) -> Data:
         "needed": use.needed,
         "budget": use.budget,
         "slack": use.slack,
-    }
+    } | ({"leftFree": use.left_free} if use.left_free else {})
 
 
 def estimate_data(estimate: Estimate) -> Data:
@@ -98,6 +98,7 @@ def _read_memory(data: Mapping[str, Any]) -> MemoryUse:
         activations=int(data["activations"]),
         reserve=int(data["reserve"]),
         budget=int(data["budget"]),
+        left_free=int(data.get("leftFree") or 0),
     )
 
 

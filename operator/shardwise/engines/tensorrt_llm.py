@@ -8,11 +8,12 @@ serve/openai_server.py.
 
 import json
 from collections.abc import Iterator
-from math import ceil
+from math import ceil, floor
 from typing import Final
 
 from shardwise.domain.engine import CHUNK_TOKENS, IMAGES, RELEASES, TENSORRT_LLM_FREE_FRACTION, EngineName
 from shardwise.domain.launch import ServedModel, Wanted
+from shardwise.domain.plan import MemoryUse
 from shardwise.domain.version import Version
 from shardwise.engines import mpi
 from shardwise.engines.context import PodContext
@@ -42,6 +43,16 @@ _SPLIT_OR_EXPANDED: Final = frozenset(" \t\n\r\v\f*?[]\\")
 def model_folder(model: ServedModel) -> str:
     """Give the mount path of a checkpoint on a volume: the engine serves the model under the name of that folder."""
     return f"{MODEL_FOLDER}/{model.served_name.rpartition('/')[2]}"
+
+
+def free_fraction(memory: MemoryUse) -> float:
+    """Give the share of the memory free after loading that the KV cache may take.
+
+    The default, unless the object leaves bytes to others: they are free after loading, too, and not for the cache.
+    """
+    cache = memory.kv_cache + memory.slack
+    free = cache / TENSORRT_LLM_FREE_FRACTION + memory.left_free
+    return floor(cache / free * 1000) / 1000 if memory.left_free else TENSORRT_LLM_FREE_FRACTION
 
 
 TABLE: Final = OptionTable(
@@ -145,7 +156,7 @@ TABLE: Final = OptionTable(
         Entry(
             "kv_cache_config.free_gpu_memory_fraction",
             "spec.model.gpuMemoryReserve",
-            lambda _: TENSORRT_LLM_FREE_FRACTION,
+            lambda pod: free_fraction(pod.plan.memory),
         ),
         Entry("kv_cache_config.dtype", "spec.model.kvCacheDtype", lambda pod: pod.model.kv_cache_dtype),
         Entry("revision", "spec.model.source.huggingFace.revision", lambda pod: pod.model.source.revision),

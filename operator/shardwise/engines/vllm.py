@@ -5,11 +5,12 @@ All pods of a group run the same command but for their node rank; followers are 
 """
 
 from collections.abc import Iterator
-from math import ceil
+from math import ceil, floor
 from typing import Final
 
 from shardwise.domain.engine import CHUNK_TOKENS, IMAGES, RELEASES, VLLM_MEMORY_FRACTION, EngineName
 from shardwise.domain.launch import Wanted
+from shardwise.domain.plan import MemoryUse
 from shardwise.domain.version import Version
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment, pod_address
@@ -50,6 +51,12 @@ _DATA_PARALLEL: Final = ("SIZE", "RANK", "RANK_LOCAL", "MASTER_IP", "MASTER_PORT
 _HALF: Final = ("float16", "half")
 
 _IN_WORK: Final = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+
+
+def memory_fraction(memory: MemoryUse) -> str:
+    """Give the share of a GPU that vLLM may use: its default, less the bytes that the object leaves to others."""
+    whole = (memory.budget + memory.left_free) / VLLM_MEMORY_FRACTION
+    return f"{floor(memory.budget / whole * 1000) / 1000:g}" if memory.left_free else str(VLLM_MEMORY_FRACTION)
 
 
 def _kv_cache_dtype(pod: PodContext) -> str | None:
@@ -118,7 +125,7 @@ TABLE: Final = OptionTable(
             "--gpu-memory-utilization",
             "spec.model.gpuMemoryReserve",
             "the share of a GPU that the plan may use",
-            lambda _: str(VLLM_MEMORY_FRACTION),
+            lambda pod: memory_fraction(pod.plan.memory),
             also=("--device-memory-utilization", "--kv-cache-memory-bytes"),
         ),
         Option(

@@ -9,12 +9,14 @@ from shardwise.domain.notes import (
     ContextShortened,
     DomainUnlabelled,
     ExpertsInsideGroup,
+    NotCounted,
     Note,
     Remark,
     TensorAcrossNodes,
     UnknownProduct,
 )
 from shardwise.domain.platforms import CLIQUE
+from shardwise.domain.units import gib
 
 
 def note(noted: Note) -> str:
@@ -67,6 +69,13 @@ def _context_shortened(noted: ContextShortened) -> str:
     )
 
 
+def _not_counted(noted: NotCounted) -> str:
+    return (
+        f"`{noted.word}` of `spec.engine.args` takes GPU memory that the plan does not count: "
+        f"the {gib(noted.slack)} of slack on each GPU must hold it"
+    )
+
+
 SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     Remark: lambda noted: str(noted.text),
     UnknownProduct: lambda noted: f"{noted.product} is not a product Shardwise knows: no NVLink is assumed",
@@ -76,4 +85,5 @@ SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     CacheOnEachGpu: _cache_on_each_gpu,
     ExpertsInsideGroup: _experts_inside_group,
     ContextShortened: _context_shortened,
+    NotCounted: _not_counted,
 }

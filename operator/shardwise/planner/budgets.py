@@ -37,27 +37,30 @@ _SGLANG_PER_GPU: Final = 1024 / 8
 _SGLANG_DECODE_GRAPHS: Final = 2
 _SGLANG_LATENT_PREFILL_GRAPHS: Final = 1536
 _SGLANG_PREFILL_GRAPHS: Final = 8 * 8
-_SGLANG_LEAST: Final = 10 * 1024
-_SGLANG_LARGE_GPU: Final = 60 * 1024
 """sglang 0.5.23, arg_groups/memory_hook.py, in MiB: the memory its default of mem_fraction_static keeps back."""
 
 
 def memory_use(
     demand: Demand, layout: Layout, gpu_memory: int, *, weights: int, kv_cache: int, activations: int
 ) -> MemoryUse:
-    """Compare the memory that a rank needs with the memory that the demand's engine may use. All sizes are bytes."""
-    runtime = _runtime(layout) if demand.reserve is None else demand.reserve
+    """Compare the memory that a rank needs with the memory that the demand's engine may use. All sizes are bytes.
+
+    Of a stated reserve, the runtime takes its part; the rest is left free, and the engine is told so.
+    """
+    own = _runtime(layout)
+    runtime = own if demand.reserve is None else min(own, demand.reserve)
+    left_free = 0 if demand.reserve is None else demand.reserve - runtime
     match demand.engine:
         case EngineName.VLLM:
-            budget, reserve = int(gpu_memory * VLLM_MEMORY_FRACTION), runtime
+            budget, reserve = int(gpu_memory * VLLM_MEMORY_FRACTION) - left_free, runtime
         case EngineName.SGLANG:
-            kept = _sglang_keeps(demand.model, layout, gpu_memory) if demand.reserve is None else 0
-            budget, reserve = gpu_memory, max(runtime + CUDA_CONTEXT, kept - activations)
+            kept = _sglang_keeps(demand.model, layout) if demand.reserve is None else 0
+            budget, reserve = gpu_memory, max(runtime + CUDA_CONTEXT + left_free, kept - activations)
         case EngineName.TENSORRT_LLM:
-            loaded = weights + activations + runtime + CUDA_CONTEXT
-            left = int((gpu_memory - loaded) * (1 - TENSORRT_LLM_FREE_FRACTION))
-            budget, reserve = gpu_memory, runtime + CUDA_CONTEXT + max(0, left)
-    return MemoryUse(weights, kv_cache, activations, reserve, budget)
+            loaded = weights + activations + runtime + CUDA_CONTEXT + left_free
+            tenth = int((gpu_memory - loaded) * (1 - TENSORRT_LLM_FREE_FRACTION))
+            budget, reserve = gpu_memory, runtime + CUDA_CONTEXT + left_free + max(0, tenth)
+    return MemoryUse(weights, kv_cache, activations, reserve, max(0, budget), left_free)
 
 
 def _runtime(layout: Layout) -> int:
@@ -69,12 +72,14 @@ def _runtime(layout: Layout) -> int:
     return RESERVE_ONE_GPU + COMMUNICATOR_OF_ALL + tensor + pipeline
 
 
-def _sglang_keeps(model: ModelFacts, layout: Layout, gpu_memory: int) -> int:
-    """Count bytes by SGLang's own rule: metadata, a prefill chunk, a share per GPU, CUDA graphs; at least 10 GiB."""
+def _sglang_keeps(model: ModelFacts, layout: Layout) -> int:
+    """Count bytes by SGLang's own rule: metadata, a prefill chunk, a share per GPU, CUDA graphs.
+
+    SGLang keeps at least 10 GiB of a large GPU; the chunk alone is more.
+    """
     largest_batch = 256 if layout.tensor < 4 else 512  # noqa: PLR2004 - SGLang's own threshold
     latent = any(isinstance(layer.cache, LatentCache) for layer in model.kinds)
     prefill = _SGLANG_LATENT_PREFILL_GRAPHS if latent else _SGLANG_PREFILL_GRAPHS
     kept = _SGLANG_META + _SGLANG_PER_CHUNK_TOKEN * CHUNK_TOKENS + _SGLANG_PER_GPU * layout.world_size
     kept += _SGLANG_DECODE_GRAPHS * largest_batch + prefill
-    least = _SGLANG_LEAST if gpu_memory > _SGLANG_LARGE_GPU * MIB else 0
-    return int(max(kept, least) * MIB)
+    return int(kept * MIB)

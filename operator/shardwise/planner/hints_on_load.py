@@ -26,7 +26,7 @@ def replicas(demand: Demand, tried_on: TrialFleet) -> Iterator[Trial]:
 def cache_in_fp8(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
     """Try a KV cache with a byte for each element."""
     if demand.kv_bytes > 1:
-        yield Trial(replace(demand, kv_bytes=1), "spec.model.kvCacheDtype", "fp8")
+        yield Trial(replace(demand, kv_bytes=1, kv_cache_dtype="fp8"), "spec.model.kvCacheDtype", "fp8")
 
 
 def reserve(demand: Demand, _: TrialFleet) -> Iterator[Trial]:

@@ -3,6 +3,7 @@
 All figures are for a rank of a stage, never a sum over GPUs. Tests compare them with a real vLLM on an H200.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -11,6 +12,7 @@ from shardwise.domain.engine import CHUNK_TOKENS, MOST_SEQUENCES
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import GroupedCache, LatentCache, ModelFacts, SequenceCache, StateCache
 from shardwise.domain.plan import MemoryUse
+from shardwise.planner.adapter_weights import adapter_bytes
 from shardwise.planner.budgets import memory_use as budgeted
 from shardwise.planner.stages import Stage, stages_of
 from shardwise.planner.weights import checkpoint_scale, end_bytes, layer_bytes, padded_vocabulary
@@ -83,13 +85,16 @@ def _stages(demand: Demand, layout: Layout) -> tuple[tuple[Stage, int], ...]:
 def _load(demand: Demand, layout: Layout, stage: Stage) -> tuple[int, int]:
     """Give the bytes of weights and of KV cache on a rank of a stage."""
     model = demand.model
-    layers = zip(stage.layers, layer_bytes(model, layout.tensor, expert=layout.expert), strict=True)
-    weights = sum(count * size for count, size in layers)
-    first, last, both = end_bytes(model, layout.tensor)
-    ends = both if stage.first and stage.last else first * stage.first + last * stage.last
-    cached = zip(stage.layers, _kv_by_kind(demand, layout.tensor), strict=True)
-    kv_cache = sum(count * size for count, size in cached)
-    return int((weights + ends) * checkpoint_scale(model)), int(kv_cache)
+    weights = _over_layers(stage, layer_bytes(model, layout.tensor, expert=layout.expert))
+    ends = end_bytes(model, layout.tensor, demand.engine).on(stage)
+    adapters = _over_layers(stage, adapter_bytes(model, layout, demand.adapters))
+    kv_cache = _over_layers(stage, _kv_by_kind(demand, layout.tensor))
+    return int((weights + ends) * checkpoint_scale(model) + adapters), int(kv_cache)
+
+
+def _over_layers(stage: Stage, sizes: Sequence[float]) -> float:
+    """Sum the bytes of a stage's layers, given the bytes of a layer of each kind."""
+    return sum(count * size for count, size in zip(stage.layers, sizes, strict=True))
 
 
 def _kv_by_kind(demand: Demand, tensor: int) -> tuple[float, ...]:

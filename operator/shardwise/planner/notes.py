@@ -9,6 +9,7 @@ from shardwise.domain.notes import (
     CheckedAgainst,
     DomainUnlabelled,
     ExpertsInsideGroup,
+    NotCounted,
     Note,
     Remark,
     TensorAcrossNodes,
@@ -27,6 +28,7 @@ def notes(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Ite
     if chosen.pool.joined:
         yield TensorAcrossNodes(chosen.layout.tensor)
     yield from _no_clique(chosen)
+    yield from (NotCounted(word, chosen.memory.slack) for word in demand.uncounted)
     yield from _checked(demand, chosen, rivals)
     yield from _not_planned(demand, chosen)
 

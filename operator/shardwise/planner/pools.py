@@ -23,11 +23,11 @@ class Pool:
     """The eligible nodes of a GPU product, in name order.
 
     ``product`` is the product label of the first node; drivers may spell it differently. ``memory`` is the size of the
-    smallest GPU in bytes, ``node_sizes`` the different GPU counts of the nodes. ``places`` are the nodes' places at the
-    level inside which a group must stay; empty if no level is asked for. ``resource`` is the extended resource that a
-    pod requests. ``joined``: all nodes count as a single domain without NVLink, because a pin asks for a wider tensor
-    group. ``left_out`` counts the product's nodes that may not be used, by NVLink domain. ``compute_capability`` is the
-    least of the nodes; ``None`` if no node's is known.
+    smallest GPU in bytes, as CUDA counts it, ``node_sizes`` the different GPU counts of the nodes. ``places`` are the
+    nodes' places at the level inside which a group must stay; empty if no level is asked for. ``resource`` is the
+    extended resource that a pod requests. ``joined``: all nodes count as a single domain without NVLink, because a pin
+    asks for a wider tensor group. ``left_out`` counts the product's nodes that may not be used, by NVLink domain.
+    ``compute_capability`` is the least of the nodes; ``None`` if no node's is known.
     """
 
     kind: GpuKind
@@ -150,7 +150,7 @@ def _pool(demand: Demand, fleet: Fleet, nodes: list[Node], left_out: Mapping[str
     return Pool(
         kind=fleet.kind(nodes[0].product),
         product=nodes[0].product,
-        memory=min(node.memory for node in nodes),
+        memory=max(0, min(node.memory for node in nodes) - fleet.kind(nodes[0].product).driver_memory),
         nodes=tuple(nodes),
         node_sizes=frozenset(node.gpus for node in nodes),
         places=() if demand.within is None else tuple(fleet.place(node, demand.within) for node in nodes),

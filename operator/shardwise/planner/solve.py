@@ -17,6 +17,7 @@ from shardwise.planner.memory import memory_use
 from shardwise.planner.notes import notes
 from shardwise.planner.placement import domain_counts, largest_domain, nodes_of_largest_domain, place
 from shardwise.planner.pools import Eligible, Pool, stage_slots
+from shardwise.planner.sparse_cache import on_gpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def fitting(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Iterator[tupl
     """Give the layouts that no cause rules out, in the order of the search. Placement may still fail."""
     for facts in surveyed:
         for layout in layouts(demand, facts.pool):
-            if isinstance(_ruled_out(demand, facts, layout), MemoryUse):
+            if isinstance(_ruled_out(on_gpus(demand, facts.pool.compute_capability), facts, layout), MemoryUse):
                 yield layout, facts.pool
 
 
@@ -118,6 +119,7 @@ def survey(demand: Demand, pools: Eligible) -> tuple[SurveyedPool, ...]:
 
 def _judge(demand: Demand, facts: SurveyedPool, layout: Layout) -> Candidate | Cause:
     """Give a candidate, or the cause that rules the layout out."""
+    demand = on_gpus(demand, facts.pool.compute_capability)
     found = _ruled_out(demand, facts, layout)
     if not isinstance(found, MemoryUse):
         return found

@@ -1,11 +1,15 @@
 """The bytes of weights on a rank, at a tensor degree: split, copied, or whole on every rank."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 
+from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts, Split, Weight
+from shardwise.planner.stage_ends import ends_everywhere
+from shardwise.planner.stages import Stage
 
 VOCABULARY_PADDING = 64
 """Engines pad the vocabulary to a multiple of this (vllm 0.33.0 and sglang 0.5.23, vocab_parallel_embedding.py)."""
@@ -58,16 +62,40 @@ def layer_bytes(model: ModelFacts, tensor: int, *, expert: bool) -> tuple[float,
     return tuple(bytes_on_rank(layer.weights, layout) for layer in model.kinds)
 
 
-@lru_cache(maxsize=8192)
-def end_bytes(model: ModelFacts, tensor: int) -> tuple[float, float, float]:
-    """Give a rank's bytes for the ends of the model: on a first stage, on a last stage, and on a stage that is both.
+@dataclass(frozen=True, slots=True)
+class EndBytes:
+    """A rank's bytes for the ends of a model: on a first, a middle and a last stage, and on a stage that is both."""
 
-    A tied embedding is held once where a stage is both, and otherwise twice.
+    first: float
+    middle: float
+    last: float
+    both: float
+
+    def on(self, stage: Stage) -> float:
+        """Give the bytes on a stage."""
+        if stage.first and stage.last:
+            return self.both
+        if stage.first:
+            return self.first
+        return self.last if stage.last else self.middle
+
+
+@lru_cache(maxsize=8192)
+def end_bytes(model: ModelFacts, tensor: int, engine: EngineName) -> EndBytes:
+    """Give the bytes of a model's ends on a rank.
+
+    A tied embedding is held once on a stage that has both ends. Some classes build an end on every stage.
     """
-    layout = Layout(tensor, 1)
+    layout, every = Layout(tensor, 1), ends_everywhere(engine, model.architecture)
     embedding, head = bytes_on_rank(model.embedding, layout), bytes_on_rank(model.head, layout)
     tower = bytes_on_rank(model.tower, layout)
-    return embedding + tower, head + (embedding if model.tied else 0), embedding + tower + head
+    spare_head, spare_embedding = head if every.head else 0, embedding if every.embedding else 0
+    return EndBytes(
+        first=embedding + tower + spare_head,
+        middle=spare_embedding + spare_head,
+        last=head + (embedding if model.tied or every.embedding else 0),
+        both=embedding + tower + head,
+    )
 
 
 def loaded_bytes(model: ModelFacts) -> float:

@@ -1,0 +1,68 @@
+"""What an object's arguments add to the memory of a GPU: LoRA adapters, and parts that no plan counts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from shardwise.domain.engine import EngineName
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The LoRA adapters that an engine makes room for when it starts: their number, and the rank of each."""
+
+    count: int
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """An engine's words for adapters: the switches, and the number and the rank with their defaults."""
+
+    switches: tuple[str, ...]
+    count: tuple[str, int]
+    rank: tuple[str, int]
+
+
+_WORDS: Final[Mapping[EngineName, _Words]] = {
+    EngineName.VLLM: _Words(("--enable-lora",), ("--max-loras", 1), ("--max-lora-rank", 16)),
+    EngineName.SGLANG: _Words(("--enable-lora", "--lora-paths"), ("--max-loras-per-batch", 8), ("--max-lora-rank", 0)),
+}
+"""vllm 0.33.0, config/lora.py; sglang 0.5.23, which reads the rank off the adapters unless it is given."""
+
+_UNCOUNTED: Final[Mapping[EngineName, tuple[str, ...]]] = {
+    EngineName.VLLM: ("--speculative-config", "--disable-hybrid-kv-cache-manager"),
+    EngineName.SGLANG: ("--speculative-algorithm", "--speculative-draft-model-path", "--disable-hybrid-swa-memory"),
+}
+"""Words that make an engine hold more than a plan counts: a draft model, or whole contexts in sliding layers."""
+
+
+def adapters_of(engine: EngineName, args: Sequence[str]) -> Adapters | None:
+    """Read the adapters off an object's arguments; ``None`` without adapters, or if their rank is not known."""
+    words = _WORDS.get(engine)
+    given = dict(_given(args))
+    if words is None or not any(switch in given for switch in words.switches):
+        return None
+    count, rank = (_number(given.get(word), default) for word, default in (words.count, words.rank))
+    return Adapters(count, rank) if count and rank else None
+
+
+def uncounted(engine: EngineName, args: Sequence[str]) -> tuple[str, ...]:
+    """List the arguments whose memory no plan counts, in the order of the arguments."""
+    known = {*_UNCOUNTED.get(engine, ())}
+    words = _WORDS.get(engine)
+    if words is not None and adapters_of(engine, args) is None:
+        known |= {*words.switches}
+    return tuple(word for word, _ in _given(args) if word in known)
+
+
+def _given(args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Give each option with its value, attached or apart; underscores are hyphens."""
+    for index, word in enumerate(args):
+        if word.startswith("--"):
+            name, _, value = word.partition("=")
+            yield name.replace("_", "-"), value or "".join(args[index + 1 : index + 2])
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else default
