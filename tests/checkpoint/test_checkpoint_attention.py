@@ -161,12 +161,12 @@ def test_latent_attention_has_the_elements_of_its_dimensions(dimensions: Latent,
 
 
 def test_the_compressed_cache_is_as_wide_as_its_rank_and_rotary_part() -> None:
-    assert made(DEEPSEEK).cache == LatentCache(32)
+    assert made(DEEPSEEK).cache == LatentCache(32, rope=8)
 
 
 @pytest.mark.parametrize(("dim", "size"), [(64, 68), (128, 132), (256, 264)])
 def test_an_indexer_keeps_its_keys_in_fp8_with_a_scale_for_each_128(dim: int, size: int) -> None:
-    assert made(Latent(8, 32, 24, 16, 8, 16, index=Index(4, dim))).cache == LatentCache(32, size)
+    assert made(Latent(8, 32, 24, 16, 8, 16, index=Index(4, dim))).cache == LatentCache(32, size, 8)
 
 
 def test_every_rank_holds_the_whole_indexer() -> None:

@@ -248,7 +248,7 @@ def test_a_default_that_follows_from_other_fields_is_none() -> None:
 
 
 def test_deepseeks_head_width_is_no_fact_of_its_cache() -> None:
-    assert read(**LATENT).layers[0].cache == LatentCache(576)
+    assert read(**LATENT).layers[0].cache == LatentCache(576, rope=64)
     assert read(**LATENT).notes == ()
 
 

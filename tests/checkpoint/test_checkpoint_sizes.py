@@ -224,7 +224,7 @@ def test_a_config_in_sections_is_read() -> None:
 def test_deepseek_has_three_dense_layers_and_latent_attention_throughout() -> None:
     model = facts("deepseek-ai/DeepSeek-R1")
     assert sparse(model) == list(range(3, 61))
-    assert {layer.cache for layer in model.layers} == {LatentCache(576)}
+    assert {layer.cache for layer in model.layers} == {LatentCache(576, rope=64)}
 
 
 def test_kimi_has_one_dense_layer_and_a_shared_expert() -> None:

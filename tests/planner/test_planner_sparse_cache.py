@@ -49,6 +49,14 @@ def test_a_token_of_sparse_attention_takes_these_bytes(
     assert {token_bytes(cache, 8, demand.kv_bytes) for cache in caches} == {size + INDEX}
 
 
+def test_layers_that_share_the_index_of_another_layer_keep_the_same_form() -> None:
+    """GLM-5 has an index in some of its layers only; each layer keeps its own compressed head."""
+    first, second = LatentCache(576, INDEX, 64), LatentCache(576, 0, 64)
+    kinds = (replace(V32.kinds[0], cache=first), replace(V32.kinds[1], cache=second))
+    demand = on_gpus(a_demand(replace(V32, kinds=kinds), **FP8), H200)
+    assert [layer.cache for layer in demand.model.kinds] == [LatentCache(656, INDEX, 64), LatentCache(656, 0, 64)]
+
+
 @pytest.mark.parametrize("name", [R1, LLAMA_8B])
 @pytest.mark.parametrize("capability", [A100, H200, B200])
 def test_other_attention_is_the_same_on_all_gpus(name: str, capability: tuple[int, int]) -> None:

@@ -266,8 +266,7 @@ def _latent_attention(make: Maker, hidden: int, attention: Latent) -> Part:
     if attention.sinks:
         weights += make.vector(f"{name}.sinks", heads, Split.OUTPUTS, heads, HEADS)
     weights += _indexer(make, hidden, attention) if attention.index else ()
-    rope = attention.rope_dim if attention.index else 0
-    cache = LatentCache(attention.kv_rank + attention.rope_dim, _index_bytes(attention.index), rope)
+    cache = LatentCache(attention.kv_rank + attention.rope_dim, _index_bytes(attention.index), attention.rope_dim)
     return Part(weights, cache, Widths(split=heads * (2 * head + attention.value_dim)), reduces=1)
 
 

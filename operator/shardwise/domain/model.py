@@ -108,7 +108,7 @@ class LatentCache:
     """A compressed head, the same on every rank (DeepSeek, Kimi). ``width`` is elements per token.
 
     ``index_bytes`` are the bytes per token that sparse attention keeps too, in its own precision. ``rope`` elements of
-    the width hold positions; 0 where nobody needs to know them apart.
+    the width hold positions, if they are known apart.
     """
 
     width: int
