@@ -330,7 +330,7 @@ def test_a_list_of_heads_that_miscounts_is_named() -> None:
 
 def test_latent_attention_is_told_by_its_ranks() -> None:
     model = read(**LATENT)
-    assert {layer.cache for layer in model.layers} == {LatentCache(576)}
+    assert {layer.cache for layer in model.layers} == {LatentCache(576, rope=64)}
     assert dealt(model.kinds[0])["self_attn.q_b_proj"] == (Split.OUTPUTS, 16, "attention heads")
 
 
