@@ -239,6 +239,7 @@ async def test_an_object_that_came_to_be_due_ahead_meanwhile_goes_first(scene: S
     scene.add(**PINNED)
     await scene.reconcile()
     made = gate.made
+    scene.store.hold(("default", "holder"), {})
     scene.reconciler.due_ahead = lambda _: [("default", "older")]
     assert await scene.reconcile() == LOOK_AGAIN_SECONDS
     assert gate.made == made

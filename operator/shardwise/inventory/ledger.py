@@ -6,10 +6,10 @@ pods, and the GPUs of its plan. Other holders hold the GPUs of their bound pods.
 """
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.occupancy import Holding, Occupied
@@ -19,9 +19,15 @@ from shardwise.inventory.sightings import settled, sighted
 
 H = TypeVar("H")
 
+REMEMBERED: Final = 512
+"""Changes of nodes that are remembered."""
+
 
 class Ledger(Generic[H]):
-    """The nodes of a fleet, and the GPUs that each holder has on each node. A holder is any hashable value."""
+    """The nodes of a fleet, and the GPUs that each holder has on each node. A holder is any hashable value.
+
+    ``mark`` grows with every change of a node or of its free GPUs.
+    """
 
     def __init__(self, site: FleetSite | None = None) -> None:
         self.site = site or FleetSite()
@@ -34,6 +40,8 @@ class Ledger(Generic[H]):
         self._bound: dict[H, Counter[str]] = {}
         self._planned: dict[H, Counter[str]] = {}
         self._holders: dict[str, dict[H, int]] = {}
+        self.mark = 0
+        self._log: deque[tuple[int, str, Node | None]] = deque(maxlen=REMEMBERED)
 
     def put(self, node: KubernetesNode) -> bool:
         """Add a node or its changes. Tell whether anything changed but a heartbeat. O(log nodes) for a known node."""
@@ -47,6 +55,7 @@ class Ledger(Generic[H]):
             self._left.insert(at, read)
         elif self._empty[at] == read:
             return False
+        self._note(read.name, self._left[at] if known else None)
         self._empty[at] = read
         self._left[at] = _less(read, self._held(read.name))
         return True
@@ -56,6 +65,7 @@ class Ledger(Generic[H]):
         at, known = self._find(name)
         self._products.pop(name, None)
         if known:
+            self._note(name, self._left[at])
             del self._names[at], self._empty[at], self._left[at]
 
     def node(self, name: str) -> Node | None:
@@ -130,7 +140,39 @@ class Ledger(Generic[H]):
             del self._holders[node]
         at, known = self._find(node)
         if known:
-            self._left[at] = _less(self._empty[at], self._held(node))
+            left = _less(self._empty[at], self._held(node))
+            if left != self._left[at]:
+                self._note(node, self._left[at])
+                self._left[at] = left
+
+    def gained(self, mark: int, matters: Callable[[Node], bool]) -> bool:
+        """Tell whether any node that matters has more free GPUs than at a mark, or has changed otherwise.
+
+        ``mark`` is an earlier value of the ledger's ``mark``. GPUs that became free and were taken again are no gain.
+        Gives ``True`` for a mark from so long ago that the changes since are forgotten. O(changes since the mark).
+        """
+        if self._log and self._log[0][0] > mark + 1:
+            return True
+        before: dict[str, Node | None] = {}
+        for at, name, node in reversed(self._log):
+            if at <= mark:
+                break
+            before[name] = node
+        return any(self._is_gain(name, node, matters) for name, node in before.items())
+
+    def _is_gain(self, name: str, before: Node | None, matters: Callable[[Node], bool]) -> bool:
+        at, known = self._find(name)
+        if before is None or not known:
+            return before is not None or known
+        now = self._left[at]
+        if replace(now, free=before.free) != before:
+            return True
+        return now.free > before.free and matters(now)
+
+    def _note(self, name: str, before: Node | None) -> None:
+        """Remember a node as it was before a change."""
+        self.mark += 1
+        self._log.append((self.mark, name, before))
 
     def _held(self, node: str) -> int:
         return sum(self.holdings(node).values())

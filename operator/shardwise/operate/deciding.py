@@ -10,9 +10,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Node
 from shardwise.domain.launch import Wanted
 from shardwise.observe import Json, Key, Store, waits
+from shardwise.operate.resting import Resting, Sight
 from shardwise.reconcile.actions import Decision
 from shardwise.reconcile.decide import decide
 from shardwise.reconcile.observed import Observed
@@ -37,6 +39,8 @@ class Deciding:
         self._now = now
         self._in_thread = in_thread
         self._in_turn = asyncio.Lock()
+        self._seen: dict[Key, tuple[Demand, Sight]] = {}
+        self.resting = Resting(store, now)
 
     async def decided(
         self, key: Key, obj: Json, wanted: Wanted, others_first: Callable[[Key], bool]
@@ -56,6 +60,7 @@ class Deciding:
         for _ in range(MOST_TRIES):
             now = self._now()
             observed = self._store.observe(key, now)
+            self._seen[key] = wanted.demand, self.resting.sight(observed)
             decision = await self._in_thread(partial(decide, wanted, observed, now))
             if self._store.sharded_models.objects.get(key) is not obj:
                 return None
@@ -67,6 +72,17 @@ class Deciding:
                 self._store.count_mends(key, decision.mends)
                 return decision
         return None
+
+    def carried_out(self, key: Key, obj: Json, decision: Decision) -> None:
+        """Take in that a decision was carried out, and the object as it is with its status: it may rest."""
+        seen = self._seen.pop(key, None)
+        if seen is not None:
+            self.resting.begin(key, obj, *seen, decision)
+
+    def forget(self, key: Key) -> None:
+        """Forget an object."""
+        self._seen.pop(key, None)
+        self.resting.end(key)
 
     def _is_current(self, key: Key, seen: Observed, decision: Decision) -> bool:
         """Tell whether the GPUs that a decision plans are still free, on nodes that have not changed.

@@ -79,6 +79,10 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> float | None:
         """Do everything an object needs now. Give the seconds after which to look again, or ``None``."""
+        rests = self._deciding.resting.seconds_left(key)
+        if rests is not None:
+            self._store.relisted.discard(key)
+            return rests
         found = await self._read_as_it_is(key)
         if found is None:
             self._forget(key)
@@ -89,14 +93,17 @@ class Reconciler:
         decision = await self._decided(key, obj, read)
         if decision is None:
             return LOOK_AGAIN_SECONDS
+        shown = obj
         try:
-            await self._write_status(key, obj, decision)
+            shown = await self._write_status(key, obj, decision)
         except Refused as error:
             if not isinstance(read, Invalid) or error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
                 raise  # a server that is just starting forbids what it will allow
             # An older CRD let in an object that this CRD's rules cannot even read: only an Event can tell of it.
             _log.warning("%s/%s: %s", *key, error)
         again = await self._carry_out(key, obj, decision)
+        if again == decision.retry_after:
+            self._deciding.carried_out(key, shown, decision)
         self._store.relisted.discard(key)
         return again
 
@@ -119,6 +126,7 @@ class Reconciler:
         self._store.relisted.discard(key)
         self._events.forget(key)
         self._lookups.forget(key)
+        self._deciding.forget(key)
         self._known.pop(key, None)
 
     async def _read_as_it_is(self, key: Key) -> tuple[Json, Wanted | Invalid] | None:
@@ -169,10 +177,11 @@ class Reconciler:
             raise InvalidObject(known[1].problems)
         return known[1]
 
-    async def _write_status(self, key: Key, obj: Json, decision: Decision) -> None:
+    async def _write_status(self, key: Key, obj: Json, decision: Decision) -> Json:
+        """Write the status if it differs. Give the object with it."""
         status = decision.written
         if status == (obj.get("status") or {}):
-            return
+            return obj
         manifest = {
             "apiVersion": API_VERSION,
             "kind": KIND,
@@ -180,7 +189,8 @@ class Reconciler:
             "status": status,
         }
         try:
-            self._store.sharded_models.put(await self._cluster.apply_status(manifest))
+            shown = await self._cluster.apply_status(manifest)
+            self._store.sharded_models.put(shown)
         except ClusterError as error:
             if error.status == HTTPStatus.CONFLICT:
                 # Decided on an object that has changed: by an edit, another leader, or a write whose answer was lost.
@@ -188,6 +198,7 @@ class Reconciler:
             raise
         if waits(obj) != bool(decision.status.waiting_since):
             self.when_turns_change(key)
+        return shown
 
     async def _carry_out(self, key: Key, obj: Json, decision: Decision) -> float | None:
         """Carry out the actions, and give the seconds after which to look again.
