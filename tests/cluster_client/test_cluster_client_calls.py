@@ -68,10 +68,11 @@ async def test_applying_creates_and_then_changes_under_our_name(sandbox: Sandbox
 
 async def test_what_somebody_else_changed_is_taken_back(sandbox: Sandbox, cluster: Cluster) -> None:
     """By force: our fields are ours."""
-    await cluster.apply(a_service())
-    sandbox.apply(a_service(port=99), manager="somebody", force=True)
-    applied = await cluster.apply(a_service())
-    assert [port["port"] for port in applied["spec"]["ports"] if port["port"] == 80] == [80]
+    ours, theirs = ({"spec": a_service()["spec"] | {"type": kind}} for kind in ("ClusterIP", "NodePort"))
+    await cluster.apply(a_service() | ours)
+    sandbox.apply(a_service() | theirs, manager="somebody", force=True)
+    applied = await cluster.apply(a_service() | ours)
+    assert applied["spec"]["type"] == "ClusterIP"
 
 
 async def test_a_status_is_applied_and_what_is_left_out_goes(sandbox: Sandbox, cluster: Cluster) -> None:
