@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from tests.checkpoint.support import dealt, has, layer_elements, made, of, read, weight
+from tests.support.models import parameters
 
 from shardwise.checkpoint.parts import Dimensions, Part
 from shardwise.checkpoint.states import DeltaAttention, GatedDelta, Lightning, Mamba, Mamba2, ShortConvolution
@@ -284,3 +285,70 @@ def test_a_mixer_takes_the_bytes_of_the_dtype_it_is_loaded_in() -> None:
     assert made(MAMBA, plain=4).cache == StateCache(4 * (128 * 3 + 128 * 16))
     assert isinstance(made(MAMBA), Part)
     assert isinstance(read().layers[0], Layer)
+
+
+KIMI_K3: dict[str, Any] = {
+    "vocab_size": 163840,
+    "hidden_size": 7168,
+    "intermediate_size": 18432,
+    "moe_intermediate_size": 3072,
+    "num_hidden_layers": 93,
+    "num_attention_heads": 64,
+    "num_experts": 896,
+    "num_experts_per_token": 16,
+    "num_shared_experts": 2,
+    "first_k_dense_replace": 1,
+    "routed_expert_hidden_size": 3584,
+    "q_lora_rank": 1536,
+    "kv_lora_rank": 512,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "linear_attn_config": {
+        "num_heads": 64,
+        "head_dim": 128,
+        "short_conv_kernel_size": 4,
+        "full_attn_layers": [*range(4, 93, 4), 93],
+        "use_full_rank_gate": True,
+    },
+}
+"""Kimi K3's experts as sglang 0.5.23 checks them (model_loader/expert_pack_config.py); its attention is made up."""
+
+
+def test_routed_experts_work_in_the_width_that_the_config_states() -> None:
+    """The experts of 92 layers have 2.72 trillion parameters, half as many as at the hidden size."""
+    model = of("kimi_linear", **KIMI_K3)
+    routed = sum(weight.elements for layer in model.layers for weight in layer.weights if weight.experts)
+    assert routed == 92 * 896 * 3 * 3584 * 3072
+    layer = model.layers[1]
+    for name in ("routed_expert_down_proj", "routed_expert_up_proj"):
+        projection = weight(layer, name)
+        assert (projection.elements, projection.split) == (3584 * 7168, Split.WHOLE)
+    shared = weight(layer, "shared_experts.up_proj")
+    assert (shared.outputs, shared.inputs) == (2 * 3072, 7168)
+
+
+KIMI_CHANGES: dict[str, tuple[dict[str, Any], int]] = {
+    "a norm of the latent width": ({"latent_moe_use_norm": True}, 92 * 3584),
+    "an output gate of attention": ({"mla_use_output_gate": True}, 24 * 64 * 128 * 7168),
+    "sums of earlier layers": ({"attn_res_block_size": 12}, 93 * 4 * 7168 + 2 * 7168),
+    "a gate of a low rank": (
+        {"linear_attn_config": KIMI_K3["linear_attn_config"] | {"use_full_rank_gate": False}},
+        69 * (128 * 7168 + 8192 * 128 - 8192 * 7168),
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "added"), KIMI_CHANGES.values(), ids=KIMI_CHANGES)
+def test_each_field_of_kimi_k3_adds_its_weights(changes: dict[str, Any], added: int) -> None:
+    plain, changed = of("kimi_linear", **KIMI_K3), of("kimi_linear", **KIMI_K3 | changes)
+    assert parameters(changed) - parameters(plain) == added
+
+
+def test_nemotrons_latent_experts_have_projections_too() -> None:
+    """Nemotron 3 Super: fc1_latent_proj and fc2_latent_proj (vllm 0.33.0, nemotron_h.py)."""
+    fields: dict[str, Any] = {"hybrid_override_pattern": "ME*E", "n_routed_experts": 8, "num_experts_per_tok": 2}
+    fields |= {"moe_intermediate_size": 512, "ssm_state_size": 32, "mamba_num_heads": 16, "mamba_head_dim": 64}
+    layer = of("nemotron_h", **fields, moe_latent_size=256).layers[1]
+    assert weight(layer, "fc1_latent_proj").elements == weight(layer, "fc2_latent_proj").elements == 256 * 1024
+    assert weight(layer, "experts.up_proj").inputs == 256

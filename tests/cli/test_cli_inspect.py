@@ -42,6 +42,17 @@ def test_a_file_is_told_to_machines() -> None:
     }
 
 
+@pytest.mark.parametrize("named", ["folder", "folder/config.json"])
+def test_the_index_in_the_folder_states_the_size_of_the_checkpoint(tmp_path: Path, named: str) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config("Qwen/Qwen3-8B")))
+    (folder / "model.safetensors.index.json").write_text('{"metadata": {"total_size": 17000000000}}')
+    document = inspect(tmp_path / named, "-o", "json").data
+    assert document["checkpointBytes"] == 17_000_000_000
+    assert [note for note in document["notes"] if "the checkpoint has 15.8 GiB" in note]
+
+
 def test_yaml_says_what_json_says() -> None:
     assert yaml.safe_load(inspect(R1, "-o", "yaml").out) == inspect(R1, "-o", "json").data
 

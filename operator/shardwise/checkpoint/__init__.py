@@ -7,5 +7,6 @@ guess, or is refused by :class:`ConfigError`.
 from shardwise.checkpoint.config import from_config
 from shardwise.checkpoint.fields import ConfigError
 from shardwise.checkpoint.precision import with_quantization
+from shardwise.checkpoint.stored_size import INDEX_FILE, index_bytes
 
-__all__ = ["ConfigError", "from_config", "with_quantization"]
+__all__ = ["INDEX_FILE", "ConfigError", "from_config", "index_bytes", "with_quantization"]

@@ -5,6 +5,7 @@ enough is refused, and the error names the missing field.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from shardwise.checkpoint.blocks import Block, Decoder
@@ -13,6 +14,8 @@ from shardwise.checkpoint.fields import ConfigError, Fields
 from shardwise.checkpoint.making import ENTRIES, Maker, Storage
 from shardwise.checkpoint.precision import Precisions, read_precisions, stated_dtype
 from shardwise.checkpoint.recognise import Recognised, recognise
+from shardwise.checkpoint.stored_size import size_notes
+from shardwise.checkpoint.unread import unread_notes
 from shardwise.domain.model import (
     GroupedCache,
     LatentCache,
@@ -40,7 +43,8 @@ def from_config(
     """Read model facts off a config.json.
 
     ``quantization`` is ``auto`` (as the config says) or a forced quantisation. ``checkpoint_bytes`` is the published
-    size of the weights, if it is known. It does not apply to a forced quantisation, whose weights have another size.
+    size of the weights, if it is known. It does not apply to a forced quantisation, whose weights have another size. A
+    note says so if it differs from the count by more than 2 %.
     ``origin`` says where the config comes from, for people.
     Raises :class:`ConfigError` naming the field that is missing, malformed or not understood.
     """
@@ -48,7 +52,9 @@ def from_config(
     found = recognise(Fields(name, config))
     precisions = read_precisions(found.whole, found.text, quantization)
     decoder = found.read()
-    return _facts(found, decoder, precisions, origin, checkpoint_bytes if quantization == "auto" else None)
+    stored = precisions.loaded(checkpoint_bytes) if checkpoint_bytes and quantization == "auto" else None
+    model = _facts(found, decoder, precisions, origin, stored)
+    return replace(model, notes=model.notes + size_notes(model))
 
 
 def _facts(
@@ -79,7 +85,7 @@ def _facts(
         drafts=_weights(decoder.drafts, storage, hidden, f"{decoder.prefix}.{len(order)}."),
         checkpoint_bytes=checkpoint_bytes,
         guessed=found.guessed or decoder.guessed or precisions.guessed,
-        notes=found.notes + decoder.notes + precisions.notes,
+        notes=found.notes + decoder.notes + unread_notes(found.text, found.family) + precisions.notes,
         kv_cache_dtype=precisions.kv_cache_dtype,
         dtype=stated_dtype(found.whole, found.text),
     )  # fmt: skip

@@ -22,18 +22,28 @@ class Fields:
     """The fields of a config.json. ``name`` is the name of the model, for messages.
 
     ``known`` keeps the lists and the nested objects that were read: each layer asks for the same ones, and a list may
-    be as long as the layers are many.
+    be as long as the layers are many. ``asked`` collects the names of the fields that a reader asked for.
     """
 
     name: str
     values: Mapping[str, object]
     known: dict[tuple[str, ...], object] = field(default_factory=dict, compare=False, repr=False)
+    asked: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def with_values(self, changes: Mapping[str, object]) -> "Fields":
         """Give the fields with some values changed. The cost depends on the changes, not on the number of fields."""
         kept = {asked: found for asked, found in self.known.items() if changes.keys().isdisjoint(asked[1:])}
         values = cast("dict[str, object]", self.values)  # a ChainMap only reads the maps behind its first
-        return Fields(self.name, ChainMap(dict(changes), values), kept)
+        return Fields(self.name, ChainMap(dict(changes), values), kept, self.asked)
+
+    def with_only(self, values: Mapping[str, object]) -> "Fields":
+        """Give other values for the same reader, which go on collecting the names that are asked for."""
+        return Fields(self.name, values, asked=self.asked)
+
+    def get(self, key: str, default: object = None) -> object:
+        """Give a value as it stands in the config."""
+        self.asked.add(key)
+        return self.values.get(key, default)
 
     def count(self, *keys: str, default: int | None = None) -> int:
         """Give the first of ``keys`` that is set, a whole number of at least 1; else ``default``.
@@ -49,6 +59,7 @@ class Fields:
 
     def optional(self, *keys: str) -> int | None:
         """Give the first of ``keys`` that is set to something other than null or 0, else ``None``."""
+        self.asked.update(keys)
         for key in keys:
             value = self.values.get(key)
             if value is None or value is False or (not isinstance(value, bool) and value == 0):
@@ -58,6 +69,7 @@ class Fields:
 
     def any(self, *keys: str, default: int) -> int:
         """Give the first of ``keys`` that is set, 0 included, else ``default``."""
+        self.asked.update(keys)
         for key in keys:
             value = self.values.get(key)
             if value is not None:
@@ -66,7 +78,7 @@ class Fields:
 
     def flag(self, key: str, *, default: bool = False) -> bool:
         """Give a boolean field. The numbers 0 and 1 count as false and true."""
-        value = self.values.get(key)
+        value = self.get(key)
         if value is None:
             return default
         if isinstance(value, bool) or (isinstance(value, int) and value in {0, 1}):
@@ -75,6 +87,7 @@ class Fields:
 
     def text(self, *keys: str) -> str | None:
         """Give the first of ``keys`` that is set, a string, or ``None``."""
+        self.asked.update(keys)
         for key in keys:
             value = self.values.get(key)
             if value is None:
@@ -112,6 +125,7 @@ class Fields:
 
     def items(self, *keys: str) -> tuple[object, ...]:
         """Give the first of ``keys`` that is set, a list; empty if none is set."""
+        self.asked.update(keys)
         for key in keys:
             value = self.values.get(key)
             if value is None:
@@ -123,6 +137,7 @@ class Fields:
 
     def section(self, *keys: str) -> "Fields | None":
         """Give the first of ``keys`` that is set, a nested object, or ``None``."""
+        self.asked.update(keys)
         return self._once("section", keys, lambda: self._section(keys))
 
     def _section(self, keys: tuple[str, ...]) -> "Fields | None":
@@ -144,7 +159,7 @@ class Fields:
 
     def has(self, key: str) -> bool:
         """Tell whether a field is set to something other than null."""
-        return self.values.get(key) is not None
+        return self.get(key) is not None
 
     def _whole(self, key: str, value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:

@@ -122,7 +122,8 @@ class Mixture:
 
     ``shared``: width of the experts for all tokens, all together. ``shared_gate``: outputs of a gate on them.
     ``routes``: outputs of the router, if there are more than experts. ``router_bias``: elements of its biases.
-    ``latent``: width of the input of the experts, if it differs from the hidden size.
+    ``latent``: width in which the routed experts work, if it differs from the hidden size. Two projections that every
+    rank holds whole, ``latent_names``, lead into that width and back.
     """
 
     experts: Experts
@@ -134,6 +135,8 @@ class Mixture:
     routes: int | None = None
     router_bias: int = 0
     latent: int | None = None
+    latent_norm: bool = False
+    latent_names: tuple[str, str] = ("routed_expert_down_proj", "routed_expert_up_proj")
     name: str = "mlp"
     router: str = "gate"
 
@@ -148,6 +151,7 @@ class Mixture:
         if self.router_bias:
             weights += make.vector(f"{name}.{self.router}.bias", self.router_bias)
         weights += _feed_forward(make, self.latent or hidden, self, f"{name}.experts", EXPERT_COLUMNS)
+        weights += self._latent(make, hidden)
         if self.shared:
             dense = Dense(self.shared, self.gated)
             weights += _feed_forward(make, hidden, dense, f"{name}.shared_experts", SHARED_COLUMNS)
@@ -155,6 +159,15 @@ class Mixture:
             weights += make.plain(f"{name}.shared_expert_gate", (self.shared_gate, hidden))
         widths = Widths(split=3 * self.shared, whole=2 * hidden * active, expert=3 * self.intermediate * active)
         return Part(weights, widths=widths, reduces=1)
+
+    def _latent(self, make: Maker, hidden: int) -> tuple[Weight, ...]:
+        """Make the projections around the experts (vllm 0.33.0, KimiMoE and NemotronHMoE: replicated layers)."""
+        width = self.latent
+        if width is None:
+            return ()
+        into, out_of = (f"{self.name}.{name}" for name in self.latent_names)
+        norm = make.vector(f"{self.name}.routed_expert_norm", width) if self.latent_norm else ()
+        return make.linear(into, (width, hidden)) + make.linear(out_of, (hidden, width)) + norm
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,10 @@ _LATENT: Final = ("q_a_proj", "q_b_proj", "q_proj", "kv_a_proj_with_mqa", "kv_b_
 
 @dataclass(frozen=True, slots=True)
 class Precisions:
-    """The precision of a checkpoint's plain weights, and the scheme of the others."""
+    """The precision of a checkpoint's plain weights, and the scheme of the others.
+
+    ``halved``: the checkpoint stores plain weights in 32 bits, and engines load them in 16.
+    """
 
     quantization: Quantization
     plain: Precision
@@ -39,6 +42,11 @@ class Precisions:
     notes: tuple[str, ...] = ()
     guessed: bool = False
     kv_cache_dtype: str | None = None
+    halved: bool = False
+
+    def loaded(self, stored: int) -> int:
+        """Give the bytes that are loaded of a checkpoint's ``stored`` bytes. Quantised checkpoints are loaded whole."""
+        return stored // 2 if self.halved and self.scheme is None else stored
 
     def storage(self) -> Storage:
         """Give the precision of each weight by its name."""
@@ -58,7 +66,7 @@ def read_precisions(whole: Fields, text: Fields, forced: str) -> Precisions:
     if forced != "auto" and forced not in set(Quantization):
         raise ConfigError(f"quantization `{forced}` is not known: use auto, {', '.join(Quantization)}")
     size, notes = _plain_bytes(whole, text)
-    plain = Precision(size)
+    plain, halved = Precision(size), bool(notes)
     stated = whole.section("quantization_config") or text.section("quantization_config")
     scheme = read_scheme(stated, text) if stated is not None else None
     cache = scheme.kv_cache_dtype if scheme else None
@@ -67,7 +75,7 @@ def read_precisions(whole: Fields, text: Fields, forced: str) -> Precisions:
         chosen = scheme if scheme is not None and scheme.kind is kind else _uniform(kind)
         return Precisions(kind, plain, chosen, notes, kv_cache_dtype=cache)
     if scheme is None:
-        return _by_name(whole.name, plain, notes, text)
+        return replace(_by_name(whole.name, plain, notes, text), halved=halved)
     return Precisions(scheme.kind, plain, scheme, notes + scheme.notes, scheme.guessed, cache)
 
 

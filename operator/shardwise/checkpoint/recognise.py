@@ -43,12 +43,16 @@ _REQUIRED: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """A config and its reader. ``text`` is the part that describes the language model, or the whole config."""
+    """A config and its reader. ``text`` is the part that describes the language model, or the whole config.
+
+    ``family`` is the type under which it is read; empty without a known family.
+    """
 
     whole: Fields
     text: Fields
     reader: Reader
     architecture: str
+    family: str = ""
     guessed: bool = False
     notes: tuple[str, ...] = ()
 
@@ -76,8 +80,9 @@ def recognise(whole: Fields) -> Recognised:
         values["tie_word_embeddings"] = whole.values["tie_word_embeddings"]
     return Recognised(
         whole=whole,
-        text=Fields(whole.name, values),
+        text=text.with_only(values),
         reader=FAMILIES.get(found.kind, generic),
+        family=found.kind,
         architecture=named[0] if named else model_types.architecture(found.kind or stated or "unknown"),
         guessed=found.guessed,
         notes=found.notes + _filled(found.kind, filled),

@@ -30,7 +30,7 @@ def _depth(fields: Fields) -> int:
 
 
 def _columns(fields: Fields) -> int:
-    ratio = fields.values.get("mlp_ratio", 4)
+    ratio = fields.get("mlp_ratio", 4)
     if not isinstance(ratio, int | float) or isinstance(ratio, bool) or not 0 < ratio < _LARGEST_RATIO:
         raise ConfigError(f"config of `{fields.name}` has `mlp_ratio: {short(ratio)}`: a positive number is needed")
     return fields.optional(*_COLUMNS) or int(ratio * _hidden(fields))
@@ -38,7 +38,7 @@ def _columns(fields: Fields) -> int:
 
 def _edge(fields: Fields, key: str, default: int) -> int:
     """Read the edge of a square; the config states a number, or a list of two."""
-    value = fields.values.get(key)
+    value = fields.get(key)
     return (
         fields.numbers(key)[0] or default if isinstance(value, list) and value else fields.count(key, default=default)
     )
@@ -249,7 +249,7 @@ def _idefics3(whole: Fields, tower: Fields, hidden: int) -> int:
 
 
 def _internvl_projector(whole: Fields, tower: Fields, hidden: int) -> int:
-    ratio = whole.values.get("downsample_ratio", 0.5)
+    ratio = whole.get("downsample_ratio", 0.5)
     if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not _SMALLEST_RATIO < ratio <= 1:
         raise ConfigError(
             f"config of `{whole.name}` has `downsample_ratio: {short(ratio)}`: a number from 0.001 to 1 is needed"

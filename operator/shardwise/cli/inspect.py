@@ -7,13 +7,15 @@ from typing import Any
 
 import click
 
-from shardwise.checkpoint import ConfigError, catalog, from_config
+from shardwise.checkpoint import INDEX_FILE, ConfigError, catalog, from_config, index_bytes
 from shardwise.cli.options import form_option
 from shardwise.cli.output import write_data
 from shardwise.cli.wrong import WrongInput
 from shardwise.domain.model import ModelFacts, Quantization
 from shardwise.domain.site import HubSite
 from shardwise.explain.models import model_document, model_text
+
+_CONFIG = "config.json"
 
 
 @click.command()
@@ -27,7 +29,7 @@ from shardwise.explain.models import model_document, model_text
 )
 @form_option("text", "json", "yaml")
 def inspect(model: str, quantization: str, form: str) -> None:
-    """Say a model's facts, sizes and legal degrees: MODEL is a config.json, or a model's id."""
+    """Say a model's facts, sizes and legal degrees: MODEL is a config.json, a checkpoint's folder, or a model's id."""
     facts = inspected(model, quantization)
     if form == "text":
         print(model_text(facts))
@@ -36,14 +38,14 @@ def inspect(model: str, quantization: str, form: str) -> None:
 
 
 def inspected(model: str, quantization: str) -> ModelFacts:
-    """Read the facts of a file, of an entry of the catalog, or of a model on the Hub, in this order.
+    """Read the facts of a file or folder, of an entry of the catalog, or of a model on the Hub, in this order.
 
     Raises :class:`WrongInput` in a single line for a name that is neither a config nor a model.
     """
-    path = Path(model)
+    path = Path(model) / _CONFIG if (Path(model) / _CONFIG).is_file() else Path(model)
     if path.suffix == ".json" or path.is_file():
         config = _read(path)
-        return _facts(config, _name(path, config), str(path), quantization)
+        return _facts(config, _name(path, config), str(path), quantization, _index_bytes(path))
     known = catalog.lookup(model)
     if known is not None:
         return _facts(known, model, "catalog", quantization)
@@ -81,6 +83,12 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not isinstance(document, Mapping):
         raise WrongInput(f"{path}: a config.json is an object, not `{str(document)[:60]}`")
     return document
+
+
+def _index_bytes(path: Path) -> int | None:
+    """Read the checkpoint's bytes off the index in the folder of a config.json."""
+    index = path.parent / INDEX_FILE
+    return index_bytes(_read(index)) if path.name == _CONFIG and index.is_file() else None
 
 
 def _name(path: Path, config: Mapping[str, Any]) -> str:

@@ -20,15 +20,14 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
-from shardwise.checkpoint import with_quantization
+from shardwise.checkpoint import INDEX_FILE, index_bytes, with_quantization
 from shardwise.domain.site import HubSite
 from shardwise.hub.answers import HubError, HubFacts, HubQuestion
 
 _CONFIG: Final = "config.json"
 _QUANTIZATION: Final = "hf_quant_config.json"
-_INDEX: Final = "model.safetensors.index.json"
 
-MOST_BYTES: Final[Mapping[str, int]] = {_CONFIG: 2**20, _QUANTIZATION: 2**20, _INDEX: 2**25}
+MOST_BYTES: Final[Mapping[str, int]] = {_CONFIG: 2**20, _QUANTIZATION: 2**20, INDEX_FILE: 2**25}
 """The most bytes read of each file. The index of Kimi K2, with 384 experts a layer, has about 15 MB."""
 
 SILENT_SECONDS: Final = 10.0
@@ -105,10 +104,7 @@ def _config(checkpoint: _Checkpoint) -> Mapping[str, object]:
 
 def _weight_bytes(checkpoint: _Checkpoint) -> int | None:
     """Read the size off the index. A checkpoint in a single file has no index; its size follows from the config."""
-    index = _if_there(checkpoint, _INDEX)
-    metadata = index.get("metadata") if isinstance(index, Mapping) else None
-    size = metadata.get("total_size") if isinstance(metadata, Mapping) else None
-    return int(size) if isinstance(size, int | float) else None
+    return index_bytes(_if_there(checkpoint, INDEX_FILE))
 
 
 def _if_there(checkpoint: _Checkpoint, file: str) -> object:

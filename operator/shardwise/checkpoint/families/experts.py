@@ -36,7 +36,7 @@ def _ernie_sparse(fields: Fields, index: int) -> bool:
     if reading.kinds(fields, "mlp_layer_types"):
         return reading.is_sparse(fields, index)
     first = fields.any("moe_layer_start_index", default=0)
-    last = fields.values.get("moe_layer_end_index", -1)
+    last = fields.get("moe_layer_end_index", -1)
     end = last if isinstance(last, int) and last >= 0 else reading.layers(fields) - 1
     return (index + 1) % fields.count("moe_layer_interval", default=1) == 0 and first <= index <= end
 
@@ -53,8 +53,7 @@ def _llama4(fields: Fields, index: int) -> Dimensions:
 
 def _dbrx(fields: Fields) -> Decoder:
     attention, ffn = fields.section("attn_config"), fields.section("ffn_config")
-    flat = Fields(
-        fields.name,
+    flat = fields.with_only(
         {
             **fields.values,
             "num_key_value_heads": attention.count("kv_n_heads", default=1) if attention else 1,
@@ -71,7 +70,7 @@ _DBRX: Final = Family(Attends(), Mixes(sparse=_all, shared=no_shared, name="ffn"
 
 def _laguna_gate(fields: Fields, _: int) -> int:
     """Give the outputs of Laguna's gate for each head: a single number, or a number for each element."""
-    gating = fields.values.get("gating", True)
+    gating = fields.get("gating", True)
     return 1 if gating is True or gating in (1, "per-head") else reading.head_dim(fields)
 
 

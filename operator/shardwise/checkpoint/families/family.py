@@ -91,7 +91,10 @@ class Feeds:
 
 @dataclass(frozen=True, slots=True)
 class Mixes:
-    """A mixture of experts as a family has it, in the layers that ``sparse`` tells; the others are ``dense``."""
+    """A mixture of experts as a family has it, in the layers that ``sparse`` tells; the others are ``dense``.
+
+    ``latent`` names the field with the width in which the routed experts work.
+    """
 
     gated: bool = True
     bias: Flag = False
@@ -100,6 +103,8 @@ class Mixes:
     router_bias: Amount = 0
     sparse: Callable[[Fields, int], bool] = reading.is_sparse
     dense: Layered = Feeds()
+    latent: str | None = None
+    latent_norm: Flag = False
     name: str = "mlp"
 
     def __call__(self, fields: Fields, index: int) -> Dimensions | None:
@@ -115,6 +120,8 @@ class Mixes:
             gated=self.gated,
             bias=is_on(fields, self.bias),
             router_bias=amount(fields, self.router_bias, index),
+            latent=fields.optional(self.latent) if self.latent else None,
+            latent_norm=is_on(fields, self.latent_norm),
             name=self.name,
         )
 
@@ -219,7 +226,7 @@ def no_part(_: Fields, __: int) -> Dimensions | None:
 
 def factor(fields: Fields, key: str, default: float) -> float:
     """Read a factor, a positive number that may be a fraction."""
-    value = fields.values.get(key, default)
+    value = fields.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _LARGEST_FACTOR:
         raise ConfigError(f"config of `{fields.name}` has `{key}: {short(value)}`: a positive number is needed")
     return value
@@ -229,7 +236,7 @@ def renamed(fields: Fields, names: Mapping[str, str]) -> Fields:
     """Add fields under the names that the reader uses; ``names`` maps them to the names in the config."""
     if not names:
         return fields
-    added = {new: fields.values[old] for new, old in names.items() if fields.has(old)}
+    added = {new: fields.get(old) for new, old in names.items() if fields.has(old)}
     return fields.with_values(added)
 
 

@@ -26,7 +26,7 @@ def _attention(fields: Fields, index: int) -> Grouped:
 
 
 def _columns(fields: Fields, index: int) -> int:
-    listed = fields.values.get("intermediate_size")
+    listed = fields.get("intermediate_size")
     if isinstance(listed, list):
         return (fields.numbers("intermediate_size") or (0,))[min(index, len(listed) - 1)] or 1
     return reading.columns(fields)
@@ -85,7 +85,7 @@ def _layer_config(fields: Fields, index: int) -> Fields:
         return fields
     wide = {"head_dim": fields.count("global_head_dim", default=512)}
     fewer = fields.optional("num_global_key_value_heads") if fields.flag("attention_k_eq_v") else None
-    return Fields(fields.name, {**fields.values, **wide, **({"num_key_value_heads": fewer} if fewer else {})})
+    return fields.with_only({**fields.values, **wide, **({"num_key_value_heads": fewer} if fewer else {})})
 
 
 def _attention_4(fields: Fields, index: int) -> Grouped:

@@ -51,7 +51,7 @@ def generic(fields: Fields) -> Decoder:
 
 def _refuse_unreadable(fields: Fields) -> None:
     for key, meaning in _UNREADABLE.items():
-        if fields.values.get(key):
+        if fields.get(key):
             raise ConfigError(
                 f"config of `{fields.name}` has `{key}` ({meaning}) and the unknown `model_type: "
                 f"{fields.text('model_type')}`: Shardwise cannot count their weights"

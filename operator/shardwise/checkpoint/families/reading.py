@@ -129,7 +129,7 @@ def is_sparse(fields: Fields, index: int) -> bool:
     listed = kinds(fields, "mlp_layer_types")
     if listed:
         return listed[index] != "dense"
-    frequency = fields.values.get("moe_layer_freq")
+    frequency = fields.get("moe_layer_freq")
     if isinstance(frequency, list):
         return index < len(frequency) and bool(fields.numbers("moe_layer_freq")[index])
     if index in fields.among("mlp_only_layers"):

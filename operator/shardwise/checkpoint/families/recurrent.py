@@ -20,7 +20,7 @@ from shardwise.checkpoint.families.family import (
 )
 from shardwise.checkpoint.families.latent import Compresses
 from shardwise.checkpoint.fields import ConfigError, Fields
-from shardwise.checkpoint.parts import Dense, Dimensions, Mixture
+from shardwise.checkpoint.parts import Dense, Dimensions, Mixture, Vectors
 from shardwise.checkpoint.states import (
     DeltaAttention,
     GatedDelta,
@@ -71,7 +71,7 @@ def mamba(fields: Fields, _: int, *, normed: bool = False) -> Mamba:
     """Read a first-generation Mamba mixer."""
     hidden = reading.hidden(fields)
     state = fields.count("state_size", "mamba_d_state")
-    rank = fields.values.get("time_step_rank", fields.values.get("mamba_dt_rank"))
+    rank = fields.get("time_step_rank", fields.get("mamba_dt_rank"))
     rank = -(-hidden // 16) if rank in ("auto", None) else fields.count("time_step_rank", "mamba_dt_rank")
     return Mamba(
         inner=fields.count("expand", "mamba_expand", default=2) * hidden,
@@ -159,7 +159,8 @@ def _delta(fields: Fields, _: int) -> DeltaAttention:
     kernel = stated.count("short_conv_kernel_size", default=4) if stated else fields.count(
         "linear_conv_kernel_dim", default=4
     )  # fmt: skip
-    return DeltaAttention(heads, width, kernel, forget_rank=width, gate_rank=width)
+    whole_gate = stated is not None and stated.flag("use_full_rank_gate")
+    return DeltaAttention(heads, width, kernel, forget_rank=width, gate_rank=None if whole_gate else width)
 
 
 def _whole_delta(fields: Fields, index: int) -> DeltaAttention:
@@ -170,6 +171,19 @@ def _kimi_attends(fields: Fields, index: int) -> bool:
     """Follow Kimi Linear's own list, which counts layers from 1."""
     stated = fields.section("linear_attn_config")
     return index + 1 in stated.among("full_attn_layers") if stated else (index + 1) % 4 == 0
+
+
+def _kimi_gate(fields: Fields, _: int) -> int:
+    return fields.count("v_head_dim") if fields.flag("mla_use_output_gate") else 0
+
+
+def _kimi_small(fields: Fields, _: int) -> int:
+    """Count the norms and projections to a single number by which Kimi K3 mixes the outputs of earlier layers."""
+    return 4 * reading.hidden(fields) if fields.optional("attn_res_block_size") else 0
+
+
+def _kimi_mixed_head(fields: Fields) -> Block:
+    return (Vectors(2 * reading.hidden(fields), "output_attn_res"),) if fields.optional("attn_res_block_size") else ()
 
 
 def _convolution(fields: Fields, _: int) -> ShortConvolution:
@@ -221,6 +235,7 @@ def _nemotron_part(fields: Fields, kind: str) -> Dimensions:
             gated=False,
             bias=fields.flag("mlp_bias"),
             latent=fields.optional("moe_latent_size"),
+            latent_names=("fc1_latent_proj", "fc2_latent_proj"),
             name="mixer",
         )
     return Feeds(gated=False, bias="mlp_bias", name="mixer")(fields, 0)
@@ -239,7 +254,7 @@ def _nemotron_h(fields: Fields) -> Decoder:
             f"config of `{fields.name}` lists {len(kinds)} kinds of layers: {count} are needed, a kind for each layer"
         )
     values = {key: value for key, value in fields.values.items() if key != "layer_types"}
-    counted = Fields(fields.name, values | {"num_hidden_layers": count})
+    counted = fields.with_only(values | {"num_hidden_layers": count})
 
     def part(fields: Fields, index: int) -> Dimensions:
         return _nemotron_part(fields, kinds[index])
@@ -275,7 +290,11 @@ FAMILIES: Final[Mapping[str, Reader]] = {
         Either(normed_mamba, Attends(), _jamba_attends),
         Mixes(sparse=_jamba_sparse, shared=no_shared, name="feed_forward", dense=Feeds(name="feed_forward")),
     ),
-    "kimi_linear": Family(Either(_delta, Compresses(), _kimi_attends), Mixes()),
+    "kimi_linear": Family(
+        Either(_delta, Compresses(gate_per_head=_kimi_gate), _kimi_attends),
+        Mixes(latent="routed_expert_hidden_size", latent_norm="latent_moe_use_norm"), small=_kimi_small,
+        after=_kimi_mixed_head,
+    ),
     "lara_mini": Family(
         Either(gated_delta, replace(ALL_BIASES, qk_norm=True), _each_fourth), Mixes(sparse=lambda _, __: True),
         tied=True,

@@ -20,7 +20,7 @@ def every(period: int, *keys: str) -> Window:
 def _every(period: int, keys: tuple[str, ...], fields: Fields, index: int) -> int | None:
     if fields.has("layer_types"):
         return reading.listed_window(fields, index)
-    stated = next((fields.values[key] for key in keys if fields.has(key)), None)
+    stated = next((fields.get(key) for key in keys if fields.has(key)), None)
     if isinstance(stated, str):  # EXAONE writes "LLLG"
         return None if stated[index % max(1, len(stated)) :][:1] == "G" else reading.stated_window(fields)
     period = fields.count(*keys, default=period)
