@@ -217,3 +217,17 @@ class Counting(RuleBasedStateMachine):
 
 TestCounting = Counting.TestCase
 TestCounting.settings = settings(max_examples=60 * FACTOR, stateful_step_count=25)
+
+
+def test_the_fleet_is_the_same_value_for_all_that_hold_nothing_until_something_changes() -> None:
+    """So that results about it can be kept."""
+    ledger: Ledger[str] = Ledger()
+    ledger.put(a_node("a"))
+    ledger.plan("holder", {"a": 1})
+    first = ledger.fleet("x")
+    assert ledger.fleet() is ledger.fleet("y") is first
+    assert ledger.fleet("holder").nodes[0].free == first.nodes[0].free + 1
+    ledger.plan("holder", {"a": 2})
+    assert ledger.fleet("x").nodes[0].free == first.nodes[0].free - 1
+    ledger.put(a_node("b"))
+    assert [node.name for node in ledger.fleet("x").nodes] == ["a", "b"]

@@ -41,6 +41,7 @@ class Ledger(Generic[H]):
         self._planned: dict[H, Counter[str]] = {}
         self._holders: dict[str, dict[H, int]] = {}
         self.mark = 0
+        self._whole: tuple[int, Fleet] | None = None
         self._log: deque[tuple[int, str, Node | None]] = deque(maxlen=REMEMBERED)
 
     def put(self, node: KubernetesNode) -> bool:
@@ -106,9 +107,15 @@ class Ledger(Generic[H]):
         return self._holders.get(node, {})
 
     def fleet(self, without: H | None = None) -> Fleet:
-        """Give the fleet, as if the holder ``without`` held no GPUs. Unchanged nodes are the same values."""
-        left = self._left if without is None else self._freed(without)
-        return Fleet(tuple(left), self._levels, self._kinds)
+        """Give the fleet, as if the holder ``without`` held no GPUs. Unchanged nodes are the same values.
+
+        For all holders of nothing, and while nothing changes, it is the same fleet.
+        """
+        if without in self._bound or without in self._planned:
+            return Fleet(tuple(self._freed(without)), self._levels, self._kinds)
+        if self._whole is None or self._whole[0] != self.mark:
+            self._whole = self.mark, Fleet(tuple(self._left), self._levels, self._kinds)
+        return self._whole[1]
 
     def occupied(self, name: Callable[[H], str]) -> tuple[Occupied, ...]:
         """Give every node with its holders. ``name`` names a holder; the name of strangers is empty."""

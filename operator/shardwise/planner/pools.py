@@ -10,6 +10,7 @@ from shardwise.domain.exclusions import LeftOut, Mismatch, NoLabel, NoPlace, Oth
 from shardwise.domain.fleet import NVIDIA, Fleet, Node, Taint
 from shardwise.domain.hardware import ComputeCapability, GpuKind, bare_product
 from shardwise.planner.affinity import matches_any
+from shardwise.planner.same_fleet import on_same_fleet
 
 FreeCounts = tuple[int, ...]
 """The free GPUs of each node of a domain, sorted."""
@@ -118,7 +119,13 @@ class Eligible:
 
 
 def eligible(demand: Demand, fleet: Fleet) -> Eligible:
-    """Sort a fleet's nodes into the pools a demand may use. O(nodes)."""
+    """Sort a fleet's nodes into the pools a demand may use. O(nodes) for each wish on a fleet."""
+    choice = demand.products, demand.own_image, demand.node_selector, demand.node_affinity
+    wish = (*choice, demand.tolerations, demand.within)
+    return on_same_fleet(fleet, ("eligible", wish), lambda: _sorted_out(demand, fleet))
+
+
+def _sorted_out(demand: Demand, fleet: Fleet) -> Eligible:
     excluded: Counter[LeftOut] = Counter()
     pools: dict[tuple[str, str], list[Node]] = {}
     left_out: dict[str, Counter[str]] = {}

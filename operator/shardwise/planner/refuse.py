@@ -13,6 +13,7 @@ from shardwise.domain.refusal import (
 )
 from shardwise.planner.hints import hints
 from shardwise.planner.pools import Eligible, Pool, eligible
+from shardwise.planner.same_fleet import on_same_fleet
 from shardwise.planner.shorten import at_least
 from shardwise.planner.solve import SurveyedPool, fits, survey
 from shardwise.planner.trials import TrialFleet
@@ -48,8 +49,13 @@ def _fits_when_free(demand: Demand, fleet: Fleet, rejected: tuple[RejectedLayout
     """Tell whether the demand would fit if every GPU of the usable nodes were free."""
     if demand.least_context is None and not any(layout.cause.area.waits for layout in rejected):
         return False  # of a demand that may be lowered, the causes are those of the full context
-    emptied = replace(fleet, nodes=tuple(replace(node, free=node.gpus) for node in fleet.nodes))
+    emptied = on_same_fleet(fleet, "emptied", lambda: _emptied(fleet))
     return fits(at_least(demand), survey(demand, eligible(demand, emptied)))
+
+
+def _emptied(fleet: Fleet) -> Fleet:
+    nodes = (node if node.free == node.gpus else replace(node, free=node.gpus) for node in fleet.nodes)
+    return replace(fleet, nodes=tuple(nodes))
 
 
 def _count(pool: Pool) -> PoolCount:

@@ -7,6 +7,7 @@ from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Exclusion, Fleet, Node
 from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.planner.pools import eligible
+from shardwise.planner.same_fleet import on_same_fleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,16 @@ class UsableFleet:
     def _without(self, shut: frozenset[str]) -> Fleet:
         if not (shut or self.kept):
             return self.fleet
+        limits = shut, self.kept, frozenset(self.own.items())
+        return on_same_fleet(self.fleet, ("usable", limits), lambda: self._limited(shut))
+
+    def _limited(self, shut: frozenset[str]) -> Fleet:
         return replace(self.fleet, nodes=tuple(self._left(node, shut) for node in self.fleet.nodes))
 
     def _left(self, node: Node, shut: frozenset[str]) -> Node:
         """Give a node without free GPUs. The node stays in the fleet, so that an object can wait for it."""
+        if not node.free:
+            return node
         if node.name in shut:
             return replace(node, free=0)
         return replace(node, free=min(node.free, self.own.get(node.name, 0))) if node.name in self.kept else node
