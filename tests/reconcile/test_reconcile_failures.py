@@ -6,6 +6,7 @@ from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.demand import Pins
+from shardwise.domain.fleet import Exclusion
 
 SECOND = ["llama-0-1-0", "llama-0-1-1"]
 
@@ -199,7 +200,7 @@ def test_a_node_that_is_cordoned_ends_nothing_that_runs() -> None:
     """Cordoning keeps new pods away; draining deletes the old ones."""
     world = World(two_nodes_wide())
     world.run()
-    world.fleet = a_fleet(h100s(3, free=[8, 0, 8]))
+    world.exclude("h100-01", Exclusion.CORDONED)
     assert world.step().actions == ()
 
 
