@@ -122,6 +122,14 @@ $(CHECK_VENV)/.ready: tests/transformers_check/requirements.txt
 check-transformers: $(CHECK_VENV)/.ready ## Count every architecture transformers knows, anew: needs 6 GB, minutes
 	$(CHECK_VENV)/bin/python tests/transformers_check/count.py
 
+# Needs the engines' wheels and torch, 10 GB of them, in environments of their own: never part of `make test`.
+# HISTORY=1 also reads the sources of the older releases, which fetches 10 GB more.
+ENGINES ?= .venv-engines
+
+.PHONY: check-engines
+check-engines: $(READY) ## Ask the real engines for what the tables say: needs 10 GB, minutes (HISTORY=1: older releases)
+	$(BIN)/python tests/engines_check/check.py --cache $(ENGINES) $(if $(filter-out 0 no,$(HISTORY)),--history)
+
 .PHONY: crds
 crds: $(READY) ## Write the CustomResourceDefinition from the models
 	$(BIN)/shardwise crds

@@ -1,0 +1,132 @@
+"""The command lines that Shardwise makes for many objects, to be given to the engines' own parsers.
+
+Runs in the project's environment: objects are parsed, planned and launched as the operator does it.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from shardwise.api import parse, to_wanted
+from shardwise.checkpoint import from_config
+from shardwise.domain.fleet import Fleet, Node
+from shardwise.domain.hardware import gpu_kind
+from shardwise.domain.launch import LaunchSite, Wanted
+from shardwise.domain.plan import Plan
+from shardwise.domain.units import GIB
+from shardwise.engines import launch, problems
+from shardwise.planner import plan
+
+MODELS: Final = Path(__file__).parents[1] / "data" / "models"
+
+_HOSTS: Final = tuple(f"m-0-0-{index}.m-0-0.default.svc" for index in range(64))
+
+FLEETS: Final[Mapping[str, tuple[str, int, int, int, bool]]] = {
+    "H100": ("NVIDIA-H100-80GB-HBM3", 4, 8, 80, False),
+    "H200": ("NVIDIA-H200", 2, 8, 140, False),
+    "GB200": ("NVIDIA-GB200", 4, 4, 185, True),
+    "L40S": ("NVIDIA-L40S", 4, 4, 45, False),
+}
+"""Product, nodes, GPUs a node, GiB a GPU, and whether NVLink joins the nodes; by the name in `pretended.py`."""
+
+_VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "plain": {},
+    "latency": {"objective": "latency"},
+    "throughput": {"objective": "throughput"},
+    "cache in fp8": {"model": {"kvCacheDtype": "fp8"}},
+    "cache in bfloat16": {"model": {"kvCacheDtype": "bfloat16"}},
+    "weights in fp8": {"model": {"quantization": "fp8"}},
+    "whole experts": {"parallelism": {"expert": True}},
+    "split experts": {"parallelism": {"expert": False}},
+    "two nodes": {"parallelism": {"tensor": 8, "pipeline": 2}},
+    "many nodes": {"parallelism": {"tensor": 4, "pipeline": 4}},
+    "many sequences": {"model": {"concurrency": 700, "contextLength": 1024}},
+    "names": {"model": {"servedName": "a served name", "trustRemoteCode": True}},
+}
+"""Changes of an object's spec, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A command line: the words behind the program, the model whose config the engine reads, and the product."""
+
+    name: str
+    gpu: str
+    devices: int
+    model: str
+    words: tuple[str, ...]
+    leads: bool
+
+
+def configs() -> dict[str, dict[str, Any]]:
+    """Give the config.json of each model of the test data, without what the project added."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(MODELS.glob("*__*.json")):
+        read: dict[str, Any] = json.loads(path.read_text())
+        found[path.stem.replace("__", "/", 1)] = {key: value for key, value in read.items() if not key.startswith("_")}
+    return found
+
+
+def lines(engine: str) -> Iterator[Line]:
+    """Give each different command line of an engine once: of the leader, and of the first follower."""
+    seen: set[tuple[str, ...]] = set()
+    for (gpu, fleet), (variant, changes), (model, config) in itertools.product(
+        FLEETS.items(), _VARIANTS.items(), configs().items()
+    ):
+        for words, leads, devices in _launched(engine, model, config, changes, _fleet(*fleet)):
+            if (gpu, *words) not in seen:
+                seen.add((gpu, *words))
+                yield Line(f"{model}, {gpu}, {variant}", gpu, devices, model, words, leads)
+
+
+def _launched(
+    engine: str, model: str, config: Mapping[str, Any], changes: Mapping[str, Any], fleet: Fleet
+) -> Iterator[tuple[tuple[str, ...], bool, int]]:
+    wanted = _wanted(engine, model, config, changes)
+    found = plan(wanted.demand, fleet) if not problems(wanted) else None
+    if isinstance(found, Plan):
+        group = found.groups[0]
+        pods = launch(wanted, found, group, _HOSTS).pods
+        for pod, placed in list(zip(pods, group.pods, strict=True))[:2]:
+            yield (*pod.command, *pod.args), pod.index == 0, placed.gpus
+
+
+def _wanted(engine: str, model: str, config: Mapping[str, Any], changes: Mapping[str, Any]) -> Wanted:
+    spec: dict[str, Any] = {
+        "model": {"name": model, "config": config, "contextLength": 2048, **changes.get("model", {})},
+        "gpuBudget": {"total": 32},
+        "engine": {"name": engine},
+        **{key: value for key, value in changes.items() if key != "model"},
+    }
+    manifest = {
+        "apiVersion": "shardwise.dev/v1alpha1",
+        "kind": "ShardedModel",
+        "metadata": {"name": "m", "namespace": "default", "uid": "u"},
+        "spec": spec,
+    }
+    facts = from_config(
+        config, name=model, origin="tests/data/models", quantization=spec["model"].get("quantization", "auto")
+    )
+    return to_wanted(parse(manifest), facts, LaunchSite())
+
+
+def _fleet(product: str, nodes: int, gpus: int, gib: int, joined: bool) -> Fleet:
+    capability = gpu_kind(product).compute_capability
+    named = [f"node-{index}" for index in range(nodes)]
+    return Fleet(
+        tuple(
+            Node(
+                name,
+                product,
+                gpus,
+                gpus,
+                gib * GIB,
+                "rack.1" if joined else name,
+                compute_capability=capability,
+            )
+            for name in named
+        )
+    )

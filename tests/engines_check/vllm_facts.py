@@ -1,0 +1,111 @@
+"""Facts that vLLM itself states: options, model classes, quantisation methods. Runs in vLLM's own environment.
+
+``vllm_facts.py FOLDER``: a folder to write to. Prints a JSON object.
+"""
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from pretended import GPUS
+from vllm_platform import pretend
+
+
+def main(folder: str) -> None:
+    """Print the facts."""
+    out = os.dup(1)
+    os.dup2(2, 1)  # the library's own chatter
+    pretend(GPUS["H100"], folder)
+    import vllm  # noqa: PLC0415 - after the platform
+
+    facts = {
+        "engine": "vllm",
+        "release": vllm.__version__,
+        **options(),
+        "architectures": architectures(),
+        "fallback": fallback(),
+        "methods": methods(),
+    }
+    os.write(out, json.dumps(facts).encode())
+    os._exit(0)
+
+
+def options() -> dict[str, list[str]]:
+    """Give the options of ``vllm serve``: long and short."""
+    from vllm.entrypoints.common.cli_args import make_arg_parser  # noqa: PLC0415
+    from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: PLC0415
+
+    parser: argparse.ArgumentParser = make_arg_parser(FlexibleArgumentParser(prog="vllm"))
+    return words_of(parser)
+
+
+def words_of(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
+    """Give the options of a parser: long and short."""
+    words = sorted({word for action in parser._actions for word in action.option_strings} - {"-h", "--help"})
+    return {
+        "flags": [word for word in words if word.startswith("--")],
+        "short": [word for word in words if not word.startswith("--")],
+    }
+
+
+def architectures() -> dict[str, bool | None]:
+    """Tell of each class of the registry whether it can be split into stages; ``None`` where it cannot be imported."""
+    from vllm.model_executor.models.interfaces import supports_pp  # noqa: PLC0415
+    from vllm.model_executor.models.registry import ModelRegistry  # noqa: PLC0415
+
+    found: dict[str, bool | None] = {}
+    for name in sorted(ModelRegistry.models):
+        try:
+            model: Any = ModelRegistry.models[name].load_model_cls()
+            found[name] = bool(supports_pp(model))
+        except Exception as error:  # noqa: BLE001 - a class that needs a library of its own
+            sys.stderr.write(f"{name}: {type(error).__name__}: {error}\n")
+            found[name] = None
+    return found
+
+
+def fallback() -> list[str]:
+    """Give the generative classes of Transformers that vLLM can run by Transformers' own code."""
+    import transformers  # noqa: PLC0415
+    from transformers.models.auto import modeling_auto as auto  # noqa: PLC0415
+
+    groups = (
+        auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+    )
+    listed = (name for group in groups for names in group.values() for name in as_tuple(names))
+    return [name for name in sorted(set(listed)) if is_compatible(getattr(transformers, name, None))]
+
+
+def as_tuple(names: Any) -> tuple[str, ...]:
+    """Give the names of a mapping's value, which is a name or several."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def is_compatible(model: Any) -> bool:
+    """Tell whether a class of Transformers says that an engine may run it."""
+    try:
+        return model is not None and bool(model.is_backend_compatible())
+    except Exception:  # noqa: BLE001 - a class that needs a library of its own
+        return False
+
+
+def methods() -> dict[str, dict[str, Any]]:
+    """Give each method, its least compute capability, and whether it is deprecated."""
+    from vllm.model_executor.layers import quantization  # noqa: PLC0415
+
+    deprecated = set(quantization.DEPRECATED_QUANTIZATION_METHODS)
+    return {
+        name: {
+            "capability": quantization.get_quantization_config(name).get_min_capability(),
+            "deprecated": name in deprecated,
+        }
+        for name in sorted(quantization.QUANTIZATION_METHODS)
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
