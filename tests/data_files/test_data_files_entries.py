@@ -16,6 +16,9 @@ from shardwise.data.tables import Sourced
 from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuRow, bare_product
 from shardwise.domain.platforms import PlatformRow
+from shardwise.planner.architecture_support import ArchitectureRow
+from shardwise.planner.method_support import MethodRow
+from shardwise.planner.on_load import OnLoadRow
 from shardwise.planner.pipeline_support import PipelineRow
 from shardwise.planner.stage_ends import StageEndRow
 
@@ -24,6 +27,9 @@ FILES: dict[str, type[Sourced]] = {
     "gpus.toml": GpuRow,
     "model-types.json": ModelTypeRow,
     "models.json": ModelRow,
+    "architectures.json": ArchitectureRow,
+    "methods.toml": MethodRow,
+    "on-load.toml": OnLoadRow,
     "pipeline.toml": PipelineRow,
     "platforms.toml": PlatformRow,
     "stage-ends.toml": StageEndRow,

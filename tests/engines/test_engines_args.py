@@ -9,7 +9,7 @@ from tests.support.models import QWEN_235B_FP8, a_demand, a_model
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import EnvVar, Source, SourceKind, Wanted
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import LatentCache, Precision
+from shardwise.domain.model import CheckpointMethod, LatentCache, Precision, Quantization
 from shardwise.domain.plan import MemoryUse
 from shardwise.domain.units import GIB
 from shardwise.engines.launch import EVERY_IPV4, EVERY_IPV6
@@ -76,7 +76,7 @@ def test_each_pod_is_started_with_these_very_words(layout: Layout, pods: tuple[i
     assert [pod.index for pod in found.pods] == list(range(len(pods)))
 
 
-COARSE = a_model(precision=Precision(1.0, (128, 128)))
+COARSE = a_model(precision=Precision(1.0, (128, 128)), method=CheckpointMethod("fp8", Quantization.FP8))
 PLAIN = a_model()
 HALF = replace(PLAIN, dtype="float16")
 SPARSE = replace(PLAIN, kinds=tuple(replace(kind, cache=LatentCache(576, 132)) for kind in PLAIN.kinds))

@@ -215,7 +215,10 @@ def test_weights_on_a_volume_are_mounted_in_a_folder_of_the_served_name(served_n
         pytest.param(
             {"quantization": "fp8"},
             "spec.model.quantization",
-            "`fp8` cannot be used: trtllm-serve does not quantise on load; use a checkpoint in fp8 and `auto`",
+            (
+                "`fp8` cannot be used: the checkpoint is not quantised, and tensorrt-llm 1.2.1 does not quantise on "
+                "load; use a checkpoint in fp8 with `auto`"
+            ),
             id="fp8 on load",
         ),
         pytest.param(

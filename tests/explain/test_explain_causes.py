@@ -10,13 +10,17 @@ from shardwise.domain.demand import Toleration
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Rule
 from shardwise.domain.refusal import (
+    ArchitectureUnknown,
     BlockSplit,
+    CapabilityShort,
     Cause,
     Change,
     DomainTooSmall,
     Hint,
+    LoadingShort,
     MemoryShort,
     Merit,
+    MethodUnloadable,
     MoreGpus,
     NoExperts,
     NoRoom,
@@ -49,6 +53,34 @@ SAID: list[tuple[Cause, str]] = [
         (
             "TP8 leaves 192 feed-forward columns a GPU, not a multiple of the quantisation block of 128"
             " (possible here: 1, 4)"
+        ),
+    ),
+    (
+        MethodUnloadable("vllm", "0.33.0", "bitsandbytes", before="0.28.0"),
+        "vllm 0.33.0 does not load `bitsandbytes` checkpoints; releases before 0.28.0 do",
+    ),
+    (
+        MethodUnloadable("vllm", "0.33.0", "gptq", "desc_act: true", before="0.30.0"),
+        "vllm 0.33.0 does not load `gptq` checkpoints with `desc_act: true`; releases before 0.30.0 do",
+    ),
+    (MethodUnloadable("tensorrt-llm", "1.2.1", "awq"), "tensorrt-llm 1.2.1 does not load `awq` checkpoints"),
+    (
+        ArchitectureUnknown("vllm", "0.14.0", "StepForCausalLM", since="0.20.0"),
+        "vllm 0.14.0 has no model class `StepForCausalLM`; releases from 0.20.0 on do",
+    ),
+    (
+        ArchitectureUnknown("vllm", "0.28.0", "ExaoneMoEForCausalLM", since="0.32.0", before="0.27.0"),
+        "vllm 0.28.0 has no model class `ExaoneMoEForCausalLM`; releases before 0.27.0 or from 0.32.0 on do",
+    ),
+    (
+        CapabilityShort("Tesla-T4", "`mxfp4` weights on vllm", "7.5", "8.0"),
+        "compute capability 7.5 of Tesla-T4 is under 8.0, the least for `mxfp4` weights on vllm",
+    ),
+    (
+        LoadingShort("H200", "sglang", "0.5.23", 219 * GIB, 139 * GIB),
+        (
+            "219.0 GiB needed while loading of 139.0 GiB a GPU, 80.0 GiB short: "
+            "sglang 0.5.23 quantises after it has read all weights"
         ),
     ),
     (NoExperts(), "the model has no experts to deal out"),

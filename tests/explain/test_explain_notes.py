@@ -5,15 +5,18 @@ import pytest
 from shardwise.domain import notes
 from shardwise.domain.layout import Layout
 from shardwise.domain.notes import (
+    ArchitectureFromElsewhere,
     CacheOnEachGpu,
     CheckedAgainst,
     ContextShortened,
     DomainUnlabelled,
     ExpertsInsideGroup,
+    MethodFromImage,
     NotCounted,
     Note,
     Remark,
     TensorAcrossNodes,
+    TransformersCode,
     UnknownProduct,
 )
 from shardwise.domain.units import GIB
@@ -62,6 +65,21 @@ SAID: dict[str, tuple[Note, str]] = {
             "`--speculative-config` of `spec.engine.args` takes GPU memory that the plan does not count: "
             "the 3.0 GiB of slack on each GPU must hold it"
         ),
+    ),
+    "a method from the image": (
+        MethodFromImage("vllm", "0.33.0", "`bitsandbytes` checkpoints"),
+        "vllm 0.33.0 as published does not load `bitsandbytes` checkpoints: the image must bring the method",
+    ),
+    "a class from elsewhere": (
+        ArchitectureFromElsewhere("vllm", "0.33.0", "NewForCausalLM"),
+        (
+            "vllm 0.33.0 as published is not known to have the model class `NewForCausalLM`: "
+            "the image or the checkpoint must bring it"
+        ),
+    ),
+    "the code of Transformers": (
+        TransformersCode("vllm", "0.33.0", "HeliumForCausalLM"),
+        "vllm 0.33.0 has no model class of its own for `HeliumForCausalLM`: it runs the code of Transformers",
     ),
     "a shorter context": (
         ContextShortened(4096, 8192),

@@ -277,7 +277,7 @@ HINTED: dict[str, tuple[Demand, Fleet, dict[str, object]]] = {
     "never a toleration of what is broken": (a_demand(LLAMA_8B), a_fleet(a_node(taints=[BROKEN])), {}),
     "another engine where it can": (
         a_demand(
-            replace(facts(LLAMA_70B), architecture="NobodyElseHeardOfIt"), engine=EngineName.SGLANG, pins=pinned(1, 4)
+            replace(facts(LLAMA_70B), architecture="CohereForCausalLM"), engine=EngineName.SGLANG, pins=pinned(1, 4)
         ),
         a_fleet(h100s(1)),
         {"spec.parallelism": None, "spec.engine.name": "vllm"},

@@ -20,6 +20,7 @@ from tests.support.models import (
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Exclusion, Fleet, Taint
+from shardwise.domain.model import CheckpointMethod, Quantization
 
 Case = tuple[Demand, Fleet]
 
@@ -76,7 +77,7 @@ REFUSED: Mapping[str, Case] = {
     ),
     "another engine": (
         a_demand(
-            replace(facts(LLAMA_70B), architecture="OnlyOneEngineKnowsForCausalLM"),
+            replace(facts(LLAMA_70B), architecture="CohereForCausalLM"),
             engine=EngineName.SGLANG,
             pins=pinned(1, 4),
         ),
@@ -119,6 +120,22 @@ REFUSED: Mapping[str, Case] = {
     ),
     "no nodes": (a_demand(LLAMA_8B), a_fleet(replace(h100s(1)[0], exclusion=Exclusion.CORDONED, free=0))),
     "an empty cluster": (a_demand(LLAMA_8B), a_fleet()),
+    "a method that is gone": (
+        a_demand(replace(facts(LLAMA_70B, "int4"), method=CheckpointMethod("bitsandbytes", Quantization.INT4))),
+        a_fleet(h100s(1)),
+    ),
+    "a class that is gone": (
+        a_demand(replace(facts(LLAMA_70B), architecture="BaichuanForCausalLM", states_architecture=True)),
+        a_fleet(h100s(1)),
+    ),
+    "GPUs too old for a method": (
+        a_demand(replace(facts(LLAMA_8B, "mxfp4"), method=CheckpointMethod("mxfp4", Quantization.MXFP4))),
+        a_fleet(replace(a_node(product=T4, gpus=8), compute_capability=(7, 5))),
+    ),
+    "memory while loading": (
+        a_demand(facts("Qwen/Qwen3-235B-A22B", "fp8"), budget=2, engine=EngineName.SGLANG),
+        a_fleet(h200s(1)),
+    ),
     "nothing helps": (a_demand(facts(R1)), a_fleet(a_node(product=T4, gpus=1))),
 }
 

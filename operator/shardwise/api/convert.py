@@ -123,6 +123,7 @@ def _demand(obj: ShardedModel, facts: ModelFacts, container: EngineContainer, si
         reserve=None if reserve is None else parse_quantity(reserve),
         least_context=spec.model.min_context_length,
         release=named_release(container, site, engine),
+        remote_code=spec.model.trust_remote_code,
         published=is_published(named_image(container, site, engine), engine),
         kv_cache_dtype=_kv_cache_dtype(obj, facts),
         adapters=adapters_of(EngineName(spec.engine.name), spec.engine.args),

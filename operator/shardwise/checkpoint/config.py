@@ -88,6 +88,8 @@ def _facts(
         notes=found.notes + decoder.notes + unread_notes(found.text, found.family) + precisions.notes,
         kv_cache_dtype=precisions.kv_cache_dtype,
         dtype=stated_dtype(found.whole, found.text),
+        method=precisions.method,
+        states_architecture=found.states_architecture,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from shardwise.checkpoint.fields import ConfigError, Fields
 from shardwise.checkpoint.making import Storage
 from shardwise.checkpoint.names import names
 from shardwise.checkpoint.schemes import MXFP4, Scheme, group, read_scheme
-from shardwise.domain.model import Precision, Quantization
+from shardwise.domain.model import CheckpointMethod, Precision, Quantization
 
 _DTYPE_BYTES: Final = {
     "auto": 2, "bfloat16": 2, "float16": 2, "half": 2, "float32": 4, "float": 4, "float64": 4, "float8_e4m3fn": 1,
@@ -43,6 +43,7 @@ class Precisions:
     guessed: bool = False
     kv_cache_dtype: str | None = None
     halved: bool = False
+    method: CheckpointMethod | None = None
 
     def loaded(self, stored: int) -> int:
         """Give the bytes that are loaded of a checkpoint's ``stored`` bytes. Quantised checkpoints are loaded whole."""
@@ -69,14 +70,19 @@ def read_precisions(whole: Fields, text: Fields, forced: str) -> Precisions:
     plain, halved = Precision(size), bool(notes)
     stated = whole.section("quantization_config") or text.section("quantization_config")
     scheme = read_scheme(stated, text) if stated is not None else None
-    cache = scheme.kv_cache_dtype if scheme else None
     if forced != "auto":
-        kind = Quantization(forced)
-        chosen = scheme if scheme is not None and scheme.kind is kind else _uniform(kind)
-        return Precisions(kind, plain, chosen, notes, kv_cache_dtype=cache)
+        return _forced(Quantization(forced), plain, scheme, whole.name, notes)
     if scheme is None:
         return replace(_by_name(whole.name, plain, notes, text), halved=halved)
-    return Precisions(scheme.kind, plain, scheme, notes + scheme.notes, scheme.guessed, cache)
+    return Precisions(
+        scheme.kind,
+        plain,
+        scheme,
+        notes + scheme.notes,
+        scheme.guessed,
+        scheme.kv_cache_dtype,
+        method=scheme.method,
+    )
 
 
 def with_quantization(config: Mapping[str, object], stated: Mapping[str, object]) -> Mapping[str, object]:
@@ -84,6 +90,18 @@ def with_quantization(config: Mapping[str, object], stated: Mapping[str, object]
     if config.get("quantization_config") or not {"quantization", "quant_algo"} & stated.keys():
         return config
     return {**config, "quantization_config": {"quant_method": "modelopt", **stated}}
+
+
+def _forced(
+    kind: Quantization, plain: Precision, scheme: Scheme | None, name: str, notes: tuple[str, ...]
+) -> Precisions:
+    """Give the precisions of a checkpoint that shall be loaded in another kind than its config may state."""
+    if scheme is not None:
+        chosen = scheme if scheme.kind is kind else _uniform(kind)
+        return Precisions(kind, plain, chosen, notes, kv_cache_dtype=scheme.kv_cache_dtype, method=scheme.method)
+    if kind in {named for pattern, named in _NAMED if pattern.search(name)}:
+        return Precisions(kind, plain, _uniform(kind), notes, method=CheckpointMethod("", kind))
+    return Precisions(kind, plain, _uniform(kind, plain.bytes_per_element), notes)
 
 
 def _by_name(name: str, plain: Precision, notes: tuple[str, ...], text: Fields) -> Precisions:
@@ -96,7 +114,8 @@ def _by_name(name: str, plain: Precision, notes: tuple[str, ...], text: Fields) 
                 listed = [*_LATENT, f"layers.{text.any('num_hidden_layers', default=0)}"]
                 scheme = replace(scheme, spared=names(listed, name, "name"))
                 said += ", except in latent attention and drafts"
-            return Precisions(kind, plain, scheme, (*notes, said), guessed=True)
+            method = CheckpointMethod("", kind)
+            return Precisions(kind, plain, scheme, (*notes, said), guessed=True, method=method)
     return Precisions(Quantization.NONE, plain, None, notes)
 
 
@@ -116,9 +135,10 @@ def _plain_bytes(whole: Fields, text: Fields) -> tuple[int, tuple[str, ...]]:
     return _DTYPE_BYTES[dtype], ()
 
 
-def _uniform(kind: Quantization) -> Scheme | None:
+def _uniform(kind: Quantization, unquantised: float | None = None) -> Scheme | None:
     """Give the scheme for weights that the engine quantises when it loads them, or that the config does not describe.
 
+    ``unquantised`` are the bytes of an element before the engine quantises it.
     Scales: in int4 a float16 for 128 elements, in MXFP4 a byte for 32, in NVFP4 a byte for 16.
     """
     stored = {
@@ -129,4 +149,4 @@ def _uniform(kind: Quantization) -> Scheme | None:
         Quantization.MXFP4: MXFP4,
         Quantization.NVFP4: group(4, 16, 1),
     }[kind]
-    return None if stored is None else Scheme(kind, ((None, stored),))
+    return None if stored is None else Scheme(kind, ((None, replace(stored, unquantised=unquantised)),))

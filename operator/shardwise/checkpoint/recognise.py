@@ -53,6 +53,7 @@ class Recognised:
     reader: Reader
     architecture: str
     family: str = ""
+    states_architecture: bool = True
     guessed: bool = False
     notes: tuple[str, ...] = ()
 
@@ -84,6 +85,7 @@ def recognise(whole: Fields) -> Recognised:
         reader=FAMILIES.get(found.kind, generic),
         family=found.kind,
         architecture=named[0] if named else model_types.architecture(found.kind or stated or "unknown"),
+        states_architecture=bool(named),
         guessed=found.guessed,
         notes=found.notes + _filled(found.kind, filled),
     )

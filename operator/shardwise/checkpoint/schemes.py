@@ -1,12 +1,12 @@
 """The quantisation methods of checkpoints: the weights they quantise, the bytes of each, and the plain weights."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shardwise.checkpoint.fields import ConfigError, Fields, short
 from shardwise.checkpoint.names import Names, check_counts, flattened, layer_keys, names
-from shardwise.domain.model import Precision, Quantization
+from shardwise.domain.model import CheckpointMethod, Precision, Quantization
 
 Rule = tuple[Names | None, Precision | None]
 """The weights that a rule applies to, ``None`` for all, and their precision, ``None`` for plain."""
@@ -37,6 +37,7 @@ class Scheme:
     kv_cache_dtype: str | None = None
     notes: tuple[str, ...] = ()
     guessed: bool = False
+    method: CheckpointMethod | None = None
 
     def of(self, name: str) -> Precision | None:
         """Give the precision of a weight by its name, or ``None`` if it stays plain."""
@@ -75,16 +76,15 @@ def read_scheme(stated: Fields, text: Fields) -> Scheme | None:
     if inner is not None:
         stated = stated.with_values(inner.values)
     method = (stated.text("quant_method") or ("modelopt" if stated.has("quant_algo") else "")).lower()
-    readers = {key: reader for key, reader in _METHODS.items() if method == key}
-    if method.startswith("modelopt"):
-        readers = {method: _modelopt}
-    if not readers:
+    method = "modelopt" if method.startswith("modelopt") else method
+    if method not in _METHODS:
         raise ConfigError(
             f"config of `{stated.name}` has `quant_method: {method or None}`: known are {', '.join(_METHODS)}"
         )
-    scheme = readers[method](stated)
+    scheme = _METHODS[method](stated)
     if scheme is None:
         return None
+    scheme = replace(scheme, method=CheckpointMethod(method, scheme.kind, tuple(_variants(stated, method))))
     for key in _SPARED_KEYS:
         if stated.has(key):
             listed = names(flattened(stated.values.get(key)), stated.name, f"{_FIELD}.{key}")
@@ -93,6 +93,23 @@ def read_scheme(stated: Fields, text: Fields) -> Scheme | None:
     if text.text("expert_dtype") == "fp4":  # DeepSeek V4 stores experts in 4 bits beside an fp8 rest
         scheme = replace(scheme, rules=((_EXPERTS, group(4, 32, 1)), *scheme.rules))
     return scheme
+
+
+def _variants(stated: Fields, method: str) -> Iterator[str]:
+    """Give the entries of the config by which an engine may refuse a checkpoint of a method that it knows.
+
+    The order of activations matters only inside groups (vllm 0.33.0, auto_gptq.py).
+    """
+    if method == "modelopt" and (algorithm := stated.text("quant_algo")):
+        yield f"quant_algo: {algorithm.upper()}"
+    if method == "fp8" and not stated.has("weight_block_size") and stated.text("activation_scheme") != "static":
+        yield "activation_scheme: dynamic"
+    if method == "gptq":
+        yield f"bits: {stated.count('bits', 'w_bit', default=4)}"
+        if not stated.flag("sym", default=True):
+            yield "sym: false"
+        if stated.flag("desc_act") and stated.values.get("group_size") != -1:
+            yield "desc_act: true"
 
 
 def _cache_dtype(stated: Fields) -> str | None:

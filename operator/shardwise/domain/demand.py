@@ -69,7 +69,8 @@ class Demand:
     engine's image, which AMD GPUs need. ``reserve`` overrides the runtime reserve per GPU, in bytes. ``least_context``
     is the shortest accepted context, in tokens, if ``context_length`` does not fit; ``None`` accepts none shorter.
     ``release`` is the engine's, as the object or its image states; ``None`` is the release that we read. ``published``:
-    the image is the engine's own, so that it knows only the model classes and methods of its release.
+    the image is the engine's own, so that it knows only the model classes and methods of its release. ``remote_code``:
+    the engine may run model classes that the checkpoint brings.
     ``kv_cache_dtype`` is the precision that the engine is told; ``None`` leaves it to the engine. ``adapters`` are LoRA
     adapters that the engine makes room for. ``uncounted`` are arguments whose memory the plan does not count.
     """
@@ -97,6 +98,7 @@ class Demand:
     kv_cache_dtype: str | None = None
     adapters: Adapters | None = None
     uncounted: tuple[str, ...] = ()
+    remote_code: bool = False
 
     @property
     def runs(self) -> Version:

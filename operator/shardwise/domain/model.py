@@ -27,12 +27,28 @@ class Precision:
 
     ``block`` is the edge of a quantisation block ``(outputs, inputs)``; a partition of a weight must hold whole blocks.
     ``(1, n)`` is a group along the inputs only; ``None`` allows any split. ``padded``: if blocks do not divide, engines
-    split experts by whole blocks, and the last ranks get less.
+    split experts by whole blocks, and the last ranks get less. ``unquantised`` are the bytes per element that the
+    checkpoint stores, if the engine quantises the weight when it loads it.
     """
 
     bytes_per_element: float
     block: tuple[int, int] | None = None
     padded: bool = False
+    unquantised: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointMethod:
+    """The method by which a checkpoint is quantised, as its config.json names it (``quant_method``).
+
+    ``kind`` is the precision of most weights. ``variants`` are the entries of the config by which engines tell loadable
+    checkpoints from others, as they are written: ``bits: 3``, ``quant_algo: NVFP4``. An empty ``name``: the config says
+    nothing, and the published name of the model tells the kind.
+    """
+
+    name: str
+    kind: Quantization
+    variants: tuple[str, ...] = ()
 
 
 class Split(StrEnum):
@@ -165,6 +181,8 @@ class ModelFacts:
     sum of the weights. ``origin`` names the source of the facts. ``guessed``: nobody has checked the architecture by
     counting. ``kv_cache_dtype`` is the precision of keys and values that the checkpoint states (``fp8``), if any.
     ``dtype`` is the precision of its plain weights, as the config names it (``bfloat16``), or ``auto``.
+    ``method`` is how the checkpoint is quantised, whatever the object asks for; ``None`` if it is not.
+    ``states_architecture``: the config names the class of ``architecture``; otherwise its name follows from the type.
     """
 
     name: str
@@ -186,6 +204,8 @@ class ModelFacts:
     notes: tuple[str, ...] = field(default=())
     kv_cache_dtype: str | None = None
     dtype: str = "auto"
+    method: CheckpointMethod | None = None
+    states_architecture: bool = True
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -88,3 +88,30 @@ class NotCounted(Note):
 
     word: str
     slack: int
+
+
+@dataclass(frozen=True, slots=True)
+class MethodFromImage(Note):
+    """The engine as published does not load checkpoints of the model's method; the object's image may."""
+
+    engine: str
+    release: str
+    checkpoints: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArchitectureFromElsewhere(Note):
+    """The engine as published has no class for the model; the object's image or the checkpoint may bring a class."""
+
+    engine: str
+    release: str
+    architecture: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransformersCode(Note):
+    """The engine has no class of its own for the model, and runs the code of the Transformers library."""
+
+    engine: str
+    release: str
+    architecture: str

@@ -36,12 +36,13 @@ class Area(Enum):
     """
 
     LAW = 0, RefusalReason.ILLEGAL_LAYOUT, 3, False, False
-    MEMORY = 1, RefusalReason.MEMORY_SHORT, 1, True, False
-    DOMAIN = 2, RefusalReason.CAPACITY_SHORT, 3, True, False
-    BUDGET = 3, RefusalReason.BUDGET_SHORT, 2, False, False
-    QUOTA = 4, RefusalReason.QUOTA_SHORT, 2, False, False
-    ROOM = 5, RefusalReason.CAPACITY_SHORT, 0, True, True
-    PREFERENCE = 6, None, 3, False, False
+    PRODUCT = 1, RefusalReason.ILLEGAL_LAYOUT, 3, True, False
+    MEMORY = 2, RefusalReason.MEMORY_SHORT, 1, True, False
+    DOMAIN = 3, RefusalReason.CAPACITY_SHORT, 3, True, False
+    BUDGET = 4, RefusalReason.BUDGET_SHORT, 2, False, False
+    QUOTA = 5, RefusalReason.QUOTA_SHORT, 2, False, False
+    ROOM = 6, RefusalReason.CAPACITY_SHORT, 0, True, True
+    PREFERENCE = 7, None, 3, False, False
 
     def __init__(self, order: int, reason: RefusalReason | None, distance: int, of_product: bool, waits: bool) -> None:  # noqa: FBT001 - a row of the table above
         self.order = order
@@ -67,6 +68,56 @@ class Cause:
     def shortfall(self) -> float:
         """How far the layout is from fitting, compared with others of the same area: more is worse."""
         return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MethodUnloadable(Cause):
+    """The release of the engine does not load checkpoints of this method.
+
+    ``variant`` is the entry of the config that is the reason, ``None`` where no checkpoint of the method is loaded.
+    ``since`` is the first release that loads the checkpoint, ``before`` the first that no longer does, where known.
+    """
+
+    area: ClassVar[Area] = Area.LAW
+    order: ClassVar[int] = -3
+
+    engine: str
+    release: str
+    method: str
+    variant: str | None = None
+    since: str | None = None
+    before: str | None = None
+
+    @property
+    def said(self) -> str:
+        """Name the checkpoints that are not loaded."""
+        return f"`{self.method}` checkpoints" + (f" with `{self.variant}`" if self.variant else "")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchitectureUnknown(Cause):
+    """The release of the engine has no class for the model. ``since``, ``before``: see :class:`MethodUnloadable`."""
+
+    area: ClassVar[Area] = Area.LAW
+    order: ClassVar[int] = -2
+
+    engine: str
+    release: str
+    architecture: str
+    since: str | None = None
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilityShort(Cause):
+    """The compute capability of the GPUs is under the least that the engine needs. ``what`` is the user's need."""
+
+    area: ClassVar[Area] = Area.PRODUCT
+
+    product: str
+    what: str
+    has: str
+    least: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +189,29 @@ class MemoryShort(Cause):
     weights: int
     kv_cache: int
     other: int
+
+    @property
+    def shortfall(self) -> float:
+        """The needed bytes over the budget."""
+        return self.needed / max(1, self.budget)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingShort(Cause):
+    """The fullest GPU lacks memory for the unquantised weights, which the engine holds until it has quantised them.
+
+    Sizes are bytes: ``needed`` of ``budget``.
+    """
+
+    area: ClassVar[Area] = Area.MEMORY
+    order: ClassVar[int] = 1
+    supports_rule: ClassVar[bool] = True
+
+    product: str
+    engine: str
+    release: str
+    needed: int
+    budget: int
 
     @property
     def shortfall(self) -> float:

@@ -21,6 +21,11 @@ def parse_version(text: str) -> Version | None:
     return int(major), int(minor), int(patch or 0)
 
 
+def dotted(version: Version) -> str:
+    """Write a release as people do: ``0.33.0``."""
+    return ".".join(str(part) for part in version)
+
+
 def version_of_image(image: str) -> Version | None:
     """Parse the release in an image tag: ``registry:5000/vllm-openai:v0.11.2-cu128`` gives 0.11.2, a digest none."""
     tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]

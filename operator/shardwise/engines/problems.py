@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import CacheKind, LaunchSite, SourceKind, Wanted
+from shardwise.domain.model import Quantization
 from shardwise.domain.release import image_of, release_of
-from shardwise.domain.version import Version
+from shardwise.domain.version import dotted
 from shardwise.engines.permissions import forbidden
 from shardwise.engines.protocol import Engine
+from shardwise.planner.on_load import made_on_load, quantises_to
 
 
 def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
@@ -17,6 +19,7 @@ def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     yield from _paths(wanted)
     yield from _dashes(wanted)
     yield from _options(wanted)
+    yield from _precision(wanted, engine)
     yield from engine.problems(wanted)
     yield from engine.TABLE.argument_problems(wanted.launch.container.args)
     yield from engine.TABLE.variable_problems(variable.name for variable in wanted.launch.container.env)
@@ -29,8 +32,8 @@ def _release(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     said = wanted.launch.container.version is not None
     field = "spec.engine.version" if said else "spec.engine.image"
     value = wanted.launch.container.version if said else image_of(wanted, engine.DEFAULT_IMAGE)
-    name, least = wanted.demand.engine.value, _dotted(engine.OLDEST)
-    yield field, f"`{value}` is {name} {_dotted(version)}: {least} or later is needed"
+    name, least = wanted.demand.engine.value, dotted(engine.OLDEST)
+    yield field, f"`{value}` is {name} {dotted(version)}: {least} or later is needed"
 
 
 def _paths(wanted: Wanted) -> Iterator[tuple[str, str]]:
@@ -84,5 +87,26 @@ def _options(wanted: Wanted) -> Iterator[tuple[str, str]]:
         yield "spec.engine.options", f"`{name.value}` has no options file; use `spec.engine.args`"
 
 
-def _dotted(version: Version) -> str:
-    return ".".join(str(part) for part in version)
+def _precision(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
+    """Refuse a precision of the weights that the engine would ignore or refuse for this checkpoint."""
+    asked, method, name = wanted.launch.model.quantization, wanted.demand.model.method, wanted.demand.engine
+    if asked is None:
+        return
+    field, said = "spec.model.quantization", f"`{asked}` cannot be used"
+    release = f"{name.value} {dotted(release_of(wanted, engine.READ))}"
+    if method is not None and method.kind.value != asked:
+        stated = f"the checkpoint is in {method.kind.value} (`{method.name}`)"
+        yield field, f"{said}: {stated}, and {release} loads it as it is; use `auto`, {_checkpoint_in(asked)}"
+    if method is None and asked != Quantization.NONE and not quantises_to(name, Quantization(asked)):
+        able = ", ".join(made_on_load(name))
+        quantises = f"quantises on load to {able} only" if able else "does not quantise on load"
+        offer = f"`{able}` or " if able else ""
+        yield field, f"{said}: the checkpoint is not quantised, and {release} {quantises}; use {offer}{_other(asked)}"
+
+
+def _checkpoint_in(kind: str) -> str:
+    return "or an unquantised checkpoint" if kind == Quantization.NONE else f"or a checkpoint in {kind}"
+
+
+def _other(kind: str) -> str:
+    return f"a checkpoint in {kind} with `auto`"

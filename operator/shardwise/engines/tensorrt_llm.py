@@ -21,7 +21,7 @@ from shardwise.engines.environment import COMMON_VARIABLES, environment
 from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe, every_address, named_ports
 from shardwise.engines.meeting import FOLLOWER_GRACE, LEADER_GRACE, drain
 from shardwise.engines.options import PLAN, WHOLE_REQUESTS, Entry, Option, OptionTable, Variable
-from shardwise.engines.weights import MODEL_FOLDER, is_fetched, quantises_on_load, sequences, startup_seconds
+from shardwise.engines.weights import MODEL_FOLDER, is_fetched, sequences, startup_seconds
 
 DEFAULT_IMAGE: Final = IMAGES[EngineName.TENSORRT_LLM]
 """NVIDIA's own image. Over several nodes it also needs an ssh server and client."""
@@ -258,9 +258,6 @@ def _value_problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
     if model.kv_cache_dtype == "bfloat16":
         message = "TensorRT-LLM takes `fp8`, or `auto` for the precision that the checkpoint names"
         yield "spec.model.kvCacheDtype", f"`bfloat16` cannot be forced: {message}"
-    if quantises_on_load(wanted):
-        message = "trtllm-serve does not quantise on load; use a checkpoint in fp8 and `auto`"
-        yield "spec.model.quantization", f"`fp8` cannot be used: {message}"
 
 
 def _word_problems(wanted: Wanted) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ from shardwise.engines.options import (
     between_pods,
 )
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
+from shardwise.planner.method_support import needed_words
 
 DEFAULT_IMAGE: Final = IMAGES[EngineName.VLLM]
 """The image of the release that we read."""
@@ -69,6 +70,11 @@ def _kv_cache_dtype(pod: PodContext) -> str | None:
     if asked != "bfloat16" or model.is_sparse:
         return asked
     return None if pod.release < _BFLOAT16_CACHE or model.dtype in _HALF else asked
+
+
+def _allows_deprecated(pod: PodContext) -> bool:
+    needed = needed_words(EngineName.VLLM, pod.release, pod.wanted.demand.model.method)
+    return "--allow-deprecated-quantization" in needed
 
 
 TABLE: Final = OptionTable(
@@ -140,6 +146,13 @@ TABLE: Final = OptionTable(
             "fp8 on load, for a checkpoint that is not in fp8",
             fp8_on_load,
             also=("-q",),
+        ),
+        Option(
+            "--allow-deprecated-quantization",
+            "spec.model.config",
+            "a checkpoint of a method that the release loads only at this word",
+            _allows_deprecated,
+            also=("--no-allow-deprecated-quantization",),
         ),
         Option("--nnodes", PLAN, "pods of the group", between_pods(lambda pod: str(len(pod.group.pods))), also=("-n",)),
         Option(

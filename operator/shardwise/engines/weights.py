@@ -66,8 +66,8 @@ def fp8_on_load(pod: PodContext) -> str | None:
 
 
 def quantises_on_load(wanted: Wanted) -> bool:
-    """Tell whether the engine must quantise to fp8: the object asks for fp8, and the checkpoint has no fp8 blocks."""
-    return wanted.launch.model.quantization == "fp8" and not wanted.demand.model.in_blocks
+    """Tell whether the engine must quantise to fp8: the object asks for fp8, and the checkpoint is not quantised."""
+    return wanted.launch.model.quantization == "fp8" and wanted.demand.model.method is None
 
 
 def _inside(path: str) -> str:

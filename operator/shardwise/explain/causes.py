@@ -9,11 +9,15 @@ from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 
 from shardwise.domain.refusal import (
+    ArchitectureUnknown,
     BlockSplit,
+    CapabilityShort,
     Cause,
     DomainTooSmall,
+    LoadingShort,
     MemoryShort,
     Merit,
+    MethodUnloadable,
     MoreGpus,
     NoExperts,
     NoRoom,
@@ -98,6 +102,36 @@ def _plain(value: object) -> object:
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)
+
+
+def _method_unloadable(why: MethodUnloadable) -> str:
+    return f"{why.engine} {why.release} does not load {why.said}{_of_releases(why.since, why.before)}"
+
+
+def _architecture_unknown(why: ArchitectureUnknown) -> str:
+    spans = _of_releases(why.since, why.before)
+    return f"{why.engine} {why.release} has no model class `{why.architecture}`{spans}"
+
+
+def _of_releases(since: str | None, before: str | None) -> str:
+    said = [f"before {before}"] if before else []
+    said += [f"from {since} on"] if since else []
+    return f"; releases {' or '.join(said)} do" if said else ""
+
+
+def _capability_short(why: CapabilityShort) -> str:
+    return f"compute capability {why.has} of {why.product} is under {why.least}, the least for {why.what}"
+
+
+def _loading_short(why: LoadingShort) -> str:
+    return (
+        f"{gib(why.needed)} needed while loading of {gib(why.budget)} a GPU, {gib(why.needed - why.budget)} short: "
+        f"{why.engine} {why.release} quantises after it has read all weights"
+    )
+
+
+def _loading_short_of_many(why: LoadingShort) -> str:
+    return f"need more than {gib(why.budget)} of each {why.product} while loading"
 
 
 def _not_divisible(why: NotDivisible) -> str:
@@ -221,6 +255,9 @@ _MERITS: Final[dict[Merit, str]] = {
 
 
 SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
+    MethodUnloadable: Sentence("have a method the engine does not load", _method_unloadable),
+    ArchitectureUnknown: Sentence("have a class the engine lacks", _architecture_unknown),
+    CapabilityShort: Sentence("need newer GPUs", _capability_short, apart=lambda why: (why.what,)),
     NotDivisible: Sentence("cannot be divided", _not_divisible, apart=lambda why: (why.what, why.by)),
     BlockSplit: Sentence("would cut quantisation blocks", _block_split, apart=lambda why: (why.what, why.tensor)),
     NoExperts: Sentence("want experts the model lacks", _no_experts),
@@ -229,6 +266,7 @@ SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
     MemoryShort: Sentence(
         "lack memory", _memory_short, _memory_short_of_many, _memory_short_in_brief, tells_nearest=True
     ),
+    LoadingShort: Sentence("lack memory while loading", _loading_short, _loading_short_of_many, tells_nearest=True),
     DomainTooSmall: Sentence("exceed the NVLink domain", _domain_too_small, _domain_too_small_for_many),
     OverBudget: Sentence("exceed the budget", _over_budget, _over_budget_of_many),
     OverQuota: Sentence("exceed the quota", _over_quota),

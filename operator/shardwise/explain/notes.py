@@ -4,15 +4,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from shardwise.domain.notes import (
+    ArchitectureFromElsewhere,
     CacheOnEachGpu,
     CheckedAgainst,
     ContextShortened,
     DomainUnlabelled,
     ExpertsInsideGroup,
+    MethodFromImage,
     NotCounted,
     Note,
     Remark,
     TensorAcrossNodes,
+    TransformersCode,
     UnknownProduct,
 )
 from shardwise.domain.platforms import CLIQUE
@@ -76,6 +79,27 @@ def _not_counted(noted: NotCounted) -> str:
     )
 
 
+def _method_from_image(noted: MethodFromImage) -> str:
+    return (
+        f"{noted.engine} {noted.release} as published does not load {noted.checkpoints}: "
+        "the image must bring the method"
+    )
+
+
+def _architecture_from_elsewhere(noted: ArchitectureFromElsewhere) -> str:
+    return (
+        f"{noted.engine} {noted.release} as published is not known to have the model class `{noted.architecture}`: "
+        "the image or the checkpoint must bring it"
+    )
+
+
+def _transformers_code(noted: TransformersCode) -> str:
+    return (
+        f"{noted.engine} {noted.release} has no model class of its own for `{noted.architecture}`: "
+        "it runs the code of Transformers"
+    )
+
+
 SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     Remark: lambda noted: str(noted.text),
     UnknownProduct: lambda noted: f"{noted.product} is not a product Shardwise knows: no NVLink is assumed",
@@ -86,4 +110,7 @@ SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     ExpertsInsideGroup: _experts_inside_group,
     ContextShortened: _context_shortened,
     NotCounted: _not_counted,
+    MethodFromImage: _method_from_image,
+    ArchitectureFromElsewhere: _architecture_from_elsewhere,
+    TransformersCode: _transformers_code,
 }

@@ -63,6 +63,11 @@ def memory_use(
     return MemoryUse(weights, kv_cache, activations, reserve, max(0, budget), left_free)
 
 
+def loading_budget(layout: Layout, gpu_memory: int) -> int:
+    """Give the bytes that weights may take while they are read: the GPU without CUDA's own and the communicators'."""
+    return gpu_memory - CUDA_CONTEXT - (_runtime(layout) - RESERVE_ONE_GPU)
+
+
 def _runtime(layout: Layout) -> int:
     """Count the runtime's bytes: graphs and, where ranks talk, a communicator for each group of a rank."""
     if layout.world_size == 1:

@@ -10,6 +10,7 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.model import ModelFacts, Precision, Quantization, Weight
 from shardwise.domain.refusal import Change
 from shardwise.planner.largest import largest_that_fits
+from shardwise.planner.on_load import quantises_to
 from shardwise.planner.trials import Trial, TrialFleet
 
 _SHORTEST_CONTEXT: Final = 2048
@@ -67,8 +68,8 @@ def _lengths(asked: int) -> list[int]:
 
 
 def weights_in_fp8(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
-    """Try to quantise unquantised weights to fp8."""
-    if demand.model.quantization is Quantization.NONE:
+    """Try to quantise unquantised weights to fp8, if the engine can."""
+    if demand.model.quantization is Quantization.NONE and quantises_to(demand.engine, Quantization.FP8):
         yield Trial(replace(demand, model=_in_fp8(demand.model)), "spec.model.quantization", "fp8")
 
 
@@ -83,7 +84,8 @@ def _in_fp8(model: ModelFacts) -> ModelFacts:
 
 
 def _stored_in_fp8(weight: Weight) -> Weight:
-    return replace(weight, precision=Precision(1.0)) if weight.linear else weight
+    stored = weight.precision.bytes_per_element
+    return replace(weight, precision=Precision(1.0, unquantised=stored)) if weight.linear else weight
 
 
 def engine(demand: Demand, _: TrialFleet) -> Iterator[Trial]:

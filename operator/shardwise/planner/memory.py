@@ -14,8 +14,15 @@ from shardwise.domain.model import GroupedCache, LatentCache, ModelFacts, Sequen
 from shardwise.domain.plan import MemoryUse
 from shardwise.planner.adapter_weights import adapter_bytes
 from shardwise.planner.budgets import memory_use as budgeted
+from shardwise.planner.on_load import holds_unquantised
 from shardwise.planner.stages import Stage, stages_of
-from shardwise.planner.weights import checkpoint_scale, end_bytes, layer_bytes, padded_vocabulary
+from shardwise.planner.weights import (
+    checkpoint_scale,
+    end_bytes,
+    is_quantised_on_load,
+    layer_bytes,
+    padded_vocabulary,
+)
 
 TIGHT_SHARE: Final = 0.05
 """A plan whose slack is under this share of the GPU's budget is called tight."""
@@ -31,6 +38,16 @@ def memory_use(demand: Demand, layout: Layout, gpu_memory: int) -> MemoryUse:
     weights, kv_cache = max((_load(demand, layout, stage) for stage, _ in _stages(demand, layout)), key=sum)
     activations = _activations(demand.model, layout, max(MOST_SEQUENCES, demand.concurrency))
     return budgeted(demand, layout, gpu_memory, weights=weights, kv_cache=kv_cache, activations=activations)
+
+
+def loading_use(demand: Demand, layout: Layout) -> int:
+    """Give the bytes on the fullest GPU while the engine reads weights that it quantises later; 0 for other models.
+
+    The engine makes the matrices of a rank in the checkpoint's precision, and quantises them when all are read.
+    """
+    if not is_quantised_on_load(demand.model) or not holds_unquantised(demand.engine, demand.runs):
+        return 0
+    return max(_weights(demand, layout, stage, unquantised=True) for stage, _ in _stages(demand, layout))
 
 
 def is_tight(use: MemoryUse) -> bool:
@@ -84,12 +101,17 @@ def _stages(demand: Demand, layout: Layout) -> tuple[tuple[Stage, int], ...]:
 
 def _load(demand: Demand, layout: Layout, stage: Stage) -> tuple[int, int]:
     """Give the bytes of weights and of KV cache on a rank of a stage."""
+    kv_cache = _over_layers(stage, _kv_by_kind(demand, layout.tensor))
+    return _weights(demand, layout, stage), int(kv_cache)
+
+
+def _weights(demand: Demand, layout: Layout, stage: Stage, *, unquantised: bool = False) -> int:
+    """Give the bytes of weights on a rank of a stage, adapters included. ``unquantised``: see :func:`loading_use`."""
     model = demand.model
-    weights = _over_layers(stage, layer_bytes(model, layout.tensor, expert=layout.expert))
+    of_layers = layer_bytes(model, layout.tensor, expert=layout.expert, unquantised=unquantised)
     ends = end_bytes(model, layout.tensor, demand.engine).on(stage)
     adapters = _over_layers(stage, adapter_bytes(model, layout, demand.adapters))
-    kv_cache = _over_layers(stage, _kv_by_kind(demand, layout.tensor))
-    return int((weights + ends) * checkpoint_scale(model) + adapters), int(kv_cache)
+    return int((_over_layers(stage, of_layers) + ends) * checkpoint_scale(model) + adapters)
 
 
 def _over_layers(stage: Stage, sizes: Sequence[float]) -> float:

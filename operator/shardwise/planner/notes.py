@@ -16,6 +16,7 @@ from shardwise.domain.notes import (
     UnknownProduct,
 )
 from shardwise.planner.choose import Candidate, preference
+from shardwise.planner.engine_support import support_notes
 from shardwise.planner.legality import has_experts
 from shardwise.planner.memory import wanted_slack
 
@@ -23,6 +24,7 @@ from shardwise.planner.memory import wanted_slack
 def notes(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Iterator[Note]:
     """Give the notes of a plan: of the model, the hardware, the links, and of parallelism that is not planned."""
     yield from map(Remark, demand.model.notes)
+    yield from support_notes(demand)
     if not chosen.pool.kind.proven:
         yield UnknownProduct(chosen.pool.product)
     if chosen.pool.joined:

@@ -7,13 +7,24 @@ from functools import cache
 from shardwise.domain.demand import Demand
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Alternative, LayoutOutcome, MemoryUse, Plan
-from shardwise.domain.refusal import Cause, DomainTooSmall, MemoryShort, NoRoom, OverBudget, RejectedLayout
+from shardwise.domain.refusal import (
+    Cause,
+    DomainTooSmall,
+    LoadingShort,
+    MemoryShort,
+    NoRoom,
+    OverBudget,
+    RejectedLayout,
+)
+from shardwise.domain.version import dotted
+from shardwise.planner.budgets import loading_budget
 from shardwise.planner.choose import Candidate, lost_because, preference, rule_of
 from shardwise.planner.cost import estimate
+from shardwise.planner.engine_support import unsupported
 from shardwise.planner.layouts import layouts
 from shardwise.planner.legality import illegal
 from shardwise.planner.links import Links
-from shardwise.planner.memory import memory_use
+from shardwise.planner.memory import loading_use, memory_use
 from shardwise.planner.notes import notes
 from shardwise.planner.placement import domain_counts, largest_domain, nodes_of_largest_domain, place
 from shardwise.planner.pools import Eligible, Pool, stage_slots
@@ -128,7 +139,7 @@ def _judge(demand: Demand, facts: SurveyedPool, layout: Layout) -> Candidate | C
 
 def _ruled_out(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | MemoryUse:
     """Give the first cause against a layout: law, budget, memory, then room. Without a cause, give its memory use."""
-    broken = illegal(demand.model, demand.engine, layout)
+    broken = unsupported(demand, facts.pool) or illegal(demand.model, demand.engine, layout)
     if broken is not None:
         return broken
     if layout.world_size * demand.replicas > demand.gpu_budget:
@@ -136,12 +147,19 @@ def _ruled_out(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | M
     use = memory_use(demand, layout, facts.pool.memory)
     if use.slack < 0:
         return _memory_short(facts.pool, use)
-    return _crowded(demand, facts, layout) or use
+    return _loading_short(demand, facts.pool, layout) or _crowded(demand, facts, layout) or use
 
 
 def _memory_short(pool: Pool, use: MemoryUse) -> MemoryShort:
     other = use.activations + use.reserve
     return MemoryShort(pool.product, use.needed, use.budget, use.weights, use.kv_cache, other)
+
+
+def _loading_short(demand: Demand, pool: Pool, layout: Layout) -> LoadingShort | None:
+    needed, budget = loading_use(demand, layout), loading_budget(layout, pool.memory)
+    if needed <= budget:
+        return None
+    return LoadingShort(pool.product, demand.engine.value, dotted(demand.runs), needed, budget)
 
 
 def _crowded(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | None:

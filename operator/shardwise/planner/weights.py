@@ -50,16 +50,30 @@ def _whole_blocks(weight: Weight, tensor: int) -> float:
     return blocks / ceil(blocks / tensor)
 
 
-def bytes_on_rank(weights: Iterable[Weight], layout: Layout) -> float:
-    """Sum the bytes of weights on the fullest rank of a tensor group."""
-    return sum(weight.size / parts(weight, layout) for weight in weights)
+def bytes_on_rank(weights: Iterable[Weight], layout: Layout, *, unquantised: bool = False) -> float:
+    """Sum the bytes of weights on the fullest rank of a tensor group.
+
+    ``unquantised``: count the weights that the engine quantises when it loads them as the checkpoint stores them.
+    """
+    return sum((_stored(weight) if unquantised else weight.size) / parts(weight, layout) for weight in weights)
+
+
+def _stored(weight: Weight) -> float:
+    unquantised = weight.precision.unquantised
+    return weight.size if unquantised is None else weight.elements * unquantised
+
+
+@lru_cache(maxsize=1024)
+def is_quantised_on_load(model: ModelFacts) -> bool:
+    """Tell whether the engine quantises any weight of a layer when it loads the model."""
+    return any(weight.precision.unquantised is not None for layer in model.kinds for weight in layer.weights)
 
 
 @lru_cache(maxsize=8192)
-def layer_bytes(model: ModelFacts, tensor: int, *, expert: bool) -> tuple[float, ...]:
-    """Give the bytes of a layer of each kind on a rank."""
+def layer_bytes(model: ModelFacts, tensor: int, *, expert: bool, unquantised: bool = False) -> tuple[float, ...]:
+    """Give the bytes of a layer of each kind on a rank, see :func:`bytes_on_rank`."""
     layout = Layout(tensor, 1, expert)
-    return tuple(bytes_on_rank(layer.weights, layout) for layer in model.kinds)
+    return tuple(bytes_on_rank(layer.weights, layout, unquantised=unquantised) for layer in model.kinds)
 
 
 @dataclass(frozen=True, slots=True)

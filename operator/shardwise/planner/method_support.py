@@ -1,0 +1,96 @@
+"""The methods of quantisation that each release of an engine loads: ``data/methods.toml``."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from shardwise.data import table
+from shardwise.domain.engine import EngineName
+from shardwise.domain.hardware import ComputeCapability, parse_capability
+from shardwise.domain.model import CheckpointMethod
+from shardwise.domain.version import Version, parse_version
+
+
+@dataclass(frozen=True, slots=True)
+class MethodRow:
+    """An entry of ``methods.toml``, which explains the fields."""
+
+    source: str
+    since: str | None = None
+    before: str | None = None
+    only: tuple[str, ...] | None = None
+    gained: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lost: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unloadable:
+    """Why a release does not load a method.
+
+    ``variant`` is the entry of the config that is the reason, ``None`` if no checkpoint of the method is loaded.
+    ``since`` is the first release that loads the checkpoint, ``before`` the first release that no longer does.
+    """
+
+    variant: str | None = None
+    since: str | None = None
+    before: str | None = None
+
+
+@cache
+def _rows() -> Mapping[str, MethodRow]:
+    return table("methods.toml", MethodRow)
+
+
+def unloadable(engine: EngineName, release: Version, method: CheckpointMethod) -> Unloadable | None:
+    """Say why a release of an engine does not load a checkpoint; ``None`` if it does, or if the method has no name."""
+    if not method.name:
+        return None
+    row = _rows().get(f"{engine.value} {method.name}")
+    if row is None:
+        return Unloadable()
+    if row.since is not None and release < _version(row.since):
+        return Unloadable(since=row.since)
+    if row.before is not None and release >= _version(row.before):
+        return Unloadable(before=row.before)
+    return next(_lost_variants(row, release, method), None)
+
+
+def needed_words(engine: EngineName, release: Version, method: CheckpointMethod | None) -> tuple[str, ...]:
+    """Give the words without which a release of an engine refuses a checkpoint of a method that it loads."""
+    row = _rows().get(f"{engine.value} {method.name}") if method is not None else None
+    found: tuple[str, ...] = ()
+    for since, words in (row.words if row is not None else {}).items():
+        found = words if release >= _version(since) else found
+    return found
+
+
+def least_capability(engine: EngineName, method: CheckpointMethod | None) -> ComputeCapability | None:
+    """Give the least compute capability for which an engine loads a checkpoint; ``None`` where no row says."""
+    row = _rows().get(f"{engine.value} {method.name}") if method is not None else None
+    if row is None or method is None:
+        return None
+    known = {*method.variants, method.kind.value}
+    of_variant = [least for least, variants in row.needs.items() if known & set(variants)]
+    of_others = [least for least, variants in row.needs.items() if not variants]
+    return next((parse_capability(least) for least in (*of_variant, *of_others)), None)
+
+
+def _lost_variants(row: MethodRow, release: Version, method: CheckpointMethod) -> Iterator[Unloadable]:
+    for variant in method.variants:
+        if row.only is not None and variant not in row.only:
+            yield Unloadable(variant)
+        for since, gained in row.gained.items():
+            if variant in gained and release < _version(since):
+                yield Unloadable(variant, since=since)
+        for before, lost in row.lost.items():
+            if variant in lost and release >= _version(before):
+                yield Unloadable(variant, before=before)
+
+
+def _version(text: str) -> Version:
+    found = parse_version(text)
+    if found is None:
+        raise ValueError(f"methods.toml: `{text}` is no release")
+    return found
