@@ -98,6 +98,10 @@ bench: $(READY) ## Measure what needs no GPU, on fleets of up to 5,000 nodes (ab
 bench-commands: $(READY) ## Measure what commands cost beside an older build (BASE=a commit; about 2 minutes)
 	$(BIN)/python -m benchmarks.commands $(if $(BASE),BASE=$(BASE))
 
+.PHONY: bench-waiting
+bench-waiting: $(READY) ## Measure a long queue, beside an older build (BASE=a commit; about 3 minutes)
+	$(BIN)/python -m benchmarks.waiting $(if $(BASE),BASE=$(BASE))
+
 .PHONY: bench-cluster
 bench-cluster: testbed ## Measure the operator on API servers, and beside LeaderWorkerSet (about 15 minutes)
 	$(BIN)/python -m benchmarks.cluster

@@ -5,8 +5,10 @@ CPU time, and both builds run in one run. ``--quick`` takes small sizes.
 """
 
 import asyncio
+import gc
 import itertools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from benchmarks.commands import BASE, ROOT, unpacked
 from benchmarks.plan import H100, node
 from benchmarks.timing import growth, machine, said, table
 
+from shardwise.cli.running import SWITCH_SECONDS
 from shardwise.cluster import Cluster
 from shardwise.cluster.election import Election
 from shardwise.cluster.lease import GIVE_UP_SECONDS, RENEW_SECONDS
@@ -158,6 +161,7 @@ class Bed:
         """Make all objects, and look at each until it waits."""
         for number in range(self.waiting):
             self.changes.sharded_model(an_object(number), deleted=False)
+            await asyncio.sleep(0)  # as the watch does between two events
         await self.rest()
 
     async def rest(self) -> None:
@@ -216,6 +220,9 @@ def main() -> None:
     """Measure and print all."""
     base = next((arg.partition("=")[2] for arg in sys.argv[1:] if arg.startswith("BASE=")), BASE)
     quick = "--quick" in sys.argv
+    logging.disable()  # the Events of ten thousand objects
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.set_threshold(100_000, 50, 100)  # both as in the command `run`
     with tempfile.TemporaryDirectory() as name:
         old = turns(unpacked(base, Path(name)), "base", SIZES)
         new = turns(ROOT / "operator", "now", SIZES)

@@ -59,7 +59,7 @@ def _emptied(fleet: Fleet) -> Fleet:
 
 
 def _count(pool: Pool) -> PoolCount:
-    gpus, free = (sum(counts) for counts in zip(*((node.gpus, node.free) for node in pool.nodes), strict=True))
+    gpus, free = sum(node.gpus for node in pool.nodes), sum(node.free for node in pool.nodes)
     return PoolCount(pool.product, len(pool.nodes), gpus, free)
 
 
