@@ -162,7 +162,7 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
             (*_WAITS, *_STOPS, "Planned=False", WARNING),
             "Too few GPUs are free. While `Reconciling` is True, the object waits in a queue, because the fleet could "
             "hold it. While `Stalled` is True, even the empty fleet is too small.",
-            "Wait, free GPUs or add nodes. The message gives the position in the queue.",
+            "Wait, free GPUs or add nodes. The message gives the place in the queue.",
         ),
     }
 )
