@@ -88,7 +88,7 @@ LEGAL: dict[str, tuple[str, str, list[int]]] = {
     "64 heads in bf16": (LLAMA_70B, "tensor", [1, 2, 4, 8, 16, 32, 64]),
     "blocks of fp8": (R1, "tensor", [1, 2, 4, 8, 16]),
     "whole experts": (R1, "expert", [2, 4, 8, 16]),
-    "an expert's fp8 blocks": (QWEN_235B_FP8, "tensor", [1, 2, 4]),
+    "an expert's fp8 blocks": (QWEN_235B_FP8, "tensor", [1, 2, 4, 8, 16]),
     "no experts": (LLAMA_70B, "expert", []),
     "groups of states": ("nvidia/Nemotron-H-56B-Base-8K", "tensor", [1, 2, 4, 8]),
 }

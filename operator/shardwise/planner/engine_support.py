@@ -14,13 +14,15 @@ from shardwise.domain.notes import ArchitectureFromElsewhere, MethodFromImage, N
 from shardwise.domain.refusal import ArchitectureUnknown, CapabilityShort, Cause, MethodUnloadable
 from shardwise.domain.version import dotted
 from shardwise.planner.architecture_support import ClassState, class_in
+from shardwise.planner.capability_support import unsuited
 from shardwise.planner.method_support import least_capability, unloadable
 from shardwise.planner.pools import Pool
 
 
 def unsupported(demand: Demand, pool: Pool) -> Cause | None:
     """Give the cause for which the engine cannot load the model on the GPUs of a pool; ``None`` if it can."""
-    return _refused(demand) or _capability(demand, pool.product, pool.compute_capability)
+    method = _capability(demand, pool.product, pool.compute_capability)
+    return _refused(demand) or method or unsuited(demand, pool)
 
 
 def support_notes(demand: Demand) -> Iterator[Note]:
