@@ -14,21 +14,12 @@ RECORDED: dict[str, Any] = json.loads((DATA / "engines" / "vllm-legality.json").
 BUILT = {name: degrees for name, degrees in RECORDED.items() if "" not in degrees}
 """Models that vLLM knows. Of the others the checkpoint brings the code."""
 
-DIFFERS: dict[str, tuple[set[int], set[int]]] = {
-    "Qwen/Qwen3-235B-A22B-FP8": ({8, 16}, set()),
-    "Qwen/Qwen3-30B-A3B-FP8": ({4, 8}, set()),
-    "openai/gpt-oss-120b": (set(), {16, 32}),
-    "openai/gpt-oss-20b": (set(), {16, 32}),
-}
-"""Degrees that vLLM builds and Shardwise refuses, and the reverse. A difference that is mended must leave the table."""
-
 
 @pytest.mark.parametrize("name", BUILT)
 def test_a_degree_is_legal_exactly_where_the_engine_builds_the_model(name: str) -> None:
     tried = {int(degree) for degree in BUILT[name]}
     builds = {int(degree) for degree, said in BUILT[name].items() if not said}
-    legal = set(legal_tensors(facts(name), EngineName.VLLM)) & tried
-    assert (builds - legal, legal - builds) == DIFFERS.get(name, (set(), set()))
+    assert set(legal_tensors(facts(name), EngineName.VLLM)) & tried == builds
 
 
 def test_most_models_of_the_test_data_are_built() -> None:
