@@ -15,6 +15,8 @@ from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Plan, Pod
 from shardwise.domain.units import GIB
 from shardwise.engines import ENGINES, GroupLaunch, PodLaunch, Probe, launch
 from shardwise.engines.options import ALWAYS, PLAN, remedy
+from shardwise.planner.method_support import MethodRow, methods_of
+from shardwise.planner.on_load import made_on_load
 from shardwise.render.names import hosts
 from shardwise_sandbox.reason_page import PATH, reason_page
 
@@ -50,6 +52,7 @@ def page(engine: EngineName) -> str:
         _head(engine),
         _words(engine),
         _options(engine),
+        _methods(engine),
         _variables(several),
         _roles(several),
         _files(several),
@@ -97,6 +100,46 @@ def _options(engine: EngineName) -> Iterator[str]:
     yield from _table(
         ("option", "why"), ((f"`{option.word}`", option.why) for option in ENGINES[engine].TABLE.options if option.why)
     )
+
+
+def _methods(engine: EngineName) -> Iterator[str]:
+    yield "## Quantised checkpoints"
+    yield ""
+    yield "The engine loads checkpoints whose config.json names one of these methods as `quant_method`. Other"
+    yield "checkpoints are refused, unless the object's image has another name than the engine's own."
+    yield ""
+    yield from _table(
+        ("method", "releases", "compute capability", "not loaded"),
+        ((f"`{name}`", _releases(row), _needs(row), _not_loaded(row)) for name, row in methods_of(engine).items()),
+    )
+    able = ", ".join(f"`{kind}`" for kind in made_on_load(engine))
+    yield (
+        f"Unquantised checkpoints can be quantised on load, to {able}."
+        if able
+        else "No checkpoint is quantised on load."
+    )
+    yield ""
+
+
+def _releases(row: MethodRow) -> str:
+    spans = [f"from {row.since}"] if row.since else []
+    return " ".join([*spans, f"before {row.before}"] if row.before else spans) or "all"
+
+
+def _needs(row: MethodRow) -> str:
+    """Say the least compute capability: that of all other checkpoints last."""
+    return "; ".join(f"{least} for {_quoted(variants)}" if variants else least for least, variants in row.needs.items())
+
+
+def _not_loaded(row: MethodRow) -> str:
+    only = [f"all but {_quoted(row.only)}"] if row.only else []
+    gained = [f"{_quoted(variants)} before {since}" for since, variants in row.gained.items()]
+    lost = [f"{_quoted(variants)} from {since}" for since, variants in row.lost.items()]
+    return "; ".join((*only, *gained, *lost))
+
+
+def _quoted(variants: Iterable[str]) -> str:
+    return ", ".join(f"`{variant}`" for variant in variants)
 
 
 def _variables(group: GroupLaunch) -> Iterator[str]:

@@ -10,7 +10,7 @@ from tests.support.models import LLAMA_8B, facts
 
 from shardwise.api import InvalidObject, crd, parse, to_wanted
 from shardwise.api.spec import ShardedModelSpec
-from shardwise.domain.demand import Objective, Operator, Pins, Requirement, Toleration
+from shardwise.domain.demand import Objective, Operator, Pins, Requirement, Toleration, TowerUse
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import (
     CacheKind,
@@ -65,6 +65,12 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
         (0, 12, 0),
     ),
     "the release that was read": ("spec.replicas", 1, lambda wanted: wanted.demand.runs, (0, 33, 0)),
+    "what the engine does with towers": (
+        "spec.engine.args",
+        ["--mm-encoder-tp-mode=data"],
+        lambda wanted: wanted.demand.towers,
+        TowerUse.WHOLE,
+    ),
     "the engine's published image": (
         "spec.engine.image",
         "r.example:5000/vllm/vllm-openai:v0.20.1",

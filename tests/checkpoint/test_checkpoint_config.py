@@ -46,7 +46,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": None},
         "`num_experts_per_tok`",
     ),
-    "latent attention cut short": ({"model_type": "deepseek_v3"} | EXPERTS, "lacks `kv_lora_rank`"),
+    "latent attention cut short": ({"model_type": "deepseek_v2"} | EXPERTS, "lacks `kv_lora_rank`"),
     "an unknown dtype": ({"torch_dtype": "float7"}, "`torch_dtype: float7`: known are auto, bfloat16"),
     "a number for a dtype": ({"torch_dtype": 16}, "`torch_dtype: 16`: a string is needed"),
     "a text for a flag": ({"attention_bias": "false"}, "`attention_bias: 'false'`: true or false is needed"),

@@ -17,10 +17,12 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuRow, bare_product
 from shardwise.domain.platforms import PlatformRow
 from shardwise.planner.architecture_support import ArchitectureRow
+from shardwise.planner.capability_support import CapabilityRow
 from shardwise.planner.method_support import MethodRow
 from shardwise.planner.on_load import OnLoadRow
 from shardwise.planner.pipeline_support import PipelineRow
 from shardwise.planner.stage_ends import StageEndRow
+from shardwise.planner.tower_support import TowerRow
 
 FOLDER = PACKAGE / "data"
 FILES: dict[str, type[Sourced]] = {
@@ -28,11 +30,13 @@ FILES: dict[str, type[Sourced]] = {
     "model-types.json": ModelTypeRow,
     "models.json": ModelRow,
     "architectures.json": ArchitectureRow,
+    "capabilities.toml": CapabilityRow,
     "methods.toml": MethodRow,
     "on-load.toml": OnLoadRow,
     "pipeline.toml": PipelineRow,
     "platforms.toml": PlatformRow,
     "stage-ends.toml": StageEndRow,
+    "towers.toml": TowerRow,
 }
 SOURCES = re.compile(
     r"[\w.-]+/[\w.-]+(@[0-9a-f]{7,}|, docs/)|[\w-]+ \d+\.\d+\.\d+, |data sheet|documentation|docs\.\w+\.\w+"

@@ -50,9 +50,15 @@ def main() -> None:
         if given.history:
             write(DATA / f"{engine}-history.json", history(engine, cache))
     write_product_table(product_table())
-    from lines import configs, lines  # noqa: PLC0415 - the product reads the table that was just written
+    from lines import configs, degrees, lines  # noqa: PLC0415 - the product reads the table that was just written
 
     folders = written(configs(), cache / "work" / "configs")
+    cases = [
+        {"model": name, "config": folders[name], "degrees": degrees(name, config), "expert": False}
+        for name, config in configs().items()
+        if name in folders
+    ]
+    write(DATA / "vllm-legality.json", read_legality(cache, cases))
     for engine in RELEASES:
         write(DATA / f"{engine}-lines.json", read_lines(engine, cache, list(lines(engine)), folders))
 
@@ -91,16 +97,24 @@ def asked(engine: str, cache: Path, script: str, *words: str, given: object = No
 def written(configs: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, str]:
     """Write each config.json into a folder of its own; give the folders by the model's name.
 
-    Only configs that name their class can be read by an engine: those from secondary sources may lack it.
+    Only configs that name their class can be read by an engine: those from secondary sources may lack it. Configs of
+    checkpoints that bring code lose their reference to it, since the code is not there.
     """
     found: dict[str, str] = {}
     for name, config in configs.items():
         if config.get("architectures") and config.get("model_type"):
             at = folder / name.replace("/", "__")
             at.mkdir(parents=True, exist_ok=True)
-            (at / "config.json").write_text(json.dumps(config))
+            kept = {key: value for key, value in config.items() if key != "auto_map"}
+            (at / "config.json").write_text(json.dumps(kept))
             found[name] = str(at)
     return found
+
+
+def read_legality(cache: Path, cases: list[dict[str, Any]]) -> dict[str, Any]:
+    """Let vLLM build models for tensor degrees. Give its words by model and degree: empty where it builds."""
+    built = asked("vllm", cache, "vllm_legality.py", "H100", str(cache / "work" / "vllm"), given=cases)
+    return {"read": today(), "engine": "vllm", "release": RELEASES["vllm"], "built": built}
 
 
 def read_lines(engine: str, cache: Path, lines: list[Any], folders: Mapping[str, str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from shardwise.domain.plan import Plan
 from shardwise.domain.units import GIB
 from shardwise.engines import launch, problems
 from shardwise.planner import plan
+from shardwise.planner.legality import heads
 
 MODELS: Final = Path(__file__).parents[1] / "data" / "models"
 
@@ -49,6 +50,10 @@ _VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
 """Changes of an object's spec, by name."""
 
 
+MOST_DEGREE: Final = 32
+"""The largest tensor degree for which models are built."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """A command line: the words behind the program, the model whose config the engine reads, and the product."""
@@ -68,6 +73,12 @@ def configs() -> dict[str, dict[str, Any]]:
         read: dict[str, Any] = json.loads(path.read_text())
         found[path.stem.replace("__", "/", 1)] = {key: value for key, value in read.items() if not key.startswith("_")}
     return found
+
+
+def degrees(model: str, config: Mapping[str, Any]) -> list[int]:
+    """Give the tensor degrees worth building: those that divide the heads, and 3, which most models refuse."""
+    found = heads(from_config(config, name=model, origin="tests/data/models"))
+    return sorted({degree for degree in range(1, MOST_DEGREE + 1) if found % degree == 0} | {3})
 
 
 def lines(engine: str) -> Iterator[Line]:

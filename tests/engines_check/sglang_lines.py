@@ -43,7 +43,7 @@ def verdict(parser: argparse.ArgumentParser, line: dict[str, Any], gpu: str) -> 
     words = line["words"]
     try:
         with contextlib.redirect_stderr(said):
-            read = parser.parse_args(words[first_word(words) :])
+            read = parser.parse_args(options_of(words))
         if line["config"]:
             read.model_path = read.tokenizer_path = line["config"]
             read.revision = None
@@ -59,9 +59,15 @@ def verdict(parser: argparse.ArgumentParser, line: dict[str, Any], gpu: str) -> 
     return ""
 
 
-def first_word(words: list[str]) -> int:
-    """Give the place of the first option: behind `sglang serve`, or behind the module."""
-    return next(index for index, word in enumerate(words) if word.startswith("--"))
+def options_of(words: list[str]) -> list[str]:
+    """Give the words that reach the server's parser: `sglang serve` keeps the kind of its backend to itself."""
+    from sglang.cli.serve import _extract_model_type_override  # noqa: PLC0415
+
+    options = words[next(index for index, word in enumerate(words) if word.startswith("--")) :]
+    kind, kept = _extract_model_type_override(options)
+    if kind not in ("auto", "llm"):
+        raise ValueError(f"backend {kind}")
+    return list(kept)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,6 @@ def cut(model: Any) -> None:
                 for other, value in list(vars(part).items()):
                     if isinstance(value, list) and len(value) >= layers and other != "architectures":
                         setattr(part, other, value[:_LAYERS])
-        pattern = getattr(part, "hybrid_override_pattern", None)
+        pattern = vars(part).get("hybrid_override_pattern")  # newer configs derive it from the list of layers
         if isinstance(pattern, str):
             part.hybrid_override_pattern = pattern[: part.num_hidden_layers]

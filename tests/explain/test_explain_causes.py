@@ -13,10 +13,12 @@ from shardwise.domain.refusal import (
     ArchitectureUnknown,
     BlockSplit,
     CapabilityShort,
+    CapabilityUnsupported,
     Cause,
     Change,
     DomainTooSmall,
     Hint,
+    KernelSplit,
     LoadingShort,
     MemoryShort,
     Merit,
@@ -32,6 +34,7 @@ from shardwise.domain.refusal import (
     Slower,
     Tight,
     TooManyStages,
+    TowerNotDivisible,
 )
 from shardwise.domain.units import GIB
 from shardwise.explain.causes import cause, fate, numbers
@@ -76,6 +79,35 @@ SAID: list[tuple[Cause, str]] = [
         CapabilityShort("Tesla-T4", "`mxfp4` weights on vllm", "7.5", "8.0"),
         "compute capability 7.5 of Tesla-T4 is under 8.0, the least for `mxfp4` weights on vllm",
     ),
+    (
+        CapabilityUnsupported("A100", "vllm", "0.33.0", "sparse latent attention", "8.0", ("9.0", "10.0", "12.0")),
+        (
+            "vllm 0.33.0 does not have sparse latent attention for compute capability 8.0 of A100, "
+            "only for 9.0, 10.0 and 12.0"
+        ),
+    ),
+    (
+        CapabilityUnsupported("A100", "vllm", "0.33.0", "an fp8 cache of latent attention", "8.0", ("8.9 or more",)),
+        (
+            "vllm 0.33.0 does not have an fp8 cache of latent attention for compute capability 8.0 of A100, "
+            "only for 8.9 or more"
+        ),
+    ),
+    (
+        KernelSplit("RTX", "vllm", "12.0", "expert columns", 352, 64, 2),
+        (
+            "TP2 leaves 352 expert columns a GPU, not a multiple of 64, "
+            "which vllm needs on compute capability 12.0 of RTX"
+        ),
+    ),
+    (
+        TowerNotDivisible("vision heads", 12, 8, (1, 2, 4), "--mm-encoder-tp-mode data"),
+        (
+            "12 vision heads are not divisible by 8 (possible here: 1, 2, 4); "
+            "`--mm-encoder-tp-mode data` in `spec.engine.args` keeps the tower whole"
+        ),
+    ),
+    (TowerNotDivisible("audio heads", 20, 8), "20 audio heads are not divisible by 8"),
     (
         LoadingShort("H200", "sglang", "0.5.23", 219 * GIB, 139 * GIB),
         (
@@ -123,6 +155,14 @@ SAID: list[tuple[Cause, str]] = [
     (MoreGpus(2, 1), "fits, and needs 2 GPUs where 1 is enough"),
     (Tight(GIB // 2, 4 * GIB), "fits, but tightly: 0.5 GiB of slack a GPU, 4.0 GiB wanted"),
     (Slower("time per token", 1.254), "fits, at an estimated 1.25 times the time per token"),
+    (
+        Preferred(Merit.WHOLE_BLOCKS, "H100"),
+        "fits, and its parts of merged weights would cut quantisation blocks, which may fail to load",
+    ),
+    (
+        Preferred(Merit.BLOCKS_KEPT, "H100"),
+        "fits, and it would make the quantisation blocks of experts finer, for which the engine has fewer kernels",
+    ),
     (Preferred(Merit.NVLINK_IN_TENSOR_GROUPS, "H100"), "fits, and its tensor groups would cross nodes without NVLink"),
     (
         Preferred(Merit.NODES_USED_EVENLY, "H100"),

@@ -9,7 +9,7 @@ from tests.checkpoint.support import BASE, EXPERTS, read
 from tests.support.models import KIMI_K2, LLAMA_8B, LLAMA_70B, QWEN_235B_FP8, R1, config_names, facts
 
 from shardwise.checkpoint import from_config
-from shardwise.domain.model import ModelFacts
+from shardwise.domain.model import CheckpointMethod, ModelFacts, Quantization
 from shardwise.explain.models import active_parameters, checkpoint_bytes, model_document, model_text, parameters
 
 TOLD = [
@@ -37,6 +37,7 @@ WANTED = {
     "kvBytesPerToken",
     "quantization",
     "legal",
+    "refusedBy",
     "checkpointBytes",
     "drafts",
     "guessed",
@@ -88,7 +89,7 @@ LEGAL: dict[str, tuple[str, str, list[int]]] = {
     "64 heads in bf16": (LLAMA_70B, "tensor", [1, 2, 4, 8, 16, 32, 64]),
     "blocks of fp8": (R1, "tensor", [1, 2, 4, 8, 16]),
     "whole experts": (R1, "expert", [2, 4, 8, 16]),
-    "an expert's fp8 blocks": (QWEN_235B_FP8, "tensor", [1, 2, 4]),
+    "an expert's fp8 blocks": (QWEN_235B_FP8, "tensor", [1, 2, 4, 8, 16]),
     "no experts": (LLAMA_70B, "expert", []),
     "groups of states": ("nvidia/Nemotron-H-56B-Base-8K", "tensor", [1, 2, 4, 8]),
 }
@@ -147,3 +148,15 @@ def test_a_guess_is_called_one_first_and_its_notes_come_last() -> None:
 @pytest.mark.parametrize(("layers", "said"), [(1, "80.7 million"), (100, "1.59 billion")])
 def test_parameters_are_said_in_millions_or_billions(layers: int, said: str) -> None:
     assert f"  parameters    {said}\n" in model_text(read(num_hidden_layers=layers))
+
+
+def test_an_engine_that_does_not_load_the_model_says_so_instead_of_degrees() -> None:
+    stored = replace(facts(LLAMA_8B, "int4"), method=CheckpointMethod("bitsandbytes", Quantization.INT4))
+    assert model_document(stored)["refusedBy"] == {
+        "vllm": "vllm 0.33.0 does not load `bitsandbytes` checkpoints; releases before 0.28.0 do",
+        "tensorrt-llm": "tensorrt-llm 1.2.1 does not load `bitsandbytes` checkpoints",
+    }
+    lines = model_text(stored).splitlines()
+    assert "  vllm          vllm 0.33.0 does not load `bitsandbytes` checkpoints; releases before 0.28.0 do" in lines
+    assert any(line.startswith("  sglang        TP 1, 2, 4") for line in lines)
+    assert model_document(facts(LLAMA_8B))["refusedBy"] == {}

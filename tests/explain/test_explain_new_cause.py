@@ -14,6 +14,7 @@ from tests.support.models import LLAMA_8B, a_demand
 from tests.support.plans import planned, refused
 
 import shardwise
+from shardwise.domain.demand import EngineSetup
 from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts
@@ -67,7 +68,7 @@ def _words(monkeypatch: pytest.MonkeyPatch) -> None:
 def ruled_out_by(monkeypatch: pytest.MonkeyPatch, why: Cause, *, but: Layout | None = None) -> None:
     """Let the search find this cause for every layout but one, if vLLM serves."""
 
-    def illegal(_: ModelFacts, engine: EngineName, layout: Layout) -> Cause | None:
+    def illegal(_: ModelFacts, engine: EngineName, layout: Layout, __: EngineSetup) -> Cause | None:
         return None if layout == but or engine is not EngineName.VLLM else why
 
     monkeypatch.setattr(sys.modules["shardwise.planner.solve"], "illegal", illegal)

@@ -11,6 +11,7 @@ from shardwise.domain.notes import (
     ContextShortened,
     DomainUnlabelled,
     ExpertsInsideGroup,
+    MergedBlocksCut,
     MethodFromImage,
     NotCounted,
     Note,
@@ -53,6 +54,14 @@ SAID: dict[str, tuple[Note, str]] = {
         (
             "latent attention keeps its whole KV cache on each of the 8 GPUs of a tensor group; attention data "
             "parallelism, which would divide it, is not planned"
+        ),
+    ),
+    "cut blocks": (
+        MergedBlocksCut("vllm", "self_attn.k_proj", 64, 128),
+        (
+            "a GPU's 64 outputs of `self_attn.k_proj` cut a quantisation block of 128: vllm does not refuse such "
+            "merged weights, but fails to load their scales unless the model's class has a loader of its own "
+            "(vllm-project/vllm#52997)"
         ),
     ),
     "experts": (

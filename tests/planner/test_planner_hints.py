@@ -38,6 +38,9 @@ SOFT = Taint("soft", "", "PreferNoSchedule")
 KEPT = Toleration("kept", "Equal", "", "NoSchedule")
 SPECIAL = Taint("kept", "", "NoSchedule")
 
+COARSE = (0, 28, 0)
+"""The last release of vLLM that keeps the blocks of experts as the checkpoint has them."""
+
 
 def hinted(demand: Demand, fleet: Fleet) -> list[Hint]:
     return list(refused(demand, fleet).hints)
@@ -221,7 +224,7 @@ PINNED: dict[str, tuple[Demand, Fleet, list[tuple[str, Any]]]] = {
         [("spec.parallelism.pipeline", 2)],
     ),
     "experts whole before half the degree": (
-        a_demand(QWEN_235B_FP8, pins=pinned(8, 1, expert=False)),
+        a_demand(QWEN_235B_FP8, release=COARSE, pins=pinned(8, 1, expert=False)),
         a_fleet(h100s(1)),
         [("spec.parallelism.expert", True)],
     ),

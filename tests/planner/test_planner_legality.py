@@ -83,8 +83,8 @@ BROKEN: dict[str, tuple[ModelFacts, Layout, Cause]] = {
     ),
     "fp8 block of the experts": (
         facts(QWEN_235B_FP8),
-        Layout(8, 1),
-        BlockSplit("outputs of `mlp.experts.gate_proj`", 192, 128, 8, (1, 2, 4)),
+        Layout(32, 1),
+        BlockSplit("outputs of `mlp.experts.gate_proj`", 48, 128, 32, (1, 2, 4, 8, 16)),
     ),
     "fp8 block of the queries": (
         a_model(attends=attention(32, 32, 64), precision=FP8),
@@ -164,7 +164,8 @@ ALLOWED: dict[str, tuple[ModelFacts, Layout]] = {
     "the experts need not divide": (a_model(ffn=Mixed(10, 2, 128)), Layout(4, 1, expert=True)),
     "int4 groups do not bind the keys": (a_model(attends=attention(32, 8, 64), precision=GROUPS), Layout(8, 1)),
     "one block of fp8 to each rank": (a_model(ffn=Dense(1024), precision=FP8), Layout(8, 1)),
-    "a lone rank cuts no block": (a_model(ffn=Dense(100), precision=FP8), Layout(1, 1)),
+    "a lone rank cuts no group": (a_model(ffn=Dense(100), precision=GROUPS), Layout(1, 1)),
+    "fp8 experts split in eight, by finer blocks": (facts(QWEN_235B_FP8), Layout(8, 1)),
     "as many stages as layers": (facts(LLAMA_8B), Layout(1, 32)),
     "one stage of what does not pipeline": (a_model(architecture="Zamba2ForCausalLM"), Layout(8, 1)),
     "uneven stages": (facts(LLAMA_405B), Layout(8, 5)),
@@ -232,7 +233,11 @@ ENGINES_DIFFER: dict[str, tuple[ModelFacts, Layout, dict[EngineName, Cause | Non
     "fp8 blocks of experts": (
         facts(QWEN_235B_FP8),
         Layout(8, 1),
-        dict.fromkeys(EngineName, BlockSplit("outputs of `mlp.experts.gate_proj`", 192, 128, 8, (1, 2, 4))),
+        {
+            VLLM: None,
+            SGLANG: BlockSplit("outputs of `mlp.experts.gate_proj`", 192, 128, 8, (1, 2, 4)),
+            TENSORRT_LLM: BlockSplit("outputs of `mlp.experts.gate_proj`", 192, 128, 8, (1, 2, 4)),
+        },
     ),
 }
 
@@ -252,10 +257,10 @@ LEGAL_TENSORS = {
     LLAMA_8B: (1, 2, 4, 8, 16, 32),
     LLAMA_70B: POWERS,
     LLAMA_405B: (1, 2, 4, 8, 16, 32, 64, 128),
-    QWEN_235B_FP8: (1, 2, 4),
+    QWEN_235B_FP8: (1, 2, 4, 8, 16),
     R1: (1, 2, 4, 8, 16),
     KIMI_K2: (1, 2, 4, 8, 16),
-    "openai/gpt-oss-120b": (1, 2, 4, 8, 16, 32, 64),
+    "openai/gpt-oss-120b": (1, 2, 4, 8),
 }
 
 

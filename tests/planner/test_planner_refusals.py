@@ -112,7 +112,7 @@ REASONS: dict[str, tuple[Demand, Fleet, RefusalReason, bool]] = {
     ),
     "heads": (a_demand(LLAMA_70B, pins=pinned(6)), a_fleet(h100s(1)), RefusalReason.ILLEGAL_LAYOUT, False),
     "block": (
-        a_demand(QWEN_235B_FP8, pins=pinned(8, expert=False)),
+        a_demand(QWEN_235B_FP8, release=(0, 28, 0), pins=pinned(8, expert=False)),
         a_fleet(h100s(1)),
         RefusalReason.ILLEGAL_LAYOUT,
         False,
@@ -145,7 +145,7 @@ def test_the_reason_is_stable_and_says_whether_to_wait(
 
 CAUSES = {
     "heads": (a_demand(LLAMA_70B, pins=pinned(6, 1)), NotDivisible),
-    "block": (a_demand(QWEN_235B_FP8, pins=pinned(8, 1, expert=False)), BlockSplit),
+    "block": (a_demand(QWEN_235B_FP8, release=(0, 28, 0), pins=pinned(8, 1, expert=False)), BlockSplit),
     "stages": (a_demand(LLAMA_8B, pins=pinned(1, 33)), TooManyStages),
     "memory": (a_demand(LLAMA_405B, pins=pinned(8, 1)), MemoryShort),
     "budget": (a_demand(LLAMA_70B, pins=pinned(4, 4)), OverBudget),
@@ -225,7 +225,7 @@ HINTED: dict[str, tuple[Demand, Fleet, dict[str, object]]] = {
         {"spec.parallelism.pipeline": 2, "spec.model.quantization": "fp8"},
     ),
     "experts whole rather than fewer GPUs": (
-        a_demand(QWEN_235B_FP8, pins=pinned(8, expert=False)),
+        a_demand(QWEN_235B_FP8, release=(0, 28, 0), pins=pinned(8, expert=False)),
         a_fleet(h100s(1)),
         {"spec.parallelism.expert": True},
     ),
@@ -483,7 +483,7 @@ def test_layouts_are_enumerated_once_and_in_order() -> None:
     pool = eligible(demand, a_fleet(h100s(1))).pools[0]
     found = list(layouts(demand, pool))
     assert found[0] == Layout(1, 1)
-    assert {layout.tensor for layout in found if not layout.expert} == {1, 2, 4}
+    assert {layout.tensor for layout in found if not layout.expert} == {1, 2, 4, 8}
     assert {layout.tensor for layout in found if layout.expert} == {2, 4, 8}
     assert all(layout.world_size <= 8 for layout in found)
 

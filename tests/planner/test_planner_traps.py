@@ -106,8 +106,8 @@ INDIVISIBLE = [
     (
         "block",
         QWEN_235B_FP8,
-        pinned(8, expert=False),
-        BlockSplit("outputs of `mlp.experts.gate_proj`", 192, 128, 8, (1, 2, 4)),
+        pinned(32, expert=False),
+        BlockSplit("outputs of `mlp.experts.gate_proj`", 48, 128, 32, (1, 2, 4, 8, 16)),
     ),
 ]
 

@@ -3,7 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tests.support.fleets import B200, H100, H200, L40S, T4, UNKNOWN, a_fleet, a_node, gb200_rack, h100s, h200s, l40s
+from tests.support.fleets import (
+    A100,
+    B200,
+    H100,
+    H200,
+    L40S,
+    RTX_PRO,
+    T4,
+    UNKNOWN,
+    a_fleet,
+    a_node,
+    gb200_rack,
+    h100s,
+    h200s,
+    l40s,
+)
 from tests.support.models import (
     KIMI_K2,
     LLAMA_8B,
@@ -11,8 +26,12 @@ from tests.support.models import (
     LLAMA_405B,
     QWEN_235B_FP8,
     R1,
+    Dense,
+    Mixed,
     Objective,
     a_demand,
+    a_model,
+    attention,
     facts,
     pinned,
 )
@@ -20,7 +39,7 @@ from tests.support.models import (
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Exclusion, Fleet, Taint
-from shardwise.domain.model import CheckpointMethod, Quantization
+from shardwise.domain.model import CheckpointMethod, Precision, Quantization, TowerHeads
 
 Case = tuple[Demand, Fleet]
 
@@ -69,7 +88,7 @@ REFUSED: Mapping[str, Case] = {
     "budget": (a_demand(LLAMA_405B, budget=4), a_fleet(h100s(2))),
     "budget of replicas": (a_demand(LLAMA_8B, budget=2, replicas=3), a_fleet(h100s(1))),
     "heads": (a_demand(LLAMA_70B, pins=pinned(6)), a_fleet(h100s(1), h200s(1))),
-    "blocks": (a_demand(QWEN_235B_FP8, pins=pinned(8, expert=False)), a_fleet(h100s(1))),
+    "blocks": (a_demand(QWEN_235B_FP8, engine=EngineName.SGLANG, pins=pinned(8, expert=False)), a_fleet(h100s(1))),
     "stages": (a_demand(LLAMA_8B, budget=64, pins=pinned(1, 33)), a_fleet(h100s(8))),
     "no pipeline": (
         a_demand(replace(facts(LLAMA_70B), architecture="Mamba2ForCausalLM"), pins=pinned(1, 4)),
@@ -131,6 +150,24 @@ REFUSED: Mapping[str, Case] = {
     "GPUs too old for a method": (
         a_demand(replace(facts(LLAMA_8B, "mxfp4"), method=CheckpointMethod("mxfp4", Quantization.MXFP4))),
         a_fleet(replace(a_node(product=T4, gpus=8), compute_capability=(7, 5))),
+    ),
+    "GPUs without the attention": (
+        a_demand(replace(facts(R1), kv_cache_dtype="fp8"), kv_bytes=1, budget=16),
+        a_fleet(a_node("a", product=A100), a_node("b", product=A100)),
+    ),
+    "columns that kernels cannot compute": (
+        a_demand(
+            a_model(ffn=Mixed(8, 2, 704), quantization=Quantization.NVFP4, precision=Precision(0.5625, (1, 16))),
+            pins=pinned(2, 1, expert=False),
+        ),
+        a_fleet(a_node(product=RTX_PRO)),
+    ),
+    "a vision tower": (
+        a_demand(
+            a_model(attends=attention(96, 8), ffn=Dense(12288), tower_heads=(TowerHeads("glm4v_moe", 12),)),
+            pins=pinned(8, 1),
+        ),
+        a_fleet(h100s(1)),
     ),
     "memory while loading": (
         a_demand(facts("Qwen/Qwen3-235B-A22B", "fp8"), budget=2, engine=EngineName.SGLANG),

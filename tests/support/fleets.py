@@ -13,6 +13,7 @@ GB200 = "NVIDIA-GB200"
 H100 = "NVIDIA-H100-80GB-HBM3"
 H200 = "NVIDIA-H200"
 L40S = "NVIDIA-L40S"
+RTX_PRO = "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
 T4 = "Tesla-T4"
 UNKNOWN = "Acme-Turbo-9000"
 
@@ -23,6 +24,7 @@ MEMORY_MIB: Mapping[str, int] = {
     H100: 81559,
     H200: 143771,
     L40S: 46068,
+    RTX_PRO: 97887,
     T4: 15360,
     UNKNOWN: 81920,
 }

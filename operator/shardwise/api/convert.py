@@ -35,6 +35,7 @@ from shardwise.domain.launch import (
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.release import is_published, named_image, named_release
 from shardwise.domain.units import parse_duration, parse_quantity
+from shardwise.planner.tower_support import tower_use
 
 _KV_BYTES: Final = {None: 2, "bfloat16": 2, "fp8": 1}
 
@@ -125,6 +126,7 @@ def _demand(obj: ShardedModel, facts: ModelFacts, container: EngineContainer, si
         release=named_release(container, site, engine),
         remote_code=spec.model.trust_remote_code,
         published=is_published(named_image(container, site, engine), engine),
+        towers=tower_use(engine, container.args),
         kv_cache_dtype=_kv_cache_dtype(obj, facts),
         adapters=adapters_of(EngineName(spec.engine.name), spec.engine.args),
         uncounted=uncounted(EngineName(spec.engine.name), spec.engine.args),

@@ -15,6 +15,7 @@ from shardwise.checkpoint.making import ENTRIES, Maker, Storage
 from shardwise.checkpoint.precision import Precisions, read_precisions, stated_dtype
 from shardwise.checkpoint.recognise import Recognised, recognise
 from shardwise.checkpoint.stored_size import size_notes
+from shardwise.checkpoint.tower_heads import tower_heads
 from shardwise.checkpoint.unread import unread_notes
 from shardwise.domain.model import (
     GroupedCache,
@@ -90,6 +91,7 @@ def _facts(
         dtype=stated_dtype(found.whole, found.text),
         method=precisions.method,
         states_architecture=found.states_architecture,
+        tower_heads=tower_heads(found.whole),
     )  # fmt: skip
 
 

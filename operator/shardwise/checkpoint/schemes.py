@@ -26,6 +26,9 @@ _SPARED_KEYS: Final = (
 
 _FIELD: Final = "quantization_config"
 
+WEIGHTS_ONLY: Final = "input_activations: null"
+"""The variant of compressed-tensors in which no group quantises its inputs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
@@ -110,6 +113,14 @@ def _variants(stated: Fields, method: str) -> Iterator[str]:
             yield "sym: false"
         if stated.flag("desc_act") and stated.values.get("group_size") != -1:
             yield "desc_act: true"
+    if method == "compressed-tensors" and not _quantises_inputs(stated):
+        yield WEIGHTS_ONLY
+
+
+def _quantises_inputs(stated: Fields) -> bool:
+    groups = stated.section("config_groups")
+    listed = groups.values.values() if groups is not None else ()
+    return any(isinstance(own, Mapping) and own.get("input_activations") is not None for own in listed)
 
 
 def _cache_dtype(stated: Fields) -> str | None:

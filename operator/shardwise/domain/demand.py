@@ -57,6 +57,27 @@ class Requirement:
     values: tuple[str, ...] = ()
 
 
+class TowerUse(StrEnum):
+    """What an engine does with the towers of a model (vision, audio), as the object's arguments tell it."""
+
+    SPLIT = "split"
+    """The tensor group shares each tower, where the engine can share it."""
+
+    WHOLE = "whole"
+    """Every rank holds whole towers, where the engine can keep them whole."""
+
+    UNUSED = "unused"
+    """The engine serves the language model alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSetup:
+    """The parts of an engine's setup that decide which layouts it allows; ``None`` is the release that we read."""
+
+    release: Version | None = None
+    towers: TowerUse = TowerUse.SPLIT
+
+
 @dataclass(frozen=True, slots=True)
 class Demand:
     """A model to serve, and the resources that it may use.
@@ -73,6 +94,7 @@ class Demand:
     the engine may run model classes that the checkpoint brings.
     ``kv_cache_dtype`` is the precision that the engine is told; ``None`` leaves it to the engine. ``adapters`` are LoRA
     adapters that the engine makes room for. ``uncounted`` are arguments whose memory the plan does not count.
+    ``towers`` is what the engine does with the model's towers.
     """
 
     key: str
@@ -99,6 +121,12 @@ class Demand:
     adapters: Adapters | None = None
     uncounted: tuple[str, ...] = ()
     remote_code: bool = False
+    towers: TowerUse = TowerUse.SPLIT
+
+    @property
+    def setup(self) -> EngineSetup:
+        """The release of the engine and its use of towers."""
+        return EngineSetup(self.release, self.towers)
 
     @property
     def runs(self) -> Version:

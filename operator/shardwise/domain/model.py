@@ -171,6 +171,15 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class TowerHeads:
+    """The attention heads of a tower (vision, audio). ``kind`` is its type as configs name it, without ``_vision``."""
+
+    kind: str
+    heads: int
+    audio: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """All facts about a model that the planner needs.
 
@@ -182,6 +191,7 @@ class ModelFacts:
     counting. ``kv_cache_dtype`` is the precision of keys and values that the checkpoint states (``fp8``), if any.
     ``dtype`` is the precision of its plain weights, as the config names it (``bfloat16``), or ``auto``.
     ``method`` is how the checkpoint is quantised, whatever the object asks for; ``None`` if it is not.
+    ``tower_heads`` are the heads of its towers, where the config states them.
     ``states_architecture``: the config names the class of ``architecture``; otherwise its name follows from the type.
     """
 
@@ -206,6 +216,7 @@ class ModelFacts:
     dtype: str = "auto"
     method: CheckpointMethod | None = None
     states_architecture: bool = True
+    tower_heads: tuple[TowerHeads, ...] = ()
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -216,6 +227,11 @@ class ModelFacts:
     def in_blocks(self) -> bool:
         """Whether any layer stores weights in quantisation blocks."""
         return any(weight.precision.block is not None for layer in self.kinds for weight in layer.weights)
+
+    @property
+    def is_latent(self) -> bool:
+        """Whether the attention of any layer is latent."""
+        return any(isinstance(layer.cache, LatentCache) for layer in self.kinds)
 
     @property
     def is_sparse(self) -> bool:

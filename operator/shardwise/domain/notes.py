@@ -109,6 +109,16 @@ class ArchitectureFromElsewhere(Note):
 
 
 @dataclass(frozen=True, slots=True)
+class MergedBlocksCut(Note):
+    """A GPU's ``part`` of the outputs of a merged weight cuts a quantisation block, unchecked by the engine."""
+
+    engine: str
+    weight: str
+    part: int
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
 class TransformersCode(Note):
     """The engine has no class of its own for the model, and runs the code of the Transformers library."""
 

@@ -121,6 +121,37 @@ class CapabilityShort(Cause):
 
 
 @dataclass(frozen=True, slots=True)
+class CapabilityUnsupported(Cause):
+    """The engine has the model's feature, ``what``, only for other compute capabilities: those that it ``takes``."""
+
+    area: ClassVar[Area] = Area.PRODUCT
+    order: ClassVar[int] = 1
+
+    product: str
+    engine: str
+    release: str
+    what: str
+    has: str
+    takes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSplit(Cause):
+    """The engine's kernels for a compute capability need a partition that is a multiple of ``multiple``."""
+
+    area: ClassVar[Area] = Area.PRODUCT
+    order: ClassVar[int] = 2
+
+    product: str
+    engine: str
+    has: str
+    what: str
+    partition: int
+    multiple: int
+    tensor: int
+
+
+@dataclass(frozen=True, slots=True)
 class NotDivisible(Cause):
     """A dimension of the model does not divide. ``what`` is the dimension's name in the plural, ``by`` the degree."""
 
@@ -130,6 +161,15 @@ class NotDivisible(Cause):
     size: int
     by: int
     legal: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TowerNotDivisible(NotDivisible):
+    """The heads of a tower do not divide. ``word`` is the argument with which every rank holds the whole tower."""
+
+    order: ClassVar[int] = -1
+
+    word: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,8 +365,10 @@ class Slower(Cause):
 class Merit(StrEnum):
     """What the chosen layout has and a layout that fits lacks. Each merit is a part of the order of preference."""
 
+    WHOLE_BLOCKS = "whole-blocks"
     NVLINK_IN_TENSOR_GROUPS = "nvlink-in-tensor-groups"
     NODES_USED_EVENLY = "nodes-used-evenly"
+    BLOCKS_KEPT = "blocks-kept"
     EXPERTS_SPLIT = "experts-split"
     SMALLER_GPUS = "smaller-gpus"
     TENSOR_FIRST = "tensor-first"

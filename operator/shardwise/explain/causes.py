@@ -12,8 +12,10 @@ from shardwise.domain.refusal import (
     ArchitectureUnknown,
     BlockSplit,
     CapabilityShort,
+    CapabilityUnsupported,
     Cause,
     DomainTooSmall,
+    KernelSplit,
     LoadingShort,
     MemoryShort,
     Merit,
@@ -29,6 +31,7 @@ from shardwise.domain.refusal import (
     Slower,
     Tight,
     TooManyStages,
+    TowerNotDivisible,
 )
 from shardwise.domain.units import gib, plural
 
@@ -123,6 +126,20 @@ def _capability_short(why: CapabilityShort) -> str:
     return f"compute capability {why.has} of {why.product} is under {why.least}, the least for {why.what}"
 
 
+def _capability_unsupported(why: CapabilityUnsupported) -> str:
+    *others, last = why.takes
+    listed = f"{', '.join(others)} and {last}" if others else last
+    has = f"compute capability {why.has} of {why.product}"
+    return f"{why.engine} {why.release} does not have {why.what} for {has}, only for {listed}"
+
+
+def _kernel_split(why: KernelSplit) -> str:
+    return (
+        f"TP{why.tensor} leaves {why.partition} {why.what} a GPU, not a multiple of {why.multiple}, "
+        f"which {why.engine} needs on compute capability {why.has} of {why.product}"
+    )
+
+
 def _loading_short(why: LoadingShort) -> str:
     return (
         f"{gib(why.needed)} needed while loading of {gib(why.budget)} a GPU, {gib(why.needed - why.budget)} short: "
@@ -136,6 +153,11 @@ def _loading_short_of_many(why: LoadingShort) -> str:
 
 def _not_divisible(why: NotDivisible) -> str:
     return f"{why.size} {why.what} are not divisible by {why.by}{_legal(why.legal)}"
+
+
+def _tower_not_divisible(why: TowerNotDivisible) -> str:
+    said = _not_divisible(why)
+    return f"{said}; `{why.word}` in `spec.engine.args` keeps the tower whole" if why.word else said
 
 
 def _block_split(why: BlockSplit) -> str:
@@ -246,8 +268,10 @@ def _preferred(why: Preferred) -> str:
 
 
 _MERITS: Final[dict[Merit, str]] = {
+    Merit.WHOLE_BLOCKS: "its parts of merged weights would cut quantisation blocks, which may fail to load",
     Merit.NVLINK_IN_TENSOR_GROUPS: "its tensor groups would cross nodes without NVLink",
     Merit.NODES_USED_EVENLY: "it would leave nodes in parts that no tensor group can use",
+    Merit.BLOCKS_KEPT: "it would make the quantisation blocks of experts finer, for which the engine has fewer kernels",
     Merit.EXPERTS_SPLIT: "splitting each expert keeps all GPUs equally busy",
     Merit.SMALLER_GPUS: "{chosen} is enough and leaves the larger GPUs free",
     Merit.TENSOR_FIRST: "tensor parallelism inside the NVLink domain comes before pipeline stages",
@@ -258,6 +282,9 @@ SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
     MethodUnloadable: Sentence("have a method the engine does not load", _method_unloadable),
     ArchitectureUnknown: Sentence("have a class the engine lacks", _architecture_unknown),
     CapabilityShort: Sentence("need newer GPUs", _capability_short, apart=lambda why: (why.what,)),
+    CapabilityUnsupported: Sentence("need other GPUs", _capability_unsupported, apart=lambda why: (why.what,)),
+    KernelSplit: Sentence("do not suit the kernels", _kernel_split, apart=lambda why: (why.what, why.tensor)),
+    TowerNotDivisible: Sentence("cannot divide a tower", _tower_not_divisible, apart=lambda why: (why.what, why.by)),
     NotDivisible: Sentence("cannot be divided", _not_divisible, apart=lambda why: (why.what, why.by)),
     BlockSplit: Sentence("would cut quantisation blocks", _block_split, apart=lambda why: (why.what, why.tensor)),
     NoExperts: Sentence("want experts the model lacks", _no_experts),

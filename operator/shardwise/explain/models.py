@@ -6,6 +6,8 @@ from typing import Any, Final
 from shardwise.domain.engine import EngineName
 from shardwise.domain.model import ModelFacts, StateCache, Weight
 from shardwise.domain.units import gib, plural
+from shardwise.explain.causes import cause
+from shardwise.planner.engine_support import refused_by
 from shardwise.planner.legality import has_experts, legal_pipelines, legal_tensors
 from shardwise.planner.memory import kv_bytes_per_token
 from shardwise.planner.weights import checkpoint_scale, loaded_bytes
@@ -20,6 +22,7 @@ def model_document(model: ModelFacts) -> dict[str, Any]:
     """Give the facts as JSON data: sizes of the whole model, and the legal degrees of each engine.
 
     ``weightBytes`` counts the weights that an engine loads to serve, without drafts and derived weights.
+    ``refusedBy`` says why the release of an engine that we read does not load the model.
     ``kvBytesPerToken`` counts the keys and values of a token in all layers, in the checkpoint's dtype, else in 16 bits.
     """
     return {
@@ -40,6 +43,7 @@ def model_document(model: ModelFacts) -> dict[str, Any]:
         "kvBytesPerToken": round(kv_bytes_per_token(model, _cache_element(model))),
         "stateBytesPerSequence": _state_bytes(model),
         "legal": {engine.value: _legal(model, engine) for engine in EngineName},
+        "refusedBy": {engine.value: cause(why) for engine in EngineName if (why := refused_by(engine, model))},
     }
 
 
@@ -76,7 +80,7 @@ def _lines(model: ModelFacts) -> Iterator[str]:
     yield _line("KV cache", _cache(document))
     yield _line("context", f"{model.context_length} tokens")
     for engine, legal in document["legal"].items():
-        yield _line(engine, _degrees(legal))
+        yield _line(engine, document["refusedBy"].get(engine) or _degrees(legal))
     yield _line("facts", f"from {model.origin}")
     for note in model.notes:
         yield _line("note", note)

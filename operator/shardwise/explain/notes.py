@@ -10,6 +10,7 @@ from shardwise.domain.notes import (
     ContextShortened,
     DomainUnlabelled,
     ExpertsInsideGroup,
+    MergedBlocksCut,
     MethodFromImage,
     NotCounted,
     Note,
@@ -93,6 +94,14 @@ def _architecture_from_elsewhere(noted: ArchitectureFromElsewhere) -> str:
     )
 
 
+def _merged_blocks_cut(noted: MergedBlocksCut) -> str:
+    return (
+        f"a GPU's {noted.part} outputs of `{noted.weight}` cut a quantisation block of {noted.block}: {noted.engine} "
+        "does not refuse such merged weights, but fails to load their scales unless the model's class has a loader of "
+        "its own (vllm-project/vllm#52997)"
+    )
+
+
 def _transformers_code(noted: TransformersCode) -> str:
     return (
         f"{noted.engine} {noted.release} has no model class of its own for `{noted.architecture}`: "
@@ -113,4 +122,5 @@ SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     MethodFromImage: _method_from_image,
     ArchitectureFromElsewhere: _architecture_from_elsewhere,
     TransformersCode: _transformers_code,
+    MergedBlocksCut: _merged_blocks_cut,
 }

@@ -7,13 +7,19 @@ pipeline is the number of GPUs.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Rule
 from shardwise.domain.refusal import Cause, Merit, MoreGpus, Preferred, Slower, Tight
+from shardwise.planner.expert_blocks import needs_finer_blocks
 from shardwise.planner.memory import is_tight, wanted_slack
+from shardwise.planner.merged import cut_by_waiver
 from shardwise.planner.pools import Pool
+
+_FINER: Final = 2
+"""Blocks that the engine makes finer leave it the fewest kernels (vllm 0.33.0, fused_moe/oracle/fp8.py)."""
 
 SortKey = tuple[float | int | str, ...]
 
@@ -36,7 +42,7 @@ class Candidate:
 def preference(demand: Demand, candidate: Candidate) -> SortKey:
     """Give the sort key of a candidate; the smallest is chosen. Total: no two candidates share a key."""
     layout, estimate = candidate.layout, candidate.estimate
-    expert = layout.expert and demand.pins.expert is not True
+    expert = expert_rank(demand, layout)
     last = (candidate.pool.memory, candidate.pool.product, layout.pipeline, layout.tensor, expert)
     match demand.objective:
         case Objective.FEWEST_GPUS:
@@ -46,7 +52,19 @@ def preference(demand: Demand, candidate: Candidate) -> SortKey:
             first = (estimate.seconds_per_token, layout.world_size)
         case Objective.THROUGHPUT:
             first = (-estimate.tokens_per_second_per_gpu, layout.world_size)
-    return (candidate.tight, candidate.pool.joined, *first, *last)
+    return (cuts_blocks(demand, candidate), candidate.tight, candidate.pool.joined, *first, *last)
+
+
+def expert_rank(demand: Demand, layout: Layout) -> int:
+    """Rank how experts are dealt out: split, whole, or split by blocks that the engine must make finer."""
+    if needs_finer_blocks(demand.model, demand.engine, demand.release, layout):
+        return _FINER
+    return int(layout.expert and demand.pins.expert is not True)
+
+
+def cuts_blocks(demand: Demand, candidate: Candidate) -> bool:
+    """Tell whether a layout cuts blocks of merged weights that the engine does not check, and may fail to load."""
+    return cut_by_waiver(demand.model, demand.engine, demand.release, candidate.layout.tensor) is not None
 
 
 def is_uneven(candidate: Candidate) -> bool:
@@ -67,6 +85,8 @@ def _power_of_two(number: int) -> bool:
 
 def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
     """Give the cause why a fitting candidate lost: the first part of the preference in which it is worse."""
+    if cuts_blocks(demand, loser) and not cuts_blocks(demand, chosen):
+        return Preferred(Merit.WHOLE_BLOCKS, chosen.pool.product)
     if loser.tight and not chosen.tight:
         return Tight(loser.memory.slack, wanted_slack(loser.memory))
     if loser.pool.joined and not chosen.pool.joined:
@@ -76,16 +96,17 @@ def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
     if demand.objective is Objective.THROUGHPUT:
         mine, theirs = chosen.estimate.tokens_per_second_per_gpu, loser.estimate.tokens_per_second_per_gpu
         return Slower("GPU time per token", mine / theirs)
-    return _lost_by_rules(chosen, loser)
+    return _lost_by_rules(demand, chosen, loser)
 
 
-def _lost_by_rules(chosen: Candidate, loser: Candidate) -> Cause:
+def _lost_by_rules(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
     if is_uneven(loser) and not is_uneven(chosen):
         return Preferred(Merit.NODES_USED_EVENLY, chosen.pool.product)
     if loser.layout.world_size > chosen.layout.world_size:
         return MoreGpus(loser.layout.world_size, chosen.layout.world_size)
-    if loser.layout.expert and not chosen.layout.expert:
-        return Preferred(Merit.EXPERTS_SPLIT, chosen.pool.product)
+    mine, theirs = expert_rank(demand, chosen.layout), expert_rank(demand, loser.layout)
+    if theirs > mine:
+        return Preferred(Merit.BLOCKS_KEPT if theirs == _FINER else Merit.EXPERTS_SPLIT, chosen.pool.product)
     if loser.pool.product != chosen.pool.product:
         return Preferred(Merit.SMALLER_GPUS, chosen.pool.product)
     if chosen.pool.kind.nvlink is None:

@@ -8,19 +8,27 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from shardwise.domain.demand import Demand
-from shardwise.domain.engine import RELEASES
+from shardwise.domain.engine import RELEASES, EngineName
 from shardwise.domain.hardware import ComputeCapability
+from shardwise.domain.model import ModelFacts
 from shardwise.domain.notes import ArchitectureFromElsewhere, MethodFromImage, Note, TransformersCode
 from shardwise.domain.refusal import ArchitectureUnknown, CapabilityShort, Cause, MethodUnloadable
 from shardwise.domain.version import dotted
 from shardwise.planner.architecture_support import ClassState, class_in
+from shardwise.planner.capability_support import unsuited
 from shardwise.planner.method_support import least_capability, unloadable
 from shardwise.planner.pools import Pool
 
 
 def unsupported(demand: Demand, pool: Pool) -> Cause | None:
     """Give the cause for which the engine cannot load the model on the GPUs of a pool; ``None`` if it can."""
-    return _refused(demand) or _capability(demand, pool.product, pool.compute_capability)
+    method = _capability(demand, pool.product, pool.compute_capability)
+    return _refused(demand) or method or unsuited(demand, pool)
+
+
+def refused_by(engine: EngineName, model: ModelFacts) -> Cause | None:
+    """Give the cause for which the release of an engine that we read loads a model on no GPU; ``None`` if it does."""
+    return _refused(Demand("", model, gpu_budget=1, context_length=1, engine=engine))
 
 
 def support_notes(demand: Demand) -> Iterator[Note]:

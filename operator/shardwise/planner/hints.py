@@ -12,6 +12,7 @@ from typing import Final
 from shardwise.domain.demand import Demand
 from shardwise.domain.refusal import Area, Hint, RejectedLayout
 from shardwise.planner.hints_on_load import (
+    cache_as_stored,
     cache_in_fp8,
     concurrency,
     context,
@@ -43,6 +44,7 @@ _KINDS: Final[tuple[tuple[HintKind, frozenset[Area]], ...]] = (
     (tolerations, _ALWAYS),
     (replicas, frozenset({Area.BUDGET, Area.DOMAIN, Area.ROOM})),
     (cache_in_fp8, frozenset({Area.MEMORY})),
+    (cache_as_stored, frozenset({Area.PRODUCT})),
     (reserve, frozenset({Area.MEMORY})),
     (concurrency, frozenset({Area.MEMORY})),
     (context, frozenset({Area.MEMORY})),

@@ -30,6 +30,14 @@ def cache_in_fp8(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
         yield Trial(replace(demand, kv_bytes=1, kv_cache_dtype="fp8"), "spec.model.kvCacheDtype", "fp8")
 
 
+def cache_as_stored(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
+    """Try the engine's own KV cache where the object asks for a byte for each element, or else 16 bits."""
+    if demand.kv_bytes == 1:
+        word = "bfloat16" if demand.model.kv_cache_dtype == "fp8" else "auto"
+        told = None if word == "auto" else word
+        yield Trial(replace(demand, kv_bytes=2, kv_cache_dtype=told), "spec.model.kvCacheDtype", word)
+
+
 def reserve(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
     """Try to drop the reserve that the object asks for."""
     if demand.reserve is not None:

@@ -14,7 +14,8 @@ MOST_GPUS = 576
 def layouts(demand: Demand, pool: Pool) -> Iterator[Layout]:
     """Enumerate layouts for a pool, in a fixed order, each once. Pins narrow the enumeration.
 
-    Illegal tensor degrees are left out, unless the user pins them: the refusal then names the number.
+    Illegal tensor degrees are left out, unless the user pins them: the refusal then names the number. A model that no
+    degree suits is tried on a lone rank, for the same reason.
     """
     gpus = min(MOST_GPUS, max(1, sum(node.gpus for node in pool.nodes)))
     for expert in _expert_choices(demand):
@@ -32,8 +33,10 @@ def _expert_choices(demand: Demand) -> tuple[bool, ...]:
 def _tensors(demand: Demand, gpus: int, *, expert: bool) -> tuple[int, ...]:
     if demand.pins.tensor is not None:
         return (demand.pins.tensor,)
-    legal = legal_tensors(demand.model, demand.engine, expert=expert, most=min(gpus, heads(demand.model)))
-    return tuple(tensor for tensor in legal if tensor > 1 or not expert or demand.pins.expert is True)
+    most = min(gpus, heads(demand.model))
+    legal = legal_tensors(demand.model, demand.engine, demand.setup, expert=expert, most=most)
+    found = tuple(tensor for tensor in legal if tensor > 1 or not expert or demand.pins.expert is True)
+    return found if found or expert else (1,)
 
 
 def _pipelines(demand: Demand, most: int) -> Iterator[int]:

@@ -3,47 +3,56 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from typing import Final
 
+from shardwise.domain.demand import EngineSetup
 from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts, Split, Weight
 from shardwise.domain.refusal import BlockSplit, Cause, NoExperts, NotDivisible, PipelineUnsupported, TooManyStages
-from shardwise.planner.engine_rules import RULES, EngineRules
+from shardwise.planner.engine_rules import EngineRules, rules_of
+from shardwise.planner.expert_blocks import cut_expert_blocks
+from shardwise.planner.merged import must_be_whole, outputs_on_rank
 from shardwise.planner.pipeline_support import can_pipeline
-from shardwise.planner.weights import is_padded, padded_vocabulary
+from shardwise.planner.tower_support import undivided
+from shardwise.planner.weights import is_padded, is_shared, padded_vocabulary
+
+_READ: Final = EngineSetup()
 
 MOST_TENSOR = 512
 """The largest tensor degree considered: no NVLink domain has more GPUs."""
 
 
 @lru_cache(maxsize=65536)
-def illegal(model: ModelFacts, engine: EngineName, layout: Layout) -> Cause | None:
+def illegal(model: ModelFacts, engine: EngineName, layout: Layout, setup: EngineSetup = _READ) -> Cause | None:
     """Give the first rule that a layout breaks; ``None`` for a legal layout.
 
     The cause lists the degrees that every dimension of the model allows.
     """
     broken = _pipeline(model, engine, layout.pipeline)
-    broken = broken or tensor_cause(model, engine, layout.tensor, expert=layout.expert)
+    broken = broken or tensor_cause(model, engine, layout.tensor, setup, expert=layout.expert)
     if isinstance(broken, NotDivisible | BlockSplit):
-        return replace(broken, legal=legal_tensors(model, engine, expert=layout.expert))
+        return replace(broken, legal=legal_tensors(model, engine, setup, expert=layout.expert))
     return broken
 
 
 @lru_cache(maxsize=65536)
-def tensor_cause(model: ModelFacts, engine: EngineName, tensor: int, *, expert: bool) -> Cause | None:
+def tensor_cause(
+    model: ModelFacts, engine: EngineName, tensor: int, setup: EngineSetup = _READ, *, expert: bool
+) -> Cause | None:
     """Check that the tensor degree divides every dimension, and that the model has experts where they are dealt out."""
     if expert and not has_experts(model):
         return NoExperts()
-    return next(_tensor_causes(model, RULES[engine], Layout(tensor, 1, expert)), None)
+    return next(_tensor_causes(model, engine, Layout(tensor, 1, expert), setup), None)
 
 
 @lru_cache(maxsize=1024)
 def legal_tensors(
-    model: ModelFacts, engine: EngineName, *, expert: bool = False, most: int = MOST_TENSOR
+    model: ModelFacts, engine: EngineName, setup: EngineSetup = _READ, *, expert: bool = False, most: int = MOST_TENSOR
 ) -> tuple[int, ...]:
     """List the tensor degrees up to ``most`` that every dimension of the model allows, ascending."""
     degrees = range(1, min(most, heads(model)) + 1)
-    return tuple(degree for degree in degrees if tensor_cause(model, engine, degree, expert=expert) is None)
+    return tuple(degree for degree in degrees if tensor_cause(model, engine, degree, setup, expert=expert) is None)
 
 
 def legal_pipelines(model: ModelFacts, engine: EngineName) -> range:
@@ -79,15 +88,17 @@ def _pipeline(model: ModelFacts, engine: EngineName, pipeline: int) -> Cause | N
     return None
 
 
-def _tensor_causes(model: ModelFacts, rules: EngineRules, layout: Layout) -> Iterator[Cause]:
+def _tensor_causes(model: ModelFacts, engine: EngineName, layout: Layout, setup: EngineSetup) -> Iterator[Cause]:
     """Check whole units first: a message about heads says more than a message about quantisation blocks."""
+    rules = rules_of(engine, setup.release)
     for weight in _dealt(model):
-        yield from _units(weight, rules, layout)
+        yield from _units(weight, model, rules, layout)
+    yield from undivided(model, engine, setup, layout.tensor)
     for weight in _dealt(model):
         yield from _blocks(weight, model, rules, layout)
 
 
-def _units(weight: Weight, rules: EngineRules, layout: Layout) -> Iterator[Cause]:
+def _units(weight: Weight, model: ModelFacts, rules: EngineRules, layout: Layout) -> Iterator[Cause]:
     tensor = layout.tensor
     if weight.experts is not None and layout.expert:
         if weight.experts.count % tensor and not rules.uneven_experts:
@@ -96,7 +107,7 @@ def _units(weight: Weight, rules: EngineRules, layout: Layout) -> Iterator[Cause
     match weight.split:
         case Split.OUTPUTS | Split.INPUTS if weight.units % tensor:
             yield NotDivisible(weight.unit_name, weight.units, tensor)
-        case Split.COPIED if weight.units % tensor and tensor % weight.units:
+        case Split.COPIED if weight.units % tensor and not _copies(weight, model, rules, tensor):
             yield NotDivisible(weight.unit_name, weight.units, tensor)
         case Split.VOCABULARY if not rules.pads_vocabulary:
             entries = padded_vocabulary(weight.units)
@@ -104,20 +115,23 @@ def _units(weight: Weight, rules: EngineRules, layout: Layout) -> Iterator[Cause
                 yield NotDivisible(weight.unit_name, entries, tensor)
 
 
+def _copies(weight: Weight, model: ModelFacts, rules: EngineRules, tensor: int) -> bool:
+    """Tell whether several ranks may hold the same unit, such as a KV head."""
+    return tensor % weight.units == 0 and model.architecture not in rules.never_copies
+
+
 def _blocks(weight: Weight, model: ModelFacts, rules: EngineRules, layout: Layout) -> Iterator[Cause]:
-    """Check that each partition of a quantised weight holds whole blocks. Weights that are not split pass."""
-    if is_padded(weight) or (weight.experts is not None and layout.expert):
+    """Check that each partition of a quantised weight holds whole blocks, where the engine needs whole blocks."""
+    if is_padded(weight) or (is_shared(weight) and model.architecture in rules.pads_shared):
+        return
+    if weight.experts is not None:
+        yield from cut_expert_blocks(weight, model, rules, layout)
         return
     outputs, inputs = rules.block(model.quantization, weight.precision)
-    match weight.split:
-        case Split.OUTPUTS:
-            size, block, count, side = weight.outputs, outputs, layout.tensor, "outputs"
-        case Split.INPUTS:
-            size, block, count, side = weight.inputs, inputs, layout.tensor, "inputs"
-        case Split.COPIED:
-            size, block, count, side = weight.outputs, outputs, min(layout.tensor, weight.units), "outputs"
-        case _:
-            return
-    if count > 1 and (size // count) % block:
-        what = f"{side} of `{weight.name.removesuffix('.weight')}`"
-        yield BlockSplit(what, size // count, block, layout.tensor)
+    if weight.split is Split.INPUTS:
+        size, block, side, binds = weight.inputs // layout.tensor, inputs, "inputs", layout.tensor > 1
+    else:
+        size, block, side = outputs_on_rank(weight, layout.tensor), outputs, "outputs"
+        binds = must_be_whole(weight, model, rules, layout.tensor)
+    if binds and size % block:
+        yield BlockSplit(f"{side} of `{weight.name.removesuffix('.weight')}`", size, block, layout.tensor)

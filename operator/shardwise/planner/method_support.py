@@ -43,6 +43,12 @@ def _rows() -> Mapping[str, MethodRow]:
     return table("methods.toml", MethodRow)
 
 
+def methods_of(engine: EngineName) -> Mapping[str, MethodRow]:
+    """Give the methods that an engine loads, by their names in config.json."""
+    prefix = f"{engine.value} "
+    return {entry.removeprefix(prefix): row for entry, row in _rows().items() if entry.startswith(prefix)}
+
+
 def unloadable(engine: EngineName, release: Version, method: CheckpointMethod) -> Unloadable | None:
     """Say why a release of an engine does not load a checkpoint; ``None`` if it does, or if the method has no name."""
     if not method.name:

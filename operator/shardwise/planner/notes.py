@@ -19,6 +19,7 @@ from shardwise.planner.choose import Candidate, preference
 from shardwise.planner.engine_support import support_notes
 from shardwise.planner.legality import has_experts
 from shardwise.planner.memory import wanted_slack
+from shardwise.planner.merged import cut_by_waiver
 
 
 def notes(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Iterator[Note]:
@@ -29,6 +30,9 @@ def notes(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Ite
         yield UnknownProduct(chosen.pool.product)
     if chosen.pool.joined:
         yield TensorAcrossNodes(chosen.layout.tensor)
+    cut = cut_by_waiver(demand.model, demand.engine, demand.release, chosen.layout.tensor)
+    if cut is not None:
+        yield cut
     yield from _no_clique(chosen)
     yield from (NotCounted(word, chosen.memory.slack) for word in demand.uncounted)
     yield from _checked(demand, chosen, rivals)

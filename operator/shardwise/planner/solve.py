@@ -18,6 +18,7 @@ from shardwise.domain.refusal import (
 )
 from shardwise.domain.version import dotted
 from shardwise.planner.budgets import loading_budget
+from shardwise.planner.capability_support import unsuited_layout
 from shardwise.planner.choose import Candidate, lost_because, preference, rule_of
 from shardwise.planner.cost import estimate
 from shardwise.planner.engine_support import unsupported
@@ -139,7 +140,8 @@ def _judge(demand: Demand, facts: SurveyedPool, layout: Layout) -> Candidate | C
 
 def _ruled_out(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | MemoryUse:
     """Give the first cause against a layout: law, budget, memory, then room. Without a cause, give its memory use."""
-    broken = unsupported(demand, facts.pool) or illegal(demand.model, demand.engine, layout)
+    broken = unsupported(demand, facts.pool) or illegal(demand.model, demand.engine, layout, demand.setup)
+    broken = broken or unsuited_layout(demand, facts.pool, layout)
     if broken is not None:
         return broken
     if layout.world_size * demand.replicas > demand.gpu_budget:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 
+from shardwise.checkpoint.making import SHARED_COLUMNS
 from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts, Split, Weight
@@ -35,7 +36,7 @@ def parts(weight: Weight, layout: Layout) -> float:
         case Split.COPIED:
             return min(tensor, weight.units)
         case Split.OUTPUTS | Split.INPUTS:
-            return _whole_blocks(weight, tensor) if is_padded(weight) else tensor
+            return _whole_blocks(weight, tensor) if is_padded(weight) or _is_padded_shared(weight, tensor) else tensor
         case Split.VOCABULARY:
             return tensor * weight.units / padded_vocabulary(weight.units)
 
@@ -43,6 +44,17 @@ def parts(weight: Weight, layout: Layout) -> float:
 def is_padded(weight: Weight) -> bool:
     """Tell whether engines split a weight by whole blocks, even into unequal parts."""
     return weight.precision.padded and weight.experts is not None
+
+
+def is_shared(weight: Weight) -> bool:
+    """Tell whether a weight belongs to the experts that serve all tokens."""
+    return weight.unit_name == SHARED_COLUMNS
+
+
+def _is_padded_shared(weight: Weight, tensor: int) -> bool:
+    """Tell whether shared experts do not divide into whole fp8 blocks: an engine that serves them pads the blocks."""
+    block = weight.precision.block
+    return is_shared(weight) and block is not None and block[0] > 1 and bool(weight.units % (max(block) * tensor))
 
 
 def _whole_blocks(weight: Weight, tensor: int) -> float:
