@@ -102,6 +102,10 @@ bench-commands: $(READY) ## Measure what commands cost beside an older build (BA
 bench-waiting: $(READY) ## Measure a long queue, beside an older build (BASE=a commit; about 3 minutes)
 	$(BIN)/python -m benchmarks.waiting $(if $(BASE),BASE=$(BASE))
 
+.PHONY: bench-crowd
+bench-crowd: testbed ## Measure what 40 hostile objects cost 960 others, on a real API server (about 10 minutes)
+	$(BIN)/python -m benchmarks.crowd
+
 .PHONY: bench-cluster
 bench-cluster: testbed ## Measure the operator on API servers, and beside LeaderWorkerSet (about 15 minutes)
 	$(BIN)/python -m benchmarks.cluster

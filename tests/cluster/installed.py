@@ -173,13 +173,13 @@ class Installed:
         self.plane.kubeconfig_for("operator", {"token": self.token()})
 
     @contextlib.contextmanager
-    def running(self, user: Mapping[str, str] | None = None) -> Iterator[Running]:
+    def running(self, user: Mapping[str, str] | None = None, arguments: tuple[str, ...] = ()) -> Iterator[Running]:
         """Run the operator for as long as the block lasts; it must not have asked for what it may not.
 
         It comes with a token of its account, unless other credentials are given.
         """
         user = user or {"token": self.token()}
-        operator = Running(self.plane, self.plane.kubeconfig_for("operator", user))
+        operator = Running(self.plane, self.plane.kubeconfig_for("operator", user), arguments)
         operator.start()
         try:
             yield operator

@@ -74,6 +74,24 @@ def test_a_deleted_object_gives_its_gpus_to_those_that_wait(scene: Scene) -> Non
     assert ("default", "on-1") not in scene.store.sharded_models.objects
 
 
+GIVEN_BACK: dict[str, tuple[dict[str, int], list[str]]] = {
+    "all of them": ({}, ["half", "waiting"]),
+    "some of them": ({"h100-1": 7}, ["half", "waiting"]),
+    "for those of another node": ({"h100-2": 8}, ["half", "waiting"]),
+    "none of them": ({"h100-1": 8}, []),
+    "and takes more": ({"h100-1": 8, "h100-2": 8}, []),
+}
+
+
+@pytest.mark.parametrize(("gpus", "woken"), GIVEN_BACK.values(), ids=GIVEN_BACK)
+def test_gpus_that_a_decision_gives_back_go_to_those_that_wait(
+    scene: Scene, gpus: dict[str, int], woken: list[str]
+) -> None:
+    """No pod held the GPUs of an object whose pods were refused: no event would tell that they are free."""
+    scene.store.hold(("default", "on-1"), gpus)
+    assert scene.woken() == woken
+
+
 def test_a_deleted_object_that_held_nothing_frees_nothing(scene: Scene) -> None:
     scene.changes.sharded_model(a_model("waiting", 9), GONE)
     assert scene.woken() == ["waiting"]

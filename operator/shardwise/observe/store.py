@@ -5,7 +5,7 @@ removes the objects that are gone.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -34,7 +34,8 @@ class Store:
     counts for an object how often the drift of its Services and budgets was put right. ``relisted`` are the objects not
     looked at since the last list. ``reads_quotas`` tells whether ResourceQuotas may be read: without this right, the
     shelf of quotas is empty. ``excused`` are the objects in whose namespace the limits of a quota were changed since
-    they were last decided on.
+    they were last decided on. ``gave_back`` is called when an object has given GPUs back: perhaps no pod held them, so
+    that no event tells.
     """
 
     def __init__(self, site: FleetSite | None = None) -> None:
@@ -53,6 +54,7 @@ class Store:
         self.mends: Final[dict[Key, Mends]] = {}
         self.relisted: Final[set[Key]] = set()
         self.compute_domains: bool | None = None
+        self.gave_back: Callable[[], None] = lambda: None
         self._plans: Final[dict[Key, Mapping[str, int]]] = {}
         self._pods_of: Final[Owned] = {}
         self._services_of: Final[Owned] = {}
@@ -65,14 +67,15 @@ class Store:
         """The GPUs that each object holds on each node, as last decided, whether or not the API server knows it yet."""
         return self._plans
 
-    def hold(self, key: Key, gpus: Mapping[str, int]) -> bool:
-        """Note the GPUs that an object holds on each node from now on. Tell whether it held any before."""
-        had = self._plans.pop(key, None) is not None
+    def hold(self, key: Key, gpus: Mapping[str, int]) -> None:
+        """Note the GPUs that an object holds on each node from now on. Others may use those that it gives back."""
+        before = self._plans.pop(key, {})
         if gpus:
             self._plans[key] = gpus
         self.ledger.plan(key, gpus)
         _put(self._planned_in, key[0], key, sum(gpus.values()) or None)
-        return had
+        if any(gpus.get(node, 0) < count for node, count in before.items()):
+            self.gave_back()
 
     def count_mends(self, key: Key, mends: Mends) -> None:
         """Note how often the drift of an object's Services and budgets was put right."""

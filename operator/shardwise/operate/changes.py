@@ -23,6 +23,7 @@ class Changes:
     def __init__(self, store: Store, queue: Queue[Key]) -> None:
         self._store = store
         self._queue = queue
+        store.gave_back = self.wake_waiting
 
     def sharded_model(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - the two parts of an event
         """Take in a ShardedModel. An object that goes gives its GPUs back, and its place in the queue."""
@@ -31,10 +32,9 @@ class Changes:
         if self._taken(self._store.sharded_models, obj, deleted):
             self._queue.add(key)
         now = self._store.sharded_models.objects.get(key)
-        held = False
         if now is None or "deletionTimestamp" in now["metadata"]:
-            held = self._store.hold(key, {})
-        if held or (stood is not None and stood != waiting.place(key)):
+            self._store.hold(key, {})
+        if stood is not None and stood != waiting.place(key):
             self.wake_waiting()
 
     def pod(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
