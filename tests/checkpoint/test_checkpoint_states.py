@@ -1,13 +1,15 @@
 """Layers that keep a state: their weights, how a tensor group shares them, and how large the state is."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.checkpoint.support import dealt, has, layer_elements, made, of, read, weight
-from tests.support.models import parameters
+from tests.support.models import facts, parameters
 
 from shardwise.checkpoint.parts import Dimensions, Part
-from shardwise.checkpoint.states import DeltaAttention, GatedDelta, Lightning, Mamba, Mamba2, ShortConvolution
+from shardwise.checkpoint.states import WIDE, DeltaAttention, GatedDelta, Lightning, Mamba, Mamba2, ShortConvolution
+from shardwise.domain.engine import EngineName
 from shardwise.domain.model import GroupedCache, LatentCache, Layer, Split, StateCache
 
 MAMBA = Mamba(inner=128, state=16, kernel=4, rank=4)
@@ -69,12 +71,12 @@ STATES: dict[str, tuple[Dimensions, int]] = {
     "mamba": (MAMBA, 2 * (128 * 3 + 128 * 16)),
     "mamba 2": (MAMBA2, 2 * (256 * 3 + 8 * 16 * 32)),
     "mamba 2 in float32": (
-        Mamba2(heads=8, head_dim=16, groups=2, state=32, kernel=4, state_bytes=4),
+        Mamba2(heads=8, head_dim=16, groups=2, state=32, kernel=4, kept=WIDE),
         2 * 256 * 3 + 4 * 8 * 16 * 32,
     ),
     "gated delta net": (DELTA, 2 * (192 * 3 + 4 * 16 * 32)),
     "gated delta net in float32": (
-        GatedDelta(key_heads=2, value_heads=4, key_dim=16, value_dim=32, kernel=4, state_bytes=4),
+        GatedDelta(key_heads=2, value_heads=4, key_dim=16, value_dim=32, kernel=4, kept=WIDE),
         2 * 192 * 3 + 4 * 4 * 16 * 32,
     ),
     "kimi's delta attention, always in float32": (KIMI, 2 * 192 * 3 + 4 * 4 * 16 * 16),
@@ -86,7 +88,12 @@ STATES: dict[str, tuple[Dimensions, int]] = {
 @pytest.mark.parametrize(("dimensions", "size"), STATES.values(), ids=STATES)
 def test_a_state_has_the_bytes_vllm_gives_it(dimensions: Dimensions, size: int) -> None:
     """Vllm 0.33.0, mamba_utils.py: what the convolution looks back on, and the recurrence."""
-    assert made(dimensions).cache == StateCache(size)
+    assert state_of(made(dimensions)).size == size
+
+
+def state_of(part: Part | Layer) -> StateCache:
+    assert isinstance(part.cache, StateCache)
+    return part.cache
 
 
 DEALT: dict[str, tuple[Dimensions, set[tuple[int, str]]]] = {
@@ -242,11 +249,59 @@ def test_a_state_alone_is_the_cache_and_no_second_state() -> None:
     assert {layer.state for layer in layers} == {None}
 
 
-@pytest.mark.parametrize("field", ["mamba_ssm_cache_dtype", "mamba_ssm_dtype"])
-@pytest.mark.parametrize(("dtype", "factor"), [("float32", 4), ("bfloat16", 2), ("auto", 2)])
-def test_the_dtype_of_a_state_is_read(field: str, dtype: str, factor: int) -> None:
-    layer = of("nemotron_h", **NEMOTRON, hybrid_override_pattern="MMMM", **{field: dtype}).layers[0]
-    assert layer.cache == StateCache(2 * (1024 + 512) * 3 + factor * 16 * 64 * 32)
+VLLM, SGLANG, TENSORRT_LLM = EngineName.VLLM, EngineName.SGLANG, EngineName.TENSORRT_LLM
+BOTH = {"mamba_ssm_dtype": "bfloat16", "mamba_ssm_cache_dtype": "bfloat16"}
+KEPT: dict[str, tuple[str, dict[str, Any], tuple[int, int, int]]] = {
+    "nemotron without a dtype": ("nemotron_h", {}, (4, 4, 2)),
+    "nemotron, as vLLM reads it": ("nemotron_h", {"mamba_ssm_cache_dtype": "bfloat16"}, (2, 4, 2)),
+    "nemotron, as SGLang reads it": ("nemotron_h", {"mamba_ssm_dtype": "bfloat16"}, (4, 2, 2)),
+    "nemotron, as both read it": ("nemotron_h", BOTH, (2, 2, 2)),
+    "nemotron, by the model's dtype": ("nemotron_h", {"mamba_ssm_cache_dtype": "auto"}, (2, 4, 2)),
+    "nemotron, where both say float32": ("nemotron_h", {"mamba_ssm_cache_dtype": "float32"}, (4, 4, 4)),
+    "qwen3-next, which vLLM keeps in the model's dtype": ("qwen3_next", {"mamba_ssm_dtype": "float32"}, (2, 4, 4)),
+    "qwen3-next without a dtype": ("qwen3_next", {}, (2, 4, 2)),
+    "qwen3.5, as both read it": ("qwen3_5_text", {"mamba_ssm_dtype": "float32"}, (4, 4, 4)),
+    "qwen3.5 without a dtype": ("qwen3_5_text", {}, (2, 4, 2)),
+    "qwen3.5 in 16 bits": ("qwen3_5_moe_text", {"mamba_ssm_dtype": "bfloat16"}, (2, 2, 2)),
+}
+"""Bytes of an element of the recurrence with vLLM, SGLang and TensorRT-LLM.
+
+vllm 0.33.0, models/config.py: NemotronHForCausalLMConfig and Qwen3_5ForConditionalGenerationConfig alone follow the
+config. sglang 0.5.23, configs/mamba_utils.py: float32 unless `mamba_ssm_dtype` says otherwise.
+"""
+
+
+@pytest.mark.parametrize(("kind", "changes", "elements"), KEPT.values(), ids=KEPT)
+def test_a_state_has_the_dtype_that_each_engine_keeps(
+    kind: str, changes: dict[str, Any], elements: tuple[int, int, int]
+) -> None:
+    nemotron = kind == "nemotron_h"
+    fields = NEMOTRON | {"hybrid_override_pattern": "MMMM"} if nemotron else DELTA_FIELDS
+    convolved, recurrent = ((1024 + 512) * 3, 16 * 64 * 32) if nemotron else ((64 + 128) * 3, 4 * 16 * 32)
+    state = state_of(of(kind, **fields, **changes).layers[0])
+    sizes = tuple(state.on_rank(engine, 1) for engine in (VLLM, SGLANG, TENSORRT_LLM))
+    assert sizes == tuple(2 * convolved + element * recurrent for element in elements)
+
+
+def test_the_states_of_published_models_are_as_large_as_the_engines_make_them() -> None:
+    """Nemotron-H 56B in float32, in both engines; Qwen3-Next in float32 with SGLang alone: run with each engine."""
+    nemotron = facts("nvidia/Nemotron-H-56B-Base-8K").layers
+    qwen = facts("Qwen/Qwen3-Next-80B-A3B-Instruct").layers
+    for layers, engine, size in (
+        (nemotron, VLLM, 912_605_184),
+        (nemotron, SGLANG, 912_605_184),
+        (qwen, VLLM, 36 * 1_097_728),
+        (qwen, SGLANG, 77_266_944),
+    ):
+        states = [layer.cache for layer in layers if isinstance(layer.cache, StateCache)]
+        assert sum(state.on_rank(engine, 1) for state in states) == size
+
+
+def test_every_rank_keeps_the_inputs_of_a_single_group_whole() -> None:
+    """Vllm 0.33.0, mamba_utils.py: extra_groups_for_head_shards."""
+    alone, several = (state_of(made(replace(MAMBA2, groups=groups))) for groups in (1, 4))
+    assert alone.on_rank(VLLM, 4) == 2 * 3 * (128 // 4 + 2 * 32) + 2 * 8 * 16 * 32 // 4
+    assert several.on_rank(VLLM, 4) == several.size / 4
 
 
 def test_qwen3_nexts_queries_bring_their_gate_and_its_shared_expert_has_one() -> None:
@@ -282,7 +337,7 @@ def test_lfm2_adjusts_its_width_unless_told_not_to() -> None:
 
 
 def test_a_mixer_takes_the_bytes_of_the_dtype_it_is_loaded_in() -> None:
-    assert made(MAMBA, plain=4).cache == StateCache(4 * (128 * 3 + 128 * 16))
+    assert state_of(made(MAMBA, plain=4)).size == 4 * (128 * 3 + 128 * 16)
     assert isinstance(made(MAMBA), Part)
     assert isinstance(read().layers[0], Layer)
 

@@ -115,6 +115,13 @@ SAID: list[tuple[Cause, str]] = [
             "sglang 0.5.23 quantises after it has read all weights"
         ),
     ),
+    (
+        LoadingShort("H200", "vllm", "0.33.0", 141 * GIB, 139 * GIB, relays=True),
+        (
+            "141.0 GiB needed while loading of 139.0 GiB a GPU, 2.0 GiB short: "
+            "vllm 0.33.0 gives experts another form, layer by layer, after it has read all weights"
+        ),
+    ),
     (NoExperts(), "the model has no experts to deal out"),
     (TooManyStages(40, 32), "32 layers cannot fill 40 stages"),
     (PipelineUnsupported("vllm", "WhisperModel"), "vllm cannot split `WhisperModel` into pipeline stages"),

@@ -16,6 +16,7 @@ from shardwise.domain.notes import (
     NotCounted,
     Note,
     Remark,
+    StatesBoundSequences,
     TensorAcrossNodes,
     TransformersCode,
     UnknownProduct,
@@ -89,6 +90,14 @@ SAID: dict[str, tuple[Note, str]] = {
     "the code of Transformers": (
         TransformersCode("vllm", "0.33.0", "HeliumForCausalLM"),
         "vllm 0.33.0 has no model class of its own for `HeliumForCausalLM`: it runs the code of Transformers",
+    ),
+    "fewer sequences than usual": (
+        StatesBoundSequences(172),
+        "at most 172 sequences at once: the cache has room for the states of no more",
+    ),
+    "a single sequence": (
+        StatesBoundSequences(1),
+        "at most 1 sequence at once: the cache has room for the states of no more",
     ),
     "a shorter context": (
         ContextShortened(4096, 8192),

@@ -46,6 +46,10 @@ UNCOUNTED: dict[str, tuple[EngineName, str, tuple[str, ...]]] = {
     ),
     "adapters that are counted": (VLLM, "--enable-lora", ()),
     "adapters whose rank nobody states": (SGLANG, "--enable-lora --lora-paths a=b", ("--enable-lora", "--lora-paths")),
+    "wider states": (VLLM, "--mamba-ssm-cache-dtype float32", ("--mamba-ssm-cache-dtype",)),
+    "wider inputs of convolutions": (VLLM, "--mamba_cache_dtype=float32", ("--mamba-cache-dtype",)),
+    "narrower states": (VLLM, "--mamba-ssm-cache-dtype bfloat16", ()),
+    "SGLang's wider states": (SGLANG, "--mamba-ssm-dtype float32", ("--mamba-ssm-dtype",)),
     "SGLang's drafts": (SGLANG, "--speculative-algorithm EAGLE", ("--speculative-algorithm",)),
 }
 

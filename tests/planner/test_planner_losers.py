@@ -9,7 +9,7 @@ from tests.support.plans import fate, planned
 
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import StateCache
+from shardwise.domain.model import GroupedCache
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, PodPlacement, Rule
 from shardwise.domain.refusal import Cause, Merit, MoreGpus, Preferred, Slower, Tight
 from shardwise.explain.notes import note
@@ -224,7 +224,7 @@ CHECKED = "without NVLink, TP4×PP1 was checked against TP2×PP2: an estimated 2
 FULL = MemoryUse(10, 60, 0, 0, 100)
 MIXTURE, PLAIN, LATENT = a_demand("Qwen/Qwen3-30B-A3B"), a_demand(LLAMA_8B), a_demand(R1)
 PARTLY_LATENT = replace(
-    LATENT.model, kinds=(replace(LATENT.model.kinds[0], cache=StateCache(1)), *LATENT.model.kinds[1:])
+    LATENT.model, kinds=(replace(LATENT.model.kinds[0], cache=GroupedCache(1, 1, 1)), *LATENT.model.kinds[1:])
 )
 SLOW = candidate(4, of=L40S_POOL, seconds=0.02)
 RIVALS = (

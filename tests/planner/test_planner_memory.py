@@ -30,7 +30,8 @@ from shardwise.planner.budgets import (
     COMMUNICATOR_OF_TENSOR,
     RESERVE_ONE_GPU,
 )
-from shardwise.planner.memory import is_tight, kv_bytes, memory_use
+from shardwise.planner.caches import kv_bytes
+from shardwise.planner.memory import is_tight, memory_use
 from shardwise.planner.stages import layers_per_stage
 from shardwise.planner.weights import EndBytes, bytes_on_rank, end_bytes, loaded_bytes, padded_vocabulary
 
@@ -214,11 +215,14 @@ def test_a_sliding_layer_keeps_its_window_and_one_chunk(window: int | None, cont
 
 
 def test_a_layer_may_keep_keys_and_a_state() -> None:
-    """As Falcon-H1's and Zamba's do: the state has one size, whatever the context."""
+    """As Falcon-H1's and Zamba's do: the state has one size, whatever the context, with TensorRT-LLM."""
     plain = a_model(4)
     both = replace(plain, kinds=(replace(plain.kinds[0], state=StateCache(1000)),))
     for context in (1024, 4096):
-        with_state, without = (memory_use(a_demand(one, context=context), Layout(2, 1), 0) for one in (both, plain))
+        with_state, without = (
+            memory_use(a_demand(model, context=context, engine=EngineName.TENSORRT_LLM), Layout(2, 1), 0)
+            for model in (both, plain)
+        )
         assert with_state.kv_cache - without.kv_cache == 4 * 1000 // 2
 
 

@@ -37,7 +37,8 @@ from shardwise.planner.budgets import (
     RESERVE_ONE_GPU,
 )
 from shardwise.planner.budgets import memory_use as budgeted
-from shardwise.planner.memory import kv_bytes, kv_bytes_per_token, memory_use
+from shardwise.planner.caches import kv_bytes, kv_bytes_per_token
+from shardwise.planner.memory import memory_use
 from shardwise.planner.weights import checkpoint_scale, loaded_bytes
 
 ONE = Layout(1, 1)

@@ -9,7 +9,8 @@ from tests.support.models import DATA, a_demand, facts, first_layers
 
 from shardwise.domain.layout import Layout
 from shardwise.domain.units import GIB
-from shardwise.planner.memory import kv_bytes, memory_use
+from shardwise.planner.caches import kv_bytes
+from shardwise.planner.memory import memory_use
 
 ROWS: list[dict[str, Any]] = json.loads((DATA / "vllm-h200-memory.json").read_text())["rows"]
 ROW_NAMES = [f"{row['model']}-{row['layers']}-{index}" for index, row in enumerate(ROWS)]

@@ -8,7 +8,7 @@ from tests.support.models import LLAMA_8B, R1, a_demand, facts
 
 from shardwise.domain.engine import EngineName
 from shardwise.domain.model import LatentCache, ModelFacts
-from shardwise.planner.memory import token_bytes
+from shardwise.planner.caches import token_bytes
 from shardwise.planner.sparse_cache import on_gpus
 
 VLLM, SGLANG = EngineName.VLLM, EngineName.SGLANG

@@ -22,7 +22,8 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Rule
 from shardwise.domain.refusal import BlockSplit, MemoryShort, NotDivisible, RefusalReason
 from shardwise.domain.units import GIB, MIB
-from shardwise.planner.memory import kv_bytes, memory_use
+from shardwise.planner.caches import kv_bytes
+from shardwise.planner.memory import memory_use
 
 
 @pytest.mark.parametrize("name", [LLAMA_8B, LLAMA_70B])

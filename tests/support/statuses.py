@@ -23,7 +23,7 @@ def _plan() -> RecordedPlan:
     made = replace(
         made, notes=(Remark("a note"),), resource="amd.com/gpu", ipv6=True, joined=True, estimate=Estimate(0.02, 300.0)
     )
-    made = replace(made, memory=replace(made.memory, left_free=1024))
+    made = replace(made, memory=replace(made.memory, left_free=1024), states=192)
     return replace(record_plan(made, "4a00c551c28c"), made_at=NOON)
 
 

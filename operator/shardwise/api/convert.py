@@ -10,7 +10,7 @@ from shardwise.api.model_spec import CacheVolumeSpec
 from shardwise.api.parse import ShardedModel
 from shardwise.api.problems import InvalidObject, Problem, escaped
 from shardwise.api.spec import EnvVarSpec, NodeAffinitySpec, NodeRequirementSpec, TolerationSpec
-from shardwise.domain.adapters import adapters_of, uncounted
+from shardwise.domain.adapters import adapters_of, sequences_of, uncounted
 from shardwise.domain.demand import Demand, Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import (
@@ -130,6 +130,7 @@ def _demand(obj: ShardedModel, facts: ModelFacts, container: EngineContainer, si
         kv_cache_dtype=_kv_cache_dtype(obj, facts),
         adapters=adapters_of(EngineName(spec.engine.name), spec.engine.args),
         uncounted=uncounted(EngineName(spec.engine.name), spec.engine.args),
+        sequences=sequences_of(EngineName(spec.engine.name), spec.engine.args),
     )
 
 

@@ -96,6 +96,11 @@ class PlanReport(Reported):
         default=None,
         description="Whether tensor groups cross nodes without NVLink, as spec.parallelism asks. Default: false.",
     )
+    states: int | None = Field(
+        default=None,
+        description="States of sequences (Mamba, linear attention) that each GPU has room for. Present for models that "
+        "keep states, on vLLM and SGLang.",
+    )
     resource: str | None = Field(
         default=None, description="Extended resource by which the pods request GPUs. Default: nvidia.com/gpu."
     )

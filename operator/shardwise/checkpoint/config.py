@@ -132,7 +132,7 @@ def _layer(block: Block, make: Maker, hidden: int) -> Layer:
     parts = [dimensions.part(make, hidden) for dimensions in block]
     states = [part.cache for part in parts if isinstance(part.cache, StateCache)]
     tokens = [part.cache for part in parts if isinstance(part.cache, GroupedCache | LatentCache)]
-    state = StateCache(sum(state.size for state in states)) if states else None
+    state = _state(states)
     return Layer(
         weights=tuple(weight for part in parts for weight in part.weights),
         cache=_cache(tokens) or state,
@@ -140,6 +140,11 @@ def _layer(block: Block, make: Maker, hidden: int) -> Layer:
         reduces=sum(part.reduces for part in parts),
         state=state if tokens else None,
     )
+
+
+def _state(states: list[StateCache]) -> StateCache | None:
+    """Give the state of a layer. No known layer has two of them."""
+    return states[0] if states else None
 
 
 def _cache(caches: list[GroupedCache | LatentCache]) -> SequenceCache | None:

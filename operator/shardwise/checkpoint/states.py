@@ -1,20 +1,53 @@
 """Parts that keep a state of constant size instead of keys and values: Mamba, linear attention, convolutions.
 
 Shapes are those of the checkpoints' tensors (transformers 5); splits and states are those of the engines
-(vllm 0.33.0, model_executor/layers/mamba: mamba_mixer.py, mamba_mixer2.py, mamba_utils.py).
+(vllm 0.33.0, model_executor/layers/mamba: mamba_mixer.py, mamba_mixer2.py, mamba_utils.py; sglang 0.5.23,
+configs/mamba_utils.py).
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from shardwise.checkpoint.making import CHANNELS, LINEAR_HEADS, LINEAR_KEY_HEADS, STATE_GROUPS, STATE_HEADS, Maker
 from shardwise.checkpoint.parts import Part
+from shardwise.domain.engine import EngineName
 from shardwise.domain.model import Split, StateCache, Weight, Widths
 
+FLOAT32: Final = 4
 
-def _state(make: Maker, convolved: int, recurrent: int, state_bytes: int | None) -> StateCache:
-    """Size a state: the inputs that a convolution keeps, and the recurrence, which may have another dtype."""
+DELTA_CHUNK: Final = 64
+"""vllm 0.33.0, v1/attention/backends/gdn_attn.py: FLASHINFER_GDN_CHECKPOINT_ALIGNMENT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence:
+    """Bytes of an element of the recurrent part of a state, in each engine; ``None`` means as the plain weights.
+
+    SGLang keeps float32 unless the config states ``mamba_ssm_dtype``, whatever the dtype of the model.
+    """
+
+    vllm: int | None = None
+    sglang: int | None = FLOAT32
+    tensorrt_llm: int | None = None
+
+
+PLAIN: Final = Recurrence()
+WIDE: Final = Recurrence(FLOAT32, FLOAT32, FLOAT32)
+
+
+def _state(
+    make: Maker, convolved: int, recurrent: int, kept: Recurrence = PLAIN, *, whole: int = 0, chunk: int = 1
+) -> StateCache:
+    """Size a state: the inputs that a convolution keeps, and the recurrence, which may have another dtype.
+
+    Every rank keeps ``whole`` of the convolved elements.
+    """
     plain = make.storage.plain.bytes_per_element
-    return StateCache(int(convolved * plain + recurrent * (state_bytes or plain)))
+    size = int(convolved * plain + recurrent * (kept.vllm or plain))
+    others = {EngineName.SGLANG: kept.sglang, EngineName.TENSORRT_LLM: kept.tensorrt_llm}
+    more = {engine: int(recurrent * ((element or plain) - (kept.vllm or plain))) for engine, element in others.items()}
+    extras = tuple((engine, extra) for engine, extra in more.items() if extra)
+    return StateCache(size, int(whole * plain), extras, chunk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +81,7 @@ class Mamba:
             + make.linear(f"{name}.out_proj", (hidden, inner), Split.INPUTS, inner, CHANNELS, bias=self.bias)
             + (make.vector(f"{name}.norms", self.norm_size) if self.norm_size else ())
         )
-        cache = _state(make, inner * (self.kernel - 1), inner * self.state, None)
+        cache = _state(make, inner * (self.kernel - 1), inner * self.state)
         return Part(weights, cache, Widths(split=3 * inner), reduces=2)
 
 
@@ -56,7 +89,7 @@ class Mamba:
 class Mamba2:
     """Dimensions of a second-generation Mamba mixer.
 
-    ``state_bytes`` are the bytes of an element of the state, if the config states them.
+    ``kept`` is the precision of the state.
     """
 
     heads: int
@@ -67,7 +100,7 @@ class Mamba2:
     bias: bool = False
     conv_bias: bool = True
     norm: bool = True
-    state_bytes: int | None = None
+    kept: Recurrence = PLAIN
     name: str = "mixer"
 
     def part(self, make: Maker, hidden: int, /) -> Part:
@@ -85,7 +118,9 @@ class Mamba2:
             + (make.vector(f"{name}.norm", inner, *along) if self.norm else ())
             + make.linear(f"{name}.out_proj", (hidden, inner), Split.INPUTS, heads, STATE_HEADS, bias=self.bias)
         )
-        cache = _state(make, convolved * (self.kernel - 1), inner * self.state, self.state_bytes)
+        looks_back = self.kernel - 1
+        whole = grouped * looks_back if self.groups == 1 else 0
+        cache = _state(make, convolved * looks_back, inner * self.state, self.kept, whole=whole)
         return Part(weights, cache, Widths(split=inner + convolved), reduces=1)
 
     def _by_group(self) -> tuple[Split, int, str]:
@@ -95,7 +130,10 @@ class Mamba2:
 
 @dataclass(frozen=True, slots=True)
 class GatedDelta:
-    """Dimensions of a gated delta net (Qwen3-Next). ``gated``: it has an output gate. ``state_bytes`` as in Mamba2."""
+    """Dimensions of a gated delta net (Qwen3-Next). ``gated``: it has an output gate. ``kept`` as in Mamba2.
+
+    ``chunk`` as in :class:`StateCache`: FlashInfer computes the nets of Qwen, and not those of OLMo.
+    """
 
     key_heads: int
     value_heads: int
@@ -103,7 +141,8 @@ class GatedDelta:
     value_dim: int
     kernel: int
     gated: bool = True
-    state_bytes: int | None = None
+    kept: Recurrence = PLAIN
+    chunk: int = DELTA_CHUNK
     name: str = "linear_attn"
 
     def part(self, make: Maker, hidden: int, /) -> Part:
@@ -121,7 +160,8 @@ class GatedDelta:
             + make.vector(f"{name}.norm", self.value_dim)
             + make.linear(f"{name}.out_proj", (hidden, values), Split.INPUTS, heads, LINEAR_HEADS)
         )
-        cache = _state(make, convolved * (self.kernel - 1), heads * self.key_dim * self.value_dim, self.state_bytes)
+        looks_back, recurrent = self.kernel - 1, heads * self.key_dim * self.value_dim
+        cache = _state(make, convolved * looks_back, recurrent, self.kept, chunk=self.chunk)
         return Part(weights, cache, Widths(split=convolved + values), reduces=1)
 
 
@@ -153,7 +193,7 @@ class DeltaAttention:
             + make.vector(f"{name}.o_norm", self.head_dim)
             + make.linear(f"{name}.o_proj", (hidden, inner), Split.INPUTS, heads, LINEAR_HEADS)
         )
-        cache = _state(make, 3 * inner * (self.kernel - 1), inner * self.head_dim, 4)
+        cache = _state(make, 3 * inner * (self.kernel - 1), inner * self.head_dim, WIDE)
         return Part(weights, cache, Widths(split=5 * inner), reduces=1)
 
     def _gate(self, make: Maker, hidden: int, letter: str, rank: int | None) -> tuple[Weight, ...]:
@@ -183,7 +223,7 @@ class Lightning:
             + make.vector(f"{name}.norm", inner, *along)
             + make.linear(f"{name}.out_proj", (hidden, inner), Split.INPUTS, heads, LINEAR_HEADS)
         )
-        return Part(weights, _state(make, 0, inner * self.head_dim, None), Widths(split=4 * inner), reduces=1)
+        return Part(weights, _state(make, 0, inner * self.head_dim), Widths(split=4 * inner), reduces=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,5 +242,5 @@ class ShortConvolution:
             + make.plain(f"{name}.conv", (hidden, self.kernel + self.bias), *along)
             + make.linear(f"{name}.out_proj", (hidden, hidden), Split.INPUTS, hidden, CHANNELS, bias=self.bias)
         )
-        cache = _state(make, hidden * (self.kernel - 1), 0, None)
+        cache = _state(make, hidden * (self.kernel - 1), 0)
         return Part(weights, cache, Widths(split=3 * hidden), reduces=1)

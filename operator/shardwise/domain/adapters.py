@@ -1,4 +1,4 @@
-"""What an object's arguments add to the memory of a GPU: LoRA adapters, and parts that no plan counts."""
+"""What an object's arguments add to the memory of a GPU: LoRA adapters, sequences, and parts that no plan counts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +37,13 @@ _UNCOUNTED: Final[Mapping[EngineName, tuple[str, ...]]] = {
 """Words that make an engine hold more than a plan counts: a draft model, or whole contexts in sliding layers."""
 
 
+_WIDENS_STATES: Final[Mapping[EngineName, tuple[str, ...]]] = {
+    EngineName.VLLM: ("--mamba-cache-dtype", "--mamba-ssm-cache-dtype"),
+    EngineName.SGLANG: ("--mamba-ssm-dtype",),
+}
+"""Words that may make the states of a sequence larger than the plan counts them: with the value ``float32``."""
+
+
 def adapters_of(engine: EngineName, args: Sequence[str]) -> Adapters | None:
     """Read the adapters off an object's arguments; ``None`` without adapters, or if their rank is not known."""
     words = _WORDS.get(engine)
@@ -53,7 +60,14 @@ def uncounted(engine: EngineName, args: Sequence[str]) -> tuple[str, ...]:
     words = _WORDS.get(engine)
     if words is not None and adapters_of(engine, args) is None:
         known |= {*words.switches}
-    return tuple(word for word, _ in _given(args) if word in known)
+    widens = _WIDENS_STATES.get(engine, ())
+    return tuple(word for word, value in _given(args) if word in known or (word in widens and value == "float32"))
+
+
+def sequences_of(engine: EngineName, args: Sequence[str]) -> int | None:
+    """Read the number of sequences in a step off an object's arguments for vLLM: the last one counts."""
+    given = dict(_given(args)).get("--max-num-seqs") if engine is EngineName.VLLM else None
+    return _number(given, 0) or None
 
 
 def _given(args: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -95,6 +95,7 @@ class Demand:
     ``kv_cache_dtype`` is the precision that the engine is told; ``None`` leaves it to the engine. ``adapters`` are LoRA
     adapters that the engine makes room for. ``uncounted`` are arguments whose memory the plan does not count.
     ``towers`` is what the engine does with the model's towers.
+    ``sequences`` is the number of sequences in a step that the arguments state for vLLM, if any.
     """
 
     key: str
@@ -120,6 +121,7 @@ class Demand:
     kv_cache_dtype: str | None = None
     adapters: Adapters | None = None
     uncounted: tuple[str, ...] = ()
+    sequences: int | None = None
     remote_code: bool = False
     towers: TowerUse = TowerUse.SPLIT
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from shardwise.domain.engine import EngineName
+
 
 class Quantization(StrEnum):
     """How the linear weights are stored. ``NONE`` is the checkpoint's plain dtype."""
@@ -134,9 +136,22 @@ class LatentCache:
 
 @dataclass(frozen=True, slots=True)
 class StateCache:
-    """A state of constant bytes per sequence (Mamba, linear attention), shared over the tensor group."""
+    """A state of constant bytes per sequence (Mamba, linear attention), shared over the tensor group.
+
+    ``size`` is its bytes with vLLM. Every rank holds ``whole`` of these bytes. ``more`` lists how many bytes other
+    engines need beyond ``size``, because they keep the state in another precision. ``chunk``: FlashInfer computes
+    prompts in chunks of so many tokens, so that vLLM's blocks are multiples of it on GPUs with FlashInfer's kernel.
+    """
 
     size: int
+    whole: int = 0
+    more: tuple[tuple[EngineName, int], ...] = ()
+    chunk: int = 1
+
+    def on_rank(self, engine: EngineName, tensor: int) -> float:
+        """Give the bytes of a sequence's state on a rank."""
+        size = self.size + next((more for other, more in self.more if other is engine), 0)
+        return (size - self.whole) / tensor + self.whole
 
 
 SequenceCache = GroupedCache | LatentCache | StateCache

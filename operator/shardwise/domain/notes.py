@@ -67,6 +67,13 @@ class CacheOnEachGpu(Note):
 
 
 @dataclass(frozen=True, slots=True)
+class StatesBoundSequences(Note):
+    """The engine works on at most ``count`` sequences at once, because each needs a state of constant size."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExpertsInsideGroup(Note):
     """Experts are shared by the ``tensor`` GPUs of a tensor group, although a replica has ``world_size`` GPUs."""
 

@@ -100,7 +100,8 @@ class Plan:
     Invariant: the GPUs of each group's pods sum to ``layout.world_size``, and their ranks are 0..world_size-1, once
     each. ``alternatives`` lists all layouts that lost, best first. ``resource`` is the extended resource that a pod
     requests. ``ipv6``: the first address of the pods is of IPv6. ``joined``: tensor groups cross nodes without NVLink,
-    because a pin asks for them.
+    because a pin asks for them. ``states`` is the number of states of sequences (Mamba, linear attention) that each GPU
+    has room for; ``None`` where the engine needs no such number.
     """
 
     layout: Layout
@@ -118,6 +119,7 @@ class Plan:
     resource: str = NVIDIA
     ipv6: bool = False
     joined: bool = False
+    states: int | None = None
 
     @property
     def replicas(self) -> int:

@@ -34,7 +34,8 @@ def plan_data(plan: Plan) -> Data:
 def _unusual(plan: Plan) -> Data:
     """Give the fields that are there only where they differ from those of nearly every plan."""
     resource = {} if plan.resource == NVIDIA else {"resource": plan.resource}
-    return resource | ({"ipv6": True} if plan.ipv6 else {}) | ({"joined": True} if plan.joined else {})
+    placed = ({"ipv6": True} if plan.ipv6 else {}) | ({"joined": True} if plan.joined else {})
+    return resource | placed | ({} if plan.states is None else {"states": plan.states})
 
 
 def layout_data(layout: Layout) -> Data:
@@ -83,6 +84,7 @@ def read_plan(data: Mapping[str, Any]) -> Plan:
         resource=str(data.get("resource") or NVIDIA),
         ipv6=bool(data.get("ipv6")),
         joined=bool(data.get("joined")),
+        states=None if data.get("states") is None else int(data["states"]),
     )
 
 

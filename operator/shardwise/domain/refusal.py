@@ -238,9 +238,10 @@ class MemoryShort(Cause):
 
 @dataclass(frozen=True, slots=True)
 class LoadingShort(Cause):
-    """The fullest GPU lacks memory for the unquantised weights, which the engine holds until it has quantised them.
+    """The fullest GPU lacks memory while the engine loads, when it holds more than it keeps.
 
-    Sizes are bytes: ``needed`` of ``budget``.
+    ``relays``: it gives the experts another form; else it holds unquantised weights until it has quantised them. Sizes
+    are bytes: ``needed`` of ``budget``.
     """
 
     area: ClassVar[Area] = Area.MEMORY
@@ -252,6 +253,7 @@ class LoadingShort(Cause):
     release: str
     needed: int
     budget: int
+    relays: bool = False
 
     @property
     def shortfall(self) -> float:

@@ -58,6 +58,9 @@ _KV_DTYPES: Final = {
 ``bf16`` and ``bfloat16`` mean the same, but latent attention on Blackwell refuses the longer word (sglang 0.5.23, run).
 """
 
+_POOL_OF_STATES: Final[Version] = (0, 5, 2)
+"""The first release with ``--max-mamba-cache-size``: absent in 0.5.1, present in 0.5.2."""
+
 _SERVES_SINCE: Final[Version] = (0, 5, 10)
 """The first release that recommends ``sglang serve`` and warns of the module (sglang/launch_server.py).
 
@@ -72,6 +75,12 @@ def static_fraction(memory: MemoryUse) -> str:
     """
     thousandths = (memory.budget - memory.activations - memory.reserve) * 1000 // memory.budget
     return f"0.{min(999, thousandths):03}"
+
+
+def _states(pod: PodContext) -> str | None:
+    """Give the size of the pool of states: by its own rule SGLang may leave too little for the plan's sequences."""
+    states = pod.plan.states
+    return None if states is None or pod.release < _POOL_OF_STATES else str(states)
 
 
 def _kv_cache_dtype(pod: PodContext) -> str | None:
@@ -128,6 +137,13 @@ TABLE: Final = OptionTable(
             "spec.engine.args",
             "the sequences that sampling is sized for; the object's own value wins",
             sequences,
+            yields=True,
+        ),
+        Option(
+            "--max-mamba-cache-size",
+            "spec.engine.args",
+            "the states that the plan has room for, of a model that keeps states; the object's own value wins",
+            _states,
             yields=True,
         ),
         Option(

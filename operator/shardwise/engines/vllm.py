@@ -123,7 +123,8 @@ TABLE: Final = OptionTable(
         Option(
             "--max-num-seqs",
             "spec.engine.args",
-            "the sequences that sampling is sized for; the object's own value wins",
+            "the sequences that sampling is sized for, or fewer if the states of a hybrid model have room for fewer; "
+            "the object's own value wins",
             sequences,
             yields=True,
         ),

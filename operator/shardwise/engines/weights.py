@@ -3,7 +3,7 @@
 from math import ceil
 from typing import Final
 
-from shardwise.domain.engine import MOST_SEQUENCES
+from shardwise.domain.engine import MOST_SEQUENCES, EngineName
 from shardwise.domain.launch import Source, SourceKind, Wanted, WeightCache
 from shardwise.domain.plan import Plan
 from shardwise.domain.units import GIB
@@ -33,8 +33,13 @@ def is_fetched(source: Source) -> bool:
 
 
 def sequences(pod: PodContext) -> str:
-    """Give the number of sequences in one step that the plan's activations are sized for."""
-    return str(max(MOST_SEQUENCES, pod.plan.concurrency))
+    """Give the number of sequences in one step that the plan's activations are sized for.
+
+    If the model keeps states, vLLM does not start with more sequences than its cache has blocks for.
+    """
+    most = max(MOST_SEQUENCES, pod.plan.concurrency)
+    states = pod.plan.states if pod.plan.engine is EngineName.VLLM else None
+    return str(most if states is None else min(most, states))
 
 
 def pre_pulls(wanted: Wanted) -> bool:

@@ -141,9 +141,10 @@ def _kernel_split(why: KernelSplit) -> str:
 
 
 def _loading_short(why: LoadingShort) -> str:
+    does = "gives experts another form, layer by layer," if why.relays else "quantises"
     return (
         f"{gib(why.needed)} needed while loading of {gib(why.budget)} a GPU, {gib(why.needed - why.budget)} short: "
-        f"{why.engine} {why.release} quantises after it has read all weights"
+        f"{why.engine} {why.release} {does} after it has read all weights"
     )
 
 

@@ -7,9 +7,9 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.model import ModelFacts, StateCache, Weight
 from shardwise.domain.units import gib, plural
 from shardwise.explain.causes import cause
+from shardwise.planner.caches import kv_bytes_per_token
 from shardwise.planner.engine_support import refused_by
 from shardwise.planner.legality import has_experts, legal_pipelines, legal_tensors
-from shardwise.planner.memory import kv_bytes_per_token
 from shardwise.planner.weights import checkpoint_scale, loaded_bytes
 
 _FP8_BYTES: Final = 1
@@ -24,6 +24,7 @@ def model_document(model: ModelFacts) -> dict[str, Any]:
     ``weightBytes`` counts the weights that an engine loads to serve, without drafts and derived weights.
     ``refusedBy`` says why the release of an engine that we read does not load the model.
     ``kvBytesPerToken`` counts the keys and values of a token in all layers, in the checkpoint's dtype, else in 16 bits.
+    ``stateBytesPerSequence`` is a state as vLLM keeps it, without padding.
     """
     return {
         "name": model.name,

@@ -15,12 +15,13 @@ from shardwise.domain.notes import (
     NotCounted,
     Note,
     Remark,
+    StatesBoundSequences,
     TensorAcrossNodes,
     TransformersCode,
     UnknownProduct,
 )
 from shardwise.domain.platforms import CLIQUE
-from shardwise.domain.units import gib
+from shardwise.domain.units import gib, plural
 
 
 def note(noted: Note) -> str:
@@ -65,6 +66,10 @@ def _experts_inside_group(noted: ExpertsInsideGroup) -> str:
         f"experts are shared inside a tensor group of {noted.tensor}; "
         f"wide expert parallelism over all {noted.world_size} GPUs is not planned"
     )
+
+
+def _states_bound(noted: StatesBoundSequences) -> str:
+    return f"at most {plural(noted.count, 'sequence')} at once: the cache has room for the states of no more"
 
 
 def _context_shortened(noted: ContextShortened) -> str:
@@ -117,6 +122,7 @@ SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     CheckedAgainst: _checked_against,
     CacheOnEachGpu: _cache_on_each_gpu,
     ExpertsInsideGroup: _experts_inside_group,
+    StatesBoundSequences: _states_bound,
     ContextShortened: _context_shortened,
     NotCounted: _not_counted,
     MethodFromImage: _method_from_image,

@@ -13,8 +13,8 @@ from shardwise.domain.engine import CHUNK_TOKENS, MOST_SEQUENCES
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import GroupedCache, Layer, ModelFacts, SequenceCache, StateCache, Weight
 from shardwise.domain.plan import Estimate, MemoryUse
+from shardwise.planner.caches import token_bytes
 from shardwise.planner.links import Links, all_reduce_seconds, send_seconds
-from shardwise.planner.memory import token_bytes
 from shardwise.planner.stages import stages_of
 from shardwise.planner.weights import bytes_on_rank, parts
 
@@ -133,8 +133,8 @@ def _read_share(weight: Weight, batch: int) -> float:
 def _cache_read(demand: Demand, cache: SequenceCache | None, tensor: int) -> float:
     """Give the bytes of a sequence's cache that a step reads in a layer: the mean length, a window, or a state."""
     match cache:
-        case StateCache(size):
-            return size / tensor
+        case StateCache():
+            return cache.on_rank(demand.engine, tensor)
         case GroupedCache(window=int(window)):
             tokens: float = min(window, demand.context_length)
         case _:

@@ -4,28 +4,37 @@ All figures are for a rank of a stage, never a sum over GPUs. Tests compare them
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
 from shardwise.domain.demand import Demand
-from shardwise.domain.engine import CHUNK_TOKENS, MOST_SEQUENCES
+from shardwise.domain.engine import CHUNK_TOKENS, MOST_SEQUENCES, EngineName
+from shardwise.domain.hardware import ComputeCapability
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import GroupedCache, LatentCache, ModelFacts, SequenceCache, StateCache
+from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import MemoryUse
 from shardwise.planner.adapter_weights import adapter_bytes
 from shardwise.planner.budgets import memory_use as budgeted
+from shardwise.planner.caches import kv_bytes
 from shardwise.planner.on_load import holds_unquantised
 from shardwise.planner.stages import Stage, stages_of
+from shardwise.planner.state_room import cached_bytes, lays_out_states, spare_bytes, states_in
 from shardwise.planner.weights import (
     checkpoint_scale,
     end_bytes,
+    has_experts_in_fp8_blocks,
     is_quantised_on_load,
     layer_bytes,
     padded_vocabulary,
+    relaid_bytes,
 )
 
 TIGHT_SHARE: Final = 0.05
 """A plan whose slack is under this share of the GPU's budget is called tight."""
+
+_HOPPER: Final = 9
+"""The major compute capability of H100, H200, H20 and GH200."""
 
 _ACTIVATION_BYTES: Final = 2
 _LOGIT_BYTES: Final = 4
@@ -33,18 +42,51 @@ _LOGIT_COPIES: Final = 3
 """The sampler holds the logits in float32, their probabilities, and a copy that is sorted."""
 
 
-def memory_use(demand: Demand, layout: Layout, gpu_memory: int) -> MemoryUse:
-    """Give the bytes on the fullest GPU of a layout. ``gpu_memory`` is the node label's figure, in bytes."""
-    weights, kv_cache = max((_load(demand, layout, stage) for stage, _ in _stages(demand, layout)), key=sum)
+def memory_use(
+    demand: Demand, layout: Layout, gpu_memory: int, capability: ComputeCapability | None = None
+) -> MemoryUse:
+    """Give the bytes on the fullest GPU of a layout. ``gpu_memory`` is the memory that CUDA offers, in bytes."""
+    weights, kv_cache = max((_load(demand, layout, stage, capability) for stage, _ in _stages(demand, layout)), key=sum)
     activations = _activations(demand.model, layout, max(MOST_SEQUENCES, demand.concurrency))
-    return budgeted(demand, layout, gpu_memory, weights=weights, kv_cache=kv_cache, activations=activations)
+    use = budgeted(demand, layout, gpu_memory, weights=weights, kv_cache=kv_cache, activations=activations)
+    if not lays_out_states(demand):
+        return use
+    spare = max(spare_bytes(demand, layout.tensor, stage, capability) for stage, _ in _stages(demand, layout))
+    return replace(use, reserve=use.reserve + spare)
 
 
-def loading_use(demand: Demand, layout: Layout) -> int:
-    """Give the bytes on the fullest GPU while the engine reads weights that it quantises later; 0 for other models.
+def states(demand: Demand, layout: Layout, use: MemoryUse, capability: ComputeCapability | None = None) -> int | None:
+    """Count the states of sequences that every rank has room for; ``None`` where the engine needs no such number."""
+    if not lays_out_states(demand):
+        return None
+    free = use.budget - use.activations - use.reserve
+    found = (
+        states_in(demand, layout.tensor, stage, free - _weights(demand, layout, stage), capability)
+        for stage, _ in _stages(demand, layout)
+    )
+    return min((count for count in found if count is not None), default=None)
 
-    The engine makes the matrices of a rank in the checkpoint's precision, and quantises them when all are read.
+
+def relays_experts(demand: Demand, capability: ComputeCapability | None) -> bool:
+    """Tell whether the engine gives experts in fp8 blocks another form when all weights are read: vLLM on Hopper.
+
+    Measured with vLLM 0.33.0 on an H200 (tests/data/vllm033-h200-memory.json).
     """
+    hopper = capability is not None and capability[0] == _HOPPER
+    return hopper and demand.engine is EngineName.VLLM and has_experts_in_fp8_blocks(demand.model)
+
+
+def loading_use(demand: Demand, layout: Layout, capability: ComputeCapability | None = None) -> int:
+    """Give the bytes on the fullest GPU while the engine loads more than it keeps; 0 for other models.
+
+    If the engine quantises the weights, it makes the matrices of a rank in the checkpoint's precision, and quantises
+    them when all are read. If it gives experts another form, a layer's gates and ups are there three times.
+    """
+    if relays_experts(demand, capability):
+        return max(
+            _weights(demand, layout, stage) + 2 * _largest(stage, relaid_bytes(demand.model, layout))
+            for stage, _ in _stages(demand, layout)
+        )
     if not is_quantised_on_load(demand.model) or not holds_unquantised(demand.engine, demand.runs):
         return 0
     return max(_weights(demand, layout, stage, unquantised=True) for stage, _ in _stages(demand, layout))
@@ -60,48 +102,17 @@ def wanted_slack(use: MemoryUse) -> int:
     return int(use.budget * TIGHT_SHARE)
 
 
-def token_bytes(cache: SequenceCache | None, tensor: int, element: float) -> float:
-    """Give the bytes that a token adds to a layer's cache on a rank, at ``element`` bytes each. A state does not grow.
-
-    Latent attention keeps a whole compressed head on every rank. Source: vllm 0.33.0, v1/kv_cache_interface.py.
-    """
-    match cache:
-        case LatentCache(width, index_bytes):
-            return width * element + index_bytes
-        case GroupedCache(kv_heads, key_dim, value_dim):
-            return max(1, -(-kv_heads // tensor)) * (key_dim + value_dim) * element
-        case _:
-            return 0
-
-
-def kv_bytes(demand: Demand, cache: SequenceCache | None, tensor: int) -> float:
-    """Give the bytes of a layer's KV cache on a rank, for all of the demand's sequences at full length.
-
-    A sliding layer keeps its window and a chunk. The size of a state does not depend on the length.
-    """
-    tokens = demand.context_length
-    match cache:
-        case StateCache(size):
-            return size / tensor * demand.concurrency
-        case GroupedCache(window=int(window)):
-            tokens = min(tokens, window + CHUNK_TOKENS)
-        case _:
-            pass
-    return token_bytes(cache, tensor, demand.kv_bytes) * tokens * demand.concurrency
-
-
-def kv_bytes_per_token(model: ModelFacts, kv_bytes: float = 2) -> float:
-    """Give the bytes of a token's KV cache over all layers, unsplit. Sliding layers count in full."""
-    return sum(token_bytes(model.kinds[kind].cache, 1, kv_bytes) for kind in model.order)
-
-
 def _stages(demand: Demand, layout: Layout) -> tuple[tuple[Stage, int], ...]:
     return stages_of(demand.model, demand.engine, layout.pipeline)
 
 
-def _load(demand: Demand, layout: Layout, stage: Stage) -> tuple[int, int]:
+def _load(demand: Demand, layout: Layout, stage: Stage, capability: ComputeCapability | None) -> tuple[int, int]:
     """Give the bytes of weights and of KV cache on a rank of a stage."""
-    kv_cache = _over_layers(stage, _kv_by_kind(demand, layout.tensor))
+    kv_cache = (
+        cached_bytes(demand, layout.tensor, stage, capability)
+        if lays_out_states(demand)
+        else _over_layers(stage, _kv_by_kind(demand, layout.tensor))
+    )
     return _weights(demand, layout, stage), int(kv_cache)
 
 
@@ -117,6 +128,11 @@ def _weights(demand: Demand, layout: Layout, stage: Stage, *, unquantised: bool 
 def _over_layers(stage: Stage, sizes: Sequence[float]) -> float:
     """Sum the bytes of a stage's layers, given the bytes of a layer of each kind."""
     return sum(count * size for count, size in zip(stage.layers, sizes, strict=True))
+
+
+def _largest(stage: Stage, sizes: Sequence[float]) -> int:
+    """Give the bytes of the stage's largest layer, given the bytes of a layer of each kind."""
+    return int(max((size for count, size in zip(stage.layers, sizes, strict=True) if count), default=0))
 
 
 def _kv_by_kind(demand: Demand, tensor: int) -> tuple[float, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from shardwise.domain.demand import Demand, Objective
+from shardwise.domain.engine import MOST_SEQUENCES, EngineName
 from shardwise.domain.model import LatentCache
 from shardwise.domain.notes import (
     CacheOnEachGpu,
@@ -12,13 +13,14 @@ from shardwise.domain.notes import (
     NotCounted,
     Note,
     Remark,
+    StatesBoundSequences,
     TensorAcrossNodes,
     UnknownProduct,
 )
 from shardwise.planner.choose import Candidate, preference
 from shardwise.planner.engine_support import support_notes
 from shardwise.planner.legality import has_experts
-from shardwise.planner.memory import wanted_slack
+from shardwise.planner.memory import states, wanted_slack
 from shardwise.planner.merged import cut_by_waiver
 
 
@@ -35,8 +37,18 @@ def notes(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Ite
         yield cut
     yield from _no_clique(chosen)
     yield from (NotCounted(word, chosen.memory.slack) for word in demand.uncounted)
+    yield from _states_bound(demand, chosen)
     yield from _checked(demand, chosen, rivals)
     yield from _not_planned(demand, chosen)
+
+
+def _states_bound(demand: Demand, chosen: Candidate) -> Iterator[Note]:
+    """Say how many sequences vLLM is told to work on, where its blocks are fewer than the usual sequences."""
+    if demand.engine is not EngineName.VLLM:
+        return
+    count = states(demand, chosen.layout, chosen.memory, chosen.pool.compute_capability)
+    if count is not None and count < max(MOST_SEQUENCES, demand.concurrency):
+        yield StatesBoundSequences(count)
 
 
 def _no_clique(chosen: Candidate) -> Iterator[Note]:

@@ -25,7 +25,7 @@ from shardwise.planner.engine_support import unsupported
 from shardwise.planner.layouts import layouts
 from shardwise.planner.legality import illegal
 from shardwise.planner.links import Links
-from shardwise.planner.memory import loading_use, memory_use
+from shardwise.planner.memory import loading_use, memory_use, relays_experts, states
 from shardwise.planner.notes import notes
 from shardwise.planner.placement import domain_counts, largest_domain, nodes_of_largest_domain, place
 from shardwise.planner.pools import Eligible, Pool, stage_slots
@@ -90,6 +90,7 @@ def _choose(demand: Demand, candidates: list[Candidate], rejected: list[Rejected
             resource=candidate.pool.resource,
             ipv6=candidate.pool.nodes[0].ipv6,
             joined=candidate.pool.joined,
+            states=states(demand, candidate.layout, candidate.memory, candidate.pool.compute_capability),
         )
         return Solution(plan, tuple(rejected))
     return Solution(None, tuple(rejected))
@@ -146,7 +147,7 @@ def _ruled_out(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | M
         return broken
     if layout.world_size * demand.replicas > demand.gpu_budget:
         return OverBudget(layout.world_size * demand.replicas, demand.gpu_budget, demand.replicas)
-    use = memory_use(demand, layout, facts.pool.memory)
+    use = memory_use(demand, layout, facts.pool.memory, facts.pool.compute_capability)
     if use.slack < 0:
         return _memory_short(facts.pool, use)
     return _loading_short(demand, facts.pool, layout) or _crowded(demand, facts, layout) or use
@@ -158,10 +159,12 @@ def _memory_short(pool: Pool, use: MemoryUse) -> MemoryShort:
 
 
 def _loading_short(demand: Demand, pool: Pool, layout: Layout) -> LoadingShort | None:
-    needed, budget = loading_use(demand, layout), loading_budget(layout, pool.memory)
+    capability = pool.compute_capability
+    needed, budget = loading_use(demand, layout, capability), loading_budget(layout, pool.memory)
     if needed <= budget:
         return None
-    return LoadingShort(pool.product, demand.engine.value, dotted(demand.runs), needed, budget)
+    relays = relays_experts(demand, capability)
+    return LoadingShort(pool.product, demand.engine.value, dotted(demand.runs), needed, budget, relays)
 
 
 def _crowded(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | None:

@@ -81,6 +81,29 @@ def is_quantised_on_load(model: ModelFacts) -> bool:
     return any(weight.precision.unquantised is not None for layer in model.kinds for weight in layer.weights)
 
 
+@lru_cache(maxsize=1024)
+def has_experts_in_fp8_blocks(model: ModelFacts) -> bool:
+    """Tell whether any layer has experts in blocks of fp8, such as 128 × 128."""
+    return any(_is_in_fp8_blocks(weight) for layer in model.kinds for weight in layer.weights)
+
+
+def _is_in_fp8_blocks(weight: Weight) -> bool:
+    block = weight.precision.block
+    in_bytes = 1 <= weight.precision.bytes_per_element < 2  # noqa: PLR2004 - a byte and its share of a scale
+    return weight.experts is not None and in_bytes and block is not None and min(block) > 1
+
+
+@lru_cache(maxsize=1024)
+def relaid_bytes(model: ModelFacts, layout: Layout) -> tuple[float, ...]:
+    """Give the bytes of the gates and ups of the experts in fp8 blocks, of a layer of each kind on a rank."""
+    return tuple(
+        bytes_on_rank(
+            (weight for weight in layer.weights if _is_in_fp8_blocks(weight) and weight.split is Split.OUTPUTS), layout
+        )
+        for layer in model.kinds
+    )
+
+
 @lru_cache(maxsize=8192)
 def layer_bytes(model: ModelFacts, tensor: int, *, expert: bool, unquantised: bool = False) -> tuple[float, ...]:
     """Give the bytes of a layer of each kind on a rank, see :func:`bytes_on_rank`."""

@@ -22,16 +22,20 @@ from shardwise.checkpoint.families.latent import Compresses
 from shardwise.checkpoint.fields import ConfigError, Fields
 from shardwise.checkpoint.parts import Dense, Dimensions, Mixture, Vectors
 from shardwise.checkpoint.states import (
+    FLOAT32,
     DeltaAttention,
     GatedDelta,
     Lightning,
     Mamba,
     Mamba2,
+    Recurrence,
     ShortConvolution,
 )
 
 _RECURRENT: Final = frozenset({"linear_attention", "mamba", "recurrent", "conv", "mamba2"})
-_BYTES: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
+_BYTES: Final = {"float32": FLOAT32, "bfloat16": 2, "float16": 2}
+_SSM_DTYPE: Final = "mamba_ssm_dtype"
+_SSM_CACHE_DTYPE: Final = "mamba_ssm_cache_dtype"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +53,20 @@ class Either:
         return (self.attention if attends else self.state)(fields, index)
 
 
-def state_bytes(fields: Fields) -> int | None:
-    """Read the bytes of an element of a state; ``None`` if the config does not state a dtype."""
-    stated = fields.text("mamba_ssm_dtype", "mamba_ssm_cache_dtype")
-    return _BYTES.get(stated) if stated else None
+def _kept(fields: Fields) -> Recurrence:
+    """Read the precision of a state. vLLM follows the config in a few classes only; in others it uses the model's."""
+    stated, other = (fields.text(field) or "" for field in (_SSM_DTYPE, _SSM_CACHE_DTYPE))
+    return Recurrence(None, _BYTES.get(stated, FLOAT32), _BYTES.get(stated or other))
+
+
+def _kept_as_stated(fields: Fields) -> Recurrence:
+    """Follow Qwen 3.5 in vLLM: the dtype that the config states (models/config.py, Qwen3_5ForConditionalGeneration)."""
+    return replace(_kept(fields), vllm=_BYTES.get(fields.text(_SSM_DTYPE) or ""))
+
+
+def _kept_by_nemotron(fields: Fields) -> Recurrence:
+    """Follow Nemotron-H in vLLM: the dtype of another field, else float32 (models/config.py, NemotronHForCausalLM)."""
+    return replace(_kept(fields), vllm=_BYTES.get(fields.text(_SSM_CACHE_DTYPE) or "float32"))
 
 
 def gated_delta(fields: Fields, _: int) -> GatedDelta:
@@ -63,8 +77,16 @@ def gated_delta(fields: Fields, _: int) -> GatedDelta:
         key_dim=fields.count("linear_key_head_dim"),
         value_dim=fields.count("linear_value_head_dim"),
         kernel=fields.count("linear_conv_kernel_dim", default=4),
-        state_bytes=state_bytes(fields),
+        kept=_kept(fields),
     )
+
+
+def _qwen3_5_delta(fields: Fields, index: int) -> GatedDelta:
+    return replace(gated_delta(fields, index), kept=_kept_as_stated(fields))
+
+
+def _olmo_delta(fields: Fields, index: int) -> GatedDelta:
+    return replace(gated_delta(fields, index), chunk=1)
 
 
 def mamba(fields: Fields, _: int, *, normed: bool = False) -> Mamba:
@@ -103,7 +125,7 @@ def mamba2(fields: Fields, _: int = 0, *, normed: bool = True) -> Mamba2:
         bias=fields.flag("mamba_proj_bias") or (fields.flag("use_bias") and not fields.has("mamba_proj_bias")),
         conv_bias=fields.flag("use_conv_bias", default=fields.flag("mamba_conv_bias", default=True)),
         norm=normed,
-        state_bytes=state_bytes(fields),
+        kept=_kept(fields),
     )
 
 
@@ -224,7 +246,7 @@ def _nemotron_kinds(fields: Fields) -> tuple[str, ...]:
 
 def _nemotron_part(fields: Fields, kind: str) -> Dimensions:
     if kind in {"linear_attention", "mamba"}:
-        return mamba2(fields)
+        return replace(mamba2(fields), kept=_kept_by_nemotron(fields))
     if kind in {"full_attention", "attention"}:
         return Attends("attention_bias", "attention_bias", window=windows.no_window, name="mixer")(fields, 0)
     if kind == "moe":
@@ -266,6 +288,7 @@ QWEN_NEXT_ATTENTION: Final = replace(ALL_BIASES, qk_norm=True, gated_query=True,
 QWEN_NEXT: Final = Family(
     Either(gated_delta, QWEN_NEXT_ATTENTION, _each_fourth), Mixes(shared_gate=1), drafts=next_token_layers()
 )
+QWEN_3_5: Final = replace(QWEN_NEXT, attention=Either(_qwen3_5_delta, QWEN_NEXT_ATTENTION, _each_fourth))
 MAMBA: Final = Family(_mamba_alone, no_part, norms=1, tied=True, prefix="backbone.layers")
 LFM2: Final = Family(
     Either(_convolution, replace(ALL_BIASES, qk_norm=True), _listed("full_attn_idxs")), _lfm2_columns, tied=True
@@ -312,8 +335,8 @@ FAMILIES: Final[Mapping[str, Reader]] = {
         Either(_lightning, Attends(), _minimax_attends), Mixes(sparse=lambda _, __: True, shared=no_shared)
     ),
     "nemotron_h": _nemotron_h,
-    "olmo_hybrid": Family(Either(gated_delta, replace(ALL_BIASES, norm_size=whole_qk), _each_fourth)),
-    "qwen3_5_moe_text": QWEN_NEXT,
-    "qwen3_5_text": replace(QWEN_NEXT, feed_forward=Feeds()),
+    "olmo_hybrid": Family(Either(_olmo_delta, replace(ALL_BIASES, norm_size=whole_qk), _each_fourth)),
+    "qwen3_5_moe_text": QWEN_3_5,
+    "qwen3_5_text": replace(QWEN_3_5, feed_forward=Feeds()),
     "qwen3_next": QWEN_NEXT,
 }  # fmt: skip
