@@ -64,13 +64,19 @@ def test_what_is_rendered_is_the_bundle_of_the_plan(tmp_path: Path, fleet: Path,
 
 @pytest.mark.parametrize("name", OBJECTS)
 def test_what_is_rendered_is_what_the_operators_first_decision_applies(tmp_path: Path, fleet: Path, name: str) -> None:
-    """Also with what only objects on a cluster have: a uid, and so owner references."""
+    """Also with what only objects on a cluster have: a uid, and so owner references.
+
+    Without an operator, nobody would label the leaders: they have their label from the start.
+    """
     document = changed(OBJECTS[name], metadata__uid="0f8c", metadata__generation=1)
     observed = Observed((), {}, Status(), read_fleet(fleet_documents(), []))
     decision = decide(wanted_of(document), observed, 1_800_000_000.0)
     applied = [action.manifest for action in decision.actions if isinstance(action, Apply)]
     ran = render(write(tmp_path / "o.yaml", document), fleet)
-    assert manifests(ran) == plain(applied)
+    rendered = manifests(ran)
+    labelled = [manifest["metadata"]["labels"].pop("shardwise.dev/serves", None) for manifest in rendered]
+    assert rendered == plain(applied)
+    assert labelled.count("true") == len([one for one in rendered if "leader" in one["metadata"]["labels"].values()])
     assert {manifest["metadata"]["ownerReferences"][0]["uid"] for manifest in manifests(ran)} == {"0f8c"}
 
 

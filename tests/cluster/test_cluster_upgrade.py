@@ -66,6 +66,13 @@ def served(pod: Json) -> bool:
     return conditions.get("Ready") == "True"
 
 
+def reached(running: Running, name: str) -> list[str]:
+    """Name the pods that the Service for clients selects. The previous version selected all leaders."""
+    selector = ",".join(f"{key}={value}" for key, value in running.get("service", name)["spec"]["selector"].items())
+    assert "shardwise.dev/serves=true" in selector
+    return [pod["metadata"]["name"] for pod in running.get("pods", "-l", selector)["items"]]
+
+
 def uids(running: Running, name: str) -> set[str]:
     return {pod["metadata"]["uid"] for pod in running.pods(name)}
 
@@ -82,6 +89,7 @@ def test_what_serves_is_taken_over_and_what_waits_waits_on(running: Running, bef
         assert status["restarts"] == 0
         assert [group["attempt"] for group in status["groups"]] == [0] * len(status["groups"])
     assert {name: uids(running, name) for name in before} == before
+    assert [reached(running, name) for name in ("two", "large")] == [["two-0-0-0", "two-1-0-0"], ["large-0-0-0"]]
     assert [pod["metadata"]["name"] for pod in running.pods("large")] == ["large-0-0-0", "large-0-0-1"]
     assert {event["reason"] for event in running.events("large")} & {"GroupRestarted", "GroupRemoved"} == set()
 

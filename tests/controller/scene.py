@@ -12,6 +12,7 @@ from shardwise.cluster import Cluster
 from shardwise.hub import model_facts
 from shardwise.observe import Key, Store, key_of
 from shardwise.operate.reconciler import Reconciler
+from shardwise.render.manifest import SERVES
 
 NOW = 1_800_000_000.0
 PINNED: Json = {"gpuBudget": {"total": 8}, "parallelism": {"tensor": 8}}
@@ -35,6 +36,7 @@ class Scene:
         self.cluster: AsyncMock = mocker.create_autospec(Cluster, instance=True)
         self.cluster.apply_status.side_effect = self.take_status
         self.cluster.apply.side_effect = self.take
+        self.cluster.merge.side_effect = self.take_labels
         self.reconciler = Reconciler(self.cluster, self.store, self.facts, lambda: self.now)
 
     def add(self, name: str = "llama", **spec: Any) -> Key:
@@ -55,6 +57,13 @@ class Scene:
 
     async def take(self, manifest: Mapping[str, Any]) -> Json:
         return at(next(self.versions), manifest)
+
+    async def take_labels(self, manifest: Mapping[str, Any], patch: Mapping[str, Any]) -> Json:
+        """Give a known pod with other labels; an object of another kind as it is."""
+        pod = self.store.pods.objects.get(key_of(manifest), manifest)
+        labels = {**pod["metadata"].get("labels", {}), **patch.get("metadata", {}).get("labels", {})}
+        kept = {name: value for name, value in labels.items() if value is not None}
+        return at(next(self.versions), {**pod, "metadata": {**pod["metadata"], "labels": kept}})
 
     async def reconcile(self, key: Key = KEY) -> float | None:
         return await self.reconciler.reconcile(key)
@@ -81,6 +90,8 @@ def _said(call: Any) -> str:
             return f"apply {args[0]['kind']} {args[0]['metadata']['name']}"
         case "record":
             return f"record {args[1].reason}"
+        case "merge":
+            return f"{'serve' if args[1]['metadata']['labels'][SERVES] else 'leave'} {args[0]['metadata']['name']}"
         case "delete":
             return f"delete {args[0].name} {args[2]}"
         case _:

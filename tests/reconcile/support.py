@@ -12,7 +12,7 @@ from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Exclusion, Fleet
 from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import RestartPolicy, UpdateStrategy, Wanted
-from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
+from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys, Reach
 from shardwise.reconcile.decide import decide
 from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
@@ -20,6 +20,9 @@ from shardwise.reconcile.records import format_time
 from shardwise.reconcile.status_data import read_status
 from shardwise.reconcile.turn_order import TurnOrder
 from shardwise.reconcile.turns import Turn, Waiter
+from shardwise.reconcile.whole import broken
+from shardwise.render.manifest import SERVES
+from shardwise.render.names import serving_name
 
 Json = dict[str, Any]
 
@@ -115,7 +118,12 @@ class World:
         return decide(self.wanted, self.observe(), self.now)
 
     def step(self, *, keep: Callable[[int], bool] = lambda _: True) -> Decision:
-        """Decide once, write the status, and carry out the actions whose position is kept."""
+        """Decide once, write the status, and carry out the actions whose position is kept.
+
+        As in the operator, leaders of broken groups leave the Service before anything is decided.
+        """
+        for leader in broken(self.observe().pods):
+            self.carry_out(leader)
         self.last = decision = self.decide()
         self.status = decision.written
         self.mends = decision.mends
@@ -151,6 +159,8 @@ class World:
         match action:
             case Apply(manifest):
                 self._apply(manifest)
+            case Reach(name, _, reached):
+                self._reach(name, reached=reached)
             case Delete("Pod", name, uid):
                 if name in self.pods and uid in ("", self.pods[name]["metadata"]["uid"]):
                     del self.pods[name]
@@ -270,6 +280,25 @@ class World:
     def told(self) -> list[str]:
         """Give the reasons of the events so far."""
         return [event.reason for event in self.events]
+
+    def reached(self) -> list[str]:
+        """Name the pods that clients reach: Ready, and selected by the Service for clients."""
+        selector = self.services[serving_name(NAME)]["spec"]["selector"].items()
+        return [
+            name
+            for name, pod in sorted(self.pods.items())
+            if selector <= pod["metadata"]["labels"].items() and see_pod(pod).ready
+        ]
+
+    def labelled(self) -> list[str]:
+        """Name the pods that the Service for clients selects, Ready or not."""
+        return [pod.name for pod in self.observe().pods if pod.reached]
+
+    def _reach(self, name: str, *, reached: bool) -> None:
+        if name in self.pods:
+            metadata = self.pods[name]["metadata"]
+            labels = {key: value for key, value in metadata["labels"].items() if key != SERVES}
+            metadata["labels"] = labels | ({SERVES: "true"} if reached else {})
 
     def _delete(self, kind: str, name: str) -> None:
         match kind:

@@ -14,7 +14,7 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand, pinned
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import LaunchSite, NodeNvlink, Owner, Source, Wanted
 from shardwise.domain.layout import Layout
-from shardwise.reconcile.actions import Apply, Delete, Emit, MakeKeys
+from shardwise.reconcile.actions import Apply, Delete, Emit, MakeKeys, Reach
 from shardwise.render.bundle import group
 from shardwise.render.companions import is_named_by_us
 
@@ -50,7 +50,7 @@ def kinds(world: World) -> list[str]:
                 found.append("make keys")
             case Delete(kind, _, _, _):
                 found.append(f"delete {kind}")
-            case Emit():
+            case Emit() | Reach():
                 pass
     return found
 

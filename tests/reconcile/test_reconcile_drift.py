@@ -195,7 +195,7 @@ def test_the_operator_does_not_fight_for_ever_and_says_who_changes_the_field() -
     assert (degraded["status"], degraded["reason"]) == ("True", "FieldsContested")
     assert degraded["message"] == (
         'Service `llama`: `spec.selector` is `{"role": "nobody"}`, not `{"shardwise.dev/model": "llama", '
-        '"shardwise.dev/role": "leader"}` (changed by `meddler`); '
+        '"shardwise.dev/role": "leader", "shardwise.dev/…` (changed by `meddler`); '
         "the operator put this back 3 times in a row and now tries less often"
     )
     assert world.standing() == "Ready/AllReplicasReady"

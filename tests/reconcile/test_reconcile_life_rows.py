@@ -215,6 +215,18 @@ def test_a_row_of_the_table_on_a_cluster(row: Row, taken: list[tuple[State, Trig
 
 
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
+def test_after_any_row_clients_reach_the_leader_if_and_only_if_its_group_serves(row: Row) -> None:
+    """Also if its probe always succeeds, as vLLM's does without the other ranks."""
+    world = row.begin()
+    row.act(world)
+    world.step()
+    for pod in world.pods.values():
+        pod["status"] |= {"conditions": [{"type": "Ready", "status": "True"}]}
+    serves = row.then in ("Ready 0", "Unready 0")
+    assert world.reached() == (["llama-0-0-0"] if serves and row.trigger is not Trigger.UNREADY else [])
+
+
+@pytest.mark.parametrize("row", ROWS, ids=NAMES)
 def test_after_any_row_a_group_comes_to_serve_with_the_pods_of_one_attempt(row: Row) -> None:
     """On the nodes that are written down; nothing of the attempts before is left."""
     world = row.begin()

@@ -24,6 +24,7 @@ from shardwise.reconcile.actions import Apply
 from shardwise.reconcile.records import State
 from shardwise.reconcile.status_data import read_records
 from shardwise.reconcile.turns import Waiter
+from shardwise.reconcile.whole import by_attempt, is_whole
 
 DEMANDS = {
     "two replicas of one GPU": a_demand(LLAMA_8B, budget=4, replicas=2),
@@ -216,6 +217,13 @@ class Life(RuleBasedStateMachine):
                 asked[node_wanted(action.manifest)] += gpus_of(action.manifest)
         assert all(gpus <= 8 for gpus in asked.values())
 
+    @rule()
+    def look_at_the_groups(self) -> None:
+        """After any look, clients reach the leaders of whole groups and no others."""
+        self.world.step()
+        whole = [pods for pods in by_attempt(self.world.observe().pods).values() if is_whole(pods)]
+        assert set(self.world.labelled()) <= {pod.name for pods in whole for pod in pods if pod.index == 0}
+
     @invariant()
     def a_pause_stops_all_action(self) -> None:
         if self.world.wanted.paused:
@@ -237,6 +245,7 @@ class Life(RuleBasedStateMachine):
         planned = [node for group in world.status["groups"] for node in group["nodes"]]
         assert sorted(map(node_wanted, world.pods.values())) == sorted(planned)
         assert set(world.services) == {"llama", *(_group(pod) for pod in world.pods.values())}
+        assert world.reached() == sorted(f"{_group(pod)}-0" for pod in world.pods.values() if _leads(pod))
         assert set(world.budgets) == ({"llama"} if replicas > 1 else set())
 
     def _calm_down(self) -> None:
@@ -256,6 +265,10 @@ class Life(RuleBasedStateMachine):
                 world.now += decision.retry_after
             decision = world.settle(20)
         raise AssertionError(f"looked at again and again: {world.status['message']}")
+
+
+def _leads(pod: dict[str, Any]) -> bool:
+    return bool(pod["metadata"]["labels"]["shardwise.dev/index"] == "0")
 
 
 def _group(pod: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Pins
 from shardwise.domain.launch import RestartPolicy
-from shardwise.reconcile.actions import Apply, Decision, Delete, Emit, MakeKeys
+from shardwise.reconcile.actions import Apply, Decision, Delete, Emit, MakeKeys, Reach
 
 
 def done(decision: Decision) -> list[str]:
@@ -24,6 +24,8 @@ def done(decision: Decision) -> list[str]:
                 said.append(f"+{manifest['kind']} {name_of(manifest)}")
             case Delete(kind, name, _, _):
                 said.append(f"-{kind} {name}")
+            case Reach(name, _, reached):
+                said.append(f"{'serve' if reached else 'leave'} {name}")
             case Emit(reason, _, _):
                 said.append(f"!{reason}")
     return said
@@ -57,6 +59,7 @@ def test_pods_of_the_attempt_that_is_over_go_before_those_of_the_next_are_made()
     world = serving()
     world.crash("llama-0-0-1")
     assert done(world.decide()) == [
+        "leave llama-0-0-0",
         "-Pod llama-0-0-0",
         "-Pod llama-0-0-1",
         "-Service llama-0-0",
@@ -236,7 +239,7 @@ def test_no_decision_does_a_thing_twice_or_makes_what_it_removes(
     if status_lost:
         world.status = {}
     said = done(world.decide())
-    acts = [action for action in said if action[0] != "!"]
+    acts = [action for action in said if action[0] in "+-"]
     assert len(set(acts)) == len(acts)
     assert not {act[1:] for act in acts if act[0] == "+"} & {act[1:] for act in acts if act[0] == "-"}
     phases = [0 if act.startswith("-Pod ") else 1 if act[0] == "-" else 2 for act in acts]

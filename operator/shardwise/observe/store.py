@@ -88,6 +88,10 @@ class Store:
         for key in list(self._plans):
             self.hold(key, {})
 
+    def pods_of(self, key: Key) -> tuple[PodSeen, ...]:
+        """Give the pods of an object, by name."""
+        return tuple(sorted(_seen(self._pods_of.get(key, {}).values()), key=lambda pod: pod.name))
+
     def observe(self, key: Key, now: float) -> Observed:
         """Give everything that a decision about an object looks at. O(its own objects), and a copy of the fleet.
 
@@ -96,7 +100,7 @@ class Store:
         fleet = self.fleet(without=key)
         services = self._services_of.get(key, {})
         return Observed(
-            pods=tuple(sorted(_seen(self._pods_of.get(key, {}).values()), key=lambda pod: pod.name)),
+            pods=self.pods_of(key),
             services=_by_name(services),
             budgets=_by_name(self._budgets_of.get(key, {})),
             companions={name: see_companions(obj) for (_, name), obj in services.items()},

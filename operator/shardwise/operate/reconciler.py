@@ -1,6 +1,7 @@
 """A single reconcile for every cause: parse, observe, decide, write the status, act."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -22,9 +23,11 @@ from shardwise.observe import Json, Key, Store, key_of, slim, slim_owned, versio
 from shardwise.observe.kinds import SHARDED_MODEL, kind_of
 from shardwise.operate.deciding import Deciding
 from shardwise.operate.lookups import Lookups
-from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys
+from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys, Reach
 from shardwise.reconcile.decide import Invalid, decide_invalid
 from shardwise.reconcile.drift import drifts
+from shardwise.reconcile.whole import broken
+from shardwise.render.manifest import SERVES
 
 LOOK_AGAIN_SECONDS = 0.2
 SIDE_BY_SIDE = 8
@@ -78,7 +81,14 @@ class Reconciler:
         self._asking: set[Key] = set()
 
     async def reconcile(self, key: Key) -> float | None:
-        """Do everything an object needs now. Give the seconds after which to look again, or ``None``."""
+        """Do everything an object needs now. Give the seconds after which to look again, or ``None``.
+
+        Leaders of broken groups leave the Service for clients first, before the object is even read: to read it may
+        take a look-up in the Hub, and an object that is paused or wrong is decided on later. When a status says that a
+        group serves, clients reach it.
+        """
+        if self._live(key) is not None:
+            await self._reach_together(key[0], broken(self._store.pods_of(key)))
         rests = self._deciding.resting.seconds_left(key)
         if rests is not None:
             self._store.relisted.discard(key)
@@ -94,6 +104,8 @@ class Reconciler:
         if decision is None:
             return LOOK_AGAIN_SECONDS
         shown = obj
+        with contextlib.suppress(Refused):  # told after the status is written, when the action is tried again
+            await self._reach_together(key[0], (action for action in decision.actions if isinstance(action, Reach)))
         try:
             shown = await self._write_status(key, obj, decision)
         except Refused as error:
@@ -263,12 +275,38 @@ class Reconciler:
             case Delete(kind, name, uid, api_version):
                 await self._cluster.delete(kind_of(api_version, kind), namespace, name, uid)
                 self._forget_deleted(kind, (namespace, name))
-            case Emit(reason, message):
-                key = key_of(obj)
-                _log.log(logging.WARNING if action.warning else logging.INFO, "%s/%s: %s: %s", *key, reason, message)
-                if self._events.allows(key, self._now()):
-                    await self._cluster.record({"apiVersion": API_VERSION, "kind": KIND, **obj}, action)
+            case Reach():
+                await self._reach(namespace, action)
+            case Emit():
+                await self._emit(obj, action)
         return False
+
+    async def _emit(self, obj: Json, event: Emit) -> None:
+        key, level = key_of(obj), logging.WARNING if event.warning else logging.INFO
+        _log.log(level, "%s/%s: %s: %s", *key, event.reason, event.message)
+        if self._events.allows(key, self._now()):
+            await self._cluster.record({"apiVersion": API_VERSION, "kind": KIND, **obj}, event)
+
+    async def _reach_together(self, namespace: str, leaders: Iterable[Reach]) -> None:
+        await asyncio.gather(*(self._reach(namespace, leader) for leader in leaders))
+
+    async def _reach(self, namespace: str, leader: Reach) -> None:
+        """Label a leader, or take its label away. If a webhook refuses the latter, its group is healed all the same."""
+        known = self._store.pods.objects.get((namespace, leader.name))
+        if known is not None and (SERVES in known["metadata"].get("labels", {})) == leader.reached:
+            return
+        manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": leader.name, "namespace": namespace}}
+        labels = {SERVES: "true" if leader.reached else None}
+        try:
+            labelled = await self._cluster.merge(manifest, {"metadata": {"uid": leader.uid, "labels": labels}})
+        except Refused as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return
+            if leader.reached:
+                raise
+            _log.warning("%s/%s stays in its Service although its group is broken: %s", namespace, leader.name, error)
+        else:
+            self._store.pods.put(slim(labelled))
 
     def _forget_deleted(self, kind: str, key: Key) -> None:
         """Take a deleted object for gone, or the next decision would delete it again. A pod goes when it has ended."""

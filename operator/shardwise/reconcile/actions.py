@@ -42,6 +42,15 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """Let the Service for clients reach a leader, or no longer reach it. A pod that is gone is left as it is."""
+
+    name: str
+    uid: str
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Record an Event on the object. ``reason`` is stable. ``warning`` marks an Event that needs attention."""
 
@@ -50,7 +59,7 @@ class Emit:
     warning: bool = False
 
 
-Action = Apply | MakeKeys | Delete | Emit
+Action = Apply | MakeKeys | Delete | Reach | Emit
 
 
 @dataclass(frozen=True, slots=True)

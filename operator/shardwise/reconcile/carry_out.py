@@ -1,13 +1,13 @@
 """The objects to apply and to delete, so that the cluster gets the groups of a group set.
 
-Pods that belong to no current attempt are deleted first, so that their GPUs come free. A replica that is removed is
+The leaders of groups that do not serve leave the Service for clients before anything else is done. Then the pods that
+belong to no current attempt are deleted, so that their GPUs come free. A replica that is removed is
 drained: its leader goes first, and finishes its requests while all ranks are up. Then the other pods go, then the
 objects by which the pods find each other. A replica that is broken, or whose next attempt waits for the GPUs, goes at
 once.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
@@ -21,6 +21,7 @@ from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
+from shardwise.reconcile.whole import SERVES, admissions, by_attempt, is_together, withdrawals
 from shardwise.render.bundle import Group, group, serving
 from shardwise.render.companions import COMPUTE_DOMAIN, LABELS, is_named_by_us
 from shardwise.render.disruption import disruption_budget, has_budget
@@ -28,21 +29,22 @@ from shardwise.render.manifest import Manifest, group_labels
 from shardwise.render.names import group_name, serving_name
 from shardwise.render.services import is_as_made
 
-Attempt = tuple[int, int]
-"""The numbers of a replica and of its attempt."""
-
 _FAILED = (State.BACKOFF, State.HELD)
-_SERVES = (State.READY, State.UNREADY)
 
 
 def actions_of(case: Case, desired: DesiredState) -> Iterator[Action]:
-    """Give all actions, in order."""
+    """Give all actions, in order.
+
+    The leaders of groups that serve are labelled before the Service that selects the label is made or changed.
+    """
     wanted, observed = case.wanted, case.observed
     plan, group_set = desired.in_force.plan, desired.group_set
     mender = Mender(observed.mends, case.terms.now)
     made = {} if plan is None else dict(_made(wanted, plan, group_set, observed, desired.nodes.usable))
+    yield from withdrawals(observed.pods, group_set.records)
     yield from _removals(wanted, group_set, made, observed)
     yield from _budget(case, plan, group_set, mender)
+    yield from admissions(observed.pods, group_set.records)
     if plan is not None:
         yield from mender.kept(serving(wanted), observed.services)
         beginning = _beginning(group_set, made, observed)
@@ -98,10 +100,7 @@ def _removals(wanted: Wanted, group_set: GroupSet, made: Mapping[int, Group], ob
     present = {(record.replica, record.attempt) for record in group_set.records if record.nodes}
     if not wanted.restart.keep_failed:
         present -= {(record.replica, record.attempt) for record in group_set.records if record.state in _FAILED}
-    leaving: dict[Attempt, list[PodSeen]] = defaultdict(list)
-    for pod in observed.pods:
-        if (pod.replica, pod.attempt) not in present:
-            leaving[pod.replica, pod.attempt].append(pod)
+    leaving = {number: pods for number, pods in by_attempt(observed.pods).items() if number not in present}
     replicas = {record.replica for record in group_set.records}
     for (replica, _), pods in sorted(leaving.items()):
         going = pods if replica in replicas else _next_to_go(pods)
@@ -132,12 +131,10 @@ def _said_of(observed: Observed, services: Iterable[str]) -> set[Companion]:
     return {companion for service in services for companion in observed.companions.get(service, ())}
 
 
-def _next_to_go(pods: list[PodSeen]) -> list[PodSeen]:
+def _next_to_go(pods: Sequence[PodSeen]) -> Sequence[PodSeen]:
     """Choose the pods of a leaving group that go now: the leader alone while all ranks are with it."""
-    leader = next((pod for pod in pods if pod.index == 0), None)
-    whole = len(pods) == pods[0].size and not any(pod.exit is not None for pod in pods)
-    followers_stay = not any(pod.deleting for pod in pods if pod.index)
-    return [leader] if leader is not None and leader.ready and whole and followers_stay else pods
+    leaders = [pod for pod in pods if pod.index == 0 and pod.ready]
+    return leaders if leaders and is_together(pods) else pods
 
 
 def _budget(case: Case, plan: Plan | None, group_set: GroupSet, mender: Mender) -> Iterator[Action]:
@@ -163,7 +160,7 @@ def _to_keep(wanted: Wanted, group_set: GroupSet) -> int:
     """
     held = [view for view in group_set.groups if view.record.state is State.HELD]
     coming = [view.record for view in group_set.groups if view.record.nodes and view.record.state is not State.HELD]
-    coming.sort(key=lambda record: record.state not in _SERVES)
+    coming.sort(key=lambda record: record.state not in SERVES)
     pods = sum(len(record.nodes) for record in coming[: wanted.demand.replicas])
     return pods + sum(pod.ready and not pod.deleting for view in held for pod in view.pods)
 

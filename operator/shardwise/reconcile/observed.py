@@ -15,7 +15,7 @@ from shardwise.reconcile.records import parse_time
 from shardwise.reconcile.turns import Turn
 from shardwise.render.companions import LABELS
 from shardwise.render.containers import WEIGHTS
-from shardwise.render.manifest import ATTEMPT, GROUP_SIZE, INDEX, REPLICA, REVISION
+from shardwise.render.manifest import ATTEMPT, GROUP_SIZE, INDEX, REPLICA, REVISION, SERVES
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class PodSeen:
     epoch, from which the scheduler has found no node; 0 if it has not said so. ``size`` counts the pods of the group,
     ``wants`` is the node that the pod must go to, ``gpus`` is the GPUs that it asks for there. ``loaded`` tells whether
     a pod that fetches weights before its engine starts has them; ``None`` for a pod that does not fetch. ``blameless``
-    tells that a pod failed only because its node was shut down or other pods needed the space.
+    tells that a pod failed only because its node was shut down or other pods needed the space. ``reached`` tells that
+    the Service for clients selects the pod, as it does the leader of a group that serves.
     """
 
     name: str
@@ -47,6 +48,7 @@ class PodSeen:
     gpus: int = 0
     loaded: bool | None = None
     blameless: bool = False
+    reached: bool = False
 
     @property
     def failure(self) -> str:
@@ -122,6 +124,7 @@ def see_pod(pod: Mapping[str, Any]) -> PodSeen:
         gpus=gpu_request(pod),
         loaded=_loaded(pod.get("spec") or {}, status),
         blameless=_blameless(status),
+        reached=labels.get(SERVES) == "true",
     )
 
 

@@ -8,7 +8,7 @@ from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.engines import GroupLaunch, launch
 from shardwise.render.companions import companions, keys, needs_compute_domain
 from shardwise.render.disruption import disruption_budget, has_budget
-from shardwise.render.manifest import Manifest
+from shardwise.render.manifest import LEADER, ROLE, SERVES, Manifest
 from shardwise.render.names import hosts
 from shardwise.render.pods import pods, with_revision
 from shardwise.render.services import rendezvous, to_leaders
@@ -61,13 +61,24 @@ def revision(wanted: Wanted, plan: Plan, replica: int) -> str:
 
 
 def bundle(wanted: Wanted, plan: Plan) -> tuple[Manifest, ...]:
-    """Make all manifests of an object at its first attempt, each once; the Secret for keys has no keys."""
+    """Make all manifests of an object at its first attempt, each once; the Secret for keys has no keys.
+
+    Leaders have the label of leaders that serve: where no operator runs, nobody else would set it.
+    """
     groups = [group(wanted, plan, placed.replica, 0) for placed in plan.groups]
     secrets = [started.keys for started in groups if started.keys is not None][:1]
     count = sum(len(placed.pods) for placed in plan.groups)
     budgets = [disruption_budget(wanted.launch, count)] if has_budget(wanted) else []
     made = [serving(wanted), *budgets, *secrets, *(manifest for started in groups for manifest in started.manifests)]
-    return tuple({(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in made}.values())
+    return tuple({(manifest["kind"], manifest["metadata"]["name"]): _serves(manifest) for manifest in made}.values())
+
+
+def _serves(manifest: Manifest) -> Manifest:
+    """Give a leader the label by which the Service for clients selects it; any other manifest stays as it is."""
+    labels = manifest["metadata"]["labels"]
+    if labels.get(ROLE) != LEADER:
+        return manifest
+    return manifest | {"metadata": manifest["metadata"] | {"labels": labels | {SERVES: "true"}}}
 
 
 def needs_compute_domains(wanted: Wanted, plan: Plan) -> bool:

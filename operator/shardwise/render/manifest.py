@@ -15,6 +15,9 @@ ROLE: Final = "shardwise.dev/role"
 GROUP: Final = "shardwise.dev/group"
 GROUP_SIZE: Final = "shardwise.dev/group-size"
 REVISION: Final = "shardwise.dev/revision"
+SERVES: Final = "shardwise.dev/serves"
+"""The label of the leaders that the Service for clients reaches. Its value is ``true``."""
+
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 OPERATOR: Final = "shardwise"
 LEADER: Final = "leader"
@@ -45,6 +48,11 @@ def group_labels(launch: Launch, replica: int, attempt: int) -> dict[str, str]:
 def leader_selector(launch: Launch) -> dict[str, str]:
     """Select the leaders of all replicas of an object."""
     return {MODEL: label_value(launch.owner.name), ROLE: LEADER}
+
+
+def serving_selector(launch: Launch) -> dict[str, str]:
+    """Select the leaders of the groups that serve, for the Service for clients."""
+    return leader_selector(launch) | {SERVES: "true"}
 
 
 def metadata(owner: Owner, name: str, labels: dict[str, str]) -> Manifest:

@@ -16,6 +16,7 @@ from shardwise.render.manifest import (
     LEADER,
     REVISION,
     ROLE,
+    SERVES,
     WORKER,
     Manifest,
     group_labels,
@@ -45,7 +46,8 @@ def _pod(
     launch = wanted.launch
     name = pod_name(launch.owner.name, placed.replica, attempt, place.index)
     role = LEADER if place.index == 0 else WORKER
-    labels = dict(launch.extras.labels) | group_labels(launch, placed.replica, attempt)
+    labels = {key: value for key, value in launch.extras.labels if key != SERVES}
+    labels |= group_labels(launch, placed.replica, attempt)
     labels |= {INDEX: str(place.index), ROLE: role, GROUP_SIZE: str(len(started.pods))}
     if wanted.site.gpu_device_class is not None:
         labels[CLAIMED_GPUS] = str(place.gpus)

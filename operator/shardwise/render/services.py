@@ -13,8 +13,8 @@ from shardwise.render.manifest import (
     Manifest,
     common_labels,
     group_labels,
-    leader_selector,
     metadata,
+    serving_selector,
 )
 from shardwise.render.names import group_name, serving_name
 
@@ -49,13 +49,13 @@ def is_as_made(service: Mapping[str, Any]) -> bool:
 
 
 def to_leaders(launch: Launch) -> Manifest:
-    """Make the Service that clients use. It reaches the leaders of all replicas that are ready.
+    """Make the Service that clients use. It reaches the ready leaders of all groups that serve (0047).
 
     It names their port instead of a number: during a change of the engine, leaders listen on different ports.
     """
     spec: Manifest = {
         "type": launch.service.type,
-        "selector": leader_selector(launch),
+        "selector": serving_selector(launch),
         "ports": [{"name": "http", "port": launch.service.port, "targetPort": "http", "protocol": "TCP"}],
     }
     return _service(metadata(launch.owner, serving_name(launch.owner.name), common_labels(launch)), spec)
