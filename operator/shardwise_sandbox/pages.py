@@ -186,6 +186,7 @@ def _probe(probe: Probe | None) -> str:
     if probe is None:
         return "none"
     how = f"`{probe.path}`" if probe.path else f"a connection to port {probe.port}"
+    how += " and all pods of the group in DNS" if probe.command else ""
     return f"{how}, every {probe.period} s, {probe.timeout} s to answer, {probe.failures} failures"
 
 

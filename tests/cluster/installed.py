@@ -98,7 +98,7 @@ class Running:
         return [pod["metadata"]["name"] for pod in self.pods(name)]
 
     def fail(self, pod: str, message: str) -> None:
-        """Let a pod's engine exit and be started again in place, as a kubelet reports it."""
+        """Let a pod's engine exit and the pod end, as a kubelet reports it."""
         container = self.get("pod", pod)["spec"]["containers"][0]
         ended = {"exitCode": 1, "reason": "Error", "message": message}
         failed = {
@@ -106,11 +106,11 @@ class Running:
             "image": container["image"],
             "imageID": "",
             "ready": False,
-            "restartCount": 1,
-            "state": {"running": {}},
-            "lastState": {"terminated": ended},
+            "restartCount": 0,
+            "state": {"terminated": ended},
         }
-        patch = {"status": {"containerStatuses": [failed]}}
+        conditions = [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "False"}]
+        patch = {"status": {"phase": "Failed", "containerStatuses": [failed], "conditions": conditions}}
         self.plane.kubectl("patch", "pod", pod, "-n", MODELS, "--subresource=status", "-p", json.dumps(patch))
 
     def condition(self, name: str, kind: str) -> Json:

@@ -65,6 +65,17 @@ async def test_an_operator_that_was_away_when_a_follower_was_lost_takes_the_lead
     assert written[0] == ("PATCH", "/api/v1/namespaces/default/pods/m-0-0-0")
 
 
+async def test_a_group_does_not_come_back_by_itself(operator: Operating) -> None:
+    """Both its engines ended. If a kubelet started them again, they would meet, and a held group would serve."""
+    await serving(operator, 0)
+    for name in ("m-0-0-1", "m-0-0-0"):
+        operator.cluster.kubelet.fail("default", name, exit_code=1)
+    await operator.condition("m", "Stalled", reason="RestartsExhausted")
+    phases = {pod["metadata"]["name"]: pod["status"]["phase"] for pod in operator.pods("m")}
+    assert phases == {"m-0-0-0": "Failed", "m-0-0-1": "Failed", "m-1-0-0": "Running", "m-1-0-1": "Running"}
+    assert reached(operator) == ["m-1-0-0"]
+
+
 async def test_a_restart_of_the_operator_changes_nothing_for_clients(operator: Operating) -> None:
     await serving(operator, 0)
     operator.cluster.requests.clear()

@@ -5,19 +5,24 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.engines.support import TENSORRT_LLM, a_plan, started
 
 from shardwise.domain.layout import Layout
 from shardwise.engines import mpi
-from shardwise.engines.meeting import WAIT_SCRIPT, drain
+from shardwise.engines.meeting import WAIT_SCRIPT, WHOLE_SCRIPT, drain
+from shardwise.render.containers import FETCH_SCRIPT
 
 SCRIPTS = {
     "wait": WAIT_SCRIPT,
+    "whole": WHOLE_SCRIPT,
+    "fetch": FETCH_SCRIPT,
     "drain": drain(8000, ())[2],
     "server": mpi.FOLLOWER_COMMAND[2],
     "leader": mpi.LEADER_COMMAND[2],
@@ -235,3 +240,123 @@ def test_both_ends_of_ssh_name_the_same_port_keys_and_host() -> None:
     assert client["HostKeyAlias"] == "shardwise"
     named = {server["HostKey"], server["AuthorizedKeysFile"], client["IdentityFile"], client["UserKnownHostsFile"]}
     assert named == {f"/etc/shardwise-ssh/{name}" for name in ("host", "authorized_keys", "id", "known_hosts")}
+
+
+def named(*addresses: str) -> Callable[..., list[Any]]:
+    """Let the group's name give addresses; all other names are looked up as ever."""
+    plain = socket.getaddrinfo
+
+    def look(host: str, *args: Any, **more: Any) -> list[Any]:
+        if host != "llama-0-0.default.svc":
+            return plain(host, *args, **more)
+        if not addresses:
+            raise socket.gaierror("Temporary failure in name resolution")
+        families = {address: socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses}
+        return [(family, socket.SOCK_STREAM, 6, "", (address, 0)) for address, family in families.items()]
+
+    return look
+
+
+def ask(answer: str | None) -> None:
+    """Ask whether a group of two pods serves, while its engine answers so; ``None`` is an error."""
+    with metrics(answer) as (port, paths):
+        run(WHOLE_SCRIPT, str(port), "/health", "5", "llama-0-0.default.svc", "2")
+    assert paths == ["/health"]
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [("10.0.0.1", "10.0.0.2"), ("10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"), ("fd00::1", "fd00::2"), ()],
+    ids=["both pods", "both pods, twice each", "both pods, by IPv6", "no name can be looked up: nothing is proven"],
+)
+def test_a_leader_is_ready_while_its_engine_answers_and_all_pods_are_there(
+    addresses: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through no proxy, whatever the environment says."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr("socket.getaddrinfo", named(*addresses))
+    ask("")
+
+
+def test_a_leader_whose_follower_has_ended_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its engine answers all the same, and no operator is there: the follower is no longer in DNS."""
+    monkeypatch.setattr("socket.getaddrinfo", named("10.0.0.1"))
+    with pytest.raises(SystemExit, match="1 of 2 pods of the group are there"):
+        ask("")
+
+
+def test_a_leader_whose_engine_does_not_answer_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.getaddrinfo", named("10.0.0.1", "10.0.0.2"))
+    with pytest.raises(SystemExit, match="/health answers 500"):
+        ask(None)
+
+
+def test_a_dns_that_does_not_answer_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leaders of all groups would leave their Services at once."""
+    answered, plain = threading.Event(), socket.getaddrinfo
+
+    def hang(host: str, *args: Any, **more: Any) -> list[Any]:
+        if host == "llama-0-0.default.svc":
+            answered.wait()
+        return plain("localhost", *args, **more)
+
+    class Impatient(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            assert timeout == 2
+
+    with metrics("") as (port, _):
+        monkeypatch.setattr("socket.getaddrinfo", hang)
+        monkeypatch.setattr("threading.Thread", Impatient)
+        run(WHOLE_SCRIPT, str(port), "/health", "5", "llama-0-0.default.svc", "2")
+        monkeypatch.undo()
+        answered.set()
+
+
+class Answer:
+    def __init__(self, status: int) -> None:
+        self.status_code = status
+
+
+class HubError(Exception):
+    """An error of the Hub's library."""
+
+    def __init__(self, status: int | None = None, errno: int | None = None) -> None:
+        super().__init__("no")
+        self.response, self.errno = None if status is None else Answer(status), errno
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        pytest.param(HubError(), 6, id="no answer"),
+        pytest.param(HubError(503), 6, id="the Hub is overloaded"),
+        pytest.param(HubError(429), 6, id="too many questions"),
+        pytest.param(HubError(401), 1, id="a wrong token"),
+        pytest.param(HubError(404), 1, id="a wrong name"),
+        pytest.param(HubError(errno=28), 1, id="the disk is full"),
+        pytest.param(HubError(errno=13), 1, id="a folder that may not be written"),
+    ],
+)
+def test_weights_are_asked_for_again_if_the_error_may_pass(
+    error: HubError, tries: int, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    """The pod ends with the script, and all other pods of the group would begin anew."""
+    asked: list[tuple[str, str | None]] = []
+
+    def fetch(name: str, revision: str | None) -> str:
+        asked.append((name, revision))
+        raise error
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=fetch))
+    with pytest.raises(HubError):
+        run(FETCH_SCRIPT, "meta-llama/Llama-3.1-8B", "")
+    assert asked == [("meta-llama/Llama-3.1-8B", None)] * tries
+    assert pauses == [10, 20, 40, 80, 160][: tries - 1]
+
+
+def test_weights_that_come_are_fetched_once(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
+    fetched = SimpleNamespace(snapshot_download=lambda name, revision: f"/cache/{name}@{revision}")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", fetched)
+    run(FETCH_SCRIPT, "m", "v1")
+    assert pauses == []

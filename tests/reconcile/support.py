@@ -194,7 +194,16 @@ class World:
         return self.status
 
     def crash(self, name: str, message: str = "CUDA error", code: int = 1) -> None:
-        """Let a pod's engine exit and be started again in place."""
+        """Let a pod's engine exit, and the pod with it."""
+        ended = {"terminated": {"exitCode": code, "reason": "Error", "message": message}}
+        self.pods[name]["status"] = {
+            "phase": "Failed" if code else "Succeeded",
+            "conditions": [{"type": "Ready", "status": "False"}],
+            "containerStatuses": [{"name": "engine", "restartCount": 0, "state": ended}],
+        }
+
+    def restart_in_place(self, name: str, message: str = "CUDA error", code: int = 1) -> None:
+        """Let a pod's engine exit and be started again in place, as pods of an earlier version do."""
         ended = {"terminated": {"exitCode": code, "reason": "Error", "message": message}}
         self.pods[name]["status"] = {
             "phase": "Running",

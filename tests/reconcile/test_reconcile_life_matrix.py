@@ -92,6 +92,17 @@ def test_what_stays_as_it_is_is_the_very_same_record(state: State, sight: str, a
         assert (record.nodes, record.gpus) == (NODES, 8)
 
 
+ENDED = [sight for sight, (pods, _) in SIGHTS.items() if any(pod.exit is not None for pod in pods)]
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("sight", ENDED)
+def test_no_attempt_serves_after_a_pod_of_it_has_ended(state: State, sight: str) -> None:
+    """In no state: nothing is started again in place, so such an attempt never comes back by itself."""
+    after = advance(group(state, sight), Terms(POLICY, LATER))
+    assert after.attempt > 0 or after.state not in (State.READY, State.UNREADY, State.STARTING)
+
+
 MESSAGES = {
     (State.PENDING, "both starting"): "",
     (State.STARTING, "both ready"): "",

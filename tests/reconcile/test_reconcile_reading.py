@@ -81,12 +81,24 @@ def test_a_pod_that_had_to_go_is_told_from_one_that_failed(status: Json, blamele
     assert see_pod(a_pod(status={"phase": "Failed", **status})).blameless is blameless
 
 
+def initial_failure() -> Json:
+    """Give the status of a pod whose weights cannot be had."""
+    ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": "Traceback\n401 Client Error: Unauthorized\n"}}
+    initial = [{"name": "istio-init", "state": {"terminated": {"exitCode": 0}}}, {"name": "weights", "state": ended}]
+    waiting = [{"name": "engine", "state": {"waiting": {"reason": "PodInitializing"}}}]
+    return {"phase": "Failed", "initContainerStatuses": initial, "containerStatuses": waiting}
+
+
 FAILURES: dict[str, tuple[Json, str]] = {
     "nothing yet": ({}, ""),
     "running": (engine(state={"running": {}}), ""),
     "evicted": ({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}, "Evicted: low on memory"),
     "failed without a word": ({"phase": "Failed"}, "pod ended: Failed"),
-    "failed with an exit": ({**engine(state=ENDED), "phase": "Failed"}, "pod ended: engine exited 137 (OOMKilled)"),
+    "failed with an exit": ({**engine(state=ENDED), "phase": "Failed"}, "engine exited 137 (OOMKilled)"),
+    "failed before its engine began": (
+        initial_failure(),
+        "init container `weights` exited 1 (Error): 401 Client Error: Unauthorized",
+    ),
     "ended well, which an engine never does": ({"phase": "Succeeded"}, "pod ended: Succeeded"),
     "ended, not started again yet": (engine(state=ENDED), "engine exited 137 (OOMKilled)"),
     "started again": (engine(restartCount=1, state={"running": {}}, lastState=ENDED), "engine exited 137 (OOMKilled)"),

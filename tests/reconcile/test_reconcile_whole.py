@@ -93,7 +93,7 @@ def of_clients(actions: tuple[Action, ...]) -> list[str]:
     return said
 
 
-@pytest.mark.parametrize("harm", ["crash", "evict", "deleting", "lose"])
+@pytest.mark.parametrize("harm", ["crash", "restart_in_place", "evict", "deleting", "lose"])
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("most", [0, 5])
 def test_a_leader_whose_follower_is_lost_is_not_reached_until_the_group_serves_again(

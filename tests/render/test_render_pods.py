@@ -115,8 +115,21 @@ def test_only_leaders_are_probed_and_reached_by_clients(plan: Plan) -> None:
         assert selects(front, pod) == leads
         (port,) = front["spec"]["ports"]
         named = {port["name"]: port["containerPort"] for port in engine(pod)["ports"]}
-        probed = {engine(pod)[key]["httpGet"]["port"] for key in probes}
+        probed = {engine(pod)[key]["httpGet"]["port"] for key in probes if "httpGet" in engine(pod)[key]}
         assert probed == ({named[port["targetPort"]]} if leads else set())
+
+
+@given(plans())
+def test_the_leader_of_several_pods_looks_for_all_of_them(plan: Plan) -> None:
+    """By the group's own name, at the port of its engine; the leader of a single pod has nobody to look for."""
+    for placed in plan.groups:
+        leader = engine(pods(plan, replica=placed.replica)[0])
+        probe = leader["readinessProbe"]
+        if len(placed.pods) == 1:
+            assert probe["httpGet"]["path"] == "/health"
+        else:
+            words = probe["exec"]["command"][3:]
+            assert words == ["8000", "/health", "5", f"llama-{placed.replica}-0.default.svc", str(len(placed.pods))]
 
 
 @given(plans())
@@ -132,10 +145,10 @@ def test_a_groups_service_reaches_its_own_pods_only(plan: Plan) -> None:
 
 @given(plans())
 def test_every_pod_is_such_as_a_group_needs(plan: Plan) -> None:
-    """Restarts in place, no variables from Services, memory to share, and soon off a node that is lost."""
+    """Nothing restarts in place, no variables from Services, memory to share, and soon off a node that is lost."""
     for pod in of_kind("Pod", everything(plan)):
         spec = pod["spec"]
-        assert spec["restartPolicy"] == "Always"
+        assert spec["restartPolicy"] == "Never"
         assert spec["enableServiceLinks"] is False
         assert spec["automountServiceAccountToken"] is False
         assert {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}} in spec["volumes"]

@@ -15,7 +15,7 @@ Place = tuple[str, int]
 class Probe:
     """A probe of a pod: HTTP at ``path``, or only a connection where ``path`` is empty. Seconds.
 
-    ``port`` is 0 for the engine's HTTP port.
+    ``port`` is 0 for the engine's HTTP port. A ``command`` asks for the path inside the pod, and looks for more.
     """
 
     path: str
@@ -23,6 +23,7 @@ class Probe:
     timeout: int
     failures: int
     port: int = 0
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from shardwise.engines.context import PodContext
-from shardwise.engines.launch import PodLaunch
+from shardwise.engines.launch import PodLaunch, Probe
 from shardwise.engines.weights import pre_pulls
 
 ARRIVAL_PORT: Final = 29599
@@ -59,6 +59,38 @@ for place in places:
 """Opens a port that shows other pods that this pod is there, and waits until all named places answer."""
 
 
+WHOLE_SCRIPT: Final = """\
+import http.client, socket, sys, threading
+port, path, seconds, group, pods = sys.argv[1:]
+line = http.client.HTTPConnection('localhost', int(port), timeout=float(seconds))
+line.request('GET', path)
+status = line.getresponse().status
+if status >= 400:
+    sys.exit(f'{path} answers {status}')
+there = {}
+def look():
+    try:
+        found = socket.getaddrinfo(group, None, type=socket.SOCK_STREAM)
+    except OSError:
+        found = ()
+    for family, _, _, _, address in found:
+        there.setdefault(family, set()).add(address[0])
+looking = threading.Thread(target=look, daemon=True)
+looking.start()
+looking.join(2)
+if not looking.is_alive() and there and max(map(len, there.values())) < int(pods):
+    sys.exit(f'{max(map(len, there.values()))} of {pods} pods of the group are there')
+"""
+"""Tells that an engine answers and that the group's name still gives the addresses of all its pods.
+
+Kubernetes takes a pod that has ended out of the group's Service, and so out of DNS. Names that cannot be looked up, or
+not within two seconds, prove nothing. ``http.client`` uses no proxy of the environment.
+"""
+
+_LOOK_SECONDS: Final = 5
+"""Seconds that the script takes longer than the engine: to start Python and to look for the pods."""
+
+
 def drain(port: int, gauges: tuple[str, ...]) -> tuple[str, ...]:
     """Give the command that waits until a leader has answered its requests.
 
@@ -66,6 +98,18 @@ def drain(port: int, gauges: tuple[str, ...]) -> tuple[str, ...]:
     waits until clients know that the pod is ending.
     """
     return ("python3", "-c", _DRAIN_SCRIPT, str(port), str(_DRAIN_SECONDS), *gauges)
+
+
+def while_whole(probe: Probe, port: int, pod: PodContext) -> Probe:
+    """Give the readiness probe of a leader that also fails if a pod of its group has ended. No operator is needed.
+
+    For engines that answer ``probe`` without their other ranks.
+    """
+    if not pod.has_followers:
+        return probe
+    group = pod.leader_host.partition(".")[2]
+    words = (str(port), probe.path, str(probe.timeout), group, str(len(pod.group.pods)))
+    return replace(probe, timeout=probe.timeout + _LOOK_SECONDS, command=("python3", "-c", WHOLE_SCRIPT, *words))
 
 
 def in_role(launch: PodLaunch, pod: PodContext, rendezvous_port: int) -> PodLaunch:

@@ -15,7 +15,7 @@ from shardwise.domain.version import Version
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment, pod_address
 from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, every_address, named_ports
-from shardwise.engines.meeting import drain, in_role
+from shardwise.engines.meeting import drain, in_role, while_whole
 from shardwise.engines.options import (
     IN_GPU_MEMORY,
     MODEL_OPTIONS,
@@ -247,7 +247,7 @@ def _pod(pod: PodContext) -> PodLaunch:
         args=(*TABLE.words(pod), *TABLE.arguments(pod)),
         env=environment(pod, TABLE),
         startup=Probe("/health", 10, 5, ceil(startup_seconds(pod.plan) / 10)) if pod.leads else None,
-        readiness=Probe("/health", 10, 5, 3) if pod.leads else None,
+        readiness=while_whole(Probe("/health", 10, 5, 3), HTTP_PORT, pod) if pod.leads else None,
         liveness=Probe("/health", 10, 10, 6),
         drain=drain(HTTP_PORT, _IN_WORK),
     )

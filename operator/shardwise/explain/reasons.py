@@ -201,7 +201,7 @@ FAILURES: Final[Mapping[FailureKind, Failure]] = MappingProxyType(
         ),
         FailureKind.OTHER: Failure(
             "none of the above",
-            "read `kubectl logs --previous` of the pod; any edit of the spec starts the group again",
+            "read `kubectl logs` of the pod; any edit of the spec starts the group again",
         ),
     }
 )

@@ -87,8 +87,8 @@ class Reconciler:
         take a look-up in the Hub, and an object that is paused or wrong is decided on later. When a status says that a
         group serves, clients reach it.
         """
-        if self._live(key) is not None:
-            await self._reach_together(key[0], broken(self._store.pods_of(key)))
+        pods = () if self._live(key) is None else self._store.pods_of(key)
+        await self._reach_together(key[0], broken(pods))
         rests = self._deciding.resting.seconds_left(key)
         if rests is not None:
             self._store.relisted.discard(key)

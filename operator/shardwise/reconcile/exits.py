@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from shardwise.domain.reasons import FailureKind
@@ -24,7 +24,8 @@ class Exit:
     """How a pod ended, or why its engine started again.
 
     ``code`` and ``reason`` belong to the container that exited. ``code`` is ``None`` if no container exited. ``line``
-    is the last line of its termination message. ``pod_reason`` and ``pod_message`` are the kubelet's words about the
+    is the last line of its termination message. ``initial`` names the container if it runs before the engine.
+    ``pod_reason`` and ``pod_message`` are the kubelet's words about the
     whole pod. ``whole`` tells whether the whole pod has ended, in the ``phase`` Failed or Succeeded.
     """
 
@@ -35,17 +36,19 @@ class Exit:
     pod_reason: str = ""
     pod_message: str = ""
     phase: str = ""
+    initial: str = ""
 
     def __str__(self) -> str:
         """Say it: ``engine exited 1 (Error): CUDA error``, ``Evicted: The node was low on memory``."""
-        if not self.whole:
+        if not self.whole or (self._container and not self.pod_reason):
             return self._container
         return f"{self.pod_reason or 'pod ended'}: {self.pod_message or self._container or self.phase}"
 
     @property
     def _container(self) -> str:
         line = f": {self.line}" if self.line else ""
-        return "" if self.code is None else f"engine exited {self.code} ({self.reason or 'Error'}){line}"
+        which = f"init container `{self.initial}`" if self.initial else "engine"
+        return "" if self.code is None else f"{which} exited {self.code} ({self.reason or 'Error'}){line}"
 
     @property
     def kind(self) -> FailureKind:
@@ -73,15 +76,14 @@ def _kind_of_line(line: str) -> FailureKind:
 def read_exit(status: Mapping[str, Any]) -> Exit | None:
     """Read from a pod's status how the pod ended; ``None`` while the pod runs.
 
-    An engine that started again in place has left its group, because its ranks do not rejoin.
+    No container is started again in place. Pods of an earlier version of the operator restart theirs; such an engine
+    has left its group, although its ranks may meet again.
     """
     ended = _terminated(status)
     container = Exit() if ended is None else _container_exit(ended)
     if status.get("phase") in ("Failed", "Succeeded"):
-        return Exit(
-            container.code,
-            container.reason,
-            container.line,
+        return replace(
+            container if container.code is not None else _initial_exit(status),
             whole=True,
             pod_reason=str(status.get("reason") or ""),
             pod_message=str(status.get("message") or ""),
@@ -98,6 +100,15 @@ def last_line(ended: Mapping[str, Any]) -> str:
 
 def _container_exit(ended: Mapping[str, Any]) -> Exit:
     return Exit(int(ended.get("exitCode") or 0), str(ended.get("reason") or ""), last_line(ended))
+
+
+def _initial_exit(status: Mapping[str, Any]) -> Exit:
+    """Read the exit of the init container that failed, and so kept the engine from starting."""
+    for container in status.get("initContainerStatuses") or ():
+        ended = (container.get("state") or {}).get("terminated")
+        if ended and ended.get("exitCode"):
+            return replace(_container_exit(ended), initial=str(container.get("name")))
+    return Exit()
 
 
 def _restarted(status: Mapping[str, Any]) -> bool:

@@ -54,7 +54,7 @@ class GroupView:
 
     @property
     def failed(self) -> Loss | None:
-        """The first pod that ended, or whose engine started again in place. Its ranks do not rejoin."""
+        """The first pod that ended, or whose engine an earlier version let start again in place."""
         pod = self._first_ended
         return None if pod is None else Loss(pod.index, pod.node, f": {pod.failure}")
 

@@ -18,12 +18,27 @@ CHANNEL_CLAIM: Final = "nvlink"
 _FETCHING: Final = ("HOME", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Variables of the engine that fetching weights needs, too."""
 
-_FETCH_SCRIPT: Final = """\
-import sys
+FETCH_SCRIPT: Final = """\
+import sys, time
 from huggingface_hub import snapshot_download
-print(snapshot_download(sys.argv[1], revision=sys.argv[2] or None))
+name, revision = sys.argv[1:]
+for pause in (10, 20, 40, 80, 160, 0):
+    try:
+        print(snapshot_download(name, revision=revision or None))
+        break
+    except Exception as error:
+        status = getattr(getattr(error, 'response', None), 'status_code', None)
+        passes = status is None or status == 429 or status >= 500
+        if not pause or not passes or getattr(error, 'errno', None) in (13, 28):
+            raise
+        print('again in', pause, 'seconds:', error, flush=True)
+        time.sleep(pause)
 """
-"""Uses the same library as the engines. It resumes a download that was interrupted."""
+"""Uses the same library as the engines, which resumes a download that was interrupted.
+
+The pod ends with this script, because nothing in it is restarted. So errors that may pass (of the network, 429, 5xx)
+are tried again for five minutes; a refusal, missing rights (EACCES) and a full disk (ENOSPC) end it at once.
+"""
 
 
 def engine(
@@ -69,7 +84,7 @@ def _fetching(wanted: Wanted, started: GroupLaunch, pod: PodLaunch) -> Manifest:
     return {
         "name": WEIGHTS,
         "image": started.image,
-        "command": ["python3", "-c", _FETCH_SCRIPT],
+        "command": ["python3", "-c", FETCH_SCRIPT],
         "args": [literal(launch.model.name), literal(launch.model.source.revision or "")],
         "env": env,
         "securityContext": {"allowPrivilegeEscalation": False},
@@ -126,6 +141,8 @@ def _env(variable: EnvVar) -> Manifest:
 def _probe(probe: Probe, http_port: int) -> Manifest:
     port = probe.port or http_port
     how: Manifest = {"httpGet": {"path": probe.path, "port": port}} if probe.path else {"tcpSocket": {"port": port}}
+    if probe.command:
+        how = {"exec": {"command": list(probe.command)}}
     return how | {
         "periodSeconds": probe.period,
         "timeoutSeconds": probe.timeout,

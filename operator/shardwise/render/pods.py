@@ -76,7 +76,7 @@ def _spec(wanted: Wanted, plan: Plan, started: GroupLaunch, place: PodPlacement,
     launch, pod = wanted.launch, started.pods[place.index]
     tolerations = (*launch.scheduling.tolerations, Toleration(plan.resource, "Exists"), *_TOLERATIONS)
     spec: Manifest = {
-        "restartPolicy": "Always",
+        "restartPolicy": "Never",
         "enableServiceLinks": False,
         "automountServiceAccountToken": launch.scheduling.service_account_name is not None,
         "terminationGracePeriodSeconds": pod.grace,
