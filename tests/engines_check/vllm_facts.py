@@ -27,6 +27,7 @@ def main(folder: str) -> None:
         "architectures": architectures(),
         "fallback": fallback(),
         "methods": methods(),
+        "backends": backends(),
     }
     os.write(out, json.dumps(facts).encode())
     os._exit(0)
@@ -91,6 +92,33 @@ def is_compatible(model: Any) -> bool:
         return model is not None and bool(model.is_backend_compatible())
     except Exception:  # noqa: BLE001 - a class that needs a library of its own
         return False
+
+
+def backends() -> dict[str, dict[str, Any]]:
+    """Give each attention backend of CUDA: what it serves, the compute capabilities and the cache dtypes it takes."""
+    from vllm.platforms.interface import DeviceCapability  # noqa: PLC0415
+    from vllm.v1.attention.backends.registry import AttentionBackendEnum  # noqa: PLC0415
+
+    found: dict[str, dict[str, Any]] = {}
+    for member in AttentionBackendEnum:
+        if any(part in member.name for part in ("ROCM", "XPU", "CPU", "TORCH", "CUSTOM", "NO_ATTENTION")):
+            continue
+        try:
+            backend = member.get_class()
+            taken = {
+                gpu.level
+                for gpu in GPUS.values()
+                if backend.supports_compute_capability(DeviceCapability(*gpu.capability))
+            }
+            found[member.name] = {
+                "latent": bool(backend.is_mla()),
+                "sparse": bool(backend.is_sparse()),
+                "capabilities": sorted(taken),
+                "caches": sorted(map(str, backend.supported_kv_cache_dtypes)),
+            }
+        except Exception as error:  # noqa: BLE001 - a backend that needs a library of its own
+            sys.stderr.write(f"{member.name}: {type(error).__name__}: {error}\n")
+    return found
 
 
 def methods() -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from shardwise.domain.model import ModelFacts, Quantization
 from shardwise.domain.version import dotted, parse_version
 from shardwise.engines import ENGINES
 from shardwise.planner.architecture_support import ArchitectureRow, ClassState, class_in
+from shardwise.planner.capability_support import CapabilityRow, takes
 from shardwise.planner.method_support import MethodRow, least_capability, needed_words, unloadable
 from shardwise.planner.on_load import quantises_to
 from shardwise.planner.pipeline_support import PipelineRow, can_pipeline
@@ -151,3 +152,26 @@ def test_every_release_of_the_history_is_read_as_a_release(engine: EngineName) -
     found = [parse_version(release) for release in recorded(f"{engine.value}-history")["releases"]]
     assert None not in found
     assert found == sorted(found, key=lambda release: release or (0, 0, 0))
+
+
+TRIED = (75, 80, 86, 89, 90, 100, 120)
+"""The compute capabilities for which the engines are asked, as numbers: 90 is 9.0."""
+
+
+def test_sparse_latent_attention_is_taken_exactly_where_vllm_has_a_backend() -> None:
+    """Its backends for DeepSeek V3.2 and GLM 5; those of V4 are chosen by the model."""
+    row = table("capabilities.toml", CapabilityRow)["vllm sparse-latent-attention"]
+    backends = recorded("vllm")["backends"]
+    chosen = {name for name, said in backends.items() if said["latent"] and said["sparse"] and "DSV4" not in name}
+    has = {level for name in chosen for level in backends[name]["capabilities"]}
+    assert {level for level in TRIED if takes(row, RELEASES[EngineName.VLLM], divmod(level, 10)) is None} == has
+
+
+def test_an_fp8_cache_of_latent_attention_is_taken_only_where_a_backend_lists_it() -> None:
+    """Triton's backend lists fp8 for every GPU, and refuses it under 8.9 when its kernels are made."""
+    row = table("capabilities.toml", CapabilityRow)["vllm fp8-latent-cache"]
+    backends = recorded("vllm")["backends"]
+    dense = [said for said in backends.values() if said["latent"] and not said["sparse"] and "fp8" in said["caches"]]
+    listed = {level for said in dense for level in said["capabilities"]}
+    taken = {level for level in TRIED if takes(row, RELEASES[EngineName.VLLM], divmod(level, 10)) is None}
+    assert taken == {level for level in listed if level >= 89}
