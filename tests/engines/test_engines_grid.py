@@ -93,7 +93,13 @@ EMITTED = {
 }
 """All a launch of each engine may ever say, and does say somewhere in the grid."""
 
-YIELDING = {"--max-num-seqs", "--max-running-requests", "--max-mamba-cache-size", "--max_batch_size"}
+YIELDING = {
+    "--allow-deprecated-quantization",
+    "--max-num-seqs",
+    "--max-running-requests",
+    "--max-mamba-cache-size",
+    "--max_batch_size",
+}
 """Said by every launch, and still the user's to say: the plan's memory hardly depends on it."""
 
 LAYOUTS = [
@@ -414,7 +420,7 @@ def test_the_options_file_of_tensorrt_llm_says_nothing_the_command_line_says(gri
 def test_the_sequences_of_a_step_are_those_the_plan_is_sized_for(grid: Grid) -> None:
     """256, or as many as are asked for at full length; a user's own number comes last, and wins."""
     engine, _ = grid
-    (word,) = (YIELDING - {"--max-mamba-cache-size"}) & EMITTED[engine]
+    (word,) = (YIELDING - {"--allow-deprecated-quantization", "--max-mamba-cache-size"}) & EMITTED[engine]
     for concurrency, expected in ((1, "256"), (256, "256"), (300, "300")):
         plan = a_plan(Layout(1, 1), engine=engine, concurrency=concurrency)
         (pod,) = started(plan, wants_of(engine, args=(word, "1024"))).pods

@@ -153,7 +153,7 @@ TABLE: Final = OptionTable(
             "spec.model.config",
             "a checkpoint of a method that the release loads only at this word",
             _allows_deprecated,
-            also=("--no-allow-deprecated-quantization",),
+            yields=True,
         ),
         Option("--nnodes", PLAN, "pods of the group", between_pods(lambda pod: str(len(pod.group.pods))), also=("-n",)),
         Option(
