@@ -16,13 +16,13 @@ from shardwise.data.tables import Sourced
 from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuRow, bare_product
 from shardwise.domain.platforms import PlatformRow
+from shardwise.domain.towers import TowerRow
 from shardwise.planner.architecture_support import ArchitectureRow
 from shardwise.planner.capability_support import CapabilityRow
 from shardwise.planner.method_support import MethodRow
 from shardwise.planner.on_load import OnLoadRow
 from shardwise.planner.pipeline_support import PipelineRow
 from shardwise.planner.stage_ends import StageEndRow
-from shardwise.planner.tower_support import TowerRow
 
 FOLDER = PACKAGE / "data"
 FILES: dict[str, type[Sourced]] = {

@@ -141,6 +141,17 @@ SAID: list[tuple[Cause, str]] = [
     (OverQuota(1, "`allow.gpus`", 1, 1), "1 GPU needed, `allow.gpus` allows 1 GPU in the namespace, others hold 1"),
     (OverBudget(1, 0, 1), "1 GPU needed, `spec.gpuBudget.total` allows 0"),
     (NoRoom("H100", 2, 1, 8, 12), "2 stages of 8 GPUs wanted, the 12 free H100 have room for 1"),
+    (
+        NoRoom("H100", 1, 0, 8, 16, None, (4, 4, 4, 4), 4),
+        "1 stage of 8 GPUs wanted, the 16 free H100 (4 + 4 + 4 + 4 by NVLink domain or node) have room for 0",
+    ),
+    (
+        NoRoom("H100", 1, 0, 8, 24, None, (4, 4, 4, 4, 4), 6),
+        (
+            "1 stage of 8 GPUs wanted, the 24 free H100 (4 + 4 + 4 + 4 + 4 + 1 more by NVLink domain or node) "
+            "have room for 0"
+        ),
+    ),
     (NoRoom("H100", 1, 0, 1, 0), "1 stage of 1 GPU wanted, no H100 is free"),
     (
         NoRoom("H100", 2, 1, 8, 12, "rack"),

@@ -50,6 +50,8 @@ BETTER: dict[str, tuple[Objective, Candidate, Candidate]] = {
     "fewer GPUs": (FEWEST, candidate(2), candidate(4)),
     "tensor before pipeline on NVLink": (FEWEST, candidate(4), candidate(2, 2)),
     "experts split before whole": (FEWEST, candidate(4), candidate(4, expert=True)),
+    "tight and even before roomy and uneven": (FEWEST, candidate(4, memory=TIGHT), candidate(1, 5)),
+    "latency: roomy and uneven before tight": (LATENCY, candidate(1, 5), candidate(4, memory=TIGHT)),
     "even before uneven": (FEWEST, candidate(2, 2), candidate(1, 3)),
     "the smaller GPU": (FEWEST, candidate(2), candidate(2, pool=H200_POOL)),
     "the faster split on PCIe": (

@@ -29,10 +29,10 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.model import CheckpointMethod, ModelFacts, Precision, Quantization, TowerHeads
 from shardwise.domain.notes import MergedBlocksCut
 from shardwise.domain.refusal import BlockSplit, Cause, Merit, NotDivisible, Preferred, TowerNotDivisible
+from shardwise.domain.towers import tower_use
 from shardwise.domain.version import Version
 from shardwise.planner.legality import illegal, legal_tensors
 from shardwise.planner.merged import cut_by_waiver
-from shardwise.planner.tower_support import tower_use
 from shardwise.planner.weights import bytes_on_rank
 
 VLLM, SGLANG, TENSORRT_LLM = EngineName.VLLM, EngineName.SGLANG, EngineName.TENSORRT_LLM

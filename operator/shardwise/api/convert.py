@@ -34,8 +34,8 @@ from shardwise.domain.launch import (
 )
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.release import is_published, named_image, named_release
+from shardwise.domain.towers import tower_use
 from shardwise.domain.units import parse_duration, parse_quantity
-from shardwise.planner.tower_support import tower_use
 
 _KV_BYTES: Final = {None: 2, "bfloat16": 2, "fp8": 1}
 

@@ -7,8 +7,17 @@ those of the layers of the engines (vllm 0.33.0, model_executor/layers).
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shardwise.checkpoint.making import COLUMNS, EXPERT_COLUMNS, HEADS, KV_HEADS, SHARED_COLUMNS, Maker
-from shardwise.domain.model import Experts, GroupedCache, LatentCache, SequenceCache, Split, Weight, Widths
+from shardwise.checkpoint.making import COLUMNS, EXPERT_COLUMNS, HEADS, KV_HEADS, Maker
+from shardwise.domain.model import (
+    SHARED_COLUMNS,
+    Experts,
+    GroupedCache,
+    LatentCache,
+    SequenceCache,
+    Split,
+    Weight,
+    Widths,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,12 @@ from the same list, for every architecture.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from shardwise.domain.engine import EngineName
+
+SHARED_COLUMNS: Final = "shared-expert columns"
+"""The units of the experts that serve all tokens."""
 
 
 class Quantization(StrEnum):

@@ -116,6 +116,16 @@ class ArchitectureFromElsewhere(Note):
 
 
 @dataclass(frozen=True, slots=True)
+class FasterWithMore(Note):
+    """A budget of ``gpus`` would allow a much faster layout. Speeds are estimated seconds per token of a sequence."""
+
+    layout: Layout
+    gpus: int
+    speed: float
+    chosen_speed: float
+
+
+@dataclass(frozen=True, slots=True)
 class MergedBlocksCut(Note):
     """A GPU's ``part`` of the outputs of a merged weight cuts a quantisation block, unchecked by the engine."""
 

@@ -15,9 +15,13 @@ class Rule(StrEnum):
 
     ONE_GPU = "fits-one-gpu"
     ONE_NODE = "fits-one-node"
+    STAGES_IN_NODE = "stages-in-node"
     TENSOR_ON_PCIE = "tensor-on-pcie"
     PIPELINE_ON_PCIE = "pipeline-on-pcie"
     TENSOR_IN_NODE_PIPELINE_ACROSS = "tensor-in-domain-pipeline-across"
+    PIPELINE_ACROSS_NODES = "pipeline-across-nodes"
+    STAGES_IN_DOMAIN = "stages-in-domain"
+    MULTI_NODE_NVLINK_PIPELINE_ACROSS = "multi-node-nvlink-pipeline-across"
     MULTI_NODE_NVLINK = "multi-node-nvlink"
     PINNED = "pinned"
 

@@ -299,7 +299,11 @@ class OverQuota(Cause):
 
 @dataclass(frozen=True, slots=True)
 class NoRoom(Cause):
-    """The free GPUs have no room for the groups. ``slots`` of ``wanted`` stages find a place; ``free`` counts GPUs."""
+    """The free GPUs have no room for the groups. ``slots`` of ``wanted`` stages find a place; ``free`` counts GPUs.
+
+    Where the free GPUs are enough and lie apart, ``by_domain`` has the free GPUs of the NVLink domains (or nodes), the
+    most first and at most five, and ``domains`` counts the domains that have any.
+    """
 
     area: ClassVar[Area] = Area.ROOM
 
@@ -309,6 +313,8 @@ class NoRoom(Cause):
     slot_gpus: int
     free: int
     within: str | None = None
+    by_domain: tuple[int, ...] = ()
+    domains: int = 0
 
     @property
     def shortfall(self) -> float:

@@ -48,7 +48,13 @@ def _is_simpler(plan: Plan, layout: Layout) -> bool:
     match plan.rule:
         case Rule.ONE_GPU | Rule.PINNED:
             return False
-        case Rule.TENSOR_IN_NODE_PIPELINE_ACROSS | Rule.MULTI_NODE_NVLINK:
+        case (
+            Rule.TENSOR_IN_NODE_PIPELINE_ACROSS
+            | Rule.PIPELINE_ACROSS_NODES
+            | Rule.STAGES_IN_DOMAIN
+            | Rule.MULTI_NODE_NVLINK
+            | Rule.MULTI_NODE_NVLINK_PIPELINE_ACROSS
+        ):
             return layout.world_size <= max(pod.gpus for group in plan.groups for pod in group.pods)
         case _:
             return layout.world_size == 1

@@ -241,7 +241,16 @@ def _no_room(why: NoRoom) -> str:
     if why.slots >= why.wanted:
         together = bound or " in pods of equal size"
         return f"{asked}, the {why.free} free {why.product} have room for {why.slots}, but not{together}"
-    return f"{asked}{bound}, the {why.free} free {why.product} have room for {why.slots}"
+    return f"{asked}{bound}, the {why.free} free {why.product}{_by_domain(why)} have room for {why.slots}"
+
+
+def _by_domain(why: NoRoom) -> str:
+    """Say where the free GPUs lie, if they are enough and lie apart."""
+    if not why.by_domain:
+        return ""
+    more = why.domains - len(why.by_domain)
+    others = f" + {more} more" if more else ""
+    return f" ({' + '.join(map(str, why.by_domain))}{others} by NVLink domain or node)"
 
 
 def _no_room_for_many(why: NoRoom) -> str:

@@ -10,6 +10,7 @@ from shardwise.domain.notes import (
     ContextShortened,
     DomainUnlabelled,
     ExpertsInsideGroup,
+    FasterWithMore,
     MergedBlocksCut,
     MethodFromImage,
     NotCounted,
@@ -99,6 +100,13 @@ def _architecture_from_elsewhere(noted: ArchitectureFromElsewhere) -> str:
     )
 
 
+def _faster_with_more(noted: FasterWithMore) -> str:
+    return (
+        f"with `spec.gpuBudget.total: {noted.gpus}`, {noted.layout} would take an estimated "
+        f"{noted.speed * 1e3:.1f} ms a token instead of {noted.chosen_speed * 1e3:.1f} ms"
+    )
+
+
 def _merged_blocks_cut(noted: MergedBlocksCut) -> str:
     return (
         f"a GPU's {noted.part} outputs of `{noted.weight}` cut a quantisation block of {noted.block}: {noted.engine} "
@@ -129,4 +137,5 @@ SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     ArchitectureFromElsewhere: _architecture_from_elsewhere,
     TransformersCode: _transformers_code,
     MergedBlocksCut: _merged_blocks_cut,
+    FasterWithMore: _faster_with_more,
 }

@@ -7,6 +7,7 @@ from shardwise.domain.plan import Rule
 _RULES: Final = {
     Rule.ONE_GPU: "rule 1: it fits on one GPU, so it is not sharded",
     Rule.ONE_NODE: "rule 2: it fits in one node, so tensor parallelism over that node's links",
+    Rule.STAGES_IN_NODE: "rule 2: it fits in one node, with pipeline stages over that node's links",
     Rule.TENSOR_ON_PCIE: (
         "rule 2: it fits in one node without NVLink, and tensor parallelism won against pipeline stages"
     ),
@@ -15,6 +16,11 @@ _RULES: Final = {
     ),
     Rule.TENSOR_IN_NODE_PIPELINE_ACROSS: (
         "rule 3: it needs several nodes, so tensor parallelism inside the NVLink domain and pipeline stages across"
+    ),
+    Rule.PIPELINE_ACROSS_NODES: "rule 3: it needs several nodes without NVLink, so pipeline stages across them",
+    Rule.STAGES_IN_DOMAIN: "rule 4: the nodes share one NVLink domain, with pipeline stages over the domain's links",
+    Rule.MULTI_NODE_NVLINK_PIPELINE_ACROSS: (
+        "rules 3 and 4: tensor parallelism spans the nodes of an NVLink domain, and pipeline stages go across domains"
     ),
     Rule.MULTI_NODE_NVLINK: "rule 4: the nodes share one NVLink domain, so tensor parallelism spans them",
     Rule.PINNED: "pinned by `spec.parallelism`, and checked",

@@ -47,12 +47,13 @@ def preference(demand: Demand, candidate: Candidate) -> SortKey:
     match demand.objective:
         case Objective.FEWEST_GPUS:
             by_links = -layout.tensor if candidate.pool.kind.nvlink is not None else estimate.seconds_per_token
-            first: SortKey = (is_uneven(candidate), layout.world_size, expert, candidate.pool.memory, by_links)
+            first: SortKey = (layout.world_size, expert, candidate.pool.memory, by_links)
         case Objective.LATENCY:
             first = (estimate.seconds_per_token, layout.world_size)
         case Objective.THROUGHPUT:
             first = (-estimate.tokens_per_second_per_gpu, layout.world_size)
-    return (cuts_blocks(demand, candidate), candidate.tight, candidate.pool.joined, *first, *last)
+    uneven = demand.objective is Objective.FEWEST_GPUS and is_uneven(candidate)
+    return (cuts_blocks(demand, candidate), uneven, candidate.tight, candidate.pool.joined, *first, *last)
 
 
 def expert_rank(demand: Demand, layout: Layout) -> int:
@@ -85,12 +86,9 @@ def _power_of_two(number: int) -> bool:
 
 def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
     """Give the cause why a fitting candidate lost: the first part of the preference in which it is worse."""
-    if cuts_blocks(demand, loser) and not cuts_blocks(demand, chosen):
-        return Preferred(Merit.WHOLE_BLOCKS, chosen.pool.product)
-    if loser.tight and not chosen.tight:
-        return Tight(loser.memory.slack, wanted_slack(loser.memory))
-    if loser.pool.joined and not chosen.pool.joined:
-        return Preferred(Merit.NVLINK_IN_TENSOR_GROUPS, chosen.pool.product)
+    first = _lost_first(demand, chosen, loser)
+    if first is not None:
+        return first
     if demand.objective is Objective.LATENCY:
         return Slower("time per token", loser.estimate.seconds_per_token / chosen.estimate.seconds_per_token)
     if demand.objective is Objective.THROUGHPUT:
@@ -99,9 +97,20 @@ def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
     return _lost_by_rules(demand, chosen, loser)
 
 
-def _lost_by_rules(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
-    if is_uneven(loser) and not is_uneven(chosen):
+def _lost_first(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause | None:
+    """Give the cause where it is one of those that come before every objective."""
+    if cuts_blocks(demand, loser) and not cuts_blocks(demand, chosen):
+        return Preferred(Merit.WHOLE_BLOCKS, chosen.pool.product)
+    if demand.objective is Objective.FEWEST_GPUS and is_uneven(loser) and not is_uneven(chosen):
         return Preferred(Merit.NODES_USED_EVENLY, chosen.pool.product)
+    if loser.tight and not chosen.tight:
+        return Tight(loser.memory.slack, wanted_slack(loser.memory))
+    if loser.pool.joined and not chosen.pool.joined:
+        return Preferred(Merit.NVLINK_IN_TENSOR_GROUPS, chosen.pool.product)
+    return None
+
+
+def _lost_by_rules(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
     if loser.layout.world_size > chosen.layout.world_size:
         return MoreGpus(loser.layout.world_size, chosen.layout.world_size)
     mine, theirs = expert_rank(demand, chosen.layout), expert_rank(demand, loser.layout)
@@ -120,10 +129,17 @@ def rule_of(demand: Demand, pool: Pool, layout: Layout, groups: tuple[GroupPlace
         return Rule.PINNED
     if layout.world_size == 1:
         return Rule.ONE_GPU
+    domains = max(len({pod.domain for pod in group.pods}) for group in groups) if groups else 1
     if any(pod.gpus < layout.tensor for group in groups for pod in group.pods):
-        return Rule.MULTI_NODE_NVLINK
-    if any(len({pod.node for pod in group.pods}) > 1 for group in groups):
-        return Rule.TENSOR_IN_NODE_PIPELINE_ACROSS
+        return Rule.MULTI_NODE_NVLINK if domains == 1 else Rule.MULTI_NODE_NVLINK_PIPELINE_ACROSS
+    if all(len({pod.node for pod in group.pods}) <= 1 for group in groups):
+        return _rule_in_node(pool, layout)
+    if pool.kind.nvlink is None:
+        return Rule.PIPELINE_ACROSS_NODES
+    return Rule.STAGES_IN_DOMAIN if domains == 1 else Rule.TENSOR_IN_NODE_PIPELINE_ACROSS
+
+
+def _rule_in_node(pool: Pool, layout: Layout) -> Rule:
     if pool.kind.nvlink is None:
         return Rule.PIPELINE_ON_PCIE if layout.pipeline > 1 else Rule.TENSOR_ON_PCIE
-    return Rule.ONE_NODE
+    return Rule.STAGES_IN_NODE if layout.pipeline > 1 else Rule.ONE_NODE

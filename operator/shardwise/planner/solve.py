@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
+from typing import Final
 
-from shardwise.domain.demand import Demand
+from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.layout import Layout
+from shardwise.domain.notes import FasterWithMore, Note
 from shardwise.domain.plan import Alternative, LayoutOutcome, MemoryUse, Plan
 from shardwise.domain.refusal import (
     Cause,
@@ -27,9 +29,13 @@ from shardwise.planner.legality import illegal
 from shardwise.planner.links import Links
 from shardwise.planner.memory import loading_use, memory_use, relays_experts, states
 from shardwise.planner.notes import notes
-from shardwise.planner.placement import domain_counts, largest_domain, nodes_of_largest_domain, place
+from shardwise.planner.placement import domain_counts, has_room, largest_domain, nodes_of_largest_domain, place
 from shardwise.planner.pools import Eligible, Pool, stage_slots
 from shardwise.planner.sparse_cache import on_gpus
+
+_DOMAINS_SHOWN: Final = 5
+_LITTLE_MORE: Final = 2
+"""The most times as many GPUs as planned that are little more, and the times as fast that are worth a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ def _choose(demand: Demand, candidates: list[Candidate], rejected: list[Rejected
             tight=candidate.tight,
             estimate=candidate.estimate,
             alternatives=(*_losers(demand, candidate, candidates[position + 1 :]), *_rejections(rejected)),
-            notes=tuple(notes(demand, candidate, candidates)),
+            notes=(*notes(demand, candidate, candidates), *_faster_with_more(demand, candidate)),
             resource=candidate.pool.resource,
             ipv6=candidate.pool.nodes[0].ipv6,
             joined=candidate.pool.joined,
@@ -94,6 +100,28 @@ def _choose(demand: Demand, candidates: list[Candidate], rejected: list[Rejected
         )
         return Solution(plan, tuple(rejected))
     return Solution(None, tuple(rejected))
+
+
+def _faster_with_more(demand: Demand, chosen: Candidate) -> Iterator[Note]:
+    """Note a plan on a few more GPUs than the budget that is much faster than a pipeline within the budget."""
+    layout, pins = chosen.layout, demand.pins
+    most = _LITTLE_MORE * layout.world_size * demand.replicas
+    pinned = pins.tensor is not None or pins.pipeline is not None
+    if layout.pipeline == 1 or pinned or demand.objective is not Objective.FEWEST_GPUS or demand.gpu_budget >= most:
+        return
+    richer, facts = replace(demand, gpu_budget=most), SurveyedPool(chosen.pool)
+    beyond = (
+        other
+        for other in layouts(richer, facts.pool)
+        if demand.gpu_budget < other.world_size * demand.replicas <= most and has_room(richer, facts.pool, other)
+    )
+    judged = [_judge(richer, facts, other) for other in beyond]
+    found = [candidate for candidate in judged if isinstance(candidate, Candidate)]
+    best = min(found, key=lambda candidate: preference(richer, candidate), default=None)
+    speed = chosen.estimate.seconds_per_token
+    if best is not None and speed >= _LITTLE_MORE * best.estimate.seconds_per_token:
+        gpus = best.layout.world_size * demand.replicas
+        yield FasterWithMore(best.layout, gpus, best.estimate.seconds_per_token, speed)
 
 
 def _losers(demand: Demand, chosen: Candidate, losers: list[Candidate]) -> Iterator[Alternative]:
@@ -123,6 +151,11 @@ class SurveyedPool:
         self.node_gpus = max(pool.node_sizes)
         counted = domain_counts(pool)
         self.slots = cache(lambda tensor: stage_slots(counted, tensor))
+
+    @cached_property
+    def free_by_domain(self) -> tuple[int, ...]:
+        """The free GPUs of each domain that has any, the most first."""
+        return tuple(sorted((free for counts in self.pool.free_counts if (free := sum(counts))), reverse=True))
 
 
 def survey(demand: Demand, pools: Eligible) -> tuple[SurveyedPool, ...]:
@@ -175,7 +208,9 @@ def _crowded(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | Non
     wanted = layout.pipeline * demand.replicas
     slots = facts.slots(layout.tensor)
     if slots < wanted:
-        return NoRoom(facts.pool.product, wanted, slots, layout.tensor, facts.free, demand.within)
+        apart = facts.free_by_domain if facts.free >= wanted * layout.tensor else ()
+        shown, domains = apart[:_DOMAINS_SHOWN], len(apart)
+        return NoRoom(facts.pool.product, wanted, slots, layout.tensor, facts.free, demand.within, shown, domains)
     return None
 
 

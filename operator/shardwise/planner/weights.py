@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 
-from shardwise.checkpoint.making import SHARED_COLUMNS
 from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import ModelFacts, Split, Weight
+from shardwise.domain.model import SHARED_COLUMNS, ModelFacts, Split, Weight
 from shardwise.planner.stage_ends import ends_everywhere
 from shardwise.planner.stages import Stage
 
