@@ -357,6 +357,11 @@ def test_other_spellings_of_the_same_field_are_read() -> None:
     assert weight(model, "positions").outputs == 2048
 
 
+def test_bloom_names_its_hidden_size_in_its_own_way() -> None:
+    made = of("bloom", without=("architectures", "hidden_size", "intermediate_size"), n_embed=1024)
+    assert (made.hidden, made.notes) == (1024, of("bloom", without=("architectures", "intermediate_size")).notes)
+
+
 def test_a_model_that_states_no_limit_is_served_as_vllm_serves_it() -> None:
     assert of("mamba", state_size=16).context_length == 4096
     assert of("mamba", state_size=16, without="max_position_embeddings").context_length == 2048

@@ -44,6 +44,9 @@ UNNOTED: dict[str, dict[str, Any]] = {
     "a name": {"memory_size": "large"},
     "a fraction": {"hidden_dropout": 0.1},
     "an identifier": {"image_token_id": 5},
+    "another name of a field that is read": {"dim_ff": 4096, "n_head": 16},
+    "layers that draft tokens": {"mtp_transformer_layers": 1},
+    "how to generate": {"num_beams": 4},
     "an empty list": {"memory_sizes": []},
     "nothing in each layer": {"memory_sizes": [0, None]},
 }

@@ -7,6 +7,7 @@ without that field the model counts twice its size. Such a field is noted.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from shardwise.checkpoint.families.reading import SYNONYMS
 from shardwise.checkpoint.fields import Fields
 
 _SIZES: Final = frozenset({
@@ -19,13 +20,15 @@ _SIZES: Final = frozenset({
 _HARMLESS: Final = frozenset({
     # of routing, parallelism and kernels
     "n_group", "num_expert_group", "ep_size", "chunk_size", "mamba_chunk_size", "block_size", "keep_window_size",
+    "attention_chunk_size",
     "max_window_layers", "no_rope_layers",
     "num_random_blocks", "index_block_size", "index_topk_blocks", "index_local_blocks",
     # of layers that draft tokens, which are not loaded to serve
-    "num_nextn_predict_layers", "num_mtp_layers", "num_mtp_modules", "mtp_num_hidden_layers",
+    "num_nextn_predict_layers", "num_mtp_layers", "num_mtp_modules", "mtp_num_hidden_layers", "mtp_transformer_layers",
+    "multi_token_pred_depth",
     # of inputs and outputs; every config of older transformers states how to generate
     "num_beams", "num_beam_groups", "num_return_sequences", "num_labels", "no_repeat_ngram_size",
-    "chunk_size_feed_forward",
+    "chunk_size_feed_forward", "num_media_embeds", "org_vocab_size",
     "num_logits_to_keep", "num_image_tokens", "num_mel_bins", "encoder_no_repeat_ngram_size",
     # of encoders, of which decoders have no weights
     "encoder_layers", "encoder_ffn_dim", "encoder_attention_heads", "classifier_proj_size", "median_filter_width",
@@ -39,10 +42,10 @@ _HARMLESS: Final = frozenset({
 _HARMLESS_IN: Final[Mapping[str, frozenset[str]]] = {
     "bailing_hybrid": frozenset({"layer_group_size", "short_conv_kernel_size"}),
     "bamba": frozenset({"num_attention_heads"}),
-    "deepseek_v4": frozenset({"qk_rope_head_dim"}),
+    "deepseek_v4": frozenset({"qk_rope_head_dim", "num_hash_layers"}),
     "doge": frozenset({"num_experts", "num_experts_per_tok"}),
     "falcon_h1": frozenset({"mamba_expand"}),
-    "gemma4_text": frozenset({"vocab_size_per_layer_input"}),
+    "gemma4_text": frozenset({"vocab_size_per_layer_input", "num_global_key_value_heads"}),
     "granitemoehybrid": frozenset({"num_attention_heads"}),
     "jetmoe": frozenset({"num_attention_heads"}),
     "llama4_text": frozenset({"intermediate_size_mlp"}),
@@ -69,8 +72,9 @@ def unread_notes(text: Fields, family: str) -> tuple[str, ...]:
 
 
 def _unread(text: Fields, harmless: frozenset[str]) -> Iterator[str]:
+    known = text.asked.union(*(names for names in SYNONYMS if not text.asked.isdisjoint(names)))
     for key, value in text.values.items():
-        if key not in text.asked and key not in harmless and _is_count(value) and _names_size(key):
+        if key not in known and key not in harmless and _is_count(value) and _names_size(key):
             yield key
 
 

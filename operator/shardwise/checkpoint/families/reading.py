@@ -5,7 +5,7 @@ from typing import Final
 from shardwise.checkpoint.fields import ConfigError, Fields
 from shardwise.domain.model import Experts
 
-HIDDEN: Final = ("hidden_size", "n_embd", "d_model", "emb_dim")
+HIDDEN: Final = ("hidden_size", "n_embd", "n_embed", "d_model", "emb_dim")
 LAYERS: Final = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HEADS: Final = ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads")
 KV_HEADS: Final = ("num_key_value_heads", "num_kv_heads", "n_head_kv")
