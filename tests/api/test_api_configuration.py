@@ -98,6 +98,7 @@ LAUNCH: Json = {
     "env": {"NCCL_IB_HCA": "mlx5", "HF_ENDPOINT": "https://mirror.example"},
     "interface": "eth0",
     "rdma": {"resources": {"rdma/ib": "1"}},
+    "requests": {"cpu": "500m", "memory": "0"},
     "hostPaths": ["/mnt/models"],
     "cache": {"hostPath": {"path": "/var/cache"}},
     "prePull": True,
@@ -114,6 +115,7 @@ def test_how_pods_are_started_is_read_field_by_field() -> None:
         interface="eth0",
         rdma=(("rdma/ib", "1"),),
         ipc_lock=True,
+        requests=(("cpu", "500m"),),
         host_paths=("/mnt/models",),
         gpu_device_class="gpu.nvidia.com",
         images=((EngineName.VLLM, "mirror/vllm:v0.33.0"), (EngineName.TENSORRT_LLM, "mirror/trt:1.2.1")),
@@ -140,6 +142,12 @@ def test_rdma_without_pinned_memory_is_a_choice() -> None:
     given = {"resources": {"rdma/ib": "1"}, "ipcLock": False}
     assert parse_site({"launch": {"rdma": given}}).launch.ipc_lock is False
     assert parse_site({}).launch.ipc_lock is False
+
+
+def test_pods_request_cpu_and_memory_unless_the_configuration_says_0() -> None:
+    assert parse_site({}).launch.requests == (("cpu", "2"), ("memory", "6G"))
+    assert parse_site({"launch": {"requests": {"cpu": "4"}}}).launch.requests == (("cpu", "4"), ("memory", "6G"))
+    assert parse_site({"launch": {"requests": {"cpu": "0", "memory": "0Gi"}}}).launch.requests == ()
 
 
 def test_how_the_hub_is_asked_is_read_field_by_field() -> None:
@@ -289,6 +297,10 @@ WRONG: dict[str, tuple[Json, str]] = {
         ),
     ),
     "a variable that is a number": ({"launch": {"env": {"A": 3}}}, "launch.env.A: `3` is not a string"),
+    "cores by a word": (
+        {"launch": {"requests": {"cpu": "many"}}},
+        "launch.requests.cpu: `many` is not a count of cores such as `2` or `500m`",
+    ),
     "RDMA by nothing": ({"launch": {"rdma": {"resources": {}}}}, "launch.rdma.resources: must not be empty"),
     "a relative path": (
         {"launch": {"hostPaths": ["models"]}},

@@ -10,7 +10,10 @@ from tests.support.operating import a_model, operating
 from shardwise.api import crd
 from shardwise_sandbox import compute_domain_definition, sample_fleet
 
-RACK = a_model("rack", "deepseek-ai/DeepSeek-R1", 8, budget={"products": ["NVIDIA-GB200"]}, model_contextLength=8192)
+ASKED: Json = {"budget": {"products": ["NVIDIA-GB200"]}, "model_contextLength": 8192}
+UNPINNED = a_model("rack", "deepseek-ai/DeepSeek-R1", 8, **ASKED)
+RACK = a_model("rack", "deepseek-ai/DeepSeek-R1", 8, **ASKED, parallelism={"tensor": 8})
+"""A pin asks for tensor groups that are wider than a tray."""
 
 
 def dumped(definition: Json) -> Json:
@@ -42,6 +45,24 @@ def test_files_tell_whether_the_driver_is_missing(
     assert ran.status == int(refused)
     assert ran.out.startswith("× `rack` is not started: TP8" if refused else "✓ `rack`: TP8")
     assert ("install NVIDIA's DRA driver" in ran.out) is refused
+
+
+@pytest.mark.parametrize("command", ["plan", "explain"])
+def test_a_model_without_a_pin_is_planned_inside_trays(tmp_path: Path, command: str) -> None:
+    """And the plan notes what the driver would make possible."""
+    fleet = write(tmp_path / "f.yaml", a_list([*sample_fleet(), *MISSING]))
+    ran = shardwise(command, "-f", write(tmp_path / "o.yaml", UNPINNED), "--fleet", fleet)
+    assert ran.status == 0
+    assert ran.out.startswith("✓ `rack`: TP4×PP2")
+    assert "with NVIDIA's DRA driver the plan would be TP8×PP1 on 2 NVIDIA-GB200 nodes" in ran.out
+
+
+async def test_an_operator_without_the_driver_starts_a_model_inside_trays(tmp_path: Path) -> None:
+    async with operating(tmp_path, compute_domains=False) as operator:
+        operator.cluster.create(UNPINNED)
+        status = await operator.ready("rack")
+        assert (status["plan"]["tensor"], status["plan"]["pipeline"]) == (4, 2)
+        assert len(set(operator.nodes_of("rack"))) == 2
 
 
 def test_data_carries_the_reason_and_nothing_is_rendered(tmp_path: Path) -> None:

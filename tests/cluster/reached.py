@@ -149,6 +149,7 @@ def _as_kwok(node: dict[str, Any]) -> dict[str, Any]:
         "labels": {**(metadata.get("labels") or {}), "type": "kwok"},
         "annotations": {"kwok.x-k8s.io/node": "fake"},
     }
-    capacity = {"cpu": "192", "memory": "2Ti", "pods": "110", **(node["status"].get("allocatable") or {})}
+    stated = {"cpu": "192", "memory": "2Ti", "ephemeral-storage": "7Ti", "pods": "110"}
+    capacity = {**stated, **(node["status"].get("allocatable") or {})}
     status = {"allocatable": capacity, "capacity": capacity}
     return {"apiVersion": "v1", "kind": "Node", "metadata": played, "spec": node.get("spec") or {}, "status": status}

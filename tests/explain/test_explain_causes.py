@@ -30,6 +30,7 @@ from shardwise.domain.refusal import (
     OverBudget,
     OverQuota,
     PipelineUnsupported,
+    PodsShort,
     Preferred,
     Slower,
     Tight,
@@ -121,6 +122,14 @@ SAID: list[tuple[Cause, str]] = [
             "141.0 GiB needed while loading of 139.0 GiB a GPU, 2.0 GiB short: "
             "vllm 0.33.0 gives experts another form, layer by layer, after it has read all weights"
         ),
+    ),
+    (
+        PodsShort("H100", "h100-1", 2, "rdma/ib", 16_000, 8_000),
+        "2 pods on `h100-1` ask for 16 `rdma/ib`, 8 left",
+    ),
+    (
+        PodsShort("H100", "h100-1", 1, "memory", 6 * GIB * 1000, GIB * 500),
+        "1 pod on `h100-1` asks for 6.0 GiB `memory`, 0.5 GiB left",
     ),
     (NoExperts(), "the model has no experts to deal out"),
     (TooManyStages(40, 32), "32 layers cannot fill 40 stages"),

@@ -2,8 +2,18 @@
 
 import pytest
 
-from shardwise.domain.exclusions import LeftOut, Mismatch, NoLabel, NoPlace, OtherVendor, Untolerated
+from shardwise.domain.exclusions import (
+    ClaimsUnread,
+    LeftOut,
+    Mismatch,
+    NoLabel,
+    NoPlace,
+    OtherVendor,
+    TooSmall,
+    Untolerated,
+)
 from shardwise.domain.fleet import Exclusion, Taint
+from shardwise.domain.units import GIB
 from shardwise.explain.exclusions import exclusion, worded
 
 SAID: dict[LeftOut, tuple[str, str]] = {
@@ -49,6 +59,30 @@ SAID: dict[LeftOut, tuple[str, str]] = {
     NoLabel("rock", ("node", "domain", "rack")): (
         "lacks the label `rock` of `spec.placement.within`, and no level has this name (known are node, domain, rack)",
         "lack the label `rock` of `spec.placement.within`, and no level has this name (known are node, domain, rack)",
+    ),
+    TooSmall("ephemeral-storage", 640 * GIB * 1000, 89 * GIB * 1000): (
+        (
+            "offers too little `ephemeral-storage`: 640.0 GiB asked for a pod, 89.0 GiB allocatable "
+            "(fetched weights need none in a cache that is no emptyDir)"
+        ),
+        (
+            "offer too little `ephemeral-storage`: 640.0 GiB asked for a pod, 89.0 GiB allocatable "
+            "(fetched weights need none in a cache that is no emptyDir)"
+        ),
+    ),
+    TooSmall("cpu", 2000, 1930): (
+        "offers too little `cpu`: 2 asked for a pod, 1.93 allocatable",
+        "offer too little `cpu`: 2 asked for a pod, 1.93 allocatable",
+    ),
+    ClaimsUnread("nvidia.com/gpu"): (
+        (
+            "counts no GPUs as allocatable `nvidia.com/gpu`, which `launch.gpuClaims` needs too: "
+            "ResourceSlices are not read yet"
+        ),
+        (
+            "count no GPUs as allocatable `nvidia.com/gpu`, which `launch.gpuClaims` needs too: "
+            "ResourceSlices are not read yet"
+        ),
     ),
     Untolerated(Taint("team", "ml", "NoSchedule")): (
         "has the taint `team=ml:NoSchedule`",

@@ -21,6 +21,7 @@ from shardwise.domain.notes import (
     TensorAcrossNodes,
     TransformersCode,
     UnknownProduct,
+    WithDriver,
 )
 from shardwise.domain.units import GIB
 from shardwise.explain.notes import SENTENCES, note
@@ -38,6 +39,13 @@ SAID: dict[str, tuple[Note, str]] = {
         (
             "1 of 4 nodes with NVIDIA-GB200, such as tray-0, have no label of an NVLink domain, such as "
             "nvidia.com/gpu.clique: each counts as a domain of its own"
+        ),
+    ),
+    "without the driver": (
+        WithDriver(Layout(8, 1), 2, "NVIDIA-GB200"),
+        (
+            "the cluster serves no ComputeDomains (`resource.nvidia.com/v1beta1`), so that each tensor group stays on "
+            "a node; with NVIDIA's DRA driver the plan would be TP8×PP1 on 2 NVIDIA-GB200 nodes"
         ),
     ),
     "compared for latency": (

@@ -22,8 +22,8 @@ from tests.controller.support import (
     owned,
 )
 
-from shardwise.inventory import ledger
-from shardwise.observe import Key, Shelf, is_relevant, key_of, owner_of, slim, version_of
+from shardwise.inventory import ledger, use
+from shardwise.observe import Key, Shelf, is_relevant, key_of, owner_of, slim, slim_pod, version_of
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.status_data import read_status
 
@@ -199,17 +199,49 @@ def test_an_owner_with_a_long_name_is_found_by_its_shortened_label(label: str, f
     [
         (a_pod(gpus=1), True),
         (a_pod(gpus=1, node=""), True),
-        (a_pod(gpus=0), False),
+        (a_pod(gpus=0), True),
+        (a_pod(gpus=0, node=""), False),
         (a_pod(gpus=1, phase="Succeeded"), False),
         (a_pod(gpus=1, phase="Failed"), False),
         (a_pod(gpus=0, owner="llama"), True),
         (a_pod(gpus=1, owner="llama", phase="Failed"), True),
     ],
-    ids=["holds GPUs", "waits for GPUs", "no GPUs", "ended", "failed", "ours", "ours and failed"],
+    ids=[
+        "holds GPUs",
+        "waits for GPUs",
+        "holds other resources",
+        "holds nothing",
+        "ended",
+        "failed",
+        "ours",
+        "ours and failed",
+    ],
 )
-def test_pods_matter_that_are_ours_or_hold_gpus(pod: Json, relevant: bool) -> None:
-    """The many others of a cluster are not kept."""
+def test_pods_matter_that_are_ours_or_hold_resources_of_a_node(pod: Json, relevant: bool) -> None:
     assert is_relevant(pod) is relevant
+
+
+def test_of_a_strangers_pod_only_its_node_and_its_requests_are_kept() -> None:
+    """A cluster has many such pods. The kept part holds the same as the whole pod."""
+    pod = a_pod(gpus=2)
+    pod["metadata"] |= {"labels": {"a": "b"}, "annotations": {"big": "x"}, "managedFields": [{}]}
+    first, *_ = pod["spec"]["containers"]
+    first["resources"]["requests"] = {"cpu": "1500m", "memory": "1Gi"}
+    sidecar = {"name": "s", "restartPolicy": "Always", "resources": {"limits": {"cpu": "1"}}}
+    pod["spec"] |= {"initContainers": [sidecar], "volumes": [{}] * 9}
+    kept = slim_pod(pod)
+    assert use(kept) == use(pod)
+    assert (kept["metadata"].keys() & {"labels", "annotations", "managedFields"}, set(kept["spec"])) == (
+        set(),
+        {"containers", "nodeName"},
+    )
+    assert (key_of(kept), version_of(kept)) == (key_of(pod), version_of(pod))
+    assert slim_pod(kept) == kept
+
+
+def test_a_pod_of_ours_keeps_the_fields_that_are_read() -> None:
+    pod = a_pod(gpus=1, owner="llama")
+    assert slim_pod(pod) == slim(pod)
 
 
 def test_what_fills_a_cluster_and_nobody_reads_is_dropped() -> None:

@@ -140,13 +140,14 @@ def test_a_pod_wakes_its_owner_and_its_end_those_that_wait(
     [
         (a_pod("p"), True),
         (a_pod("p", owner="on-1", gpus=0), True),
-        (a_pod("p", gpus=0), False),
+        (a_pod("p", gpus=0), True),
+        (a_pod("p", gpus=0, node=""), False),
         (a_pod("p", phase="Failed"), False),
     ],
-    ids=["a stranger's with GPUs", "ours", "one without GPUs", "one that ended"],
+    ids=["a stranger's with GPUs", "ours", "one without GPUs", "one without GPUs and node", "one that ended"],
 )
 def test_only_pods_that_matter_are_kept(scene: Scene, pod: Json, kept: bool) -> None:
-    """Slim, and none of the many others."""
+    """Slim: of the many others only their node and their requests."""
     scene.changes.pod({**pod, "metadata": pod["metadata"] | {"managedFields": [{}]}}, HERE)
     assert (("default", "p") in scene.store.pods.objects) is kept
     assert all("managedFields" not in obj["metadata"] for obj in scene.store.pods.objects.values())
@@ -396,3 +397,15 @@ def test_one_that_serves_on_a_faulty_node_for_want_of_another_is_woken_when_gpus
     scene.store.sharded_models.put(model)
     scene.changes.sharded_model(a_model("on-1", 9), GONE)
     assert "on-2" in scene.woken()
+
+
+@pytest.mark.parametrize(("node", "woken"), [("h100-1", ["half", "waiting"]), ("cpu-only", [])])
+def test_a_stranger_without_gpus_that_goes_frees_resources_of_a_node_with_gpus(
+    scene: Scene, node: str, woken: list[str]
+) -> None:
+    """Pods of other nodes come and go all the time, and wake nobody."""
+    pod = a_pod("stranger", node=node, gpus=0, owner=None)
+    scene.changes.pod(pod, HERE)
+    assert scene.woken() == []
+    scene.changes.pod(at(9, pod), GONE)
+    assert scene.woken() == woken

@@ -11,7 +11,7 @@ from tests.support.operating import Operating, a_large_model, a_model, operating
 
 from shardwise.domain.launch import LaunchSite
 from shardwise.domain.site import Site
-from shardwise_sandbox import compute_domain_definition
+from shardwise_sandbox import compute_domain_definition, h100_node
 
 Json = dict[str, Any]
 
@@ -111,9 +111,9 @@ async def test_a_compute_domain_comes_and_goes_with_its_replica(operator: Operat
 
 
 async def test_without_the_driver_the_object_says_so_and_goes_on_once_it_is_there(tmp_path: Path) -> None:
-    """It finds out with the next list of everything."""
+    """It finds out with the next list of everything. The pin asks for tensor groups that are wider than a tray."""
     async with operating(tmp_path, compute_domains=False) as operator:
-        operator.cluster.create(a_rack_model())
+        operator.cluster.create(a_rack_model(parallelism={"tensor": 8}))
         found = await operator.condition("rack", "Reconciling", reason="ComputeDomainsMissing")
         assert "install NVIDIA's DRA driver" in found["message"]
         assert operator.pods("rack") == []
@@ -127,7 +127,10 @@ async def test_the_configuration_reaches_the_pods(tmp_path: Path) -> None:
     """Of the operator's, as the command line reads it."""
     site = Site(launch=LaunchSite(interface="eth7", rdma=(("rdma/ib", "1"),), host_paths=("/data",)))
     source = {"hostPath": {"path": "/data/llama"}}
-    async with operating(tmp_path, site=site) as operator:
+    nodes = [h100_node("h100-1"), h100_node("h100-2")]
+    for node in nodes:
+        node["status"]["allocatable"]["rdma/ib"] = "1"
+    async with operating(tmp_path, site=site, nodes=nodes) as operator:
         operator.cluster.create(a_large_model(model_source=source))
         await operator.condition("large", "Launched")
         for pod in operator.pods("large"):

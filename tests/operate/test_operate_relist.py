@@ -63,10 +63,10 @@ def scene(mocker: MockerFixture) -> Scene:
 
 
 async def test_all_that_matters_is_taken_in(scene: Scene) -> None:
-    """Slim, and only pods of ours or with GPUs."""
+    """Slim, and no pods of strangers that are not bound and ask for no GPUs."""
     scene.lists = {
         "nodes": [a_node()],
-        "pods": [a_pod("ours", owner="llama", gpus=2), a_pod("stranger", gpus=1), a_pod("web", gpus=0)],
+        "pods": [a_pod("ours", owner="llama", gpus=2), a_pod("stranger", gpus=1), a_pod("web", gpus=0, node="")],
         "services": [a_service()],
         "shardedmodels": [a_model()],
     }

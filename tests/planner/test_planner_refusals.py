@@ -33,7 +33,6 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import (
     BlockSplit,
-    DemandSummary,
     DomainTooSmall,
     Hint,
     MemoryShort,
@@ -44,6 +43,7 @@ from shardwise.domain.refusal import (
     RefusalReason,
     TooManyStages,
 )
+from shardwise.domain.summary import DemandSummary
 from shardwise.domain.units import GIB
 from shardwise.planner import plan
 from shardwise.planner.hints_on_place import MOST_BUDGET

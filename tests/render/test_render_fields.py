@@ -74,11 +74,11 @@ def test_tolerations_come_before_those_of_every_group(given: Toleration, written
 
 
 def test_resources_stand_beside_the_gpus() -> None:
-    """The plan's GPUs are in both, and win."""
+    """The plan's GPUs are in both, and win. The disk is for the weights that the pod fetches."""
     asked = (("cpu", "16"), ("memory", "256Gi"), ("nvidia.com/gpu", "64"))
     pod = leader(TWO_NODES, requests=asked, limits=(("memory", "300Gi"), ("rdma/ib", "1")))
     assert engine(pod)["resources"] == {
-        "requests": {"cpu": "16", "memory": "256Gi", "nvidia.com/gpu": "8"},
+        "requests": {"cpu": "16", "memory": "256Gi", "ephemeral-storage": "15317Mi", "nvidia.com/gpu": "8"},
         "limits": {"memory": "300Gi", "rdma/ib": "1", "nvidia.com/gpu": "8"},
     }
 

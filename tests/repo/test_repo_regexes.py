@@ -47,6 +47,7 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
     },
     "domain/units.py": {
         r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)": "fullmatch",
+        r"([0-9]{1,24}(?:\.[0-9]{0,12})?)(?:([eE][+-]?[0-9]{1,2})|([A-Za-z]{0,2}))": "fullmatch",
         "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$": "fullmatch",
     },
     "domain/version.py": {

@@ -40,6 +40,8 @@ from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Exclusion, Fleet, Taint
 from shardwise.domain.model import CheckpointMethod, Precision, Quantization, TowerHeads
+from shardwise.domain.needs import PodNeeds
+from shardwise.domain.units import GIB
 
 Case = tuple[Demand, Fleet]
 
@@ -111,6 +113,17 @@ REFUSED: Mapping[str, Case] = {
     "a wider level": (
         a_demand(LLAMA_405B, budget=16, within="rack"),
         in_levels(RACKS, "rack", "zone"),
+    ),
+    "one device a node": (
+        a_demand(LLAMA_405B, budget=12, pins=pinned(4, 3), needs=PodNeeds(in_group=(("rdma/ib", 8_000),))),
+        a_fleet(replace(node, allocatable=(("rdma/ib", 8_000),)) for node in h100s(2)),
+    ),
+    "memory of the nodes": (
+        a_demand(LLAMA_70B, pins=pinned(8, 1), needs=PodNeeds(each_gpu=(("memory", 6 * GIB * 1000),))),
+        a_fleet(
+            replace(node, allocatable=(("memory", 64 * GIB * 1000),), taken=(("memory", 40 * GIB * 1000),))
+            for node in h100s(2)
+        ),
     ),
     "fewer replicas": (a_demand(LLAMA_70B, budget=64, replicas=8), a_fleet(h100s(2, free=(8, 7)))),
     "fewer sequences": (a_demand(LLAMA_70B, context=131072, concurrency=40), a_fleet(h100s(1))),

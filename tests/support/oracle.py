@@ -4,17 +4,25 @@ It shares no code and no idea with the planner: pods are counted onto nodes by e
 find all its pods inside one NVLink domain.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
 from shardwise.domain.fleet import Node
 from shardwise.domain.layout import Layout
 
+Limit = Callable[[Node, int], int]
+"""The most pods with a share of GPUs that a node has other resources for."""
 
-def fewest_domains(nodes: Sequence[Node], layout: Layout, *, rack: bool) -> int | None:
+
+def _unlimited(node: Node, share: int) -> int:
+    return node.free // share
+
+
+def fewest_domains(nodes: Sequence[Node], layout: Layout, *, rack: bool, limit: Limit = _unlimited) -> int | None:
     """Give the fewest NVLink domains one group can lie in, or ``None`` where it does not fit at all."""
-    return min((len(_domains(nodes, counts, rack)) for counts, _ in _ways(nodes, layout, rack)), default=None)
+    ways = _ways(nodes, layout, rack, limit)
+    return min((len(_domains(nodes, counts, rack)) for counts, _ in ways), default=None)
 
 
 def fits(nodes: Sequence[Node], layout: Layout, replicas: int, *, rack: bool) -> bool:
@@ -83,7 +91,9 @@ def _places(nodes: Sequence[Node], level: int, rack: bool) -> list[list[Node]]:
     return list(found.values())
 
 
-def _ways(nodes: Sequence[Node], layout: Layout, rack: bool) -> Iterator[tuple[tuple[int, ...], int]]:
+def _ways(
+    nodes: Sequence[Node], layout: Layout, rack: bool, limit: Limit = _unlimited
+) -> Iterator[tuple[tuple[int, ...], int]]:
     """Give every legal count of pods on each node, for every share of GPUs a pod may have."""
     for share in range(1, layout.world_size + 1):
         if layout.world_size % share:
@@ -93,7 +103,9 @@ def _ways(nodes: Sequence[Node], layout: Layout, rack: bool) -> Iterator[tuple[t
         if share >= layout.tensor and share % layout.tensor:
             continue
         pods_per_group = max(1, layout.tensor // share)
-        for counts in _counts([node.free // share for node in nodes], layout.world_size // share):
+        for counts in _counts(
+            [min(node.free // share, limit(node, share)) for node in nodes], layout.world_size // share
+        ):
             held = _domains(nodes, counts, rack)
             if all(pods % pods_per_group == 0 for pods in held.values()):
                 yield counts, share

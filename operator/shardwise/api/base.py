@@ -23,6 +23,7 @@ URL_PATTERN: Final = r"^https?://[^\s/?#]+(/[^\s?#]*)?$"
 ENV_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 FAULT_PATTERN: Final = r"^[A-Za-z0-9._/-]+(=(True|False|Unknown))?$"
 PORTS_PATTERN: Final = r"^[0-9]{1,5}(-[0-9]{1,5})?$"
+CPU_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?m?$"
 CAPABILITY_PATTERN: Final = r"^[0-9]{1,2}\.[0-9]$"
 
 SHAPES: Final[Mapping[str, str]] = {
@@ -33,6 +34,7 @@ SHAPES: Final[Mapping[str, str]] = {
     ENV_PATTERN: "is not a valid variable name: use letters, digits and `_`, and begin with a letter or `_`",
     FAULT_PATTERN: "is not a condition such as `GpuBroken` or `GpuReady=False`",
     PORTS_PATTERN: "is neither a port nor a range such as `8000-8999`",
+    CPU_PATTERN: "is not a count of cores such as `2` or `500m`",
     CAPABILITY_PATTERN: "is not a compute capability such as `9.0`",
     URL_PATTERN: "is not an address such as `https://hub.example.com`",
     VERSION_PATTERN: "is not a release such as `0.33.0`",
@@ -59,6 +61,9 @@ ByteQuantity = Annotated[
     Field(pattern=QUANTITY_PATTERN, max_length=32, examples=["810Gi"]),
 ]
 """A count of bytes with a unit, such as ``810Gi``."""
+
+CpuQuantity = Annotated[str, Field(pattern=CPU_PATTERN, max_length=32, examples=["500m"])]
+"""A count of cores, such as ``2`` or ``500m``."""
 
 Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=32, examples=["1h30m"])]
 """A time such as ``90s`` or ``1h30m``."""

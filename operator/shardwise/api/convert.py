@@ -34,6 +34,7 @@ from shardwise.domain.launch import (
 )
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.release import is_published, named_image, named_release
+from shardwise.domain.requests import needs_of
 from shardwise.domain.towers import tower_use
 from shardwise.domain.units import parse_duration, parse_quantity
 
@@ -53,7 +54,7 @@ def to_wanted(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None = No
     site = site or LaunchSite()
     launch = _launch(obj, facts)
     return Wanted(
-        demand=_demand(obj, facts, launch.container, site),
+        demand=_demand(obj, facts, launch, site),
         launch=launch,
         generation=obj.metadata.generation,
         site=site,
@@ -100,8 +101,8 @@ def _check_context(obj: ShardedModel, facts: ModelFacts) -> None:
         raise InvalidObject((Problem("spec.model.minContextLength", message),))
 
 
-def _demand(obj: ShardedModel, facts: ModelFacts, container: EngineContainer, site: LaunchSite) -> Demand:
-    spec = obj.spec
+def _demand(obj: ShardedModel, facts: ModelFacts, launch: Launch, site: LaunchSite) -> Demand:
+    spec, container = obj.spec, launch.container
     engine = EngineName(spec.engine.name)
     reserve = spec.model.gpu_memory_reserve
     return Demand(
@@ -131,6 +132,7 @@ def _demand(obj: ShardedModel, facts: ModelFacts, container: EngineContainer, si
         adapters=adapters_of(EngineName(spec.engine.name), spec.engine.args),
         uncounted=uncounted(EngineName(spec.engine.name), spec.engine.args),
         sequences=sequences_of(EngineName(spec.engine.name), spec.engine.args),
+        needs=needs_of(launch, site, facts),
     )
 
 

@@ -11,6 +11,7 @@ from shardwise.api.base import (
     ENV_PATTERN,
     SHAPES,
     ByteQuantity,
+    CpuQuantity,
     DnsName,
     LabelKey,
     Path,
@@ -21,7 +22,8 @@ from shardwise.api.convert import to_cache
 from shardwise.api.model_spec import CacheVolumeSpec
 from shardwise.api.problems import Problem
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import SHARED_MEMORY, LaunchSite, NodeNvlink, WeightCache
+from shardwise.domain.launch import REQUESTS, SHARED_MEMORY, LaunchSite, NodeNvlink, WeightCache
+from shardwise.domain.units import read_amount
 
 
 class RdmaConfiguration(Wire):
@@ -42,6 +44,18 @@ class GpuClaims(Wire):
     """GPUs by dynamic resource allocation instead of the device plugin (Kubernetes 1.34 or later)."""
 
     device_class: DnsName = Field(default="gpu.nvidia.com", description="Name of the DeviceClass of the GPUs.")
+
+
+class GpuRequests(Wire):
+    """CPU and memory that a pod requests for each of its GPUs."""
+
+    cpu: CpuQuantity = Field(
+        default=dict(REQUESTS)["cpu"], description="Cores for each GPU of a pod, such as 2 or 500m. 0 requests none."
+    )
+    memory: ByteQuantity = Field(
+        default=dict(REQUESTS)["memory"],
+        description="Bytes of the node's memory for each GPU of a pod. 0 requests none.",
+    )
 
 
 Image = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -75,6 +89,10 @@ class LaunchConfiguration(Wire):
         "interfaces.",
     )
     rdma: RdmaConfiguration | None = Field(default=None, description="RDMA between the pods of a replica.")
+    requests: GpuRequests = Field(
+        default=GpuRequests(),
+        description="CPU and memory that a pod requests for each of its GPUs. spec.podTemplate of an object wins.",
+    )
     host_paths: list[Annotated[Path, Field(pattern=ABSOLUTE_PATTERN)]] = Field(
         default=[],
         max_length=64,
@@ -120,6 +138,7 @@ def launch_site(given: LaunchConfiguration) -> LaunchSite:
         interface=given.interface,
         rdma=tuple(sorted(given.rdma.resources.items())) if given.rdma is not None else (),
         ipc_lock=given.rdma is not None and given.rdma.ipc_lock,
+        requests=tuple(_requests(given.requests)),
         host_paths=tuple(given.host_paths),
         gpu_device_class=given.gpu_claims.device_class if given.gpu_claims is not None else None,
         images=tuple(_images(given.images)),
@@ -128,6 +147,12 @@ def launch_site(given: LaunchConfiguration) -> LaunchSite:
         shared_memory=given.shared_memory,
         node_nvlink=NodeNvlink(given.node_nvlink),
     )
+
+
+def _requests(given: GpuRequests) -> Iterator[tuple[str, str]]:
+    for name, quantity in (("cpu", given.cpu), ("memory", given.memory)):
+        if read_amount(quantity):
+            yield name, quantity
 
 
 def _images(given: EngineImages) -> Iterator[tuple[EngineName, str]]:

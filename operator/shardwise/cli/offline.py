@@ -12,6 +12,7 @@ from shardwise.cli.verdicts import Verdict
 from shardwise.cli.wrong import WrongInput
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.model import ModelFacts
+from shardwise.domain.needs import Amounts, needs_by_node
 from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.plan import Plan
 from shardwise.domain.reasons import Reason
@@ -81,8 +82,17 @@ def plan_all(objects: Iterable[Document], seen: Seen, *, independent: bool, site
         answers.append(answer)
         if not independent and isinstance(answer.outcome, Plan):
             ledger.release(key)
-            ledger.plan(key, answer.outcome.gpus_by_node())
+            ledger.plan(key, answer.outcome.gpus_by_node(), _needs(answer))
     return answers
+
+
+def _needs(answer: Answer) -> Mapping[str, Amounts]:
+    """Add up the resources besides GPUs that the pods of a plan need, by node."""
+    if answer.placed is None:
+        return {}
+    wanted, plan = answer.placed
+    groups = (([pod.node for pod in group.pods], group.pods[0].gpus) for group in plan.groups)
+    return needs_by_node(wanted.demand.needs, 1 if plan.joined else plan.layout.tensor, groups)
 
 
 Facts = Callable[[ShardedModel], ModelFacts]

@@ -6,6 +6,7 @@ from enum import StrEnum
 from shardwise.domain.adapters import Adapters
 from shardwise.domain.engine import RELEASES, EngineName
 from shardwise.domain.model import ModelFacts
+from shardwise.domain.needs import PodNeeds
 from shardwise.domain.version import Version
 
 
@@ -96,6 +97,7 @@ class Demand:
     adapters that the engine makes room for. ``uncounted`` are arguments whose memory the plan does not count.
     ``towers`` is what the engine does with the model's towers.
     ``sequences`` is the number of sequences in a step that the arguments state for vLLM, if any.
+    ``needs`` is what each pod needs of its node besides GPUs.
     """
 
     key: str
@@ -124,6 +126,7 @@ class Demand:
     sequences: int | None = None
     remote_code: bool = False
     towers: TowerUse = TowerUse.SPLIT
+    needs: PodNeeds = field(default_factory=PodNeeds)
 
     @property
     def setup(self) -> EngineSetup:

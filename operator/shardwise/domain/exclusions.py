@@ -47,5 +47,24 @@ class Untolerated:
     taint: Taint
 
 
-LeftOut = Exclusion | Mismatch | OtherVendor | NoPlace | NoLabel | Untolerated
+@dataclass(frozen=True, slots=True)
+class TooSmall:
+    """The node offers less of a resource than the smallest pod needs, also if nobody holds any of it.
+
+    ``offered`` is the most that such a node offers. Counts are in thousandths.
+    """
+
+    resource: str
+    asked: int
+    offered: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsUnread:
+    """The pods claim GPUs, and the node counts none of its GPUs as ``resource``. ResourceSlices are not read."""
+
+    resource: str
+
+
+LeftOut = Exclusion | Mismatch | OtherVendor | NoPlace | NoLabel | Untolerated | TooSmall | ClaimsUnread
 """Why a node is left out: for every demand, or for this demand."""

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Final
 
 from shardwise.domain.hardware import ComputeCapability, GpuKind, bare_product, gpu_kind
+from shardwise.domain.needs import Amounts
 
 _name_of: Final = attrgetter("name")
 
@@ -49,7 +50,8 @@ class Node:
     ``places`` are its places at the fleet's levels, in their order; a place is empty without a label. ``resource`` is
     the extended resource that a pod requests. ``detail`` adds to the exclusion, such as the condition that shows it.
     ``compute_capability`` is that of its GPUs, as its labels or the facts of the product say; ``None`` if unknown.
-    ``ipv6``: the first address of its pods is of IPv6.
+    ``ipv6``: the first address of its pods is of IPv6. ``allocatable`` counts the other resources that it offers to
+    pods, ``taken`` the counts that pods and plans hold of them.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Node:
     detail: str = ""
     compute_capability: ComputeCapability | None = None
     ipv6: bool = False
+    allocatable: Amounts = field(default=(), repr=False)
+    taken: Amounts = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +77,13 @@ class Fleet:
     """A snapshot of all nodes, in name order.
 
     ``levels`` names the levels above the NVLink domain, nearest first. ``kinds`` are facts of products; they win over
-    the built-in table.
+    the built-in table. ``compute_domains``: NVIDIA's DRA driver may be there, which joins nodes by NVLink.
     """
 
     nodes: tuple[Node, ...]
     levels: tuple[str, ...] = ()
     kinds: tuple[GpuKind, ...] = ()
+    compute_domains: bool = True
 
     def node(self, name: str) -> Node | None:
         """Give the node with a name; ``None`` for an unknown name. O(log nodes)."""

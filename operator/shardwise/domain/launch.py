@@ -160,6 +160,13 @@ SHARED_MEMORY: Final = "16Gi"
 """Size of /dev/shm that the engines' own docker instructions ask for. It is a limit, not a reservation."""
 
 
+REQUESTS: Final = (("cpu", "2"), ("memory", "6G"))
+"""Requests of a pod for each of its GPUs, as in vLLM's own example for Kubernetes (docs.vllm.ai, deployment/k8s).
+
+A node such as g6.xlarge, with 4 vCPUs and 16 GiB for its GPU, has room for them beside the pods of the cluster.
+"""
+
+
 class NodeNvlink(StrEnum):
     """How pods get access to NVLink between nodes (IMEX channels)."""
 
@@ -173,6 +180,7 @@ class LaunchSite:
 
     ``env`` is set in every pod; ``interface`` is the network interface that ranks talk over. ``rdma`` are the device
     plugin's resources that each pod gets if its group has several pods; ``ipc_lock`` adds the right to pin memory.
+    ``requests`` are the CPU and the memory that a pod requests for each of its GPUs.
     ``host_paths`` are the folders of the nodes that an object may mount, with every folder below them. A
     ``gpu_device_class`` makes pods claim GPUs of that DeviceClass instead of requesting ``nvidia.com/gpu``. ``allowed``
     are the values that objects may use; ``allowed_by_namespace`` replaces them in single namespaces.
@@ -182,6 +190,7 @@ class LaunchSite:
     interface: str | None = None
     rdma: tuple[tuple[str, str], ...] = ()
     ipc_lock: bool = False
+    requests: tuple[tuple[str, str], ...] = REQUESTS
     host_paths: tuple[str, ...] = ()
     gpu_device_class: str | None = None
     images: tuple[tuple[EngineName, str], ...] = ()

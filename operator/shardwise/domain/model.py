@@ -265,6 +265,12 @@ class ModelFacts:
             yield from layer.weights
         yield from self.head
 
+    @property
+    def fetched_bytes(self) -> int:
+        """The bytes of the checkpoint's weights: the published size, or else the counted size with drafts."""
+        stored = (weight for weight in (*self.loaded(), *self.drafts) if not weight.derived)
+        return self.checkpoint_bytes or round(sum(weight.size for weight in stored))
+
     def __hash__(self) -> int:
         """Hash a few fields that tell models apart. Hashing all layers at every look-up costs more than planning."""
         return hash((self.name, self.architecture, len(self.order), self.hidden, self.quantization))

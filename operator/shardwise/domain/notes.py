@@ -45,6 +45,15 @@ class DomainUnlabelled(Note):
 
 
 @dataclass(frozen=True, slots=True)
+class WithDriver(Note):
+    """The plan with NVIDIA's DRA driver would be ``layout`` on ``nodes`` nodes of the ``product`` for each replica."""
+
+    layout: Layout
+    nodes: int
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckedAgainst(Note):
     """Without NVLink, a layout was compared with the runner-up on as many GPUs, by the estimated speed.
 

@@ -11,6 +11,8 @@ from typing import ClassVar
 from shardwise.domain.demand import Toleration
 from shardwise.domain.exclusions import LeftOut
 from shardwise.domain.layout import Layout
+from shardwise.domain.needs import IdleGpus
+from shardwise.domain.summary import DemandSummary, PoolCount
 
 
 class RefusalReason(StrEnum):
@@ -323,6 +325,29 @@ class NoRoom(Cause):
 
 
 @dataclass(frozen=True, slots=True)
+class PodsShort(Cause):
+    """Enough GPUs are free, and a node lacks another resource for the pods that these GPUs would put on it.
+
+    The ``pods`` pods on the ``node`` ask for more of the ``resource`` than is left. Counts are in thousandths.
+    """
+
+    area: ClassVar[Area] = Area.ROOM
+    order: ClassVar[int] = 1
+
+    product: str
+    node: str
+    pods: int
+    resource: str
+    asked: int
+    left: int
+
+    @property
+    def shortfall(self) -> float:
+        """The share of the asked count that is missing."""
+        return 1 - self.left / self.asked
+
+
+@dataclass(frozen=True, slots=True)
 class DomainTooSmall(Cause):
     """No NVLink domain (or node, without NVLink) of this product has as many GPUs as a tensor group needs.
 
@@ -432,33 +457,13 @@ class Hint:
 
 
 @dataclass(frozen=True, slots=True)
-class DemandSummary:
-    """The parts of a demand that decide whether a layout fits."""
-
-    replicas: int
-    gpu_budget: int
-    context_length: int
-    concurrency: int
-
-
-@dataclass(frozen=True, slots=True)
-class PoolCount:
-    """The usable nodes of one product, their GPUs, and the GPUs that nobody holds."""
-
-    product: str
-    nodes: int
-    gpus: int
-    free: int
-
-
-@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a demand has no plan.
 
     ``waits``: the demand would fit if GPUs became free, so that waiting makes sense.
     ``rejected`` lists every layout that was tried, once. ``nearest`` is the layout that came closest. ``pools`` count
     the usable nodes, ``excluded`` the nodes left out for each reason. ``asked`` is ``None`` where only a
-    part of a demand was refused.
+    part of a demand was refused. ``idle`` are the GPUs that no pod can use for want of another resource.
     """
 
     reason: RefusalReason
@@ -471,6 +476,7 @@ class Refusal:
     excluded: tuple[tuple[LeftOut, int], ...] = ()
     pools: tuple[PoolCount, ...] = ()
     asked: DemandSummary | None = None
+    idle: tuple[IdleGpus, ...] = ()
 
     @property
     def may_pass(self) -> bool:

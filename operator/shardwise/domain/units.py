@@ -1,6 +1,9 @@
 """Quantities: reading and printing them. All code for units is here."""
 
 import re
+from collections.abc import Mapping
+from fractions import Fraction
+from functools import lru_cache
 from typing import Final, NewType
 
 Bytes = NewType("Bytes", int)
@@ -40,6 +43,30 @@ def parse_quantity(text: str | int) -> Bytes:
     return Bytes(int(float(match.group(1)) * _SUFFIXES[match.group(2)]))
 
 
+_AMOUNT_SUFFIXES: Final[Mapping[str, Fraction]] = {
+    "n": Fraction(1, 10**9),
+    "u": Fraction(1, 10**6),
+    "m": Fraction(1, 1000),
+    "": Fraction(1),
+    **{letter: Fraction(1000 ** (power + 1)) for power, letter in enumerate("kMGTPE")},
+    **{f"{letter}i": Fraction(1024 ** (power + 1)) for power, letter in enumerate("KMGTPE")},
+}
+_AMOUNT: Final = re.compile(r"([0-9]{1,24}(?:\.[0-9]{0,12})?)(?:([eE][+-]?[0-9]{1,2})|([A-Za-z]{0,2}))")
+
+
+@lru_cache(maxsize=65536)
+def read_amount(text: str) -> int | None:
+    """Read any quantity of Kubernetes, such as ``8``, ``3920m`` or ``1.5Ti``, in thousandths, rounded up.
+
+    ``None`` for a text that is no quantity.
+    """
+    match = _AMOUNT.fullmatch(text)
+    if match is None or (match[3] or "") not in _AMOUNT_SUFFIXES:
+        return None
+    exact = Fraction(match[1] + (match[2] or "")) * _AMOUNT_SUFFIXES[match[3] or ""] * 1000
+    return -(-exact.numerator // exact.denominator)
+
+
 DURATION_PATTERN: Final = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 """The times that the object accepts: whole hours, minutes and seconds, in this order. An empty text is not a time."""
 
@@ -57,6 +84,24 @@ def parse_duration(text: str) -> float:
 def gib(count: float) -> str:
     """Say bytes for people, in GiB with a single decimal: ``75.6 GiB``."""
     return f"{count / GIB:.1f} GiB"
+
+
+def times(text: str, count: int) -> str:
+    """Multiply a quantity by a whole number, in its own unit: 4 times ``500m`` is ``2000m``."""
+    match = _AMOUNT.fullmatch(text)
+    if match is None:
+        message = f"`{text}` is not a quantity such as 500m, 2 or 6G"
+        raise ValueError(message)
+    product = Fraction(match[1] + (match[2] or "")) * count
+    whole = product.denominator == 1
+    return f"{product.numerator if whole else float(product)}{match[3] or ''}"
+
+
+def amount_text(resource: str, amount: int) -> str:
+    """Say a count of a resource for people: bytes in GiB, everything else as a number. ``amount`` is in thousandths."""
+    if resource in ("memory", "ephemeral-storage"):
+        return gib(amount / 1000)
+    return f"{amount / 1000:g}" if amount % 1000 else str(amount // 1000)
 
 
 def plural(count: int, noun: str, many: str | None = None) -> str:

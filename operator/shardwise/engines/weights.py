@@ -3,6 +3,7 @@
 from math import ceil
 from typing import Final
 
+from shardwise.domain import requests
 from shardwise.domain.engine import MOST_SEQUENCES, EngineName
 from shardwise.domain.launch import Source, SourceKind, Wanted, WeightCache
 from shardwise.domain.plan import Plan
@@ -56,7 +57,7 @@ def is_offline(wanted: Wanted) -> bool:
 
 def cache_of(wanted: Wanted) -> WeightCache:
     """Give the cache of the object, or else the cache of the operator's configuration."""
-    return wanted.launch.model.source.cache or wanted.site.cache
+    return requests.cache_of(wanted.launch, wanted.site)
 
 
 def model_word(pod: PodContext) -> str:

@@ -18,7 +18,7 @@ from shardwise.explain.exclusions import worded
 from shardwise.explain.hints import hint_document
 from shardwise.explain.layouts import ranges
 from shardwise.explain.notes import note
-from shardwise.explain.refusals import clause_text, refusal_message
+from shardwise.explain.refusals import clause_text, idle_text, refusal_message
 from shardwise.explain.rules import rule
 
 Document = dict[str, Any]
@@ -119,4 +119,5 @@ def _nodes(refusal: Refusal) -> Document:
         "usable": [asdict(pool) for pool in refusal.pools],
         "freeGpus": refusal.free_gpus,
         "excluded": [{"reason": reason, "count": count} for reason, count in worded(refusal.excluded)],
+        "idle": [{"text": idle_text(idle), **asdict(idle)} for idle in refusal.idle],
     }

@@ -27,13 +27,14 @@ from shardwise.domain.refusal import (
     OverBudget,
     OverQuota,
     PipelineUnsupported,
+    PodsShort,
     Preferred,
     Slower,
     Tight,
     TooManyStages,
     TowerNotDivisible,
 )
-from shardwise.domain.units import gib, plural
+from shardwise.domain.units import amount_text, gib, plural
 
 C = TypeVar("C", bound=Cause)
 
@@ -260,6 +261,16 @@ def _no_room_for_many(why: NoRoom) -> str:
     return f"{lack} on the {why.free} free {why.product}"
 
 
+def _pods_short(why: PodsShort) -> str:
+    pods, left = plural(why.pods, "pod"), amount_text(why.resource, why.left)
+    verb = "asks" if why.pods == 1 else "ask"
+    return f"{pods} on `{why.node}` {verb} for {amount_text(why.resource, why.asked)} `{why.resource}`, {left} left"
+
+
+def _pods_short_of_many(why: PodsShort) -> str:
+    return f"put more pods on a {why.product} node than its `{why.resource}` allows"
+
+
 def _more_gpus(why: MoreGpus) -> str:
     enough = "is" if why.chosen == 1 else "are"
     return f"fits, and needs {plural(why.gpus, 'GPU')} where {why.chosen} {enough} enough"
@@ -312,6 +323,13 @@ SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
         _no_room,
         _no_room_for_many,
         apart=lambda why: (why.slots >= why.wanted,),
+        tells_nearest=True,
+    ),
+    PodsShort: Sentence(
+        "find no room for their pods",
+        _pods_short,
+        _pods_short_of_many,
+        apart=lambda why: (why.resource,),
         tells_nearest=True,
     ),
     MoreGpus: Sentence("fit on more GPUs", _more_gpus),

@@ -3,9 +3,20 @@
 from collections.abc import Iterable
 from typing import Final, assert_never
 
-from shardwise.domain.exclusions import LeftOut, Mismatch, NoLabel, NoPlace, OtherVendor, Untolerated
+from shardwise.domain.exclusions import (
+    ClaimsUnread,
+    LeftOut,
+    Mismatch,
+    NoLabel,
+    NoPlace,
+    OtherVendor,
+    TooSmall,
+    Untolerated,
+)
 from shardwise.domain.fleet import Exclusion
+from shardwise.domain.needs import DISK
 from shardwise.domain.occupancy import Occupied
+from shardwise.domain.units import amount_text
 
 _EXCLUSIONS: Final = {
     Exclusion.NO_GPUS: "has no GPUs",
@@ -28,8 +39,11 @@ _MISMATCHES: Final = {
     Mismatch.NODE_AFFINITY: "does not match `spec.placement.nodeAffinity`",
 }
 
+_OTHER_CACHE: Final = " (fetched weights need none in a cache that is no emptyDir)"
+
 _PLURALS: Final = {
     "changes": "change",
+    "counts": "count",
     "has": "have",
     "is": "are",
     "lacks": "lack",
@@ -68,6 +82,28 @@ def _of_a_node(why: LeftOut) -> str:
             return _EXCLUSIONS[why]
         case Mismatch():
             return _MISMATCHES[why]
+        case TooSmall() | ClaimsUnread():
+            return _of_resources(why)
+        case OtherVendor() | NoPlace() | NoLabel() | Untolerated():
+            return _of_labels(why)
+        case _:
+            assert_never(why)
+
+
+def _of_resources(why: TooSmall | ClaimsUnread) -> str:
+    match why:
+        case TooSmall(resource, asked, offered):
+            counts = f"{amount_text(resource, asked)} asked for a pod, {amount_text(resource, offered)} allocatable"
+            return f"offers too little `{resource}`: {counts}{_OTHER_CACHE if resource == DISK else ''}"
+        case ClaimsUnread(resource):
+            return (
+                f"counts no GPUs as allocatable `{resource}`, which `launch.gpuClaims` needs too: "
+                "ResourceSlices are not read yet"
+            )
+
+
+def _of_labels(why: OtherVendor | NoPlace | NoLabel | Untolerated) -> str:
+    match why:
         case OtherVendor(resource):
             return f"offers {resource}: `spec.gpuBudget.products` must list it, `spec.engine.image` run on it"
         case NoPlace(level):
@@ -77,5 +113,3 @@ def _of_a_node(why: LeftOut) -> str:
             return f"lacks the label `{label}` of `spec.placement.within`{known}"
         case Untolerated(taint):
             return f"has the taint `{taint.key}={taint.value}:{taint.effect}`"
-        case _:
-            assert_never(why)

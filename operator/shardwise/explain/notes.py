@@ -20,6 +20,7 @@ from shardwise.domain.notes import (
     TensorAcrossNodes,
     TransformersCode,
     UnknownProduct,
+    WithDriver,
 )
 from shardwise.domain.platforms import CLIQUE
 from shardwise.domain.units import gib, plural
@@ -41,6 +42,14 @@ def _unlabelled(noted: DomainUnlabelled) -> str:
     return (
         f"{noted.count} of {noted.nodes} nodes with {noted.product}, such as {noted.example}, have no label of an "
         f"NVLink domain, such as {CLIQUE}: each counts as a domain of its own"
+    )
+
+
+def _with_driver(noted: WithDriver) -> str:
+    nodes = plural(noted.nodes, f"{noted.product} node")
+    return (
+        "the cluster serves no ComputeDomains (`resource.nvidia.com/v1beta1`), so that each tensor group stays on a "
+        f"node; with NVIDIA's DRA driver the plan would be {noted.layout} on {nodes}"
     )
 
 
@@ -127,6 +136,7 @@ SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     UnknownProduct: lambda noted: f"{noted.product} is not a product Shardwise knows: no NVLink is assumed",
     TensorAcrossNodes: _across_nodes,
     DomainUnlabelled: _unlabelled,
+    WithDriver: _with_driver,
     CheckedAgainst: _checked_against,
     CacheOnEachGpu: _cache_on_each_gpu,
     ExpertsInsideGroup: _experts_inside_group,

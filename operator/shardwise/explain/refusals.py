@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
-from shardwise.domain.refusal import DemandSummary, Refusal, RefusalReason, RejectedLayout
-from shardwise.domain.units import plural
+from shardwise.domain.needs import IdleGpus
+from shardwise.domain.refusal import Refusal, RefusalReason, RejectedLayout
+from shardwise.domain.summary import DemandSummary
+from shardwise.domain.units import amount_text, plural
 from shardwise.explain.causes import cause, sentence
 from shardwise.explain.derivation import Clause, derive
 from shardwise.explain.exclusions import exclusion
@@ -24,6 +26,7 @@ def refusal_message(refusal: Refusal) -> str:
         parts.append(f"nearest {rejection_text(refusal.nearest)}")
     if refusal.excluded:
         parts.append(f"of {plural(refusal.nodes, 'node')} left out: {_excluded(refusal)}")
+    parts.extend(map(idle_text, refusal.idle[:1]))
     parts.extend(f"hint: {hint(given)}" for given in refusal.hints[:_HINTS_IN_MESSAGE])
     message = "; ".join(parts)
     return message if len(message) <= MOST_MESSAGE else message[: MOST_MESSAGE - 1] + "…"
@@ -67,7 +70,15 @@ def _lines(refusal: Refusal, name: str) -> Iterator[str]:
         yield f"asked: {_asked(refusal.asked)}"
     if refusal.nodes:
         yield f"nodes: {_nodes(refusal)}"
+    yield from (f"idle: {idle_text(idle)}" for idle in refusal.idle)
     yield from (f"hint: {hint(given)}" for given in refusal.hints)
+
+
+def idle_text(idle: IdleGpus) -> str:
+    """Say how many free GPUs no pod can use, and for want of which resource."""
+    nodes, asked = plural(idle.nodes, "node"), amount_text(idle.resource, idle.asked)
+    counts = f"{asked} asked on `{idle.node}`, {amount_text(idle.resource, idle.left)} left"
+    return f"{plural(idle.gpus, 'free GPU')} on {nodes} cannot be used for want of `{idle.resource}`: {counts}"
 
 
 def _derivation(refusal: Refusal) -> Iterator[str]:

@@ -7,7 +7,7 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.site import FleetSite
 from shardwise.inventory.ledger import Ledger
 from shardwise.inventory.nodes import KubernetesNode
-from shardwise.inventory.pods import Pod, holding
+from shardwise.inventory.pods import Pod, holding, use
 
 
 def read_fleet(
@@ -26,7 +26,9 @@ def read_fleet(
     ledger: Ledger[str] = Ledger(site)
     for node in nodes:
         ledger.put(node)
-    for name, gpus in (*held_gpus(pods).items(), *held):
+    for used in filter(None, map(use, pods)):
+        ledger.bind("", *used)
+    for name, gpus in held:
         ledger.bind("", name, gpus)
     return ledger.fleet()
 

@@ -2,20 +2,23 @@
 
 A pod holds GPUs of the node that it is bound to. A plan holds GPUs too, before its pods are bound: otherwise two
 objects would get the same GPUs. On each node an object therefore holds the larger of two counts: the GPUs of its bound
-pods, and the GPUs of its plan. Other holders hold the GPUs of their bound pods.
+pods, and the GPUs of its plan. Other holders hold the GPUs of their bound pods. The other resources of nodes, such as
+memory, are counted in the same way.
 """
 
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
 from shardwise.domain.fleet import Fleet, Node
+from shardwise.domain.needs import Amounts
 from shardwise.domain.occupancy import Holding, Occupied
 from shardwise.domain.site import FleetSite
 from shardwise.inventory.nodes import KubernetesNode, read_node
 from shardwise.inventory.sightings import settled, sighted
+from shardwise.inventory.uses import Uses
 
 H = TypeVar("H")
 
@@ -41,8 +44,10 @@ class Ledger(Generic[H]):
         self._planned: dict[H, Counter[str]] = {}
         self._holders: dict[str, dict[H, int]] = {}
         self.mark = 0
-        self._whole: tuple[int, Fleet] | None = None
+        self.compute_domains = True
+        self._whole: tuple[tuple[int, bool], Fleet] | None = None
         self._log: deque[tuple[int, str, Node | None]] = deque(maxlen=REMEMBERED)
+        self._others = Uses[H]()
 
     def put(self, node: KubernetesNode) -> bool:
         """Add a node or its changes. Tell whether anything changed but a heartbeat. O(log nodes) for a known node."""
@@ -58,7 +63,7 @@ class Ledger(Generic[H]):
             return False
         self._note(read.name, self._left[at] if known else None)
         self._empty[at] = read
-        self._left[at] = _less(read, self._held(read.name))
+        self._left[at] = _less(read, self._held(read.name), self._others.taken(read.name))
         return True
 
     def drop(self, name: str) -> None:
@@ -74,29 +79,31 @@ class Ledger(Generic[H]):
         at, known = self._find(name)
         return self._empty[at] if known else None
 
-    def bind(self, holder: H, node: str, gpus: int) -> None:
-        """Add the GPUs of a pod that was bound to a node. A negative count takes the GPUs of a gone pod away."""
+    def bind(self, holder: H, node: str, gpus: int, others: Amounts = ()) -> None:
+        """Add the GPUs and other resources of a pod that was bound to a node. Negative counts take a gone pod away."""
         bound = self._bound.setdefault(holder, Counter())
         bound[node] += gpus
         if not bound[node]:
             del bound[node]
         if not bound:
             del self._bound[holder]
+        self._others.bind(holder, node, others)
         self._settle(holder, node)
 
-    def plan(self, holder: H, gpus: Mapping[str, int]) -> None:
-        """Note the GPUs that a plan gives its object on each node. They replace the GPUs of the plan before."""
+    def plan(self, holder: H, gpus: Mapping[str, int], others: Mapping[str, Amounts] | None = None) -> None:
+        """Note the GPUs and other resources that a plan gives its object on each node, in place of the plan before."""
         before = self._planned.pop(holder, Counter())
         if gpus:
             self._planned[holder] = Counter(gpus)
-        for node in {**before, **gpus}:
+        changed = self._others.plan(holder, others or {})
+        for node in {**before, **gpus, **dict.fromkeys(changed)}:
             self._settle(holder, node)
 
     def release(self, holder: H) -> None:
-        """Free all GPUs of a holder."""
+        """Free all GPUs and other resources of a holder."""
         self.plan(holder, {})
-        for node, gpus in dict(self._bound.get(holder, {})).items():
-            self.bind(holder, node, -gpus)
+        for node in self._others.release(holder) | set(self._bound.get(holder, {})):
+            self.bind(holder, node, -self._bound.get(holder, Counter())[node])
 
     def planners(self, node: str) -> set[H]:
         """Give the holders whose plans use GPUs of a node."""
@@ -111,11 +118,15 @@ class Ledger(Generic[H]):
 
         For all holders of nothing, and while nothing changes, it is the same fleet.
         """
-        if without in self._bound or without in self._planned:
-            return Fleet(tuple(self._freed(without)), self._levels, self._kinds)
-        if self._whole is None or self._whole[0] != self.mark:
-            self._whole = self.mark, Fleet(tuple(self._left), self._levels, self._kinds)
+        if without in self._bound or without in self._planned or (without is not None and self._others.nodes(without)):
+            return self._fleet_of(self._freed(without))
+        state = self.mark, self.compute_domains
+        if self._whole is None or self._whole[0] != state:
+            self._whole = state, self._fleet_of(self._left)
         return self._whole[1]
+
+    def _fleet_of(self, nodes: Iterable[Node]) -> Fleet:
+        return Fleet(tuple(nodes), self._levels, self._kinds, self.compute_domains)
 
     def occupied(self, name: Callable[[H], str]) -> tuple[Occupied, ...]:
         """Give every node with its holders. ``name`` names a holder; the name of strangers is empty."""
@@ -129,10 +140,12 @@ class Ledger(Generic[H]):
 
     def _freed(self, holder: H) -> list[Node]:
         left = list(self._left)
-        for node in {**self._bound.get(holder, {}), **self._planned.get(holder, {})}:
+        own = {**self._bound.get(holder, {}), **self._planned.get(holder, {})}
+        for node in self._others.nodes(holder).union(own):
             at, known = self._find(node)
             if known:
-                left[at] = _less(self._empty[at], self._held(node) - self.holdings(node).get(holder, 0))
+                held = self._held(node) - self.holdings(node).get(holder, 0)
+                left[at] = _less(self._empty[at], held, self._others.taken(node, without=holder))
         return left
 
     def _settle(self, holder: H, node: str) -> None:
@@ -147,13 +160,13 @@ class Ledger(Generic[H]):
             del self._holders[node]
         at, known = self._find(node)
         if known:
-            left = _less(self._empty[at], self._held(node))
+            left = _less(self._empty[at], self._held(node), self._others.taken(node))
             if left != self._left[at]:
                 self._note(node, self._left[at])
                 self._left[at] = left
 
     def gained(self, mark: int, matters: Callable[[Node], bool]) -> bool:
-        """Tell whether any node that matters has more free GPUs than at a mark, or has changed otherwise.
+        """Tell whether any node that matters has more free than at a mark, or has changed otherwise.
 
         ``mark`` is an earlier value of the ledger's ``mark``. GPUs that became free and were taken again are no gain.
         Gives ``True`` for a mark from so long ago that the changes since are forgotten. O(changes since the mark).
@@ -172,9 +185,11 @@ class Ledger(Generic[H]):
         if before is None or not known:
             return before is not None or known
         now = self._left[at]
-        if replace(now, free=before.free) != before:
+        if replace(now, free=before.free, taken=before.taken) != before:
             return True
-        return now.free > before.free and matters(now)
+        taken = dict(now.taken)
+        less = any(taken.get(name, 0) < amount for name, amount in before.taken)
+        return (now.free > before.free or (less and now.free > 0)) and matters(now)
 
     def _note(self, name: str, before: Node | None) -> None:
         """Remember a node as it was before a change."""
@@ -189,5 +204,9 @@ class Ledger(Generic[H]):
         return at, at < len(self._names) and self._names[at] == name
 
 
-def _less(node: Node, held: int) -> Node:
-    return node if held == 0 or node.free == 0 else replace(node, free=max(0, node.free - held))
+def _less(node: Node, held: int, taken: Amounts) -> Node:
+    """Give a node without the GPUs and other resources that are held. Those of a node without GPUs matter to nobody."""
+    if not node.gpus:
+        return node
+    free = max(0, node.free - held)
+    return node if free == node.free and not taken else replace(node, free=free, taken=taken)

@@ -5,10 +5,11 @@ from typing import Any, Final
 
 from shardwise.domain.fleet import Node, Taint
 from shardwise.domain.hardware import ComputeCapability, bare_product, gpu_kind, parse_capability
+from shardwise.domain.needs import Amounts, amounts_of
 from shardwise.domain.platforms import CLIQUE, Level
 from shardwise.domain.site import FleetSite
 from shardwise.inventory.exclusions import NodeFacts, conditions_of, exclusion
-from shardwise.inventory.vendors import Labels, Vendor, read_count, vendor_of
+from shardwise.inventory.vendors import RESOURCES, Labels, Vendor, read_count, vendor_of
 
 KubernetesNode = Mapping[str, Any]
 _PLAIN: Final = FleetSite()
@@ -40,7 +41,14 @@ def read_node(node: KubernetesNode, held: int, site: FleetSite = _PLAIN) -> Node
         detail=detail,
         compute_capability=_compute_capability(facts, site),
         ipv6=":" in _address(node),
+        allocatable=_allocatable(status),
     )
+
+
+def _allocatable(status: Mapping[str, Any]) -> Amounts:
+    """Give the counts of the resources besides GPUs that a node offers to pods."""
+    offered: Mapping[str, object] = status.get("allocatable") or {}
+    return tuple(sorted(amounts_of({name: offered[name] for name in offered.keys() - RESOURCES}).items()))
 
 
 def nvlink_domain(labels: Labels, keys: Iterable[str] = _PLAIN.domain_keys) -> str | None:

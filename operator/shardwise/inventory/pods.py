@@ -1,14 +1,19 @@
-"""Counting the GPUs that a pod holds."""
+"""Counting the GPUs and the other resources that a pod holds."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from shardwise.domain.fleet import NVIDIA
+from shardwise.domain.needs import A_CHANNEL, PODS, Amounts, added, amounts_of
 from shardwise.inventory.vendors import RESOURCES, read_count
 
 Pod = Mapping[str, Any]
 
 CLAIMED_GPUS: Final = "shardwise.dev/gpus"
 """Label with the number of GPUs of a pod that holds them by resource claims, which name no resource."""
+
+CHANNEL_CLAIM: Final = "nvlink"
+"""Name of the claim by which a pod of ours holds a channel of a ComputeDomain."""
 
 
 def is_finished(pod: Pod) -> bool:
@@ -24,6 +29,42 @@ def holding(pod: Pod) -> tuple[str, int] | None:
     node = (pod.get("spec") or {}).get("nodeName")
     gpus = 0 if not node or is_finished(pod) else gpu_request(pod)
     return (str(node), gpus) if gpus else None
+
+
+def use(pod: Pod) -> tuple[str, int, Amounts] | None:
+    """Give the node that a pod is bound to, its GPUs there and its other resources; ``None`` if it holds nothing."""
+    node = (pod.get("spec") or {}).get("nodeName")
+    return None if not node or is_finished(pod) else (str(node), gpu_request(pod), other_requests(pod))
+
+
+def other_requests(pod: Pod) -> Amounts:
+    """Add up the resources besides GPUs that a pod requests, in thousandths, as the scheduler does.
+
+    The pod itself counts as one of ``pods``. Requests of the whole pod win over those of its containers.
+    """
+    spec = pod.get("spec") or {}
+    initial = spec.get("initContainers") or ()
+    sidecars = [_amounts(container) for container in initial if container.get("restartPolicy") == "Always"]
+    total = added(*(_amounts(container).items() for container in spec.get("containers") or ()))
+    total = added(total.items(), *(amounts.items() for amounts in sidecars))
+    for container in initial:
+        if container.get("restartPolicy") != "Always":
+            alone = added(_amounts(container).items(), *(amounts.items() for amounts in sidecars))
+            total |= {name: max(amount, total.get(name, 0)) for name, amount in alone.items()}
+    total |= _amounts(spec)
+    claims = [claim for claim in spec.get("resourceClaims") or () if claim.get("name") == CHANNEL_CLAIM]
+    parts = (total.items(), amounts_of(spec.get("overhead") or {}).items(), A_CHANNEL if claims else ())
+    return tuple(sorted((added(*parts) | {PODS: 1000}).items()))
+
+
+def _amounts(container: Mapping[str, Any]) -> dict[str, int]:
+    return amounts_of({name: value for name, value in _asked(container).items() if name not in RESOURCES})
+
+
+def gpus_asked(pod: Pod) -> dict[str, str]:
+    """Give the GPUs that a pod requests as a request of a container, under a name that stands for every vendor."""
+    gpus = gpu_request(pod)
+    return {NVIDIA: str(gpus)} if gpus else {}
 
 
 def gpu_request(pod: Pod) -> int:
@@ -46,8 +87,13 @@ def _largest(containers: Iterable[Mapping[str, Any]], beside: int) -> int:
 
 
 def _requested(container: Mapping[str, Any]) -> int:
-    """Add up all vendors: a node offers GPUs of a single vendor. Requests win over limits; both must be equal."""
+    """Add up all vendors: a node offers GPUs of a single vendor."""
+    asked = _asked(container)
+    return sum(read_count(asked[resource]) or 0 for resource in RESOURCES & asked.keys())
+
+
+def _asked(container: Mapping[str, Any]) -> Mapping[str, object]:
+    """Give the requests of a container. The API server takes the limit of a resource without a request for both."""
     resources = container.get("resources") or {}
     stated = {key: value for key, value in (resources.get("requests") or {}).items() if value is not None}
-    asked = {**(resources.get("limits") or {}), **stated}
-    return sum(read_count(asked[resource]) or 0 for resource in RESOURCES & asked.keys())
+    return {**(resources.get("limits") or {}), **stated}

@@ -14,6 +14,7 @@ from shardwise.observe.objects import (
     owner_of,
     slim,
     slim_owned,
+    slim_pod,
     version_of,
 )
 from shardwise.observe.shelf import Shelf
@@ -38,6 +39,7 @@ __all__ = [
     "owner_of",
     "slim",
     "slim_owned",
+    "slim_pod",
     "store_of",
     "version_of",
     "waits",

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from shardwise.inventory import SHARERS, gpu_request, is_finished
+from shardwise.domain.needs import CHANNEL, PODS
+from shardwise.inventory import SHARERS, gpu_request, gpus_asked, is_finished, other_requests
 from shardwise.observe.kinds import SHARDED_MODEL
 from shardwise.render.manifest import MANAGED_BY, MODEL, OPERATOR
 from shardwise.render.names import label_value
@@ -45,8 +46,31 @@ def owner_of(obj: Json) -> Key | None:
 
 
 def is_relevant(pod: Json) -> bool:
-    """Tell whether a pod matters: the operator made it, or it holds GPUs."""
-    return owner_of(pod) is not None or (gpu_request(pod) > 0 and not is_finished(pod))
+    """Tell whether a pod matters: the operator made it, it holds resources of a node, or it asks for GPUs."""
+    if owner_of(pod) is not None:
+        return True
+    return not is_finished(pod) and bool((pod.get("spec") or {}).get("nodeName") or gpu_request(pod))
+
+
+def slim_pod(pod: Json) -> dict[str, Any]:
+    """Keep of a pod of ours the fields that are read, and of any other pod only its node and its requests.
+
+    A cluster has many pods of others. Their requests are added up as if they had a single container.
+    """
+    if owner_of(pod) is not None:
+        return slim(pod)
+    metadata, spec = pod["metadata"], pod.get("spec") or {}
+    requests = {name: f"{amount}m" for name, amount in other_requests(pod) if name not in (PODS, CHANNEL)}
+    kept: dict[str, Any] = {"containers": [{"resources": {"requests": requests | gpus_asked(pod)}}]}
+    kept |= {name: spec[name] for name in ("nodeName", "resourceClaims") if spec.get(name)}
+    phase = (pod.get("status") or {}).get("phase")
+    return {
+        "metadata": {
+            name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion") if name in metadata
+        },
+        "spec": kept,
+        "status": {} if phase is None else {"phase": phase},
+    }
 
 
 def slim_owned(obj: Json) -> dict[str, Any]:

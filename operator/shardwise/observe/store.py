@@ -11,8 +11,9 @@ from typing import Final, TypeVar
 
 from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.gpu_limit import GpuLimit
+from shardwise.domain.needs import Amounts
 from shardwise.domain.site import FleetSite
-from shardwise.inventory import Ledger, gpu_request, holding, is_finished
+from shardwise.inventory import Ledger, gpu_request, is_finished, use
 from shardwise.inventory.quotas import gpu_limits
 from shardwise.observe.objects import STRANGERS, Json, Key, key_of, owner_of
 from shardwise.observe.shelf import Shelf
@@ -67,12 +68,15 @@ class Store:
         """The GPUs that each object holds on each node, as last decided, whether or not the API server knows it yet."""
         return self._plans
 
-    def hold(self, key: Key, gpus: Mapping[str, int]) -> None:
-        """Note the GPUs that an object holds on each node from now on. Others may use those that it gives back."""
+    def hold(self, key: Key, gpus: Mapping[str, int], others: Mapping[str, Amounts] | None = None) -> None:
+        """Note the GPUs and other resources that an object holds on each node from now on.
+
+        Others may use the GPUs that it gives back.
+        """
         before = self._plans.pop(key, {})
         if gpus:
             self._plans[key] = gpus
-        self.ledger.plan(key, gpus)
+        self.ledger.plan(key, gpus, others)
         _put(self._planned_in, key[0], key, sum(gpus.values()) or None)
         if any(gpus.get(node, 0) < count for node, count in before.items()):
             self.gave_back()
@@ -142,6 +146,7 @@ class Store:
 
     def fleet(self, without: Key | None = None) -> Fleet:
         """Give the fleet, as if an object held nothing."""
+        self.ledger.compute_domains = self.compute_domains is not False
         return self.ledger.fleet(without)
 
     def holders(self, node: str) -> set[Key]:
@@ -165,10 +170,14 @@ class Store:
 
     def _pod_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._pods_of, before, after)
-        for pod, sign in ((before, -1), (after, 1)):
-            held = None if pod is None else holding(pod)
-            if pod is not None and held is not None:
-                self.ledger.bind(owner_of(pod) or STRANGERS, held[0], sign * held[1])
+        used, uses = _use(before), _use(after)
+        if used == uses:
+            return
+        if used is not None:
+            holder, node, gpus, others = used
+            self.ledger.bind(holder, node, -gpus, tuple((name, -amount) for name, amount in others))
+        if uses is not None:
+            self.ledger.bind(*uses)
 
     def _service_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._services_of, before, after)
@@ -183,6 +192,12 @@ class Store:
 
     def _budget_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._budgets_of, before, after)
+
+
+def _use(pod: Json | None) -> tuple[Key, str, int, Amounts] | None:
+    """Give the holder of a pod's resources, the node, the GPUs and the other resources; ``None`` if it holds none."""
+    used = None if pod is None else use(pod)
+    return None if pod is None or used is None else (owner_of(pod) or STRANGERS, *used)
 
 
 def _move(owned: Owned, before: Json | None, after: Json | None) -> None:

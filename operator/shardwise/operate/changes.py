@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from shardwise.inventory import gpu_request
 from shardwise.observe import (
     Json,
     Key,
@@ -12,6 +13,7 @@ from shardwise.observe import (
     owner_of,
     slim,
     slim_owned,
+    slim_pod,
     version_of,
 )
 from shardwise.operate.queue import Queue
@@ -38,15 +40,20 @@ class Changes:
             self.wake_waiting()
 
     def pod(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
-        """Take in a pod. Foreign pods matter while they hold GPUs."""
+        """Take in a pod. Foreign pods matter while they hold resources of a node, or ask for GPUs."""
         known = self._store.pods.objects.get(key_of(obj))
         deleted = deleted or (known is not None and not is_relevant(obj))
-        if (known is None and not is_relevant(obj)) or not self._taken(self._store.pods, slim(obj), deleted):
+        if (known is None and not is_relevant(obj)) or not self._taken(self._store.pods, slim_pod(obj), deleted):
             return
         owners = (owner_of(obj), owner_of(known or obj))
         self._queue_all({owner for owner in owners if owner is not None})
-        if deleted:
+        if deleted and self._may_help(known or obj):
             self.wake_waiting()
+
+    def _may_help(self, pod: Json) -> bool:
+        """Tell whether a pod that goes may free resources for pods with GPUs: it has GPUs, or its node has."""
+        node = self._store.node((pod.get("spec") or {}).get("nodeName") or "")
+        return owner_of(pod) is not None or gpu_request(pod) > 0 or (node is not None and node.gpus > 0)
 
     def service(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
         """Take in a Service of ours."""

@@ -68,7 +68,8 @@ class Deciding:
                 # Nothing waits between this comparison and the hold: nobody else plans between the two.
                 if observed.excused:  # else a quota was changed while the decision was made: for the next decision
                     self._store.excused.discard(key)
-                self._store.hold(key, decision.status.holdings)
+                needed = decision.status.other_holdings(wanted.demand.needs)
+                self._store.hold(key, decision.status.holdings, needed)
                 self._store.count_mends(key, decision.mends)
                 return decision
         return None
@@ -101,4 +102,7 @@ class Deciding:
 def _is_unchanged(seen: Node | None, now: Node | None) -> bool:
     if seen is None or now is None:
         return seen is now
-    return now.free >= seen.free and replace(now, free=seen.free) == seen
+    taken = dict(seen.taken)
+    if now.free < seen.free or any(amount > taken.get(name, 0) for name, amount in now.taken):
+        return False
+    return replace(now, free=seen.free, taken=seen.taken) == seen

@@ -1,7 +1,7 @@
 """Listing everything anew: changes that a watch lost come in, and deleted objects go."""
 
 from shardwise.cluster import Cluster, Refused
-from shardwise.observe import OURS, Json, Key, Store, is_relevant, slim, slim_owned
+from shardwise.observe import OURS, Json, Key, Store, is_relevant, slim, slim_owned, slim_pod
 from shardwise.observe.kinds import (
     BUDGET,
     COMPUTE_DOMAIN,
@@ -20,7 +20,7 @@ from shardwise.reconcile.status_data import holdings
 async def relist(cluster: Cluster, store: Store, changes: Changes, queue: Queue[Key]) -> None:
     """List everything, sweep deleted objects, and look at every object: the barrier before the first decision."""
     nodes, nodes_at = await cluster.list(NODE, trim=slim)
-    pods, pods_at = await cluster.list(POD, trim=slim)
+    pods, pods_at = await cluster.list(POD, trim=slim_pod)
     services, services_at = await cluster.list(SERVICE, OURS, slim_owned)
     budgets, budgets_at = await cluster.list(BUDGET, OURS, slim_owned)
     classes, classes_at = await cluster.list(PRIORITY_CLASS)

@@ -19,7 +19,7 @@ from shardwise.domain.model import ModelFacts
 from shardwise.domain.reasons import Reason
 from shardwise.domain.site import HubSite
 from shardwise.hub import FactsUnavailable, HubQuestion, ask_hub, facts_from
-from shardwise.observe import Json, Key, Store, key_of, slim, slim_owned, version_of, waits
+from shardwise.observe import Json, Key, Store, key_of, slim_owned, slim_pod, version_of, waits
 from shardwise.observe.kinds import SHARDED_MODEL, kind_of
 from shardwise.operate.deciding import Deciding
 from shardwise.operate.lookups import Lookups
@@ -266,7 +266,7 @@ class Reconciler:
                 applied = await self._cluster.apply(manifest)
                 shelf = self._store.shelf_of(manifest["kind"])
                 if shelf is not None:
-                    shelf.put(slim(applied) if manifest["kind"] == "Pod" else slim_owned(applied))
+                    shelf.put(slim_pod(applied) if manifest["kind"] == "Pod" else slim_owned(applied))
                 runs = (applied.get("status") or {}).get("phase") == "Running"
                 # A webhook may change a field inside our own write: then nothing is written, and no event follows.
                 return runs or bool(drift and drifts(manifest, applied))
@@ -306,7 +306,7 @@ class Reconciler:
                 raise
             _log.warning("%s/%s stays in its Service although its group is broken: %s", namespace, leader.name, error)
         else:
-            self._store.pods.put(slim(labelled))
+            self._store.pods.put(slim_pod(labelled))
 
     def _forget_deleted(self, kind: str, key: Key) -> None:
         """Take a deleted object for gone, or the next decision would delete it again. A pod goes when it has ended."""

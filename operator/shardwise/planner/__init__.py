@@ -13,6 +13,7 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
+from shardwise.planner.driver import noted_without_driver, plan_for_driver
 from shardwise.planner.largest import largest_that_fits
 from shardwise.planner.pools import eligible
 from shardwise.planner.refuse import refuse
@@ -26,17 +27,20 @@ __all__ = ["most_replicas", "plan", "take"]
 def plan(demand: Demand, fleet: Fleet, *, hinted: bool = True) -> Plan | Refusal:
     """Plan one demand on a fleet. Without ``hinted``, a refusal has no hints: for callers that would drop them.
 
+    On a cluster without ComputeDomains, the layers of a model are shared over the nodes of a rack only if no other plan
+    is possible there, or if a pin asks for it.
+
     O(nodes) to sort the fleet, O(layouts) to judge, and O(domains · log domains) to place the chosen layout.
     """
     demand = replace(demand, model=_first_alike(demand.model))
     pools = eligible(demand, fleet)
     surveyed = survey(demand, pools)
     solution = solve(demand, surveyed)
-    if solution.plan is not None:
-        return solution.plan
-    return with_shorter_context(demand, surveyed) or refuse(
-        demand, fleet, pools, surveyed, solution.rejected, hinted=hinted
-    )
+    made = solution.plan or with_shorter_context(demand, surveyed)
+    if made is not None:
+        return noted_without_driver(demand, pools, surveyed, made)
+    refusal = refuse(demand, fleet, pools, surveyed, solution.rejected, hinted=hinted)
+    return refusal if refusal.waits else plan_for_driver(demand, pools, surveyed) or refusal
 
 
 def most_replicas(demand: Demand, fleet: Fleet, shared: int | None = None) -> Plan | None:
@@ -76,7 +80,10 @@ def _first_alike(model: ModelFacts) -> ModelFacts:
 
 
 def take(fleet: Fleet, taken: Plan) -> Fleet:
-    """Give the fleet without the GPUs that a plan takes. Nodes that the plan does not use are unchanged. O(nodes)."""
+    """Give the fleet without the GPUs that a plan takes, but with all its other resources. O(nodes).
+
+    Nodes that the plan does not use are unchanged.
+    """
     held = taken.gpus_by_node()
     nodes = tuple(
         replace(node, free=max(0, node.free - held[node.name])) if node.name in held else node for node in fleet.nodes

@@ -9,37 +9,56 @@ Names break the last ties, so that equal fleets give equal plans.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 
 from shardwise.domain.demand import Demand
-from shardwise.domain.fleet import Node
 from shardwise.domain.layout import Layout
-from shardwise.domain.plan import GroupPlacement, PodPlacement
-from shardwise.planner.deal import Bin, deal, natural
-from shardwise.planner.domain_slots import DomainSlots, Scope
+from shardwise.domain.plan import GroupPlacement
+from shardwise.domain.refusal import PodsShort
+from shardwise.planner.domain_slots import DomainSlots
+from shardwise.planner.group_places import place_group, pods_in
+from shardwise.planner.limited import limited_slots, overfull, place_limited_group
 from shardwise.planner.pools import DomainCounts, FreeCounts, Pool
-from shardwise.planner.together import MOST_DOMAINS, fewest_parts
-
-Shares = Mapping[int, int]
-"""The number of a group's pods in each domain, by the number of the domain."""
 
 
 def place(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, ...] | None:
     """Place all replicas of a layout on a pool's free GPUs; ``None`` when they do not fit.
 
-    O(nodes), then O(places + domains in a place) for each replica.
+    The GPUs alone usually decide. Only if a node then lacks another resource for its pods are the groups placed with a
+    count of these resources. O(nodes), then O(places + domains in a place) for each replica.
     """
+    groups = _by_gpus(demand, pool, layout)
+    if groups is None or overfull(demand, pool, layout, groups) is None:
+        return groups
+    return _by_needs(demand, pool, layout)
+
+
+def lacking_for_pods(demand: Demand, pool: Pool, layout: Layout) -> PodsShort | None:
+    """Give the resource for want of which a layout has no place, although enough GPUs are free; else ``None``."""
+    groups = _by_gpus(demand, pool, layout)
+    return None if groups is None else overfull(demand, pool, layout, groups)
+
+
+def _by_gpus(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, ...] | None:
     if not has_room(demand, pool, layout):
         return None
     domain_slots = DomainSlots(pool, layout.tensor)
     groups: list[GroupPlacement] = []
     for replica in range(demand.replicas):
-        found = _place_group(domain_slots, layout, demand.replicas - replica)
+        found = place_group(domain_slots, layout, demand.replicas - replica)
         if found is None:
             return None
-        groups.append(GroupPlacement(replica, _pods(domain_slots, *found)))
+        groups.append(GroupPlacement(replica, pods_in(domain_slots, *found)))
+    return tuple(groups)
+
+
+def _by_needs(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, ...] | None:
+    slots = limited_slots(demand, pool, layout)
+    groups: list[GroupPlacement] = []
+    for replica in range(demand.replicas):
+        found = place_limited_group(slots, layout, demand.replicas - replica)
+        if found is None:
+            return None
+        groups.append(GroupPlacement(replica, pods_in(*found)))
     return tuple(groups)
 
 
@@ -59,201 +78,10 @@ def largest_domain(pool: Pool) -> int:
 def nodes_of_largest_domain(pool: Pool) -> tuple[int, int]:
     """Count the usable nodes of the pool's largest NVLink domain, and all its nodes."""
     nodes = pool.largest_domain
-    return len(nodes), len(nodes) + (pool.left_out.get(nodes[0].domain, 0) if pool.kind.rack else 0)
+    return len(nodes), len(nodes) + (pool.left_out.get(nodes[0].domain, 0) if pool.shares_stages else 0)
 
 
 def has_room(demand: Demand, pool: Pool, layout: Layout) -> bool:
     """Tell whether all replicas fit, each inside a single bounding place. This is exact and cheaper than placing."""
     places = pool.place_slots(layout.tensor).items()
     return sum(count * (slots // layout.pipeline) for slots, count in places) >= demand.replicas
-
-
-def _place_group(domain_slots: DomainSlots, layout: Layout, left: int) -> tuple[Shares, int] | None:
-    """Choose the domains of the next of ``left`` groups. Give the pods in each domain, and a pod's share of GPUs."""
-    return _in_one_domain(domain_slots, layout) or _in_one_place(domain_slots, layout, left)
-
-
-def _in_one_domain(domain_slots: DomainSlots, layout: Layout) -> tuple[Shares, int] | None:
-    world = layout.world_size
-    roots = domain_slots.levels[-1].values()
-    held = [(counts, numbers[0]) for root in roots for counts, numbers in root.held.items() if sum(counts) >= world]
-    for share in _shares(domain_slots, layout) if held else ():
-        pods = world // share
-        fits = [(_fit(counts, share, pods), number) for counts, number in held if _pods_of(counts, share) >= pods]
-        if fits:
-            return {min(fits)[1]: pods}, share
-    return None
-
-
-def _fit(counts: FreeCounts, share: int, pods: int) -> tuple[bool, int, int]:
-    """Rate how well pods fit a domain: several pods prefer a domain with a spare node, then the least free rest."""
-    if pods == 1:
-        return False, min(free for free in counts if free >= share) - share, sum(counts)
-    left = _pods_of(counts, share) - pods
-    return left < counts[-1] // share, left, sum(counts) - share * pods
-
-
-def _in_one_place(domain_slots: DomainSlots, layout: Layout, left: int) -> tuple[Shares, int] | None:
-    """Find the place where the group needs the fewest domains. Levels are searched from the nearest on."""
-    for known in domain_slots.levels:
-        enough = [scope for scope in known.values() if scope.slots >= layout.pipeline]
-        rated = [(_fewest_domains(scope, layout), scope.slots, scope.name, scope) for scope in enough]
-        if rated:
-            fewest, _, _, scope = min(rated, key=lambda rating: rating[:3])
-            alone = _in_scope(domain_slots, scope, layout, fewest)
-            return alone if left == 1 else _beside_others(domain_slots, scope, layout, left, alone)
-    return None
-
-
-def _beside_others(
-    domain_slots: DomainSlots, scope: Scope, layout: Layout, left: int, alone: tuple[Shares, int] | None
-) -> tuple[Shares, int] | None:
-    """Keep a group's own best domains, unless later groups would then need more domains than necessary."""
-    numbers = [number for held in scope.held.values() for number in held if domain_slots.slots(number) > 0]
-    groups = min(left, scope.slots // layout.pipeline)
-    if alone is None or groups < 2 or len(numbers) > MOST_DOMAINS:  # noqa: PLR2004 - a single group has no others beside it
-        return alone
-    numbers.sort()
-    slots = [domain_slots.slots(number) for number in numbers]
-    together = fewest_parts(slots, layout.pipeline, groups)
-    shares, share = alone
-    after = [free - shares.get(number, 0) * share // layout.tensor for number, free in zip(numbers, slots, strict=True)]
-    rest = fewest_parts(after, layout.pipeline, groups - 1)
-    if len(shares) + sum(map(len, rest)) == sum(map(len, together)):
-        return alone
-    return _with_largest_share(
-        domain_slots, layout, {numbers[position]: count for position, count in together[0].items()}
-    )
-
-
-def _with_largest_share(
-    domain_slots: DomainSlots, layout: Layout, stages: Mapping[int, int]
-) -> tuple[Shares, int] | None:
-    for share in _shares(domain_slots, layout):
-        pods = {number: count * layout.tensor // share for number, count in stages.items()}
-        even = all(count * layout.tensor % share == 0 for count in stages.values())
-        if even and all(_pods_of(domain_slots.free_counts[number], share) >= count for number, count in pods.items()):
-            return pods, share
-    return None
-
-
-def _fewest_domains(scope: Scope, layout: Layout) -> int:
-    """Count the domains that the stages need, taking the domain with the most slots first."""
-    left, count = layout.pipeline, 0
-    for slots, domains_ in sorted(_slots_of(scope, layout.tensor).items(), reverse=True):
-        needed = min(domains_, -(-left // slots))
-        left, count = left - needed * slots, count + needed
-        if left <= 0:
-            break
-    return count
-
-
-def _slots_of(scope: Scope, tensor: int) -> Counter[int]:
-    found: Counter[int] = Counter()
-    for counts, numbers in scope.held.items():
-        if sum(counts) >= tensor:
-            found[sum(counts) // tensor] += len(numbers)
-    return found
-
-
-def _in_scope(domain_slots: DomainSlots, scope: Scope, layout: Layout, fewest: int) -> tuple[Shares, int] | None:
-    """Deal the group to the fewest domains, with the largest share that allows it."""
-    for share in _shares(domain_slots, layout):
-        cut = Cut(share, max(1, layout.tensor // share), evenly=domain_slots.rack)
-        units = layout.world_size // (share * cut.pods)
-        for dealt in (_dealt_by_place(scope, units, cut), _dealt(scope, units, cut)):
-            if dealt is not None and len(dealt) == fewest:
-                return {number: count * cut.pods for number, count in dealt.items()}, share
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """How a group is cut into equal units. A unit has ``pods`` pods of ``share`` GPUs each, and holds whole stages.
-
-    ``evenly`` asks for equal parts on the domains, because racks need them.
-    """
-
-    share: int
-    pods: int
-    evenly: bool
-
-    def units(self, counts: FreeCounts) -> int:
-        """Count the units that fit a domain with these free GPUs."""
-        return _pods_of(counts, self.share) // self.pods
-
-    def spare(self, counts: FreeCounts) -> int:
-        """Count the free GPUs that these units leave."""
-        return sum(counts) - self.units(counts) * self.share * self.pods
-
-
-def _dealt_by_place(scope: Scope, units: int, cut: Cut) -> Mapping[int, int] | None:
-    """Deal evenly to as few inner places as possible, and the same inside each of them; then to domains."""
-    if scope.loose:
-        return _dealt(scope, units, cut)
-    capacities = (
-        sum(cut.units(counts) * len(numbers) for counts, numbers in place.held.items()) for place in scope.inner
-    )
-    places = deal(units, (Bin(number, room) for number, room in enumerate(capacities)), evenly=True)
-    if places is None:
-        return None
-    found: dict[int, int] = {}
-    for number, count in places.items():
-        found.update(_dealt_by_place(scope.inner[number], count, cut) or {})
-    return found
-
-
-def _dealt(scope: Scope, units: int, cut: Cut) -> Mapping[int, int] | None:
-    """Deal to the domains of a place, at any depth. Of equal domains, only the first ones can be chosen."""
-    bins = (
-        Bin(number, cut.units(counts), cut.spare(counts))
-        for counts, numbers in scope.held.items()
-        for number in numbers[:units]
-    )
-    return deal(units, bins, evenly=cut.evenly)
-
-
-def _pods_of(counts: FreeCounts, share: int) -> int:
-    return sum(free // share for free in counts)
-
-
-def _shares(domain_slots: DomainSlots, layout: Layout) -> Iterator[int]:
-    """Give the shares of GPUs that a pod may hold, largest first: whole stages, or part of a stage on NVLink racks."""
-    most = max((counts[-1] for root in domain_slots.levels[-1].values() for counts in root.held), default=0)
-    for share in reversed(_divisors(layout.world_size)):
-        whole = share % layout.tensor == 0
-        if share <= most and (whole or (domain_slots.rack and layout.tensor % share == 0)):
-            yield share
-
-
-@lru_cache(maxsize=1024)
-def _divisors(number: int) -> tuple[int, ...]:
-    return tuple(divisor for divisor in range(1, number + 1) if number % divisor == 0)
-
-
-def _pods(domain_slots: DomainSlots, shares: Shares, share: int) -> tuple[PodPlacement, ...]:
-    """Give the pods of a group in the order of the topology, and take their GPUs."""
-    hosts: list[Node] = []
-    for number in sorted(shares, key=lambda number: _position(domain_slots.nodes[number])):
-        for node in _hosts(domain_slots, number, shares[number], share):
-            domain_slots.take(number, node.name, share)
-            hosts.append(node)
-    return tuple(_pod(index, node, share) for index, node in enumerate(hosts))
-
-
-def _position(nodes: Sequence[Node]) -> tuple[object, ...]:
-    first = nodes[0]
-    return (*(natural(place) for place in reversed(first.places)), natural(first.domain), natural(first.name))
-
-
-def _hosts(domain_slots: DomainSlots, number: int, pods: int, share: int) -> Iterable[Node]:
-    """Choose the nodes of a domain for its pods, in name order. A node is listed once for each of its pods."""
-    by_name = {node.name: node for node in domain_slots.nodes[number]}
-    bins = [Bin(name, *divmod(domain_slots.free(node), share)) for name, node in by_name.items()]
-    dealt = deal(pods, bins) or {}
-    return [by_name[name] for name in sorted(dealt, key=natural) for _ in range(dealt[name])]
-
-
-def _pod(index: int, node: Node, share: int) -> PodPlacement:
-    ranks = tuple(range(index * share, (index + 1) * share))
-    return PodPlacement(index, node.name, node.domain, share, ranks)

@@ -2,13 +2,24 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Final
 
 from shardwise.domain.demand import Demand, Toleration
-from shardwise.domain.exclusions import LeftOut, Mismatch, NoLabel, NoPlace, OtherVendor, Untolerated
-from shardwise.domain.fleet import NVIDIA, Fleet, Node, Taint
+from shardwise.domain.exclusions import (
+    ClaimsUnread,
+    LeftOut,
+    Mismatch,
+    NoLabel,
+    NoPlace,
+    OtherVendor,
+    TooSmall,
+    Untolerated,
+)
+from shardwise.domain.fleet import NVIDIA, Exclusion, Fleet, Node, Taint
 from shardwise.domain.hardware import ComputeCapability, GpuKind, bare_product
+from shardwise.domain.needs import Amounts, IdleGpus, most_gpus, shortage
 from shardwise.planner.affinity import matches_any
 from shardwise.planner.same_fleet import on_same_fleet
 
@@ -28,7 +39,8 @@ class Pool:
     nodes' places at the level inside which a group must stay; empty if no level is asked for. ``resource`` is the
     extended resource that a pod requests. ``joined``: all nodes count as a single domain without NVLink, because a pin
     asks for a wider tensor group. ``left_out`` counts the product's nodes that may not be used, by NVLink domain.
-    ``compute_capability`` is the least of the nodes; ``None`` if no node's is known.
+    ``compute_capability`` is the least of the nodes; ``None`` if no node's is known. ``needs_driver``: pods can use
+    NVLink between the nodes only by ComputeDomains, which the cluster does not serve. ``apart``: they do not use it.
     """
 
     kind: GpuKind
@@ -41,11 +53,18 @@ class Pool:
     left_out: Mapping[str, int] = field(default_factory=dict)
     joined: bool = False
     compute_capability: ComputeCapability | None = None
+    needs_driver: bool = False
+    apart: bool = False
 
     @property
     def shares_stages(self) -> bool:
         """Whether a tensor group may lie on several nodes."""
-        return self.kind.rack or self.joined
+        return self.joined or (self.kind.rack and not self.apart)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        """The nodes by their names. Computed once."""
+        return {node.name: node for node in self.nodes}
 
     @cached_property
     def domains(self) -> tuple[tuple[str, list[Node]], ...]:
@@ -112,16 +131,20 @@ def free_counts_of(nodes: Sequence[Node]) -> FreeCounts:
 
 @dataclass(frozen=True, slots=True)
 class Eligible:
-    """The pools of a demand, and the number of nodes left out for each reason, most nodes first."""
+    """The pools of a demand, and the number of nodes left out for each reason, most nodes first.
+
+    The free GPUs of a pool's nodes are those that pods can use: ``idle`` are others, for want of another resource.
+    """
 
     pools: tuple[Pool, ...]
     excluded: tuple[tuple[LeftOut, int], ...]
+    idle: tuple[IdleGpus, ...] = ()
 
 
 def eligible(demand: Demand, fleet: Fleet) -> Eligible:
     """Sort a fleet's nodes into the pools a demand may use. O(nodes) for each wish on a fleet."""
     choice = demand.products, demand.own_image, demand.node_selector, demand.node_affinity
-    wish = (*choice, demand.tolerations, demand.within)
+    wish = (*choice, demand.tolerations, demand.within, demand.needs)
     return on_same_fleet(fleet, ("eligible", wish), lambda: _sorted_out(demand, fleet))
 
 
@@ -130,15 +153,65 @@ def _sorted_out(demand: Demand, fleet: Fleet) -> Eligible:
     pools: dict[tuple[str, str], list[Node]] = {}
     left_out: dict[str, Counter[str]] = {}
     wanted = _Wanted(demand, fleet)
+    idle = _Idle(demand)
     for node in fleet.nodes:
         why_not = wanted.why_not(node)
         if why_not is None:
-            pools.setdefault((wanted.bare(node.product), node.resource), []).append(node)
+            pools.setdefault((wanted.bare(node.product), node.resource), []).append(idle.without(node))
         else:
             excluded[why_not] += 1
             left_out.setdefault(wanted.bare(node.product), Counter())[node.domain] += 1
     found = (_pool(demand, fleet, nodes, left_out.get(bare, {})) for (bare, _), nodes in pools.items())
-    return Eligible(tuple(sorted(found, key=lambda pool: pool.product)), _commonest_first(excluded))
+    by_product = tuple(sorted(found, key=lambda pool: pool.product))
+    return Eligible(by_product, _commonest_first(_with_most(excluded)), idle.found())
+
+
+class _Idle:
+    """The GPUs that no pod can use, while the nodes are gone through. Nodes with equal resources are counted once."""
+
+    def __init__(self, demand: Demand) -> None:
+        self._needs = demand.needs
+        self._usable: dict[object, int] = {}
+        self._idle: dict[str, IdleGpus] = {}
+
+    def without(self, node: Node) -> Node:
+        """Give a node with the free GPUs that pods can use."""
+        if not node.free or not (node.allocatable or node.taken):
+            return node
+        alike = node.free, node.allocatable, node.taken
+        usable = self._usable.get(alike)
+        if usable is None:
+            usable = self._usable[alike] = most_gpus(self._needs, node.allocatable, node.taken, node.free)
+        if usable == node.free:
+            return node
+        self._note(node, node.free - usable)
+        return replace(node, free=usable)
+
+    def _note(self, node: Node, gpus: int) -> None:
+        whole = self._needs.of_pod(node.free, 1, node.free)
+        short = shortage(whole, node.allocatable, node.taken)
+        if short is None:
+            return
+        known = self._idle.get(short.resource)
+        if known is None:
+            known = IdleGpus(short.resource, 0, 0, node.name, short.asked, short.left)
+        self._idle[short.resource] = replace(known, gpus=known.gpus + gpus, nodes=known.nodes + 1)
+
+    def found(self) -> tuple[IdleGpus, ...]:
+        """Give the idle GPUs by the resource that is short, most GPUs first."""
+        return tuple(sorted(self._idle.values(), key=lambda idle: (-idle.gpus, idle.resource)))
+
+
+def _with_most(excluded: Mapping[LeftOut, int]) -> Mapping[LeftOut, int]:
+    """Count nodes that offer too little of a resource together, with the most that any of them offers."""
+    found: Counter[LeftOut] = Counter()
+    most: dict[str, int] = {}
+    for why in excluded:
+        if isinstance(why, TooSmall):
+            most[why.resource] = max(why.offered, most.get(why.resource, 0))
+    for why, count in excluded.items():
+        found[replace(why, offered=most[why.resource]) if isinstance(why, TooSmall) else why] += count
+    return found
 
 
 def usable(demand: Demand, fleet: Fleet) -> Callable[[Node], bool]:
@@ -154,8 +227,9 @@ def _commonest_first(excluded: Mapping[LeftOut, int]) -> tuple[tuple[LeftOut, in
 
 def _pool(demand: Demand, fleet: Fleet, nodes: list[Node], left_out: Mapping[str, int]) -> Pool:
     nodes.sort(key=lambda node: node.name)
+    kind = fleet.kind(nodes[0].product)
     return Pool(
-        kind=fleet.kind(nodes[0].product),
+        kind=kind,
         product=nodes[0].product,
         memory=max(0, min(node.memory for node in nodes) - fleet.kind(nodes[0].product).driver_memory),
         nodes=tuple(nodes),
@@ -163,6 +237,7 @@ def _pool(demand: Demand, fleet: Fleet, nodes: list[Node], left_out: Mapping[str
         places=() if demand.within is None else tuple(fleet.place(node, demand.within) for node in nodes),
         resource=nodes[0].resource,
         left_out=left_out,
+        needs_driver=kind.rack and not fleet.compute_domains and bool(demand.needs.in_stage),
         compute_capability=min((node.compute_capability for node in nodes if node.compute_capability), default=None),
     )
 
@@ -175,6 +250,7 @@ class _Wanted:
         self._fleet = fleet
         self._products = frozenset(bare_product(product) for product in demand.products)
         self._bare: dict[str, str] = {}
+        self._small: dict[Amounts, TooSmall | None] = {}
 
     def bare(self, product: str) -> str:
         """Give a product's name as the hardware table spells it."""
@@ -184,12 +260,21 @@ class _Wanted:
     def why_not(self, node: Node) -> LeftOut | None:
         """Give the reason why a node may not be used, or ``None``."""
         if node.exclusion is not None:
-            return node.exclusion
+            uncounted = self._demand.needs.claims and node.exclusion in _UNCOUNTED
+            return ClaimsUnread(node.resource) if uncounted else node.exclusion
         if self._products and self.bare(node.product) not in self._products:
             return Mismatch.UNLISTED_PRODUCT
         if node.resource != NVIDIA and not (self._products and self._demand.own_image):
             return OtherVendor(node.resource)
-        return self._unplaced(node) or _untolerated(node, self._demand.tolerations)
+        return self._unplaced(node) or _untolerated(node, self._demand.tolerations) or self._too_small(node)
+
+    def _too_small(self, node: Node) -> TooSmall | None:
+        """Tell whether even the smallest pod needs more than the node offers. Nodes with equal offers are read once."""
+        if node.allocatable not in self._small:
+            found = shortage(self._demand.needs.of_the_least_pod, node.allocatable, ())
+            small = None if found is None else TooSmall(found.resource, found.asked, found.left)
+            self._small[node.allocatable] = small
+        return self._small[node.allocatable]
 
     def _unplaced(self, node: Node) -> LeftOut | None:
         demand = self._demand
@@ -200,6 +285,10 @@ class _Wanted:
         if demand.within is not None and not self._fleet.place(node, demand.within):
             return _no_place(demand.within, self._fleet.levels)
         return None
+
+
+_UNCOUNTED: Final = frozenset({Exclusion.OFFERS_NONE, Exclusion.NO_GPUS})
+"""Exclusions of nodes that may have GPUs which no device plugin counts."""
 
 
 def _no_place(within: str, levels: tuple[str, ...]) -> NoPlace | NoLabel:

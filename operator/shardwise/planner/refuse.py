@@ -5,12 +5,11 @@ from dataclasses import replace
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.refusal import (
-    DemandSummary,
-    PoolCount,
     Refusal,
     RefusalReason,
     RejectedLayout,
 )
+from shardwise.domain.summary import DemandSummary, PoolCount
 from shardwise.planner.hints import hints
 from shardwise.planner.pools import Eligible, Pool, eligible
 from shardwise.planner.same_fleet import on_same_fleet
@@ -42,6 +41,7 @@ def refuse(
         excluded=pools.excluded,
         pools=counted,
         asked=DemandSummary(demand.replicas, demand.gpu_budget, demand.context_length, demand.concurrency),
+        idle=pools.idle,
     )
 
 
@@ -54,7 +54,9 @@ def _fits_when_free(demand: Demand, fleet: Fleet, rejected: tuple[RejectedLayout
 
 
 def _emptied(fleet: Fleet) -> Fleet:
-    nodes = (node if node.free == node.gpus else replace(node, free=node.gpus) for node in fleet.nodes)
+    nodes = (
+        replace(node, free=node.gpus, taken=()) if node.free < node.gpus or node.taken else node for node in fleet.nodes
+    )
     return replace(fleet, nodes=tuple(nodes))
 
 

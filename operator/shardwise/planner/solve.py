@@ -29,7 +29,14 @@ from shardwise.planner.legality import illegal
 from shardwise.planner.links import Links
 from shardwise.planner.memory import loading_use, memory_use, relays_experts, states
 from shardwise.planner.notes import notes
-from shardwise.planner.placement import domain_counts, has_room, largest_domain, nodes_of_largest_domain, place
+from shardwise.planner.placement import (
+    domain_counts,
+    has_room,
+    lacking_for_pods,
+    largest_domain,
+    nodes_of_largest_domain,
+    place,
+)
 from shardwise.planner.pools import Eligible, Pool, stage_slots
 from shardwise.planner.sparse_cache import on_gpus
 
@@ -141,6 +148,12 @@ def _joined_for(demand: Demand, pool: Pool) -> Pool:
     return replace(pool, joined=True) if pinned is not None and pinned > largest_domain(pool) else pool
 
 
+def _apart_for(demand: Demand, pool: Pool) -> Pool:
+    """Part the nodes of a rack, unless a pin asks for a tensor group that is wider than a node."""
+    pinned = demand.pins.tensor
+    return pool if pinned is not None and pinned > max(pool.node_sizes) else replace(pool, apart=pool.needs_driver)
+
+
 class SurveyedPool:
     """A pool with the figures that the search needs for every layout, computed once."""
 
@@ -158,9 +171,13 @@ class SurveyedPool:
         return tuple(sorted((free for counts in self.pool.free_counts if (free := sum(counts))), reverse=True))
 
 
-def survey(demand: Demand, pools: Eligible) -> tuple[SurveyedPool, ...]:
-    """Survey the pools. Searches for demands that pin the same tensor degree can share the result. O(nodes)."""
-    return tuple(SurveyedPool(_joined_for(demand, pool)) for pool in pools.pools)
+def survey(demand: Demand, pools: Eligible, *, with_driver: bool = False) -> tuple[SurveyedPool, ...]:
+    """Survey the pools. Searches for demands that pin the same tensor degree can share the result. O(nodes).
+
+    ``with_driver``: as if the cluster served ComputeDomains.
+    """
+    found = pools.pools if with_driver else (_apart_for(demand, pool) for pool in pools.pools)
+    return tuple(SurveyedPool(_joined_for(demand, pool)) for pool in found)
 
 
 def _judge(demand: Demand, facts: SurveyedPool, layout: Layout) -> Candidate | Cause:
@@ -214,9 +231,15 @@ def _crowded(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | Non
     return None
 
 
-def _no_room(demand: Demand, candidate: Candidate) -> NoRoom:
-    """Count slots inside the bounding places: in the largest place, or in all places that hold whole groups."""
+def _no_room(demand: Demand, candidate: Candidate) -> Cause:
+    """Say which resource besides GPUs is short; else count slots inside the bounding places.
+
+    The slots are those of the largest place, or of all places that hold whole groups.
+    """
     pool, layout = candidate.pool, candidate.layout
+    short = lacking_for_pods(demand, pool, layout)
+    if short is not None:
+        return short
     free = sum(node.free for node in pool.nodes)
     places = pool.place_slots(layout.tensor)
     wanted, found = layout.pipeline, max(places)

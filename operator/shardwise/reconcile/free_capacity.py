@@ -1,12 +1,13 @@
-"""The free GPUs of an object's usable fleet, as its own groups take them and give them back."""
+"""The free GPUs and other resources of an object's usable fleet, as its own groups take them and give them back."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from shardwise.domain.exclusions import LeftOut, Mismatch
-from shardwise.domain.fleet import Fleet
+from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.launch import Wanted
+from shardwise.domain.needs import Amounts, added, needs_by_node, shortage
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.domain.refusal import Refusal, RefusalReason
 from shardwise.planner import plan as plan_demand
@@ -19,38 +20,58 @@ Place = tuple[tuple[str, ...], int]
 
 
 class FreeCapacity:
-    """The GPUs of the usable fleet that the object has not taken yet."""
+    """The GPUs and other resources of the usable fleet that the object has not taken yet, for groups of a plan."""
 
-    def __init__(self, wanted: Wanted, usable: UsableFleet) -> None:
+    def __init__(self, wanted: Wanted, plan: Plan, usable: UsableFleet) -> None:
         self._wanted = wanted
+        self._tensor = 1 if plan.joined else plan.layout.tensor
         self._usable = usable
         self._taken: Counter[str] = Counter()
+        self._others: dict[str, dict[str, int]] = {}
 
     @property
     def taken(self) -> int:
         """GPUs the object's groups have taken."""
         return sum(self._taken.values())
 
-    def take(self, nodes: Collection[str], gpus: int) -> None:
-        """Take GPUs of nodes, once for each time a node is named."""
-        for node in nodes:
-            self._taken[node] += gpus
+    def take(self, nodes: Sequence[str], gpus: int) -> None:
+        """Take GPUs for the pods of a group: of the node of each pod."""
+        self._change(nodes, gpus, 1)
 
     def give_back(self, record: Record) -> None:
         """Give back the GPUs of a group."""
-        self.take(record.nodes, -record.gpus)
+        self._change(record.nodes, record.gpus, -1)
+
+    def _change(self, nodes: Sequence[str], gpus: int, sign: int) -> None:
+        for node in nodes:
+            self._taken[node] += sign * gpus
+        for node, needs in self._needs(nodes, gpus).items():
+            changed = ((name, sign * amount) for name, amount in needs)
+            self._others[node] = added(self._others.get(node, {}).items(), changed)
+
+    def _needs(self, nodes: Sequence[str], gpus: int) -> Mapping[str, Amounts]:
+        return needs_by_node(self._wanted.demand.needs, self._tensor, [(nodes, gpus)])
 
     def holds(self, record: Record) -> bool:
-        """Tell whether a group can begin in its place: all its nodes may be used, and have enough GPUs for it."""
+        """Tell whether a group can begin in its place: all its nodes may be used, and have enough for its pods."""
         asked: Counter[str] = Counter()
         for node in record.nodes:
             asked[node] += record.gpus
         closed = self._usable.closed(self._wanted.demand, asked) | self._usable.barred
-        return closed.isdisjoint(asked) and all(self._has(node, gpus) for node, gpus in asked.items())
+        needs = self._needs(record.nodes, record.gpus)
+        return closed.isdisjoint(asked) and all(
+            self._has(node, gpus, needs.get(node, ())) for node, gpus in asked.items()
+        )
 
-    def _has(self, name: str, gpus: int) -> bool:
+    def _has(self, name: str, gpus: int, needs: Amounts) -> bool:
         node = self._usable.fleet.node(name)
-        return node is not None and node.free - self._taken[name] >= gpus
+        if node is None or node.free - self._taken[name] < gpus:
+            return False
+        return shortage(needs, node.allocatable, self._used(node)) is None
+
+    def _used(self, node: Node) -> Amounts:
+        own = self._others.get(node.name)
+        return tuple(sorted(added(node.taken, own.items()).items())) if own else node.taken
 
     def find(self, plan: Plan, *, but_blamed: bool = False, only: frozenset[str] | None = None) -> Place | Refusal:
         """Find a place for another group of a plan. Use blamed nodes only if there is no other place.
@@ -68,8 +89,12 @@ class FreeCapacity:
     def _left(self, fleet: Fleet) -> Fleet:
         if not self._taken:
             return fleet
-        nodes = (replace(node, free=max(0, node.free - self._taken[node.name])) for node in fleet.nodes)
-        return replace(fleet, nodes=tuple(nodes))
+        return replace(fleet, nodes=tuple(map(self._rest, fleet.nodes)))
+
+    def _rest(self, node: Node) -> Node:
+        if node.name not in self._taken:
+            return node
+        return replace(node, free=max(0, node.free - self._taken[node.name]), taken=self._used(node))
 
 
 def place_of(group: GroupPlacement) -> Place:

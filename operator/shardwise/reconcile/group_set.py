@@ -57,7 +57,7 @@ class GroupSetBuilder:
         self.wanted = wanted
         self.plan = plan
         self.terms = terms
-        self.capacity = FreeCapacity(wanted, usable)
+        self.capacity = FreeCapacity(wanted, plan, usable)
         self.groups: dict[int, GroupView] = {}
         self.refusal: Refusal | None = None
         self._usable = usable

@@ -21,7 +21,7 @@ def wish_of(demand: Demand | None) -> Wish:
     if demand is None:
         return None
     choice = demand.products, demand.own_image, demand.node_selector, demand.node_affinity
-    return (*choice, demand.tolerations, demand.within)
+    return (*choice, demand.tolerations, demand.within, demand.needs)
 
 
 class KeptNodes:

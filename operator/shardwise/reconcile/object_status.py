@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shardwise.domain.needs import Amounts, PodNeeds, needs_by_node
 from shardwise.reconcile.conditions import DatedCondition
 from shardwise.reconcile.recorded_plan import RecordedPlan
 from shardwise.reconcile.records import Record, held_by
@@ -71,6 +72,12 @@ class Status:
     def holdings(self) -> Mapping[str, int]:
         """The GPUs that its groups hold, by node."""
         return held_by(self.records.values())
+
+    def other_holdings(self, needs: PodNeeds) -> Mapping[str, Amounts]:
+        """Add up the resources besides GPUs that the pods of its groups need, by node."""
+        plan = None if self.plan is None else self.plan.plan
+        tensor = 1 if plan is None or plan.joined else plan.layout.tensor
+        return needs_by_node(needs, tensor, ((record.nodes, record.gpus) for record in self.records.values()))
 
     def condition(self, kind: str) -> DatedCondition | None:
         """Find a condition by its kind."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Exclusion, Fleet, Node
 from shardwise.domain.gpu_limit import GpuLimit
+from shardwise.domain.needs import PodNeeds
 from shardwise.planner.pools import eligible
 from shardwise.planner.same_fleet import on_same_fleet
 
@@ -64,7 +65,7 @@ class UsableFleet:
         the node has lost them.
         """
         chosen = tuple(node for _, node in self._known(sorted(nodes)))
-        pools = eligible(demand, replace(self.fleet, nodes=chosen)).pools
+        pools = eligible(replace(demand, needs=PodNeeds()), replace(self.fleet, nodes=chosen)).pools
         open_to_all = (node for pool in pools for node in pool.nodes)
         return frozenset(nodes) - {node.name for node in open_to_all if node.free >= self.own.get(node.name, 0)}
 
@@ -72,7 +73,7 @@ class UsableFleet:
         """Tell whether nodes suit a demand, apart from their health. Their health may get better."""
         chosen = [replace(node, exclusion=None, taints=()) for _, node in self._known(sorted(nodes))]
         fleet = replace(self.fleet, nodes=tuple(chosen))
-        fit = [node for pool in eligible(demand, fleet).pools for node in pool.nodes]
+        fit = [node for pool in eligible(replace(demand, needs=PodNeeds()), fleet).pools for node in pool.nodes]
         places = {fleet.place(node, demand.within) for node in fit} if demand.within is not None else {""}
         return len(fit) == len(set(nodes)) and len(places) == 1
 

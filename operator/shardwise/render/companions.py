@@ -83,17 +83,22 @@ def files_name(launch: Launch, started: GroupLaunch) -> str:
 
 def domain_name(launch: Launch, placed: GroupPlacement) -> str:
     """Name the ComputeDomain of a replica. The number of nodes cannot be changed, so it is part of the name."""
-    return joined(launch.owner.name, f"-{placed.replica}-nvlink-{len(placed.pods)}")
+    return joined(launch.owner.name, f"-{placed.replica}-nvlink-{nodes_of(placed)}")
 
 
 def channel_name(launch: Launch, placed: GroupPlacement) -> str:
     """Name the claim template of a ComputeDomain's channels, which its controller makes."""
-    return joined(launch.owner.name, f"-{placed.replica}-channel-{len(placed.pods)}")
+    return joined(launch.owner.name, f"-{placed.replica}-channel-{nodes_of(placed)}")
 
 
 def claim_template_name(launch: Launch, device_class: str, place: PodPlacement) -> str:
     """Name the claim template of a pod's GPUs."""
     return joined(launch.owner.name, f"-gpus-{json_digest(_devices(device_class, place.gpus), _DIGITS)}")
+
+
+def nodes_of(placed: GroupPlacement) -> int:
+    """Count the nodes of a group."""
+    return len({pod.node for pod in placed.pods})
 
 
 def _texts(started: GroupLaunch) -> dict[str, str]:
@@ -111,13 +116,17 @@ def _files(launch: Launch, started: GroupLaunch) -> Manifest:
 
 
 def _compute_domain(launch: Launch, placed: GroupPlacement) -> Manifest:
-    """Ask for IMEX channels between the nodes. Older drivers wait for the number of nodes that is given here."""
+    """Ask for IMEX channels between the nodes.
+
+    Drivers before 25.8 wait for the number of nodes that is given here. Later drivers let each pod start when the
+    daemon of its own node is ready, and only report with the number that the domain is complete.
+    """
     channel = {"resourceClaimTemplate": {"name": channel_name(launch, placed)}}
     return {
         "apiVersion": COMPUTE_DOMAIN[0],
         "kind": COMPUTE_DOMAIN[1],
         "metadata": metadata(launch.owner, domain_name(launch, placed), common_labels(launch)),
-        "spec": {"numNodes": len(placed.pods), "channel": channel},
+        "spec": {"numNodes": nodes_of(placed), "channel": channel},
     }
 
 

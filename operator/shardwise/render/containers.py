@@ -1,9 +1,12 @@
 """The containers of a pod: the engine, and the init containers that fetch weights and wait for other pods."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from shardwise.domain.launch import EnvVar, Launch, Wanted
+from shardwise.domain.plan import PodPlacement
+from shardwise.domain.requests import requests_of
 from shardwise.engines import GroupLaunch, PodLaunch, Probe
 from shardwise.engines.meeting import WAIT_SCRIPT
 from shardwise.engines.weights import pre_pulls
@@ -13,7 +16,6 @@ from shardwise.render.volumes import CACHE_MOUNT, mounts
 ENGINE: Final = "engine"
 WEIGHTS: Final = "weights"
 GPU_CLAIM: Final = "gpus"
-CHANNEL_CLAIM: Final = "nvlink"
 
 _FETCHING: Final = ("HOME", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Variables of the engine that fetching weights needs, too."""
@@ -41,10 +43,18 @@ are tried again for five minutes; a refusal, missing rights (EACCES) and a full 
 """
 
 
+@dataclass(frozen=True, slots=True)
+class ResourcesAsked:
+    """How a pod asks for its devices: ``gpus`` by resource, with their count, and resource ``claims`` by name."""
+
+    gpus: Mapping[str, str]
+    claims: Collection[str]
+
+
 def engine(
-    wanted: Wanted, started: GroupLaunch, pod: PodLaunch, gpus: Mapping[str, str], claims: Iterable[str]
+    wanted: Wanted, started: GroupLaunch, pod: PodLaunch, place: PodPlacement, asked: ResourcesAsked
 ) -> Manifest:
-    """Make the container that runs the engine. ``gpus`` are requested by resource; without them a claim gives GPUs."""
+    """Make the container that runs the engine."""
     launch = wanted.launch
     container: Manifest = {
         "name": ENGINE,
@@ -53,7 +63,7 @@ def engine(
         "args": [literal(word) for word in pod.args],
         "env": [_env(variable) for variable in pod.env],
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in started.ports],
-        "resources": _resources(wanted, started, gpus, claims),
+        "resources": _resources(wanted, started, place.gpus, asked),
         "securityContext": _security(wanted, started),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts(wanted, started),
@@ -109,15 +119,15 @@ def _pull_policy(launch: Launch) -> Manifest:
     return {} if launch.container.image_pull_policy is None else {"imagePullPolicy": launch.container.image_pull_policy}
 
 
-def _resources(wanted: Wanted, started: GroupLaunch, gpus: Mapping[str, str], claims: Iterable[str]) -> Manifest:
-    """Request the planned GPUs, and RDMA devices if the group has several pods."""
-    needed = dict(wanted.site.rdma if len(started.pods) > 1 else ()) | dict(gpus)
-    asked = {
-        "requests": dict(wanted.launch.extras.requests) | needed,
+def _resources(wanted: Wanted, started: GroupLaunch, gpus: int, asked: ResourcesAsked) -> Manifest:
+    """Request the planned GPUs, RDMA devices if the group has several pods, and CPU, memory and disk."""
+    needed = dict(wanted.site.rdma if len(started.pods) > 1 else ()) | dict(asked.gpus)
+    resources = {
+        "requests": dict(requests_of(wanted.launch, wanted.site, wanted.demand.model, gpus)) | needed,
         "limits": dict(wanted.launch.extras.limits) | needed,
     }
-    found: Manifest = {key: value for key, value in asked.items() if value}
-    used = [{"name": name} for name in claims]
+    found: Manifest = {key: value for key, value in resources.items() if value}
+    used = [{"name": name} for name in asked.claims]
     return found | ({"claims": used} if used else {})
 
 

@@ -7,9 +7,9 @@ from shardwise.domain.demand import Toleration
 from shardwise.domain.launch import Launch, Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.engines import GroupLaunch
-from shardwise.inventory import CLAIMED_GPUS
+from shardwise.inventory import CHANNEL_CLAIM, CLAIMED_GPUS
 from shardwise.render.companions import channel_name, claim_template_name, needs_compute_domain
-from shardwise.render.containers import CHANNEL_CLAIM, GPU_CLAIM, before_the_engine, engine
+from shardwise.render.containers import GPU_CLAIM, ResourcesAsked, before_the_engine, engine
 from shardwise.render.manifest import (
     GROUP_SIZE,
     INDEX,
@@ -83,7 +83,7 @@ def _spec(wanted: Wanted, plan: Plan, started: GroupLaunch, place: PodPlacement,
         "affinity": _affinity(place.node),
         "tolerations": [_toleration(toleration) for toleration in tolerations],
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [engine(wanted, started, pod, _gpus(wanted, plan, place), claims)],
+        "containers": [engine(wanted, started, pod, place, ResourcesAsked(_gpus(wanted, plan, place), claims))],
         "volumes": volumes(wanted, started),
     }
     before = list(before_the_engine(wanted, started, pod))

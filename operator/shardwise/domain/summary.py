@@ -1,0 +1,23 @@
+"""The demand and the GPUs, as a refusal reports them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DemandSummary:
+    """The parts of a demand that decide whether a layout fits."""
+
+    replicas: int
+    gpu_budget: int
+    context_length: int
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolCount:
+    """The usable nodes of one product, their GPUs, and the GPUs that nobody holds."""
+
+    product: str
+    nodes: int
+    gpus: int
+    free: int
