@@ -1,6 +1,7 @@
 """Which operator acts: it waits for the Lease, renews it, and stops acting before another may begin."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from shardwise.cluster import LeadershipLost, Retryable, election
 from shardwise.cluster import lease as lease_module
 from shardwise.cluster.election import Election
 from shardwise.cluster.lease import GIVE_UP_SECONDS, LEASE_SECONDS, RENEW_SECONDS
+from shardwise.cluster.own_loop import own_loop
 from shardwise.controller import Options, run
 from shardwise_sandbox import Sandbox, sample_fleet
 
@@ -248,3 +250,47 @@ async def test_of_two_operators_one_acts_and_the_other_takes_over_without_touchi
             await b
         assert both.holder() == ""
         assert not stop_a.is_set()
+
+
+async def test_a_lease_on_a_loop_of_its_own_is_renewed_while_the_operators_loop_is_blocked() -> None:
+    """A decision, a large list or a collection of garbage may block the operator's loop for longer than a renewal."""
+    renewed = threading.Semaphore(0)
+
+    class Counting:
+        """A Lease that is always ours."""
+
+        async def try_to_hold(self) -> bool:
+            renewed.release()
+            return True
+
+        async def let_go(self) -> None:
+            return
+
+    async with own_loop() as place:
+        election = Election(Counting(), sleep=lambda _: asyncio.sleep(0), place=place)
+        async with election.leading() as renewal:
+            await asyncio.sleep(0)  # the renewal begins
+            tries = [renewed.acquire(timeout=10) for _ in range(5)]  # blocks this loop: nothing else runs here
+            assert tries == [True] * 5
+            assert not renewal.done()
+
+
+async def test_a_lease_that_is_lost_on_a_loop_of_its_own_is_told_here() -> None:
+    class Lost:
+        """A Lease that is ours once."""
+
+        tries = 0
+
+        async def try_to_hold(self) -> bool:
+            self.tries += 1
+            return self.tries == 1
+
+        async def let_go(self) -> None:
+            return
+
+    clock = iter(range(0, 1000, 5))
+    async with own_loop() as place:
+        election = Election(Lost(), steady=lambda: float(next(clock)), sleep=lambda _: asyncio.sleep(0), place=place)
+        async with election.leading() as renewal:
+            with pytest.raises(LeadershipLost):
+                await renewal

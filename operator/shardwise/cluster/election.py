@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 from shardwise.cluster.errors import ClusterError
 from shardwise.cluster.lease import GIVE_UP_SECONDS, RENEW_SECONDS
@@ -13,6 +14,7 @@ from shardwise.cluster.outage import Outage, Sparing
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -30,10 +32,26 @@ class Held(Protocol):
         """Give it up."""
 
 
+class Runs(Protocol):
+    """A place where work runs to its end."""
+
+    async def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run work, and give its result. A cancelled wait cancels the work."""
+
+
+class Here:
+    """The loop of whoever waits."""
+
+    async def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run work as a part of the caller."""
+        return await work()
+
+
 class Election:
     """Waits for the Lease, and renews it. ``steady`` and ``sleep`` are the clock.
 
-    ``outage`` is told of a look at the Lease that gets no answer in time.
+    ``outage`` is told of a look at the Lease that gets no answer in time. ``place`` is where the Lease is looked at and
+    renewed: a loop of its own, so that no other work of the operator delays a renewal.
     """
 
     def __init__(
@@ -42,12 +60,14 @@ class Election:
         steady: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
         outage: Outage | None = None,
+        place: Runs | None = None,
     ) -> None:
         self._lease: Final = lease
         self._steady = steady
         self._sleep = sleep
         self._outage = outage or Outage(steady)
         self._refused = Sparing(steady)
+        self._place = place or Here()
 
     @contextlib.asynccontextmanager
     async def leading(self) -> AsyncIterator[asyncio.Task[None]]:
@@ -55,16 +75,20 @@ class Election:
 
         On the way out the Lease is given up, so that the next can act at once.
         """
-        won = await self._win()
+        won = await self._place.run(self._win)
         _log.info("leading")
-        renewal = asyncio.create_task(self._renew(won))
+        renewal = asyncio.create_task(self._place.run(partial(self._renew, won)))
         try:
             yield renewal
         finally:
             renewal.cancel()
             await asyncio.gather(renewal, return_exceptions=True)
-            with contextlib.suppress(ClusterError, TimeoutError):
-                await asyncio.wait_for(self._lease.let_go(), RENEW_SECONDS)
+            await self._place.run(self._let_go)
+
+    async def _let_go(self) -> None:
+        with contextlib.suppress(ClusterError, TimeoutError):
+            async with asyncio.timeout(RENEW_SECONDS):
+                await self._lease.let_go()
 
     async def _win(self) -> float:
         """Wait for the Lease. Give when the try began that got it: it counts from before its answer came."""
@@ -87,7 +111,8 @@ class Election:
     async def _tried(self, seconds: float = GIVE_UP_SECONDS) -> bool:
         """Try once, for no longer than the time left: a later answer does not count."""
         try:
-            return await asyncio.wait_for(self._lease.try_to_hold(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for may swallow a cancellation (Python 3.11)
+                return await self._lease.try_to_hold()
         except TimeoutError:
             self._outage.failed(f"the Lease cannot be held: no answer within {seconds:.0f} s")
         except ClusterError as error:

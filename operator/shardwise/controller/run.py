@@ -19,6 +19,7 @@ import kopf
 from shardwise.cluster import Cluster, ClusterError, Connection, Election, LeadershipLost, Outage, connect
 from shardwise.cluster.lease import Lease
 from shardwise.cluster.outage import Sparing
+from shardwise.cluster.own_loop import own_loop
 from shardwise.controller.frugal import frugal_settings
 from shardwise.controller.health import Health, served
 from shardwise.controller.watches import registry_of
@@ -126,7 +127,7 @@ async def _term(
         health.listed = True
         registry = registry_of(changes, connection, quotas=store.reads_quotas)
         tasks = [asyncio.create_task(_watch(registry, stop))]
-        tasks.append(asyncio.create_task(_led(_election(options, cluster, health), work, ready, health)))
+        tasks.append(asyncio.create_task(_led(options, connection, work, ready, health)))
         await until_one_ends(tasks)
     finally:
         queue.close()
@@ -155,25 +156,37 @@ def _leave_signals() -> None:
             asyncio.get_running_loop().remove_signal_handler(number)
 
 
-def _election(options: Options, cluster: Cluster, health: Health) -> Election | None:
-    if options.lease is None:
-        return None
-    lease = Lease(cluster, *options.lease, options.identity, time.monotonic)
-    return Election(lease, outage=health.outage)
+@contextlib.asynccontextmanager
+async def _election(
+    connection: Connection, lease: tuple[str, str], identity: str, outage: Outage
+) -> AsyncIterator[Election]:
+    """Stand for election in a thread, over a connection of its own: nothing that the operator does delays a renewal."""
+    async with own_loop() as place:
+        cluster = await place.run(partial(_connected, connection, outage))
+        try:
+            yield Election(Lease(cluster, *lease, identity, time.monotonic), outage=outage, place=place)
+        finally:
+            await place.run(cluster.close)
+
+
+async def _connected(connection: Connection, outage: Outage) -> Cluster:
+    return Cluster(await connection.renewed(), outage)
 
 
 async def _led(
-    election: Election | None,
+    options: Options,
+    connection: Connection,
     work: Callable[[asyncio.Event | None], Coroutine[Any, Any, None]],
     ready: asyncio.Event | None,
     health: Health,
 ) -> None:
     """Work as soon as, and for as long as, we lead."""
-    if election is None:
+    if options.lease is None:
         health.leads = True
         await work(ready)
         return
-    async with election.leading() as renewal:
+    elected = _election(connection, options.lease, options.identity, health.outage)
+    async with elected as election, election.leading() as renewal:
         health.leads = True
         await until_one_ends([renewal, asyncio.create_task(work(ready))])
 
