@@ -225,11 +225,18 @@ async def test_a_status_refused_for_another_reason_is_not_merged(script: Scripte
     assert len(script.asked) == 1
 
 
-@pytest.mark.parametrize(("uid", "more"), [("u-9", {"preconditions": {"uid": "u-9"}}), ("", {})], ids=["uid", "none"])
-async def test_a_deletion_names_the_uid_and_leaves_dependents_to_the_background(
-    script: Scripted, cluster: Cluster, uid: str, more: Json
+@pytest.mark.parametrize(
+    ("uid", "grace", "more"),
+    [
+        pytest.param("u-9", None, {"preconditions": {"uid": "u-9"}}, id="uid"),
+        pytest.param("", 1, {"gracePeriodSeconds": 1}, id="grace"),
+        pytest.param("", None, {}, id="none"),
+    ],
+)
+async def test_a_deletion_names_the_uid_and_the_grace_and_leaves_dependents_to_the_background(
+    script: Scripted, cluster: Cluster, uid: str, grace: int | None, more: Json
 ) -> None:
-    await cluster.delete(SERVICE, "ns", "s", uid)
+    await cluster.delete(SERVICE, "ns", "s", uid, grace)
     one = only(script)
     assert (one.method, one.path, one.query) == ("DELETE", "/api/v1/namespaces/ns/services/s", {})
     options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}

@@ -400,7 +400,7 @@ def test_probes_and_grace_fit_each_role(grid: Grid) -> None:
         assert leader.startup.period * leader.startup.failures >= 1800
         assert (leader.grace, bool(leader.drain)) == (60, True)
         for pod in followers:
-            assert (pod.liveness, pod.grace, pod.drain) == (None, 10, ())
+            assert (pod.liveness, pod.grace, pod.drain) == (None, 2, ())
             how = {VLLM: None, SGLANG: "/health", TENSORRT_LLM: ""}[engine]
             assert (None if pod.readiness is None else pod.readiness.path) == how
 

@@ -1,5 +1,7 @@
 """vLLM over several nodes without Ray: what its own executor demands of ranks, nodes, roles and probes."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,7 +122,9 @@ def test_only_the_leader_is_probed() -> None:
     """A follower answers no HTTP; while the leader loads, only its startup probe counts: half an hour here."""
     leader, follower = started(a_plan(Layout(8, 2), 8, 8)).pods
     assert leader.startup == Probe("/health", period=10, timeout=5, failures=180)
-    assert leader.readiness == Probe("/health", period=10, timeout=5, failures=3)
+    assert leader.readiness is not None
+    assert replace(leader.readiness, command=()) == Probe("/health", period=10, timeout=10, failures=3)
+    assert leader.readiness.command[3:] == ("8000", "/health", "5", "llama-0-0.default.svc", "2")
     assert leader.liveness == Probe("/health", period=10, timeout=10, failures=6)
     assert (follower.startup, follower.readiness, follower.liveness) == (None, None, None)
 
@@ -129,7 +133,7 @@ def test_followers_wait_for_the_rendezvous_and_end_quickly() -> None:
     """One that starts too early gives up; a headless one does not end by itself and serves nobody."""
     leader, *followers = started(a_plan(Layout(8, 3), 8, 8, 8)).pods
     assert (leader.wait_for, leader.present, leader.grace) == ((), 0, 60)
-    assert [(pod.wait_for, pod.present, pod.grace) for pod in followers] == [(((LEADER, 29501),), 0, 10)] * 2
+    assert [(pod.wait_for, pod.present, pod.grace) for pod in followers] == [(((LEADER, 29501),), 0, 2)] * 2
 
 
 def test_the_ports_of_a_group_are_named() -> None:

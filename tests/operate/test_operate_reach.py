@@ -115,3 +115,12 @@ async def test_pods_of_strangers_and_of_objects_that_are_gone_are_left_alone(sce
     scene.store.pods.put(at(next(scene.versions), a_pod()))
     await scene.reconcile()
     assert scene.calls() == []
+
+
+async def test_the_pods_of_an_attempt_that_is_over_get_a_second(scene: Scene) -> None:
+    leader = await serving(scene)
+    fail(scene, leader)
+    await scene.reconcile()
+    assert [call.args[1:] for call in scene.cluster.delete.call_args_list][:1] == [
+        ("default", leader, scene.store.pods.objects["default", leader]["metadata"].get("uid", ""), 1)
+    ]

@@ -432,9 +432,9 @@ async def test_what_is_too_much_is_deleted_by_its_uid(scene: Scene) -> None:
     await scene.reconcile()
     deleted = [call.args for call in scene.cluster.delete.call_args_list]
     assert deleted == [
-        (POD, "default", "llama-1-0-0", "u-7"),
-        (BUDGET, "default", "llama", ""),
-        (SERVICE, "default", "llama-1-0", ""),
+        (POD, "default", "llama-1-0-0", "u-7", 1),
+        (BUDGET, "default", "llama", "", None),
+        (SERVICE, "default", "llama-1-0", "", None),
     ]
 
 

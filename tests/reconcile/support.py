@@ -167,7 +167,7 @@ class World:
             case MakeKeys(manifest):
                 self._made += 1
                 self.secrets.setdefault(name_of(manifest), manifest | {"data": {"id": str(self._made)}})
-            case Delete(kind, name, _, _):
+            case Delete(kind, name):
                 self._delete(kind, name)
             case Emit():
                 self.events.append(action)

@@ -48,7 +48,7 @@ def kinds(world: World) -> list[str]:
                 found.append(f"apply {manifest['kind']}")
             case MakeKeys():
                 found.append("make keys")
-            case Delete(kind, _, _, _):
+            case Delete(kind):
                 found.append(f"delete {kind}")
             case Emit() | Reach():
                 pass

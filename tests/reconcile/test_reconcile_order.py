@@ -22,7 +22,7 @@ def done(decision: Decision) -> list[str]:
         match action:
             case Apply(manifest) | MakeKeys(manifest):
                 said.append(f"+{manifest['kind']} {name_of(manifest)}")
-            case Delete(kind, name, _, _):
+            case Delete(kind, name):
                 said.append(f"-{kind} {name}")
             case Reach(name, _, reached):
                 said.append(f"{'serve' if reached else 'leave'} {name}")

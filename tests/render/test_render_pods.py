@@ -163,7 +163,7 @@ def test_every_pod_is_such_as_a_group_needs(plan: Plan) -> None:
             if "tolerationSeconds" in toleration
         }
         assert lost == {"node.kubernetes.io/not-ready": 30, "node.kubernetes.io/unreachable": 30}
-        assert spec["terminationGracePeriodSeconds"] == (60 if "startupProbe" in engine(pod) else 10)
+        assert spec["terminationGracePeriodSeconds"] == (60 if "startupProbe" in engine(pod) else 2)
 
 
 @given(plans())

@@ -120,10 +120,10 @@ class Wire:
         made: Json = self._call(words, lambda: self.sandbox.api.writer.apply(target, dict(manifest), how)[0])
         return made
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "") -> None:
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "", grace: int | None = None) -> None:
         """Delete an object; one that is gone is deleted."""
         try:
-            options = DeleteOptions(uid=uid)
+            options = DeleteOptions(grace=grace, uid=uid)
             self._call(f"delete {name}", lambda: self.sandbox.delete(kind.name, namespace, name, options))
         except ClusterError as error:
             # A conflict is that of another uid: a call that was disturbed comes as a conflict of its own.

@@ -145,9 +145,14 @@ class Cluster:
         words = f"{'create' if create else 'replace'} {kind.name} {metadata['namespace']}/{metadata['name']}"
         return await self._call(words, "post" if create else "put", path, body=dict(obj))
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "") -> None:
-        """Delete an object; an object that is gone, or replaced by another of its name, counts as deleted."""
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "", grace: int | None = None) -> None:
+        """Delete an object; an object that is gone, or replaced by another of its name, counts as deleted.
+
+        ``grace`` is the seconds that a pod may take. A deletion that has begun can only be shortened.
+        """
         body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if grace is not None:
+            body["gracePeriodSeconds"] = grace
         if uid:
             body["preconditions"] = {"uid": uid}
         try:

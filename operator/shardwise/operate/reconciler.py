@@ -272,8 +272,8 @@ class Reconciler:
                 return runs or bool(drift and drifts(manifest, applied))
             case MakeKeys(manifest):
                 await self._cluster.create(with_keys(manifest))
-            case Delete(kind, name, uid, api_version):
-                await self._cluster.delete(kind_of(api_version, kind), namespace, name, uid)
+            case Delete(kind, name, uid, api_version, grace):
+                await self._cluster.delete(kind_of(api_version, kind), namespace, name, uid, grace)
                 self._forget_deleted(kind, (namespace, name))
             case Reach():
                 await self._reach(namespace, action)

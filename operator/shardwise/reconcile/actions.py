@@ -33,12 +33,16 @@ class MakeKeys:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete an object. With ``uid``, only the object with this UID. An object that is gone counts as deleted."""
+    """Delete an object. With ``uid``, only the object with this UID. An object that is gone counts as deleted.
+
+    ``grace`` is the seconds that a pod may take; ``None`` for the seconds that the pod itself states.
+    """
 
     kind: str
     name: str
     uid: str = ""
     api_version: str = "v1"
+    grace: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,12 @@
 """The objects to apply and to delete, so that the cluster gets the groups of a group set.
 
 The leaders of groups that do not serve leave the Service for clients before anything else is done. Then the pods that
-belong to no current attempt are deleted, so that their GPUs come free. A replica that is removed is
-drained: its leader goes first, and finishes its requests while all ranks are up. Then the other pods go, then the
-objects by which the pods find each other. A replica that is broken, or whose next attempt waits for the GPUs, goes at
-once.
+belong to no current attempt are deleted, so that their GPUs come free (``leaving``). A replica that is removed is
+drained; when its pods are gone, the objects by which the pods find each other go. A replica that is broken, or whose
+next attempt waits for the GPUs, goes at once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
@@ -15,13 +14,14 @@ from shardwise.reconcile.actions import Action, Apply, Delete, MakeKeys
 from shardwise.reconcile.desired import Case, DesiredState
 from shardwise.reconcile.drift import Live, label_path, owners
 from shardwise.reconcile.group_set import GroupSet
+from shardwise.reconcile.leaving import leaving_pods
 from shardwise.reconcile.mender import Mender, has_other_content
-from shardwise.reconcile.observed import Companion, Observed, PodSeen, companion_of
+from shardwise.reconcile.observed import Companion, Observed, companion_of
 from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
-from shardwise.reconcile.whole import SERVES, admissions, by_attempt, is_together, withdrawals
+from shardwise.reconcile.whole import SERVES, admissions, by_attempt, withdrawals
 from shardwise.render.bundle import Group, group, serving
 from shardwise.render.companions import COMPUTE_DOMAIN, LABELS, is_named_by_us
 from shardwise.render.disruption import disruption_budget, has_budget
@@ -42,7 +42,7 @@ def actions_of(case: Case, desired: DesiredState) -> Iterator[Action]:
     mender = Mender(observed.mends, case.terms.now)
     made = {} if plan is None else dict(_made(wanted, plan, group_set, observed, desired.nodes.usable))
     yield from withdrawals(observed.pods, group_set.records)
-    yield from _removals(wanted, group_set, made, observed)
+    yield from _removals(case, desired, made)
     yield from _budget(case, plan, group_set, mender)
     yield from admissions(observed.pods, group_set.records)
     if plan is not None:
@@ -96,15 +96,14 @@ def _has_its_service(wanted: Wanted, record: Record, observed: Observed) -> bool
     return labels.items() <= (live["metadata"].get("labels") or {}).items() and is_as_made(live)
 
 
-def _removals(wanted: Wanted, group_set: GroupSet, made: Mapping[int, Group], observed: Observed) -> Iterator[Action]:
+def _removals(case: Case, desired: DesiredState, made: Mapping[int, Group]) -> Iterator[Action]:
+    wanted, observed, group_set = case.wanted, case.observed, desired.group_set
     present = {(record.replica, record.attempt) for record in group_set.records if record.nodes}
     if not wanted.restart.keep_failed:
         present -= {(record.replica, record.attempt) for record in group_set.records if record.state in _FAILED}
     leaving = {number: pods for number, pods in by_attempt(observed.pods).items() if number not in present}
-    replicas = {record.replica for record in group_set.records}
-    for (replica, _), pods in sorted(leaving.items()):
-        going = pods if replica in replicas else _next_to_go(pods)
-        yield from (Delete("Pod", pod.name, pod.uid) for pod in going if not pod.deleting)
+    replicas = frozenset(record.replica for record in group_set.records)
+    yield from leaving_pods(leaving, desired.before, replicas)
     draining = {(replica, attempt) for replica, attempt in leaving if replica not in replicas}
     kept = {group_name(wanted.launch.owner.name, *attempt) for attempt in present | draining}
     kept.add(serving_name(wanted.launch.owner.name))
@@ -129,12 +128,6 @@ def _companion_removals(model: str, gone: list[str], made: Mapping[int, Group], 
 def _said_of(observed: Observed, services: Iterable[str]) -> set[Companion]:
     """Give the companions that Services record for their pods."""
     return {companion for service in services for companion in observed.companions.get(service, ())}
-
-
-def _next_to_go(pods: Sequence[PodSeen]) -> Sequence[PodSeen]:
-    """Choose the pods of a leaving group that go now: the leader alone while all ranks are with it."""
-    leaders = [pod for pod in pods if pod.index == 0 and pod.ready]
-    return leaders if leaders and is_together(pods) else pods
 
 
 def _budget(case: Case, plan: Plan | None, group_set: GroupSet, mender: Mender) -> Iterator[Action]:

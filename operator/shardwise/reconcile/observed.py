@@ -28,7 +28,8 @@ class PodSeen:
     ``wants`` is the node that the pod must go to, ``gpus`` is the GPUs that it asks for there. ``loaded`` tells whether
     a pod that fetches weights before its engine starts has them; ``None`` for a pod that does not fetch. ``blameless``
     tells that a pod failed only because its node was shut down or other pods needed the space. ``reached`` tells that
-    the Service for clients selects the pod, as it does the leader of a group that serves.
+    the Service for clients selects the pod, as it does the leader of a group that serves. ``grace`` is the seconds that
+    a pod that is being deleted may take.
     """
 
     name: str
@@ -49,6 +50,7 @@ class PodSeen:
     loaded: bool | None = None
     blameless: bool = False
     reached: bool = False
+    grace: int = 0
 
     @property
     def failure(self) -> str:
@@ -125,6 +127,7 @@ def see_pod(pod: Mapping[str, Any]) -> PodSeen:
         loaded=_loaded(pod.get("spec") or {}, status),
         blameless=_blameless(status),
         reached=labels.get(SERVES) == "true",
+        grace=int(metadata.get("deletionGracePeriodSeconds") or 0),
     )
 
 
