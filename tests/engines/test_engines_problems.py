@@ -1,5 +1,6 @@
 """What is asked of a launch that cannot be had, whatever the engine: releases, folders, names, options."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -213,3 +214,33 @@ def test_the_users_variables_win_over_the_sites_and_those_over_what_is_set_for_n
         assert (named["NCCL_MNNVL_ENABLE"], named["NCCL_CUMEM_ENABLE"], named["NCCL_DEBUG"]) == ("0", "1", "WARN")
         assert named["HF_HOME"] == "/cache/huggingface"
         assert len(named) == len(pod.env)
+
+
+SIZE = "spec.model.source.huggingFace.cache.emptyDir.sizeLimit"
+SMALL = WeightCache(size="10Gi")
+CACHES: dict[str, tuple[Source, LaunchSite, str | None]] = {
+    "smaller than the weights": (Source(cache=SMALL), LaunchSite(), "`10Gi` is less than the 15.0 GiB of weights"),
+    "the configuration's": (
+        Source(),
+        LaunchSite(cache=SMALL),
+        "`10Gi` of `launch.cache` of the operator's configuration is less than the 15.0 GiB of weights",
+    ),
+    "large enough": (Source(cache=WeightCache(size="16Gi")), LaunchSite(), None),
+    "without a bound": (Source(), LaunchSite(), None),
+    "for compiled code alone": (
+        Source(SourceKind.PERSISTENT_VOLUME_CLAIM, location="c"),
+        LaunchSite(cache=SMALL),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "site", "words"), CACHES.values(), ids=CACHES)
+def test_an_empty_dir_that_the_weights_do_not_fit_is_refused(
+    source: Source, site: LaunchSite, words: str | None
+) -> None:
+    """The kubelet evicts a pod whose emptyDir exceeds its limit, again and again."""
+    wanted = replace(wants_of(VLLM, source=source), site=site)
+    assert problems(wanted) == (() if words is None else ((SIZE, f"{words} that each pod fetches"),))
+    guessed = replace(wanted, demand=replace(wanted.demand, model=replace(wanted.demand.model, guessed=True)))
+    assert problems(guessed) == (), "sizes that nobody has checked refuse nothing"

@@ -13,7 +13,15 @@ from shardwise.domain.fleet import Node
 from shardwise.domain.layout import Layout
 from shardwise.domain.needs import A_CHANNEL, PodNeeds
 from shardwise.domain.refusal import PodsShort
-from shardwise.planner.limited import ShareSlots, limited_slots, overfull, place_limited_group, pod_needs
+from shardwise.planner.limited import (
+    ShareSlots,
+    lacking_for_a_pod,
+    limited_slots,
+    may_hold,
+    overfull,
+    place_limited_group,
+    pod_needs,
+)
 from shardwise.planner.placement import lacking_for_pods, place
 from shardwise.planner.pools import Pool, eligible
 
@@ -140,3 +148,47 @@ def test_counts_after_placing_are_those_of_counting_anew(
         assert sum(scope.slots for scope in of_share.levels[-1].values()) == sum(
             sum(counts) // layout.tensor for counts in anew
         )
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8), st.integers(0, 24)), min_size=1, max_size=5),
+    st.sampled_from([Layout(4, 1), Layout(8, 1), Layout(2, 4), Layout(4, 4)]),
+    st.integers(1, 3),
+)
+@examples(200)
+def test_the_count_of_pods_denies_no_place_that_there_is(
+    rows: list[tuple[int, int, int]], layout: Layout, replicas: int
+) -> None:
+    """It is an upper bound: it may allow layouts that then find no place."""
+    nodes = [
+        with_devices(a_node(f"n{index}", free=free), devices, cores)
+        for index, (free, devices, cores) in enumerate(rows)
+    ]
+    wanted = a_demand(replicas=replicas, needs=replace(CORES, in_group=DEVICES.in_group))
+    pools = eligible(wanted, a_fleet(nodes)).pools
+    if pools and place(wanted, pools[0], layout) is not None:
+        assert may_hold(wanted, pools[0], layout)
+
+
+def test_pods_of_a_share_are_counted_once() -> None:
+    """A fleet has thousands of nodes, and a demand a hundred layouts."""
+    pool = a_pool(*map(with_devices, h100s(2)))
+    assert pool.pod_counts == {}
+    assert [pool.pods_for(4, DEVICES.in_group) for _ in range(2)] == [4, 4]
+    assert pool.pod_counts == {(4, DEVICES.in_group): 4}
+
+
+def test_a_layout_is_counted_before_it_is_placed_once_a_resource_was_short() -> None:
+    """The first layout that finds no place pays for the counts, and the others use them."""
+    pool = a_pool(*h100s(4))
+    wanted = a_demand(needs=DEVICES)
+    assert place(wanted, pool, Layout(8, 2)) is None
+    assert set(pool.pod_counts.values()) == {0}
+    assert lacking_for_pods(wanted, pool, Layout(4, 4)) == PodsShort(H100, "h100-00", 1, "rdma/ib", 4_000, 0)
+    assert place(wanted, pool, Layout(8, 1)) is not None
+
+
+def test_a_pod_that_every_node_has_room_for_lacks_nothing() -> None:
+    assert lacking_for_a_pod(a_demand(needs=DEVICES), a_pool(*map(with_devices, h100s(2))), Layout(8, 2)) is None
+    full = a_pool(*(with_devices(node) for node in h100s(2, free=(0, 0))))
+    assert lacking_for_a_pod(a_demand(needs=DEVICES), full, Layout(8, 2)) is None

@@ -6,9 +6,11 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import CacheKind, LaunchSite, SourceKind, Wanted
 from shardwise.domain.model import Quantization
 from shardwise.domain.release import image_of, release_of
+from shardwise.domain.units import gib, parse_quantity
 from shardwise.domain.version import dotted
 from shardwise.engines.permissions import forbidden
 from shardwise.engines.protocol import Engine
+from shardwise.engines.weights import cache_of, is_fetched
 from shardwise.planner.on_load import made_on_load, quantises_to
 
 
@@ -17,6 +19,7 @@ def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     yield from _release(wanted, engine)
     yield from forbidden(wanted)
     yield from _paths(wanted)
+    yield from _cache_size(wanted)
     yield from _dashes(wanted)
     yield from _options(wanted)
     yield from _precision(wanted, engine)
@@ -46,6 +49,17 @@ def _paths(wanted: Wanted) -> Iterator[tuple[str, str]]:
         yield from _path(wanted.site, "spec.model.source.huggingFace.cache.hostPath.path", cache.location)
     if ".." in source.path.split("/"):
         yield _path_field(source.kind), f"`{source.path}` leaves the volume: `..` is not allowed"
+
+
+def _cache_size(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    """Refuse an emptyDir that the weights do not fit: the kubelet would evict each pod while it fetches them."""
+    cache, facts = cache_of(wanted), wanted.demand.model
+    bounded = cache.kind is CacheKind.EMPTY_DIR and is_fetched(wanted.launch.model.source)
+    if not bounded or cache.size is None or facts.guessed or parse_quantity(cache.size) >= facts.fetched_bytes:
+        return
+    whose = "" if wanted.launch.model.source.cache is not None else " of `launch.cache` of the operator's configuration"
+    field = "spec.model.source.huggingFace.cache.emptyDir.sizeLimit"
+    yield field, f"`{cache.size}`{whose} is less than the {gib(facts.fetched_bytes)} of weights that each pod fetches"
 
 
 def _path(site: LaunchSite, field: str, path: str) -> Iterator[tuple[str, str]]:

@@ -42,6 +42,29 @@ def _lacking(pool: Pool, asked: dict[str, dict[str, int]], pods: Counter[str]) -
             yield PodsShort(pool.product, name, pods[name], found.resource, found.asked, found.left)
 
 
+def may_hold(demand: Demand, pool: Pool, layout: Layout) -> bool:
+    """Tell whether the nodes have room for the pods of all groups, wherever they are: cheap, and an upper bound."""
+    groups = 0
+    for share in shares_up_to(pool.most_free, layout, rack=pool.shares_stages):
+        pods = pool.pods_for(share, pod_needs(demand, pool, layout, share))
+        groups += pods // (layout.world_size // share)
+    return groups >= demand.replicas
+
+
+def lacking_for_a_pod(demand: Demand, pool: Pool, layout: Layout) -> PodsShort | None:
+    """Give a node with enough free GPUs for the largest pod of a layout that lacks another resource for it."""
+    share = next(shares_up_to(pool.most_free, layout, rack=pool.shares_stages), None)
+    if share is None:
+        return None
+    needs = pod_needs(demand, pool, layout, share)
+    lacks = ((node, shortage(needs, node.allocatable, node.taken)) for node in pool.nodes if node.free >= share)
+    found = next(((node, short) for node, short in lacks if short is not None), None)
+    if found is None:
+        return None
+    node, short = found
+    return PodsShort(pool.product, node.name, 1, short.resource, short.asked, short.left)
+
+
 def pod_needs(demand: Demand, pool: Pool, layout: Layout, share: int) -> Amounts:
     """Give the needs of a pod with a share of a group's GPUs. Without NVLink between nodes it needs no channel."""
     tensor = 1 if pool.joined else layout.tensor
@@ -96,8 +119,7 @@ class ShareSlots(DomainSlots):
 def limited_slots(demand: Demand, pool: Pool, layout: Layout) -> tuple[ShareSlots, ...]:
     """Make the slots for each share that a pod of a layout may hold, the largest share first."""
     room = PodRoom()
-    most = max((node.free for node in pool.nodes), default=0)
-    shares = shares_up_to(most, layout, rack=pool.shares_stages)
+    shares = shares_up_to(pool.most_free, layout, rack=pool.shares_stages)
     return tuple(ShareSlots(pool, layout, share, pod_needs(demand, pool, layout, share), room) for share in shares)
 
 

@@ -19,7 +19,7 @@ from shardwise.domain.exclusions import (
 )
 from shardwise.domain.fleet import NVIDIA, Exclusion, Fleet, Node, Taint
 from shardwise.domain.hardware import ComputeCapability, GpuKind, bare_product
-from shardwise.domain.needs import Amounts, IdleGpus, most_gpus, shortage
+from shardwise.domain.needs import Amounts, IdleGpus, most_gpus, most_pods, shortage
 from shardwise.planner.affinity import matches_any
 from shardwise.planner.same_fleet import on_same_fleet
 
@@ -65,6 +65,24 @@ class Pool:
     def by_name(self) -> Mapping[str, Node]:
         """The nodes by their names. Computed once."""
         return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def most_free(self) -> int:
+        """The free GPUs of the node with the most. Computed once."""
+        return max((node.free for node in self.nodes), default=0)
+
+    @cached_property
+    def pod_counts(self) -> dict[tuple[int, Amounts], int]:
+        """The pods that :meth:`pods_for` has counted; empty if nobody has asked."""
+        return {}
+
+    def pods_for(self, share: int, needs: Amounts) -> int:
+        """Count the pods with a share of GPUs that all nodes together have room for. Computed once for each share."""
+        known = self.pod_counts.get((share, needs))
+        if known is None:
+            rooms = (most_pods(needs, node.allocatable, node.taken, node.free // share) for node in self.nodes)
+            known = self.pod_counts[share, needs] = sum(rooms)
+        return known
 
     @cached_property
     def domains(self) -> tuple[tuple[str, list[Node]], ...]:
