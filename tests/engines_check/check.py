@@ -59,6 +59,7 @@ def main() -> None:
         if name in folders
     ]
     write(DATA / "vllm-legality.json", read_legality(cache, cases))
+    write(DATA / "vllm-pages.json", read_pages(cache))
     for engine in RELEASES:
         write(DATA / f"{engine}-lines.json", read_lines(engine, cache, list(lines(engine)), folders))
 
@@ -115,6 +116,20 @@ def read_legality(cache: Path, cases: list[dict[str, Any]]) -> dict[str, Any]:
     """Let vLLM build models for tensor degrees. Give its words by model and degree: empty where it builds."""
     built = asked("vllm", cache, "vllm_legality.py", "H100", str(cache / "work" / "vllm"), given=cases)
     return {"read": today(), "engine": "vllm", "release": RELEASES["vllm"], "built": built}
+
+
+def read_pages(cache: Path) -> dict[str, Any]:
+    """Let vLLM cut caches into pages. Give tokens and bytes by model, product and degree, or vLLM's refusal."""
+    from hybrids import DEGREES, PAGED_ON, hybrids  # noqa: PLC0415 - as above
+
+    folders = written(hybrids(), cache / "work" / "hybrids")
+    cases = [{"config": folder, "tensor": degree} for folder in folders.values() for degree in DEGREES]
+    pages: dict[str, dict[str, dict[str, Any]]] = {name: {gpu: {} for gpu in PAGED_ON} for name in folders}
+    for gpu in PAGED_ON:
+        found = iter(asked("vllm", cache, "vllm_pages.py", gpu, str(cache / "work" / "vllm"), given=cases))
+        for name in folders:
+            pages[name][gpu] = {str(degree): next(found) for degree in DEGREES}
+    return {"read": today(), "engine": "vllm", "release": RELEASES["vllm"], "pages": pages}
 
 
 def read_lines(engine: str, cache: Path, lines: list[Any], folders: Mapping[str, str]) -> dict[str, Any]:

@@ -57,8 +57,8 @@ def model_config(folder: Path, **given: Any) -> Any:
     return ModelConfig(model=str(folder), **(options | given))
 
 
-def build(model: Any, tensor: int = 1, *, expert: bool = False, kv_cache_dtype: str = "auto") -> None:
-    """Build the model class for rank 0 of a tensor group. Raises whatever vLLM raises."""
+def build(model: Any, tensor: int = 1, *, expert: bool = False, kv_cache_dtype: str = "auto") -> Any:
+    """Build the model class for rank 0 of a tensor group. Gives vLLM's configuration. Raises whatever vLLM raises."""
     from vllm.config import CacheConfig, ParallelConfig, VllmConfig  # noqa: PLC0415
     from vllm.model_executor.model_loader.utils import initialize_model  # noqa: PLC0415
 
@@ -73,6 +73,7 @@ def build(model: Any, tensor: int = 1, *, expert: bool = False, kv_cache_dtype: 
     whole.compilation_config.static_forward_context.clear()
     with _on_meta(model.dtype):
         initialize_model(whole)
+    return whole
 
 
 @contextlib.contextmanager

@@ -108,9 +108,9 @@ def _blocks(demand: Demand, tensor: int, stage: Stage, capability: ComputeCapabi
     group = _group_size(counts)
     groups = {kind: ceil(count / group) for kind, count in counts.items()}
     here = _counts_of(demand.model, stage.layers)
-    tokens, page = _page(demand, tensor, _step(demand, capability))
+    tokens, size = page(demand, tensor, capability)
     return _Blocks(
-        size=page * max((ceil(count / groups[kind]) for kind, count in here.items()), default=0),
+        size=size * max((ceil(count / groups[kind]) for kind, count in here.items()), default=0),
         per_sequence=sum(number * _blocks_of(demand, kind, tokens) for kind, number in groups.items()),
         spare=1 + (groups[_STATE] if _caches_prefixes(demand) else 0),
     )
@@ -134,13 +134,14 @@ def _step(demand: Demand, capability: ComputeCapability | None) -> int:
     return lcm(step, *(layer.cache.chunk for layer in demand.model.kinds if isinstance(layer.cache, StateCache)))
 
 
-def _page(demand: Demand, tensor: int, step: int) -> tuple[int, float]:
-    """Give the tokens and the bytes of a layer's block. Without attention, a block is a state as it is."""
+def page(demand: Demand, tensor: int, capability: ComputeCapability | None) -> tuple[int, float]:
+    """Give the tokens and the bytes of a layer in a block. Without attention, a layer's part is a state as it is."""
     kinds = demand.model.kinds
     a_token = max(token_bytes(layer.cache, tensor, demand.kv_bytes) for layer in kinds)
     state = max(_state_bytes(layer, demand.engine, tensor) for layer in kinds)
     if not a_token:
         return 1, state
+    step = _step(demand, capability)
     tokens = step * max(1, ceil(state / (step * a_token)))
     return tokens, tokens * a_token
 
