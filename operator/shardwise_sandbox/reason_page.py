@@ -32,7 +32,7 @@ def _lines() -> Iterator[str]:
     yield "## Failures"
     yield ""
     yield "While a replica is in `Backoff` or `Held`, `status.groups[].failure` has the kind of its last failure. The"
-    yield 'first sign in the table decides. "The last line" is the last line of the container\'s termination message.'
+    yield "first sign in the table decides. A kill leaves no line."
     yield ""
     yield "| failure | sign | what to do |"
     yield "|---|---|---|"

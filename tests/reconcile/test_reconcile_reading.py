@@ -94,25 +94,43 @@ FAILURES: dict[str, tuple[Json, str]] = {
     "running": (engine(state={"running": {}}), ""),
     "evicted": ({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}, "Evicted: low on memory"),
     "failed without a word": ({"phase": "Failed"}, "pod ended: Failed"),
-    "failed with an exit": ({**engine(state=ENDED), "phase": "Failed"}, "engine exited 137 (OOMKilled)"),
+    "failed with an exit": (
+        {**engine(state=ENDED), "phase": "Failed"},
+        "engine was killed because memory ran out (OOMKilled)",
+    ),
     "failed before its engine began": (
         initial_failure(),
         "init container `weights` exited 1 (Error): 401 Client Error: Unauthorized",
     ),
     "ended well, which an engine never does": ({"phase": "Succeeded"}, "pod ended: Succeeded"),
-    "ended, not started again yet": (engine(state=ENDED), "engine exited 137 (OOMKilled)"),
-    "started again": (engine(restartCount=1, state={"running": {}}, lastState=ENDED), "engine exited 137 (OOMKilled)"),
+    "ended, not started again yet": (engine(state=ENDED), "engine was killed because memory ran out (OOMKilled)"),
+    "started again": (
+        engine(restartCount=1, state={"running": {}}, lastState=ENDED),
+        "engine was killed because memory ran out (OOMKilled)",
+    ),
     "waits to be started again": (
         engine(restartCount=3, state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState=ENDED),
-        "engine exited 137 (OOMKilled)",
+        "engine was killed because memory ran out (OOMKilled)",
     ),
-    "the last line of its message": (
+    "the last line that says why": (
+        engine(state={"terminated": {"exitCode": 1, "message": "an error\nanother error\nbye\n"}}),
+        "engine exited 1 (Error): another error",
+    ),
+    "no line that says why": (
         engine(state={"terminated": {"exitCode": 1, "message": "a\nb\n"}}),
-        "engine exited 1 (Error): b",
+        "engine exited 1 (Error)",
+    ),
+    "killed": (
+        engine(state={"terminated": {"exitCode": 137, "reason": "Error", "message": "an error of long ago"}}),
+        "engine was killed (exit code 137)",
+    ),
+    "a rank that ends when another is lost": (
+        engine(state={"terminated": {"exitCode": 0, "reason": "Completed"}}) | {"phase": "Succeeded"},
+        "engine ended by itself (exit code 0)",
     ),
     "a long message is cut": (
-        engine(state={"terminated": {"exitCode": 1, "message": "x" * 999}}),
-        f"engine exited 1 (Error): {'x' * 200}",
+        engine(state={"terminated": {"exitCode": 1, "message": "Error" + "x" * 999}}),
+        f"engine exited 1 (Error): Error{'x' * 195}",
     ),
     "an empty message": (engine(state={"terminated": {"exitCode": 1, "message": " \n"}}), "engine exited 1 (Error)"),
     "null lists": ({"phase": "Running", "containerStatuses": None, "conditions": None}, ""),

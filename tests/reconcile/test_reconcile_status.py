@@ -92,8 +92,8 @@ MOMENTS: dict[str, tuple[Callable[[], World], str, tuple[str, str], tuple[int, i
     "one of two serves": (half, "Reconciling/GroupsStarting", ("True", "True"), (2, 1)),
     "it waits for GPUs": (waits, "Reconciling/CapacityShort", ("False", "False"), (0, 0)),
     "it can never be placed": (never, "Stalled/IllegalLayout", ("False", "False"), (0, 0)),
-    "it waits to start again": (backing_off, "Reconciling/GroupBackoff", ("True", "False"), (1, 0)),
-    "it is held": (held, "Stalled/RestartsExhausted", ("True", "False"), (1, 0)),
+    "it waits to start again": (backing_off, "Reconciling/GroupBackoff", ("True", "True"), (1, 0)),
+    "it is held": (held, "Stalled/RestartsExhausted", ("True", "True"), (1, 0)),
     "its pods are refused": (lambda: refused(new()), "Reconciling/WriteRefused", ("True", "True"), (1, 0)),
     "its pods are refused for long": (given_back, "Reconciling/PodsRefused", ("False", "False"), (0, 0)),
     "it serves, and a Service is refused": (

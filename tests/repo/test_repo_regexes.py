@@ -60,6 +60,11 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
     "reconcile/exits.py": {
         r"(?<![\w.:/-])40[13](?![\w/-]|[.:]\d)": "search",
         "client error|unauthorized|forbidden|http|status": "search",
+        r"error|exception|fail|denied|refused|forbidden|unauthori[sz]ed|not found|no such|has no|cannot|can't|could not"
+        r"|unable|unrecogni[sz]ed|invalid|out of memory|killed|abort|fault|no space|timed? ?out|missing|not support"
+        r"|unsupported|needs|must|too (?:large|long|many)|permission|\b40[13]\b": "search",
+        r"\b(?:INFO|DEBUG|WARN|WARNING)\b|UserWarning|warnings\.warn|\b200 OK\b"
+        r"|[Rr]oot cause above|[Ss]ee above|During handling of|\bFile \"|\braise \w": "search",
     },
     "render/companions.py": {
         r"-(files-[0-9a-f]{8}|gpus-[0-9a-f]{8}|\d+-nvlink-\d+)$": "search",

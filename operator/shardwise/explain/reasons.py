@@ -180,23 +180,23 @@ class Failure:
 FAILURES: Final[Mapping[FailureKind, Failure]] = MappingProxyType(
     {
         FailureKind.GPU_MEMORY: Failure(
-            "the last line of the termination message contains `out of memory`",
+            "the line of the termination message that says why contains `out of memory`",
             "raise `spec.model.gpuMemoryReserve`, or allow more GPUs by `spec.gpuBudget.total`",
         ),
         FailureKind.HOST_MEMORY: Failure(
-            "the container's reason is `OOMKilled`, or its exit code is 137", "raise `spec.podTemplate.limits.memory`"
+            "the container's reason is `OOMKilled`", "raise `spec.podTemplate.limits.memory`"
         ),
         FailureKind.EVICTED: Failure(
             "the kubelet's reason for the pod is `Evicted`", "raise `spec.podTemplate.requests` to what the pods need"
         ),
         FailureKind.UNKNOWN_ARGUMENT: Failure(
-            "the last line contains `unrecognized arguments`", "correct `spec.engine.args`"
+            "that line contains `unrecognized arguments`", "correct `spec.engine.args`"
         ),
         FailureKind.FILES_DENIED: Failure(
-            "the last line contains `permission`", "check the Secret and the volume that `spec.model.source` names"
+            "that line contains `permission`", "check the Secret and the volume that `spec.model.source` names"
         ),
         FailureKind.TOKEN_REFUSED: Failure(
-            "the last line tells of an HTTP answer 401 or 403",
+            "that line tells of an HTTP answer 401 or 403",
             "check the token of `spec.model.source.huggingFace.tokenSecretRef`",
         ),
         FailureKind.OTHER: Failure(

@@ -8,10 +8,26 @@ from typing import Any, Final
 from shardwise.domain.reasons import FailureKind
 
 _MOST_LINE: Final = 200
-"""Characters kept of the last line of a termination message."""
+"""Characters kept of the line of a termination message that says why."""
 
 _KILLED: Final = 137
-"""The exit code of a process that was ended by SIGKILL, as the kernel does when memory runs out."""
+"""The exit code of a process that was ended by SIGKILL. The kubelet says ``OOMKilled`` if memory had run out."""
+
+_OUT_OF_MEMORY: Final = "OOMKilled"
+
+_SAYS_WHY: Final = re.compile(
+    r"error|exception|fail|denied|refused|forbidden|unauthori[sz]ed|not found|no such|has no|cannot|can't|could not"
+    r"|unable|unrecogni[sz]ed|invalid|out of memory|killed|abort|fault|no space|timed? ?out|missing|not support"
+    r"|unsupported|needs|must|too (?:large|long|many)|permission|\b40[13]\b",
+    re.IGNORECASE,
+)
+"""Words of a line that may say why an engine ended."""
+
+_SAYS_NOTHING: Final = re.compile(
+    r"\b(?:INFO|DEBUG|WARN|WARNING)\b|UserWarning|warnings\.warn|\b200 OK\b"
+    r"|[Rr]oot cause above|[Ss]ee above|During handling of|\bFile \"|\braise \w"
+)
+"""Words of a line that says nothing: a log line below an error, a request, a pointer to other lines, a traceback."""
 
 _HTTP_REFUSED: Final = re.compile(r"(?<![\w.:/-])40[13](?![\w/-]|[.:]\d)")
 """The code of an HTTP answer, standing by itself: not a part of a name, an address or a number."""
@@ -24,9 +40,9 @@ class Exit:
     """How a pod ended, or why its engine started again.
 
     ``code`` and ``reason`` belong to the container that exited. ``code`` is ``None`` if no container exited. ``line``
-    is the last line of its termination message. ``initial`` names the container if it runs before the engine.
-    ``pod_reason`` and ``pod_message`` are the kubelet's words about the
-    whole pod. ``whole`` tells whether the whole pod has ended, in the ``phase`` Failed or Succeeded.
+    is the line of its termination message that says why, if there is such a line. ``initial`` names the container if
+    it runs before the engine. ``pod_reason`` and ``pod_message`` are the kubelet's words about the whole pod. ``whole``
+    tells whether the whole pod has ended, in the ``phase`` Failed or Succeeded.
     """
 
     code: int | None = None
@@ -46,9 +62,18 @@ class Exit:
 
     @property
     def _container(self) -> str:
-        line = f": {self.line}" if self.line else ""
         which = f"init container `{self.initial}`" if self.initial else "engine"
-        return "" if self.code is None else f"{which} exited {self.code} ({self.reason or 'Error'}){line}"
+        line = f": {self.line}" if self.line else ""
+        match self.code:
+            case None:
+                return ""
+            case 0:
+                return f"{which} ended by itself (exit code 0)"
+            case _ if self.reason == _OUT_OF_MEMORY:
+                return f"{which} was killed because memory ran out (OOMKilled)"
+            case int() if self.code == _KILLED:
+                return f"{which} was killed (exit code 137)"
+        return f"{which} exited {self.code} ({self.reason or 'Error'}){line}"
 
     @property
     def kind(self) -> FailureKind:
@@ -56,7 +81,7 @@ class Exit:
         line = self.line.lower()
         if "out of memory" in line:
             return FailureKind.GPU_MEMORY
-        if self.reason == "OOMKilled" or self.code == _KILLED:
+        if self.reason == _OUT_OF_MEMORY:
             return FailureKind.HOST_MEMORY
         if self.pod_reason == "Evicted":
             return FailureKind.EVICTED
@@ -92,14 +117,21 @@ def read_exit(status: Mapping[str, Any]) -> Exit | None:
     return container if ended is not None and _restarted(status) else None
 
 
-def last_line(ended: Mapping[str, Any]) -> str:
-    """Give the last line of a container's termination message, cut to a length that suits a status."""
-    lines = str(ended.get("message") or "").strip().splitlines()
-    return lines[-1][:_MOST_LINE] if lines else ""
+def why(ended: Mapping[str, Any]) -> str:
+    """Give the last line of a container's termination message that says why it ended; empty if no line does.
+
+    The message may be the end of the log, whose last line is whatever was logged last. A long line is cut to a length
+    that suits a status. A container that was killed could not say why.
+    """
+    if ended.get("exitCode") in (0, _KILLED):
+        return ""
+    lines = reversed(str(ended.get("message") or "").splitlines())
+    told = (line.strip() for line in lines if _SAYS_WHY.search(line) and not _SAYS_NOTHING.search(line))
+    return next(told, "")[:_MOST_LINE]
 
 
 def _container_exit(ended: Mapping[str, Any]) -> Exit:
-    return Exit(int(ended.get("exitCode") or 0), str(ended.get("reason") or ""), last_line(ended))
+    return Exit(int(ended.get("exitCode") or 0), str(ended.get("reason") or ""), why(ended))
 
 
 def _initial_exit(status: Mapping[str, Any]) -> Exit:

@@ -8,7 +8,7 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.inventory import gpu_request
 from shardwise.reconcile.drift import Live
-from shardwise.reconcile.exits import Exit, last_line, read_exit
+from shardwise.reconcile.exits import Exit, read_exit, why
 from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.records import parse_time
@@ -202,5 +202,5 @@ def _before_the_engine(container: Mapping[str, Any]) -> str:
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if not ended:
         return f"{doing}: {reason}" if reason and reason != "PodInitializing" else doing
-    line = last_line(ended)
+    line = why(ended)
     return f"{doing}, failed with exit code {ended.get('exitCode')}{f': {line}' if line else ''}"

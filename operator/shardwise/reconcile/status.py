@@ -232,7 +232,7 @@ def _planned(progress: Progress) -> Condition:
 
 def _launched(progress: Progress) -> Condition:
     up = (State.STARTING, State.READY, State.UNREADY)
-    launched = sum(view.record.state in up for view in progress.group_set.groups)
+    launched = sum(view.record.state in up or view.complete for view in progress.group_set.groups)
     complete = progress.plan is not None and launched >= progress.replicas
     reason = Reason.ALL_PODS_CREATED if complete else Reason.PODS_MISSING
     message = f"{launched} of {progress.replicas} replicas have all their pods"
