@@ -54,6 +54,15 @@ async def test_a_leader_is_labelled_once_when_its_group_serves(scene: Scene) -> 
     assert leader == "llama-0-0-0"
 
 
+async def test_a_label_with_another_value_is_put_right(scene: Scene) -> None:
+    leader = await serving(scene)
+    pod = scene.store.pods.objects["default", leader]
+    labels = pod["metadata"]["labels"] | {"shardwise.dev/serves": "false"}
+    scene.store.pods.put(at(next(scene.versions), {**pod, "metadata": pod["metadata"] | {"labels": labels}}))
+    await scene.reconcile()
+    assert scene.calls() == [f"serve {leader}"]
+
+
 async def test_the_leader_leaves_before_the_status_is_written(scene: Scene) -> None:
     leader = await serving(scene)
     fail(scene, leader)

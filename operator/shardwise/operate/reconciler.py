@@ -293,7 +293,7 @@ class Reconciler:
     async def _reach(self, namespace: str, leader: Reach) -> None:
         """Label a leader, or take its label away. If a webhook refuses the latter, its group is healed all the same."""
         known = self._store.pods.objects.get((namespace, leader.name))
-        if known is not None and (SERVES in known["metadata"].get("labels", {})) == leader.reached:
+        if known is not None and (known["metadata"].get("labels", {}).get(SERVES) == "true") == leader.reached:
             return
         manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": leader.name, "namespace": namespace}}
         labels = {SERVES: "true" if leader.reached else None}
