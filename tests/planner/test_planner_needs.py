@@ -23,7 +23,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.needs import A_CHANNEL, Amounts, IdleGpus, PodNeeds, most_pods
 from shardwise.domain.notes import WithDriver
 from shardwise.domain.plan import GroupPlacement
-from shardwise.domain.refusal import PodsShort, RefusalReason
+from shardwise.domain.refusal import DomainTooSmall, PodsShort, RefusalReason
 from shardwise.planner.placement import place
 from shardwise.planner.pools import eligible
 
@@ -301,3 +301,13 @@ def test_a_model_that_no_tray_can_hold_is_planned_for_the_driver() -> None:
     narrow = replace(a_fleet(gb200_rack(2)), compute_domains=False)
     made = planned(a_demand(KIMI_K2, pins=pinned(None, 1), needs=CHANNELS), narrow)
     assert (made.layout, len(made.groups[0].pods)) == (Layout(8, 1), 2)
+
+
+def test_without_the_driver_a_tray_is_a_domain_of_its_own() -> None:
+    """The nodes that are left out of its rack are no part of it."""
+    first, second = gb200_rack(2)
+    broken = replace(second, exclusion=Exclusion.CORDONED, free=0)
+    demand = a_demand(KIMI_K2, pins=pinned(None, 1), products=(GB200,), needs=CHANNELS)
+    refusal = refused(demand, replace(a_fleet(first, broken, gb200_rack(1, clique="b")), compute_domains=False))
+    (cause,) = {rejected.cause for rejected in refusal.rejected if rejected.layout == Layout(8, 1)}
+    assert cause == DomainTooSmall(GB200, 8, 4, 1, 1)

@@ -87,7 +87,7 @@ def largest_domain(pool: Pool) -> int:
 def nodes_of_largest_domain(pool: Pool) -> tuple[int, int]:
     """Count the usable nodes of the pool's largest NVLink domain, and all its nodes."""
     nodes = pool.largest_domain
-    return len(nodes), len(nodes) + (pool.left_out.get(nodes[0].domain, 0) if pool.shares_stages else 0)
+    return len(nodes), len(nodes) + (pool.left_out.get(nodes[0].domain, 0) if pool.kind.rack and not pool.apart else 0)
 
 
 def has_room(demand: Demand, pool: Pool, layout: Layout) -> bool:
