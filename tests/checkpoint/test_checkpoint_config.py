@@ -30,6 +30,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a fraction": ({"hidden_size": 1024.5}, "`hidden_size: 1024.5`"),
     "not a number": ({"hidden_size": float("nan")}, "`hidden_size: nan`: a whole number of at least 1 is needed"),
     "infinity": ({"num_hidden_layers": float("inf")}, "`num_hidden_layers: inf`"),
+    "zero": ({"num_attention_heads": 0}, "has `num_attention_heads: 0`: a whole number of at least 1 is needed"),
     "a negative number": ({"num_hidden_layers": -1}, "`num_hidden_layers: -1`"),
     "true for a number": ({"vocab_size": True}, "`vocab_size: True`"),
     "a list for a number": ({"num_attention_heads": [16, 16]}, r"`num_attention_heads: \[16, 16\]`"),

@@ -8,7 +8,7 @@ from tests.checkpoint.support import BF16, EXPERTS, Json, read, weight
 from tests.support.models import config
 
 from shardwise.checkpoint import ConfigError, from_config, with_quantization
-from shardwise.domain.model import ModelFacts, Precision, Quantization
+from shardwise.domain.model import CheckpointMethod, ModelFacts, Precision, Quantization
 
 Q, GATE, EXPERT = "self_attn.q_proj", "mlp.gate_proj", "mlp.experts.up_proj"
 FP8_BLOCK = Precision(1 + 4 / 128**2, (128, 128))
@@ -447,6 +447,18 @@ def test_a_name_is_taken_at_its_word_and_said_to_be(name: str, kind: Quantizatio
     assert model.quantization is kind
     assert model.guessed is (kind is not Quantization.NONE)
     assert any("the name says" in note for note in model.notes) is model.guessed
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("org/Model-NVFP4", CheckpointMethod("modelopt", Quantization.NVFP4, ("quant_algo: NVFP4",))),
+        ("org/Model-FP8", CheckpointMethod("modelopt", Quantization.FP8, ("quant_algo: FP8",))),
+        ("org/Model-AWQ", CheckpointMethod("", Quantization.INT4)),
+    ],
+)
+def test_a_name_stands_for_the_method_whose_file_lies_beside_the_config(name: str, method: CheckpointMethod) -> None:
+    assert read(name=name).method == method
 
 
 def test_a_name_says_nothing_where_the_config_does() -> None:

@@ -48,6 +48,8 @@ WRONG: dict[str, tuple[str, str]] = {
     "a wrong field": ("fleet: {platform: eks2}", "c.yaml: fleet.platform: unknown value `eks2` (known values: "),
     "no object": ("- 1", "c.yaml: a configuration such as `fleet: {platform: eks}` is needed, not `[1]`"),
     "two documents": ("fleet: {}\n---\nlaunch: {}", "c.yaml: one document is needed, 2 given"),
+    "a list in itself": ("fleet: &a [*a]", "c.yaml: not YAML: aliases make more than 10,000,000 values of it"),
+    "a field twice": ("fleet: {}\nfleet: {}", "c.yaml, line 2: not YAML: `fleet` stands twice"),
     "no YAML": ("fleet: [", "c.yaml, line 2: not YAML: "),
 }
 

@@ -95,6 +95,10 @@ def test_each_document_comes_with_its_file(tmp_path: Path) -> None:
         (b"[" * 100_000, ": not YAML: nested more than 100 levels deep"),
         (b"- " * 100_000 + b"a", ": not YAML: nested more than 100 levels deep"),
         (b'{"a":' * 100_000, ": not YAML: nested more than 100 levels deep"),
+        (b"kind: One\na: &a {b: *a}", ": not YAML: aliases make more than 10,000,000 values of it"),
+        (b"kind: One\na: &a [*a]", ": not YAML: aliases make more than 10,000,000 values of it"),
+        (b"&a {kind: List, items: [*a]}", ": not YAML: aliases make more than 10,000,000 values of it"),
+        (b"kind: One\na: 1\na: 2", ", line 3: not YAML: `a` stands twice"),
         (b"hello", ": a Kubernetes object is needed, not `hello`"),
         (b"[1, 2]", ": a Kubernetes object is needed, not `[1, 2]`"),
         (b"kind: List\nitems: [3]", ": a Kubernetes object is needed, not `3`"),
@@ -110,6 +114,22 @@ def test_what_cannot_be_read_is_said_with_its_place(tmp_path: Path, content: byt
     (line,) = caught.value.lines
     assert line.startswith(f"{file}{problem}")
     assert "\n" not in line
+
+
+def test_aliases_and_merged_keys_are_read(tmp_path: Path) -> None:
+    """A key beside a merge wins over the merged value."""
+    file = tmp_path / "file.yaml"
+    file.write_text("kind: One\na: &a {x: 1, y: 2}\nb: *a\nd: {e: {f: &f {<<: *a, x: 3}}}\nc: {<<: *f, y: 4}")
+    ((_, document),) = read_documents([str(file)])
+    assert (document["b"], document["c"]) == ({"x": 1, "y": 2}, {"x": 3, "y": 4})
+
+
+def test_aliases_are_counted_as_often_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shardwise.cli.documents._LARGEST", 9)
+    file = tmp_path / "file.yaml"
+    file.write_text("kind: One\na: &a [1, 2]\nb: [*a, *a]")
+    with pytest.raises(WrongInput, match="aliases make more than 9 values of it"):
+        list(read_documents([str(file)]))
 
 
 def test_nesting_is_counted_per_document(tmp_path: Path) -> None:

@@ -88,6 +88,17 @@ def test_a_hub_that_knows_nothing_is_told_with_what_would_help(monkeypatch: pyte
     )
 
 
+@pytest.mark.parametrize("folder", ["try", "./try", "try/", "a/b/try"])
+def test_a_folder_without_a_config_is_no_model_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(folder).mkdir(parents=True)
+    ran = inspect(folder)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err == f"error: the folder {folder} has no config.json: name a checkpoint's folder, or a file\n"
+
+
 @pytest.mark.parametrize(
     ("kind", "size"), [("auto", 2), ("none", 2), ("fp8", 1), ("int8", 1), ("nvfp4", 0.5625), ("int4", 0.515625)]
 )

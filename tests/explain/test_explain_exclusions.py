@@ -26,7 +26,7 @@ SAID: dict[LeftOut, tuple[str, str]] = {
         "changes its GPU product back and forth",
         "change their GPU product back and forth",
     ),
-    Exclusion.SHARED: ("shares its GPUs (time-slicing or MPS)", "share their GPUs (time-slicing or MPS)"),
+    Exclusion.SHARED: ("shares its GPUs (time-slicing, MPS or HAMi)", "share their GPUs (time-slicing, MPS or HAMi)"),
     Exclusion.PARTITIONED: ("has its GPUs in MIG partitions", "have their GPUs in MIG partitions"),
     Exclusion.NOT_READY: ("is not Ready", "are not Ready"),
     Exclusion.CORDONED: ("is cordoned", "are cordoned"),

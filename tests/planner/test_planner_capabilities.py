@@ -87,6 +87,18 @@ FEATURES: dict[str, tuple[Demand, ComputeCapability | None, Cause | None]] = {
         a_demand(LLAMA_8B), (7, 0),
         lacking("vllm", "0.33.0", "compiled kernels", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0"),
     ),
+    "TensorRT-LLM has no code for Turing": (
+        a_demand(LLAMA_8B, engine=TENSORRT_LLM), (7, 5),
+        lacking("tensorrt-llm", "1.2.1", "compiled kernels", "7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0"),
+    ),
+    "SGLang ends on Volta": (
+        a_demand(LLAMA_8B, engine=SGLANG), (7, 0), lacking("sglang", "0.5.23", "support", "7.0", "7.5 or more"),
+    ),
+    "SGLang ends on Volta, whatever the image": (
+        a_demand(LLAMA_8B, engine=SGLANG, published=False), (7, 0),
+        lacking("sglang", "0.5.23", "support", "7.0", "7.5 or more"),
+    ),
+    "SGLang on Turing": (a_demand(LLAMA_8B, engine=SGLANG), (7, 5), None),
     "code for 8.6 runs on 8.7": (a_demand(LLAMA_8B), (8, 7), None),
     "code for 10.0 runs on 10.3": (a_demand(LLAMA_8B), (10, 3), None),
     "and not on 11.0": (

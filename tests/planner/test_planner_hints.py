@@ -149,6 +149,11 @@ KINDS: dict[str, tuple[Demand, Fleet, dict[str, Any]]] = {
         a_fleet(h100s(1)),
         {"spec.parallelism.tensor": 4, "spec.engine.name": "sglang"},
     ),
+    "no engine whose classes nobody knows for a class that is unknown": (
+        a_demand(replace(facts(LLAMA_8B), architecture="NobodysForCausalLM")),
+        a_fleet(h100s(1)),
+        {},
+    ),
     "replicas where the room lacks": (
         a_demand(SMALL, budget=64, replicas=4),
         a_fleet(h100s(1, free=[2])),

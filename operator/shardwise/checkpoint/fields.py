@@ -55,7 +55,9 @@ class Fields:
             return found
         if default is not None:
             return default
-        raise ConfigError(f"config of `{self.name}` lacks `{keys[0]}`: a whole number of at least 1 is needed")
+        key = next((key for key in keys if self.values.get(key) is not None), None)
+        said = f"lacks `{keys[0]}`" if key is None else f"has `{key}: {short(self.values[key])}`"
+        raise ConfigError(f"config of `{self.name}` {said}: a whole number of at least 1 is needed")
 
     def optional(self, *keys: str) -> int | None:
         """Give the first of ``keys`` that is set to something other than null or 0, else ``None``."""

@@ -24,6 +24,9 @@ _NAMED: Final = (
 )
 """Quantisation by published names, for configs that state none. NVIDIA states it in hf_quant_config.json."""
 
+_BY_MODELOPT: Final = {Quantization.NVFP4: "quant_algo: NVFP4", Quantization.FP8: "quant_algo: FP8"}
+"""The variants of ModelOpt's checkpoints, the only method that engines find outside config.json."""
+
 
 _LATENT: Final = ("q_a_proj", "q_b_proj", "q_proj", "kv_a_proj_with_mqa", "kv_b_proj")
 """The attention weights that NVIDIA's NVFP4 checkpoints of DeepSeek leave plain: all but the output projection."""
@@ -100,8 +103,13 @@ def _forced(
         chosen = scheme if scheme.kind is kind else _uniform(kind)
         return Precisions(kind, plain, chosen, notes, kv_cache_dtype=scheme.kv_cache_dtype, method=scheme.method)
     if kind in {named for pattern, named in _NAMED if pattern.search(name)}:
-        return Precisions(kind, plain, _uniform(kind), notes, method=CheckpointMethod("", kind))
+        return Precisions(kind, plain, _uniform(kind), notes, method=_method_by_name(kind))
     return Precisions(kind, plain, _uniform(kind, plain.bytes_per_element), notes)
+
+
+def _method_by_name(kind: Quantization) -> CheckpointMethod:
+    variant = _BY_MODELOPT.get(kind)
+    return CheckpointMethod("", kind) if variant is None else CheckpointMethod("modelopt", kind, (variant,))
 
 
 def _by_name(name: str, plain: Precision, notes: tuple[str, ...], text: Fields) -> Precisions:
@@ -114,7 +122,7 @@ def _by_name(name: str, plain: Precision, notes: tuple[str, ...], text: Fields) 
                 listed = [*_LATENT, f"layers.{text.any('num_hidden_layers', default=0)}"]
                 scheme = replace(scheme, spared=names(listed, name, "name"))
                 said += ", except in latent attention and drafts"
-            method = CheckpointMethod("", kind)
+            method = _method_by_name(kind)
             return Precisions(kind, plain, scheme, (*notes, said), guessed=True, method=method)
     return Precisions(Quantization.NONE, plain, None, notes)
 

@@ -14,8 +14,11 @@ Document = Mapping[str, Any]
 
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _STDIN: Final = "-"
+_MERGE: Final = "tag:yaml.org,2002:merge"
 _DEEPEST: Final = 100
 """Levels a document may nest: no Kubernetes object comes near, and far deeper ones end the C parser's stack."""
+_LARGEST: Final = 10_000_000
+"""Values of a document with aliases, each alias counted as often as it stands: far above any Kubernetes object."""
 
 
 def read_documents(names: Iterable[str]) -> Iterator[tuple[str, Document]]:
@@ -69,16 +72,34 @@ def parsed_documents(path: str, content: bytes) -> list[object]:
 
 def _parsed_yaml(path: str, content: bytes) -> list[object]:
     try:
-        return [document for document in yaml.load_all(content, Loader=_Loader) if document is not None]
+        documents = list(yaml.load_all(content, Loader=_Loader))
+        _check_aliases(content, documents)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0] or type(error).__name__
         raise WrongInput(f"{path}{where}: not YAML: {problem}") from error
+    return [document for document in documents if document is not None]
+
+
+def _check_aliases(content: bytes, documents: list[object]) -> None:
+    """Refuse aliases that make a document endless or huge. Each value is looked at once, however often it stands."""
+    if b"*" in content and _count(documents, {}) > _LARGEST:
+        raise yaml.YAMLError(f"aliases make more than {_LARGEST:,} values of it")
+
+
+def _count(value: object, known: dict[int, int]) -> int:
+    if not isinstance(value, (Mapping, list)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = _LARGEST + 1  # stays so where the value is inside itself
+        inner = value.values() if isinstance(value, Mapping) else value
+        known[id(value)] = min(_LARGEST + 1, 1 + sum(_count(item, known) for item in inner))
+    return known[id(value)]
 
 
 class _Loader(yaml.CSafeLoader):
-    """Refuses a document that nests too deeply, before the C parser recurses into it."""
+    """Refuses a document that nests too deeply, before the C parser recurses into it, and keys that stand twice."""
 
     def __init__(self, stream: bytes) -> None:
         super().__init__(stream)
@@ -93,6 +114,26 @@ class _Loader(yaml.CSafeLoader):
     def ascend_resolver(self) -> None:
         self._depth -= 1
         super().ascend_resolver()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse a key that stands twice, as kubectl does; the parser would keep the last.
+
+        A node that another node merges is flattened twice. The first time shows its own keys alone.
+        """
+        if "flat" not in vars(node):
+            vars(node)["flat"] = True
+            _check_keys(node)
+        super().flatten_mapping(node)
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+            continue
+        if key.value in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"`{key.value}` stands twice", key.start_mark)
+        seen.add(key.value)
 
 
 def _flattened(path: str, document: object) -> Iterator[Document]:

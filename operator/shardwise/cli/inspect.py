@@ -46,10 +46,17 @@ def inspected(model: str, quantization: str) -> ModelFacts:
     if path.suffix == ".json" or path.is_file():
         config = _read(path)
         return _facts(config, _name(path, config), str(path), quantization, _index_bytes(path))
+    if path.is_dir() and not _is_id(model):
+        raise WrongInput(f"the folder {model} has no {_CONFIG}: name a checkpoint's folder, or a file")
     known = catalog.lookup(model)
     if known is not None:
         return _facts(known, model, "catalog", quantization)
     return _from_hub(model, quantization)
+
+
+def _is_id(model: str) -> bool:
+    """Tell whether a name has the form of a model's id, `ORGANISATION/NAME`."""
+    return model.count("/") == 1 and not model.startswith(("/", ".")) and not model.endswith("/")
 
 
 def _from_hub(model: str, quantization: str) -> ModelFacts:

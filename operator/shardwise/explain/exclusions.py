@@ -25,7 +25,7 @@ _EXCLUSIONS: Final = {
     Exclusion.NO_MEMORY: "lacks the label of its GPU memory",
     Exclusion.MIXED: "has GPUs of several products",
     Exclusion.UNSETTLED: "changes its GPU product back and forth",
-    Exclusion.SHARED: "shares its GPUs (time-slicing or MPS)",
+    Exclusion.SHARED: "shares its GPUs (time-slicing, MPS or HAMi)",
     Exclusion.PARTITIONED: "has its GPUs in MIG partitions",
     Exclusion.NOT_READY: "is not Ready",
     Exclusion.CORDONED: "is cordoned",

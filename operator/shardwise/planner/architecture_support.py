@@ -47,6 +47,11 @@ def _rows() -> Mapping[str, ArchitectureRow]:
     return table("architectures.json", ArchitectureRow)
 
 
+def lists_classes(engine: EngineName) -> bool:
+    """Tell whether the classes of an engine are known."""
+    return engine.value in _rows()
+
+
 @cache
 def class_in(engine: EngineName, release: Version, architecture: str) -> ClassFound:
     """Find a class in a release of an engine. An engine without an entry is taken to have every class."""

@@ -63,6 +63,7 @@ def unsuited_layout(demand: Demand, pool: Pool, layout: Layout) -> Cause | None:
 
 def _needed(demand: Demand) -> Iterator[str]:
     """Name the features that a demand needs on whatever GPUs. An image of another name may hold other kernels."""
+    yield "start"
     if demand.published:
         yield "kernels"
     if demand.model.is_sparse:

@@ -9,6 +9,7 @@ from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
 from shardwise.domain.model import ModelFacts, Precision, Quantization, Weight
 from shardwise.domain.refusal import Change
+from shardwise.planner.architecture_support import ClassState, class_in, lists_classes
 from shardwise.planner.largest import largest_that_fits
 from shardwise.planner.on_load import quantises_to
 from shardwise.planner.trials import Trial, TrialFleet
@@ -97,9 +98,10 @@ def _stored_in_fp8(weight: Weight) -> Weight:
 
 
 def engine(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
-    """Try each other engine."""
+    """Try each other engine; for a class that the demand's engine lacks, only engines whose classes are known."""
+    lacks_class = class_in(demand.engine, demand.runs, demand.model.architecture).state is ClassState.NONE
     for engine in EngineName:
-        if engine is not demand.engine:
+        if engine is not demand.engine and (lists_classes(engine) or not lacks_class):
             yield Trial(replace(demand, engine=engine, release=None), "spec.engine.name", engine.value)
 
 
