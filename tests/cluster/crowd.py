@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from tests.cluster.installed import MODELS, NAMESPACE, Installed, Running
 from tests.cluster.pool import in_pool, pool
+from tests.support.configs import MANY_LAYOUTS, PLAIN_LLAMA
 from tests.support.operating import a_model
 
 Json = dict[str, Any]
@@ -18,34 +19,6 @@ LEASE: Final = "crowd"
 SHUT: Final = "crowd-shut"
 """A namespace whose pod security refuses every pod of a model."""
 
-_LLAMA: Final[Json] = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "intermediate_size": 14336,
-    "vocab_size": 128256,
-    "max_position_embeddings": 8192,
-    "torch_dtype": "bfloat16",
-}
-_WIDE: Final[Json] = {
-    "architectures": ["Qwen3MoeForCausalLM"],
-    "model_type": "qwen3_moe",
-    "hidden_size": 5760,
-    "num_hidden_layers": 576,
-    "num_attention_heads": 5760,
-    "num_key_value_heads": 5760,
-    "head_dim": 64,
-    "intermediate_size": 5760,
-    "num_experts": 64,
-    "moe_intermediate_size": 576,
-    "num_experts_per_tok": 8,
-    "vocab_size": 128256,
-    "max_position_embeddings": 8192,
-    "torch_dtype": "bfloat16",
-}
 _GLOBS: Final = 9000
 """Signs of a list of names, a little under what the operator reads."""
 
@@ -100,7 +73,7 @@ def _costly(number: int) -> Json:
     """Ask for as many layouts and replicas as the search allows."""
     budget = {"products": ["NVIDIA-GB200"]}
     made = a_model(f"costly-{number}", gpus=10000, replicas=17, objective="throughput", budget=budget)
-    return _with_config(made, _WIDE)
+    return _with_config(made, MANY_LAYOUTS)
 
 
 def _slow(number: int) -> Json:
@@ -108,7 +81,7 @@ def _slow(number: int) -> Json:
     signs = [f"*a{sign}*b" for sign in range(_GLOBS)]
     weights = {"targets": ["Linear"], "weights": {"num_bits": 8, "type": "float"}}
     stated = {"quant_method": "compressed-tensors", "ignore": signs, "config_groups": {"g": weights}}
-    return _with_config(a_model(f"slow-{number}", gpus=1), {**_LLAMA, "quantization_config": stated})
+    return _with_config(a_model(f"slow-{number}", gpus=1), {**PLAIN_LLAMA, "quantization_config": stated})
 
 
 def _shut_out(number: int) -> Json:

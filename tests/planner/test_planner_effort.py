@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_mock import MockerFixture
 from tests.reconcile.support import wants
+from tests.support.configs import MANY_LAYOUTS
 from tests.support.fleets import a_fleet, a_node, h100s, l40s
 from tests.support.models import LLAMA_8B, LLAMA_70B, LLAMA_405B, a_demand
 from tests.support.plans import planned, refused
@@ -25,24 +26,6 @@ from shardwise.planner import trials as planner_trials
 from shardwise.planner.pools import eligible, stage_slots
 from shardwise.reconcile.plans import new_plan
 from shardwise.reconcile.usable_fleet import UsableFleet
-
-MANY_LAYOUTS: dict[str, Any] = {
-    "architectures": ["Qwen3MoeForCausalLM"],
-    "model_type": "qwen3_moe",
-    "hidden_size": 5760,
-    "num_hidden_layers": 576,
-    "num_attention_heads": 5760,
-    "num_key_value_heads": 5760,
-    "head_dim": 64,
-    "intermediate_size": 5760,
-    "num_experts": 64,
-    "moe_intermediate_size": 576,
-    "num_experts_per_tok": 8,
-    "vocab_size": 128256,
-    "max_position_embeddings": 8192,
-    "torch_dtype": "bfloat16",
-}
-"""A valid model that thousands of layouts suit."""
 
 
 def costly(**changes: Any) -> Demand:
