@@ -35,6 +35,12 @@ def _rows() -> Mapping[str, CapabilityRow]:
     return table("capabilities.toml", CapabilityRow)
 
 
+@cache
+def _lacking(name: str, release: Version, has: ComputeCapability) -> tuple[str, ...] | None:
+    row = _rows().get(name)
+    return takes(row, release, has) if row is not None else None
+
+
 def takes(row: CapabilityRow, release: Version, has: ComputeCapability) -> tuple[str, ...] | None:
     """Give the capabilities that a release takes, if ``has`` is none of them; ``None`` if it is, or if no row says."""
     listed = _in_force(row.takes, release)
@@ -73,19 +79,23 @@ def _needed(demand: Demand) -> Iterator[str]:
 
 
 def _unsupported(demand: Demand, pool: Pool, has: ComputeCapability, name: str) -> CapabilityUnsupported | None:
-    row = _rows().get(f"{demand.engine.value} {name}")
-    taken = takes(row, demand.runs, has) if row is not None else None
-    if row is None or taken is None:
+    entry = f"{demand.engine.value} {name}"
+    taken = _lacking(entry, demand.runs, has)
+    if taken is None:
         return None
-    said = tuple(f"{entry[:-1]} or more" if entry.endswith("+") else entry for entry in taken)
-    return CapabilityUnsupported(pool.product, demand.engine.value, dotted(demand.runs), row.what, _said(has), said)
+    said = tuple(f"{least[:-1]} or more" if least.endswith("+") else least for least in taken)
+    return CapabilityUnsupported(
+        pool.product, demand.engine.value, dotted(demand.runs), _rows()[entry].what, _said(has), said
+    )
 
 
 def _kernel_split(demand: Demand, pool: Pool, has: ComputeCapability, layout: Layout) -> KernelSplit | None:
     """Check the columns of NVFP4 experts; the kernels compute a gate and its columns together."""
+    if not _computes_in_fp4(demand):
+        return None
     row = _rows().get(f"{demand.engine.value} nvfp4-experts")
     pairs = _in_force(row.multiple, demand.runs) if row is not None else None
-    if row is None or pairs is None or not _computes_in_fp4(demand):
+    if row is None or pairs is None:
         return None
     multiple = next((int(n) for entry, n in zip(pairs[::2], pairs[1::2], strict=True) if _is_taken(entry, has)), 1)
     for weight in _gated_experts(demand):

@@ -58,8 +58,7 @@ def solve(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Solution:
     candidates: list[Candidate] = []
     rejected: list[RejectedLayout] = []
     for facts in surveyed:
-        for layout in layouts(demand, facts.pool):
-            judged = _judge(demand, facts, layout)
+        for layout, judged in _judged(demand, facts, layouts(demand, facts.pool)):
             if isinstance(judged, Candidate):
                 candidates.append(judged)
             else:
@@ -70,8 +69,8 @@ def solve(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Solution:
 def fitting(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Iterator[tuple[Layout, Pool]]:
     """Give the layouts that no cause rules out, in the order of the search. Placement may still fail."""
     for facts in surveyed:
-        for layout in layouts(demand, facts.pool):
-            if isinstance(_ruled_out(on_gpus(demand, facts.pool.compute_capability), facts, layout), MemoryUse):
+        for layout, found, _ in _checked(demand, facts, layouts(demand, facts.pool)):
+            if isinstance(found, MemoryUse):
                 yield layout, facts.pool
 
 
@@ -122,8 +121,7 @@ def _faster_with_more(demand: Demand, chosen: Candidate) -> Iterator[Note]:
         for other in layouts(richer, facts.pool)
         if demand.gpu_budget < other.world_size * demand.replicas <= most and has_room(richer, facts.pool, other)
     )
-    judged = [_judge(richer, facts, other) for other in beyond]
-    found = [candidate for candidate in judged if isinstance(candidate, Candidate)]
+    found = [judged for _, judged in _judged(richer, facts, beyond) if isinstance(judged, Candidate)]
     best = min(found, key=lambda candidate: preference(richer, candidate), default=None)
     speed = chosen.estimate.seconds_per_token
     if best is not None and speed >= _LITTLE_MORE * best.estimate.seconds_per_token:
@@ -180,19 +178,32 @@ def survey(demand: Demand, pools: Eligible, *, with_driver: bool = False) -> tup
     return tuple(SurveyedPool(_joined_for(demand, pool)) for pool in found)
 
 
-def _judge(demand: Demand, facts: SurveyedPool, layout: Layout) -> Candidate | Cause:
-    """Give a candidate, or the cause that rules the layout out."""
-    demand = on_gpus(demand, facts.pool.compute_capability)
-    found = _ruled_out(demand, facts, layout)
-    if not isinstance(found, MemoryUse):
-        return found
-    return Candidate(layout, facts.pool, found, estimate(demand, layout, _links(facts, layout), found))
+def _judged(demand: Demand, facts: SurveyedPool, tried: Iterable[Layout]) -> Iterator[tuple[Layout, Candidate | Cause]]:
+    """Give each layout with its candidate, or with the cause that rules it out."""
+    for layout, found, adapted in _checked(demand, facts, tried):
+        if isinstance(found, MemoryUse):
+            speed = estimate(adapted, layout, _links(facts, layout), found)
+            yield layout, Candidate(layout, facts.pool, found, speed)
+        else:
+            yield layout, found
+
+
+def _checked(
+    demand: Demand, facts: SurveyedPool, tried: Iterable[Layout]
+) -> Iterator[tuple[Layout, Cause | MemoryUse, Demand]]:
+    """Give each layout with the first cause against it, or with its memory use, and the demand as the GPUs serve it.
+
+    What does not depend on the layout is looked at once.
+    """
+    adapted = on_gpus(demand, facts.pool.compute_capability)
+    unfit = unsupported(adapted, facts.pool)
+    for layout in tried:
+        yield layout, unfit or _ruled_out(adapted, facts, layout), adapted
 
 
 def _ruled_out(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | MemoryUse:
     """Give the first cause against a layout: law, budget, memory, then room. Without a cause, give its memory use."""
-    broken = unsupported(demand, facts.pool) or illegal(demand.model, demand.engine, layout, demand.setup)
-    broken = broken or unsuited_layout(demand, facts.pool, layout)
+    broken = illegal(demand.model, demand.engine, layout, demand.setup) or unsuited_layout(demand, facts.pool, layout)
     if broken is not None:
         return broken
     if layout.world_size * demand.replicas > demand.gpu_budget:
