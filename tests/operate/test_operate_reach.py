@@ -133,3 +133,16 @@ async def test_the_pods_of_an_attempt_that_is_over_get_a_second(scene: Scene) ->
     assert [call.args[1:] for call in scene.cluster.delete.call_args_list][:1] == [
         ("default", leader, scene.store.pods.objects["default", leader]["metadata"].get("uid", ""), 1)
     ]
+
+
+async def test_the_pods_of_an_object_that_is_gone_are_hastened_once(scene: Scene) -> None:
+    """If no rank of theirs can finish a request."""
+    leader = await serving(scene)
+    pod = scene.store.pods.objects["default", leader]
+    status = {**pod["status"], "conditions": [{"type": "Ready", "status": "False"}]}
+    for grace in (60, 1):
+        going = {"deletionTimestamp": "2027-01-15T08:00:00Z", "deletionGracePeriodSeconds": grace}
+        scene.store.pods.put(at(next(scene.versions), {**pod, "metadata": pod["metadata"] | going, "status": status}))
+        scene.store.sharded_models.remove(KEY, next(scene.versions))
+        await scene.reconcile()
+        assert scene.calls() == ([f"delete Pod {leader}"] if grace == 60 else [])

@@ -1,14 +1,17 @@
 """How long pods that leave may take: a drained group its own grace, an attempt that is over hardly any."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from tests.reconcile.support import World, two_nodes_wide, wants
+from tests.reconcile.support import World, seen, two_nodes_wide, wants
 from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Pins
 from shardwise.reconcile.actions import Delete
+from shardwise.reconcile.leaving import left_behind
+from shardwise.reconcile.observed import PodSeen
 
 Act = Callable[[World], None]
 LEADER, FOLLOWER = "llama-0-0-0", "llama-0-0-1"
@@ -124,3 +127,28 @@ def test_the_old_group_of_an_update_beside_keeps_its_grace() -> None:
     world.settle()
     world.start()
     assert graces(world) == {LEADER: OWN}
+
+
+def collected(index: int = 0, **changes: Any) -> PodSeen:
+    """Give a pod that the garbage collector deletes, with its own grace."""
+    return seen(index, **({"size": 2, "deleting": True, "grace": 2 if index else 60} | changes))
+
+
+GONE: dict[str, tuple[tuple[PodSeen, ...], list[str]]] = {
+    "a leader that never served": ((collected(size=1, ready=False),), [LEADER]),
+    "a leader and its followers": ((collected(), collected(1)), [LEADER, FOLLOWER]),
+    "a leader that is the last": ((collected(),), [LEADER]),
+    "a replica of a single pod that serves": ((collected(size=1),), []),
+    "pods that end in a second": ((collected(ready=False, grace=1), collected(1, grace=0)), []),
+    "pods that nobody deletes yet": ((collected(deleting=False, grace=0), collected(1, deleting=False, grace=0)), []),
+}
+
+
+@pytest.mark.parametrize(("pods", "hastened"), GONE.values(), ids=GONE)
+def test_pods_of_an_object_that_is_gone_end_at_once_if_they_can_finish_nothing(
+    pods: tuple[PodSeen, ...], hastened: list[str]
+) -> None:
+    """Its GPUs are for those that wait, and a leader that still starts would take its whole minute."""
+    assert [(pod.name, pod.uid, pod.grace) for pod in left_behind(pods)] == [
+        (name, f"uid-{name[-1]}", SHORT) for name in hastened
+    ]

@@ -20,12 +20,13 @@ from shardwise.domain.reasons import Reason
 from shardwise.domain.site import HubSite
 from shardwise.hub import FactsUnavailable, HubQuestion, ask_hub, facts_from
 from shardwise.observe import Json, Key, Store, key_of, slim_owned, slim_pod, version_of, waits
-from shardwise.observe.kinds import SHARDED_MODEL, kind_of
+from shardwise.observe.kinds import POD, SHARDED_MODEL, kind_of
 from shardwise.operate.deciding import Deciding
 from shardwise.operate.lookups import Lookups
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys, Reach
 from shardwise.reconcile.decide import Invalid, decide_invalid
 from shardwise.reconcile.drift import drifts
+from shardwise.reconcile.leaving import left_behind
 from shardwise.reconcile.whole import broken
 from shardwise.render.manifest import SERVES
 
@@ -95,7 +96,7 @@ class Reconciler:
             return rests
         found = await self._read_as_it_is(key)
         if found is None:
-            self._forget(key)
+            await self._let_go(key)
             return None
         obj, read = found
         if _is_parked(obj, read):
@@ -129,6 +130,12 @@ class Reconciler:
         Nobody waits for an object while its model is looked up.
         """
         return any(other not in self._asking for other in self.due_ahead(key))
+
+    async def _let_go(self, key: Key) -> None:
+        """Forget an object that is gone. The garbage collector deletes its pods; those that are over end at once."""
+        self._forget(key)
+        for pod in left_behind(self._store.pods_of(key)):
+            await self._cluster.delete(POD, key[0], pod.name, pod.uid, pod.grace)
 
     def _forget(self, key: Key) -> None:
         self._store.hold(key, {})

@@ -5,13 +5,13 @@ grace that its pod states. An attempt that is over has nothing to finish: it fai
 pods end at once, because the next attempt may wait for their GPUs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from shardwise.reconcile.actions import Delete
 from shardwise.reconcile.observed import PodSeen
 from shardwise.reconcile.views import GroupView
-from shardwise.reconcile.whole import Attempt, is_together
+from shardwise.reconcile.whole import Attempt, by_attempt, is_together
 
 SHORT_GRACE: Final = 1
 """Seconds that a pod of an attempt that is over may take. They cut its preStop command, too.
@@ -36,6 +36,18 @@ def leaving_pods(
                 yield Delete("Pod", pod.name, pod.uid, grace=SHORT_GRACE if over else None)
             elif over and pod.grace > SHORT_GRACE:
                 yield Delete("Pod", pod.name, pod.uid, grace=SHORT_GRACE)
+
+
+def left_behind(pods: Iterable[PodSeen]) -> Iterator[Delete]:
+    """Hasten the pods of an object that is gone, as far as their attempts are over.
+
+    The garbage collector deletes all pods at once, each with its own grace. So of a group with followers, no leader can
+    finish a request.
+    """
+    for attempt in by_attempt(pods).values():
+        if _is_over(attempt, None):
+            going = (pod for pod in attempt if pod.grace > SHORT_GRACE)
+            yield from (Delete("Pod", pod.name, pod.uid, grace=SHORT_GRACE) for pod in going)
 
 
 def _is_over(pods: Sequence[PodSeen], replaced: GroupView | None) -> bool:
