@@ -58,7 +58,9 @@ def test_every_replica_of_a_drained_node_is_moved(running: Running, nodes: list[
         assert fewest(history, "moved", 2) == 1
         reasons = [event["message"] for event in running.events("moved") if event["reason"] == "GroupRestarted"]
         assert len(reasons) == 2
-        assert all(f"on {node} is being deleted" in reason for reason in reasons)
+        # The fake node lets a pod go at once, so the operator may see its end only.
+        seen = (f"on {node} is being deleted", f"on {node} is gone")
+        assert all(any(words in reason for words in seen) for reason in reasons)
     finally:
         running.plane.kubectl("uncordon", node)
 
