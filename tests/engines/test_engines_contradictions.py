@@ -24,7 +24,7 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import EnvVar
 from shardwise.domain.layout import Layout
 from shardwise.engines import ENGINES, problems
-from shardwise.engines.options import ALWAYS, IN_GPU_MEMORY, STORED, WHOLE_REQUESTS
+from shardwise.engines.options import ALWAYS, IN_GPU_MEMORY, PLAIN_HTTP, STORED, WHOLE_REQUESTS
 
 TENSOR = "use `spec.parallelism.tensor`"
 PIPELINE = "use `spec.parallelism.pipeline`"
@@ -94,6 +94,7 @@ PORT = "use `spec.service.port`"
         pytest.param("--hf-overrides", STORED, id="another config"),
         pytest.param("--cpu-offload-gb=8", IN_GPU_MEMORY, id="weights in the memory of the node"),
         pytest.param("--num-gpu-blocks-override", RESERVE, id="another size of the cache"),
+        pytest.param("--ssl-certfile=/tls/crt", PLAIN_HTTP, id="TLS"),
         pytest.param("--grpc", WHOLE_REQUESTS, id="no HTTP"),
     ],
 )

@@ -24,6 +24,8 @@ READ: dict[str, tuple[EngineName, str, Adapters | None]] = {
     "stated": (VLLM, "--enable-lora --max-loras 8 --max-lora-rank 256", Adapters(8, 256)),
     "attached and with underscores": (VLLM, "--enable_lora --max_loras=8 --max-lora-rank=256", Adapters(8, 256)),
     "the last value counts": (VLLM, "--enable-lora --max-loras 8 --max-loras 2", Adapters(2, 16)),
+    "abbreviated": (SGLANG, "--lora-path a=b --max-lora-r 64", Adapters(8, 64)),
+    "a longer word of another option": (VLLM, "--enable-lora-bias", None),
     "no number: the engine refuses it": (VLLM, "--enable-lora --max-loras many", Adapters(1, 16)),
     "SGLang's default number": (SGLANG, "--lora-paths a=b --max-lora-rank 64", Adapters(8, 64)),
     "SGLang reads the rank off the adapters": (SGLANG, "--enable-lora", None),
@@ -39,6 +41,11 @@ def test_adapters_are_read_off_the_arguments(engine: EngineName, args: str, adap
 UNCOUNTED: dict[str, tuple[EngineName, str, tuple[str, ...]]] = {
     "nothing": (VLLM, "--seed 1", ()),
     "a draft model": (VLLM, "--speculative-config={} --seed 1", ("--speculative-config",)),
+    "a draft model, short": (VLLM, "-sc {}", ("--speculative-config",)),
+    "a draft model, key by key": (
+        VLLM, "--speculative-config.method=eagle3 --speculative_config.model x/y", ("--speculative-config",),
+    ),
+    "a draft model, by words of its own": (VLLM, "--spec-model x/y --spec-tokens 3", ("--spec-model",)),
     "whole contexts in sliding layers": (
         VLLM,
         "--disable-hybrid-kv-cache-manager",
@@ -50,8 +57,9 @@ UNCOUNTED: dict[str, tuple[EngineName, str, tuple[str, ...]]] = {
     "wider inputs of convolutions": (VLLM, "--mamba_cache_dtype=float32", ("--mamba-cache-dtype",)),
     "narrower states": (VLLM, "--mamba-ssm-cache-dtype bfloat16", ()),
     "SGLang's wider states": (SGLANG, "--mamba-ssm-dtype float32", ("--mamba-ssm-dtype",)),
+    "SGLang's drafts, abbreviated": (SGLANG, "--speculative-algo EAGLE", ("--speculative-algorithm",)),
     "SGLang's drafts": (SGLANG, "--speculative-algorithm EAGLE", ("--speculative-algorithm",)),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("engine", "args", "words"), UNCOUNTED.values(), ids=UNCOUNTED)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from shardwise.domain.engine import EngineName
@@ -31,11 +32,18 @@ _WORDS: Final[Mapping[EngineName, _Words]] = {
 """vllm 0.33.0, config/lora.py; sglang 0.5.23, which reads the rank off the adapters unless it is given."""
 
 _UNCOUNTED: Final[Mapping[EngineName, tuple[str, ...]]] = {
-    EngineName.VLLM: ("--speculative-config", "--disable-hybrid-kv-cache-manager"),
+    EngineName.VLLM: ("--speculative-config", "--spec-method", "--spec-model", "--disable-hybrid-kv-cache-manager"),
     EngineName.SGLANG: ("--speculative-algorithm", "--speculative-draft-model-path", "--disable-hybrid-swa-memory"),
 }
 """Words that make an engine hold more than a plan counts: a draft model, or whole contexts in sliding layers."""
 
+_SHORT: Final[Mapping[str, str]] = {"-sc": "--speculative-config"}
+"""Short forms of vLLM, with the long words they stand for."""
+
+_SEQUENCES: Final = "--max-num-seqs"
+
+_ABBREVIATED: Final = len("--e")
+"""Letters of the shortest abbreviation that is taken for a word."""
 
 _WIDENS_STATES: Final[Mapping[EngineName, tuple[str, ...]]] = {
     EngineName.VLLM: ("--mamba-cache-dtype", "--mamba-ssm-cache-dtype"),
@@ -47,7 +55,7 @@ _WIDENS_STATES: Final[Mapping[EngineName, tuple[str, ...]]] = {
 def adapters_of(engine: EngineName, args: Sequence[str]) -> Adapters | None:
     """Read the adapters off an object's arguments; ``None`` without adapters, or if their rank is not known."""
     words = _WORDS.get(engine)
-    given = dict(_given(args))
+    given = dict(_given(engine, args))
     if words is None or not any(switch in given for switch in words.switches):
         return None
     count, rank = (_number(given.get(word), default) for word, default in (words.count, words.rank))
@@ -61,21 +69,43 @@ def uncounted(engine: EngineName, args: Sequence[str]) -> tuple[str, ...]:
     if words is not None and adapters_of(engine, args) is None:
         known |= {*words.switches}
     widens = _WIDENS_STATES.get(engine, ())
-    return tuple(word for word, value in _given(args) if word in known or (word in widens and value == "float32"))
+    given = _given(engine, args)
+    found = (word for word, value in given if word in known or (word in widens and value == "float32"))
+    return tuple(dict.fromkeys(found))
 
 
 def sequences_of(engine: EngineName, args: Sequence[str]) -> int | None:
     """Read the number of sequences in a step off an object's arguments for vLLM: the last one counts."""
-    given = dict(_given(args)).get("--max-num-seqs") if engine is EngineName.VLLM else None
+    given = dict(_given(engine, args)).get(_SEQUENCES) if engine is EngineName.VLLM else None
     return _number(given, 0) or None
 
 
-def _given(args: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Give each option with its value, attached or apart; underscores are hyphens."""
+def _given(engine: EngineName, args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Give each option by its whole word, with its value, attached or apart."""
+    known = _known(engine)
     for index, word in enumerate(args):
-        if word.startswith("--"):
+        if word.startswith("-"):
             name, _, value = word.partition("=")
-            yield name.replace("_", "-"), value or "".join(args[index + 1 : index + 2])
+            yield _whole_word(name, known), value or "".join(args[index + 1 : index + 2])
+
+
+def _whole_word(name: str, known: Sequence[str]) -> str:
+    """Spell a word as here: underscores are hyphens, and parsers take abbreviations and ``--word.key`` of an object.
+
+    An engine refuses an abbreviation that may be several words.
+    """
+    plain = name.partition(".")[0].replace("_", "-")
+    plain = _SHORT.get(plain, plain)
+    if plain in known or len(plain) < _ABBREVIATED:
+        return plain
+    return next((word for word in known if word.startswith(plain)), plain)
+
+
+@cache
+def _known(engine: EngineName) -> tuple[str, ...]:
+    words = _WORDS.get(engine)
+    adapters = (*words.switches, words.count[0], words.rank[0]) if words is not None else ()
+    return (*adapters, *_UNCOUNTED.get(engine, ()), *_WIDENS_STATES.get(engine, ()), _SEQUENCES)
 
 
 def _number(text: str | None, default: int) -> int:

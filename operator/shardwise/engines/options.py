@@ -17,6 +17,7 @@ ALWAYS: Final = ""
 
 STORED: Final = "the plan counts the checkpoint as its config.json states it"
 IN_GPU_MEMORY: Final = "the plan counts all weights in GPU memory"
+PLAIN_HTTP: Final = "probes and the Service speak plain HTTP to the pods"
 WHOLE_REQUESTS: Final = "every group serves whole requests over HTTP"
 """The facts of a plan that an argument without a field would change."""
 

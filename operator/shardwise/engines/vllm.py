@@ -19,6 +19,7 @@ from shardwise.engines.meeting import drain, in_role, while_whole
 from shardwise.engines.options import (
     IN_GPU_MEMORY,
     MODEL_OPTIONS,
+    PLAIN_HTTP,
     PLAN,
     STORED,
     WHOLE_REQUESTS,
@@ -206,6 +207,7 @@ TABLE: Final = OptionTable(
         Option("--hf-overrides", "spec.model.config", instead=STORED),
         Option("--cpu-offload-gb", "spec.gpuBudget.total", instead=IN_GPU_MEMORY),
         Option("--num-gpu-blocks-override", "spec.model.gpuMemoryReserve"),
+        Option("--ssl-certfile", PLAN, also=("--ssl-keyfile",), instead=PLAIN_HTTP),
         Option("--grpc", PLAN, instead=WHOLE_REQUESTS),
         Option("--api-server-count", "spec.engine.args", also=("-asc",), yields=True, leader_only=True),
         Option("--config", "spec.engine.args"),
