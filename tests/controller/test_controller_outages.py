@@ -234,7 +234,7 @@ async def test_watches_that_end_with_an_error_begin_anew(
         return [asyncio.create_task(fail())] if spawned < 3 else await spawn(**how)
 
     monkeypatch.setattr(kopf, "spawn_tasks", ill)
-    await watched.begin()
+    await watched.begin(lease=None)
     watched.cluster.create(a_model())
     await watched.ready("llama")
     assert spawned == 3
@@ -251,7 +251,7 @@ async def test_a_hub_that_does_not_answer_delays_nobody(watched: Watched) -> Non
         end.wait()
         raise HubError("no answer", retryable=True, everywhere=True, detail="no answer")
 
-    await watched.begin(workers=1, ask=ask)
+    await watched.begin(lease=None, workers=1, ask=ask)
     for number in range(40):
         watched.cluster.create(a_model(f"unknown-{number}", f"nobody/unknown-{number}"))
     watched.cluster.create(a_model())

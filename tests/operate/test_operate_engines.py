@@ -41,7 +41,7 @@ async def test_every_engine_gets_ready_over_two_nodes(operator: Operating, name:
     ports = {port["name"]: port["containerPort"] for port in leader["ports"]}
     port = {"vllm": 8000, "sglang": 30000, "tensorrt-llm": 8000}[name]
     assert ports[service["spec"]["ports"][0]["targetPort"]] == port
-    assert leader["readinessProbe"]["httpGet"]["port"] == port
+    assert leader["startupProbe"]["httpGet"]["port"] == port
 
 
 async def test_keys_are_made_once_kept_over_attempts_and_go_with_their_object(operator: Operating) -> None:
