@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -32,6 +33,13 @@ def test_a_refusal_reads_well(name: str, snapshot: SnapshotAssertion) -> None:
     """As a derivation, and as one line."""
     refusal = refused(*REFUSED[name])
     assert f"{refusal_text(refusal, name)}\n\n{refusal_message(refusal)}" == snapshot
+
+
+def test_nodes_that_nobody_counted_are_not_told() -> None:
+    """A refusal of more replicas than the budget allows looks at no nodes."""
+    counted = refused(a_demand(LLAMA_405B, budget=8), a_fleet(h100s(2)))
+    assert "nodes: 2 of 2 usable" in refusal_text(counted, "m")
+    assert "nodes:" not in refusal_text(replace(counted, pools=(), excluded=()), "m")
 
 
 def test_the_cases_show_every_cause_there_is() -> None:

@@ -7,10 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.fleets import H100, H200, L40S, a_fleet, a_node, h100s, h200s, l40s
-from tests.support.models import DATA, LLAMA_8B, LLAMA_70B, LLAMA_405B, QWEN_235B_FP8, R1, a_demand, facts, pinned
+from tests.support.models import (
+    DATA,
+    LLAMA_8B,
+    LLAMA_70B,
+    LLAMA_405B,
+    QWEN_235B_FP8,
+    R1,
+    a_demand,
+    config,
+    facts,
+    pinned,
+)
 from tests.support.plans import planned
 
+from shardwise.checkpoint import from_config
 from shardwise.domain.demand import Demand, Objective
+from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.hardware import gpu_kind
 from shardwise.domain.layout import Layout
@@ -168,6 +181,20 @@ def test_a_mixture_reads_only_the_experts_that_are_picked() -> None:
     sparse = step_seconds(a_demand("Qwen/Qwen3-30B-A3B"), Layout(1, 1), links, batch=1)
     dense = step_seconds(a_demand("Qwen/Qwen3-32B"), Layout(1, 1), links, batch=1)
     assert sparse < dense / 5
+
+
+CODER_480B = "Qwen/Qwen3-Coder-480B-A35B-Instruct"
+"""Its experts have 2560 columns, 20 blocks of fp8: eight GPUs cannot split them."""
+
+
+@pytest.mark.parametrize("engine", [EngineName.VLLM, EngineName.SGLANG])
+def test_experts_that_a_node_cannot_split_are_dealt_out_over_it(engine: EngineName) -> None:
+    """As the model's card and vLLM's recipe start it: a tensor degree of 8, with expert parallelism."""
+    blocks = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic"}
+    stored = {**config(CODER_480B), "quantization_config": blocks}
+    model = from_config(stored, name=f"{CODER_480B}-FP8", origin="t")
+    made = planned(a_demand(model, engine=engine, budget=8, context=131072), a_fleet(h200s(1)))
+    assert made.layout == Layout(8, 1, expert=True)
 
 
 PRACTICE: dict[str, tuple[Demand, Fleet, Objective, str]] = {

@@ -45,7 +45,14 @@ FIRST: dict[str, tuple[Objective, Candidate, Candidate]] = {
     "NVLink before fewer GPUs": (FEWEST, candidate(8, 4), candidate(16, of=JOINED)),
     "even stages before fewer GPUs": (FEWEST, candidate(4, 4), candidate(4, 3)),
     "fewer GPUs before split experts": (FEWEST, candidate(2, expert=True), candidate(4)),
-    "split experts before smaller GPUs": (FEWEST, candidate(4, of=H200_POOL), candidate(4, expert=True)),
+    "smaller GPUs before split experts": (FEWEST, candidate(4, expert=True), candidate(4, of=H200_POOL)),
+    "the wider group before split experts": (FEWEST, candidate(8, expert=True), candidate(4, 2)),
+    "split experts in groups of one width": (FEWEST, candidate(4, 2), candidate(4, 2, expert=True)),
+    "without NVLink split experts before the faster": (
+        FEWEST,
+        candidate(2, 2, of=L40S_POOL, seconds=0.05),
+        candidate(4, of=L40S_POOL, expert=True, seconds=0.02),
+    ),
     "smaller GPUs before the wider group": (FEWEST, candidate(2, 2), candidate(4, of=H200_POOL)),
     "smaller GPUs before the faster": (
         FEWEST,
@@ -66,7 +73,7 @@ FIRST: dict[str, tuple[Objective, Candidate, Candidate]] = {
 
 @pytest.mark.parametrize(("objective", "better", "worse"), FIRST.values(), ids=FIRST)
 def test_a_candidate_goes_first(objective: Objective, better: Candidate, worse: Candidate) -> None:
-    """docs/rules.md: room, links, even stages, GPUs, experts, products, then what the links make fast."""
+    """docs/rules.md: room, links, even stages, GPUs, products, then what the links make fast, and experts."""
     demand = a_demand(objective=objective)
     assert preference(demand, better) < preference(demand, worse)
 
@@ -121,6 +128,7 @@ LOST: dict[str, tuple[Objective, Candidate, Candidate, Cause]] = {
     "both uneven": (FEWEST, candidate(4, 3), candidate(4, 5), MoreGpus(20, 12)),
     "more GPUs": (FEWEST, candidate(4), candidate(8), MoreGpus(gpus=8, chosen=4)),
     "experts dealt out whole": (FEWEST, candidate(4), candidate(4, expert=True), WHOLE_EXPERTS),
+    "narrower, with split experts": (FEWEST, candidate(4, expert=True), candidate(2, 2), WIDER),
     "both deal experts out": (FEWEST, candidate(4, expert=True), candidate(2, 2, expert=True), WIDER),
     "the larger product": (
         FEWEST,

@@ -68,7 +68,7 @@ def _lines(refusal: Refusal, name: str) -> Iterator[str]:
     yield from _derivation(refusal)
     if refusal.asked is not None:
         yield f"asked: {_asked(refusal.asked)}"
-    if refusal.nodes:
+    if refusal.pools or refusal.excluded:  # nobody counted the nodes where the plan in force is refused
         yield f"nodes: {_nodes(refusal)}"
     yield from (f"idle: {idle_text(idle)}" for idle in refusal.idle)
     yield from (f"hint: {hint(given)}" for given in refusal.hints)

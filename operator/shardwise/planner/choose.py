@@ -46,8 +46,9 @@ def preference(demand: Demand, candidate: Candidate) -> SortKey:
     last = (candidate.pool.memory, candidate.pool.product, layout.pipeline, layout.tensor, expert)
     match demand.objective:
         case Objective.FEWEST_GPUS:
-            by_links = -layout.tensor if candidate.pool.kind.nvlink is not None else estimate.seconds_per_token
-            first: SortKey = (layout.world_size, expert, candidate.pool.memory, by_links)
+            linked = candidate.pool.kind.nvlink is not None
+            by_links = (-layout.tensor, expert) if linked else (expert, estimate.seconds_per_token)
+            first: SortKey = (layout.world_size, candidate.pool.memory, *by_links)
         case Objective.LATENCY:
             first = (estimate.seconds_per_token, layout.world_size)
         case Objective.THROUGHPUT:
@@ -113,12 +114,15 @@ def _lost_first(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause | 
 def _lost_by_rules(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
     if loser.layout.world_size > chosen.layout.world_size:
         return MoreGpus(loser.layout.world_size, chosen.layout.world_size)
+    if loser.pool.product != chosen.pool.product:
+        return Preferred(Merit.SMALLER_GPUS, chosen.pool.product)
+    linked = chosen.pool.kind.nvlink is not None
+    if linked and loser.layout.tensor < chosen.layout.tensor:
+        return Preferred(Merit.TENSOR_FIRST, chosen.pool.product)
     mine, theirs = expert_rank(demand, chosen.layout), expert_rank(demand, loser.layout)
     if theirs > mine:
         return Preferred(Merit.BLOCKS_KEPT if theirs == _FINER else Merit.EXPERTS_SPLIT, chosen.pool.product)
-    if loser.pool.product != chosen.pool.product:
-        return Preferred(Merit.SMALLER_GPUS, chosen.pool.product)
-    if chosen.pool.kind.nvlink is None:
+    if not linked:
         return Slower("time per token", loser.estimate.seconds_per_token / chosen.estimate.seconds_per_token)
     return Preferred(Merit.TENSOR_FIRST, chosen.pool.product)
 
