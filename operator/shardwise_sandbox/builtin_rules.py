@@ -132,7 +132,9 @@ def service(obj: JsonObject, old: JsonObject | None) -> Iterator[StatusCause]:
         yield _required("spec.ports")
     names = [port.get("name") for port in spec.get("ports") or ()]
     for index, name in enumerate(names):
-        if name in names[:index]:
+        if not name and len(names) > 1:
+            yield _required(f"spec.ports[{index}].name")
+        elif name in names[:index]:
             yield StatusCause("FieldValueDuplicate", f'Duplicate value: "{name}"', f"spec.ports[{index}].name")
     if old is not None and dig(old, "spec", "clusterIP") != spec.get("clusterIP"):
         yield _bad("spec.clusterIPs[0]", spec.get("clusterIP"), "may not change once set")

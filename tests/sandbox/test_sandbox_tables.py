@@ -122,7 +122,7 @@ def test_services_and_events_are_shown(still: Sandbox) -> None:
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": "s"},
-            "spec": {"ports": [{"port": 80}, {"port": 81}]},
+            "spec": {"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81}]},
         }
     )
     event: Json = {
