@@ -12,6 +12,8 @@ from typing import Final
 from shardwise.api.spec import EnvVarSpec, NodeRequirementSpec, ShardedModelSpec
 
 GPU_PREFIXES: Final = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu")
+OWN_PREFIX: Final = "shardwise.dev/"
+"""How the labels and annotations begin by which the operator knows its pods, and its Services select them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,20 @@ def _is_gpu(resource: str) -> bool:
     return resource.startswith(GPU_PREFIXES)
 
 
+def _no_own_keys_in_template(spec: ShardedModelSpec) -> str | None:
+    template = spec.pod_template
+    named = next((key for key in (*template.labels, *template.annotations) if key.startswith(OWN_PREFIX)), None)
+    return None if named is None else f"`{named}` is set by the operator alone; use a key of your own"
+
+
 def _tolerations_name_a_key(spec: ShardedModelSpec) -> str | None:
     wrong = any(not toleration.key and toleration.operator == "Equal" for toleration in spec.placement.tolerations)
     return "a toleration without `key` needs `operator: Exists`" if wrong else None
+
+
+def _tolerations_of_every_value_have_none(spec: ShardedModelSpec) -> str | None:
+    wrong = next((given for given in spec.placement.tolerations if given.operator == "Exists" and given.value), None)
+    return None if wrong is None else f"`operator: Exists` matches every value, so `value: {wrong.value}` must go"
 
 
 def _requirements_have_their_values(spec: ShardedModelSpec) -> str | None:
@@ -170,11 +183,26 @@ RULES: Final = (
         _no_gpus_in_template,
     ),
     SpanningRule(
+        ("spec", "podTemplate"),
+        "spec.podTemplate",
+        f"(!has(self.labels) || !self.labels.exists(k, k.startsWith('{OWN_PREFIX}')))"
+        f" && (!has(self.annotations) || !self.annotations.exists(k, k.startsWith('{OWN_PREFIX}')))",
+        f"labels and annotations that begin with {OWN_PREFIX} are set by the operator alone",
+        _no_own_keys_in_template,
+    ),
+    SpanningRule(
         ("spec", "placement", "tolerations", "items"),
         "spec.placement.tolerations",
         "(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
         "a toleration without key needs operator Exists",
         _tolerations_name_a_key,
+    ),
+    SpanningRule(
+        ("spec", "placement", "tolerations", "items"),
+        "spec.placement.tolerations",
+        "!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''",
+        "a toleration with operator Exists has no value",
+        _tolerations_of_every_value_have_none,
     ),
     SpanningRule(
         ("spec", "placement", "nodeAffinity", "nodeSelectorTerms", "items", "matchExpressions", "items"),
