@@ -301,6 +301,14 @@ WRONG: dict[str, tuple[Json, str]] = {
         {"launch": {"requests": {"cpu": "many"}}},
         "launch.requests.cpu: `many` is not a count of cores such as `2` or `500m`",
     ),
+    "an image with a space": (
+        {"launch": {"images": {"vllm": "my registry/vllm"}}},
+        "launch.images.vllm: `my registry/vllm` is not an image such as `registry.example.com/vllm:v1`",
+    ),
+    "a negative count of RDMA devices": (
+        {"launch": {"rdma": {"resources": {"rdma/ib": "-1"}}}},
+        "launch.rdma.resources.rdma/ib: `-1` is not a count such as `1` or `8`",
+    ),
     "RDMA by nothing": ({"launch": {"rdma": {"resources": {}}}}, "launch.rdma.resources: must not be empty"),
     "a relative path": (
         {"launch": {"hostPaths": ["models"]}},

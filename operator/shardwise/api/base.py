@@ -24,6 +24,8 @@ ENV_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 FAULT_PATTERN: Final = r"^[A-Za-z0-9._/-]+(=(True|False|Unknown))?$"
 PORTS_PATTERN: Final = r"^[0-9]{1,5}(-[0-9]{1,5})?$"
 CPU_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?m?$"
+IMAGE_PATTERN: Final = r"^[^\s]+$"
+COUNT_PATTERN: Final = r"^[1-9][0-9]{0,8}$"
 CAPABILITY_PATTERN: Final = r"^[0-9]{1,2}\.[0-9]$"
 
 SHAPES: Final[Mapping[str, str]] = {
@@ -35,6 +37,8 @@ SHAPES: Final[Mapping[str, str]] = {
     FAULT_PATTERN: "is not a condition such as `GpuBroken` or `GpuReady=False`",
     PORTS_PATTERN: "is neither a port nor a range such as `8000-8999`",
     CPU_PATTERN: "is not a count of cores such as `2` or `500m`",
+    IMAGE_PATTERN: "is not an image such as `registry.example.com/vllm:v1`",
+    COUNT_PATTERN: "is not a count such as `1` or `8`",
     CAPABILITY_PATTERN: "is not a compute capability such as `9.0`",
     URL_PATTERN: "is not an address such as `https://hub.example.com`",
     VERSION_PATTERN: "is not a release such as `0.33.0`",
@@ -72,5 +76,6 @@ ShortText = Annotated[str, Field(min_length=1, max_length=253)]
 Path = Annotated[str, Field(min_length=1, max_length=1024)]
 LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
 LabelValue = Annotated[str, Field(max_length=63)]
+Image = Annotated[str, Field(min_length=1, max_length=1024, pattern=IMAGE_PATTERN)]
 DnsName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_PATTERN)]
 EnvName = Annotated[str, Field(min_length=1, max_length=253, pattern=ENV_PATTERN)]

@@ -8,11 +8,13 @@ from pydantic import Field
 
 from shardwise.api.base import (
     ABSOLUTE_PATTERN,
+    COUNT_PATTERN,
     ENV_PATTERN,
     SHAPES,
     ByteQuantity,
     CpuQuantity,
     DnsName,
+    Image,
     LabelKey,
     Path,
     ShortText,
@@ -29,7 +31,7 @@ from shardwise.domain.units import read_amount
 class RdmaConfiguration(Wire):
     """RDMA between the pods of a replica."""
 
-    resources: dict[LabelKey, ShortText] = Field(
+    resources: dict[LabelKey, Annotated[str, Field(pattern=COUNT_PATTERN)]] = Field(
         min_length=1,
         max_length=16,
         description="Resources of the RDMA device plugin, with their counts. A pod gets them if its replica has "
@@ -56,9 +58,6 @@ class GpuRequests(Wire):
         default=dict(REQUESTS)["memory"],
         description="Bytes of the node's memory for each GPU of a pod. 0 requests none.",
     )
-
-
-Image = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
 class EngineImages(Wire):

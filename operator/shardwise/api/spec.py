@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from shardwise.api.base import ByteQuantity, DnsName, Duration, EnvName, LabelKey, LabelValue, ShortText, Wire
+from shardwise.api.base import ByteQuantity, DnsName, Duration, EnvName, Image, LabelKey, LabelValue, ShortText, Wire
 from shardwise.api.model_spec import ModelSpec, SecretKey
 from shardwise.domain.version import VERSION_PATTERN
 
@@ -73,7 +73,7 @@ class EngineSpec(Wire):
     name: Literal["vllm", "sglang", "tensorrt-llm"] = Field(
         default="vllm", description="The inference engine that serves the model: vllm, sglang or tensorrt-llm."
     )
-    image: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
+    image: Image | None = Field(
         default=None,
         description="Container image of the engine. Default: the image of the operator's configuration, or else the "
         "image of the release that Shardwise was written for.",
