@@ -24,7 +24,7 @@ ENV_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 FAULT_PATTERN: Final = r"^[A-Za-z0-9._/-]+(=(True|False|Unknown))?$"
 PORTS_PATTERN: Final = r"^[0-9]{1,5}(-[0-9]{1,5})?$"
 CPU_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?m?$"
-IMAGE_PATTERN: Final = r"^[^\s]+$"
+IMAGE_PATTERN: Final = r"^[^ ]+$"
 COUNT_PATTERN: Final = r"^[1-9][0-9]{0,8}$"
 CAPABILITY_PATTERN: Final = r"^[0-9]{1,2}\.[0-9]$"
 
