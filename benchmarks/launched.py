@@ -104,6 +104,13 @@ class _Kept(Wire):
         self.made[manifest["kind"], manifest["metadata"]["name"]] = dict(manifest)
         return await super().apply(manifest)
 
+    async def merge(self, manifest: Mapping[str, Any], patch: Mapping[str, Any]) -> Json:
+        """Merge a patch into an object, and keep the labels that it then has."""
+        merged = await super().merge(manifest, patch)
+        kept = self.made[manifest["kind"], manifest["metadata"]["name"]]
+        kept["metadata"] = kept["metadata"] | {"labels": merged["metadata"]["labels"]}
+        return merged
+
     async def apply_status(self, manifest: Mapping[str, Any]) -> Json:
         """Apply a status, and keep it."""
         self.statuses[manifest["metadata"]["name"]] = manifest["status"]

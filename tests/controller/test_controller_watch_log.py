@@ -37,6 +37,7 @@ def test_an_outage_is_one_line_however_many_watches_try_however_often(caplog: py
 
 
 def test_other_records_pass(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="kopf._cogs.clients.watching")
     log_an_outage_once()
     record(0)
     record(1, "Watching has failed")
