@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.cluster.installed import CHART, NAMESPACE, Installed, Running
 from tests.cluster.reached import Reached
+from tests.cluster.waiting import wait_until
 from tests.support.operating import a_model
 from tests.support.repository import ROOT
 
@@ -70,6 +71,8 @@ def test_uninstalling_leaves_nothing_but_the_models_and_their_kind(installed: In
     plane.kubectl("create", "namespace", "second")
     plane.kubectl("wait", "--for=create", "serviceaccount/default", "configmap/kube-root-ca.crt", "-n", "second")
     plane.kubectl("apply", "-f", "-", given=a_model("stays", gpus=99))
+    going = ("get", "pods", "-A", "-o", "jsonpath={.items[*].metadata.deletionTimestamp}")
+    wait_until(lambda: plane.kubectl(*going) == "", "no pod of an earlier upgrade on its way out")
     before = everything(plane)
     helm("install", "second", str(CHART), "-n", "second", "--wait", "--timeout=60s")
     helm("upgrade", "second", str(CHART), "-n", "second", "--set", "workers=2", "--wait", "--timeout=60s")
@@ -85,7 +88,7 @@ def test_uninstalling_leaves_nothing_but_the_models_and_their_kind(installed: In
         "Secret",
     }
     helm("uninstall", "second", "-n", "second", "--wait", "--cascade=foreground", "--timeout=60s")
-    assert everything(plane) == before
+    wait_until(lambda: everything(plane) == before, "the objects of before")
     assert {f"CustomResourceDefinition <none> {CRD}", "ShardedModel default stays"} <= before
     plane.kubectl("delete", "shardedmodel", "stays", "-n", "default")
     plane.kubectl("delete", "namespace", "second")
