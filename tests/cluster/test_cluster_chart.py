@@ -87,7 +87,7 @@ def test_uninstalling_leaves_nothing_but_the_models_and_their_kind(installed: In
         "RoleBinding",
         "Secret",
     }
-    helm("uninstall", "second", "-n", "second", "--wait", "--cascade=foreground", "--timeout=60s")
+    helm("uninstall", "second", "-n", "second", "--wait", "--cascade=foreground", "--timeout=180s")
     wait_until(lambda: everything(plane) == before, "the objects of before")
     assert {f"CustomResourceDefinition <none> {CRD}", "ShardedModel default stays"} <= before
     plane.kubectl("delete", "shardedmodel", "stays", "-n", "default")
