@@ -50,7 +50,7 @@ def measured(operator: Running, count: int, each: int) -> Crowd:
     half = _until(operator, count // 2, begun)
     everything = _until(operator, 0, begun)
     moved = lease(operator)["leaseTransitions"] != before
-    operator.delete_all()
+    operator.delete_all(_LIMIT)
     return Crowd(half, everything, moved)
 
 

@@ -123,11 +123,13 @@ class Running:
         """List the Events of a model."""
         return [item for item in self.get("events")["items"] if item["involvedObject"]["name"] == name]
 
-    def delete_all(self) -> None:
-        """Delete every model, and wait until nothing of them is left."""
-        self.plane.kubectl("delete", "shardedmodels", "--all", "-n", MODELS, "--wait")
+    def delete_all(self, limit: float = LIMIT) -> None:
+        """Delete every model, and wait for so many seconds until nothing of them is left."""
+        self.plane.kubectl("delete", "shardedmodels", "--all", "-n", MODELS, "--wait=false")
         mine = ("-n", MODELS, "-l", "app.kubernetes.io/managed-by=shardwise", "-o", "name")
-        wait_until(lambda: self.plane.kubectl("get", "pods,services", *mine) == "", "nothing left of the models")
+        models = ("get", "shardedmodels", "-n", MODELS, "-o", "name")
+        wait_until(lambda: self.plane.kubectl(*models) == "", "no model left", limit)
+        wait_until(lambda: self.plane.kubectl("get", "pods,services", *mine) == "", "nothing left of the models", limit)
 
     def forbidden(self) -> list[str]:
         """List the calls of the operator that the API server refused for want of a right.
