@@ -15,6 +15,9 @@ from shardwise.domain.units import GIB
 ComputeCapability = tuple[int, int]
 """Major and minor number of an NVIDIA GPU's architecture, as CUDA counts it: (9, 0) is Hopper."""
 
+HOPPER: Final = 9
+"""The major compute capability of H100, H200, H20 and GH200."""
+
 GB: Final = 10**9
 TERA: Final = 10**12
 
@@ -87,6 +90,11 @@ def parse_capability(text: str) -> ComputeCapability | None:
     major, _, minor = text.partition(".")
     numbers = major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()
     return (int(major), int(minor)) if numbers else None
+
+
+def written_capability(capability: ComputeCapability) -> str:
+    """Write a compute capability as people do: ``9.0``. :func:`parse_capability` reads it."""
+    return ".".join(str(part) for part in capability)
 
 
 def bare_product(product: str) -> str:

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from shardwise.domain.fleet import Exclusion
-from shardwise.domain.hardware import ComputeCapability
+from shardwise.domain.hardware import written_capability
 from shardwise.domain.occupancy import Occupied, totals
 from shardwise.domain.units import gib, plural
 from shardwise.explain.exclusions import exclusion, exclusion_with_detail
@@ -104,10 +104,6 @@ def _domain(name: str, nodes: Sequence[Occupied]) -> dict[str, Any]:
     }
 
 
-def _capability(found: ComputeCapability | None) -> str | None:
-    return None if found is None else ".".join(map(str, found))
-
-
 def _node(occupied: Occupied, levels: Sequence[str]) -> Mapping[str, Any]:
     node = occupied.node
     excluded = None if node.exclusion is None else {"reason": exclusion(node.exclusion), "detail": node.detail}
@@ -116,7 +112,7 @@ def _node(occupied: Occupied, levels: Sequence[str]) -> Mapping[str, Any]:
         "product": node.product,
         "resource": node.resource,
         "memory": node.memory,
-        "computeCapability": _capability(node.compute_capability),
+        "computeCapability": None if node.compute_capability is None else written_capability(node.compute_capability),
         "domain": node.domain,
         "places": {level: place for level, place in zip(levels, node.places, strict=False) if place},
         "gpus": node.gpus,

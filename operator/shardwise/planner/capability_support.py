@@ -7,7 +7,7 @@ from typing import Final
 
 from shardwise.data import table
 from shardwise.domain.demand import Demand
-from shardwise.domain.hardware import ComputeCapability, parse_capability
+from shardwise.domain.hardware import ComputeCapability, parse_capability, written_capability
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import Quantization, Split, Weight
 from shardwise.domain.refusal import CapabilityUnsupported, Cause, KernelSplit
@@ -85,7 +85,7 @@ def _unsupported(demand: Demand, pool: Pool, has: ComputeCapability, name: str) 
         return None
     said = tuple(f"{least[:-1]} or more" if least.endswith("+") else least for least in taken)
     return CapabilityUnsupported(
-        pool.product, demand.engine.value, dotted(demand.runs), _rows()[entry].what, _said(has), said
+        pool.product, demand.engine.value, dotted(demand.runs), _rows()[entry].what, written_capability(has), said
     )
 
 
@@ -102,7 +102,7 @@ def _kernel_split(demand: Demand, pool: Pool, has: ComputeCapability, layout: La
         partition = weight.outputs // (1 if layout.expert else layout.tensor)
         if partition % multiple:
             return KernelSplit(
-                pool.product, demand.engine.value, _said(has), row.what, partition, multiple, layout.tensor
+                pool.product, demand.engine.value, written_capability(has), row.what, partition, multiple, layout.tensor
             )
     return None
 
@@ -138,7 +138,3 @@ def _is_taken(entry: str, has: ComputeCapability) -> bool:
     if least is None:
         raise ValueError(f"capabilities.toml: `{entry}` is no compute capability")
     return has >= least and (entry.endswith("+") or has[0] == least[0])
-
-
-def _said(capability: ComputeCapability) -> str:
-    return f"{capability[0]}.{capability[1]}"

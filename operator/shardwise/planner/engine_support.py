@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import RELEASES, EngineName
-from shardwise.domain.hardware import ComputeCapability
+from shardwise.domain.hardware import ComputeCapability, written_capability
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.notes import ArchitectureFromElsewhere, MethodFromImage, Note, TransformersCode
 from shardwise.domain.refusal import ArchitectureUnknown, CapabilityShort, Cause, MethodUnloadable
@@ -76,8 +76,6 @@ def _capability(demand: Demand, product: str, has: ComputeCapability | None) -> 
     least = least_capability(demand.engine, method)
     if method is None or least is None or has is None or has >= least:
         return None
-    return CapabilityShort(product, f"`{method.name}` weights on {demand.engine.value}", _said(has), _said(least))
-
-
-def _said(capability: ComputeCapability) -> str:
-    return f"{capability[0]}.{capability[1]}"
+    return CapabilityShort(
+        product, f"`{method.name}` weights on {demand.engine.value}", written_capability(has), written_capability(least)
+    )

@@ -10,7 +10,7 @@ from typing import Final
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import CHUNK_TOKENS, MOST_SEQUENCES, EngineName
-from shardwise.domain.hardware import ComputeCapability
+from shardwise.domain.hardware import HOPPER, ComputeCapability
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import MemoryUse
@@ -32,9 +32,6 @@ from shardwise.planner.weights import (
 
 TIGHT_SHARE: Final = 0.05
 """A plan whose slack is under this share of the GPU's budget is called tight."""
-
-_HOPPER: Final = 9
-"""The major compute capability of H100, H200, H20 and GH200."""
 
 _ACTIVATION_BYTES: Final = 2
 _LOGIT_BYTES: Final = 4
@@ -72,7 +69,7 @@ def relays_experts(demand: Demand, capability: ComputeCapability | None) -> bool
 
     Measured with vLLM 0.33.0 on an H200 (tests/data/vllm033-h200-memory.json).
     """
-    hopper = capability is not None and capability[0] == _HOPPER
+    hopper = capability is not None and capability[0] == HOPPER
     return hopper and demand.engine is EngineName.VLLM and has_experts_in_fp8_blocks(demand.model)
 
 

@@ -249,7 +249,7 @@ def _pool(demand: Demand, fleet: Fleet, nodes: list[Node], left_out: Mapping[str
     return Pool(
         kind=kind,
         product=nodes[0].product,
-        memory=max(0, min(node.memory for node in nodes) - fleet.kind(nodes[0].product).driver_memory),
+        memory=max(0, min(node.memory for node in nodes) - kind.driver_memory),
         nodes=tuple(nodes),
         node_sizes=frozenset(node.gpus for node in nodes),
         places=() if demand.within is None else tuple(fleet.place(node, demand.within) for node in nodes),

@@ -10,10 +10,9 @@ from typing import Final
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
-from shardwise.domain.hardware import ComputeCapability
+from shardwise.domain.hardware import HOPPER, ComputeCapability
 from shardwise.domain.model import LatentCache, ModelFacts, SequenceCache
 
-_HOPPER: Final = 9
 _BLACKWELL: Final = 10
 _SCALED: Final = 128
 """Elements of the compressed head that share a float32 scale on Hopper."""
@@ -30,7 +29,7 @@ def on_gpus(demand: Demand, capability: ComputeCapability | None) -> Demand:
     """
     if capability is None or not demand.model.is_sparse:
         return demand
-    if capability[0] == _HOPPER and demand.kv_bytes == 1:
+    if capability[0] == HOPPER and demand.kv_bytes == 1:
         return replace(demand, model=_with_scales(demand.model))
     if capability[0] >= _BLACKWELL and demand.kv_cache_dtype is None and _is_fp8_by_default(demand):
         return replace(demand, kv_bytes=1)
