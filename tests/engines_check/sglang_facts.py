@@ -13,6 +13,7 @@ from typing import Any
 
 from pretended import GPUS
 from sglang_platform import answer, pretend
+from transformers_classes import fallback
 
 
 def main() -> None:
@@ -60,33 +61,6 @@ def capability(method: Any) -> int | None:
         return int(method.get_min_capability())
     except Exception:  # noqa: BLE001 - not every class states one without a checkpoint
         return None
-
-
-def fallback() -> list[str]:
-    """Give the generative classes of Transformers that SGLang runs by Transformers' own code."""
-    import transformers  # noqa: PLC0415
-    from transformers.models.auto import modeling_auto as auto  # noqa: PLC0415
-
-    groups = (
-        auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
-        auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
-    )
-    names = (found for group in groups for value in group.values() for found in as_tuple(value))
-    return [name for name in sorted(set(names)) if is_compatible(getattr(transformers, name, None))]
-
-
-def as_tuple(names: Any) -> tuple[str, ...]:
-    """Give the names of a mapping's value, which is a name or several."""
-    return (names,) if isinstance(names, str) else tuple(names)
-
-
-def is_compatible(model: Any) -> bool:
-    """Tell whether a class of Transformers says that an engine may run it."""
-    try:
-        return model is not None and bool(model.is_backend_compatible())
-    except Exception:  # noqa: BLE001 - a class that needs a library of its own
-        return False
 
 
 if __name__ == "__main__":

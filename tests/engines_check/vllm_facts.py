@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from pretended import GPUS
+from transformers_classes import fallback
 from vllm_platform import pretend
 
 
@@ -65,33 +66,6 @@ def architectures() -> dict[str, bool | None]:
             sys.stderr.write(f"{name}: {type(error).__name__}: {error}\n")
             found[name] = None
     return found
-
-
-def fallback() -> list[str]:
-    """Give the generative classes of Transformers that vLLM can run by Transformers' own code."""
-    import transformers  # noqa: PLC0415
-    from transformers.models.auto import modeling_auto as auto  # noqa: PLC0415
-
-    groups = (
-        auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
-        auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
-    )
-    listed = (name for group in groups for names in group.values() for name in as_tuple(names))
-    return [name for name in sorted(set(listed)) if is_compatible(getattr(transformers, name, None))]
-
-
-def as_tuple(names: Any) -> tuple[str, ...]:
-    """Give the names of a mapping's value, which is a name or several."""
-    return (names,) if isinstance(names, str) else tuple(names)
-
-
-def is_compatible(model: Any) -> bool:
-    """Tell whether a class of Transformers says that an engine may run it."""
-    try:
-        return model is not None and bool(model.is_backend_compatible())
-    except Exception:  # noqa: BLE001 - a class that needs a library of its own
-        return False
 
 
 def backends() -> dict[str, dict[str, Any]]:
