@@ -10,6 +10,7 @@ from tests.support.plans import fate, planned
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import GroupedCache
+from shardwise.domain.needs import A_CHANNEL, PodNeeds
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, PodPlacement, Rule
 from shardwise.domain.refusal import Cause, Merit, MoreGpus, Preferred, Slower, Tight
 from shardwise.explain.notes import note
@@ -250,6 +251,14 @@ def test_the_rule_follows_from_pins_and_placement(
     pins: Pins, of: Pool, layout: Layout, groups: tuple[GroupPlacement, ...], rule: Rule
 ) -> None:
     assert rule_of(a_demand(pins=pins), of, layout, groups) is rule
+
+
+@pytest.mark.parametrize("layout", [Layout(4, 2), Layout(1, 8)], ids=str)
+def test_stages_that_fit_a_tray_use_no_nvlink_between_trays_that_takes_a_channel(layout: Layout) -> None:
+    """Only a pod with a part of a stage claims a channel, so that other pods talk over the network."""
+    channels = a_demand(needs=PodNeeds(in_stage=A_CHANNEL))
+    groups = group(("a", "rack", 4), ("b", "rack", 4))
+    assert rule_of(channels, RACK, layout, groups) is Rule.STAGES_BETWEEN_NODES
 
 
 LATENT_NOTE = (

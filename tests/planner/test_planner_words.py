@@ -1,5 +1,7 @@
 """What a plan or a refusal says of itself: a faster plan on a few more GPUs, and where free GPUs lie."""
 
+from dataclasses import replace
+
 import pytest
 from tests.support.fleets import GB200, H100, a_fleet, gb200_rack, h100s
 from tests.support.models import LLAMA_70B, LLAMA_405B, R1, Objective, a_demand, pinned
@@ -7,6 +9,7 @@ from tests.support.plans import planned, refused
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.layout import Layout
+from shardwise.domain.needs import A_CHANNEL, PodNeeds
 from shardwise.domain.notes import FasterWithMore
 from shardwise.domain.plan import Plan, Rule
 from shardwise.domain.refusal import NoRoom
@@ -25,6 +28,15 @@ def test_a_pipeline_of_odd_length_names_the_gpus_that_make_it_faster(budget: int
     (note,) = faster(made)
     assert (note.layout, note.gpus) == (Layout(8, 1), 8)
     assert note.chosen_speed == made.estimate.seconds_per_token > 6 * note.speed
+
+
+def test_stages_on_trays_are_estimated_over_the_network_where_nvlink_takes_a_channel() -> None:
+    """The five stages get no channel, so that each of the four borders between them costs the network's start."""
+    demand = a_demand(LLAMA_405B, budget=5)
+    made = planned(replace(demand, needs=PodNeeds(in_stage=A_CHANNEL)), RACK)
+    assert (made.layout, made.rule) == (Layout(1, 5), Rule.STAGES_BETWEEN_NODES)
+    slower = made.estimate.seconds_per_token - planned(demand, RACK).estimate.seconds_per_token
+    assert 4 * 60e-6 < slower < 4 * 80e-6
 
 
 SILENT: dict[str, Demand] = {

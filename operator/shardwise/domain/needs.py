@@ -65,6 +65,11 @@ class PodNeeds:
         return _of_pod(self, gpus, gpus < tensor, gpus < world)
 
     @property
+    def channels(self) -> bool:
+        """Whether NVLink between nodes takes a channel. Only pods that hold a part of a stage have one."""
+        return CHANNEL in dict(self.in_stage)
+
+    @property
     def of_the_least_pod(self) -> Amounts:
         """The needs of a pod with a single GPU that is a group of its own: no pod needs less."""
         return _of_pod(self, 1, False, False)

@@ -21,6 +21,7 @@ class Rule(StrEnum):
     TENSOR_IN_NODE_PIPELINE_ACROSS = "tensor-in-domain-pipeline-across"
     PIPELINE_ACROSS_NODES = "pipeline-across-nodes"
     STAGES_IN_DOMAIN = "stages-in-domain"
+    STAGES_BETWEEN_NODES = "stages-between-nodes"
     MULTI_NODE_NVLINK_PIPELINE_ACROSS = "multi-node-nvlink-pipeline-across"
     MULTI_NODE_NVLINK = "multi-node-nvlink"
     PINNED = "pinned"

@@ -52,6 +52,7 @@ def _is_simpler(plan: Plan, layout: Layout) -> bool:
             Rule.TENSOR_IN_NODE_PIPELINE_ACROSS
             | Rule.PIPELINE_ACROSS_NODES
             | Rule.STAGES_IN_DOMAIN
+            | Rule.STAGES_BETWEEN_NODES
             | Rule.MULTI_NODE_NVLINK
             | Rule.MULTI_NODE_NVLINK_PIPELINE_ACROSS
         ):

@@ -19,6 +19,9 @@ _RULES: Final = {
     ),
     Rule.PIPELINE_ACROSS_NODES: "rule 3: it needs several nodes without NVLink, so pipeline stages across them",
     Rule.STAGES_IN_DOMAIN: "rule 4: the nodes share one NVLink domain, with pipeline stages over the domain's links",
+    Rule.STAGES_BETWEEN_NODES: (
+        "rule 3: it needs several nodes; no stage spans nodes, so the stages talk over the network"
+    ),
     Rule.MULTI_NODE_NVLINK_PIPELINE_ACROSS: (
         "rules 3 and 4: tensor parallelism spans the nodes of an NVLink domain, and pipeline stages go across domains"
     ),

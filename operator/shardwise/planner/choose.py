@@ -138,9 +138,15 @@ def rule_of(demand: Demand, pool: Pool, layout: Layout, groups: tuple[GroupPlace
         return Rule.MULTI_NODE_NVLINK if domains == 1 else Rule.MULTI_NODE_NVLINK_PIPELINE_ACROSS
     if all(len({pod.node for pod in group.pods}) <= 1 for group in groups):
         return _rule_in_node(pool, layout)
+    return _rule_of_stages(demand, pool, domains)
+
+
+def _rule_of_stages(demand: Demand, pool: Pool, domains: int) -> Rule:
     if pool.kind.nvlink is None:
         return Rule.PIPELINE_ACROSS_NODES
-    return Rule.STAGES_IN_DOMAIN if domains == 1 else Rule.TENSOR_IN_NODE_PIPELINE_ACROSS
+    if domains > 1:
+        return Rule.TENSOR_IN_NODE_PIPELINE_ACROSS
+    return Rule.STAGES_BETWEEN_NODES if demand.needs.channels else Rule.STAGES_IN_DOMAIN
 
 
 def _rule_in_node(pool: Pool, layout: Layout) -> Rule:

@@ -33,7 +33,7 @@ _SEND_START: Final = 12e-6
 class Links:
     """How the ranks of a layout are joined: inside a tensor group, and from stage to stage.
 
-    ``stages_in_domain``: all stages lie in the same node, or in the same multi-node NVLink domain.
+    ``stages_in_domain``: all stages lie in the same node, or use NVLink between the nodes of the same domain.
     """
 
     kind: GpuKind

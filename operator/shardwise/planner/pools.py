@@ -255,7 +255,7 @@ def _pool(demand: Demand, fleet: Fleet, nodes: list[Node], left_out: Mapping[str
         places=() if demand.within is None else tuple(fleet.place(node, demand.within) for node in nodes),
         resource=nodes[0].resource,
         left_out=left_out,
-        needs_driver=kind.rack and not fleet.compute_domains and bool(demand.needs.in_stage),
+        needs_driver=kind.rack and not fleet.compute_domains and demand.needs.channels,
         compute_capability=min((node.compute_capability for node in nodes if node.compute_capability), default=None),
     )
 

@@ -182,7 +182,7 @@ def _judged(demand: Demand, facts: SurveyedPool, tried: Iterable[Layout]) -> Ite
     """Give each layout with its candidate, or with the cause that rules it out."""
     for layout, found, adapted in _checked(demand, facts, tried):
         if isinstance(found, MemoryUse):
-            speed = estimate(adapted, layout, _links(facts, layout), found)
+            speed = estimate(adapted, layout, _links(demand, facts, layout), found)
             yield layout, Candidate(layout, facts.pool, found, speed)
         else:
             yield layout, found
@@ -260,8 +260,10 @@ def _no_room(demand: Demand, candidate: Candidate) -> Cause:
     return NoRoom(pool.product, wanted, found, layout.tensor, free, demand.within)
 
 
-def _links(facts: SurveyedPool, layout: Layout) -> Links:
+def _links(demand: Demand, facts: SurveyedPool, layout: Layout) -> Links:
+    """Say how ranks are joined. Stages that fit a node get no channel for NVLink between nodes."""
     kind = facts.pool.kind
     domain = facts.largest_domain if kind.rack and not facts.pool.joined else facts.node_gpus
     on_nvlink = kind.nvlink is not None and layout.tensor <= domain
-    return Links(kind, on_nvlink, stages_in_domain=layout.world_size <= domain)
+    joined = facts.node_gpus if demand.needs.channels and layout.tensor <= facts.node_gpus else domain
+    return Links(kind, on_nvlink, stages_in_domain=layout.world_size <= joined)
