@@ -170,16 +170,17 @@ CACHES = {
     "VLLM_ENGINE_READY_TIMEOUT_S": "1800",
 }
 NVLINK = {"NCCL_CUMEM_ENABLE": "1", "NCCL_MNNVL_ENABLE": "1"}
+SEVERAL_PODS = CACHES | {"VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "60"}
 
 
 @pytest.mark.parametrize(
     ("layout", "pods", "source", "expected"),
     [
         pytest.param(Layout(1, 1), (1,), Source(), CACHES, id="one GPU"),
-        pytest.param(Layout(8, 2), (8, 8), Source(), CACHES, id="whole tensor groups in nodes"),
+        pytest.param(Layout(8, 2), (8, 8), Source(), SEVERAL_PODS, id="whole tensor groups in nodes"),
         pytest.param(Layout(4, 2), (8,), Source(), CACHES, id="two tensor groups in a node"),
-        pytest.param(Layout(8, 1), (4, 4), Source(), CACHES | NVLINK, id="a tensor group over trays"),
-        pytest.param(Layout(8, 2), (4, 4, 4, 4), Source(), CACHES | NVLINK, id="stages over two trays each"),
+        pytest.param(Layout(8, 1), (4, 4), Source(), SEVERAL_PODS | NVLINK, id="a tensor group over trays"),
+        pytest.param(Layout(8, 2), (4, 4, 4, 4), Source(), SEVERAL_PODS | NVLINK, id="stages over two trays each"),
         pytest.param(
             Layout(1, 1),
             (1,),

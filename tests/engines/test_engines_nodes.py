@@ -12,9 +12,10 @@ from tests.support.plans import planned
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
+from shardwise.domain.launch import EnvVar
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
-from shardwise.engines import Probe, launch
+from shardwise.engines import Probe, launch, problems
 
 SEVERAL = ("--nnodes", "--node-rank", "--master-addr", "--master-port", "--distributed-executor-backend", "--headless")
 """What only a group of several pods hears."""
@@ -152,3 +153,28 @@ def test_the_engine_may_take_as_long_to_start_as_its_probe() -> None:
     assert budget == 16_000
     for pod in (leader, follower):
         assert {variable.name: variable.value for variable in pod.env}["VLLM_ENGINE_READY_TIMEOUT_S"] == str(budget)
+
+
+STEP_SECONDS = [
+    pytest.param("0.33.0", (8, 8), None, "60", id="several pods: a minute"),
+    pytest.param("0.34.1", (8, 8), None, "60", id="a newer release"),
+    pytest.param("0.32.0", (8, 8), None, "120", id="an older release compiles kernels in its first steps"),
+    pytest.param("0.11.1", (8, 8), None, "120", id="the oldest release"),
+    pytest.param("0.33.0", (8, 8), "900", "900", id="the object's own value wins"),
+    pytest.param("0.33.0", (16,), None, None, id="a single pod keeps the engine's default"),
+    pytest.param("0.33.0", (16,), "30", "30", id="the object's own value for a single pod"),
+]
+"""Release, GPUs of each pod, the object's own value, and the value of VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS."""
+
+
+@pytest.mark.parametrize(("release", "pods", "own", "seconds"), STEP_SECONDS)
+def test_a_step_of_several_pods_is_taken_for_hung_after_a_minute(
+    release: str, pods: tuple[int, ...], own: str | None, seconds: str | None
+) -> None:
+    """By the engine itself, on every pod alike; VLLM's own 300 seconds leave clients without an answer for so long."""
+    name = "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"
+    env = () if own is None else (EnvVar(name, value=own),)
+    wanted = wants(version=release, env=env)
+    assert problems(wanted) == ()
+    found = started(a_plan(Layout(8, 2), *pods), wanted).pods
+    assert [{variable.name: variable.value for variable in pod.env}.get(name) for pod in found] == [seconds] * len(pods)

@@ -46,7 +46,12 @@ MEETING_PORT: Final = 20000
 """The port where ranks meet; SGLang has no default for it."""
 
 _GENERATES: Final = 30
-"""Seconds for an answer of ``/health``, which generates a token and gives up after 20 (SGLANG_HEALTH_CHECK_TIMEOUT)."""
+"""Seconds for an answer of ``/health``, which generates a token and gives up after 20 (SGLANG_HEALTH_CHECK_TIMEOUT).
+
+So the liveness probe notices a hang 60 to 80 seconds after it began, idle or not. Under load, each step that ends
+answers the probe (managers/scheduler.py). The engine's own ``--watchdog-timeout`` stays at 300 seconds: it also covers
+the warm-up request, in which kernels are compiled, and which ends before ``/health`` first answers 200.
+"""
 
 _IN_WORK: Final = ("sglang:num_running_reqs", "sglang:num_queue_reqs")
 
@@ -240,7 +245,7 @@ def _pod(pod: PodContext) -> PodLaunch:
         env=environment(pod, TABLE),
         startup=Probe("/health", 10, _GENERATES, ceil(startup_seconds(pod.plan) / 10)),
         readiness=Probe("/health", 10, _GENERATES, 3),
-        liveness=Probe("/health", 30, _GENERATES, 4),
+        liveness=Probe("/health", 20, _GENERATES, 3),
         drain=drain(HTTP_PORT, _IN_WORK),
     )
     return in_role(made, pod, MEETING_PORT)

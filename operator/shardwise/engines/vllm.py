@@ -25,6 +25,7 @@ from shardwise.engines.options import (
     WHOLE_REQUESTS,
     Option,
     OptionTable,
+    Since,
     Variable,
     between_pods,
 )
@@ -53,6 +54,16 @@ _DATA_PARALLEL: Final = ("SIZE", "RANK", "RANK_LOCAL", "MASTER_IP", "MASTER_PORT
 _HALF: Final = ("float16", "half")
 
 _IN_WORK: Final = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+
+_STEP_SECONDS: Final = Since((0, 33, 0), "60", "120")
+"""Seconds after which vLLM takes a step of several pods for hung; by its own default 300.
+
+The time covers a step alone: ``execute_model``, ``sample_tokens``, ``execute_dummy_batch`` and
+``take_draft_token_ids``. To load, profile, compile, warm up and capture has no such limit (v1/executor/abstract.py and
+multiproc_executor.py of 0.33.0 and 0.11.1). Since the 0.33.0 that we read, the warm-up also runs the kernels that are
+compiled when they are first called, and later compilation counts as a fault (utils/jit_monitor.py). Older releases may
+compile such kernels in their first steps, so they get twice the time.
+"""
 
 
 def memory_fraction(memory: MemoryUse) -> str:
@@ -219,6 +230,12 @@ TABLE: Final = OptionTable(
             "VLLM_ENGINE_READY_TIMEOUT_S",
             "the size of the weights",
             lambda pod: str(startup_seconds(pod.plan)),
+            yields=True,
+        ),
+        Variable(
+            "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS",
+            "several pods: the time after which a step of the engine counts as hung",
+            between_pods(lambda pod: _STEP_SECONDS.at(pod.release)),
             yields=True,
         ),
         Variable("VLLM_PORT", "chosen by the engine"),
