@@ -88,11 +88,19 @@ unit: $(READY) ## Run the tests, in parallel (JOBS=0: in one process)
 thorough: $(READY) ## Hold the planner to its oracle and properties on twenty times as many random fleets
 	SHARDWISE_EXAMPLES=20 $(BIN)/python -m pytest tests/planner/test_planner_oracle.py tests/planner/test_planner_deal.py $(PYTEST_ARGS)
 
+.PHONY: same-plans
+same-plans: $(READY) ## Hold the plans on a thousand random fleets to those of an older build (BASE=a commit; about 3 minutes)
+	$(BIN)/python -m benchmarks.same_plans $(if $(BASE),BASE=$(BASE))
+
 .PHONY: bench
-bench: $(READY) ## Measure what needs no GPU, on fleets of up to 5,000 nodes (about 4 minutes)
+bench: $(READY) ## Measure what needs no GPU, on up to 5,000 nodes (4 minutes), or planning beside an older build (BASE=a commit)
+ifeq ($(BASE),)
 	$(BIN)/python -m benchmarks.fleet
 	$(BIN)/python -m benchmarks.plan
 	$(BIN)/python -m benchmarks.reading
+else
+	$(BIN)/python -m benchmarks.against BASE=$(BASE)
+endif
 
 .PHONY: bench-commands
 bench-commands: $(READY) ## Measure what commands cost beside an older build (BASE=a commit; about 2 minutes)
