@@ -18,7 +18,7 @@ from shardwise.engines.options import ALWAYS, PLAN, remedy
 from shardwise.planner.method_support import MethodRow, methods_of
 from shardwise.planner.on_load import made_on_load
 from shardwise.render.names import hosts
-from shardwise_sandbox.reason_page import PATH, reason_page
+from shardwise_sandbox import metric_page, reason_page
 
 FOLDER: Final = PurePosixPath("docs/engines")
 """The folder of the pages, from the root of the repository."""
@@ -42,7 +42,10 @@ _LONG: Final = 100
 def pages() -> dict[PurePosixPath, str]:
     """Return the text of every generated page by its path."""
     engines = {FOLDER / f"{engine.value}.md": page(engine) for engine in EngineName}
-    return engines | {PATH: reason_page()}
+    return engines | {
+        reason_page.PATH: reason_page.reason_page(),
+        metric_page.PATH: metric_page.metric_page(),
+    }
 
 
 def page(engine: EngineName) -> str:

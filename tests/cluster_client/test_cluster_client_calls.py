@@ -8,7 +8,7 @@ import pytest
 from tests.support.operating import a_model
 
 from shardwise.api import crd
-from shardwise.cluster import Cluster, ClusterError, Refused, Retryable, connect
+from shardwise.cluster import Call, Cluster, ClusterError, Refused, Retryable, connect
 from shardwise.cluster import client as client_module
 from shardwise.domain.reasons import Reason
 from shardwise.observe.kinds import KINDS, NODE, POD, SERVICE, SHARDED_MODEL, Kind, kind_of
@@ -195,3 +195,25 @@ def test_every_kind_is_found_by_its_name(kind: Kind) -> None:
 def test_a_kind_the_operator_does_not_deal_with_is_refused() -> None:
     with pytest.raises(LookupError, match="does not deal with apps/v1 Deployment"):
         kind_of("apps/v1", "Deployment")
+
+
+async def test_each_call_is_told_with_its_kind_its_status_and_its_duration(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A call without an answer has the status 0, and every success 200."""
+    told: list[Call] = []
+    sandbox.write_kubeconfig(tmp_path / "kubeconfig")
+    cluster = Cluster(await connect(tmp_path / "kubeconfig"), called=told.append)
+    await cluster.apply(a_service())
+    with pytest.raises(Refused):
+        await cluster.get(POD, "default", "none")
+    sandbox.faults = lambda _: Fault.drop()
+    with pytest.raises(Retryable):
+        await cluster.list(NODE)
+    sandbox.faults = None
+    await cluster.close()
+    assert [(call.method, call.resource, call.status) for call in told] == [
+        ("GET", "services", 404),
+        ("PATCH", "services", 200),
+        ("GET", "pods", 404),
+        ("GET", "nodes", 0),
+    ]
+    assert all(call.seconds > 0 for call in told)

@@ -30,7 +30,7 @@ async def log_in(mocker: MockerFixture) -> AsyncIterator[LogIn]:
     tokens = iter(("first", "first", "second"))
     mocker.patch.object(Connection, "renewed", lambda self: _soon(replace(self, token=next(tokens))))
     registry = kopf.OperatorRegistry()
-    _log_in(registry, KNOWN)
+    _log_in(registry, KNOWN, [])
     (handler,) = registry._activities.get_all_handlers()
     opened: list[kopf.AiohttpSession] = []
 

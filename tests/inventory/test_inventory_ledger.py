@@ -13,6 +13,7 @@ from shardwise.domain.occupancy import Holding
 from shardwise.domain.platforms import Level
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import Ledger
+from shardwise_sandbox import h100_node
 
 Json = dict[str, Any]
 LABELS = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.memory": "81559"}
@@ -231,3 +232,15 @@ def test_the_fleet_is_the_same_value_for_all_that_hold_nothing_until_something_c
     assert ledger.fleet("x").nodes[0].free == first.nodes[0].free - 1
     ledger.put(a_node("b"))
     assert [node.name for node in ledger.fleet("x").nodes] == ["a", "b"]
+
+
+def test_the_occupancy_is_a_copy_that_later_changes_leave_alone() -> None:
+    """It is read in a thread."""
+    ledger: Ledger[str] = Ledger()
+    ledger.put(h100_node("a", 8))
+    ledger.put(h100_node("b", 8))
+    ledger.bind("llama", "a", 4)
+    seen = ledger.occupancy()
+    ledger.bind("qwen", "a", 2)
+    ledger.release("llama")
+    assert [(node.name, node.free, dict(held)) for node, held in seen] == [("a", 8, {"llama": 4}), ("b", 8, {})]

@@ -312,3 +312,24 @@ async def _interleave(steps: list[str | int], workers: int) -> None:
         assert last in ([], ["begun"])
     begun = sum(what == "begun" for what, _ in log)
     assert begun <= len(log) - begun, "no work that nobody asked for"
+
+
+async def test_the_time_for_which_a_key_waits_for_a_worker_is_told(work: Work, clock: Clock) -> None:
+    """From the first call that asks for it; a key that is worked on when it is asked for again waits from its end."""
+    queue: Queue[str] = Queue(work, now=lambda: clock.now)
+    waits: list[float] = []
+    queue.waited = waits.append
+    work.gate.clear()
+    async with serving(queue):
+        queue.add("a")
+        await settle()
+        queue.add("b")
+        await clock.advance(2.0)
+        queue.add("b")
+        queue.add("a")
+        assert (queue.length, queue.running) == (2, 1)
+        await clock.advance(3.0)
+        work.gate.set()
+        await settle()
+    assert waits == [0.0, 5.0, 0.0]
+    assert (queue.length, queue.running) == (0, 0)

@@ -33,7 +33,14 @@ Decisions run in threads, and the loop waits for the interpreter each time that 
 @click.option(
     "--health",
     metavar="HOST:PORT",
-    help="Where to serve /healthz (alive), /readyz (ready as leader or standby) and /leadz (leads).",
+    help="Where to serve /healthz (alive), /readyz (ready as leader or standby), /leadz (leads) and /metrics.",
+)
+@click.option(
+    "--metrics-objects",
+    type=click.IntRange(0, 100_000),
+    default=1000,
+    show_default=True,
+    help="Objects that get metrics of their own, the oldest first.",
 )
 @click.option(
     "--log-format",
@@ -55,6 +62,7 @@ def operate(  # noqa: PLR0913 - one parameter an option
     relist: float,
     config: Path | None,
     health: str | None,
+    metrics_objects: int,
     log_format: str,
     leader_elect: bool,
     lease: str,
@@ -66,7 +74,16 @@ def operate(  # noqa: PLR0913 - one parameter an option
     sys.setswitchinterval(SWITCH_SECONDS)
     held = _lease(lease) if leader_elect else None
     address = _address(health) if health is not None else None
-    options = Options(kubeconfig, context, workers, relist, address, site=read_site(config), lease=held)
+    options = Options(
+        kubeconfig,
+        context,
+        workers,
+        relist,
+        address,
+        site=read_site(config),
+        lease=held,
+        measured_objects=metrics_objects,
+    )
     try:
         asyncio.run(run(options))
     except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 Every exception of the client library is converted here, once, into :class:`ClusterError`.
 """
 
-from shardwise.cluster.client import Cluster
+from shardwise.cluster.client import Call, Cluster
 from shardwise.cluster.connection import Connection, connect
 from shardwise.cluster.election import Election, LeadershipLost
 from shardwise.cluster.errors import ClusterError, Refused, Retryable
@@ -11,6 +11,7 @@ from shardwise.cluster.keys import with_keys
 from shardwise.cluster.outage import Outage
 
 __all__ = [
+    "Call",
     "Cluster",
     "ClusterError",
     "Connection",

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -35,15 +36,31 @@ _UNTYPED: Final = "failed to create typed live object"
 """What the API server says when an object does not have the types of its schema."""
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that has ended: the HTTP method, the plural of the kind, the HTTP status, and its duration in seconds.
+
+    The status is 200 for every success, and 0 where there was no answer.
+    """
+
+    method: str
+    resource: str
+    status: int
+    seconds: float
+
+
 class Cluster:
     """The API server, as far as the operator needs it. All methods raise :class:`ClusterError`.
 
-    ``outage`` is told of each call whether it got an answer.
+    ``outage`` is told of each call whether it got an answer. ``called`` is given each call, to measure it.
     """
 
-    def __init__(self, connection: Connection, outage: Outage | None = None) -> None:
+    def __init__(
+        self, connection: Connection, outage: Outage | None = None, called: Callable[[Call], None] | None = None
+    ) -> None:
         self._connection = connection
         self._outage = outage or Outage(time.monotonic)
+        self._called = called or (lambda _: None)
         self._clients = [connection.client()]
         self._renewal = asyncio.Lock()
 
@@ -65,6 +82,7 @@ class Cluster:
             page = await self._call(
                 f"list {kind.plural}",
                 "get",
+                kind,
                 kind.path(),
                 label_selector=selector,
                 limit=PAGE,
@@ -80,7 +98,7 @@ class Cluster:
     async def serves(self, kind: Kind) -> bool:
         """Tell whether the API server knows a kind: an add-on may bring it, or a newer release."""
         try:
-            found = await self._call(f"look for {kind.plural}", "get", kind.root())
+            found = await self._call(f"look for {kind.plural}", "get", kind, kind.root())
         except ClusterError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return False
@@ -98,7 +116,7 @@ class Cluster:
         words = f"create {kind.name} {namespace}/{name}"
         try:
             return await self._call(
-                words, "post", kind.path(namespace), body=dict(manifest), field_manager=FIELD_MANAGER
+                words, "post", kind, kind.path(namespace), body=dict(manifest), field_manager=FIELD_MANAGER
             )
         except ClusterError as error:
             if error.status != HTTPStatus.CONFLICT:
@@ -107,7 +125,7 @@ class Cluster:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json:
         """Read an object. Raises :class:`Refused` with status 404 where there is none."""
-        return await self._call(f"get {kind.name} {namespace}/{name}", "get", kind.path(namespace, name))
+        return await self._call(f"get {kind.name} {namespace}/{name}", "get", kind, kind.path(namespace, name))
 
     async def apply(self, manifest: Mapping[str, Any]) -> Json:
         """Create or update an object of ours by server-side apply, and give it as it then is.
@@ -143,7 +161,7 @@ class Cluster:
         kind = LEASE if obj["kind"] == LEASE.name else kind_of(obj["apiVersion"], obj["kind"])
         path = kind.path(metadata["namespace"], "" if create else metadata["name"])
         words = f"{'create' if create else 'replace'} {kind.name} {metadata['namespace']}/{metadata['name']}"
-        return await self._call(words, "post" if create else "put", path, body=dict(obj))
+        return await self._call(words, "post" if create else "put", kind, path, body=dict(obj))
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "", grace: int | None = None) -> None:
         """Delete an object; an object that is gone, or replaced by another of its name, counts as deleted.
@@ -156,7 +174,8 @@ class Cluster:
         if uid:
             body["preconditions"] = {"uid": uid}
         try:
-            await self._call(f"delete {kind.name} {namespace}/{name}", "delete", kind.path(namespace, name), body=body)
+            path = kind.path(namespace, name)
+            await self._call(f"delete {kind.name} {namespace}/{name}", "delete", kind, path, body=body)
         except ClusterError as error:
             if not is_gone(error):
                 raise
@@ -167,13 +186,14 @@ class Cluster:
         kind = kind_of("v1", "Event")
         namespace = manifest["metadata"]["namespace"]
         try:
-            await self._call(f"record {event.reason}", "post", kind.path(namespace), body=manifest)
+            await self._call(f"record {event.reason}", "post", kind, kind.path(namespace), body=manifest)
         except ClusterError as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
             await self._call(
                 f"renew {event.reason}",
                 "patch",
+                kind,
                 kind.path(namespace, manifest["metadata"]["name"]),
                 body={"lastTimestamp": manifest["lastTimestamp"]},
                 content_type="application/merge-patch+json",
@@ -190,7 +210,7 @@ class Cluster:
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         what = f"{kind.name} {namespace}/{name}"
         try:
-            found = await self._call(f"apply {what}", "get", kind.path(namespace, name))
+            found = await self._call(f"apply {what}", "get", kind, kind.path(namespace, name))
         except ClusterError as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
@@ -214,30 +234,42 @@ class Cluster:
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         path = kind.path(namespace, name, subresource)
         words = f"apply {kind.name} {namespace}/{name}"
-        return await self._call(words, "patch", path, body=body, content_type=content_type, **params)
+        return await self._call(words, "patch", kind, path, body=body, content_type=content_type, **params)
 
-    async def _call(self, words: str, method: str, path: str, **params: Any) -> Json:  # noqa: ANN401 - the client's own
+    async def _call(
+        self,
+        words: str,
+        method: str,
+        kind: Kind,
+        path: str,
+        **params: Any,  # noqa: ANN401 - the client's own
+    ) -> Json:
         """Make a call; with fresh credentials where the API server no longer takes those there are."""
         client = self._clients[-1]
         try:
-            return await self._requested(client, words, method, path, params)
+            return await self._requested(client, words, method, kind, path, params)
         except ClusterError as error:
             if error.status != HTTPStatus.UNAUTHORIZED:
                 raise
         await self._renew(client)
-        return await self._requested(self._clients[-1], words, method, path, params)
+        return await self._requested(self._clients[-1], words, method, kind, path, params)
 
     async def _requested(
-        self, client: ApiClient, words: str, method: str, path: str, params: Mapping[str, Any]
+        self, client: ApiClient, words: str, method: str, kind: Kind, path: str, params: Mapping[str, Any]
     ) -> Json:
+        begun, status = time.perf_counter(), 0
         try:
             found = await _request(client, words, method, path, params)
+            status = int(HTTPStatus.OK)
         except ClusterError as error:
-            if error.status:
+            status = error.status
+            if status:
                 self._outage.answered()
             else:
                 self._outage.failed(str(error))
             raise
+        finally:
+            self._called(Call(method.upper(), kind.plural, status, time.perf_counter() - begun))
         self._outage.answered()
         return found
 

@@ -1,7 +1,7 @@
 """The health of the operator's process, for the probes of its pod. docs/decisions/0043 says what each endpoint means.
 
 ``/healthz``: the process turns. ``/readyz``: it can do its part, as the leader or as a standby that could take over.
-``/leadz``: it leads, and makes progress.
+``/leadz``: it leads, and makes progress. ``/metrics``: what it measures, for Prometheus.
 """
 
 import contextlib
@@ -18,6 +18,10 @@ from shardwise.operate import Progress
 STILL_SECONDS: Final = 120.0
 """After this time without a finished object, a leader that works on objects makes no progress. A call to the API server
 ends after 30 s, so this is no slow call."""
+
+
+Exposition = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""Gives the metrics in a form that the header ``Accept`` accepts, and their content type."""
 
 
 @dataclass(slots=True)
@@ -50,10 +54,12 @@ class Health:
 
 
 @contextlib.asynccontextmanager
-async def served(address: tuple[str, int] | None, health: Health) -> AsyncIterator[None]:
+async def served(
+    address: tuple[str, int] | None, health: Health, exposition: Exposition | None = None
+) -> AsyncIterator[None]:
     """Serve the endpoints at a host and port while the block lasts; nothing without an address.
 
-    Requests are not logged: kubelets ask every few seconds.
+    ``exposition`` gives the metrics. Requests are not logged: kubelets ask every few seconds.
     """
     if address is None:
         yield
@@ -66,6 +72,8 @@ async def served(address: tuple[str, int] | None, health: Health) -> AsyncIterat
             web.get("/leadz", _endpoint(lambda: health.obstacle() or ("" if health.leads else "standby"))),
         ]
     )
+    if exposition is not None:
+        app.add_routes([web.get("/metrics", _metrics(exposition))])
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -82,5 +90,15 @@ def _endpoint(
         found = obstacle()
         status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
         return web.Response(text=f"{found or words()}\n", status=status)
+
+    return answer
+
+
+def _metrics(exposition: Exposition) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        text, content_type = await exposition(request.headers.get("Accept", ""))
+        answered = web.Response(body=text, headers={"Content-Type": content_type})
+        answered.enable_compression()
+        return answered
 
     return answer

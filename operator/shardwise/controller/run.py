@@ -22,12 +22,13 @@ from shardwise.cluster.outage import Sparing
 from shardwise.cluster.own_loop import own_loop
 from shardwise.controller.frugal import frugal_settings
 from shardwise.controller.health import Health, served
+from shardwise.controller.measuring import MeasuredLease, Measuring
 from shardwise.controller.watches import registry_of
 from shardwise.domain.site import Site
 from shardwise.hub import HubFacts, HubQuestion, ask_hub, known_facts
 from shardwise.observe import OURS, Key, Store
 from shardwise.observe.kinds import BUDGET, SERVICE
-from shardwise.operate import Changes, InTurn, Lookups, Progress, Queue, Reconciler, relist, until_one_ends
+from shardwise.operate import Changes, Deciding, InTurn, Lookups, Progress, Queue, Reconciler, relist, until_one_ends
 
 FIRST_WAIT_SECONDS: Final = 1.0
 """How long the operator waits before it begins anew; doubled for as long as it does not get under way."""
@@ -48,6 +49,7 @@ class Options:
     endpoints are served. ``site`` is the operator configuration.
     ``ask`` asks the Hub, in place of the real Hub. ``lease`` is the namespace and name of the
     Lease to hold before acting, and ``identity`` who holds it; without it the operator acts at once.
+    ``measured_objects`` is the number of objects that get metrics of their own.
     """
 
     kubeconfig: Path | None = None
@@ -61,6 +63,7 @@ class Options:
     lease: tuple[str, str] | None = None
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}")
     first_relist_seconds: float = 15.0
+    measured_objects: int = 1000
 
 
 class WatchesEnded(Exception):
@@ -75,23 +78,25 @@ async def run(options: Options, stop: asyncio.Event | None = None, ready: asynci
     connection = await connect(options.kubeconfig, options.context)
     stop = stop or asyncio.Event()
     health = Health(Outage(time.monotonic))
+    measuring = Measuring(health)
     try:
         _stop_on_signals(stop)
-        async with served(options.health, health):
-            await _terms(options, connection, health, stop, ready)
+        async with served(options.health, health, measuring.meters.exposition), measuring.loop_delay():
+            await _terms(options, connection, measuring, stop, ready)
     finally:
         _leave_signals()
 
 
 async def _terms(
-    options: Options, connection: Connection, health: Health, stop: asyncio.Event, ready: asyncio.Event | None
+    options: Options, connection: Connection, measuring: Measuring, stop: asyncio.Event, ready: asyncio.Event | None
 ) -> None:
     """Serve term after term until stopped. What ended a term is waited out, for longer while none gets under way."""
-    refused, wait = Sparing(time.monotonic), FIRST_WAIT_SECONDS
+    refused, wait, health = Sparing(time.monotonic), FIRST_WAIT_SECONDS, measuring.health
     while not stop.is_set():
         try:
-            await _term(options, connection, health, stop, ready)
+            await _term(options, connection, measuring, stop, ready)
         except LeadershipLost as error:
+            measuring.lost()
             _log.warning("%s; nothing is done until the operator leads again", error)
         except (ClusterError, WatchesEnded) as error:
             if not health.outage.seconds:  # else the log tells of the outage
@@ -104,15 +109,20 @@ async def _terms(
 
 
 async def _term(
-    options: Options, connection: Connection, health: Health, stop: asyncio.Event, ready: asyncio.Event | None
+    options: Options, connection: Connection, measuring: Measuring, stop: asyncio.Event, ready: asyncio.Event | None
 ) -> None:
     """List, watch, stand for election and act, from fresh state: what an earlier term knew or had begun is gone."""
-    cluster = Cluster(await connection.renewed(), health.outage)
+    health = measuring.health
+    cluster = Cluster(await connection.renewed(), health.outage, measuring.called)
     store, progress = Store(options.site.fleet), Progress(time.monotonic)
-    lookups = Lookups(options.ask or partial(ask_hub, site=options.site.hub), time.monotonic)
+    lookups = Lookups(measuring.asking(options.ask or partial(ask_hub, site=options.site.hub)), time.monotonic)
     facts = partial(known_facts, site=options.site.hub)
-    reconciler = Reconciler(cluster, store, facts, options.now, options.site.launch, lookups)
-    queue: Queue[Key] = Queue(progress.of(reconciler.reconcile), InTurn(store.waiting))
+    recorder = measuring.begin(store, options.now, options.measured_objects)
+    deciding = Deciding(store, options.now, recorder.in_thread)
+    reconciler = Reconciler(cluster, store, facts, options.now, options.site.launch, lookups, deciding)
+    reconciler.when_decided, reconciler.when_let_go = recorder.decided, recorder.forget
+    queue: Queue[Key] = Queue(progress.of(recorder.of(reconciler.reconcile)), InTurn(store.waiting))
+    measuring.watch(queue)
     changes = Changes(store, queue)
     reconciler.when_turns_change = changes.wake_behind
     reconciler.due_ahead = queue.due_ahead
@@ -125,9 +135,9 @@ async def _term(
         if stop.is_set():
             return
         health.listed = True
-        registry = registry_of(changes, connection, quotas=store.reads_quotas)
+        registry = registry_of(changes, connection, quotas=store.reads_quotas, trace=measuring.trace())
         tasks = [asyncio.create_task(_watch(registry, stop))]
-        tasks.append(asyncio.create_task(_led(options, connection, work, ready, health)))
+        tasks.append(asyncio.create_task(_led(options, connection, work, ready, measuring)))
         await until_one_ends(tasks)
     finally:
         queue.close()
@@ -158,19 +168,21 @@ def _leave_signals() -> None:
 
 @contextlib.asynccontextmanager
 async def _election(
-    connection: Connection, lease: tuple[str, str], identity: str, outage: Outage
+    connection: Connection, lease: tuple[str, str], identity: str, measuring: Measuring
 ) -> AsyncIterator[Election]:
     """Stand for election in a thread, over a connection of its own: nothing that the operator does delays a renewal."""
+    outage = measuring.health.outage
     async with own_loop() as place:
-        cluster = await place.run(partial(_connected, connection, outage))
+        cluster = await place.run(partial(_connected, connection, measuring))
         try:
-            yield Election(Lease(cluster, *lease, identity, time.monotonic), outage=outage, place=place)
+            held = MeasuredLease(Lease(cluster, *lease, identity, time.monotonic), measuring.meters)
+            yield Election(held, outage=outage, place=place)
         finally:
             await place.run(cluster.close)
 
 
-async def _connected(connection: Connection, outage: Outage) -> Cluster:
-    return Cluster(await connection.renewed(), outage)
+async def _connected(connection: Connection, measuring: Measuring) -> Cluster:
+    return Cluster(await connection.renewed(), measuring.health.outage, measuring.called)
 
 
 async def _led(
@@ -178,16 +190,16 @@ async def _led(
     connection: Connection,
     work: Callable[[asyncio.Event | None], Coroutine[Any, Any, None]],
     ready: asyncio.Event | None,
-    health: Health,
+    measuring: Measuring,
 ) -> None:
     """Work as soon as, and for as long as, we lead."""
     if options.lease is None:
-        health.leads = True
+        measuring.leads()
         await work(ready)
         return
-    elected = _election(connection, options.lease, options.identity, health.outage)
+    elected = _election(connection, options.lease, options.identity, measuring)
     async with elected as election, election.leading() as renewal:
-        health.leads = True
+        measuring.leads()
         await until_one_ends([renewal, asyncio.create_task(work(ready))])
 
 

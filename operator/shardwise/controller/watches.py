@@ -14,14 +14,16 @@ from shardwise.operate import Changes
 from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
 
-def registry_of(changes: Changes, connection: Connection, *, quotas: bool = True) -> kopf.OperatorRegistry:
+def registry_of(
+    changes: Changes, connection: Connection, *, quotas: bool = True, trace: aiohttp.TraceConfig | None = None
+) -> kopf.OperatorRegistry:
     """Register the handlers. Plain events: kopf writes nothing onto any object, no finalizer, no annotation.
 
-    ``quotas`` tells whether ResourceQuotas may be watched.
+    ``quotas`` tells whether ResourceQuotas may be watched. ``trace`` sees the requests of kopf.
     """
     registry = kopf.OperatorRegistry()
     register(registry, changes, quotas=quotas)
-    _log_in(registry, connection)
+    _log_in(registry, connection, [] if trace is None else [trace])
     return registry
 
 
@@ -49,7 +51,7 @@ def _handler(take: Callable[[Json, bool], None]) -> Callable[..., Any]:
     return handle
 
 
-def _log_in(registry: kopf.OperatorRegistry, connection: Connection) -> None:
+def _log_in(registry: kopf.OperatorRegistry, connection: Connection, traces: list[aiohttp.TraceConfig]) -> None:
     """Give kopf our credentials, read again whenever it asks: it does when the API server refused the last ones.
 
     kopf takes no credentials that it had before, so the same credentials get the same session.
@@ -68,14 +70,16 @@ def _log_in(registry: kopf.OperatorRegistry, connection: Connection) -> None:
             private_key_path=fresh.private_key_path,
             insecure=fresh.insecure,
         )
-        session = sessions.get(info) or _session(info)
+        session = sessions.get(info) or _session(info, traces)
         sessions.clear()
         sessions[info] = session
         return session
 
 
-def _session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+def _session(info: kopf.ConnectionInfo, traces: list[aiohttp.TraceConfig]) -> kopf.AiohttpSession:
     """Open a session as kopf opens its own, but for answers of any depth. kopf closes it."""
     connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context())
-    session = aiohttp.ClientSession(connector=connector, headers=info.as_http_headers(), response_class=Answer)
+    session = aiohttp.ClientSession(
+        connector=connector, headers=info.as_http_headers(), response_class=Answer, trace_configs=traces
+    )
     return kopf.AiohttpSession(server=info.server, aiohttp_session=session)

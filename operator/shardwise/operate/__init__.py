@@ -5,6 +5,7 @@ Changes go into the store and wake the objects they may concern; each object is 
 """
 
 from shardwise.operate.changes import Changes
+from shardwise.operate.deciding import Deciding
 from shardwise.operate.in_turn import InTurn
 from shardwise.operate.listing import relist
 from shardwise.operate.lookups import Lookups
@@ -13,4 +14,4 @@ from shardwise.operate.queue import Queue
 from shardwise.operate.reconciler import Reconciler
 from shardwise.operate.tasks import until_one_ends
 
-__all__ = ["Changes", "InTurn", "Lookups", "Progress", "Queue", "Reconciler", "relist", "until_one_ends"]
+__all__ = ["Changes", "Deciding", "InTurn", "Lookups", "Progress", "Queue", "Reconciler", "relist", "until_one_ends"]

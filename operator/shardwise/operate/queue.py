@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from typing import Final, Generic, Protocol, TypeVar
+
+from shardwise.operate.about import about
 
 K = TypeVar("K", bound=Hashable)
 
@@ -41,11 +44,22 @@ class Queue(Generic[K]):
     Keys with a turn are worked on in turn, all others first come first served, and the two in alternation. At most
     ``most_in_turn`` workers have keys with a turn. So no number of keys with a turn, and no long work on them, keeps
     the other keys from being worked on.
+
+    ``waited`` is given the seconds for which each key has waited for a worker, by the steady clock ``now``. A key that
+    only a sweep asked for has waited since the last sweep began.
     """
 
     def __init__(
-        self, work: Callable[[K], Awaitable[float | None]], turns: Turns[K] | None = None, most_in_turn: int = 3
+        self,
+        work: Callable[[K], Awaitable[float | None]],
+        turns: Turns[K] | None = None,
+        most_in_turn: int = 3,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.waited: Callable[[float], None] = lambda _: None
+        self._now = now
+        self._asked_at: dict[K, float] = {}
+        self._swept_at = now()
         self._work = work
         self._turns = turns
         self._ready: deque[K] = deque()
@@ -65,6 +79,7 @@ class Queue(Generic[K]):
         if key in self._running:
             self._again.add(key)
             return
+        self._asked_at.setdefault(key, self._now())
         if key not in self._waiting and not (self._turns is not None and self._turns.offer(key)):
             self._waiting.add(key)
             self._ready.append(key)
@@ -74,7 +89,18 @@ class Queue(Generic[K]):
         """Ask for work on all keys that lack something, in turn: from a key's place on, or from the first. O(1)."""
         if self._turns is not None:
             self._turns.sweep(first)
+            self._swept_at = self._now()
             self._asked.set()
+
+    @property
+    def length(self) -> int:
+        """The number of keys that work was asked for and that no worker has begun. Keys of a sweep are not counted."""
+        return len(self._asked_at) + len(self._again)
+
+    @property
+    def running(self) -> int:
+        """The number of keys that are worked on."""
+        return len(self._running)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Ask for work on a key in a while, unless something asks earlier."""
@@ -100,9 +126,8 @@ class Queue(Generic[K]):
         while True:
             key = await self._next()
             try:
-                self._done(key, await self._work(key))
-            except Exception as error:  # noqa: BLE001 - one object's failure must not stop the others; it is logged
-                self._failed(key, error)
+                with about(key):
+                    await self._tried(key)
             finally:
                 self._running.discard(key)
                 self._at_work_in_turn.discard(key)
@@ -112,11 +137,18 @@ class Queue(Generic[K]):
                     self.add(key)
             await asyncio.sleep(0)  # work that waits for nothing would keep the loop from everything else
 
+    async def _tried(self, key: K) -> None:
+        try:
+            self._done(key, await self._work(key))
+        except Exception as error:  # noqa: BLE001 - one object's failure must not stop the others; it is logged
+            self._failed(key, error)
+
     async def _next(self) -> K:
         while (key := self._take()) is None:
             self._asked.clear()
             await self._asked.wait()
         self._cancel_timer(key)
+        self.waited(self._now() - self._asked_at.pop(key, self._swept_at))
         self._running.add(key)
         return key
 

@@ -54,7 +54,9 @@ class Reconciler:
     it is called in a thread. ``lookups`` asks the Hub.
 
     ``when_turns_change`` is called with an object that begins or ceases to wait: the turn of the objects behind it
-    changes. ``due_ahead`` gives objects whose turn comes before an object's, and that the queue will still look at.
+    changes. ``when_decided`` is called when the status of a decision is written, with the object as it was decided on.
+    ``when_let_go`` is called with an object that is gone. ``due_ahead`` gives objects whose turn comes before an
+    object's, and that the queue will still look at.
     """
 
     def __init__(
@@ -76,6 +78,8 @@ class Reconciler:
         self._deciding = deciding or Deciding(store, now)
         self._events = EventBudget()
         self.when_turns_change: Callable[[Key], None] = lambda _: None
+        self.when_let_go: Callable[[Key], None] = lambda _: None
+        self.when_decided: Callable[[Key, Json, Decision], None] = lambda _key, _obj, _decision: None
         self.due_ahead: Callable[[Key], Iterable[Key]] = lambda _: ()
         self._refusals: dict[Key, int] = {}
         self._known: dict[Key, tuple[ModelSpec, ModelFacts | InvalidObject]] = {}
@@ -114,6 +118,7 @@ class Reconciler:
                 raise  # a server that is just starting forbids what it will allow
             # An older CRD let in an object that this CRD's rules cannot even read: only an Event can tell of it.
             _log.warning("%s/%s: %s", *key, error)
+        self.when_decided(key, obj, decision)
         again = await self._carry_out(key, obj, decision)
         if again == decision.retry_after:
             self._deciding.carried_out(key, shown, decision)
@@ -147,6 +152,7 @@ class Reconciler:
         self._lookups.forget(key)
         self._deciding.forget(key)
         self._known.pop(key, None)
+        self.when_let_go(key)
 
     async def _read_as_it_is(self, key: Key) -> tuple[Json, Wanted | Invalid] | None:
         """Read an object, anew if it was edited or made again meanwhile: asking the Hub may take a while."""
@@ -290,7 +296,8 @@ class Reconciler:
 
     async def _emit(self, obj: Json, event: Emit) -> None:
         key, level = key_of(obj), logging.WARNING if event.warning else logging.INFO
-        _log.log(level, "%s/%s: %s: %s", *key, event.reason, event.message)
+        group = {"replica": event.replica, "attempt": event.attempt}
+        _log.log(level, "%s/%s: %s: %s", *key, event.reason, event.message, extra=group)
         if self._events.allows(key, self._now()):
             await self._cluster.record({"apiVersion": API_VERSION, "kind": KIND, **obj}, event)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from shardwise.domain.drift import Drift
 from shardwise.domain.reasons import AnyReason
+from shardwise.reconcile.endings import AttemptEnd
 from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.status_data import write_status
@@ -56,11 +57,16 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Record an Event on the object. ``reason`` is stable. ``warning`` marks an Event that needs attention."""
+    """Record an Event on the object. ``reason`` is stable. ``warning`` marks an Event that needs attention.
+
+    ``replica`` and ``attempt`` name the group of the Event in the log, if it is about a single group.
+    """
 
     reason: AnyReason
     message: str
     warning: bool = False
+    replica: int | None = field(default=None, compare=False)
+    attempt: int | None = field(default=None, compare=False)
 
 
 Action = Apply | MakeKeys | Delete | Reach | Emit
@@ -72,13 +78,16 @@ class Decision:
 
     ``status`` is the whole status. It is written before the actions are carried out, so that the next decision notices
     a crash in between. After ``retry_after`` seconds the object is decided again, with or without an event. ``mends``
-    counts the mends, for the next decision.
+    counts the mends, for the next decision. ``ends`` are the causes for which the decision ends attempts, and
+    ``leaving`` counts the groups that are to be replaced: both are only measured.
     """
 
     status: Status
     actions: tuple[Action, ...] = ()
     retry_after: float | None = None
     mends: Mends = field(default_factory=dict)
+    ends: tuple[AttemptEnd, ...] = ()
+    leaving: int = 0
 
     @property
     def written(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from shardwise.engines import problems
 from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.carry_out import actions_of
 from shardwise.reconcile.desired import Case, DesiredState, desired_state, remember
+from shardwise.reconcile.endings import attempt_ends
 from shardwise.reconcile.fabric import lacking_compute_domains
 from shardwise.reconcile.left_alone import invalid_status, paused_status
 from shardwise.reconcile.life import until_next
@@ -72,7 +73,9 @@ def _reported(case: Case, desired: DesiredState) -> Decision:
     progress = _progress(case, desired, mends)
     status = status_of(progress, observed.status, now)
     events = (*told(progress, status, observed), *write_refused(status, observed))
-    return Decision(status, (*actions, *events), _retry_after(case, desired, mends), mends)
+    ends = tuple(attempt_ends(desired.before, desired.group_set.records))
+    leaving = sum(view.leaving for view in desired.group_set.groups)
+    return Decision(status, (*actions, *events), _retry_after(case, desired, mends), mends, ends, leaving)
 
 
 def _progress(case: Case, desired: DesiredState, mends: Mends) -> Progress:

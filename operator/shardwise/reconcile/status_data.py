@@ -32,7 +32,7 @@ def read_status(data: Data) -> Status:
     plan = _read_recorded_plan(data.get("plan"))
     groups, unread_groups = _read_groups(data)
     return Status(
-        generation=_whole(data.get("observedGeneration"), -1),
+        generation=seen_generation(data),
         message=str(data.get("message") or ""),
         replicas=_whole(data.get("replicas")),
         ready_replicas=_whole(data.get("readyReplicas")),
@@ -73,6 +73,11 @@ def write_status(status: Status) -> dict[str, Any]:
 def is_waiting(data: Data) -> bool:
     """Tell whether a status says that its object waits for GPUs."""
     return "waitingSince" in data
+
+
+def seen_generation(data: Data) -> int:
+    """Read the generation that a status describes, -1 before the first look."""
+    return _whole(data.get("observedGeneration"), -1)
 
 
 def waiting_since(data: Data) -> float:
@@ -257,7 +262,7 @@ def _read_condition(data: Data) -> DatedCondition:
         reason=str(data.get("reason") or ""),
         message=str(data.get("message") or ""),
         since=parse_time(str(data.get("lastTransitionTime") or "")),
-        generation=_whole(data.get("observedGeneration"), -1),
+        generation=seen_generation(data),
     )
 
 

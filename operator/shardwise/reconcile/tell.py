@@ -1,6 +1,7 @@
 """The Events of a decision. Each change is told once, by a stable reason; the old status shows whether it was told."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from shardwise.domain.reasons import Reason
@@ -30,7 +31,8 @@ def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emi
     before = {view.record.replica: view for view in progress.before}
     for record in progress.group_set.records:
         old = before.pop(record.replica, None)
-        yield from _of_group(None if old is None else old.record, record)
+        events = _of_group(None if old is None else old.record, record)
+        yield from (replace(event, replica=record.replica, attempt=record.attempt) for event in events)
     yield from (_gone(view) for view in before.values() if view.record.nodes and view.record.replica in remembered)
     known = {(shun.node, shun.why) for shun in observed.status.shuns if shun.counts}
     yield from (_shun(shun) for shun in progress.shuns if shun.counts and (shun.node, shun.why) not in known)
