@@ -209,7 +209,8 @@ LIMITS: dict[str, tuple[tuple[GpuLimit, ...], Fleet, LaunchSite, int | None]] = 
 @pytest.mark.parametrize(("quotas", "fleet", "site", "left"), LIMITS.values(), ids=LIMITS)
 def test_the_limit_that_counts(quotas: tuple[GpuLimit, ...], fleet: Fleet, site: LaunchSite, left: int | None) -> None:
     world = World(replace(wants(), site=site), fleet, quotas=quotas, gpus_of_others=1)
-    found = limit_of(world.wanted, world.observe())
+    observed = world.observe()
+    found = limit_of(world.wanted, observed.fleet, observed.quotas, observed.gpus_of_others)
     assert (None if found is None else found.left) == left
 
 

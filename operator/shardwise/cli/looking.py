@@ -26,7 +26,7 @@ _fleet_option = click.option(
     "--fleet",
     "fleets",
     multiple=True,
-    help="Output of `kubectl get nodes,pods,shardedmodels,priorityclasses,crds -A -o yaml` (or json); "
+    help="Output of `kubectl get nodes,pods,shardedmodels,priorityclasses,resourcequotas,crds -A -o yaml` (or json); "
     "nodes alone will do. May be repeated. "
     "Default: the cluster of the current context.",
 )

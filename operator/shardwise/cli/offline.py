@@ -10,6 +10,8 @@ from shardwise.cli.documents import Document, read_documents, shown
 from shardwise.cli.reading import Seen
 from shardwise.cli.verdicts import Verdict
 from shardwise.cli.wrong import WrongInput
+from shardwise.domain.fleet import Fleet
+from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.needs import Amounts, needs_by_node
@@ -73,7 +75,6 @@ def plan_all(objects: Iterable[Document], seen: Seen, *, independent: bool, site
     operator configuration.
     """
     site = site or Site()
-    ledger = seen.store.ledger
     answers: list[Answer] = []
     facts = facts_once(site.hub)
     for document in objects:
@@ -81,8 +82,8 @@ def plan_all(objects: Iterable[Document], seen: Seen, *, independent: bool, site
         answer = _answer(document, key, seen.store, facts, site.launch)
         answers.append(answer)
         if not independent and isinstance(answer.outcome, Plan):
-            ledger.release(key)
-            ledger.plan(key, answer.outcome.gpus_by_node(), _needs(answer))
+            seen.store.ledger.release(key)
+            seen.store.hold(key, answer.outcome.gpus_by_node(), _needs(answer))
     return answers
 
 
@@ -132,6 +133,8 @@ def _answer(document: Document, key: Key, store: Store, facts: Facts, site: Laun
         return Answer(name, namespace, read)
     fleet = store.fleet(without=key)
     made = plan(read.demand, fleet)
+    if isinstance(made, Plan):
+        made = _within_limit(read, made, fleet, store.limits(key, document), store.gpus_of_others(key))
     if isinstance(made, Plan) and store.compute_domains is False:
         from shardwise.reconcile.fabric import missing_compute_domains  # noqa: PLC0415 - few clusters say that they lack them
 
@@ -139,6 +142,18 @@ def _answer(document: Document, key: Key, store: Store, facts: Facts, site: Laun
         if message:
             return Answer(name, namespace, Obstacle(Reason.COMPUTE_DOMAINS_MISSING.value, message), read)
     return Answer(name, namespace, made, read)
+
+
+def _within_limit(
+    wanted: Wanted, made: Plan, fleet: Fleet, quotas: tuple[GpuLimit, ...], gpus_of_others: int
+) -> Plan | Refusal:
+    """Hold a plan to what its namespace may hold, as the operator does."""
+    if not quotas and wanted.site.allowed_in(wanted.launch.owner.namespace).gpus is None:
+        return made
+    from shardwise.reconcile.limits import limit_of  # noqa: PLC0415 - few files have quotas
+    from shardwise.reconcile.plans import within_limit  # noqa: PLC0415 - few files have quotas
+
+    return within_limit(wanted.demand, made, fleet, limit_of(wanted, fleet, quotas, gpus_of_others))
 
 
 def key_for(document: Document) -> Key:

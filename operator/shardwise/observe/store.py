@@ -115,25 +115,29 @@ class Store:
             refused=self.refused.get(key, ""),
             mends=self.mends.get(key, {}),
             relisted=key in self.relisted,
-            quotas=tuple(self._limits(key)),
+            quotas=self.limits(key, self.sharded_models.objects[key]),
             excused=key in self.excused,
-            gpus_of_others=sum(gpus for other, gpus in self._planned_in.get(key[0], {}).items() if other != key),
+            gpus_of_others=self.gpus_of_others(key),
         )
 
-    def _limits(self, key: Key) -> Iterator[GpuLimit]:
+    def gpus_of_others(self, key: Key) -> int:
+        """Count the GPUs that the other objects of an object's namespace have planned."""
+        return sum(gpus for other, gpus in self._planned_in.get(key[0], {}).items() if other != key)
+
+    def limits(self, key: Key, obj: Json) -> tuple[GpuLimit, ...]:
         """Give the limits of the quotas of an object's namespace, without its own use, and with plans not yet used."""
         quotas = self._quotas_in.get(key[0])
-        if not quotas:
-            return
-        named = self.waiting.class_of(self.sharded_models.objects[key])
+        return tuple(self._limits(key, self.waiting.class_of(obj), quotas.values())) if quotas else ()
+
+    def _limits(self, key: Key, priority_class: str, quotas: Iterable[Json]) -> Iterator[GpuLimit]:
         coming = sum(
             max(0, gpus - self._requested(other))
             for other, gpus in self._planned_in.get(key[0], {}).items()
             if other != key
         )
         own = self._requested(key)
-        for quota in quotas.values():
-            for limit in gpu_limits(quota, named):
+        for quota in quotas:
+            for limit in gpu_limits(quota, priority_class):
                 yield replace(limit, used=max(0, limit.used - own) + coming)
 
     def _requested(self, key: Key) -> int:

@@ -81,7 +81,7 @@ def remember(wanted: Wanted, observed: Observed, now: float) -> Case:
 def judge_nodes(case: Case) -> JudgedNodes:
     """Read the nodes that the object avoids, and work out the fleet that it may use."""
     observed, now = case.observed, case.terms.now
-    limit = limit_of(case.wanted, observed)
+    limit = limit_of(case.wanted, observed.fleet, observed.quotas, observed.gpus_of_others)
     usable = UsableFleet(observed.fleet, kept=observed.turn.kept, own=observed.status.holdings, limit=limit)
     return _judged(still_shunned(observed.status.shuns, now), usable)
 

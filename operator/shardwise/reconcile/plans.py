@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.digest import json_digest
 from shardwise.domain.fleet import Fleet
+from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.domain.refusal import Hint, OverBudget, OverQuota, Refusal, RefusalReason, RejectedLayout
@@ -170,6 +171,15 @@ def over_budget(wanted: Wanted, plan: Plan, fleet: Fleet) -> Refusal:
         nodes=len(fleet.nodes),
         free_gpus=sum(node.free for node in fleet.nodes),
     )
+
+
+def within_limit(demand: Demand, made: Plan, fleet: Fleet, limit: GpuLimit | None) -> Plan | Refusal:
+    """Give a plan for all replicas that holds no more GPUs than a limit leaves. ``made`` is the plan without it."""
+    gpus = sum(map(gpus_of, made.groups))
+    if limit is None or gpus <= limit.left:
+        return made
+    smaller = plan_demand(replace(demand, gpu_budget=limit.left), fleet, hinted=False) if limit.left else None
+    return smaller if isinstance(smaller, Plan) else over_quota(made, gpus, UsableFleet(fleet, limit=limit))
 
 
 def over_quota(plan: Plan, gpus: int, usable: UsableFleet) -> Refusal:
