@@ -198,3 +198,17 @@ def test_an_address_that_is_taken_is_said(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("shardwise.cli.running.run", taken)
     ran = shardwise("run", "--health", "localhost:8080")
     assert (ran.status, ran.err) == (2, "error: --health: [Errno 98] address in use\n")
+
+
+def test_the_namespaces_that_are_served_reach_the_operator(ran_with: list[Options]) -> None:
+    """Each once; without the option, all namespaces."""
+    assert shardwise("run", "--namespace", "team-b", "--namespace", "team-a", "--namespace", "team-b").status == 0
+    assert shardwise("run").status == 0
+    assert [options.namespaces for options in ran_with] == [("team-a", "team-b"), ()]
+
+
+def test_what_is_no_name_of_a_namespace_is_refused(ran_with: list[Options]) -> None:
+    """For kopf it would be a pattern."""
+    ran = shardwise("run", "--namespace", "team-*")
+    assert (ran.status, ran_with) == (2, [])
+    assert ran.err == "error: --namespace: `team-*` is no name of a namespace such as `team-a`\n"

@@ -43,12 +43,13 @@ class Scene:
         self.queue = mocker.create_autospec(Queue, instance=True)
 
     async def _list(
-        self, kind: Kind, selector: str | None = None, trim: Callable[[Json], Json] = lambda obj: obj
+        self, kind: Kind, selector: str | None = None, trim: Callable[[Json], Json] | None = None
     ) -> tuple[list[Json], str]:
         self.selectors[kind.plural] = selector
         if kind.plural in self.forbidden:
             raise Refused(f"cannot list {kind.plural}: forbidden", 403)
-        return list(map(trim, self.lists.get(kind.plural, []))), "10"
+        found = self.lists.get(kind.plural, [])
+        return found if trim is None else list(map(trim, found)), "10"
 
     async def relist(self, store: Store) -> None:
         await relist(self.cluster, store, Changes(store, self.queue), self.queue)

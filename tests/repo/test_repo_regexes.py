@@ -42,6 +42,9 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
     "checkpoint/recognise.py": {
         "[^a-z0-9]": "sub",
     },
+    "cli/running.py": {
+        "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?": "fullmatch",
+    },
     "cluster/nesting.py": {
         r'["\\{}\[\]]': "finditer",
     },

@@ -10,7 +10,7 @@ from typing import Any
 from shardwise.api import crd
 from shardwise.controller import Options, run
 from shardwise.domain.site import Site
-from shardwise_sandbox import Sandbox, compute_domain_definition, sample_fleet
+from shardwise_sandbox import FaultHook, Sandbox, compute_domain_definition, sample_fleet
 
 Json = dict[str, Any]
 
@@ -45,6 +45,7 @@ class Operating:
     clock: list[float] = field(default_factory=lambda: [1_800_000_000.0])
     relist_seconds: float = 3600.0
     site: Site = field(default_factory=Site)
+    namespaces: tuple[str, ...] = ()
     _stop: asyncio.Event | None = None
     _task: asyncio.Task[None] | None = None
 
@@ -56,6 +57,7 @@ class Operating:
             relist_seconds=self.relist_seconds,
             now=lambda: self.clock[0],
             site=self.site,
+            namespaces=self.namespaces,
         )
         self._task = asyncio.create_task(run(options, self._stop, ready))
         async with asyncio.timeout(LIMIT):
@@ -129,15 +131,25 @@ class Operating:
 
 @contextlib.asynccontextmanager
 async def operating(
-    folder: Path, *, nodes: Sequence[Json] | None = None, compute_domains: bool = True, site: Site | None = None
+    folder: Path,
+    *,
+    nodes: Sequence[Json] | None = None,
+    compute_domains: bool = True,
+    site: Site | None = None,
+    namespaces: tuple[str, ...] = (),
+    faults: FaultHook | None = None,
 ) -> AsyncIterator[Operating]:
-    """Run an operator on a cluster with the sample fleet, or with other nodes, and NVIDIA's DRA driver unless said."""
+    """Run an operator on a cluster with the sample fleet, or with other nodes, and NVIDIA's DRA driver unless said.
+
+    It serves all namespaces, or those named. ``faults`` are injected from the beginning.
+    """
     fleet = sample_fleet() if nodes is None else nodes
     kinds = [crd.definition(), *([compute_domain_definition()] if compute_domains else [])]
     async with Sandbox(objects=[*kinds, *fleet]) as cluster:
         kubeconfig = folder / "kubeconfig"
         cluster.write_kubeconfig(kubeconfig)
-        running = Operating(cluster, kubeconfig, site=site or Site())
+        cluster.faults = faults
+        running = Operating(cluster, kubeconfig, site=site or Site(), namespaces=namespaces)
         await running.start()
         try:
             yield running

@@ -42,3 +42,66 @@ app.kubernetes.io/component: operator
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
+
+{{- define "shardwise.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "shardwise.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
+
+{{- define "shardwise.image" -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+
+{{- /* What the Pod Security Standard `restricted` asks of a pod and of a container. */ -}}
+{{- define "shardwise.podSecurity" -}}
+runAsNonRoot: true
+{{- with .Values.runAsUser }}
+runAsUser: {{ . | int64 }}
+runAsGroup: {{ . | int64 }}
+{{- end }}
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "shardwise.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- /* The pod's affinity: its own, or else operators on different nodes. */ -}}
+{{- define "shardwise.affinity" -}}
+{{- if .Values.affinity -}}
+{{- toYaml .Values.affinity -}}
+{{- else if eq .Values.podAntiAffinity "required" -}}
+podAntiAffinity:
+  requiredDuringSchedulingIgnoredDuringExecution:
+    - topologyKey: kubernetes.io/hostname
+      labelSelector:
+        matchLabels: {{- include "shardwise.selectorLabels" . | nindent 10 }}
+{{- else if eq .Values.podAntiAffinity "preferred" -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels: {{- include "shardwise.selectorLabels" . | nindent 12 }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Constraints of the pod's spread. A constraint without a selector counts the operators of this release. */ -}}
+{{- define "shardwise.spread" -}}
+{{- $own := dict "labelSelector" (dict "matchLabels" (include "shardwise.selectorLabels" . | fromYaml)) -}}
+{{- $constraints := list -}}
+{{- range .Values.topologySpreadConstraints -}}
+{{- $constraints = append $constraints (ternary . (merge (deepCopy .) $own) (hasKey . "labelSelector")) -}}
+{{- end -}}
+{{- toYaml $constraints -}}
+{{- end -}}
+
+{{- /* Labels of the pod of `helm test`. The operators' Service must not select it. */ -}}
+{{- define "shardwise.testLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}

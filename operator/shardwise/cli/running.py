@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from shardwise.cluster import ClusterError
 from shardwise.controller import Options, log_an_outage_once, run
 
 _PORTS: Final = 2**16
+_NAMESPACE: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 SWITCH_SECONDS: Final = 0.0005
 """How long a thread may run while another thread waits for the interpreter; Python's own value is 5 ms.
@@ -53,6 +55,13 @@ Decisions run in threads, and the loop waits for the interpreter each time that 
 @click.option(
     "--lease", default="default/shardwise", show_default=True, metavar="NAMESPACE/NAME", help="The Lease to hold."
 )
+@click.option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NAME",
+    help="Serve the objects of this namespace alone; may be given again. Default: all namespaces.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log every event.")
 def operate(  # noqa: PLR0913 - one parameter an option
     *,
@@ -66,6 +75,7 @@ def operate(  # noqa: PLR0913 - one parameter an option
     log_format: str,
     leader_elect: bool,
     lease: str,
+    namespaces: tuple[str, ...],
     verbose: bool,
 ) -> None:
     """Run the operator, until told to end."""
@@ -83,6 +93,7 @@ def operate(  # noqa: PLR0913 - one parameter an option
         site=read_site(config),
         lease=held,
         measured_objects=metrics_objects,
+        namespaces=_namespaces(namespaces),
     )
     try:
         asyncio.run(run(options))
@@ -99,6 +110,13 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or not 0 < int(port) < _PORTS:
         raise WrongInput(f"--health: `{text}` is no HOST:PORT such as `0.0.0.0:8080`")
     return host.strip("[]"), int(port)
+
+
+def _namespaces(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if re.fullmatch(_NAMESPACE, name) is None:
+            raise WrongInput(f"--namespace: `{name}` is no name of a namespace such as `team-a`")
+    return tuple(sorted(set(names)))
 
 
 def _lease(text: str) -> tuple[str, str]:

@@ -70,9 +70,9 @@ class Cluster:
             await client.close()
 
     async def list(
-        self, kind: Kind, selector: str | None = None, trim: Callable[[Json], Json] | None = None
+        self, kind: Kind, selector: str | None = None, trim: Callable[[Json], Json] | None = None, namespace: str = ""
     ) -> tuple[list[Json], str]:
-        """List all objects of a kind in all namespaces, page by page; with the list's resourceVersion.
+        """List all objects of a kind, by default in all namespaces, page by page; with the list's resourceVersion.
 
         ``trim`` makes each smaller as its page comes: whole, all nodes of a large cluster take hundreds of megabytes.
         """
@@ -83,7 +83,7 @@ class Cluster:
                 f"list {kind.plural}",
                 "get",
                 kind,
-                kind.path(),
+                kind.path(namespace),
                 label_selector=selector,
                 limit=PAGE,
                 _continue=after,

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from shardwise.controller.watches import registry_of
 from shardwise.domain.site import Site
 from shardwise.hub import HubFacts, HubQuestion, ask_hub, known_facts
 from shardwise.observe import OURS, Key, Store
-from shardwise.observe.kinds import BUDGET, SERVICE
+from shardwise.observe.kinds import BUDGET, SERVICE, is_served
 from shardwise.operate import Changes, Deciding, InTurn, Lookups, Progress, Queue, Reconciler, relist, until_one_ends
 
 FIRST_WAIT_SECONDS: Final = 1.0
@@ -49,7 +49,8 @@ class Options:
     endpoints are served. ``site`` is the operator configuration.
     ``ask`` asks the Hub, in place of the real Hub. ``lease`` is the namespace and name of the
     Lease to hold before acting, and ``identity`` who holds it; without it the operator acts at once.
-    ``measured_objects`` is the number of objects that get metrics of their own.
+    ``measured_objects`` is the number of objects that get metrics of their own. ``namespaces`` are those whose objects
+    the operator serves; none: all of them.
     """
 
     kubeconfig: Path | None = None
@@ -64,6 +65,7 @@ class Options:
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}")
     first_relist_seconds: float = 15.0
     measured_objects: int = 1000
+    namespaces: tuple[str, ...] = ()
 
 
 class WatchesEnded(Exception):
@@ -127,7 +129,7 @@ async def _term(
     reconciler.when_turns_change = changes.wake_behind
     reconciler.due_ahead = queue.due_ahead
     lookups.wake = queue.add
-    list_again = partial(relist, cluster, store, changes, queue)
+    list_again = partial(relist, cluster, store, changes, queue, options.namespaces)
     work = partial(_acting, options, store, queue, list_again)
     health.begin(progress)
     try:
@@ -135,8 +137,8 @@ async def _term(
         if stop.is_set():
             return
         health.listed = True
-        registry = registry_of(changes, connection, quotas=store.reads_quotas, trace=measuring.trace())
-        tasks = [asyncio.create_task(_watch(registry, stop))]
+        registry = partial(registry_of, changes, connection, quotas=store.reads_quotas, trace=measuring.trace())
+        tasks = [asyncio.create_task(watch) for watch in _watches(registry, options.namespaces, stop)]
         tasks.append(asyncio.create_task(_led(options, connection, work, ready, measuring)))
         await until_one_ends(tasks)
     finally:
@@ -243,12 +245,27 @@ async def _relist_again(options: Options, list_again: Listing) -> None:
             wait = min(options.first_relist_seconds, options.relist_seconds)
 
 
-async def _watch(registry: kopf.OperatorRegistry, stop: asyncio.Event) -> None:
+def _watches(
+    registry: Callable[..., kopf.OperatorRegistry], namespaces: tuple[str, ...], stop: asyncio.Event
+) -> Iterator[Coroutine[Any, Any, None]]:
+    """Give the watches of all kinds, or those of the whole cluster and those of the namespaces that are served.
+
+    kopf watches either all namespaces or some, so the two need a registry each.
+    """
+    if not namespaces:
+        yield _watch(registry(), stop)
+        return
+    yield _watch(registry(among=lambda kind: not is_served(kind)), stop)
+    yield _watch(registry(among=is_served), stop, namespaces)
+
+
+async def _watch(registry: kopf.OperatorRegistry, stop: asyncio.Event, namespaces: tuple[str, ...] = ()) -> None:
     tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=frugal_settings(dict.fromkeys((SERVICE.plural, BUDGET.plural), OURS)),
         standalone=True,
-        clusterwide=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
         stop_flag=stop,
     )
     _stop_on_signals(stop)  # kopf has set handlers that end its own tasks alone, and never takes them away

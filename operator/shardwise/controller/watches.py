@@ -15,19 +15,31 @@ from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
 
 def registry_of(
-    changes: Changes, connection: Connection, *, quotas: bool = True, trace: aiohttp.TraceConfig | None = None
+    changes: Changes,
+    connection: Connection,
+    *,
+    quotas: bool = True,
+    among: Callable[[Kind], bool] = lambda _: True,
+    trace: aiohttp.TraceConfig | None = None,
 ) -> kopf.OperatorRegistry:
     """Register the handlers. Plain events: kopf writes nothing onto any object, no finalizer, no annotation.
 
-    ``quotas`` tells whether ResourceQuotas may be watched. ``trace`` sees the requests of kopf.
+    ``quotas`` tells whether ResourceQuotas may be watched, and ``among`` of each kind whether this registry watches it.
+    ``trace`` sees the requests of kopf.
     """
     registry = kopf.OperatorRegistry()
-    register(registry, changes, quotas=quotas)
+    register(registry, changes, quotas=quotas, among=among)
     _log_in(registry, connection, [] if trace is None else [trace])
     return registry
 
 
-def register(registry: kopf.OperatorRegistry, changes: Changes, *, quotas: bool = True) -> None:
+def register(
+    registry: kopf.OperatorRegistry,
+    changes: Changes,
+    *,
+    quotas: bool = True,
+    among: Callable[[Kind], bool] = lambda _: True,
+) -> None:
     """Send the events of each watched kind to the method that takes them in."""
     ours = {MANAGED_BY: OPERATOR}
     watched: tuple[tuple[Kind, Callable[[Json, bool], None], dict[str, str]], ...] = (
@@ -40,6 +52,8 @@ def register(registry: kopf.OperatorRegistry, changes: Changes, *, quotas: bool 
         (RESOURCE_QUOTA, changes.quota, {}),
     )
     for kind, take, labels in watched[: None if quotas else -1]:
+        if not among(kind):
+            continue
         name = kind.name.lower()
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=name, labels=labels)(_handler(take))
 

@@ -84,4 +84,13 @@ BUDGET: Final = kind_of("policy/v1", "PodDisruptionBudget")
 PRIORITY_CLASS: Final = kind_of("scheduling.k8s.io/v1", "PriorityClass")
 RESOURCE_QUOTA: Final = kind_of("v1", "ResourceQuota")
 COMPUTE_DOMAIN: Final = kind_of("resource.nvidia.com/v1beta1", "ComputeDomain")
+NAMESPACE: Final = kind_of("v1", "Namespace")
 DEFINITION: Final = kind_of("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+
+
+def is_served(kind: Kind) -> bool:
+    """Tell whether the operator reads a kind only in the namespaces that it serves.
+
+    It reads the pods of all namespaces, because all of them hold GPUs.
+    """
+    return kind.namespaced and kind is not POD

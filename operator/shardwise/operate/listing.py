@@ -1,39 +1,85 @@
 """Listing everything anew: changes that a watch lost come in, and deleted objects go."""
 
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
 from shardwise.cluster import Cluster, Refused
-from shardwise.observe import OURS, Json, Key, Store, is_relevant, slim, slim_owned, slim_pod
+from shardwise.observe import OURS, Key, Store, is_relevant, slim, slim_owned, slim_pod
 from shardwise.observe.kinds import (
     BUDGET,
     COMPUTE_DOMAIN,
+    NAMESPACE,
     NODE,
     POD,
     PRIORITY_CLASS,
     RESOURCE_QUOTA,
     SERVICE,
     SHARDED_MODEL,
+    Kind,
+    is_served,
 )
 from shardwise.operate.changes import Changes
 from shardwise.operate.queue import Queue
 from shardwise.reconcile.status_data import holdings
 
+Object = dict[str, Any]
 
-async def relist(cluster: Cluster, store: Store, changes: Changes, queue: Queue[Key]) -> None:
-    """List everything, sweep deleted objects, and look at every object: the barrier before the first decision."""
-    nodes, nodes_at = await cluster.list(NODE, trim=slim)
-    pods, pods_at = await cluster.list(POD, trim=slim_pod)
-    services, services_at = await cluster.list(SERVICE, OURS, slim_owned)
-    budgets, budgets_at = await cluster.list(BUDGET, OURS, slim_owned)
-    classes, classes_at = await cluster.list(PRIORITY_CLASS)
-    quotas, quotas_at, store.reads_quotas = await _quotas(cluster)
-    sharded_models, sharded_models_at = await cluster.list(SHARDED_MODEL)
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """Lists the objects of a cluster, or of the namespaces that are served.
+
+    ``served_at`` is the version at which the served namespaces were listed; every list that follows is as new.
+    """
+
+    cluster: Cluster
+    served: tuple[str, ...] | None = None
+    served_at: int = 0
+
+    async def of(
+        self, kind: Kind, selector: str | None = None, trim: Callable[[Object], Object] | None = None
+    ) -> tuple[list[Object], int]:
+        """List the objects of a kind, and give a version of which the list is no older."""
+        if self.served is None or not is_served(kind):
+            found, version = await self.cluster.list(kind, selector, trim)
+            return found, int(version or 0)
+        lists = [(await self.cluster.list(kind, selector, trim, namespace))[0] for namespace in self.served]
+        return [obj for objects in lists for obj in objects], self.served_at
+
+
+async def _lists_of(cluster: Cluster, namespaces: Collection[str]) -> _Lists:
+    """Make the lists. A namespace that does not exist is left out: the right to read it has gone with it."""
+    if not namespaces:
+        return _Lists(cluster)
+    existing, version = await cluster.list(NAMESPACE, trim=slim)
+    served = sorted({obj["metadata"]["name"] for obj in existing} & set(namespaces))
+    return _Lists(cluster, tuple(served), int(version or 0))
+
+
+async def relist(
+    cluster: Cluster, store: Store, changes: Changes, queue: Queue[Key], namespaces: Collection[str] = ()
+) -> None:
+    """List everything, sweep deleted objects, and look at every object: the barrier before the first decision.
+
+    ``namespaces`` are those whose objects the operator serves; none: all of them.
+    """
+    lists = await _lists_of(cluster, namespaces)
+    nodes, nodes_at = await lists.of(NODE, trim=slim)
+    pods, pods_at = await lists.of(POD, trim=slim_pod)
+    services, services_at = await lists.of(SERVICE, OURS, slim_owned)
+    budgets, budgets_at = await lists.of(BUDGET, OURS, slim_owned)
+    classes, classes_at = await lists.of(PRIORITY_CLASS)
+    quotas, quotas_at, store.reads_quotas = await _quotas(lists)
+    sharded_models, sharded_models_at = await lists.of(SHARDED_MODEL)
     store.compute_domains = await cluster.serves(COMPUTE_DOMAIN)
-    store.nodes.sweep(nodes, int(nodes_at or 0))
-    store.pods.sweep(filter(is_relevant, pods), int(pods_at or 0))
-    store.services.sweep(services, int(services_at or 0))
-    store.budgets.sweep(budgets, int(budgets_at or 0))
-    store.priorities.sweep(map(slim, classes), int(classes_at or 0))
-    store.quotas.sweep(quotas, int(quotas_at or pods_at or 0))
-    for gone in store.sharded_models.sweep(sharded_models, int(sharded_models_at or 0)):
+    store.nodes.sweep(nodes, nodes_at)
+    store.pods.sweep(filter(is_relevant, pods), pods_at)
+    store.services.sweep(services, services_at)
+    store.budgets.sweep(budgets, budgets_at)
+    store.priorities.sweep(map(slim, classes), classes_at)
+    store.quotas.sweep(quotas, quotas_at or pods_at)
+    for gone in store.sharded_models.sweep(sharded_models, sharded_models_at):
         changes.sharded_model(gone, deleted=True)
     for key, obj in store.sharded_models.objects.items():
         if key not in store.plans:
@@ -43,10 +89,10 @@ async def relist(cluster: Cluster, store: Store, changes: Changes, queue: Queue[
         queue.add(key)
 
 
-async def _quotas(cluster: Cluster) -> tuple[list[Json], str, bool]:
+async def _quotas(lists: _Lists) -> tuple[list[Object], int, bool]:
     """List the ResourceQuotas, with the version of the list, and tell whether they may be listed."""
     try:
-        quotas, version = await cluster.list(RESOURCE_QUOTA, trim=slim)
+        quotas, version = await lists.of(RESOURCE_QUOTA, trim=slim)
     except Refused:
-        return [], "", False
-    return list(quotas), version, True
+        return [], 0, False
+    return quotas, version, True

@@ -1,0 +1,66 @@
+{{- /* The verbs that the operator uses, and no others: tests/repo compares them with operator/shardwise/observe/kinds.py. */ -}}
+
+{{- /* What it reads of the whole cluster, also if it serves a few namespaces: pods of all namespaces hold GPUs. */ -}}
+{{- define "shardwise.rules.cluster" -}}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [scheduling.k8s.io]
+  resources: [priorityclasses]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get, list, watch]
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  verbs: [get, list, watch]
+{{- end -}}
+
+{{- /* What it does in the namespaces that it serves. */ -}}
+{{- define "shardwise.rules.served" -}}
+- apiGroups: [shardwise.dev]
+  resources: [shardedmodels]
+  verbs: [get, list, watch]
+- apiGroups: [shardwise.dev]
+  resources: [shardedmodels/status]
+  verbs: [get, patch]
+# Pods and Services are owned by the object with blockOwnerDeletion, which asks for this where the API server checks it.
+- apiGroups: [shardwise.dev]
+  resources: [shardedmodels/finalizers]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# The options file of an engine that reads one.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [create, patch, delete]
+# ssh keys of an object's pods: made once, never read. Tokens are handed to pods by reference.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+# NVLink between nodes.
+- apiGroups: [resource.nvidia.com]
+  resources: [computedomains]
+  verbs: [create, patch, delete]
+# GPUs by claims, where they are configured.
+- apiGroups: [resource.k8s.io]
+  resources: [resourceclaimtemplates]
+  verbs: [create, patch, delete]
+# How many GPUs a namespace may hold. Without this rule, the operator meets quotas only when it makes pods.
+- apiGroups: [""]
+  resources: [resourcequotas]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
