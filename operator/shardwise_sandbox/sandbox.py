@@ -49,7 +49,7 @@ class Sandbox:
 
     Without ``async with``, all synchronous methods work: there is no server, and ``settle`` runs the controllers.
     ``kind`` is a kind, plural, short name or ``plural.group``. The methods copy their arguments, return copies, and
-    raise ``ApiError``.
+    raise ``ApiError``. Without ``kubelets``, bound pods wait for kubelets that come over HTTP.
     """
 
     def __init__(  # noqa: PLR0913 - a cluster has many settings, all keyword-only with defaults
@@ -60,6 +60,7 @@ class Sandbox:
         bookmark_every: float = 60.0,
         delays: Delays | None = None,
         controllers: bool = True,
+        kubelets: bool = True,
         objects: Iterable[JsonObject] = (),
         cel_evaluator: CelEvaluator | None = None,
         port: int = 0,
@@ -71,6 +72,7 @@ class Sandbox:
         self._server = Server(self.api, bookmark_every)
         self._port = port
         self._runs_controllers = controllers
+        self._runs_kubelets = kubelets
         self._tasks: list[asyncio.Task[None]] = []
         self._waiters: set[asyncio.Event] = set()
         self._work: asyncio.Event | None = None
@@ -134,7 +136,7 @@ class Sandbox:
                 await asyncio.sleep(0)
 
     def _controllers(self) -> Sequence[_Controller]:
-        return (self.api.collector, self.scheduler, self.kubelet)
+        return (self.api.collector, self.scheduler, *([self.kubelet] if self._runs_kubelets else []))
 
     def _round(self) -> bool:
         """Run a step of every controller. Return whether any of them did something."""

@@ -1,0 +1,314 @@
+"""Groups of real processes: the scripts, probes, hooks and graces that Shardwise renders, on process kubelets.
+
+The engine is a fake that lives and dies as vLLM does (tests/process_kubelet/fake_engine.py): its ``/health`` says 200
+although other ranks are gone, and it ends with exit code 0. Each test runs on the in-memory API, and on the real one.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import pytest
+from tests.cluster.installed import Installed, Running
+from tests.process_kubelet import fake_engine
+from tests.process_kubelet.image import missing, python_image
+from tests.process_kubelet.kubelet import Line, Refused, process_kubelets
+from tests.process_kubelet.scene import Operator, Scene, folder_of_gates, nodes_of_processes
+from tests.support.operating import a_model
+
+from shardwise.api import crd
+from shardwise.controller import Options, run
+from shardwise_sandbox import Sandbox, compute_domain_definition, h100_node
+
+Json = dict[str, Any]
+
+POOL: Final = "processes"
+NODES: Final = 4
+PACE: Final = 0.03
+"""Probes come every 0.3 seconds in place of every 10."""
+
+PROMPT: Final = "Hello"
+TOKENS: Final = [(sum(PROMPT.encode()) + 31 * place) % 256 for place in range(5)]
+
+
+@pytest.fixture(scope="session")
+def can_run(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skip with the reason where this machine cannot make containers."""
+    why = missing(tmp_path_factory.mktemp("try"))
+    if why:
+        pytest.skip(why)
+
+
+@dataclass
+class InMemory:
+    """The operator in this process, on the in-memory API."""
+
+    kubeconfig: Path
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._stop, ready = asyncio.Event(), asyncio.Event()
+        self._task = asyncio.create_task(run(Options(self.kubeconfig, relist_seconds=3600), self._stop, ready))
+        await ready.wait()
+
+    async def stop(self) -> None:
+        self._stop.set()
+        if self._task is not None:
+            await self._task
+        self._task = None
+
+
+@dataclass
+class Process:
+    """The operator as a process, on the real API."""
+
+    running: Running
+
+    async def start(self) -> None:
+        self.running.start()
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self.running.stop)
+
+
+@contextlib.asynccontextmanager
+async def in_memory(folder: Path) -> AsyncIterator[tuple[Line, Operator]]:
+    kinds = [crd.definition(), compute_domain_definition()]
+    async with Sandbox(objects=kinds, kubelets=False) as cluster, aiohttp.ClientSession() as session:
+        operator = InMemory(cluster.write_kubeconfig(folder / "kubeconfig"))
+        await operator.start()
+        try:
+            yield Line(session, cluster.url), operator
+        finally:
+            await operator.stop()
+
+
+@contextlib.asynccontextmanager
+async def real(installed: Installed) -> AsyncIterator[tuple[Line, Operator]]:
+    plane = installed.plane
+    with installed.running() as running:
+        async with aiohttp.ClientSession() as session:
+            yield Line(session, plane.url, plane.tls()), Process(running)
+        await asyncio.sleep(0.1)  # aiohttp's TLS connections are closed a little after its session
+
+
+@pytest.fixture(params=["in-memory", pytest.param("real", marks=pytest.mark.cluster)])
+async def scene(request: pytest.FixtureRequest, tmp_path: Path, can_run: None) -> AsyncIterator[Scene]:
+    """Give each of the two APIs, with four nodes of one GPU, and nothing on them."""
+    is_real = request.param == "real"
+    cluster: contextlib.AbstractAsyncContextManager[tuple[Line, Operator]]
+    cluster = real(request.getfixturevalue("installed")) if is_real else in_memory(tmp_path)
+    image = python_image(tmp_path / "image", {"vllm": Path(fake_engine.__file__)})
+    folder_of_gates(image.folder)
+    nodes = [h100_node(f"{POOL}-{number}", gpus=1) for number in range(NODES)]
+    for node in nodes:
+        node["metadata"]["labels"]["pool"] = POOL
+    async with contextlib.AsyncExitStack() as stack:
+        line, operator = await stack.enter_async_context(cluster)
+        names = await stack.enter_async_context(nodes_of_processes(line, nodes))
+        kubelets = process_kubelets(line, names, image, tmp_path / "pods", PACE)
+        made = Scene(line, await stack.enter_async_context(kubelets), operator, has_slices=is_real)
+        yield made
+        await made.delete_all()
+
+
+@pytest.fixture
+def gates(scene: Scene) -> Path:
+    """Give the folder whose files hold engines back."""
+    return scene.kubelets.image.folder / "gates"
+
+
+def pair(name: str = "pair", *, env: dict[str, str] | None = None, gates: Path, **spec: Any) -> Json:
+    """Make a model of groups of two pods with a GPU each."""
+    variables = {"GATES": str(gates), **(env or {})}
+    return a_model(
+        name,
+        gpus=4,
+        parallelism={"tensor": 1, "pipeline": 2},
+        placement={"nodeSelector": {"pool": POOL}},
+        model_contextLength=8192,
+        engine={"env": [{"name": key, "value": value} for key, value in variables.items()]},
+        **spec,
+    )
+
+
+HELD: Final = {"maxRestarts": 0}
+"""A policy under which a group that fails is held with its pods."""
+
+
+def rank_of(scene: Scene, pod: str) -> int:
+    """Give the process of a rank, beside its engine."""
+    _, *ranks = scene.kubelets.pod(pod).containers["engine"].processes()
+    assert len(ranks) == 1
+    return ranks[0]
+
+
+def phase(pod: Json) -> str:
+    found: str = (pod.get("status") or {}).get("phase", "")
+    return found
+
+
+async def test_a_group_meets_and_serves(scene: Scene, gates: Path) -> None:
+    """Its scripts ran in containers of their own, and its ranks met by the names that the Services give."""
+    await scene.apply(pair(gates=gates))
+    await scene.ready("pair")
+    assert await scene.complete("pair", PROMPT, 5) == TOKENS
+    assert [code for _, container, code in scene.kubelets.exits if container.startswith("wait-for")] == [0]
+    leader, follower = await scene.pods("pair")
+    assert leader["status"]["podIP"] != follower["status"]["podIP"]
+
+
+async def test_a_leader_that_leaves_finishes_its_requests(scene: Scene, gates: Path) -> None:
+    """The drain script waits for a request in work, and the follower stays meanwhile."""
+    await scene.apply(pair(gates=gates))
+    await scene.ready("pair")
+    (place,) = await scene.endpoints("pair")
+    (gates / "step").touch()
+    asking = asyncio.create_task(scene.ask(place, PROMPT, 5))
+
+    async def is_in_work() -> bool:
+        return "running{" in (text := (await scene.get(place, "/metrics"))[1]) and " 1.0" in text
+
+    async def is_leaving() -> bool:
+        return "deletionTimestamp" in (await scene.pod("pair-0-0-0"))["metadata"]
+
+    await scene.until(is_in_work, "the request in work")
+    await scene.patch("pair", replicas=0)
+    await scene.until(is_leaving, "the leader on its way out")
+    assert "deletionTimestamp" not in (await scene.pod("pair-0-0-1"))["metadata"]
+    (gates / "step").unlink()
+    assert await asking == TOKENS
+    await scene.gone("pair")
+    assert ("pair-0-0-0", "engine", 0) in scene.kubelets.exits
+
+
+@pytest.mark.parametrize("present", [True, False], ids=["operator there", "operator away"])
+async def test_no_request_goes_to_a_broken_group(scene: Scene, gates: Path, present: bool) -> None:
+    """A rank is killed: its pod ends by itself with exit code 0, and the leader's engine goes on saying 200."""
+    await scene.apply(pair(gates=gates, restartPolicy=HELD))
+    await scene.ready("pair")
+    (place,) = await scene.endpoints("pair")
+    if not present:
+        await scene.operator.stop()
+    os.kill(rank_of(scene, "pair-0-0-1"), signal.SIGKILL)
+
+    async def is_shut() -> bool:
+        return not await scene.endpoints("pair")
+
+    await scene.until(is_shut, "no endpoints")
+    assert (await scene.get(place, "/health"))[0] == 200
+    assert ("pair-0-0-1", "engine", 0) in scene.kubelets.exits
+    if not present:
+        await scene.operator.start()
+
+    async def is_held() -> bool:
+        return await scene.groups("pair") == [(0, "Held")]
+
+    await scene.until(is_held, "the group held")
+    assert await scene.endpoints("pair") == []
+    assert phase(await scene.pod("pair-0-0-0")) == "Running"  # kept, with its log
+    labels = (await scene.pod("pair-0-0-0"))["metadata"]["labels"]
+    assert "shardwise.dev/serves" not in labels
+
+
+async def test_a_group_heals_though_a_request_is_in_work(scene: Scene, gates: Path) -> None:
+    """The old leader would drain for 40 seconds: no rank answers it. Its pod gets a short grace instead."""
+    await scene.apply(pair(gates=gates))
+    await scene.ready("pair")
+    (place,) = await scene.endpoints("pair")
+    (gates / "step").touch()
+    asking = asyncio.create_task(scene.ask(place, PROMPT, 5))
+
+    async def is_in_work() -> bool:
+        return " 1.0" in (await scene.get(place, "/metrics"))[1]
+
+    await scene.until(is_in_work, "the request in work")
+    os.kill(rank_of(scene, "pair-0-0-1"), signal.SIGKILL)
+
+    async def is_leaving() -> bool:
+        return "deletionTimestamp" in (await scene.pod("pair-0-0-0"))["metadata"]
+
+    await scene.until(is_leaving, "the old leader on its way out")
+    began = time.monotonic()
+
+    async def is_gone() -> bool:
+        return not await scene.pod("pair-0-0-0")
+
+    await scene.until(is_gone, "the old leader gone")
+    assert time.monotonic() - began < 20
+    with pytest.raises((aiohttp.ClientError, Refused)):
+        await asking
+    (gates / "step").unlink()
+    await scene.ready("pair")
+    assert await scene.groups("pair") == [(1, "Ready")]
+    assert await scene.complete("pair", PROMPT, 5) == TOKENS
+
+
+async def test_an_engine_that_still_starts_is_gone_within_seconds(scene: Scene, gates: Path) -> None:
+    """As the first process of its container it drops SIGTERM, and its own grace is a minute."""
+    (gates / "import-pair-0-0-0").touch()
+    await scene.apply(pair(gates=gates))
+
+    async def imports() -> bool:
+        engine = scene.kubelets.pod("pair-0-0-0").containers.get("engine") if scene.kubelets.pods else None
+        return engine is not None and engine.running
+
+    await scene.until(imports, "the leader's engine started")
+    began = time.monotonic()
+    await scene.delete("pair")
+    await scene.gone("pair")
+    assert time.monotonic() - began < 20
+    assert ("pair-0-0-0", "engine", 128 + signal.SIGKILL) in scene.kubelets.exits
+
+
+async def test_a_group_that_is_over_does_not_come_back(scene: Scene, gates: Path) -> None:
+    """Leader killed, the follower ends with it: nothing is started in place, and the status tells the kill."""
+    await scene.apply(pair(gates=gates, restartPolicy=HELD))
+    await scene.ready("pair")
+    scene.kubelets.pod("pair-0-0-0").containers["engine"].signal(signal.SIGKILL)
+
+    async def is_over() -> bool:
+        pods = await scene.pods("pair")
+        return [phase(pod) for pod in pods] == ["Failed", "Succeeded"] and await scene.groups("pair") == [(0, "Held")]
+
+    await scene.until(is_over, "both pods ended, the group held")
+    engines = [pod["status"]["containerStatuses"][0] for pod in await scene.pods("pair")]
+    assert [engine["state"]["terminated"]["exitCode"] for engine in engines] == [128 + signal.SIGKILL, 0]
+    assert [engine["restartCount"] for engine in engines] == [0, 0]
+    assert not any(scene.kubelets.pod(f"pair-0-0-{index}").containers["engine"].running for index in range(2))
+    assert "137" in (await scene.status("pair"))["message"]
+
+
+async def test_the_last_words_of_an_engine_are_told(scene: Scene, gates: Path) -> None:
+    await scene.apply(pair(gates=gates, restartPolicy=HELD))
+    await scene.ready("pair")
+    (gates / "exit-pair-0-0-1").write_text("3 RuntimeError: CUDA error: an illegal memory access was encountered")
+
+    async def told() -> str:
+        message = str((await scene.status("pair")).get("message"))
+        return message if "illegal memory access" in message else ""
+
+    assert "exited 3" in await scene.until(told, "the last words")
+
+
+async def test_a_hang_ends_with_the_time_that_the_engine_allows(scene: Scene, gates: Path) -> None:
+    """A rank is stopped: the request gets an error after that time, and the group starts anew."""
+    await scene.apply(pair(gates=gates, env={"VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "1"}, restartPolicy=HELD))
+    await scene.ready("pair")
+    os.kill(rank_of(scene, "pair-0-0-1"), signal.SIGSTOP)
+    with pytest.raises(Refused, match="500"):
+        await scene.complete("pair", PROMPT, 5)
+
+    async def is_held() -> bool:
+        return await scene.groups("pair") == [(0, "Held")] and not await scene.endpoints("pair")
+
+    await scene.until(is_held, "the group held")
+    assert ("pair-0-0-0", "engine", 0) in scene.kubelets.exits
