@@ -129,14 +129,14 @@ def test_a_group_of_exactly_eight_racks_is_considered() -> None:
     """576 GPUs of eight NVL72 racks, and none more of twelve."""
     fleet = a_fleet(*(gb200_rack(18, clique=f"r{index:02d}") for index in range(12)))
     (racks,) = eligible(a_demand(), fleet).pools
-    sizes = {layout.world_size for layout in layouts(a_demand(LLAMA_405B, budget=864), racks)}
+    sizes = {layout.world_size for layout in layouts(a_demand(LLAMA_405B, budget=864), racks.gpus)}
     assert max(sizes) == 576
 
 
 def test_no_more_stages_than_layers_are_enumerated_unless_pinned() -> None:
     (pool,) = eligible(a_demand(), a_fleet(h100s(8))).pools
-    assert max(layout.pipeline for layout in layouts(a_demand(LLAMA_8B, budget=64), pool)) == 32
-    assert list(layouts(a_demand(LLAMA_8B, pins=pinned(1, 40)), pool)) == [Layout(1, 40)]
+    assert max(layout.pipeline for layout in layouts(a_demand(LLAMA_8B, budget=64), pool.gpus)) == 32
+    assert list(layouts(a_demand(LLAMA_8B, pins=pinned(1, 40)), pool.gpus)) == [Layout(1, 40)]
 
 
 H100_KIND, L40S_KIND = gpu_kind(H100), gpu_kind(L40S)

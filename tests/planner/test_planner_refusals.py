@@ -453,7 +453,7 @@ def test_the_pools_and_exclusions_of_a_refusal_count_every_node(demand: Demand, 
 @settings(max_examples=150)
 def test_every_enumerated_layout_has_exactly_one_cause(demand: Demand, fleet: Fleet) -> None:
     answer = plan(demand, fleet)
-    tried = [(layout, pool.product) for pool in eligible(demand, fleet).pools for layout in layouts(demand, pool)]
+    tried = [(layout, pool.product) for pool in eligible(demand, fleet).pools for layout in layouts(demand, pool.gpus)]
     assert len(tried) == len(set(tried))
     if isinstance(answer, Refusal):
         assert sorted((rejection.layout, rejection.product) for rejection in answer.rejected) == sorted(tried)
@@ -481,7 +481,7 @@ def test_a_refusal_is_the_same_to_the_letter(demand: Demand, fleet: Fleet) -> No
 def test_layouts_are_enumerated_once_and_in_order() -> None:
     demand = a_demand(QWEN_235B_FP8)
     pool = eligible(demand, a_fleet(h100s(1))).pools[0]
-    found = list(layouts(demand, pool))
+    found = list(layouts(demand, pool.gpus))
     assert found[0] == Layout(1, 1)
     assert {layout.tensor for layout in found if not layout.expert} == {1, 2, 4, 8}
     assert {layout.tensor for layout in found if layout.expert} == {2, 4, 8}
@@ -491,10 +491,10 @@ def test_layouts_are_enumerated_once_and_in_order() -> None:
 def test_whole_experts_on_one_gpu_are_enumerated_only_when_pinned() -> None:
     demand = a_demand("Qwen/Qwen3-30B-A3B", pins=pinned(expert=True))
     pool = eligible(demand, a_fleet(a_node(gpus=1))).pools[0]
-    assert list(layouts(demand, pool)) == [Layout(1, 1, expert=True)]
+    assert list(layouts(demand, pool.gpus)) == [Layout(1, 1, expert=True)]
 
 
 def test_no_group_of_more_than_eight_racks_is_considered() -> None:
     demand = a_demand(LLAMA_405B, budget=4000)
     pool = eligible(demand, a_fleet(*(gb200_rack(18, clique=f"r{index:02d}") for index in range(12)))).pools[0]
-    assert max(layout.world_size for layout in layouts(demand, pool)) <= 576
+    assert max(layout.world_size for layout in layouts(demand, pool.gpus)) <= 576

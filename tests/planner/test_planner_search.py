@@ -64,7 +64,7 @@ def test_what_nothing_rules_out_is_what_the_plan_chose_from(demand: Demand, flee
         if alternative.outcome is LayoutOutcome.FITS
     }
     assert {(made.layout, made.product), *lost} <= found
-    assert found <= {(layout, pool.pool.product) for pool in pools for layout in layouts(demand, pool.pool)}
+    assert found <= {(layout, pool.pool.product) for pool in pools for layout in layouts(demand, pool.gpus.gpus)}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -186,7 +186,7 @@ def test_a_search_leaves_out_no_layout_and_tells_none_twice(demand: Demand, flee
     if solution.plan is not None:
         told = Counter((alternative.layout, alternative.product) for alternative in solution.plan.alternatives)
         told[solution.plan.layout, solution.plan.product] += 1
-    assert told == Counter((layout, pool.pool.product) for pool in pools for layout in layouts(demand, pool.pool))
+    assert told == Counter((layout, pool.pool.product) for pool in pools for layout in layouts(demand, pool.gpus.gpus))
 
 
 def test_a_demand_that_may_be_lowered_fits_where_its_least_does() -> None:

@@ -13,7 +13,7 @@ from shardwise.domain.model import Quantization, Split, Weight
 from shardwise.domain.refusal import CapabilityUnsupported, Cause, KernelSplit
 from shardwise.domain.version import Version, dotted, parse_version
 from shardwise.planner.expert_blocks import needs_finer_blocks
-from shardwise.planner.pools import Pool
+from shardwise.planner.pools import PoolGpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def takes(row: CapabilityRow, release: Version, has: ComputeCapability) -> tuple
     return None if listed is None or any(_is_taken(entry, has) for entry in listed) else listed
 
 
-def unsuited(demand: Demand, pool: Pool) -> Cause | None:
+def unsuited(demand: Demand, pool: PoolGpus) -> Cause | None:
     """Give the cause for which the engine cannot serve the model on the GPUs of a pool, in whatever layout."""
     has = pool.compute_capability
     if has is None:
@@ -55,7 +55,7 @@ def unsuited(demand: Demand, pool: Pool) -> Cause | None:
     return next((cause for name in _needed(demand) if (cause := _unsupported(demand, pool, has, name))), None)
 
 
-def unsuited_layout(demand: Demand, pool: Pool, layout: Layout) -> Cause | None:
+def unsuited_layout(demand: Demand, pool: PoolGpus, layout: Layout) -> Cause | None:
     """Give the cause for which the engine's kernels cannot compute a layout on the GPUs of a pool."""
     has = pool.compute_capability
     if has is None:
@@ -78,7 +78,7 @@ def _needed(demand: Demand) -> Iterator[str]:
         yield "fp8-latent-cache"
 
 
-def _unsupported(demand: Demand, pool: Pool, has: ComputeCapability, name: str) -> CapabilityUnsupported | None:
+def _unsupported(demand: Demand, pool: PoolGpus, has: ComputeCapability, name: str) -> CapabilityUnsupported | None:
     entry = f"{demand.engine.value} {name}"
     taken = _lacking(entry, demand.runs, has)
     if taken is None:
@@ -89,7 +89,7 @@ def _unsupported(demand: Demand, pool: Pool, has: ComputeCapability, name: str) 
     )
 
 
-def _kernel_split(demand: Demand, pool: Pool, has: ComputeCapability, layout: Layout) -> KernelSplit | None:
+def _kernel_split(demand: Demand, pool: PoolGpus, has: ComputeCapability, layout: Layout) -> KernelSplit | None:
     """Check the columns of NVFP4 experts; the kernels compute a gate and its columns together."""
     if not _computes_in_fp4(demand):
         return None

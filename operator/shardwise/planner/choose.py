@@ -16,7 +16,7 @@ from shardwise.domain.refusal import Cause, Merit, MoreGpus, Preferred, Slower, 
 from shardwise.planner.expert_blocks import needs_finer_blocks
 from shardwise.planner.memory import is_tight, wanted_slack
 from shardwise.planner.merged import cut_by_waiver
-from shardwise.planner.pools import Pool
+from shardwise.planner.pools import PoolGpus
 
 _FINER: Final = 2
 """Blocks that the engine makes finer leave it the fewest kernels (vllm 0.33.0, fused_moe/oracle/fp8.py)."""
@@ -29,7 +29,7 @@ class Candidate:
     """A legal layout on a GPU product. Its memory fits, and enough GPUs are free for it."""
 
     layout: Layout
-    pool: Pool
+    pool: PoolGpus
     memory: MemoryUse
     estimate: Estimate
 
@@ -127,7 +127,7 @@ def _lost_by_rules(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause
     return Preferred(Merit.TENSOR_FIRST, chosen.pool.product)
 
 
-def rule_of(demand: Demand, pool: Pool, layout: Layout, groups: tuple[GroupPlacement, ...]) -> Rule:
+def rule_of(demand: Demand, pool: PoolGpus, layout: Layout, groups: tuple[GroupPlacement, ...]) -> Rule:
     """Name the rule that decided: the pins if there are any, else the rule that the placement follows."""
     if demand.pins.tensor is not None or demand.pins.pipeline is not None:
         return Rule.PINNED
@@ -141,7 +141,7 @@ def rule_of(demand: Demand, pool: Pool, layout: Layout, groups: tuple[GroupPlace
     return _rule_of_stages(demand, pool, domains)
 
 
-def _rule_of_stages(demand: Demand, pool: Pool, domains: int) -> Rule:
+def _rule_of_stages(demand: Demand, pool: PoolGpus, domains: int) -> Rule:
     if pool.kind.nvlink is None:
         return Rule.PIPELINE_ACROSS_NODES
     if domains > 1:
@@ -149,7 +149,7 @@ def _rule_of_stages(demand: Demand, pool: Pool, domains: int) -> Rule:
     return Rule.STAGES_BETWEEN_NODES if demand.needs.channels else Rule.STAGES_IN_DOMAIN
 
 
-def _rule_in_node(pool: Pool, layout: Layout) -> Rule:
+def _rule_in_node(pool: PoolGpus, layout: Layout) -> Rule:
     if pool.kind.nvlink is None:
         return Rule.PIPELINE_ON_PCIE if layout.pipeline > 1 else Rule.TENSOR_ON_PCIE
     return Rule.STAGES_IN_NODE if layout.pipeline > 1 else Rule.ONE_NODE

@@ -17,10 +17,10 @@ from shardwise.domain.version import dotted
 from shardwise.planner.architecture_support import ClassState, class_in
 from shardwise.planner.capability_support import unsuited
 from shardwise.planner.method_support import least_capability, unloadable
-from shardwise.planner.pools import Pool
+from shardwise.planner.pools import PoolGpus
 
 
-def unsupported(demand: Demand, pool: Pool) -> Cause | None:
+def unsupported(demand: Demand, pool: PoolGpus) -> Cause | None:
     """Give the cause for which the engine cannot load the model on the GPUs of a pool; ``None`` if it can."""
     method = _capability(demand, pool.product, pool.compute_capability)
     return _refused(demand) or method or unsuited(demand, pool)

@@ -5,19 +5,18 @@ from collections.abc import Iterator
 from shardwise.domain.demand import Demand
 from shardwise.domain.layout import Layout
 from shardwise.planner.legality import has_experts, heads, legal_tensors
-from shardwise.planner.pools import Pool
 
 MOST_GPUS = 576
 """The largest group considered: eight NVL72 racks."""
 
 
-def layouts(demand: Demand, pool: Pool) -> Iterator[Layout]:
-    """Enumerate layouts for a pool, in a fixed order, each once. Pins narrow the enumeration.
+def layouts(demand: Demand, gpus: int) -> Iterator[Layout]:
+    """Enumerate layouts for a pool of so many GPUs, in a fixed order, each once. Pins narrow the enumeration.
 
     Illegal tensor degrees are left out, unless the user pins them: the refusal then names the number. A model that no
     degree suits is tried on a lone rank, for the same reason.
     """
-    gpus = min(MOST_GPUS, max(1, sum(node.gpus for node in pool.nodes)))
+    gpus = min(MOST_GPUS, max(1, gpus))
     for expert in _expert_choices(demand):
         for tensor in _tensors(demand, gpus, expert=expert):
             for pipeline in _pipelines(demand, gpus // tensor):

@@ -30,29 +30,45 @@ DomainCounts = Mapping[FreeCounts, int]
 """The number of domains with the same free counts."""
 
 
-@dataclass(frozen=True)
-class Pool:
-    """The eligible nodes of a GPU product, in name order.
+@dataclass(frozen=True, slots=True)
+class PoolGpus:
+    """The GPUs of a pool, whichever of them are free: what layouts are judged by.
 
     ``product`` is the product label of the first node; drivers may spell it differently. ``memory`` is the size of the
-    smallest GPU in bytes, as CUDA counts it, ``node_sizes`` the different GPU counts of the nodes. ``places`` are the
-    nodes' places at the level inside which a group must stay; empty if no level is asked for. ``resource`` is the
+    smallest GPU in bytes, as CUDA counts it, ``node_sizes`` the different GPU counts of the nodes. ``resource`` is the
     extended resource that a pod requests. ``joined``: all nodes count as a single domain without NVLink, because a pin
-    asks for a wider tensor group. ``left_out`` counts the product's nodes that may not be used, by NVLink domain.
-    ``compute_capability`` is the least of the nodes; ``None`` if no node's is known. ``needs_driver``: pods can use
-    NVLink between the nodes only by ComputeDomains, which the cluster does not serve. ``apart``: they do not use it.
+    asks for a wider tensor group. ``compute_capability`` is the least of the nodes; ``None`` if no node's is known.
     """
 
     kind: GpuKind
     product: str
     memory: int
-    nodes: tuple[Node, ...]
     node_sizes: frozenset[int]
-    places: tuple[str, ...] = ()
     resource: str = NVIDIA
-    left_out: Mapping[str, int] = field(default_factory=dict)
     joined: bool = False
     compute_capability: ComputeCapability | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyedGpus(PoolGpus):
+    """The GPUs of a pool, with the number of GPUs of all nodes, and of the largest NVLink domain."""
+
+    gpus: int
+    largest_domain: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool(PoolGpus):
+    """The eligible nodes of a GPU product, in name order.
+
+    ``places`` are the nodes' places at the level inside which a group must stay; empty if no level is asked for.
+    ``left_out`` counts the product's nodes that may not be used, by NVLink domain. ``needs_driver``: pods can use
+    NVLink between the nodes only by ComputeDomains, which the cluster does not serve. ``apart``: they do not use it.
+    """
+
+    nodes: tuple[Node, ...]
+    places: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
     needs_driver: bool = False
     apart: bool = False
 
@@ -60,6 +76,16 @@ class Pool:
     def shares_stages(self) -> bool:
         """Whether a tensor group may lie on several nodes."""
         return self.joined or (self.kind.rack and not self.apart)
+
+    @cached_property
+    def gpus(self) -> int:
+        """The GPUs of all nodes, whether free or not. Computed once."""
+        return sum(node.gpus for node in self.nodes)
+
+    @cached_property
+    def free(self) -> int:
+        """The free GPUs of all nodes. Computed once."""
+        return sum(node.free for node in self.nodes)
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:

@@ -61,8 +61,7 @@ def _emptied(fleet: Fleet) -> Fleet:
 
 
 def _count(pool: Pool) -> PoolCount:
-    gpus, free = sum(node.gpus for node in pool.nodes), sum(node.free for node in pool.nodes)
-    return PoolCount(pool.product, len(pool.nodes), gpus, free)
+    return PoolCount(pool.product, len(pool.nodes), pool.gpus, pool.free)
 
 
 def _reason(pools: Eligible, rejected: tuple[RejectedLayout, ...]) -> RefusalReason:

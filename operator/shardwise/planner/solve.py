@@ -8,26 +8,16 @@ from typing import Final
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.layout import Layout
 from shardwise.domain.notes import FasterWithMore, Note
-from shardwise.domain.plan import Alternative, LayoutOutcome, MemoryUse, Plan
+from shardwise.domain.plan import Alternative, LayoutOutcome, Plan
 from shardwise.domain.refusal import (
     Cause,
     DomainTooSmall,
-    LoadingShort,
-    MemoryShort,
     NoRoom,
-    OverBudget,
     RejectedLayout,
 )
-from shardwise.domain.version import dotted
-from shardwise.planner.budgets import loading_budget
-from shardwise.planner.capability_support import unsuited_layout
-from shardwise.planner.choose import Candidate, lost_because, preference, rule_of
-from shardwise.planner.cost import estimate
-from shardwise.planner.engine_support import unsupported
-from shardwise.planner.layouts import layouts
-from shardwise.planner.legality import illegal
-from shardwise.planner.links import Links
-from shardwise.planner.memory import loading_use, memory_use, relays_experts, states
+from shardwise.planner.choose import Candidate, rule_of
+from shardwise.planner.judging import Judged, is_over_budget, judged, weighed, without_place
+from shardwise.planner.memory import states
 from shardwise.planner.notes import notes
 from shardwise.planner.placement import (
     domain_counts,
@@ -37,8 +27,10 @@ from shardwise.planner.placement import (
     nodes_of_largest_domain,
     place,
 )
-from shardwise.planner.pools import Eligible, Pool, stage_slots
-from shardwise.planner.sparse_cache import on_gpus
+from shardwise.planner.pools import Eligible, Pool, SurveyedGpus, stage_slots
+
+Fitting = tuple[Judged, Pool]
+"""A layout that nothing rules out, and its pool."""
 
 _DOMAINS_SHOWN: Final = 5
 _LITTLE_MORE: Final = 2
@@ -55,23 +47,27 @@ class Solution:
 
 def solve(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Solution:
     """Search all pools. The plan is the most preferred candidate that can be placed."""
-    candidates: list[Candidate] = []
+    asked = without_place(demand)
+    found: list[Fitting] = []
     rejected: list[RejectedLayout] = []
     for facts in surveyed:
-        for layout, judged in _judged(demand, facts, layouts(demand, facts.pool)):
-            if isinstance(judged, Candidate):
-                candidates.append(judged)
+        for layout in judged(asked, facts.gpus):
+            lost = layout.rejected or _crowded_out(demand, facts, layout.layout)
+            if lost is None:
+                found.append((layout, facts.pool))
             else:
-                rejected.append(RejectedLayout(layout, facts.pool.product, judged))
-    return _choose(demand, candidates, rejected)
+                rejected.append(lost)
+    return _choose(demand, found, rejected)
 
 
 def fitting(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Iterator[tuple[Layout, Pool]]:
     """Give the layouts that no cause rules out, in the order of the search. Placement may still fail."""
     for facts in surveyed:
-        for layout, found, _ in _checked(demand, facts, layouts(demand, facts.pool)):
-            if isinstance(found, MemoryUse):
-                yield layout, facts.pool
+        for found in weighed(demand, facts.gpus):
+            if found.law or is_over_budget(demand, found.layout) or found.short:
+                continue
+            if _crowded(demand, facts, found.layout) is None:
+                yield found.layout, facts.pool
 
 
 def fits(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> bool:
@@ -79,60 +75,60 @@ def fits(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> bool:
     return any(place(demand, pool, layout) is not None for layout, pool in fitting(demand, surveyed))
 
 
-def _choose(demand: Demand, candidates: list[Candidate], rejected: list[RejectedLayout]) -> Solution:
-    candidates.sort(key=lambda candidate: preference(demand, candidate))
-    for position, candidate in enumerate(candidates):
-        groups = place(demand, candidate.pool, candidate.layout)
+def _choose(demand: Demand, found: list[Fitting], rejected: list[RejectedLayout]) -> Solution:
+    found.sort(key=lambda fit: fit[0].preference)
+    for position, (chosen, pool) in enumerate(found):
+        groups = place(demand, pool, chosen.layout)
         if groups is None:
-            rejected.append(RejectedLayout(candidate.layout, candidate.pool.product, _no_room(demand, candidate)))
+            rejected.append(RejectedLayout(chosen.layout, pool.product, _no_room(demand, pool, chosen.layout)))
             continue
+        losers = (loser.lost_to(chosen) for loser, _ in found[position + 1 :])
+        candidate, rivals = chosen.candidate, [rival.candidate for rival, _ in found]
         plan = Plan(
             layout=candidate.layout,
-            product=candidate.pool.product,
+            product=pool.product,
             engine=demand.engine,
             context_length=demand.context_length,
             concurrency=demand.concurrency,
             groups=groups,
             memory=candidate.memory,
-            rule=rule_of(demand, candidate.pool, candidate.layout, groups),
+            rule=rule_of(demand, pool, candidate.layout, groups),
             tight=candidate.tight,
             estimate=candidate.estimate,
-            alternatives=(*_losers(demand, candidate, candidates[position + 1 :]), *_rejections(rejected)),
-            notes=(*notes(demand, candidate, candidates), *_faster_with_more(demand, candidate)),
-            resource=candidate.pool.resource,
-            ipv6=candidate.pool.nodes[0].ipv6,
-            joined=candidate.pool.joined,
-            states=states(demand, candidate.layout, candidate.memory, candidate.pool.compute_capability),
+            alternatives=(*losers, *_rejections(rejected)),
+            notes=(*notes(demand, candidate, pool.nodes, rivals), *_faster_with_more(demand, candidate, pool)),
+            resource=pool.resource,
+            ipv6=pool.nodes[0].ipv6,
+            joined=pool.joined,
+            states=states(demand, candidate.layout, candidate.memory, pool.compute_capability),
         )
         return Solution(plan, tuple(rejected))
     return Solution(None, tuple(rejected))
 
 
-def _faster_with_more(demand: Demand, chosen: Candidate) -> Iterator[Note]:
+def _faster_with_more(demand: Demand, chosen: Candidate, pool: Pool) -> Iterator[Note]:
     """Note a plan on a few more GPUs than the budget that is much faster than a pipeline within the budget."""
     layout, pins = chosen.layout, demand.pins
     most = _LITTLE_MORE * layout.world_size * demand.replicas
     pinned = pins.tensor is not None or pins.pipeline is not None
     if layout.pipeline == 1 or pinned or demand.objective is not Objective.FEWEST_GPUS or demand.gpu_budget >= most:
         return
-    richer, facts = replace(demand, gpu_budget=most), SurveyedPool(chosen.pool)
+    richer, facts = replace(demand, gpu_budget=most), SurveyedPool(pool)
     beyond = (
-        other
-        for other in layouts(richer, facts.pool)
-        if demand.gpu_budget < other.world_size * demand.replicas <= most and has_room(richer, facts.pool, other)
+        found
+        for found in judged(without_place(richer), facts.gpus)
+        if found.cause is None and demand.gpu_budget < found.layout.world_size * demand.replicas
     )
-    found = [judged for _, judged in _judged(richer, facts, beyond) if isinstance(judged, Candidate)]
-    best = min(found, key=lambda candidate: preference(richer, candidate), default=None)
+    roomy = (
+        found
+        for found in beyond
+        if has_room(richer, pool, found.layout) and _crowded(richer, facts, found.layout) is None
+    )
+    best = min(roomy, key=lambda found: found.preference, default=None)
     speed = chosen.estimate.seconds_per_token
-    if best is not None and speed >= _LITTLE_MORE * best.estimate.seconds_per_token:
+    if best is not None and speed >= _LITTLE_MORE * best.candidate.estimate.seconds_per_token:
         gpus = best.layout.world_size * demand.replicas
-        yield FasterWithMore(best.layout, gpus, best.estimate.seconds_per_token, speed)
-
-
-def _losers(demand: Demand, chosen: Candidate, losers: list[Candidate]) -> Iterator[Alternative]:
-    for loser in losers:
-        cause = lost_because(demand, chosen, loser)
-        yield Alternative(loser.layout, loser.pool.product, LayoutOutcome.FITS, cause, loser.memory, loser.estimate)
+        yield FasterWithMore(best.layout, gpus, best.candidate.estimate.seconds_per_token, speed)
 
 
 def _rejections(rejected: list[RejectedLayout]) -> Iterator[Alternative]:
@@ -157,9 +153,19 @@ class SurveyedPool:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.free = sum(node.free for node in pool.nodes)
+        self.free = pool.free
         self.largest_domain = largest_domain(pool)
-        self.node_gpus = max(pool.node_sizes)
+        self.gpus = SurveyedGpus(
+            kind=pool.kind,
+            product=pool.product,
+            memory=pool.memory,
+            node_sizes=pool.node_sizes,
+            resource=pool.resource,
+            joined=pool.joined,
+            compute_capability=pool.compute_capability,
+            gpus=pool.gpus,
+            largest_domain=self.largest_domain,
+        )
         counted = domain_counts(pool)
         self.slots = cache(lambda tensor: stage_slots(counted, tensor))
 
@@ -178,54 +184,9 @@ def survey(demand: Demand, pools: Eligible, *, with_driver: bool = False) -> tup
     return tuple(SurveyedPool(_joined_for(demand, pool)) for pool in found)
 
 
-def _judged(demand: Demand, facts: SurveyedPool, tried: Iterable[Layout]) -> Iterator[tuple[Layout, Candidate | Cause]]:
-    """Give each layout with its candidate, or with the cause that rules it out."""
-    for layout, found, adapted in _checked(demand, facts, tried):
-        if isinstance(found, MemoryUse):
-            speed = estimate(adapted, layout, _links(demand, facts, layout), found)
-            yield layout, Candidate(layout, facts.pool, found, speed)
-        else:
-            yield layout, found
-
-
-def _checked(
-    demand: Demand, facts: SurveyedPool, tried: Iterable[Layout]
-) -> Iterator[tuple[Layout, Cause | MemoryUse, Demand]]:
-    """Give each layout with the first cause against it, or with its memory use, and the demand as the GPUs serve it.
-
-    What does not depend on the layout is looked at once.
-    """
-    adapted = on_gpus(demand, facts.pool.compute_capability)
-    unfit = unsupported(adapted, facts.pool)
-    for layout in tried:
-        yield layout, unfit or _ruled_out(adapted, facts, layout), adapted
-
-
-def _ruled_out(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | MemoryUse:
-    """Give the first cause against a layout: law, budget, memory, then room. Without a cause, give its memory use."""
-    broken = illegal(demand.model, demand.engine, layout, demand.setup) or unsuited_layout(demand, facts.pool, layout)
-    if broken is not None:
-        return broken
-    if layout.world_size * demand.replicas > demand.gpu_budget:
-        return OverBudget(layout.world_size * demand.replicas, demand.gpu_budget, demand.replicas)
-    use = memory_use(demand, layout, facts.pool.memory, facts.pool.compute_capability)
-    if use.slack < 0:
-        return _memory_short(facts.pool, use)
-    return _loading_short(demand, facts.pool, layout) or _crowded(demand, facts, layout) or use
-
-
-def _memory_short(pool: Pool, use: MemoryUse) -> MemoryShort:
-    other = use.activations + use.reserve
-    return MemoryShort(pool.product, use.needed, use.budget, use.weights, use.kv_cache, other)
-
-
-def _loading_short(demand: Demand, pool: Pool, layout: Layout) -> LoadingShort | None:
-    capability = pool.compute_capability
-    needed, budget = loading_use(demand, layout, capability), loading_budget(layout, pool.memory)
-    if needed <= budget:
-        return None
-    relays = relays_experts(demand, capability)
-    return LoadingShort(pool.product, demand.engine.value, dotted(demand.runs), needed, budget, relays)
+def _crowded_out(demand: Demand, facts: SurveyedPool, layout: Layout) -> RejectedLayout | None:
+    cause = _crowded(demand, facts, layout)
+    return None if cause is None else RejectedLayout(layout, facts.pool.product, cause)
 
 
 def _crowded(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | None:
@@ -242,28 +203,17 @@ def _crowded(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | Non
     return None
 
 
-def _no_room(demand: Demand, candidate: Candidate) -> Cause:
+def _no_room(demand: Demand, pool: Pool, layout: Layout) -> Cause:
     """Say which resource besides GPUs is short; else count slots inside the bounding places.
 
     The slots are those of the largest place, or of all places that hold whole groups.
     """
-    pool, layout = candidate.pool, candidate.layout
     short = lacking_for_pods(demand, pool, layout)
     if short is not None:
         return short
-    free = sum(node.free for node in pool.nodes)
     places = pool.place_slots(layout.tensor)
     wanted, found = layout.pipeline, max(places)
     if found >= wanted:
         whole = (count * (slots - slots % layout.pipeline) for slots, count in places.items())
         wanted, found = wanted * demand.replicas, sum(whole)
-    return NoRoom(pool.product, wanted, found, layout.tensor, free, demand.within)
-
-
-def _links(demand: Demand, facts: SurveyedPool, layout: Layout) -> Links:
-    """Say how ranks are joined. Stages that fit a node get no channel for NVLink between nodes."""
-    kind = facts.pool.kind
-    domain = facts.largest_domain if kind.rack and not facts.pool.joined else facts.node_gpus
-    on_nvlink = kind.nvlink is not None and layout.tensor <= domain
-    joined = facts.node_gpus if demand.needs.channels and layout.tensor <= facts.node_gpus else domain
-    return Links(kind, on_nvlink, stages_in_domain=layout.world_size <= joined)
+    return NoRoom(pool.product, wanted, found, layout.tensor, pool.free, demand.within)

@@ -1,0 +1,169 @@
+"""Judging the layouts of a demand on the GPUs of a pool by all that does not depend on which of them are free.
+
+An operator plans the same demand again and again while pods come and go, and hints change a single field of it. So each
+judgement is made once: a :class:`Weighed` layout holds for every budget, a :class:`Judged` layout for a demand.
+"""
+
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from typing import Final
+
+from shardwise.domain.demand import Demand
+from shardwise.domain.layout import Layout
+from shardwise.domain.needs import A_CHANNEL, PodNeeds
+from shardwise.domain.plan import Alternative, Estimate, LayoutOutcome, MemoryUse
+from shardwise.domain.refusal import Cause, LoadingShort, MemoryShort, OverBudget, RejectedLayout
+from shardwise.domain.version import dotted
+from shardwise.planner.budgets import loading_budget
+from shardwise.planner.capability_support import unsuited_layout
+from shardwise.planner.choose import Candidate, SortKey, lost_because, preference
+from shardwise.planner.cost import estimate
+from shardwise.planner.engine_support import unsupported
+from shardwise.planner.layouts import layouts
+from shardwise.planner.legality import illegal
+from shardwise.planner.links import Links
+from shardwise.planner.memory import loading_use, memory_use, relays_experts
+from shardwise.planner.pools import SurveyedGpus
+from shardwise.planner.sparse_cache import on_gpus
+
+_DEMANDS: Final = 32
+"""Demands on a pool whose judgements are kept: the objects of a cluster have few different demands."""
+
+
+class Weighed:
+    """A layout on the GPUs of a pool, for every budget. Each answer is worked out once, when somebody asks for it."""
+
+    def __init__(self, demand: Demand, gpus: SurveyedGpus, layout: Layout) -> None:
+        self.layout = layout
+        self._demand = demand
+        self._gpus = gpus
+
+    @cached_property
+    def law(self) -> Cause | None:
+        """The first cause for which model, engine and kernels do not allow the layout."""
+        demand, layout = self._demand, self.layout
+        unfit = _unfit(demand, self._gpus)
+        broken = illegal(demand.model, demand.engine, layout, demand.setup)
+        return unfit or broken or unsuited_layout(demand, self._gpus, layout)
+
+    @cached_property
+    def memory(self) -> MemoryUse:
+        """The bytes on the fullest GPU."""
+        return memory_use(self._demand, self.layout, self._gpus.memory, self._gpus.compute_capability)
+
+    @cached_property
+    def short(self) -> Cause | None:
+        """The cause for which the GPUs have too little memory, to serve or to load."""
+        use = self.memory
+        if use.slack >= 0:
+            return self._loading_short()
+        other = use.activations + use.reserve
+        return MemoryShort(self._gpus.product, use.needed, use.budget, use.weights, use.kv_cache, other)
+
+    def _loading_short(self) -> LoadingShort | None:
+        demand, gpus, layout = self._demand, self._gpus, self.layout
+        needed, budget = loading_use(demand, layout, gpus.compute_capability), loading_budget(layout, gpus.memory)
+        if needed <= budget:
+            return None
+        relays = relays_experts(demand, gpus.compute_capability)
+        return LoadingShort(gpus.product, demand.engine.value, dotted(demand.runs), needed, budget, relays)
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The estimated speed."""
+        gpus, layout = self._gpus, self.layout
+        return estimate(self._demand, layout, _links(self._demand, gpus, layout), self.memory)
+
+
+class Judged:
+    """A layout of a demand on the GPUs of a pool. ``cause`` rules it out, whatever is free."""
+
+    def __init__(self, demand: Demand, gpus: SurveyedGpus, weighed: Weighed) -> None:
+        self.layout = weighed.layout
+        self.cause = weighed.law or _over_budget(demand, self.layout) or weighed.short
+        self._demand = demand
+        self._gpus = gpus
+        self._weighed = weighed
+        self._losses: dict[Judged, Alternative] = {}
+
+    @cached_property
+    def candidate(self) -> Candidate:
+        """The layout as a candidate: nothing rules it out."""
+        return Candidate(self.layout, self._gpus, self._weighed.memory, self._weighed.estimate)
+
+    @cached_property
+    def preference(self) -> SortKey:
+        """The sort key of the candidate."""
+        return preference(self._demand, self.candidate)
+
+    @cached_property
+    def rejected(self) -> RejectedLayout | None:
+        """The layout with the cause that rules it out, whatever is free."""
+        return None if self.cause is None else RejectedLayout(self.layout, self._gpus.product, self.cause)
+
+    def lost_to(self, chosen: "Judged") -> Alternative:
+        """Give the layout as an alternative to the chosen layout, with the cause why it lost."""
+        known = self._losses.get(chosen)
+        if known is None:
+            me = self.candidate
+            cause = lost_because(self._demand, chosen.candidate, me)
+            known = Alternative(me.layout, me.pool.product, LayoutOutcome.FITS, cause, me.memory, me.estimate)
+            self._losses[chosen] = known
+        return known
+
+
+def _links(demand: Demand, gpus: SurveyedGpus, layout: Layout) -> Links:
+    """Say how ranks are joined. Stages that fit a node get no channel for NVLink between nodes."""
+    kind, node = gpus.kind, max(gpus.node_sizes)
+    domain = gpus.largest_domain if kind.rack and not gpus.joined else node
+    on_nvlink = kind.nvlink is not None and layout.tensor <= domain
+    joined = node if demand.needs.channels and layout.tensor <= node else domain
+    return Links(kind, on_nvlink, stages_in_domain=layout.world_size <= joined)
+
+
+def weighed(demand: Demand, gpus: SurveyedGpus) -> tuple[Weighed, ...]:
+    """Give the layouts of a demand on GPUs, in their order, for every budget."""
+    return _weighed(replace(without_place(demand), gpu_budget=0, replicas=1), gpus)
+
+
+@lru_cache(maxsize=_DEMANDS)
+def _weighed(demand: Demand, gpus: SurveyedGpus) -> tuple[Weighed, ...]:
+    adapted = on_gpus(demand, gpus.compute_capability)
+    return tuple(Weighed(adapted, gpus, layout) for layout in layouts(demand, gpus.gpus))
+
+
+@lru_cache(maxsize=_DEMANDS)
+def judged(demand: Demand, gpus: SurveyedGpus) -> tuple[Judged, ...]:
+    """Judge the layouts of a demand on GPUs, in their order. The demand is one of :func:`without_place`."""
+    return tuple(Judged(demand, gpus, found) for found in weighed(demand, gpus))
+
+
+@lru_cache(maxsize=_DEMANDS)
+def _unfit(demand: Demand, gpus: SurveyedGpus) -> Cause | None:
+    return unsupported(demand, gpus)
+
+
+def without_place(demand: Demand) -> Demand:
+    """Give the demand without its name and without what says where it may run: no judgement depends on these."""
+    return replace(
+        demand,
+        key="",
+        products=(),
+        own_image=False,
+        node_selector=(),
+        node_affinity=(),
+        tolerations=(),
+        within=None,
+        needs=PodNeeds(in_stage=A_CHANNEL if demand.needs.channels else ()),
+    )
+
+
+def is_over_budget(demand: Demand, layout: Layout) -> bool:
+    """Tell whether the replicas would hold more GPUs than the budget."""
+    return layout.world_size * demand.replicas > demand.gpu_budget
+
+
+def _over_budget(demand: Demand, layout: Layout) -> OverBudget | None:
+    if not is_over_budget(demand, layout):
+        return None
+    return OverBudget(layout.world_size * demand.replicas, demand.gpu_budget, demand.replicas)
