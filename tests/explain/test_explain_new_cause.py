@@ -1,7 +1,6 @@
 """A new cause is one class with its traits and one sentence: the planner and the words need nothing else."""
 
 import ast
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from shardwise.explain.answers import refusal_answer
 from shardwise.explain.causes import SENTENCES, Sentence, fate
 from shardwise.explain.plans import plan_text
 from shardwise.explain.refusals import refusal_message, refusal_text
+from shardwise.planner import judging
 
 NAMES = {kind.__name__ for kind in CAUSES}
 PACKAGE = Path(shardwise.__file__).parent
@@ -52,6 +52,17 @@ class TooWarm(Cause):
 
 
 @pytest.fixture(autouse=True)
+def _nothing_judged_before() -> Iterator[None]:
+    """Keep no judgement from one law to the other."""
+    kept = [found for found in vars(judging).values() if hasattr(found, "cache_clear")]
+    for found in kept:
+        found.cache_clear()
+    yield
+    for found in kept:
+        found.cache_clear()
+
+
+@pytest.fixture(autouse=True)
 def _words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         SENTENCES,
@@ -71,7 +82,7 @@ def ruled_out_by(monkeypatch: pytest.MonkeyPatch, why: Cause, *, but: Layout | N
     def illegal(_: ModelFacts, engine: EngineName, layout: Layout, __: EngineSetup) -> Cause | None:
         return None if layout == but or engine is not EngineName.VLLM else why
 
-    monkeypatch.setattr(sys.modules["shardwise.planner.solve"], "illegal", illegal)
+    monkeypatch.setattr(judging, "illegal", illegal)
 
 
 def test_a_new_cause_of_the_law_gives_its_reason_its_hints_and_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
