@@ -33,6 +33,7 @@ class Running:
     kubeconfig: Path
     arguments: tuple[str, ...] = ()
     process: str = "operator"
+    account: str = ACCOUNT
     _audit_before: int = field(init=False)
     _log_before: int = field(init=False)
 
@@ -146,7 +147,7 @@ class Running:
         """Give the operator's calls that count, as the API server's audit log has them."""
         for line in _lines(self.plane.audit_log, self._audit_before):
             call = json.loads(line)
-            if call["user"].get("username") == ACCOUNT and "responseStatus" in call:
+            if call["user"].get("username") == self.account and "responseStatus" in call:
                 yield call
 
     def _settled(self, name: str) -> Json:
