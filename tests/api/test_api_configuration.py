@@ -301,6 +301,10 @@ WRONG: dict[str, tuple[Json, str]] = {
         {"launch": {"requests": {"cpu": "many"}}},
         "launch.requests.cpu: `many` is not a count of cores such as `2` or `500m`",
     ),
+    "an interface with a space": (
+        {"launch": {"interface": "eth 0"}},
+        "launch.interface: `eth 0` is not a network interface such as `eth0`",
+    ),
     "an image with a space": (
         {"launch": {"images": {"vllm": "my registry/vllm"}}},
         "launch.images.vllm: `my registry/vllm` is not an image such as `registry.example.com/vllm:v1`",

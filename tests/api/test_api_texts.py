@@ -11,6 +11,7 @@ from shardwise.api.problems import MOST_TOLD
 from shardwise.checkpoint import ConfigError, from_config
 
 LINE = "has control characters: a text in a single line is needed"
+LABEL = "is not a valid label value: use letters and digits, with `-`, `_` and `.` between them"
 SEVERAL = "has control characters: only tabs and line breaks are allowed"
 
 REFUSED: dict[str, tuple[str, object, str]] = {
@@ -20,7 +21,7 @@ REFUSED: dict[str, tuple[str, object, str]] = {
     "a variable with a bell": (
         "spec.engine.env", [{"name": "A", "value": "\a"}], rf"spec.engine.env.0.value: `\x07` {SEVERAL}",
     ),
-    "a label": ("spec.podTemplate.labels", {"a": "b\tc"}, rf"spec.podTemplate.labels.a: `b\tc` {LINE}"),
+    "a label": ("spec.podTemplate.labels", {"a": "b\tc"}, rf"spec.podTemplate.labels.a: `b\tc` {LABEL}"),
     "the key of a label": ("spec.podTemplate.labels", {"a\nb": "c"}, rf"spec.podTemplate.labels.a\nb: `a\nb` {LINE}"),
     "an annotation with an escape": (
         "spec.podTemplate.annotations", {"a": "\x1b"}, rf"spec.podTemplate.annotations.a: `\x1b` {SEVERAL}",

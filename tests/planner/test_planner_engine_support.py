@@ -83,6 +83,20 @@ METHODS: dict[str, tuple[EngineName, Version, ModelFacts, MethodUnloadable | Non
         stored_by("gptq", "bits: 3"),
         MethodUnloadable("vllm", "0.33.0", "gptq", "bits: 3", before="0.22.0"),
     ),
+    "AWQ of 3 bits": (
+        VLLM,
+        (0, 33, 0),
+        stored_by("awq", "bits: 3"),
+        MethodUnloadable("vllm", "0.33.0", "awq", "bits: 3"),
+    ),
+    "AWQ of 8 bits, until 0.23": (VLLM, (0, 23, 0), stored_by("awq", "bits: 8"), None),
+    "AWQ of 8 bits, from 0.24 on": (
+        VLLM,
+        (0, 24, 0),
+        stored_by("awq", "bits: 8"),
+        MethodUnloadable("vllm", "0.24.0", "awq", "bits: 8", before="0.24.0"),
+    ),
+    "AWQ of 4 bits": (VLLM, (0, 33, 0), stored_by("awq", "bits: 4"), None),
     "asymmetric GPTQ on SGLang": (
         SGLANG,
         (0, 5, 23),

@@ -25,6 +25,9 @@ FAULT_PATTERN: Final = r"^[A-Za-z0-9._/-]+(=(True|False|Unknown))?$"
 PORTS_PATTERN: Final = r"^[0-9]{1,5}(-[0-9]{1,5})?$"
 CPU_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?m?$"
 IMAGE_PATTERN: Final = r"^[^ ]+$"
+LABEL_VALUE_PATTERN: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+INTERFACE_PATTERN: Final = r"^[^\s/]+$"
+SIZE_PATTERN: Final = r"^(0*[1-9][0-9]*(\.[0-9]+)?|0+\.0*[1-9][0-9]*)(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 COUNT_PATTERN: Final = r"^[1-9][0-9]{0,8}$"
 CAPABILITY_PATTERN: Final = r"^[0-9]{1,2}\.[0-9]$"
 
@@ -38,6 +41,9 @@ SHAPES: Final[Mapping[str, str]] = {
     PORTS_PATTERN: "is neither a port nor a range such as `8000-8999`",
     CPU_PATTERN: "is not a count of cores such as `2` or `500m`",
     IMAGE_PATTERN: "is not an image such as `registry.example.com/vllm:v1`",
+    LABEL_VALUE_PATTERN: "is not a valid label value: use letters and digits, with `-`, `_` and `.` between them",
+    INTERFACE_PATTERN: "is not a network interface such as `eth0`",
+    SIZE_PATTERN: "is not a size above zero such as `500Mi` or `2Gi`",
     COUNT_PATTERN: "is not a count such as `1` or `8`",
     CAPABILITY_PATTERN: "is not a compute capability such as `9.0`",
     URL_PATTERN: "is not an address such as `https://hub.example.com`",
@@ -66,6 +72,9 @@ ByteQuantity = Annotated[
 ]
 """A count of bytes with a unit, such as ``810Gi``."""
 
+ByteSize = Annotated[str, Field(pattern=SIZE_PATTERN, max_length=32, examples=["810Gi"])]
+"""A count of bytes above zero."""
+
 CpuQuantity = Annotated[str, Field(pattern=CPU_PATTERN, max_length=32, examples=["500m"])]
 """A count of cores, such as ``2`` or ``500m``."""
 
@@ -76,6 +85,9 @@ ShortText = Annotated[str, Field(min_length=1, max_length=253)]
 Path = Annotated[str, Field(min_length=1, max_length=1024)]
 LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
 LabelValue = Annotated[str, Field(max_length=63)]
+OwnLabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE_PATTERN)]
+"""The value of a label that the operator writes."""
+
 Image = Annotated[str, Field(min_length=1, max_length=1024, pattern=IMAGE_PATTERN)]
 DnsName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_PATTERN)]
 EnvName = Annotated[str, Field(min_length=1, max_length=253, pattern=ENV_PATTERN)]

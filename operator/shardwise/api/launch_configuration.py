@@ -10,6 +10,7 @@ from shardwise.api.base import (
     ABSOLUTE_PATTERN,
     COUNT_PATTERN,
     ENV_PATTERN,
+    INTERFACE_PATTERN,
     SHAPES,
     ByteQuantity,
     CpuQuantity,
@@ -82,7 +83,7 @@ class LaunchConfiguration(Wire):
         max_length=128,
         description="Environment variables of every pod, such as NCCL_IB_HCA. NCCL needs the same values in all pods.",
     )
-    interface: ShortText | None = Field(
+    interface: Annotated[ShortText, Field(pattern=INTERFACE_PATTERN)] | None = Field(
         default=None,
         description="Network interface that ranks talk over (NCCL, Gloo, Open MPI). Needed if pods have several "
         "interfaces.",

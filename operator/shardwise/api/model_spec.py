@@ -4,7 +4,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from shardwise.api.base import ABSOLUTE_PATTERN, MODEL_PATTERN, ByteQuantity, DnsName, Path, ShortText, Wire
+from shardwise.api.base import (
+    ABSOLUTE_PATTERN,
+    MODEL_PATTERN,
+    ByteQuantity,
+    ByteSize,
+    DnsName,
+    Path,
+    ShortText,
+    Wire,
+)
 
 
 class SecretKey(Wire):
@@ -140,7 +149,7 @@ class ModelSpec(Wire):
     config: dict[str, Any] | None = Field(
         default=None, description="Content of the model's config.json. It wins over the built-in catalog and the Hub."
     )
-    weight_bytes: ByteQuantity | None = Field(
+    weight_bytes: ByteSize | None = Field(
         default=None, description="Size of the checkpoint's weights, in bytes. Default: counted from the config."
     )
     context_length: int | None = Field(

@@ -4,7 +4,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from shardwise.api.base import ByteQuantity, DnsName, Duration, EnvName, Image, LabelKey, LabelValue, ShortText, Wire
+from shardwise.api.base import (
+    ByteQuantity,
+    DnsName,
+    Duration,
+    EnvName,
+    Image,
+    LabelKey,
+    LabelValue,
+    OwnLabelValue,
+    ShortText,
+    Wire,
+)
 from shardwise.api.model_spec import ModelSpec, SecretKey
 from shardwise.domain.version import VERSION_PATTERN
 
@@ -250,7 +261,7 @@ class UpdateStrategySpec(Wire):
 class PodTemplate(Wire):
     """Additions to the pods."""
 
-    labels: dict[LabelKey, LabelValue] = Field(default={}, max_length=32, description="Extra labels of the pods.")
+    labels: dict[LabelKey, OwnLabelValue] = Field(default={}, max_length=32, description="Extra labels of the pods.")
     annotations: dict[LabelKey, Annotated[str, Field(max_length=4096)]] = Field(
         default={}, max_length=32, description="Extra annotations of the pods."
     )

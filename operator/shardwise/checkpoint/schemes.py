@@ -107,8 +107,9 @@ def _variants(stated: Fields, method: str) -> Iterator[str]:
         yield f"quant_algo: {algorithm.upper()}"
     if method == "fp8" and not stated.has("weight_block_size") and stated.text("activation_scheme") != "static":
         yield "activation_scheme: dynamic"
-    if method == "gptq":
+    if method in ("gptq", "awq"):
         yield f"bits: {stated.count('bits', 'w_bit', default=4)}"
+    if method == "gptq":
         if not stated.flag("sym", default=True):
             yield "sym: false"
         if stated.flag("desc_act") and stated.values.get("group_size") != -1:
