@@ -114,7 +114,7 @@ def test_an_interrupt_ends_it_well(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_logs_for_machines_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Also with a traceback in them."""
-    set_up_logs("json", verbose=False)
+    set_up_logs("json")
     logger = logging.getLogger("shardwise.test")
     logger.warning("%s: %d\nGPUs", "n", 8)
     try:
@@ -130,7 +130,7 @@ def test_logs_for_machines_are_one_object_a_line(capsys: pytest.CaptureFixture[s
 
 def test_kopf_and_details_are_silent_unless_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     """Its running commentary says nothing ours does not."""
-    set_up_logs("text", verbose=False)
+    set_up_logs("text")
     logging.getLogger("kopf.objects").info("commentary")
     logging.getLogger("shardwise").debug("detail")
     logging.getLogger("shardwise").info("news")
@@ -139,7 +139,7 @@ def test_kopf_and_details_are_silent_unless_asked_for(capsys: pytest.CaptureFixt
 
 def test_verbose_logs_every_event(capsys: pytest.CaptureFixture[str]) -> None:
     """Kopf's, too."""
-    set_up_logs("text", verbose=True)
+    set_up_logs("text", "debug")
     logging.getLogger("kopf.objects").info("commentary")
     logging.getLogger("shardwise").debug("detail")
     assert [line.rpartition(" ")[2] for line in capsys.readouterr().err.splitlines()] == ["commentary", "detail"]

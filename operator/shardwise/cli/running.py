@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from shardwise.cli.configuration import read_site
-from shardwise.cli.logs import set_up_logs
+from shardwise.cli.logs import LEVELS, set_up_logs
 from shardwise.cli.looking import config_option, context_option, kubeconfig_option
 from shardwise.cli.wrong import WrongInput
 from shardwise.cluster import ClusterError
@@ -62,7 +62,14 @@ Decisions run in threads, and the loop waits for the interpreter each time that 
     metavar="NAME",
     help="Serve the objects of this namespace alone; may be given again. Default: all namespaces.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Log every event.")
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    default="info",
+    show_default=True,
+    help="The least important lines that are logged. `debug` also logs every event.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="The same as --log-level=debug.")
 def operate(  # noqa: PLR0913 - one parameter an option
     *,
     kubeconfig: Path | None,
@@ -76,10 +83,11 @@ def operate(  # noqa: PLR0913 - one parameter an option
     leader_elect: bool,
     lease: str,
     namespaces: tuple[str, ...],
+    log_level: str,
     verbose: bool,
 ) -> None:
     """Run the operator, until told to end."""
-    set_up_logs(log_format, verbose=verbose)
+    set_up_logs(log_format, "debug" if verbose else log_level)
     log_an_outage_once()
     sys.setswitchinterval(SWITCH_SECONDS)
     held = _lease(lease) if leader_elect else None

@@ -16,6 +16,7 @@ from typing import Final
 
 from shardwise.hub import FactsUnavailable, HubError, HubFacts, HubQuestion, told
 from shardwise.observe import Key
+from shardwise.operate.about import about
 
 AT_ONCE: Final = 4
 """Look-ups that run at a time."""
@@ -155,6 +156,10 @@ class Lookups:
             self._running[lookup] = asyncio.create_task(self._run(lookup))
 
     async def _run(self, lookup: _Lookup) -> None:
+        with about(None):  # several objects may ask, and whoever began this task need not be one of them
+            await self._asked_for(lookup)
+
+    async def _asked_for(self, lookup: _Lookup) -> None:
         begun = self._silence.failures
         outcome: HubFacts | HubError
         try:

@@ -189,7 +189,8 @@ class Queue(Generic[K]):
     def _failed(self, key: K, error: Exception) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         wait = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures - 1, 30))
-        _log.warning("%s: %s; again in %.1f s", key, error, wait, exc_info=_log.isEnabledFor(logging.DEBUG))
+        name = "/".join(map(str, key)) if isinstance(key, tuple) else key
+        _log.warning("%s: %s; again in %.1f s", name, error, wait, exc_info=_log.isEnabledFor(logging.DEBUG))
         self.add_after(key, wait)
 
     def _cancel_timer(self, key: K) -> None:
