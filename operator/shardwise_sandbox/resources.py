@@ -161,6 +161,28 @@ BUILTIN: Final = (
         kind="ResourceClaimTemplate",
     ),
     ResourceType(
+        group="resource.k8s.io",
+        plural="resourceclaims",
+        singular="resourceclaim",
+        kind="ResourceClaim",
+        subresources=_STATUS,
+    ),
+    ResourceType(
+        group="resource.k8s.io",
+        plural="resourceslices",
+        singular="resourceslice",
+        kind="ResourceSlice",
+        namespaced=False,
+        selectable=frozenset({"spec.driver", "spec.nodeName"}),
+    ),
+    ResourceType(
+        group="resource.k8s.io",
+        plural="deviceclasses",
+        singular="deviceclass",
+        kind="DeviceClass",
+        namespaced=False,
+    ),
+    ResourceType(
         group="",
         plural="resourcequotas",
         singular="resourcequota",

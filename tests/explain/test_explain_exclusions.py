@@ -26,11 +26,27 @@ SAID: dict[LeftOut, tuple[str, str]] = {
         "changes its GPU product back and forth",
         "change their GPU product back and forth",
     ),
-    Exclusion.SHARED: ("shares its GPUs (time-slicing, MPS or HAMi)", "share their GPUs (time-slicing, MPS or HAMi)"),
+    Exclusion.SHARED: (
+        "shares its GPUs (time-slicing, MPS, HAMi or DRA)",
+        "share their GPUs (time-slicing, MPS, HAMi or DRA)",
+    ),
     Exclusion.PARTITIONED: ("has its GPUs in MIG partitions", "have their GPUs in MIG partitions"),
     Exclusion.NOT_READY: ("is not Ready", "are not Ready"),
     Exclusion.CORDONED: ("is cordoned", "are cordoned"),
     Exclusion.FAULTY: ("reports a GPU fault", "report a GPU fault"),
+    Exclusion.NO_DEVICES: (
+        "offers no GPUs of the DeviceClass of `launch.gpuClaims`",
+        "offer no GPUs of the DeviceClass of `launch.gpuClaims`",
+    ),
+    Exclusion.CLASS_UNREAD: (
+        "has GPUs, and the DeviceClass of `launch.gpuClaims` cannot be read",
+        "have GPUs, and the DeviceClass of `launch.gpuClaims` cannot be read",
+    ),
+    Exclusion.INCOMPLETE: (
+        "has not published all ResourceSlices of its GPUs",
+        "have not published all ResourceSlices of their GPUs",
+    ),
+    Exclusion.TAINTED: ("has taints on all of its GPUs", "have taints on all of their GPUs"),
     Mismatch.UNLISTED_PRODUCT: (
         "has a product that `spec.gpuBudget.products` does not list",
         "have a product that `spec.gpuBudget.products` does not list",
@@ -75,14 +91,8 @@ SAID: dict[LeftOut, tuple[str, str]] = {
         "offer too little `cpu`: 2 asked for a pod, 1.93 allocatable",
     ),
     ClaimsUnread("nvidia.com/gpu"): (
-        (
-            "counts no GPUs as allocatable `nvidia.com/gpu`, which `launch.gpuClaims` needs too: "
-            "ResourceSlices are not read yet"
-        ),
-        (
-            "count no GPUs as allocatable `nvidia.com/gpu`, which `launch.gpuClaims` needs too: "
-            "ResourceSlices are not read yet"
-        ),
+        "counts no GPUs as allocatable `nvidia.com/gpu`, and nothing is known of its ResourceSlices",
+        "count no GPUs as allocatable `nvidia.com/gpu`, and nothing is known of their ResourceSlices",
     ),
     Untolerated(Taint("team", "ml", "NoSchedule")): (
         "has the taint `team=ml:NoSchedule`",

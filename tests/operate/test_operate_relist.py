@@ -111,6 +111,9 @@ async def test_only_our_services_are_asked_for(scene: Scene) -> None:
         "services": "app.kubernetes.io/managed-by=shardwise",
         "shardedmodels": None,
         "resourcequotas": None,
+        "deviceclasses": None,
+        "resourceslices": None,
+        "resourceclaims": None,
     }
 
 

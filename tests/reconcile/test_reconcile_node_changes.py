@@ -64,7 +64,7 @@ CHANGES: dict[str, tuple[Callable[[], World], dict[str, Any], str]] = {
     "GPUs shared": (
         whole_node,
         {"free": 0, "exclusion": Exclusion.SHARED},
-        "`{node}` shares its GPUs (time-slicing, MPS or HAMi)",
+        "`{node}` shares its GPUs (time-slicing, MPS, HAMi or DRA)",
     ),
     "cordoned": (whole_node, {"free": 0, "exclusion": Exclusion.CORDONED}, ""),
     "another label": (whole_node, {"labels": (("a", "b"),)}, ""),

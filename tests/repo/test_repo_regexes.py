@@ -60,6 +60,10 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
     "inventory/exclusions.py": {
         r"Gpu\w+Watch|SysLogs\w+": "fullmatch",
     },
+    "inventory/selectors.py": {
+        r"""\s*(?:("[^"\\]*"|'[^'\\]*')|(-?[0-9]+)|([A-Za-z_][A-Za-z_0-9]*)"""
+        r"""|(&&|\|\||[=!<>]=|[<>!().,\[\]])|(\S))""": "match",
+    },
     "reconcile/exits.py": {
         r"(?<![\w.:/-])40[13](?![\w/-]|[.:]\d)": "search",
         "client error|unauthorized|forbidden|http|status": "search",

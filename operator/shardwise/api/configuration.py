@@ -142,7 +142,7 @@ def parse_site(document: Mapping[str, Any]) -> Site:
         raise InvalidObject(wrong)
     everywhere, single = allowed_values(configuration.allow)
     launch = replace(launch_site(configuration.launch), allowed=everywhere, allowed_by_namespace=single)
-    return Site(fleet, launch, hub_site(configuration.hub))
+    return Site(replace(fleet, device_class=launch.gpu_device_class), launch, hub_site(configuration.hub))
 
 
 def configuration_schema() -> Schema:

@@ -15,10 +15,13 @@ from shardwise.observe import OURS, store_of
 from shardwise.observe.kinds import (
     BUDGET,
     COMPUTE_DOMAIN,
+    DEVICE_CLASS,
     NODE,
     POD,
     PRIORITY_CLASS,
+    RESOURCE_CLAIM,
     RESOURCE_QUOTA,
+    RESOURCE_SLICE,
     SERVICE,
     SHARDED_MODEL,
     Kind,
@@ -52,10 +55,12 @@ async def _read(kubeconfig: Path | None, context: str | None, site: FleetSite) -
         sharded_models = await _sharded_models(cluster)
         for kind, selector in _OPTIONAL:
             found[kind] = await _if_allowed(cluster, kind, selector)
+        devices = await _devices(cluster)
         serves = await _serves(cluster)
     finally:
         await cluster.close()
-    store = store_of(found | {SHARDED_MODEL: sharded_models or []}, site)
+    store = store_of(found | (devices or {}) | {SHARDED_MODEL: sharded_models or []}, site)
+    store.read_devices(known=devices is not None)
     store.compute_domains = serves
     return Seen(store, connection.namespace, installed=sharded_models is not None)
 
@@ -69,6 +74,16 @@ async def _sharded_models(cluster: Cluster) -> list[Document] | None:
             raise
         return None
     return list(found)
+
+
+async def _devices(cluster: Cluster) -> dict[Kind, list[Document]] | None:
+    """List the objects of dynamic resource allocation; ``None`` where they are not served, or not for the user."""
+    try:
+        if not await cluster.serves(RESOURCE_SLICE):
+            return None
+        return {kind: list((await cluster.list(kind))[0]) for kind in (DEVICE_CLASS, RESOURCE_SLICE, RESOURCE_CLAIM)}
+    except Refused:
+        return None
 
 
 async def _serves(cluster: Cluster) -> bool | None:

@@ -27,7 +27,7 @@ _fleet_option = click.option(
     "fleets",
     multiple=True,
     help="Output of `kubectl get nodes,pods,shardedmodels,priorityclasses,resourcequotas,crds -A -o yaml` (or json); "
-    "nodes alone will do. May be repeated. "
+    "nodes alone will do. For GPUs by DRA add resourceslices,resourceclaims,deviceclasses. May be repeated. "
     "Default: the cluster of the current context.",
 )
 

@@ -137,7 +137,8 @@ async def _term(
         if stop.is_set():
             return
         health.listed = True
-        registry = partial(registry_of, changes, connection, quotas=store.reads_quotas, trace=measuring.trace())
+        quotas, devices, trace = store.reads_quotas, store.devices.index.known, measuring.trace()
+        registry = partial(registry_of, changes, connection, quotas=quotas, devices=devices, trace=trace)
         tasks = [asyncio.create_task(watch) for watch in _watches(registry, options.namespaces, stop)]
         tasks.append(asyncio.create_task(_led(options, connection, work, ready, measuring)))
         await until_one_ends(tasks)

@@ -9,7 +9,19 @@ import kopf
 from shardwise.cluster import Connection
 from shardwise.cluster.answers import Answer
 from shardwise.observe import Json
-from shardwise.observe.kinds import BUDGET, NODE, POD, PRIORITY_CLASS, RESOURCE_QUOTA, SERVICE, SHARDED_MODEL, Kind
+from shardwise.observe.kinds import (
+    BUDGET,
+    DEVICE_CLASS,
+    NODE,
+    POD,
+    PRIORITY_CLASS,
+    RESOURCE_CLAIM,
+    RESOURCE_QUOTA,
+    RESOURCE_SLICE,
+    SERVICE,
+    SHARDED_MODEL,
+    Kind,
+)
 from shardwise.operate import Changes
 from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
@@ -19,16 +31,18 @@ def registry_of(
     connection: Connection,
     *,
     quotas: bool = True,
+    devices: bool = False,
     among: Callable[[Kind], bool] = lambda _: True,
     trace: aiohttp.TraceConfig | None = None,
 ) -> kopf.OperatorRegistry:
     """Register the handlers. Plain events: kopf writes nothing onto any object, no finalizer, no annotation.
 
-    ``quotas`` tells whether ResourceQuotas may be watched, and ``among`` of each kind whether this registry watches it.
+    ``quotas`` tells whether ResourceQuotas may be watched, ``devices`` whether the API server serves ResourceSlices,
+    claims and DeviceClasses, and they may be watched. ``among`` tells of each kind whether this registry watches it.
     ``trace`` sees the requests of kopf.
     """
     registry = kopf.OperatorRegistry()
-    register(registry, changes, quotas=quotas, among=among)
+    register(registry, changes, quotas=quotas, devices=devices, among=among)
     _log_in(registry, connection, [] if trace is None else [trace])
     return registry
 
@@ -38,20 +52,26 @@ def register(
     changes: Changes,
     *,
     quotas: bool = True,
+    devices: bool = False,
     among: Callable[[Kind], bool] = lambda _: True,
 ) -> None:
     """Send the events of each watched kind to the method that takes them in."""
     ours = {MANAGED_BY: OPERATOR}
-    watched: tuple[tuple[Kind, Callable[[Json, bool], None], dict[str, str]], ...] = (
+    watched: list[tuple[Kind, Callable[[Json, bool], None], dict[str, str]]] = [
         (SHARDED_MODEL, changes.sharded_model, {}),
         (POD, changes.pod, {}),
         (SERVICE, changes.service, ours),
         (BUDGET, changes.budget, ours),
         (NODE, changes.node, {}),
         (PRIORITY_CLASS, changes.priority, {}),
-        (RESOURCE_QUOTA, changes.quota, {}),
-    )
-    for kind, take, labels in watched[: None if quotas else -1]:
+    ]
+    if quotas:
+        watched.append((RESOURCE_QUOTA, changes.quota, {}))
+    if devices:
+        watched.append((DEVICE_CLASS, changes.device_class, {}))
+        watched.append((RESOURCE_SLICE, changes.resource_slice, {}))
+        watched.append((RESOURCE_CLAIM, changes.resource_claim, {}))
+    for kind, take, labels in watched:
         if not among(kind):
             continue
         name = kind.name.lower()

@@ -61,7 +61,7 @@ class TooSmall:
 
 @dataclass(frozen=True, slots=True)
 class ClaimsUnread:
-    """The pods claim GPUs, and the node counts none of its GPUs as ``resource``. ResourceSlices are not read."""
+    """The pods claim GPUs, the node counts none as ``resource``, and nothing is known of its ResourceSlices."""
 
     resource: str
 

@@ -30,6 +30,30 @@ class Exclusion(StrEnum):
     NOT_READY = "NotReady"
     CORDONED = "Cordoned"
     FAULTY = "Faulty"
+    NO_DEVICES = "NoDevices"
+    CLASS_UNREAD = "ClassUnread"
+    INCOMPLETE = "Incomplete"
+    TAINTED = "Tainted"
+
+
+class GpuSource(StrEnum):
+    """The part of the cluster that offers the GPUs of a node to pods: a device plugin, DRA by ResourceSlices, or both.
+
+    Both offer the same GPUs, and neither knows of the GPUs that the other has given to pods.
+    """
+
+    DEVICE_PLUGIN = "devicePlugin"
+    DRA = "dra"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """GPUs of a node that nobody may use beside GPUs that may be used, and why."""
+
+    reason: Exclusion
+    gpus: int
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +75,8 @@ class Node:
     the extended resource that a pod requests. ``detail`` adds to the exclusion, such as the condition that shows it.
     ``compute_capability`` is that of its GPUs, as its labels or the facts of the product say; ``None`` if unknown.
     ``ipv6``: the first address of its pods is of IPv6. ``allocatable`` counts the other resources that it offers to
-    pods, ``taken`` the counts that pods and plans hold of them.
+    pods, ``taken`` the counts that pods and plans hold of them. ``source`` says what offers the GPUs to pods.
+    ``withheld`` are GPUs besides ``gpus`` that ResourceSlices list and nobody may use.
     """
 
     name: str
@@ -70,6 +95,8 @@ class Node:
     ipv6: bool = False
     allocatable: Amounts = field(default=(), repr=False)
     taken: Amounts = field(default=(), repr=False)
+    source: GpuSource = GpuSource.DEVICE_PLUGIN
+    withheld: tuple[Withheld, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

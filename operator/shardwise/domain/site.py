@@ -27,13 +27,15 @@ class FleetSite:
 
     ``domain_keys`` are label keys whose value names an NVLink domain of several nodes; the first key that a node has
     counts. ``levels`` lie above the domain, nearest first. ``products`` win over the built-in hardware table.
-    ``faults`` are the conditions of a node with a faulty GPU, besides NVSentinel's conditions.
+    ``faults`` are the conditions of a node with a faulty GPU, besides NVSentinel's conditions. ``device_class`` is the
+    DeviceClass by which pods claim GPUs; ``None`` if they request an extended resource.
     """
 
     domain_keys: tuple[str, ...] = GENERIC.domains
     levels: tuple[Level, ...] = GENERIC.levels
     products: tuple[StatedProduct, ...] = ()
     faults: tuple[FaultCondition, ...] = ()
+    device_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,15 @@ _EXCLUSIONS: Final = {
     Exclusion.NO_MEMORY: "lacks the label of its GPU memory",
     Exclusion.MIXED: "has GPUs of several products",
     Exclusion.UNSETTLED: "changes its GPU product back and forth",
-    Exclusion.SHARED: "shares its GPUs (time-slicing, MPS or HAMi)",
+    Exclusion.SHARED: "shares its GPUs (time-slicing, MPS, HAMi or DRA)",
     Exclusion.PARTITIONED: "has its GPUs in MIG partitions",
     Exclusion.NOT_READY: "is not Ready",
     Exclusion.CORDONED: "is cordoned",
     Exclusion.FAULTY: "reports a GPU fault",
+    Exclusion.NO_DEVICES: "offers no GPUs of the DeviceClass of `launch.gpuClaims`",
+    Exclusion.CLASS_UNREAD: "has GPUs, and the DeviceClass of `launch.gpuClaims` cannot be read",
+    Exclusion.INCOMPLETE: "has not published all ResourceSlices of its GPUs",
+    Exclusion.TAINTED: "has taints on all of its GPUs",
 }
 
 _MISMATCHES: Final = {
@@ -96,10 +100,7 @@ def _of_resources(why: TooSmall | ClaimsUnread) -> str:
             counts = f"{amount_text(resource, asked)} asked for a pod, {amount_text(resource, offered)} allocatable"
             return f"offers too little `{resource}`: {counts}{_OTHER_CACHE if resource == DISK else ''}"
         case ClaimsUnread(resource):
-            return (
-                f"counts no GPUs as allocatable `{resource}`, which `launch.gpuClaims` needs too: "
-                "ResourceSlices are not read yet"
-            )
+            return f"counts no GPUs as allocatable `{resource}`, and nothing is known of its ResourceSlices"
 
 
 def _of_labels(why: OtherVendor | NoPlace | NoLabel | Untolerated) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any, Final
 
-from shardwise.domain.fleet import Exclusion
+from shardwise.domain.fleet import Exclusion, GpuSource, Withheld
 from shardwise.domain.hardware import written_capability
 from shardwise.domain.occupancy import Occupied, totals
 from shardwise.domain.units import gib, plural
@@ -75,7 +75,13 @@ def _domain_lines(name: str, nodes: Sequence[Occupied], levels: Sequence[str], w
     if not alone:
         yield f"  NVLink domain {name}: {summary(nodes)}{_places(nodes[0], levels)}"
     for occupied in nodes:
-        said = [f"{occupied.free} of {occupied.node.gpus} free", *_holders(occupied), exclusion_with_detail(occupied)]
+        said = [
+            f"{occupied.free} of {occupied.node.gpus} free",
+            *_holders(occupied),
+            exclusion_with_detail(occupied),
+            *map(_withheld, occupied.node.withheld),
+            _SOURCES[occupied.node.source],
+        ]
         indent = "  " if alone else "    "
         rest = "   ".join(part for part in said if part) + (_places(occupied, levels) if alone else "")
         yield f"{indent}{occupied.node.name:<{width}}  {_bar(occupied):<{bars}}  {rest}"
@@ -93,6 +99,23 @@ def _bar(occupied: Occupied) -> str:
 
 def _holders(occupied: Occupied) -> Iterator[str]:
     return (f"{holding.by or STRANGERS} {holding.gpus}" for holding in occupied.holdings)
+
+
+_SOURCES: Final = {
+    GpuSource.DEVICE_PLUGIN: "",
+    GpuSource.DRA: "by DRA",
+    GpuSource.BOTH: "by device plugin and DRA",
+}
+_WITHHELD: Final = {
+    Exclusion.TAINTED: "tainted",
+    Exclusion.SHARED: "shared",
+    Exclusion.PARTITIONED: "in partitions",
+    Exclusion.INCOMPLETE: "of an incomplete pool",
+}
+
+
+def _withheld(withheld: Withheld) -> str:
+    return f"{plural(withheld.gpus, 'GPU')} {_WITHHELD[withheld.reason]} ({withheld.detail})"
 
 
 def _domain(name: str, nodes: Sequence[Occupied]) -> dict[str, Any]:
@@ -119,4 +142,9 @@ def _node(occupied: Occupied, levels: Sequence[str]) -> Mapping[str, Any]:
         "free": occupied.free,
         "held": [{"by": holding.by or None, "gpus": holding.gpus} for holding in occupied.holdings],
         "excluded": excluded,
+        "offeredBy": node.source.value,
+        "withheld": [
+            {"gpus": withheld.gpus, "reason": _WITHHELD[withheld.reason], "detail": withheld.detail}
+            for withheld in node.withheld
+        ],
     }

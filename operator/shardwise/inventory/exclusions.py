@@ -13,6 +13,8 @@ from typing import Any, Final
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.platforms import FaultCondition
 from shardwise.domain.site import FleetSite
+from shardwise.domain.units import plural
+from shardwise.inventory.devices import NodeDevices
 from shardwise.inventory.vendors import Labels, Vendor, is_mixed, read_count
 
 _REPLICAS: Final = "nvidia.com/gpu.replicas"
@@ -35,7 +37,10 @@ ReasonAndDetail = tuple[Exclusion, str]
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """The facts read of a node: ``offered`` counts the GPUs of its device plugin, ``memory`` is bytes per GPU."""
+    """The facts read of a node: ``offered`` counts the GPUs of its device plugin, ``memory`` is bytes per GPU.
+
+    ``devices`` are its GPUs by ResourceSlices, if pods get them from there; else ``listed`` counts those GPUs.
+    """
 
     vendor: Vendor
     product: str
@@ -45,11 +50,41 @@ class NodeFacts:
     conditions: Mapping[str, str]
     cordoned: bool
     annotations: Mapping[str, str] = field(default_factory=dict)
+    devices: NodeDevices | None = None
+    listed: int = 0
 
 
 def exclusion(facts: NodeFacts, site: FleetSite) -> ReasonAndDetail | None:
     """Give the first reason that holds, and the label or condition that shows it."""
+    if facts.devices is not None:
+        return next(chain(_of_devices(facts, facts.devices), _of_health(facts, site)), None)
     return next(chain(_of_sharing(facts), _of_labels(facts), _of_health(facts, site)), None)
+
+
+def _of_devices(facts: NodeFacts, devices: NodeDevices) -> Iterator[ReasonAndDetail]:
+    """Labels of shared and partitioned GPUs describe the device plugin: devices say it themselves."""
+    yield from _of_sharers(facts)
+    if not devices.usable:
+        yield _of_no_device(facts, devices)
+    products = sorted({device.product for device in devices.usable})
+    if len(products) > 1:
+        yield Exclusion.MIXED, " and ".join(products)
+    if not facts.product:
+        yield Exclusion.NO_PRODUCT, "attribute productName"
+    if not facts.memory:
+        yield Exclusion.NO_MEMORY, "capacity memory"
+
+
+def _of_no_device(facts: NodeFacts, devices: NodeDevices) -> ReasonAndDetail:
+    if not (devices.all or devices.withheld or facts.offered or facts.vendor.product in facts.labels):
+        return Exclusion.NO_GPUS, ""
+    if devices.wrong:
+        return Exclusion.CLASS_UNREAD, devices.wrong
+    if devices.withheld:
+        return devices.withheld[0].reason, devices.withheld[0].detail
+    if devices.all:
+        return Exclusion.NO_DEVICES, f"its ResourceSlices list {plural(len(devices.all), 'GPU')} of other classes"
+    return Exclusion.NO_DEVICES, "no ResourceSlice lists a GPU of it"
 
 
 def _of_sharing(facts: NodeFacts) -> Iterator[ReasonAndDetail]:
@@ -63,18 +98,18 @@ def _of_sharing(facts: NodeFacts) -> Iterator[ReasonAndDetail]:
     copies = read_count(labels.get(_REPLICAS)) or 1
     if facts.product.endswith("-SHARED") or copies > 1 or strategy not in ("none", ""):
         yield Exclusion.SHARED, _told(labels, *((_REPLICAS, _SHARING) if copies > 1 else (_SHARING,)))
-    yield from ((Exclusion.SHARED, f"annotation {sharer}") for sharer in SHARERS if sharer in facts.annotations)
+    yield from _of_sharers(facts)
+
+
+def _of_sharers(facts: NodeFacts) -> Iterator[ReasonAndDetail]:
+    return ((Exclusion.SHARED, f"annotation {sharer}") for sharer in SHARERS if sharer in facts.annotations)
 
 
 def _of_labels(facts: NodeFacts) -> Iterator[ReasonAndDetail]:
     mixed = is_mixed(facts.vendor, facts.labels, facts.offered) or facts.product.endswith(_DISPLAY)
     if facts.offered == 0:
-        has_some = bool(facts.product) or facts.vendor.product in facts.labels
-        yield (
-            (Exclusion.OFFERS_NONE, f"no {facts.vendor.resource} is allocatable")
-            if has_some
-            else (Exclusion.NO_GPUS, "")
-        )
+        has_some = bool(facts.product or facts.listed) or facts.vendor.product in facts.labels
+        yield (Exclusion.OFFERS_NONE, _none_allocatable(facts)) if has_some else (Exclusion.NO_GPUS, "")
     if mixed:
         count = facts.labels.get(facts.vendor.count or "", "")
         yield Exclusion.MIXED, f"{facts.offered} are offered, labels describe {count}" if count else facts.product
@@ -82,6 +117,13 @@ def _of_labels(facts: NodeFacts) -> Iterator[ReasonAndDetail]:
         yield Exclusion.NO_PRODUCT, facts.vendor.product
     if not facts.memory:
         yield Exclusion.NO_MEMORY, facts.vendor.memory
+
+
+def _none_allocatable(facts: NodeFacts) -> str:
+    none = f"no {facts.vendor.resource} is allocatable"
+    if not facts.listed:
+        return none
+    return f"{none}; ResourceSlices list {plural(facts.listed, 'GPU')}, which pods get by `launch.gpuClaims`"
 
 
 def _of_health(facts: NodeFacts, site: FleetSite) -> Iterator[ReasonAndDetail]:

@@ -16,6 +16,7 @@ from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.needs import Amounts
 from shardwise.domain.occupancy import Holding, Occupied
 from shardwise.domain.site import FleetSite
+from shardwise.inventory.devices import NodeDevices
 from shardwise.inventory.nodes import KubernetesNode, read_node
 from shardwise.inventory.sightings import settled, sighted
 from shardwise.inventory.uses import Uses
@@ -49,9 +50,12 @@ class Ledger(Generic[H]):
         self._log: deque[tuple[int, str, Node | None]] = deque(maxlen=REMEMBERED)
         self._others = Uses[H]()
 
-    def put(self, node: KubernetesNode) -> bool:
-        """Add a node or its changes. Tell whether anything changed but a heartbeat. O(log nodes) for a known node."""
-        read = read_node(node, 0, self.site)
+    def put(self, node: KubernetesNode, devices: NodeDevices | None = None) -> bool:
+        """Add a node or its changes. Tell whether anything changed but a heartbeat. O(log nodes) for a known node.
+
+        ``devices`` are the GPUs that ResourceSlices list of it.
+        """
+        read = read_node(node, 0, self.site, devices)
         products = self._products[read.name] = sighted(self._products.get(read.name, ()), read)
         read = settled(products, read)
         at, known = self._find(read.name)

@@ -1,13 +1,15 @@
 """Reading a Node: its product, memory, GPUs, compute capability, NVLink domain and places, and why it is left out."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from shardwise.domain.fleet import Node, Taint
+from shardwise.domain.fleet import GpuSource, Node, Taint
 from shardwise.domain.hardware import ComputeCapability, bare_product, gpu_kind, parse_capability
 from shardwise.domain.needs import Amounts, amounts_of
 from shardwise.domain.platforms import CLIQUE, Level
 from shardwise.domain.site import FleetSite
+from shardwise.inventory.devices import NodeDevices
 from shardwise.inventory.exclusions import NodeFacts, conditions_of, exclusion
 from shardwise.inventory.vendors import RESOURCES, Labels, Vendor, read_count, vendor_of
 
@@ -15,14 +17,16 @@ KubernetesNode = Mapping[str, Any]
 _PLAIN: Final = FleetSite()
 
 
-def read_node(node: KubernetesNode, held: int, site: FleetSite = _PLAIN) -> Node:
+def read_node(node: KubernetesNode, held: int, site: FleetSite = _PLAIN, devices: NodeDevices | None = None) -> Node:
     """Read a Node. ``held`` counts the GPUs that pods and plans already hold on it.
 
-    A node that cannot be used has the reason and no free GPUs.
+    ``devices`` are the GPUs that ResourceSlices list of it; ``None`` if nothing is known of them. Where pods get their
+    GPUs from the slices, the devices say what the labels and the device plugin say elsewhere. A node that cannot be
+    used has the reason and no free GPUs.
     """
     metadata, status = node.get("metadata") or {}, node.get("status") or {}
     labels: Labels = metadata.get("labels") or {}
-    facts = _facts_of(node, labels, status, site)
+    facts = _with_devices(_facts_of(node, labels, status, site), devices)
     reason, detail = exclusion(facts, site) or (None, "")
     name = str(metadata.get("name", ""))
     gpus = _counted(facts)
@@ -34,6 +38,8 @@ def read_node(node: KubernetesNode, held: int, site: FleetSite = _PLAIN) -> Node
         memory=facts.memory,
         domain=nvlink_domain(labels, site.domain_keys) or name,
         labels=tuple(sorted(labels.items())),
+        source=_source(facts, devices),
+        withheld=facts.devices.withheld if facts.devices is not None and facts.devices.usable else (),
         taints=tuple(_taint(taint) for taint in (node.get("spec") or {}).get("taints") or ()),
         exclusion=reason,
         places=tuple(_place(labels, level) for level in site.levels),
@@ -43,6 +49,27 @@ def read_node(node: KubernetesNode, held: int, site: FleetSite = _PLAIN) -> Node
         ipv6=":" in _address(node),
         allocatable=_allocatable(status),
     )
+
+
+def _with_devices(facts: NodeFacts, devices: NodeDevices | None) -> NodeFacts:
+    """Put the facts of devices in place of those of labels, where pods get their GPUs from ResourceSlices."""
+    if devices is None:
+        return facts
+    vendor = next((device.driver.vendor for device in devices.all), facts.vendor)
+    if not devices.serve(vendor.resource, facts.offered):
+        return replace(facts, listed=len(devices.all))
+    listed = devices.usable or devices.all
+    product = next((device.product for device in listed if device.product), facts.product)
+    memory = min((device.memory for device in listed), default=0) or facts.memory
+    return replace(facts, vendor=vendor, product=product, memory=memory, devices=devices)
+
+
+def _source(facts: NodeFacts, devices: NodeDevices | None) -> GpuSource:
+    if devices is None or not devices.all:
+        return GpuSource.DEVICE_PLUGIN
+    if facts.offered:
+        return GpuSource.BOTH
+    return GpuSource.DRA if facts.devices is not None else GpuSource.DEVICE_PLUGIN
 
 
 def _allocatable(status: Mapping[str, Any]) -> Amounts:
@@ -109,7 +136,9 @@ def _compute_capability(facts: NodeFacts, site: FleetSite) -> ComputeCapability 
     vendor = facts.vendor
     if vendor.capability is None:
         return None
-    labelled = parse_capability(".".join(facts.labels.get(key, "") for key in vendor.capability))
+    stated_by_devices = (device.compute_capability for device in (facts.devices.usable if facts.devices else ()))
+    least = min((found for found in stated_by_devices if found is not None), default=None)
+    labelled = least or parse_capability(".".join(facts.labels.get(key, "") for key in vendor.capability))
     bare = bare_product(facts.product)
     stated = (kind.kind.compute_capability for kind in site.products if kind.kind.product == bare)
     return labelled or next(stated, None) or gpu_kind(facts.product).compute_capability
@@ -117,6 +146,8 @@ def _compute_capability(facts: NodeFacts, site: FleetSite) -> ComputeCapability 
 
 def _counted(facts: NodeFacts) -> int:
     """Count the usable GPUs: the offered GPUs, at most the count of the labelled product."""
+    if facts.devices is not None:
+        return len(facts.devices.usable)
     counted = read_count(facts.labels.get(facts.vendor.count)) if facts.vendor.count is not None else None
     return facts.offered if counted is None else min(facts.offered, counted)
 

@@ -8,10 +8,13 @@ from shardwise.observe.kinds import (
     BUDGET,
     COMPUTE_DOMAIN,
     DEFINITION,
+    DEVICE_CLASS,
     NODE,
     POD,
     PRIORITY_CLASS,
+    RESOURCE_CLAIM,
     RESOURCE_QUOTA,
+    RESOURCE_SLICE,
     SERVICE,
     SHARDED_MODEL,
     Kind,
@@ -37,6 +40,15 @@ _METADATA: Final[FieldTypes] = {
     "ownerReferences": [{"kind": str, "name": str}],
 }
 _CONTAINERS: Final[FieldTypes] = [{"resources": {"requests": {"*": object}, "limits": {"*": object}}}]
+_DEVICE: Final[FieldTypes] = {
+    "name": str,
+    "nodeName": str,
+    "attributes": {"*": {"string": str, "int": int, "bool": bool, "version": str}},
+    "capacity": {"*": {"value": object, "requestPolicy": {"default": object}}},
+    "taints": [{"key": str, "value": str, "effect": str}],
+    "allowMultipleAllocations": bool,
+    "consumesCounters": [{"counterSet": str, "counters": {"*": {"value": object}}}],
+}
 _FIELDS: Final[Mapping[Kind, FieldTypes]] = {
     NODE: {
         "metadata": _METADATA,
@@ -68,6 +80,32 @@ _FIELDS: Final[Mapping[Kind, FieldTypes]] = {
             "plan": {"*": object},
             "groups": [{"replica": int, "attempt": int, "state": str, "nodes": [str], "gpusPerPod": int}],
         },
+    },
+    RESOURCE_SLICE: {
+        "metadata": _METADATA,
+        "spec": {
+            "driver": str,
+            "nodeName": str,
+            "pool": {"name": str, "generation": int, "resourceSliceCount": int},
+            "devices": [_DEVICE],
+            "sharedCounters": [{"name": str, "counters": {"*": {"value": object}}}],
+        },
+    },
+    RESOURCE_CLAIM: {
+        "metadata": _METADATA | {"annotations": {"*": str}},
+        "status": {
+            "allocation": {
+                "devices": {"results": [{"driver": str, "pool": str, "device": str, "adminAccess": bool}]},
+                "nodeSelector": {
+                    "nodeSelectorTerms": [{"matchFields": [{"key": str, "operator": str, "values": [str]}]}]
+                },
+            },
+            "reservedFor": [{"resource": str, "name": str, "uid": str}],
+        },
+    },
+    DEVICE_CLASS: {
+        "metadata": _METADATA,
+        "spec": {"selectors": [{"cel": {"expression": str}}], "extendedResourceName": str},
     },
     COMPUTE_DOMAIN: {"metadata": _METADATA},
     DEFINITION: {"metadata": _METADATA, "spec": {"versions": [{"name": str, "served": bool}]}},
@@ -101,10 +139,15 @@ def store_of(objects: Mapping[Kind, Iterable[Json]], site: FleetSite | None = No
     """Put objects, by their kinds, into a new store. An object that is there twice counts once, as it came last.
 
     A namespaced object without a namespace is in ``default``, as for kubectl. Objects hold the GPUs that their statuses
-    say. Definitions and ComputeDomains tell whether the cluster serves ComputeDomains.
+    say. Definitions and ComputeDomains tell whether the cluster serves ComputeDomains. Without any ResourceSlice, or
+    any DeviceClass, nothing is known of them.
     """
     store = Store(site)
+    index = store.devices.index
+    index.known, index.classes_known = bool(objects.get(RESOURCE_SLICE)), bool(objects.get(DEVICE_CLASS))
     shelves = {
+        DEVICE_CLASS: store.devices.classes,
+        RESOURCE_SLICE: store.devices.slices,
         NODE: store.nodes,
         POD: store.pods,
         SERVICE: store.services,
@@ -112,6 +155,7 @@ def store_of(objects: Mapping[Kind, Iterable[Json]], site: FleetSite | None = No
         PRIORITY_CLASS: store.priorities,
         RESOURCE_QUOTA: store.quotas,
         SHARDED_MODEL: store.sharded_models,
+        RESOURCE_CLAIM: store.devices.claims,
     }
     for kind, shelf in shelves.items():
         for obj in _last(kind, objects.get(kind, ())).values():

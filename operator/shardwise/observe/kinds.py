@@ -54,6 +54,10 @@ KINDS: Final = (
     Kind("Secret", "", "v1", "secrets", True, ("create",)),
     Kind("ComputeDomain", "resource.nvidia.com", "v1beta1", "computedomains", True, _MADE),
     Kind("ResourceClaimTemplate", "resource.k8s.io", "v1", "resourceclaimtemplates", True, _MADE),
+    # The GPUs that dynamic resource allocation offers, and who holds them. Watched only where they are served.
+    Kind("ResourceSlice", "resource.k8s.io", "v1", "resourceslices", False, _WATCHED),
+    Kind("ResourceClaim", "resource.k8s.io", "v1", "resourceclaims", True, _WATCHED),
+    Kind("DeviceClass", "resource.k8s.io", "v1", "deviceclasses", False, _WATCHED),
     Kind("Event", "", "v1", "events", True, ("create", "patch")),
     # kopf finds out which namespaces and resources there are before it watches anything.
     Kind("Namespace", "", "v1", "namespaces", False, _WATCHED),
@@ -84,6 +88,9 @@ BUDGET: Final = kind_of("policy/v1", "PodDisruptionBudget")
 PRIORITY_CLASS: Final = kind_of("scheduling.k8s.io/v1", "PriorityClass")
 RESOURCE_QUOTA: Final = kind_of("v1", "ResourceQuota")
 COMPUTE_DOMAIN: Final = kind_of("resource.nvidia.com/v1beta1", "ComputeDomain")
+RESOURCE_SLICE: Final = kind_of("resource.k8s.io/v1", "ResourceSlice")
+RESOURCE_CLAIM: Final = kind_of("resource.k8s.io/v1", "ResourceClaim")
+DEVICE_CLASS: Final = kind_of("resource.k8s.io/v1", "DeviceClass")
 NAMESPACE: Final = kind_of("v1", "Namespace")
 DEFINITION: Final = kind_of("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 
@@ -91,6 +98,6 @@ DEFINITION: Final = kind_of("apiextensions.k8s.io/v1", "CustomResourceDefinition
 def is_served(kind: Kind) -> bool:
     """Tell whether the operator reads a kind only in the namespaces that it serves.
 
-    It reads the pods of all namespaces, because all of them hold GPUs.
+    It reads the pods and claims of all namespaces, because all of them hold GPUs.
     """
-    return kind.namespaced and kind is not POD
+    return kind.namespaced and kind not in (POD, RESOURCE_CLAIM)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from shardwise.domain.needs import CHANNEL, PODS
-from shardwise.inventory import SHARERS, gpu_request, gpus_asked, is_finished, other_requests
+from shardwise.inventory import CLAIMED_GPUS, SHARERS, gpu_request, gpus_asked, is_finished, other_requests
 from shardwise.observe.kinds import SHARDED_MODEL
 from shardwise.render.manifest import MANAGED_BY, MODEL, OPERATOR
 from shardwise.render.names import label_value
@@ -64,10 +64,10 @@ def slim_pod(pod: Json) -> dict[str, Any]:
     kept: dict[str, Any] = {"containers": [{"resources": {"requests": requests | gpus_asked(pod)}}]}
     kept |= {name: spec[name] for name in ("nodeName", "resourceClaims") if spec.get(name)}
     phase = (pod.get("status") or {}).get("phase")
+    named = {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion") if name in metadata}
+    claimed = (metadata.get("labels") or {}).get(CLAIMED_GPUS)
     return {
-        "metadata": {
-            name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion") if name in metadata
-        },
+        "metadata": named | ({} if claimed is None else {"labels": {CLAIMED_GPUS: claimed}}),
         "spec": kept,
         "status": {} if phase is None else {"phase": phase},
     }

@@ -47,6 +47,12 @@ class Shelf:
             self.changed(known, None)
         return known is not None
 
+    def forget(self) -> None:
+        """Forget everything, also that anything was ever listed: the kind may not be read any more."""
+        gone, self.objects, self.graves, self.listed_at = self.objects, {}, {}, -1
+        for obj in gone.values():
+            self.changed(obj, None)
+
     def sweep(self, listed: Iterable[Json], version: int) -> list[Json]:
         """Take in a list made at a version, and give the objects dropped because they are no longer listed."""
         present = set()

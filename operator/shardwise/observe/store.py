@@ -15,6 +15,7 @@ from shardwise.domain.needs import Amounts
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import Ledger, gpu_request, is_finished, use
 from shardwise.inventory.quotas import gpu_limits
+from shardwise.observe.device_shelves import DeviceShelves
 from shardwise.observe.objects import STRANGERS, Json, Key, key_of, owner_of
 from shardwise.observe.shelf import Shelf
 from shardwise.observe.waiting import Waiting
@@ -23,20 +24,23 @@ from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_
 from shardwise.reconcile.status_data import read_status
 
 Owned = dict[Key, dict[Key, Json]]
+Use = tuple[Key, str, int, Amounts]
+"""A holder, a node, and the GPUs and other resources that it has there."""
+
 V = TypeVar("V")
 
 
 class Store:
     """All shelves, and the fleet they add up to, kept up to date by every change of a shelf.
 
-    ``ledger`` says who holds which GPUs. ``waiting`` is the queue of the objects that wait for GPUs. ``refused`` says
-    for an object the last refusal of the API server to make something for it, until everything it needs could be made.
-    ``compute_domains`` tells whether the API server serves ComputeDomains; ``None`` while nothing shows it. ``mends``
-    counts for an object how often the drift of its Services and budgets was put right. ``relisted`` are the objects not
-    looked at since the last list. ``reads_quotas`` tells whether ResourceQuotas may be read: without this right, the
-    shelf of quotas is empty. ``excused`` are the objects in whose namespace the limits of a quota were changed since
-    they were last decided on. ``gave_back`` is called when an object has given GPUs back: perhaps no pod held them, so
-    that no event tells.
+    ``ledger`` says who holds which GPUs. ``devices`` holds ResourceSlices and the claims of their GPUs. ``waiting`` is
+    the queue of the objects that wait for GPUs. ``refused`` says for an object the last refusal of the API server to
+    make something for it, until everything it needs could be made. ``compute_domains`` tells whether the API server
+    serves ComputeDomains; ``None`` while nothing shows it. ``mends`` counts for an object how often the drift of its
+    Services and budgets was put right. ``relisted`` are the objects not looked at since the last list. ``reads_quotas``
+    tells whether ResourceQuotas may be read: without this right, the shelf of quotas is empty. ``excused`` are the
+    objects in whose namespace the limits of a quota were changed since they were last decided on. ``gave_back`` is
+    called when an object has given GPUs back: perhaps no pod held them, so that no event tells.
     """
 
     def __init__(self, site: FleetSite | None = None) -> None:
@@ -51,6 +55,7 @@ class Store:
         self.reads_quotas = False
         self.excused: Final[set[Key]] = set()
         self.ledger: Final[Ledger[Key]] = Ledger(site)
+        self.devices: Final = DeviceShelves(site, self.ledger, self.pods, self._bind, self._node_read_again)
         self.refused: Final[dict[Key, str]] = {}
         self.mends: Final[dict[Key, Mends]] = {}
         self.relisted: Final[set[Key]] = set()
@@ -163,7 +168,9 @@ class Store:
 
     def _node_changed(self, before: Json | None, after: Json | None) -> None:
         if after is not None:
-            name, changed = after["metadata"]["name"], self.ledger.put(after)
+            name = after["metadata"]["name"]
+            changed = self.ledger.put(after, self.devices.index.devices(name))
+            self.devices.settle(name)
         elif before is not None:
             name, changed = before["metadata"]["name"], True
             self.ledger.drop(name)
@@ -172,16 +179,48 @@ class Store:
         if changed:
             self.waiting.node_changed(name, self.fleet)
 
+    def _node_read_again(self, name: str) -> None:
+        node = self.nodes.objects.get(("", name))
+        if node is not None:
+            self._node_changed(node, node)
+
+    def read_devices(self, *, known: bool) -> None:
+        """Note whether the objects of dynamic resource allocation are read: all nodes may read differently then."""
+        index = self.devices.index
+        if (index.known, index.classes_known) != (known, known):
+            index.known = index.classes_known = known
+            if not known:
+                self.devices.forget()
+            for _, name in list(self.nodes.objects):
+                self._node_read_again(name)
+
     def _pod_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._pods_of, before, after)
-        used, uses = _use(before), _use(after)
-        if used == uses:
-            return
+        used, uses = self._use(before), self._use(after)
+        if used != uses:
+            self._bind_use(used, -1)
+            self._bind_use(uses, 1)
+        self.devices.pod_changed(key_of(after or before or {}))
+
+    def _bind(self, pod: Json, sign: int) -> None:
+        """Add what a pod holds to the ledger, or take it away."""
+        self._bind_use(self._use(pod), sign)
+
+    def _bind_use(self, used: Use | None, sign: int) -> None:
         if used is not None:
             holder, node, gpus, others = used
-            self.ledger.bind(holder, node, -gpus, tuple((name, -amount) for name, amount in others))
-        if uses is not None:
-            self.ledger.bind(*uses)
+            self.ledger.bind(holder, node, sign * gpus, tuple((name, sign * amount) for name, amount in others))
+
+    def _use(self, pod: Json | None) -> Use | None:
+        """Give the holder of a pod's resources, the node, the GPUs and the other resources; ``None`` if it holds none.
+
+        GPUs that the pod holds by a claim are counted with the claim.
+        """
+        used = None if pod is None else use(pod)
+        if pod is None or used is None:
+            return None
+        node, gpus, others = used
+        return owner_of(pod) or STRANGERS, node, self.devices.uncovered(pod, gpus), others
 
     def _service_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._services_of, before, after)
@@ -196,12 +235,6 @@ class Store:
 
     def _budget_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._budgets_of, before, after)
-
-
-def _use(pod: Json | None) -> tuple[Key, str, int, Amounts] | None:
-    """Give the holder of a pod's resources, the node, the GPUs and the other resources; ``None`` if it holds none."""
-    used = None if pod is None else use(pod)
-    return None if pod is None or used is None else (owner_of(pod) or STRANGERS, *used)
 
 
 def _move(owned: Owned, before: Json | None, after: Json | None) -> None:

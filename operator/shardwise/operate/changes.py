@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 
 from shardwise.inventory import gpu_request
+from shardwise.inventory.claims import read_claim, slim_claim
+from shardwise.inventory.slices import pool_of
 from shardwise.observe import (
     Json,
     Key,
@@ -78,6 +80,36 @@ class Changes:
             return
         if self._store.node(name) != before:
             self._queue_all(self._store.holders(name))
+            self.wake_waiting()
+
+    def resource_slice(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+        """Take in a ResourceSlice: its node may offer other GPUs than before."""
+        if pool_of(obj) is None:
+            return
+        mark, index = self._store.ledger.mark, self._store.devices.index
+        before = index.nodes_of_slice(obj)
+        if self._taken(self._store.devices.slices, slim(obj), deleted) and self._store.ledger.mark != mark:
+            for name in before | index.nodes_of_slice(obj):
+                self._queue_all(self._store.holders(name))
+            self.wake_waiting()
+
+    def device_class(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+        """Take in a DeviceClass: it may select other GPUs than before."""
+        mark = self._store.ledger.mark
+        if self._taken(self._store.devices.classes, slim(obj), deleted) and self._store.ledger.mark != mark:
+            self._queue_all(self._store.sharded_models.objects)
+            self.wake_waiting()
+
+    def resource_claim(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+        """Take in a ResourceClaim. Claims of GPUs matter while they are allocated; then their GPUs are free."""
+        known = self._store.devices.claims.objects.get(key_of(obj))
+        holds = read_claim(obj) is not None
+        mark = self._store.ledger.mark
+        if (known is None and not holds) or not self._taken(
+            self._store.devices.claims, slim_claim(obj), deleted or not holds
+        ):
+            return
+        if self._store.ledger.gained(mark, lambda _: True):
             self.wake_waiting()
 
     def priority(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above

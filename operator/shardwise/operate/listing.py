@@ -5,15 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardwise.cluster import Cluster, Refused
+from shardwise.inventory.claims import read_claim, slim_claim
+from shardwise.inventory.slices import pool_of
 from shardwise.observe import OURS, Key, Store, is_relevant, slim, slim_owned, slim_pod
 from shardwise.observe.kinds import (
     BUDGET,
     COMPUTE_DOMAIN,
+    DEVICE_CLASS,
     NAMESPACE,
     NODE,
     POD,
     PRIORITY_CLASS,
+    RESOURCE_CLAIM,
     RESOURCE_QUOTA,
+    RESOURCE_SLICE,
     SERVICE,
     SHARDED_MODEL,
     Kind,
@@ -71,10 +76,16 @@ async def relist(
     budgets, budgets_at = await lists.of(BUDGET, OURS, slim_owned)
     classes, classes_at = await lists.of(PRIORITY_CLASS)
     quotas, quotas_at, store.reads_quotas = await _quotas(lists)
+    devices = await _devices(lists)
     sharded_models, sharded_models_at = await lists.of(SHARDED_MODEL)
     store.compute_domains = await cluster.serves(COMPUTE_DOMAIN)
+    store.read_devices(known=devices is not None)
+    for shelf, listed in zip((store.devices.classes, store.devices.slices), devices or (), strict=False):
+        shelf.sweep(*listed)
     store.nodes.sweep(nodes, nodes_at)
     store.pods.sweep(filter(is_relevant, pods), pods_at)
+    if devices is not None:
+        store.devices.claims.sweep(*devices[2])
     store.services.sweep(services, services_at)
     store.budgets.sweep(budgets, budgets_at)
     store.priorities.sweep(map(slim, classes), classes_at)
@@ -87,6 +98,27 @@ async def relist(
     store.relisted.update(store.sharded_models.objects)
     for key in store.waiting.in_turn(list(store.sharded_models.objects)):
         queue.add(key)
+
+
+_Listed = tuple[list[Object], int]
+"""The objects of a list, and its version."""
+
+
+async def _devices(lists: _Lists) -> tuple[_Listed, _Listed, _Listed] | None:
+    """List DeviceClasses, the slices of GPUs, and the claims that hold GPUs.
+
+    ``None`` where the API server does not serve them, or does not let us read them: then nothing is known of them.
+    """
+    try:
+        if not await lists.cluster.serves(RESOURCE_SLICE):
+            return None
+        classes = await lists.of(DEVICE_CLASS, trim=slim)
+        slices, slices_at = await lists.of(RESOURCE_SLICE, trim=slim)
+        claims, claims_at = await lists.of(RESOURCE_CLAIM, trim=slim_claim)
+    except Refused:
+        return None
+    of_gpus = [found for found in slices if pool_of(found) is not None]
+    return classes, (of_gpus, slices_at), ([claim for claim in claims if read_claim(claim) is not None], claims_at)
 
 
 async def _quotas(lists: _Lists) -> tuple[list[Object], int, bool]:
