@@ -68,19 +68,19 @@ class Takeover:
 
 async def taken_over(server: Server, found: Launched, events: int, folder: Path) -> Takeover:
     """Write what was launched onto a server, start the operator there, and break one group after the other."""
-    await _written(server, found)
+    await written(server, found)
     await server.write("POST", _MODELS.path(NAMESPACE), a_model(_LAST, gpus=1, model_contextLength=8192), JSON)
     server.count_anew()
     begun = time.time()
     async with _operator(server, folder) as pid:
         ready = await _ready(server)
-        at_rest = await _at_rest(pid)
-        cpu, writes = _cpu_seconds(pid), await _writes(server)
+        rested = await at_rest(pid)
+        cpu, writes = cpu_seconds(pid), await _writes(server)
         healed = [one async for one in _healed(server, found, events)]
-        return Takeover(ready - begun, at_rest - begun, cpu, _peak_bytes(pid), writes, tuple(healed))
+        return Takeover(ready - begun, rested - begun, cpu, _peak_bytes(pid), writes, tuple(healed))
 
 
-async def _written(server: Server, found: Launched) -> None:
+async def written(server: Server, found: Launched) -> None:
     """Write nodes, objects with their statuses, and what was made for them; wait until all pods run."""
     await server.add_nodes(found.nodes)
     models = await server.write_all(("POST", _MODELS.path(NAMESPACE), model, JSON) for model in found.models)
@@ -148,13 +148,13 @@ async def _restarted(server: Server, name: str, restarts: int, replicas: int) ->
     return found.get("restarts") == restarts and found.get("readyReplicas") == replicas
 
 
-async def _at_rest(pid: int) -> float:
+async def at_rest(pid: int) -> float:
     """Wait until a process does nothing any more; give when that began."""
     async with asyncio.timeout(_LIMIT):
         while True:
-            since, spent = time.time(), _cpu_seconds(pid)
+            since, spent = time.time(), cpu_seconds(pid)
             await asyncio.sleep(_REST_SECONDS)
-            if _cpu_seconds(pid) - spent < _REST_SHARE * _REST_SECONDS:
+            if cpu_seconds(pid) - spent < _REST_SHARE * _REST_SECONDS:
                 return since
 
 
@@ -203,7 +203,7 @@ async def _heal(server: Server, model: Json, pod: Json, size: int) -> Healed:
     return Healed(_first_write(calls, name) - event, sum(not call.ours for call in calls), size)
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Give the processor time a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

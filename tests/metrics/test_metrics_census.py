@@ -8,7 +8,7 @@ from tests.support.statuses import FULL
 
 from shardwise.domain.fleet import Exclusion, Node
 from shardwise.metrics import census, table
-from shardwise.metrics.census import Figures, Occupancy, figures, of_fleet, of_objects
+from shardwise.metrics.census import Figures, Occupancy, figures, of_fleet, of_objects, of_waits
 from shardwise.observe import STRANGERS
 from shardwise.reconcile.status_data import write_status
 
@@ -79,7 +79,7 @@ def test_a_product_without_a_name_is_unknown() -> None:
 
 def test_only_the_oldest_objects_get_series_and_all_are_counted() -> None:
     known = {("default", f"m{index}"): some(created=NOW - index, gpus=1) for index in range(10)}
-    values = of_objects(known, {("default", "m9"): 1}, 3, NOW)
+    values = of_objects(known, {("default", "m9"): 1}, 3)
     assert list(values[table.MODEL_GPUS]) == [("default", "m9"), ("default", "m8"), ("default", "m7")]
     assert values[table.MODEL_LEAVING] == {("default", "m9"): 1, ("default", "m8"): 0, ("default", "m7"): 0}
     assert values[table.MODELS_UNLISTED] == {(): 7}
@@ -94,10 +94,10 @@ def test_objects_that_wait_are_counted_with_the_longest_wait() -> None:
         ("default", "b"): some(waiting=NOW - 90, **waits),
         ("default", "c"): some(),
     }
-    values = of_objects(known, {}, 9, NOW)
+    values = of_objects(known, {}, 9) | of_waits(known, NOW)
     assert (values[table.WAITING], values[table.LONGEST_WAIT]) == ({(): 2}, {(): 90.0})
     assert values[table.MODELS] == {("Reconciling", "CapacityShort"): 2, ("Ready", "AllReplicasReady"): 1}
-    assert of_objects({}, {}, 9, NOW)[table.LONGEST_WAIT] == {(): 0.0}
+    assert of_waits({}, NOW)[table.LONGEST_WAIT] == {(): 0.0}
 
 
 def test_the_figures_of_an_object_are_those_of_its_status() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.controller.support import a_model
+from tests.controller.support import a_model, a_node, a_pod
 from tests.support.exposition import Series, series_of
 
 from shardwise.cluster import Call
@@ -199,3 +199,40 @@ async def test_an_object_is_read_again_only_after_it_changed(monkeypatch: pytest
     store.sharded_models.put(a_model("b", 3))
     measured.recorder.reading()()
     assert read == ["a", "b", "b"]
+
+
+async def test_an_unchanged_fleet_is_neither_copied_nor_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape of an idle cluster costs little, however large the cluster is."""
+    measured = Measured()
+    store, meters = measured.recorder.store, measured.meters
+    meters.read = measured.recorder.reading
+    store.nodes.put(a_node("a", 1))
+    copied: list[int] = []
+    occupancy = store.ledger.occupancy
+
+    def copy() -> Any:
+        copied.append(store.ledger.moves)
+        return occupancy()
+
+    monkeypatch.setattr(store.ledger, "occupancy", copy)
+    texts = [(await meters.exposition(""))[0] for _ in range(2)]
+    assert len(copied) == 1
+    assert texts[0].count(b'shardwise_gpus{product="NVIDIA-H100-80GB-HBM3",state="free"} 8.0') == 1
+    store.pods.put(a_pod("stranger", 2, node="a", gpus=3))
+    text = (await meters.exposition(""))[0]
+    assert len(copied) == 2
+    assert b'shardwise_gpus{product="NVIDIA-H100-80GB-HBM3",state="others"} 3.0' in text
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+async def test_each_family_stands_once_and_the_end_at_the_end(accept: str) -> None:
+    measured = Measured()
+    measured.meters.read = measured.recorder.reading
+    measured.recorder.store.nodes.put(a_node("a", 1))
+    measured.recorder.store.sharded_models.put(a_model("a", 2))
+    for _ in range(2):
+        text = (await measured.meters.exposition(accept))[0].decode()
+        types = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+        assert len(set(types)) == len(types)
+        assert text.count("# EOF") == (1 if accept else 0)
+        assert not accept or text.endswith("# EOF\n")

@@ -115,9 +115,9 @@ class Measuring:
             table.QUEUE_RUNNING: {(): 0 if queue is None else queue.running},
         }
         if self._recorder is None or not health.leads:
-            return lambda: own
+            return lambda: [own]
         led = self._recorder.reading()
-        return lambda: own | led()
+        return lambda: [own, *led()]
 
 
 class MeasuredLease:

@@ -30,7 +30,7 @@ REMEMBERED: Final = 512
 class Ledger(Generic[H]):
     """The nodes of a fleet, and the GPUs that each holder has on each node. A holder is any hashable value.
 
-    ``mark`` grows with every change of a node or of its free GPUs.
+    ``mark`` grows with every change of a node or of its free GPUs, ``moves`` also when holders change.
     """
 
     def __init__(self, site: FleetSite | None = None) -> None:
@@ -45,6 +45,7 @@ class Ledger(Generic[H]):
         self._planned: dict[H, Counter[str]] = {}
         self._holders: dict[str, dict[H, int]] = {}
         self.mark = 0
+        self.moves = 0
         self.compute_domains = True
         self._whole: tuple[tuple[int, bool], Fleet] | None = None
         self._log: deque[tuple[int, str, Node | None]] = deque(maxlen=REMEMBERED)
@@ -159,6 +160,7 @@ class Ledger(Generic[H]):
 
     def _settle(self, holder: H, node: str) -> None:
         """Compute again the GPUs that a holder has on a node, and the free GPUs of the node."""
+        self.moves += 1
         has = max(self._bound.get(holder, Counter())[node], self._planned.get(holder, Counter())[node])
         holders = self._holders.setdefault(node, {})
         if has > 0:
@@ -203,6 +205,7 @@ class Ledger(Generic[H]):
     def _note(self, name: str, before: Node | None) -> None:
         """Remember a node as it was before a change."""
         self.mark += 1
+        self.moves += 1
         self._log.append((self.mark, name, before))
 
     def _held(self, node: str) -> int:

@@ -77,16 +77,13 @@ def _summary(status: Status) -> tuple[str, str]:
     return "New", "New"
 
 
-def of_objects(known: Mapping[Key, Figures], leaving: Mapping[Key, int], most: int, now: float) -> Values:
-    """Give the gauges of objects. ``most`` objects get series of their own; ``now`` is in seconds since the epoch."""
-    waits = [now - figures.waiting for figures in known.values() if figures.waiting]
+def of_objects(known: Mapping[Key, Figures], leaving: Mapping[Key, int], most: int) -> Values:
+    """Give the gauges of objects. ``most`` objects get series of their own."""
     listed = sorted(known, key=lambda key: (known[key].created, key))[:most]
     states = Counter(state for figures in known.values() for state in figures.states)
     return {
         table.MODELS: dict(Counter((figures.condition, figures.reason) for figures in known.values())),
         table.GROUPS: {(state,): states[state] for state in State},
-        table.WAITING: {(): len(waits)},
-        table.LONGEST_WAIT: {(): max(0.0, *waits, 0.0)},
         table.MODEL_REPLICAS: {key: known[key].replicas for key in listed},
         table.MODEL_READY: {key: known[key].ready for key in listed},
         table.MODEL_LEAVING: {key: leaving.get(key, 0) for key in listed},
@@ -95,6 +92,12 @@ def of_objects(known: Mapping[Key, Figures], leaving: Mapping[Key, int], most: i
         table.MODEL_CONDITION: {(*key, known[key].condition, known[key].reason): 1 for key in listed},
         table.MODELS_UNLISTED: {(): len(known) - len(listed)},
     }
+
+
+def of_waits(known: Mapping[Key, Figures], now: float) -> Values:
+    """Give the gauges that change with time alone. ``now`` is in seconds since the epoch."""
+    waits = [now - figures.waiting for figures in known.values() if figures.waiting]
+    return {table.WAITING: {(): len(waits)}, table.LONGEST_WAIT: {(): max(0.0, *waits, 0.0)}}
 
 
 def of_fleet(occupancy: Occupancy) -> Values:

@@ -5,7 +5,9 @@ asks: the loop copies references, and a thread does the rest. docs/decisions/005
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,8 +28,14 @@ from shardwise.metrics.table import METRICS, Metric, Sort
 Values = dict[Metric, dict[tuple[str, ...], float]]
 """The values of gauges, by metric and by the values of its labels."""
 
-Reading = Callable[[], Values]
-"""Works values out from a copy; called in a thread."""
+Reading = Callable[[], Sequence[Values]]
+"""Works values out from a copy; called in a thread. A part that has not changed is not written as text again."""
+
+
+Encode = Callable[[Collector], bytes]
+
+_END: Final = b"# EOF\n"
+"""The last line of OpenMetrics."""
 
 
 class Meters:
@@ -41,7 +49,9 @@ class Meters:
             collector(registry=self._registry)
         self._counters = {metric: self._counter(metric) for metric in METRICS if _is_counted(metric)}
         self._histograms = {metric: self._histogram(metric) for metric in METRICS if metric.sort is Sort.HISTOGRAM}
-        self.read: Callable[[], Reading] = lambda: dict
+        self._written: dict[str, list[tuple[Values, bytes]]] = {}
+        self._writing = threading.Lock()
+        self.read: Callable[[], Reading] = lambda: list
         """Copies what gauges are worked out from, on the loop, and gives the rest of the work."""
 
     def _counter(self, metric: Metric) -> Counter:
@@ -73,18 +83,30 @@ class Meters:
 
     def _text(self, reading: Reading, accept: str) -> tuple[bytes, str]:
         encode, content_type = choose_encoder(accept)
-        return encode(_Together(self._registry, reading())), content_type
+        with self._writing:  # two servers of Prometheus may ask at the same time
+            before = self._written.get(content_type, [])
+            parts = [_written(encode, values, before[at : at + 1]) for at, values in enumerate(reading())]
+            self._written[content_type] = parts
+            own = encode(self._registry)
+        ending = own[len(own.removesuffix(_END)) :]
+        text = b"".join(part.removesuffix(ending) for part in (own, *(part for _, part in parts)))
+        return text + ending, content_type
 
 
-class _Together(Collector):
-    """The registry, and the gauges of a single reading."""
+def _written(encode: Encode, values: Values, before: Sequence[tuple[Values, bytes]]) -> tuple[Values, bytes]:
+    """Write a part, or give its text of the last time if it is the same."""
+    if before and before[0][0] == values:
+        return before[0]
+    return values, encode(_Part(values))
 
-    def __init__(self, registry: CollectorRegistry, values: Values) -> None:
-        self._registry = registry
+
+class _Part(Collector):
+    """The gauges of a part of a reading."""
+
+    def __init__(self, values: Values) -> None:
         self._values = values
 
     def collect(self) -> Iterator[Family]:
-        yield from self._registry.collect()
         yield from _families(self._values)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -12,7 +12,7 @@ from shardwise.domain.reasons import Reason
 from shardwise.domain.refusal import RefusalReason
 from shardwise.hub import HubFacts, HubQuestion
 from shardwise.metrics import table
-from shardwise.metrics.census import Figures, Occupancy, figures, of_fleet, of_objects
+from shardwise.metrics.census import Figures, Occupancy, figures, of_fleet, of_objects, of_waits
 from shardwise.metrics.meters import Meters, Reading, Values
 from shardwise.observe import Json, Key, Store
 from shardwise.operate import Queue
@@ -50,6 +50,7 @@ class Recorder:
     _begun: dict[Key, _Beginning] = field(default_factory=dict)
     _leaving: dict[Key, int] = field(default_factory=dict)
     _known: dict[Key, tuple[Json, Figures]] = field(default_factory=dict)
+    _fleet: tuple[int, Values] | None = None
 
     def of(self, work: Work) -> Work:
         """Give the same work on objects, measured."""
@@ -120,14 +121,20 @@ class Recorder:
         self._begun.pop(key, None)
 
     def reading(self) -> Reading:
-        """Copy what the gauges of fleet and objects are worked out from."""
-        objects, leaving = dict(self.store.sharded_models.objects), dict(self._leaving)
-        return partial(self._values, objects, leaving, self.store.ledger.occupancy(), self.now())
+        """Copy what the gauges of fleet and objects are worked out from. An unchanged fleet is not copied again."""
+        objects, leaving, moves = dict(self.store.sharded_models.objects), dict(self._leaving), self.store.ledger.moves
+        occupancy = None if self._fleet is not None and self._fleet[0] == moves else self.store.ledger.occupancy()
+        return partial(self._parts, objects, leaving, occupancy, moves, self.now())
 
-    def _values(self, objects: dict[Key, Json], leaving: dict[Key, int], occupancy: Occupancy, now: float) -> Values:
+    def _parts(
+        self, objects: dict[Key, Json], leaving: dict[Key, int], occupancy: Occupancy | None, moves: int, now: float
+    ) -> Sequence[Values]:
         known = {key: self._figures(key, obj) for key, obj in objects.items()}
         self._known = {key: (obj, known[key]) for key, obj in objects.items()}
-        return of_objects(known, leaving, self.objects, now) | of_fleet(occupancy)
+        if occupancy is not None:
+            self._fleet = moves, of_fleet(occupancy)
+        fleet = {} if self._fleet is None else self._fleet[1]
+        return fleet, of_objects(known, leaving, self.objects), of_waits(known, now)
 
     def _figures(self, key: Key, obj: Json) -> Figures:
         """Read an object that has changed since the last reading."""
