@@ -79,6 +79,7 @@ class ControlPlane(Reached):
             f"--service-cluster-ip-range={_SERVICES}",
             f"--audit-policy-file={self._audit_policy()}",
             f"--audit-log-path={self.audit_log}",
+            "--audit-log-maxsize=10000",  # megabytes: a log that begins anew would lose the calls of a test
             f"--cert-dir={self.folder / 'generated'}",
             *flags,
         )

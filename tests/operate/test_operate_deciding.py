@@ -232,6 +232,29 @@ async def test_objects_that_wait_are_decided_on_in_turn_though_one_takes_long(sc
     assert set(scene.store.plans) == {first}
 
 
+async def test_an_object_that_is_deleted_while_it_waits_for_its_turn_is_not_decided_on(
+    scene: Scene, gate: Gate
+) -> None:
+    scene.store.hold(("default", "holder"), {"h100-1": 8})
+    gate.go_on.set()
+    first, second = scene.add("costly", **PINNED), scene.add("second", **PINNED)
+    for key in (first, second):
+        await scene.reconcile(key)
+    gate.begun.clear()
+    gate.go_on.clear()
+    scene.store.hold(("default", "holder"), {})
+    slow = asyncio.create_task(scene.reconcile(first))
+    await gate.under_way()
+    made, waiting = gate.made, asyncio.create_task(scene.reconcile(second))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    delete(scene, second)
+    gate.go_on.set()
+    await slow
+    assert await waiting == LOOK_AGAIN_SECONDS
+    assert gate.made == made
+
+
 async def test_an_object_that_came_to_be_due_ahead_meanwhile_goes_first(scene: Scene, gate: Gate) -> None:
     """It is asked again when the object before it has been decided on."""
     scene.store.hold(("default", "holder"), {"h100-1": 8})

@@ -58,13 +58,13 @@ class Deciding:
     async def _held(self, key: Key, obj: Json, wanted: Wanted) -> Decision | None:
         """Decide, and hold the planned GPUs if nobody else has taken them meanwhile; else decide anew."""
         for _ in range(MOST_TRIES):
+            if not self._is_as_read(key, obj):  # others were decided on first, and objects are deleted meanwhile
+                return None
             now = self._now()
             observed = self._store.observe(key, now)
             self._seen[key] = wanted.demand, self.resting.sight(observed)
             decision = await self._in_thread(partial(decide, wanted, observed, now))
-            if self._store.sharded_models.objects.get(key) is not obj:
-                return None
-            if self._is_current(key, observed, decision):
+            if self._is_as_read(key, obj) and self._is_current(key, observed, decision):
                 # Nothing waits between this comparison and the hold: nobody else plans between the two.
                 if observed.excused:  # else a quota was changed while the decision was made: for the next decision
                     self._store.excused.discard(key)
@@ -73,6 +73,9 @@ class Deciding:
                 self._store.count_mends(key, decision.mends)
                 return decision
         return None
+
+    def _is_as_read(self, key: Key, obj: Json) -> bool:
+        return self._store.sharded_models.objects.get(key) is obj
 
     def carried_out(self, key: Key, obj: Json, decision: Decision) -> None:
         """Take in that a decision was carried out, and the object as it is with its status: it may rest."""
