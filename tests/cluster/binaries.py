@@ -1,7 +1,7 @@
 """The programs of a real control plane, built from Go modules. Run this file to build what is missing.
 
-They are kept outside the checkout, keyed by what decides their content (go.mod, go.sum, the Go version), so that they
-are built once. ``KUBEBUILDER_ASSETS`` is honoured: what lies there is taken as it is.
+They are kept outside the checkout, keyed by what decides their content (go.mod, go.sum, our own Go files, the Go
+version), so that they are built once. ``KUBEBUILDER_ASSETS`` is honoured: what lies there is taken as it is.
 """
 
 import contextlib
@@ -37,7 +37,9 @@ class Tool:
 
     def folder(self) -> Path:
         """Give the folder its programs are kept in."""
-        content = b"".join((TOOLS / self.module / name).read_bytes() for name in ("go.mod", "go.sum"))
+        module = TOOLS / self.module
+        parts = [module / "go.mod", module / "go.sum", *sorted(module.glob("*.go"))]
+        content = b"".join(part.read_bytes() for part in parts)
         key = hashlib.sha256(content + repr(self).encode() + _go_version().encode()).hexdigest()[:16]
         return _cache() / f"{self.module}-{key}"
 
@@ -54,6 +56,7 @@ ALL: Final = (
     Tool("etcd", (("etcd", "go.etcd.io/etcd/server/v3"),)),
     Tool("kwok", (("kwok", "sigs.k8s.io/kwok/cmd/kwok"),), files=("kustomize/stage",)),
     Tool("helm", (("helm", "helm.sh/helm/v4/cmd/helm"),)),
+    Tool("health", (("health", "."),)),
     Tool("lws", (("lws", "sigs.k8s.io/lws/cmd"),), files=("config/crd/bases", "config/webhook")),
     Tool("kube", tuple((name, f"k8s.io/kubernetes/cmd/{name}") for name in _KUBE), _version_flags()),
 )

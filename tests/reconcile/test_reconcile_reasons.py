@@ -1,8 +1,10 @@
 """Every stable reason is emitted just where its page says it appears, and no other reason is."""
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from tests.reconcile.support import World, two_nodes_wide, wants
@@ -23,12 +25,13 @@ STATES = ("Ready", "Reconciling", "Stalled")
 
 @dataclass
 class Listener(World):
-    """A cluster that notes the reasons of every status and Event, and where each appears.
+    """A cluster that notes every status, the reasons of every status and Event, and where each appears.
 
     Ready, Reconciling and Stalled share a reason: only the one that is True counts.
     """
 
     heard: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    statuses: list[dict[str, Any]] = field(default_factory=list)
 
     def step(self, *, keep: Callable[[int], bool] = lambda _: True) -> Decision:
         decision = super().step(keep=keep)
@@ -36,6 +39,7 @@ class Listener(World):
         return decision
 
     def hear(self, decision: Decision) -> None:
+        self.statuses.append(copy.deepcopy(decision.written))
         for condition in decision.written["conditions"]:
             if condition["type"] not in STATES or condition["status"] == "True":
                 self.heard[condition["reason"]].add(f"{condition['type']}={condition['status']}")
