@@ -49,3 +49,11 @@ def test_quotas_that_may_not_be_watched_are_not(mocker: MockerFixture) -> None:
     handlers: list[Any] = list(registry._watching.get_all_handlers())
     assert len(handlers) == 6
     assert "resourcequota" not in {handler.id for handler in handlers}
+
+
+def test_devices_are_watched_only_where_they_are_served_and_may_be_read(mocker: MockerFixture) -> None:
+    registry = kopf.OperatorRegistry()
+    register(registry, Changes(Store(), mocker.create_autospec(Queue, instance=True)), devices=True)
+    handlers: list[Any] = list(registry._watching.get_all_handlers())
+    assert len(handlers) == 10
+    assert {"resourceslice", "resourceclaim", "deviceclass"} <= {handler.id for handler in handlers}
