@@ -14,6 +14,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Plan, PodPlacement, Rule
 from shardwise.domain.units import GIB
 from shardwise.engines import ENGINES, GroupLaunch, PodLaunch, Probe, launch
+from shardwise.engines.meeting import ARRIVAL_PORT, ARRIVE_SCRIPT, GATHER_SCRIPT, WAIT_SCRIPT
 from shardwise.engines.options import ALWAYS, PLAN, remedy
 from shardwise.planner.method_support import MethodRow, methods_of
 from shardwise.planner.on_load import made_on_load
@@ -171,7 +172,7 @@ def _roles(group: GroupLaunch) -> Iterator[str]:
     yield "if that is longer."
     yield ""
     rows = (
-        ("waits for", *(_waits(pod) for pod in group.pods)),
+        ("starts when", *(_starts(pod) for pod in group.pods)),
         ("startup", _probe(leader.startup), _probe(follower.startup)),
         ("readiness", _probe(leader.readiness), _probe(follower.readiness)),
         ("liveness", _probe(leader.liveness), _probe(follower.liveness)),
@@ -181,8 +182,14 @@ def _roles(group: GroupLaunch) -> Iterator[str]:
     yield from _table(("", "leader", "follower"), rows)
 
 
-def _waits(pod: PodLaunch) -> str:
-    return ", ".join(f"port {port} of `{host.partition('.')[0]}`" for host, port in pod.wait_for) or "nothing"
+def _starts(pod: PodLaunch) -> str:
+    if pod.waits is None:
+        return "the pod starts"
+    return {
+        GATHER_SCRIPT: f"every follower answers at port {ARRIVAL_PORT}",
+        ARRIVE_SCRIPT: "the leader says so, after all pods have met",
+        WAIT_SCRIPT: "every follower answers at its port for ssh",
+    }[pod.waits.text]
 
 
 def _probe(probe: Probe | None) -> str:

@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +33,15 @@ POOL: Final = "processes"
 NODES: Final = 4
 PACE: Final = 0.03
 """Probes come every 0.3 seconds in place of every 10."""
+
+HUB: Final = """
+import pathlib, socket, time
+def snapshot_download(name, revision):
+    while (pathlib.Path(__file__).parents[1] / "gates" / f"fetch-{socket.gethostname()}").exists():
+        time.sleep(0.02)
+    return name
+"""
+"""A library of the Hub whose downloads last as long as their gate is there."""
 
 PROMPT: Final = "Hello"
 TOKENS: Final = [(sum(PROMPT.encode()) + 31 * place) % 256 for place in range(5)]
@@ -107,7 +116,10 @@ async def scene(request: pytest.FixtureRequest, tmp_path: Path, can_run: None) -
     cluster: contextlib.AbstractAsyncContextManager[tuple[Line, Operator]]
     cluster = real(request.getfixturevalue("installed")) if is_real else in_memory(tmp_path)
     image = python_image(tmp_path / "image", {"vllm": Path(fake_engine.__file__)})
+    image = replace(image, variables={"PYTHONPATH": str(image.folder / "lib")})
     folder_of_gates(image.folder)
+    (image.folder / "lib").mkdir()
+    (image.folder / "lib" / "huggingface_hub.py").write_text(HUB)
     nodes = [h100_node(f"{POOL}-{number}", gpus=1) for number in range(NODES)]
     for node in nodes:
         node["metadata"]["labels"]["pool"] = POOL
@@ -161,9 +173,51 @@ async def test_a_group_meets_and_serves(scene: Scene, gates: Path) -> None:
     await scene.apply(pair(gates=gates))
     await scene.ready("pair")
     assert await scene.complete("pair", PROMPT, 5) == TOKENS
-    assert [code for _, container, code in scene.kubelets.exits if container.startswith("wait-for")] == [0]
+    assert sorted(scene.kubelets.exits) == [
+        ("pair-0-0-0", "wait-for-followers", 0),
+        ("pair-0-0-1", "wait-for-leader", 0),
+    ]
     leader, follower = await scene.pods("pair")
     assert leader["status"]["podIP"] != follower["status"]["podIP"]
+
+
+def runs(scene: Scene, pod: str, container: str) -> bool:
+    """Tell whether a container of a pod runs."""
+    names = {pod.name for pod in scene.kubelets.pods.values()}
+    found = scene.kubelets.pod(pod).containers.get(container) if pod in names else None
+    return found is not None and found.running
+
+
+async def test_the_engines_of_a_group_start_side_by_side(scene: Scene, gates: Path) -> None:
+    """The follower's engine is there before the leader's has opened any port."""
+    (gates / "import-pair-0-0-0").touch()
+    await scene.apply(pair(gates=gates))
+
+    async def both_start() -> bool:
+        return all(runs(scene, f"pair-0-0-{index}", "engine") for index in range(2))
+
+    await scene.until(both_start, "both engines started")
+    (gates / "import-pair-0-0-0").unlink()
+    await scene.ready("pair")
+    assert await scene.complete("pair", PROMPT, 5) == TOKENS
+
+
+@pytest.mark.parametrize(("late", "waits"), [(0, "wait-for-leader"), (1, "wait-for-followers")])
+async def test_no_engine_starts_before_the_weights_of_all_are_there(
+    scene: Scene, gates: Path, late: int, waits: str
+) -> None:
+    """The leader or a follower fetches for longer than any engine would wait for it; then all start."""
+    (gates / f"fetch-pair-0-0-{late}").touch()
+    await scene.apply(pair(gates=gates, model_source={"huggingFace": {"prePull": True}}))
+
+    async def one_waits() -> bool:
+        return runs(scene, f"pair-0-0-{1 - late}", waits) and runs(scene, f"pair-0-0-{late}", "weights")
+
+    await scene.until(one_waits, "one pod with its weights, one without")
+    assert not any("engine" in scene.kubelets.pod(f"pair-0-0-{index}").containers for index in range(2))
+    (gates / f"fetch-pair-0-0-{late}").unlink()
+    await scene.ready("pair")
+    assert await scene.complete("pair", PROMPT, 5) == TOKENS
 
 
 async def test_a_leader_that_leaves_finishes_its_requests(scene: Scene, gates: Path) -> None:
@@ -258,8 +312,7 @@ async def test_an_engine_that_still_starts_is_gone_within_seconds(scene: Scene, 
     await scene.apply(pair(gates=gates))
 
     async def imports() -> bool:
-        engine = scene.kubelets.pod("pair-0-0-0").containers.get("engine") if scene.kubelets.pods else None
-        return engine is not None and engine.running
+        return runs(scene, "pair-0-0-0", "engine")
 
     await scene.until(imports, "the leader's engine started")
     began = time.monotonic()

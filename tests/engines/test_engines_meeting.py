@@ -16,11 +16,13 @@ from tests.engines.support import TENSORRT_LLM, a_plan, started
 
 from shardwise.domain.layout import Layout
 from shardwise.engines import mpi
-from shardwise.engines.meeting import WAIT_SCRIPT, WHOLE_SCRIPT, drain
+from shardwise.engines.meeting import ARRIVE_SCRIPT, GATHER_SCRIPT, WAIT_SCRIPT, WHOLE_SCRIPT, drain
 from shardwise.render.containers import FETCH_SCRIPT
 
 SCRIPTS = {
     "wait": WAIT_SCRIPT,
+    "gather": GATHER_SCRIPT,
+    "arrive": ARRIVE_SCRIPT,
     "whole": WHOLE_SCRIPT,
     "fetch": FETCH_SCRIPT,
     "drain": drain(8000, ())[2],
@@ -74,7 +76,7 @@ def test_a_pod_waits_until_all_places_answer(monkeypatch: pytest.MonkeyPatch, pa
         return Line()
 
     monkeypatch.setattr("socket.create_connection", connect)
-    run(WAIT_SCRIPT, "0", "leader.svc:29501", "fd00::1:2222")
+    run(WAIT_SCRIPT, "leader.svc:29501", "fd00::1:2222")
     assert asked == [(("leader.svc", 29501), 5)] * 3 + [(("fd00::1", 2222), 5)] * 2
     assert pauses == [2, 2, 2]
 
@@ -86,21 +88,100 @@ def free_port() -> int:
         return port
 
 
-def test_two_pods_meet_though_each_waits_for_the_other() -> None:
-    """A follower's door is open while it waits for the leader, so that the leader may wait for the door."""
-    door, rendezvous = free_port(), free_port()
-    follower = threading.Thread(target=run_apart, args=(str(door), f"127.0.0.1:{rendezvous}"), daemon=True)
-    follower.start()
-    run_apart("0", f"127.0.0.1:{door}")
-    with socket.create_server(("127.0.0.1", rendezvous)):
-        follower.join(timeout=20)
-    assert not follower.is_alive()
+@contextmanager
+def arriving(host: str = "127.0.0.1", rendezvous: int = 0) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run the text of a follower in a process of its own, as in a pod; give the port of its door, which is open."""
+    port = free_port()
+    words = [sys.executable, "-c", ARRIVE_SCRIPT, str(port), host, str(rendezvous or free_port())]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as follower:  # noqa: S603 - as the container is started
+        try:
+            say(port, b"")
+            yield follower, port
+        finally:
+            follower.kill()
 
 
-def run_apart(*args: str) -> None:
-    """Run the waiting text in a process of its own, as in a pod."""
-    words = [sys.executable, "-c", WAIT_SCRIPT, *args]
-    subprocess.run(words, check=True)  # noqa: S603 - as the container is started: without a shell
+def heard(server: socket.socket) -> bytes:
+    """Give all that the next one says at a door."""
+    with server.accept()[0] as line, line.makefile("rb") as words:
+        return words.read()
+
+
+def say(port: int, words: bytes) -> None:
+    """Say something at a door, as soon as it is open."""
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 5) as line:
+                return line.sendall(words)
+        except ConnectionRefusedError:
+            continue
+
+
+def test_no_follower_starts_before_all_are_there() -> None:
+    """The leader tries every door first: one that still fetches its weights holds the others back."""
+    with arriving() as (first, door):
+        late = free_port()
+        doors = {"first.svc": door, "late.svc": late}
+        words = [sys.executable, "-c", f"doors = {doors}\n{_BY_NAME}{GATHER_SCRIPT}", "0", *doors]
+        with subprocess.Popen(words, stdout=subprocess.PIPE) as leader:  # noqa: S603 - as the container is started
+            assert leader.stdout is not None
+            assert b"waiting for late.svc" in leader.stdout.readline()
+            assert first.poll() is None
+            with socket.create_server(("127.0.0.1", late)) as server:
+                server.settimeout(20)
+                said = [heard(server), heard(server)]
+            assert leader.wait(20) == 0
+        assert first.wait(20) == 0
+    assert said == [b"", b"start"]
+
+
+_BY_NAME = """\
+import socket
+plain = socket.create_connection
+socket.create_connection = lambda place, timeout: plain(('127.0.0.1', doors[place[0]]), timeout)
+"""
+"""Lets the hosts of a script be ports of this machine."""
+
+
+@pytest.mark.parametrize("words", [b"", b"start", b"sta", b"GET / HTTP/1.1\r\n\r\n"])
+def test_a_follower_starts_at_the_word_of_its_leader_alone(words: bytes) -> None:
+    """Whoever else tries its door, or sends something, starts nothing."""
+    with arriving() as (follower, door):
+        say(door, words)
+        say(door, b"")  # it is heard after the first
+        if words != b"start":
+            assert follower.poll() is None
+            say(door, b"start")
+        assert follower.wait(20) == 0
+
+
+def test_a_follower_starts_beside_a_leader_that_waited_for_nobody() -> None:
+    """An older operator made the leader: its engine is up and gathers nobody."""
+    with socket.create_server(("127.0.0.1", 0)) as meeting, arriving(rendezvous=meeting.getsockname()[1]) as (one, _):
+        assert one.wait(20) == 0
+
+
+def test_a_follower_waits_for_the_name_of_its_leader(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
+    """Names come to DNS a little after addresses; an engine may look them up once only."""
+    answers: list[OSError | None] = [OSError("no such name"), OSError("no such name"), None]
+    plain = socket.getaddrinfo
+
+    def look(host: str, *args: Any, **more: Any) -> list[Any]:
+        if host != "leader.svc":
+            return plain(host, *args, **more)
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+        return []
+
+    port = free_port()
+    monkeypatch.setattr("socket.getaddrinfo", look)
+    telling = threading.Thread(target=say, args=(port, b"start"))
+    telling.start()
+    run(ARRIVE_SCRIPT, str(port), "leader.svc", "29501")
+    telling.join()
+    assert answers == []
+    assert pauses == [1, 1]
 
 
 @contextmanager

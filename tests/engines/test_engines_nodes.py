@@ -16,6 +16,8 @@ from shardwise.domain.launch import EnvVar
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.engines import Probe, launch, problems
+from shardwise.engines.launch import Script
+from shardwise.engines.meeting import ARRIVE_SCRIPT, GATHER_SCRIPT
 
 SEVERAL = ("--nnodes", "--node-rank", "--master-addr", "--master-port", "--distributed-executor-backend", "--headless")
 """What only a group of several pods hears."""
@@ -68,7 +70,7 @@ def test_a_single_pod_hears_of_no_nodes(tensor: int, pipeline: int) -> None:
     (pod,) = found.pods
     assert not set(SEVERAL) & set(pod.args)
     assert found.ports == (("http", 8000),)
-    assert pod.wait_for == ()
+    assert pod.waits is None
 
 
 PLANS = [
@@ -130,11 +132,12 @@ def test_only_the_leader_is_probed() -> None:
     assert (follower.startup, follower.readiness, follower.liveness) == (None, None, None)
 
 
-def test_followers_wait_for_the_rendezvous_and_end_quickly() -> None:
-    """One that starts too early gives up; a headless one does not end by itself and serves nobody."""
+def test_the_pods_of_a_group_meet_before_any_engine_starts_and_followers_end_quickly() -> None:
+    """Then the engines start side by side. A headless one does not end by itself and serves nobody."""
     leader, *followers = started(a_plan(Layout(8, 3), 8, 8, 8)).pods
-    assert (leader.wait_for, leader.present, leader.grace) == ((), 0, 60)
-    assert [(pod.wait_for, pod.present, pod.grace) for pod in followers] == [(((LEADER, 29501),), 0, 2)] * 2
+    assert leader.waits == Script(GATHER_SCRIPT, ("29599", *HOSTS[1:3]))
+    assert [pod.waits for pod in followers] == [Script(ARRIVE_SCRIPT, ("29599", LEADER, "29501"))] * 2
+    assert [pod.grace for pod in (leader, *followers)] == [60, 2, 2]
 
 
 def test_the_ports_of_a_group_are_named() -> None:

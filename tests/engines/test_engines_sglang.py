@@ -10,6 +10,8 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import MemoryUse
 from shardwise.domain.units import GIB
 from shardwise.engines import Probe, problems
+from shardwise.engines.launch import Script
+from shardwise.engines.meeting import ARRIVE_SCRIPT, GATHER_SCRIPT
 from shardwise.engines.sglang import static_fraction
 
 HUB = "meta-llama/Llama-3.1-8B"
@@ -136,25 +138,21 @@ def test_followers_answer_too_once_their_ranks_are_there() -> None:
     assert "--host 0.0.0.0" in " ".join(follower.args)
 
 
-def test_followers_wait_for_the_rendezvous_and_the_leader_for_nobody() -> None:
-    """With the ports it is reached at."""
-    found = started(a_plan(Layout(8, 3), 8, 8, 8, engine=SGLANG))
-    assert [pod.wait_for for pod in found.pods] == [(), ((LEADER, 20000),), ((LEADER, 20000),)]
+@pytest.mark.parametrize("pre_pull", [False, True], ids=["weights fetched by the engine", "weights fetched before"])
+def test_the_pods_of_a_group_meet_before_any_engine_starts(pre_pull: bool) -> None:
+    """Each has its image then, and its weights if they are fetched before: no engine waits for that of another."""
+    wanted = wants_of(SGLANG, source=Source(pre_pull=pre_pull))
+    found = started(a_plan(Layout(8, 3), 8, 8, 8, engine=SGLANG), wanted)
+    leader, *followers = found.pods
+    assert leader.waits == Script(GATHER_SCRIPT, ("29599", HOSTS[1], HOSTS[2]))
+    assert [pod.waits for pod in followers] == [Script(ARRIVE_SCRIPT, ("29599", LEADER, "20000"))] * 2
     assert (found.http_port, found.ports) == (30000, (("http", 30000), ("rendezvous", 20000)))
-    assert started(a_plan(Layout(8, 1), engine=SGLANG)).ports == (("http", 30000),)
-
-
-def test_weights_that_are_fetched_first_are_there_on_all_pods_before_any_rank_starts() -> None:
-    """The leader waits for the doors followers open once they have them, or its own patience would end."""
-    wanted = wants_of(SGLANG, source=Source(pre_pull=True))
-    leader, *followers = started(a_plan(Layout(8, 3), 8, 8, 8, engine=SGLANG), wanted).pods
-    assert (leader.wait_for, leader.present) == (((HOSTS[1], 29599), (HOSTS[2], 29599)), 0)
-    assert [(pod.wait_for, pod.present) for pod in followers] == [(((LEADER, 20000),), 29599)] * 2
 
 
 def test_a_single_pod_waits_for_nobody_whatever_it_fetches() -> None:
-    (pod,) = started(a_plan(Layout(8, 1), engine=SGLANG), wants_of(SGLANG, source=Source(pre_pull=True))).pods
-    assert (pod.wait_for, pod.present) == ((), 0)
+    found = started(a_plan(Layout(8, 1), engine=SGLANG), wants_of(SGLANG, source=Source(pre_pull=True)))
+    assert [pod.waits for pod in found.pods] == [None]
+    assert found.ports == (("http", 30000),)
 
 
 def test_the_image_is_the_release_that_was_read() -> None:

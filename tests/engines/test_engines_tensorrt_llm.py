@@ -20,6 +20,8 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import MemoryUse
 from shardwise.domain.units import GIB
 from shardwise.engines import GroupLaunch, Probe, problems
+from shardwise.engines.launch import Script
+from shardwise.engines.meeting import WAIT_SCRIPT
 from shardwise.engines.tensorrt_llm import free_fraction
 
 HUB = "meta-llama/Llama-3.1-8B"
@@ -65,7 +67,7 @@ def test_one_pod_is_served_without_mpirun(layout: Layout, gpus: int, expected: s
     (pod,) = found.pods
     assert (pod.command, " ".join(pod.args)) == (("trtllm-serve",), expected)
     assert (found.keys_at, [file.path for file in found.files]) == ("", [OPTIONS])
-    assert (found.ports, pod.wait_for) == ((("http", 8000),), ())
+    assert (found.ports, pod.waits) == ((("http", 8000),), None)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +102,9 @@ def test_followers_run_an_ssh_server_and_are_ready_once_it_answers() -> None:
     """The leader waits for theirs; nobody waits for the leader."""
     found = started(a_plan(Layout(8, 3), 8, 8, 8, engine=TENSORRT_LLM))
     leader, *followers = found.pods
-    assert leader.wait_for == ((FIRST, 2222), (SECOND, 2222))
+    assert leader.waits == Script(WAIT_SCRIPT, (f"{FIRST}:2222", f"{SECOND}:2222"))
     for pod in followers:
-        assert (pod.args, pod.wait_for, pod.startup, pod.liveness) == ((), (), None, None)
+        assert (pod.args, pod.waits, pod.startup, pod.liveness) == ((), None, None, None)
         assert pod.readiness == Probe("", period=5, timeout=5, failures=3, port=2222)
     assert found.ports == (("http", 8000), ("ssh", 2222))
     assert found.keys_at == "/etc/shardwise-ssh"

@@ -185,7 +185,8 @@ def waited_for(pod: Manifest) -> list[str]:
     waiting = [
         container for container in pod["spec"].get("initContainers", ()) if container["name"].startswith("wait-for")
     ]
-    return [place.partition(":")[0] for one in waiting for place in one["args"][1:]]
+    places = [word for one in waiting for word in one["args"] if not word.isdecimal()]
+    return [place.partition(":")[0] for place in places]
 
 
 @given(launches())

@@ -11,7 +11,11 @@ from tests.engines.support import wants
 from tests.render.support import TWO_NODES, containers, engine, everything, expanded, of_kind
 
 from shardwise.domain.launch import EnvVar, Source, SourceKind, Wanted
+from shardwise.engines.meeting import ARRIVE_SCRIPT, GATHER_SCRIPT
 from shardwise.render.containers import literal
+
+SCRIPTS = {"wait-for-followers": GATHER_SCRIPT, "wait-for-leader": ARRIVE_SCRIPT}
+LEADER, FOLLOWER = (f"llama-0-0-{index}.llama-0-0.default.svc" for index in range(2))
 
 HOSTILE = [
     "; rm -rf /",
@@ -95,8 +99,8 @@ def test_no_shell_is_ever_started(word: str) -> None:
         if container["name"] == "engine":
             assert command == ["vllm", "serve"]
         else:
-            assert command == ["python3", "-c", waiting_script()]
-            assert args == ["0", "llama-0-0-0.llama-0-0.default.svc:29501"]
+            assert command == ["python3", "-c", SCRIPTS[container["name"]]]
+            assert [word for word in args if not word.isdecimal()] in ([LEADER], [FOLLOWER])
         assert all(isinstance(one, str) for one in (*command, *args))
         assert not {"sh", "bash", "/bin/sh", "/bin/bash", "-lc"} & {*command, *args}
 
@@ -123,13 +127,3 @@ def shape_of(value: Any) -> Any:
     if isinstance(value, list):
         return [shape_of(one) for one in value]
     return type(value).__name__
-
-
-def waiting_script() -> str:
-    """Give the text followers wait with, from a harmless object."""
-    (found,) = [
-        container["command"][2]
-        for container in containers(everything(TWO_NODES))
-        if container["name"] == "wait-for-leader"
-    ]
-    return str(found)

@@ -90,17 +90,18 @@ def test_followers_find_their_leader_by_dns_before_anything_is_ready(plan: Plan)
 
 
 @given(plans())
-def test_followers_wait_for_the_port_their_leader_opens(plan: Plan) -> None:
-    """In an init container of the engine's own image; the leader waits for nobody."""
+def test_the_pods_of_a_group_meet_in_the_image_of_the_engine(plan: Plan) -> None:
+    """The leader names all followers, and each follower the leader: a pod that has met has its image."""
     for placed in plan.groups:
-        first, *rest = pods(plan, replica=placed.replica)
-        assert "initContainers" not in first["spec"]
-        for pod in rest:
-            (waiting,) = pod["spec"]["initContainers"]
-            said = options(engine(pod)["args"])
-            assert waiting["args"] == ["0", f"{said['--master-addr']}:{said['--master-port']}"]
-            assert waiting["image"] == engine(pod)["image"]
+        first, *rest = made = pods(plan, replica=placed.replica)
+        waiting = [container for pod in made for container in pod["spec"].get("initContainers", ())]
+        assert len(waiting) == (len(made) if rest else 0)
+        assert {container["image"] for container in waiting} <= {engine(first)["image"]}
+        for container in waiting[1:]:
+            said = options(engine(rest[0])["args"])
+            assert container["args"] == ["29599", said["--master-addr"], said["--master-port"]]
             assert int(said["--master-port"]) in [port["containerPort"] for port in engine(first)["ports"]]
+        assert [len(container["args"]) for container in waiting[:1]] == [len(made)] * bool(rest)
 
 
 @given(plans())

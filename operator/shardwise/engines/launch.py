@@ -27,12 +27,19 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Script:
+    """A constant text in Python that runs in the image of the engine, and its arguments."""
+
+    text: str
+    args: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PodLaunch:
     """The container of a pod. ``command`` and ``args`` are words that no shell ever sees.
 
-    The engine starts after every place in ``wait_for`` has answered. Until then the pod itself answers at the port
-    ``present``, unless that is 0. ``grace`` is the seconds that a pod gets to end. ``drain`` is a command that runs
-    before the pod is told to end. A probe that is ``None`` is not made.
+    ``waits`` runs before the engine, and ends when the engine may start. ``grace`` is the seconds that a pod gets to
+    end. ``drain`` is a command that runs before the pod is told to end. A probe that is ``None`` is not made.
     """
 
     index: int
@@ -43,8 +50,7 @@ class PodLaunch:
     startup: Probe | None = None
     readiness: Probe | None = None
     liveness: Probe | None = None
-    wait_for: tuple[Place, ...] = ()
-    present: int = 0
+    waits: Script | None = None
     drain: tuple[str, ...] = ()
 
 

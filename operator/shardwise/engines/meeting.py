@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import Final
 
 from shardwise.engines.context import PodContext
-from shardwise.engines.launch import PodLaunch, Probe
-from shardwise.engines.weights import pre_pulls
+from shardwise.engines.launch import Place, PodLaunch, Probe, Script
 
 ARRIVAL_PORT: Final = 29599
-"""The port where a follower answers after it has fetched its weights and before its engine starts."""
+"""The port where a follower waits for the leader, after it has fetched its weights and before its engine starts."""
 
 LEADER_GRACE: Final = 60
 """Seconds that the leader gets to finish the requests it has begun."""
@@ -45,12 +44,7 @@ while gauges and time.monotonic() < end:
 
 WAIT_SCRIPT: Final = """\
 import socket, sys, time
-present, *places = sys.argv[1:]
-if present != '0':
-    both = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both else socket.AF_INET
-    door = socket.create_server(('', int(present)), family=family, backlog=64, dualstack_ipv6=both)
-for place in places:
+for place in sys.argv[1:]:
     host, _, port = place.rpartition(':')
     while True:
         try:
@@ -60,8 +54,64 @@ for place in places:
             print('waiting for', place, error, flush=True)
             time.sleep(2)
 """
-"""Opens a port that shows other pods that this pod is there, and waits until all named places answer."""
+"""Waits until all named places answer."""
 
+_START: Final = "start"
+"""The word by which a leader lets a follower start its engine."""
+
+GATHER_SCRIPT: Final = f"""\
+import socket, sys, time
+port, *hosts = sys.argv[1:]
+for word in (b'', b'{_START}'):
+    for host in hosts:
+        while True:
+            try:
+                with socket.create_connection((host, int(port)), 5) as line:
+                    line.sendall(word)
+                break
+            except OSError as error:
+                print('waiting for', host, error, flush=True)
+                time.sleep(1)
+"""
+"""Waits until every follower answers at its door, then lets all of them start. No connection is held meanwhile."""
+
+ARRIVE_SCRIPT: Final = f"""\
+import socket, sys, time
+port, host, rendezvous = sys.argv[1:]
+both = socket.has_dualstack_ipv6()
+family = socket.AF_INET6 if both else socket.AF_INET
+door = socket.create_server(('', int(port)), family=family, backlog=64, dualstack_ipv6=both)
+door.settimeout(2)
+def told():
+    try:
+        line = door.accept()[0]
+        line.settimeout(5)
+        with line, line.makefile('rb') as said:
+            return said.read({len(_START)}) == b'{_START}'
+    except OSError:
+        return False
+def try_leader():
+    try:
+        socket.create_connection((host, int(rendezvous)), 2).close()
+        return True
+    except OSError as error:
+        print('waiting for', host, error, flush=True)
+while not (told() or try_leader()):
+    pass
+door.close()
+while True:
+    try:
+        socket.getaddrinfo(host, None)
+        break
+    except OSError as error:
+        print('waiting for', host, error, flush=True)
+        time.sleep(1)
+"""
+"""Opens a door where the leader finds this pod, and waits until the leader lets it start and its name is known.
+
+A leader whose engine has started already also lets it start: an older operator made that leader, and this operator the
+followers.
+"""
 
 WHOLE_SCRIPT: Final = """\
 import http.client, socket, sys, threading
@@ -117,21 +167,19 @@ def while_whole(probe: Probe, port: int, pod: PodContext) -> Probe:
 
 
 def in_role(launch: PodLaunch, pod: PodContext, rendezvous_port: int) -> PodLaunch:
-    """Let a pod lead or follow, for engines whose followers connect to a port of the leader.
+    """Let a pod lead or follow, for engines whose ranks wait some minutes for each other at a port of the leader.
 
-    A follower waits for that port: a follower that starts before its leader gives up. The leader waits for nobody,
-    unless weights are fetched before the start: fetching may take longer than any engine's leader waits, so it starts
-    after all followers have answered. Only the leader is drained, and only the leader has a liveness probe.
+    The engines of a group start side by side: when every pod has its image, and its weights if they are fetched before
+    (0055). Only the leader is drained, and only the leader has a liveness probe.
     """
-    gathers = pre_pulls(pod.wanted)
-    followers = pod.hosts[1 : len(pod.group.pods)] if gathers else ()
     if pod.leads:
-        return replace(launch, grace=LEADER_GRACE, wait_for=tuple((host, ARRIVAL_PORT) for host in followers))
-    return replace(
-        launch,
-        grace=FOLLOWER_GRACE,
-        wait_for=((pod.leader_host, rendezvous_port),),
-        present=ARRIVAL_PORT if followers else 0,
-        liveness=None,
-        drain=(),
-    )
+        followers = pod.hosts[1 : len(pod.group.pods)]
+        gather = Script(GATHER_SCRIPT, (str(ARRIVAL_PORT), *followers)) if followers else None
+        return replace(launch, grace=LEADER_GRACE, waits=gather)
+    arrive = Script(ARRIVE_SCRIPT, (str(ARRIVAL_PORT), pod.leader_host, str(rendezvous_port)))
+    return replace(launch, grace=FOLLOWER_GRACE, waits=arrive, liveness=None, drain=())
+
+
+def wait_for(places: tuple[Place, ...]) -> Script | None:
+    """Give the script that waits until other pods answer, for engines that do not wait for them."""
+    return Script(WAIT_SCRIPT, tuple(f"{host}:{port}" for host, port in places)) if places else None

@@ -19,7 +19,7 @@ from shardwise.engines import mpi
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment
 from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe, every_address, named_ports
-from shardwise.engines.meeting import FOLLOWER_GRACE, LEADER_GRACE, drain
+from shardwise.engines.meeting import FOLLOWER_GRACE, LEADER_GRACE, drain, wait_for
 from shardwise.engines.options import PLAN, WHOLE_REQUESTS, Entry, Option, OptionTable, Variable
 from shardwise.engines.weights import MODEL_FOLDER, is_fetched, sequences, startup_seconds
 
@@ -228,7 +228,7 @@ def _leader(pod: PodContext) -> PodLaunch:
         startup=Probe("/health", 10, 5, ceil(startup_seconds(pod.plan) / 10)),
         readiness=Probe("/health", 10, 5, 3),
         liveness=Probe("/health", 10, 10, 6),
-        wait_for=tuple((host, mpi.SSH_PORT) for host, _ in slots[1:]),
+        waits=wait_for(tuple((host, mpi.SSH_PORT) for host, _ in slots[1:])),
         drain=drain(HTTP_PORT, ()),
     )
 

@@ -7,8 +7,7 @@ from typing import Final
 from shardwise.domain.launch import EnvVar, Launch, Wanted
 from shardwise.domain.plan import PodPlacement
 from shardwise.domain.requests import requests_of
-from shardwise.engines import GroupLaunch, PodLaunch, Probe
-from shardwise.engines.meeting import WAIT_SCRIPT
+from shardwise.engines import GroupLaunch, PodLaunch, Probe, Script
 from shardwise.engines.weights import pre_pulls
 from shardwise.render.manifest import Manifest
 from shardwise.render.volumes import CACHE_MOUNT, mounts
@@ -79,8 +78,8 @@ def before_the_engine(wanted: Wanted, started: GroupLaunch, pod: PodLaunch) -> I
     """Make the init containers in the order they run: weights first, so that a pod is found only with its weights."""
     if pre_pulls(wanted):
         yield _fetching(wanted, started, pod)
-    if pod.wait_for:
-        yield _waiting(wanted.launch, started, pod)
+    if pod.waits is not None:
+        yield _waiting(wanted.launch, started, pod, pod.waits)
 
 
 def literal(text: str) -> str:
@@ -104,12 +103,12 @@ def _fetching(wanted: Wanted, started: GroupLaunch, pod: PodLaunch) -> Manifest:
     }
 
 
-def _waiting(launch: Launch, started: GroupLaunch, pod: PodLaunch) -> Manifest:
+def _waiting(launch: Launch, started: GroupLaunch, pod: PodLaunch, waits: Script) -> Manifest:
     return {
         "name": "wait-for-followers" if pod.index == 0 else "wait-for-leader",
         "image": started.image,
-        "command": ["python3", "-c", WAIT_SCRIPT],
-        "args": [str(pod.present), *(f"{host}:{port}" for host, port in pod.wait_for)],
+        "command": ["python3", "-c", waits.text],
+        "args": list(waits.args),
         "securityContext": {"allowPrivilegeEscalation": False},
         **_pull_policy(launch),
     }
