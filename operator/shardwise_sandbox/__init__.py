@@ -8,6 +8,7 @@ async with Sandbox(objects=[crd, *sample_fleet()]) as cluster:
     await cluster.wait_for(lambda: cluster.names("pods"), what="the pods of the model")
     cluster.kubelet.fail("default", "llama-0", exit_code=1, message="CUDA error")
     cluster.kubelet.set_node_ready("h100-1", False)
+    cluster.engines.answers = lambda pod, question: Reply(200, "vllm:cache_config_info{...} 1.0")
     cluster.faults = lambda request: Fault.lose_answer() if request.method == "PATCH" else None
     cluster.drop_watches()  # and compact(), bookmark()
     assert not [request for request in cluster.requests if request.is_write]
@@ -27,6 +28,7 @@ It differs from a real server in these points:
 from shardwise_sandbox.admission import WriteOptions
 from shardwise_sandbox.compute_domains import compute_domain_definition
 from shardwise_sandbox.deletion import DeleteOptions
+from shardwise_sandbox.engines import Engines, Question, Reply
 from shardwise_sandbox.errors import ApiError
 from shardwise_sandbox.faults import Fault, FaultHook, RequestInfo
 from shardwise_sandbox.kubelet import Delays, Kubelet
@@ -39,10 +41,13 @@ __all__ = [
     "ApiError",
     "Delays",
     "DeleteOptions",
+    "Engines",
     "Fault",
     "FaultHook",
     "Kubelet",
     "ObjectStore",
+    "Question",
+    "Reply",
     "RequestInfo",
     "Sandbox",
     "Scheduler",

@@ -14,6 +14,7 @@ import yaml
 from shardwise_sandbox.admission import WriteOptions
 from shardwise_sandbox.api import Api
 from shardwise_sandbox.deletion import DeleteOptions
+from shardwise_sandbox.engines import Engines
 from shardwise_sandbox.errors import ApiError
 from shardwise_sandbox.faults import FaultHook, RequestInfo
 from shardwise_sandbox.kubelet import Delays, Kubelet
@@ -69,6 +70,7 @@ class Sandbox:
         index = PodIndex(self.api.store)
         self.scheduler = Scheduler(self.api, index)
         self.kubelet = Kubelet(self.api, index, delays)
+        self.engines = Engines(self.api)
         self._server = Server(self.api, bookmark_every)
         self._port = port
         self._runs_controllers = controllers

@@ -8,6 +8,7 @@ from tests.api.support import PLAIN
 from tests.support.statuses import FULL
 
 from shardwise.api import crd
+from shardwise.domain.cache_tokens import CacheTokens
 from shardwise.domain.notes import Remark
 from shardwise.reconcile.object_status import GroupStatus, Status
 from shardwise.reconcile.recorded_plan import RecordedPlan
@@ -64,7 +65,12 @@ def _sparse() -> Status:
     plan = RecordedPlan(
         replace(FULL.plan.plan, notes=(Remark("x"),), resource="nvidia.com/gpu"), alternatives=FULL.plan.alternatives
     )
-    return Status(groups=(GroupStatus(Record(0, since=1.0)),), plan=plan, shuns=FULL.shuns, conditions=FULL.conditions)
+    return Status(
+        groups=(GroupStatus(Record(0, since=1.0, cache=CacheTokens(1, 1))),),
+        plan=plan,
+        shuns=FULL.shuns,
+        conditions=FULL.conditions,
+    )
 
 
 def test_a_field_that_the_schema_requires_is_always_written() -> None:

@@ -16,6 +16,7 @@ from shardwise.cluster.lease import GIVE_UP_SECONDS, LEASE_SECONDS, RENEW_SECOND
 from shardwise.cluster.own_loop import own_loop
 from shardwise.controller import Options, run
 from shardwise_sandbox import Sandbox, sample_fleet
+from shardwise_sandbox.asked import asked_in
 
 
 class Held:
@@ -216,7 +217,12 @@ class Two(Operating):
 
     def candidate(self, name: str) -> tuple[asyncio.Event, asyncio.Task[None]]:
         stop = asyncio.Event()
-        options = Options(kubeconfig=self.kubeconfig, lease=("default", "shardwise"), identity=name)
+        options = Options(
+            kubeconfig=self.kubeconfig,
+            lease=("default", "shardwise"),
+            identity=name,
+            fetch=asked_in(self.cluster),
+        )
         return stop, asyncio.create_task(run(options, stop))
 
     def holder(self) -> str:

@@ -21,6 +21,7 @@ from shardwise.controller import run as run_operator
 from shardwise.hub import HubError, HubFacts, HubQuestion
 from shardwise.operate.lookups import AT_ONCE
 from shardwise_sandbox import Fault, RequestInfo, Sandbox, sample_fleet
+from shardwise_sandbox.asked import asked_in
 
 MODULE: Any = import_module("shardwise.controller.run")
 """The package gives its function of the same name."""
@@ -34,6 +35,7 @@ class Watched(Operating):
 
     async def begin(self, lease: tuple[str, str] | None = ("default", "shardwise"), **how: Any) -> None:
         self.stopping, self.ready_again = asyncio.Event(), asyncio.Event()
+        how.setdefault("fetch", asked_in(self.cluster))
         options = Options(kubeconfig=self.kubeconfig, lease=lease, relist_seconds=3600.0, **how)
         self.task = asyncio.create_task(run_operator(options, self.stopping, self.ready_again))
 

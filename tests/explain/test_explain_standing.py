@@ -40,6 +40,17 @@ def two_replicas() -> World:
     return running(World(wants(a_demand(LLAMA_8B, replicas=2))))
 
 
+def measured() -> World:
+    """Three caches: as planned, larger and smaller."""
+    world = running(World(wants(a_demand(LLAMA_8B, budget=3, replicas=3))))
+    plan = world.observe().status.plan
+    assert plan is not None
+    for replica, share in enumerate((1.0, 1.2, 0.9)):
+        world.answer((replica, 0), round(plan.plan.cache_tokens * share))
+    world.settle()
+    return world
+
+
 def paused() -> World:
     world = running(World(wants()))
     world.edit(paused=True)
@@ -122,6 +133,7 @@ WORLDS: dict[str, Callable[[], World]] = {
         behind,
         served,
         two_replicas,
+        measured,
         paused,
         better_today,
         elsewhere_today,

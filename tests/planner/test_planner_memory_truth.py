@@ -1,12 +1,15 @@
 """The memory model against what real vLLM 0.24 reported on one H200 (tests/data/vllm-h200-memory.json)."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.fleets import H200, cuda_bytes
-from tests.support.models import DATA, a_demand, facts, first_layers
+from tests.support.fleets import H200, a_fleet, cuda_bytes, h200s
+from tests.support.models import DATA, LLAMA_8B, a_demand, facts, first_layers
+from tests.support.plans import planned
 
+from shardwise.domain.cache_tokens import CacheTokens
 from shardwise.domain.layout import Layout
 from shardwise.domain.units import GIB
 from shardwise.planner.caches import kv_bytes
@@ -51,6 +54,19 @@ def test_the_tokens_the_cache_holds_are_within_three_percent_and_hardly_above(ro
     per_token = sum(kv_bytes(demand, layer.cache, 1) for layer in demand.model.layers) / demand.context_length
     tokens = (use.slack + use.kv_cache) / per_token
     assert row["kvCacheTokens"] * 0.97 <= tokens <= row["kvCacheTokens"] * 1.01
+
+
+@pytest.mark.parametrize("row", WITH_CACHE, ids=WITH_CACHE_NAMES)
+def test_a_plan_says_the_tokens_that_the_engine_will_report(row: dict[str, Any]) -> None:
+    """A difference of more than 5 % is told to the user, so the plan itself must err by less."""
+    demand, use = use_of(row)
+    plan = replace(
+        planned(a_demand(facts(LLAMA_8B)), a_fleet(h200s(1))),
+        memory=use,
+        context_length=demand.context_length,
+        concurrency=demand.concurrency,
+    )
+    assert not CacheTokens(plan.cache_tokens, row["kvCacheTokens"]).differs
 
 
 @pytest.mark.parametrize("row", [row for row in WITH_CACHE if "Llama" in row["model"] and row["activationGiB"] != 1.1])

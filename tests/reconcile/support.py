@@ -13,6 +13,7 @@ from shardwise.domain.fleet import Exclusion, Fleet
 from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import RestartPolicy, UpdateStrategy, Wanted
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys, Reach
+from shardwise.reconcile.asks import Answer, Attempt
 from shardwise.reconcile.decide import decide
 from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
@@ -82,6 +83,7 @@ class World:
     """Refused calls so far."""
     mends: Mends = field(default_factory=dict)
     relisted: bool = False
+    answers: dict[Attempt, Answer] = field(default_factory=dict)
     last: Decision | None = None
     ahead: tuple[Waiter, ...] = ()
     _made: int = 0
@@ -104,6 +106,7 @@ class World:
             quotas=self.quotas,
             gpus_of_others=self.gpus_of_others,
             excused=self.excused,
+            answers=dict(self.answers),
         )
 
     def turn(self) -> Turn:
@@ -185,6 +188,10 @@ class World:
     def bind(self, name: str) -> None:
         """Bind a pod to the node it must go to."""
         self.pods[name]["spec"]["nodeName"] = node_wanted(self.pods[name])
+
+    def answer(self, attempt: Attempt, tokens: int | None) -> None:
+        """Let the leader of an attempt say how many tokens its KV cache holds, or that it does not tell."""
+        self.answers[attempt] = Answer(1, self.now, final=True, tokens=tokens)
 
     def run(self) -> Json:
         """Bring everything up."""

@@ -14,7 +14,7 @@ import pytest
 from tests.support.driven import START, Driven, Harm
 from tests.support.operating import a_model
 
-from shardwise_sandbox import h100_node
+from shardwise_sandbox import Reply, h100_node
 
 COUNTS = Path(__file__).parents[1] / "data" / "crash-points.json"
 
@@ -120,6 +120,21 @@ def refuse_pods(driven: Driven, shape: str) -> None:
     create(driven, shape)
 
 
+FIGURES = {
+    "one node": 'vllm:cache_config_info{kv_cache_size_tokens="9000"} 1.0',
+    "two nodes": 'vllm:cache_config_info{kv_cache_size_tokens="9000"} 1.0',
+    "over mpi": '[{"kvCacheStats": {"maxNumBlocks": 100, "tokensPerBlock": 32}}]',
+}
+"""What the engines answer: fewer tokens than planned."""
+
+
+def measure(driven: Driven, shape: str) -> None:
+    """Let the engines say the sizes of their caches when they serve."""
+    engine = SHAPES[shape].get("engine", {})
+    driven.sandbox.engines.answers = lambda _pod, _question: Reply(200, FIGURES[shape])
+    driven.sandbox.create(obj(shape, engine=engine | ({"options": {"enable_iter_perf_stats": True}} if engine else {})))
+
+
 Step = Callable[[Driven, str], None]
 
 
@@ -146,6 +161,7 @@ SCENARIOS = {
     "make again": Scenario(serving, make_again),
     "hand over": Scenario(others, delete, scarce=True),
     "refuse": Scenario(nothing, refuse_pods),
+    "measure": Scenario(nothing, measure),
     "create in want": Scenario(nothing, others, scarce=True),
 }
 

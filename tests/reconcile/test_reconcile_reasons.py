@@ -199,7 +199,18 @@ def without_a_driver() -> Listener:
     return world
 
 
+def cache_differs() -> Listener:
+    """Two replicas serve: the cache of one is larger than planned, that of the other smaller."""
+    world = replicas(2, budget=2)
+    world.run()
+    world.answer((0, 0), 10**9)
+    world.answer((1, 0), 1)
+    world.settle()
+    return world
+
+
 SCENARIOS: dict[str, Callable[[], Listener]] = {
+    "caches are not as planned": cache_differs,
     "serves and is scaled to 0": serves_and_is_scaled,
     "fails until it is held": fails_until_it_is_held,
     "an update fails": update_that_fails,

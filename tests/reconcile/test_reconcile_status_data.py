@@ -16,6 +16,7 @@ from tests.support.plans import planned
 from tests.support.repository import PACKAGE
 from tests.support.statuses import FULL
 
+from shardwise.domain.cache_tokens import CacheTokens
 from shardwise.domain.reasons import FailureKind
 from shardwise.reconcile.conditions import DatedCondition
 from shardwise.reconcile.object_status import GroupStatus, Status
@@ -54,6 +55,7 @@ def group_statuses(draw: st.DrawFn, replica: int) -> GroupStatus:
         "" if state in WORDLESS else said,
         draw(st.none() | st.sampled_from(FailureKind)),
         draw(st.integers(0, 3)),
+        draw(st.none() | st.builds(CacheTokens, counts, counts)),
     )
     return GroupStatus(record, said, draw(counts) if nodes else 0, draw(st.none() | counts) if nodes else None)
 

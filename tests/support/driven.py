@@ -19,13 +19,14 @@ from shardwise.hub import model_facts
 from shardwise.inventory import gpu_request
 from shardwise.observe import Key, Store, Waiting
 from shardwise.observe.kinds import Kind
-from shardwise.operate import Changes, relist
+from shardwise.operate import Asking, Changes, relist
 from shardwise.operate.deciding import Deciding
 from shardwise.operate.reconciler import Reconciler
 from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.observed import see_pod
 from shardwise.reconcile.status_data import holdings
 from shardwise_sandbox import ApiError, DeleteOptions, Sandbox, WriteOptions, h100_node
+from shardwise_sandbox.asked import asked_in
 from shardwise_sandbox.watch import DELETED, ObjectChange
 from shardwise_sandbox.writes import Target
 
@@ -207,6 +208,9 @@ class Operator:
         self.reconciler = Reconciler(wire, self.store, _facts, now, deciding=at_once)  # type: ignore[arg-type]
         self.changes = Changes(self.store, self.keys)  # type: ignore[arg-type]
         self.reconciler.when_turns_change = self.changes.wake_behind
+        self.asking = Asking(self.store, now, asked_in(wire.sandbox))
+        self.asking.wake = self.keys.add
+        self.reconciler.ask_engines = self.asking.begin
         self._wire = wire
         self.seen = 0
 
@@ -272,12 +276,14 @@ class Driven:
     async def _step(self) -> bool:
         self.sandbox.settle()
         try:
+            await self.operator.asking.all_answered()
             if not self._started:
                 self._started = True
                 await self.operator.list()
             await self._hear()
             return await self._work()
         except Died:
+            self.operator.asking.close()
             self.operator, self.wire.dead = Operator(self.wire, lambda: self.now), False
             self._started, self.lives = False, self.lives + 1
             self._later.clear()
@@ -354,6 +360,7 @@ class Driven:
                 model["status"]["readyReplicas"],
                 model["status"]["observedGeneration"] == model["metadata"]["generation"],
                 sorted(name for group in model["status"]["groups"] for name in group.get("nodes", ())),
+                [group.get("kvCacheTokens") for group in model["status"]["groups"]],
             )
             for model in shared(self.sandbox, MODELS)
         }

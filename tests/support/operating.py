@@ -11,6 +11,7 @@ from shardwise.api import crd
 from shardwise.controller import Options, run
 from shardwise.domain.site import Site
 from shardwise_sandbox import FaultHook, Sandbox, compute_domain_definition, sample_fleet
+from shardwise_sandbox.asked import asked_in
 
 Json = dict[str, Any]
 
@@ -58,6 +59,7 @@ class Operating:
             now=lambda: self.clock[0],
             site=self.site,
             namespaces=self.namespaces,
+            fetch=asked_in(self.cluster),
         )
         self._task = asyncio.create_task(run(options, self._stop, ready))
         async with asyncio.timeout(LIMIT):

@@ -6,6 +6,7 @@ from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_70B, a_demand
 from tests.support.plans import planned
 
+from shardwise.domain.cache_tokens import CacheTokens
 from shardwise.domain.notes import Remark
 from shardwise.domain.plan import Estimate
 from shardwise.domain.reasons import FailureKind
@@ -41,6 +42,7 @@ _RECORD = Record(
     message="engine exited 1 (Error)",
     failure=FailureKind.OTHER,
     refused=1,
+    cache=CacheTokens(102_083, 98_000),
 )
 
 FULL = Status(

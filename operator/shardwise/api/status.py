@@ -106,6 +106,13 @@ class PlanReport(Reported):
     )
 
 
+class CacheTokensReport(Reported):
+    """The tokens that the KV cache of one replica holds."""
+
+    planned: int = Field(description="Tokens that the plan has room for, in sequences of the planned context.")
+    measured: int = Field(description="Tokens that the engine itself reports.")
+
+
 class GroupReport(Reported):
     """The state of one replica."""
 
@@ -154,7 +161,15 @@ class GroupReport(Reported):
             "UnknownArgument, FilesDenied, TokenRefused or Other."
         ),
     )
-    message: str = Field(default="", description="What the replica waits for, or how it failed.")
+    kv_cache_tokens: CacheTokensReport | None = Field(
+        default=None,
+        description="Tokens that the KV cache holds, as planned and as the engine reports it. Present when the replica "
+        "serves and its engine has reported it.",
+    )
+    message: str = Field(
+        default="",
+        description="What the replica waits for, how it failed, or how its KV cache differs from the plan.",
+    )
 
 
 class ShunnedReport(Reported):

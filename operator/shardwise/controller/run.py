@@ -28,7 +28,19 @@ from shardwise.domain.site import Site
 from shardwise.hub import HubFacts, HubQuestion, ask_hub, known_facts
 from shardwise.observe import OURS, Key, Store
 from shardwise.observe.kinds import BUDGET, SERVICE, is_served
-from shardwise.operate import Changes, Deciding, InTurn, Lookups, Progress, Queue, Reconciler, relist, until_one_ends
+from shardwise.operate import (
+    Asking,
+    Changes,
+    Deciding,
+    InTurn,
+    Lookups,
+    Progress,
+    Queue,
+    Reconciler,
+    relist,
+    until_one_ends,
+)
+from shardwise.operate.engine_http import Fetch, fetched
 
 FIRST_WAIT_SECONDS: Final = 1.0
 """How long the operator waits before it begins anew; doubled for as long as it does not get under way."""
@@ -47,10 +59,10 @@ class Options:
     it is after ``first_relist_seconds``: no watch tells of a deletion between our first list and the list that kopf's
     watch begins with, and kopf does not say when it has begun. ``health`` is the host and the port at which the health
     endpoints are served. ``site`` is the operator configuration.
-    ``ask`` asks the Hub, in place of the real Hub. ``lease`` is the namespace and name of the
-    Lease to hold before acting, and ``identity`` who holds it; without it the operator acts at once.
-    ``measured_objects`` is the number of objects that get metrics of their own. ``namespaces`` are those whose objects
-    the operator serves; none: all of them.
+    ``ask`` asks the Hub, in place of the real Hub. ``fetch`` asks the engines of leaders, in place of HTTP.
+    ``lease`` is the namespace and name of the Lease to hold before acting, and ``identity`` who holds it; without it
+    the operator acts at once. ``measured_objects`` is the number of objects that get metrics of their own.
+    ``namespaces`` are those whose objects the operator serves; none: all of them.
     """
 
     kubeconfig: Path | None = None
@@ -60,6 +72,7 @@ class Options:
     health: tuple[str, int] | None = None
     now: Callable[[], float] = field(default=time.time)
     ask: Callable[[HubQuestion], HubFacts] | None = None
+    fetch: Fetch = field(default=fetched)
     site: Site = field(default_factory=Site)
     lease: tuple[str, str] | None = None
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}")
@@ -120,6 +133,7 @@ async def _term(
     lookups = Lookups(measuring.asking(options.ask or partial(ask_hub, site=options.site.hub)), time.monotonic)
     facts = partial(known_facts, site=options.site.hub)
     recorder = measuring.begin(store, options.now, options.measured_objects)
+    asking = Asking(store, options.now, options.fetch)
     deciding = Deciding(store, options.now, recorder.in_thread)
     reconciler = Reconciler(cluster, store, facts, options.now, options.site.launch, lookups, deciding)
     reconciler.when_decided, reconciler.when_let_go = recorder.decided, recorder.forget
@@ -128,7 +142,8 @@ async def _term(
     changes = Changes(store, queue)
     reconciler.when_turns_change = changes.wake_behind
     reconciler.due_ahead = queue.due_ahead
-    lookups.wake = queue.add
+    reconciler.ask_engines = asking.begin
+    lookups.wake = asking.wake = queue.add
     list_again = partial(relist, cluster, store, changes, queue, options.namespaces)
     work = partial(_acting, options, store, queue, list_again)
     health.begin(progress)
@@ -145,6 +160,7 @@ async def _term(
     finally:
         queue.close()
         lookups.close()
+        asking.close()
         await cluster.close()
 
 

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     GROUP_HELD = "GroupHeld"
     GROUP_REMOVED = "GroupRemoved"
     NODE_LEFT_OUT = "NodeLeftOut"
+    CACHE_DIFFERS = "CacheDiffers"
 
 
 AnyReason = Reason | RefusalReason

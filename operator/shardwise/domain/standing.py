@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from shardwise.domain.cache_tokens import CacheTokens
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.node_changes import NodeChange
 from shardwise.domain.obstacle import Obstacle
@@ -23,7 +24,7 @@ class GroupStanding:
     """A replica: its state since a time (as Kubernetes writes times), and how many of its pods are ready.
 
     ``failures`` counts the last attempts in a row that ended before the group was ready. ``message`` says how the last
-    attempt ended.
+    attempt ended. ``cache`` is the size of its KV cache, once its engine has said it.
     """
 
     replica: int
@@ -35,6 +36,7 @@ class GroupStanding:
     ready: int
     pods: int
     waiting: tuple[PodStanding, ...] = ()
+    cache: CacheTokens | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.domain.release import image_of, release_of
 from shardwise.engines import sglang, tensorrt_llm, vllm
 from shardwise.engines.context import PodContext
+from shardwise.engines.figures import Figures
 from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe, Script
 from shardwise.engines.problems import found_problems
 from shardwise.engines.protocol import Engine
 
-__all__ = ["ENGINES", "Engine", "File", "GroupLaunch", "PodLaunch", "Probe", "Script", "launch", "problems"]
+__all__ = ["ENGINES", "Engine", "Figures", "File", "GroupLaunch", "PodLaunch", "Probe", "Script", "launch", "problems"]
 
 ENGINES: Final[Mapping[EngineName, Engine]] = {
     EngineName.VLLM: vllm,

@@ -6,12 +6,13 @@ from typing import Protocol
 from shardwise.domain.launch import Wanted
 from shardwise.domain.version import Version
 from shardwise.engines.context import PodContext
+from shardwise.engines.figures import Figures
 from shardwise.engines.launch import GroupLaunch
 from shardwise.engines.options import OptionTable
 
 
 class Engine(Protocol):
-    """The module of an engine: four constants and two functions."""
+    """The module of an engine: five constants and three functions."""
 
     @property
     def DEFAULT_IMAGE(self) -> str:  # noqa: N802 - a module's constant
@@ -29,8 +30,15 @@ class Engine(Protocol):
     def TABLE(self) -> OptionTable:  # noqa: N802 - as above
         """The options, variables and entries that Shardwise decides."""
 
+    @property
+    def HTTP_PORT(self) -> int:  # noqa: N802 - as above
+        """Port at which the leader serves HTTP."""
+
     def problems(self, wanted: Wanted, /) -> Iterable[tuple[str, str]]:
         """Give ``(field path, message)`` for each field that the engine cannot honour, besides args and env."""
 
     def launch(self, image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:
         """Describe how the pods of a group are started, given in rank order."""
+
+    def figures(self, wanted: Wanted, /) -> Figures | None:
+        """Say where a group that serves offers its figures; ``None`` if it offers none that the plan can be held to."""

@@ -5,7 +5,7 @@ validation_hook.py, srt/entrypoints/engine.py, srt/entrypoints/http_server.py) a
 """
 
 from collections.abc import Iterator
-from math import ceil
+from math import ceil, isfinite
 from typing import Final
 
 from shardwise.domain.engine import CHUNK_TOKENS, IMAGES, RELEASES, EngineName
@@ -14,6 +14,7 @@ from shardwise.domain.plan import MemoryUse
 from shardwise.domain.version import Version
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment, pod_address
+from shardwise.engines.figures import Figures, has_windows, keeps_states, samples
 from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, every_address, named_ports
 from shardwise.engines.meeting import drain, in_role
 from shardwise.engines.options import (
@@ -223,6 +224,21 @@ def problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
     name = wanted.launch.model.served_name
     if ":" in name:
         yield "spec.model.servedName", f"`{name}` has a colon, behind which SGLang reads the name of a LoRA adapter"
+
+
+def figures(wanted: Wanted) -> Figures | None:
+    """Say where a group that serves offers its figures: a gauge that is set once, when the pool of tokens is made.
+
+    A model with windows or states has further pools, and their sizes depend on each other. Source:
+    srt/observability/metrics_collector.py of 0.5.23.
+    """
+    model = wanted.demand.model
+    return None if keeps_states(model) or has_windows(model) else Figures("/metrics", _cache_tokens)
+
+
+def _cache_tokens(text: str) -> int | None:
+    found = (value for _, value in samples(text, "sglang:max_total_num_tokens") if isfinite(value))
+    return int(next(found, 0.0))
 
 
 def launch(image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:

@@ -9,7 +9,7 @@ serve/openai_server.py.
 import json
 from collections.abc import Iterator
 from math import ceil, floor
-from typing import Final
+from typing import Any, Final
 
 from shardwise.domain.engine import CHUNK_TOKENS, IMAGES, RELEASES, TENSORRT_LLM_FREE_FRACTION, EngineName
 from shardwise.domain.launch import ServedModel, Wanted
@@ -18,6 +18,7 @@ from shardwise.domain.version import Version
 from shardwise.engines import mpi
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment
+from shardwise.engines.figures import Figures, has_windows, keeps_states
 from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe, every_address, named_ports
 from shardwise.engines.meeting import FOLLOWER_GRACE, LEADER_GRACE, drain, wait_for
 from shardwise.engines.options import PLAN, WHOLE_REQUESTS, Entry, Option, OptionTable, Variable
@@ -188,6 +189,31 @@ def problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
     yield from _value_problems(wanted)
     yield from _word_problems(wanted)
     yield from _entry_problems(wanted)
+
+
+def figures(wanted: Wanted) -> Figures | None:
+    """Say where a group that serves offers its figures: the statistics of its last steps, if the object turns them on.
+
+    Each answer empties the list, so others who read it miss the steps before. Source: ``get_iteration_stats`` of
+    serve/openai_server.py, and the example of its answer in NVIDIA's documentation of ``trtllm-serve``.
+    """
+    model = wanted.demand.model
+    asked = wanted.launch.container.options.get("enable_iter_perf_stats") is True
+    return Figures("/metrics", _cache_tokens) if asked and not keeps_states(model) and not has_windows(model) else None
+
+
+def _cache_tokens(text: str) -> int | None:
+    try:
+        steps = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    caches = (step.get("kvCacheStats") for step in (steps if isinstance(steps, list) else ()) if isinstance(step, dict))
+    return next((_tokens(cache) for cache in caches if isinstance(cache, dict) and _tokens(cache)), None)
+
+
+def _tokens(cache: dict[str, Any]) -> int:
+    blocks, size = cache.get("maxNumBlocks"), cache.get("tokensPerBlock")
+    return blocks * size if isinstance(blocks, int) and isinstance(size, int) else 0
 
 
 def launch(image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:

@@ -14,6 +14,7 @@ from shardwise.domain.plan import MemoryUse
 from shardwise.domain.version import Version
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment, pod_address
+from shardwise.engines.figures import Figures, has_windows, keeps_states, samples, whole
 from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, every_address, named_ports
 from shardwise.engines.meeting import drain, in_role, while_whole
 from shardwise.engines.options import (
@@ -54,6 +55,8 @@ _DATA_PARALLEL: Final = ("SIZE", "RANK", "RANK_LOCAL", "MASTER_IP", "MASTER_PORT
 _HALF: Final = ("float16", "half")
 
 _IN_WORK: Final = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+
+_CACHE: Final = "vllm:cache_config_info"
 
 _STEP_SECONDS: Final = Since((0, 33, 0), "60", "120")
 """Seconds after which vLLM takes a step of several pods for hung; by its own default 300.
@@ -251,6 +254,28 @@ TABLE: Final = OptionTable(
 def problems(_: Wanted) -> Iterator[tuple[str, str]]:
     """Give no problem: vLLM honours every field besides args and env."""
     return iter(())
+
+
+def figures(wanted: Wanted) -> Figures | None:
+    """Say where a group that serves offers its figures: an info metric, whose labels are the cache's configuration.
+
+    ``kv_cache_size_tokens`` counts as many tokens as sequences of full length hold, over all kinds of layers. Releases
+    without this label have only a number of blocks, which counts tokens only if all layers are alike. Sources:
+    config/cache.py and v1/core/kv_cache_utils.py of 0.33.0, config/cache.py of 0.11.1.
+    """
+    model = wanted.demand.model
+    if keeps_states(model):
+        return None
+    return Figures("/metrics", _cache_tokens if has_windows(model) else _uniform_cache_tokens)
+
+
+def _cache_tokens(text: str) -> int:
+    return next((whole(labels, "kv_cache_size_tokens") for labels, _ in samples(text, _CACHE)), 0)
+
+
+def _uniform_cache_tokens(text: str) -> int:
+    labels = next((labels for labels, _ in samples(text, _CACHE)), "")
+    return _cache_tokens(text) or whole(labels, "num_gpu_blocks") * whole(labels, "block_size")
 
 
 def launch(image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:

@@ -140,6 +140,13 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
             "The object avoids a node for a while: its replicas failed there, or the scheduler bound no pod to it.",
             "Look at the node if this happens again.",
         ),
+        Reason.CACHE_DIFFERS: Meaning(
+            (EVENT, WARNING),
+            "The KV cache of a replica holds over 5 % more tokens than the plan has room for, or over 5 % fewer (a "
+            "warning). `status.groups[].kvCacheTokens` has both numbers.",
+            "With fewer tokens, fewer sequences of full length have room at a time. Look for other users of the GPUs "
+            "and for arguments that need memory, and set `spec.model.gpuMemoryReserve` for them.",
+        ),
         RefusalReason.NO_MATCHING_NODES: Meaning(
             (*_WAITS, "Planned=False", WARNING),
             "No node that may be used matches `spec.placement` and the GPU products asked for.",

@@ -10,6 +10,7 @@ from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import GroupStanding, PodStanding, QueueStanding, Standing
 from shardwise.domain.units import plural
 from shardwise.explain.answers import plan_answer, refusal_answer
+from shardwise.explain.cache_tokens import cache_text
 from shardwise.explain.causes import cause
 from shardwise.explain.exclusions import exclusion
 from shardwise.explain.layouts import LISTED, others
@@ -163,7 +164,8 @@ def _group(group: GroupStanding) -> str:
     waits = "".join(f"; {_pod(pod)}" for pod in group.waiting[:LISTED]) + others(max(0, len(group.waiting) - LISTED))
     told = not group.message or any(pod.waits_for in group.message for pod in group.waiting)
     message = "" if told else f"; {group.message}"
-    return f"{state}, {group.ready} of {plural(group.pods, 'pod')} ready{waits}{message}"
+    cache = "" if group.cache is None else f"; {cache_text(group.cache)}"
+    return f"{state}, {group.ready} of {plural(group.pods, 'pod')} ready{waits}{message}{cache}"
 
 
 def _pod(pod: PodStanding) -> str:
@@ -185,5 +187,6 @@ def _group_answer(group: GroupStanding) -> dict[str, Any]:
         "message": group.message,
         "readyPods": group.ready,
         "pods": group.pods,
+        "kvCacheTokens": group.cache and {"planned": group.cache.planned, "measured": group.cache.measured},
         "waiting": [{"index": pod.index, "node": pod.node, "waitsFor": pod.waits_for} for pod in group.waiting],
     }

@@ -19,6 +19,7 @@ from shardwise.observe.device_shelves import DeviceShelves
 from shardwise.observe.objects import STRANGERS, Json, Key, key_of, owner_of
 from shardwise.observe.shelf import Shelf
 from shardwise.observe.waiting import Waiting
+from shardwise.reconcile.asks import Answer, Attempt
 from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
 from shardwise.reconcile.status_data import read_status
@@ -39,8 +40,9 @@ class Store:
     serves ComputeDomains; ``None`` while nothing shows it. ``mends`` counts for an object how often the drift of its
     Services and budgets was put right. ``relisted`` are the objects not looked at since the last list. ``reads_quotas``
     tells whether ResourceQuotas may be read: without this right, the shelf of quotas is empty. ``excused`` are the
-    objects in whose namespace the limits of a quota were changed since they were last decided on. ``gave_back`` is
-    called when an object has given GPUs back: perhaps no pod held them, so that no event tells.
+    objects in whose namespace the limits of a quota were changed since they were last decided on. ``answers`` are the
+    questions put to the engines of an object, by attempt. ``gave_back`` is called when an object has given GPUs back:
+    perhaps no pod held them, so that no event tells.
     """
 
     def __init__(self, site: FleetSite | None = None) -> None:
@@ -58,6 +60,7 @@ class Store:
         self.devices: Final = DeviceShelves(site, self.ledger, self.pods, self._bind, self._node_read_again)
         self.refused: Final[dict[Key, str]] = {}
         self.mends: Final[dict[Key, Mends]] = {}
+        self.answers: Final[dict[Key, dict[Attempt, Answer]]] = {}
         self.relisted: Final[set[Key]] = set()
         self.compute_domains: bool | None = None
         self.gave_back: Callable[[], None] = lambda: None
@@ -119,6 +122,7 @@ class Store:
             turn=self.waiting.turn(key, fleet, now),
             refused=self.refused.get(key, ""),
             mends=self.mends.get(key, {}),
+            answers=dict(self.answers.get(key, {})),
             relisted=key in self.relisted,
             quotas=self.limits(key, self.sharded_models.objects[key]),
             excused=key in self.excused,

@@ -4,6 +4,7 @@ Changes go into the store and wake the objects they may concern; each object is 
 ``shardwise.reconcile`` decides on the actions; ``shardwise.cluster`` talks to the API.
 """
 
+from shardwise.operate.asking import Asking
 from shardwise.operate.changes import Changes
 from shardwise.operate.deciding import Deciding
 from shardwise.operate.in_turn import InTurn
@@ -14,4 +15,15 @@ from shardwise.operate.queue import Queue
 from shardwise.operate.reconciler import Reconciler
 from shardwise.operate.tasks import until_one_ends
 
-__all__ = ["Changes", "Deciding", "InTurn", "Lookups", "Progress", "Queue", "Reconciler", "relist", "until_one_ends"]
+__all__ = [
+    "Asking",
+    "Changes",
+    "Deciding",
+    "InTurn",
+    "Lookups",
+    "Progress",
+    "Queue",
+    "Reconciler",
+    "relist",
+    "until_one_ends",
+]

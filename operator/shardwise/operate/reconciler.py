@@ -24,6 +24,7 @@ from shardwise.observe.kinds import POD, SHARDED_MODEL, kind_of
 from shardwise.operate.deciding import Deciding
 from shardwise.operate.lookups import Lookups
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys, Reach
+from shardwise.reconcile.asks import Ask
 from shardwise.reconcile.decide import Invalid, decide_invalid
 from shardwise.reconcile.drift import drifts
 from shardwise.reconcile.leaving import left_behind
@@ -57,6 +58,7 @@ class Reconciler:
     changes. ``when_decided`` is called when the status of a decision is written, with the object as it was decided on.
     ``when_let_go`` is called with an object that is gone. ``due_ahead`` gives objects whose turn comes before an
     object's, and that the queue will still look at.
+    ``ask_engines`` is called with an object and its questions to engines, and does not wait for the answers.
     """
 
     def __init__(
@@ -81,9 +83,10 @@ class Reconciler:
         self.when_let_go: Callable[[Key], None] = lambda _: None
         self.when_decided: Callable[[Key, Json, Decision], None] = lambda _key, _obj, _decision: None
         self.due_ahead: Callable[[Key], Iterable[Key]] = lambda _: ()
+        self.ask_engines: Callable[[Key, Iterable[Ask]], None] = lambda *_: None
         self._refusals: dict[Key, int] = {}
         self._known: dict[Key, tuple[ModelSpec, ModelFacts | InvalidObject]] = {}
-        self._asking: set[Key] = set()
+        self._looked_up: set[Key] = set()
 
     async def reconcile(self, key: Key) -> float | None:
         """Do everything an object needs now. Give the seconds after which to look again, or ``None``.
@@ -120,6 +123,7 @@ class Reconciler:
             _log.warning("%s/%s: %s", *key, error)
         self.when_decided(key, obj, decision)
         again = await self._carry_out(key, obj, decision)
+        self.ask_engines(key, decision.asks)
         if again == decision.retry_after:
             self._deciding.carried_out(key, shown, decision)
         self._store.relisted.discard(key)
@@ -134,7 +138,7 @@ class Reconciler:
 
         Nobody waits for an object while its model is looked up.
         """
-        return any(other not in self._asking for other in self.due_ahead(key))
+        return any(other not in self._looked_up for other in self.due_ahead(key))
 
     async def _let_go(self, key: Key) -> None:
         """Forget an object that is gone. The garbage collector deletes its pods; those that are over end at once."""
@@ -151,6 +155,7 @@ class Reconciler:
         self._events.forget(key)
         self._lookups.forget(key)
         self._deciding.forget(key)
+        self._store.answers.pop(key, None)
         self._known.pop(key, None)
         self.when_let_go(key)
 
@@ -189,14 +194,14 @@ class Reconciler:
         """Find the facts of a model, or that it has none, once for as long as the object says the same of it."""
         known = self._known.get(key)
         if known is None or known[0] != sharded_model.spec.model:
-            self._asking.add(key)
+            self._looked_up.add(key)
             try:
                 facts = await asyncio.to_thread(_found, self._facts, sharded_model)
                 if isinstance(facts, HubQuestion):
                     found = self._lookups.answer(key, generation, facts)
                     facts = await asyncio.to_thread(facts_from, sharded_model, found)
             finally:
-                self._asking.discard(key)
+                self._looked_up.discard(key)
             known = self._known[key] = (sharded_model.spec.model, facts)
         if isinstance(known[1], InvalidObject):
             raise InvalidObject(known[1].problems)

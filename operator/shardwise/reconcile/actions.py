@@ -5,6 +5,7 @@ from typing import Any
 
 from shardwise.domain.drift import Drift
 from shardwise.domain.reasons import AnyReason
+from shardwise.reconcile.asks import Ask
 from shardwise.reconcile.endings import AttemptEnd
 from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.object_status import Status
@@ -79,7 +80,8 @@ class Decision:
     ``status`` is the whole status. It is written before the actions are carried out, so that the next decision notices
     a crash in between. After ``retry_after`` seconds the object is decided again, with or without an event. ``mends``
     counts the mends, for the next decision. ``ends`` are the causes for which the decision ends attempts, and
-    ``leaving`` counts the groups that are to be replaced: both are only measured.
+    ``leaving`` counts the groups that are to be replaced: both are only measured. ``asks`` are questions to engines:
+    nothing waits for the answers.
     """
 
     status: Status
@@ -88,6 +90,7 @@ class Decision:
     mends: Mends = field(default_factory=dict)
     ends: tuple[AttemptEnd, ...] = ()
     leaving: int = 0
+    asks: tuple[Ask, ...] = ()
 
     @property
     def written(self) -> dict[str, Any]:

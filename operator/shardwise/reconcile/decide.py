@@ -10,6 +10,7 @@ from shardwise.reconcile.carry_out import actions_of
 from shardwise.reconcile.desired import Case, DesiredState, desired_state, remember
 from shardwise.reconcile.endings import attempt_ends
 from shardwise.reconcile.fabric import lacking_compute_domains
+from shardwise.reconcile.figures import asks, until_next_ask
 from shardwise.reconcile.left_alone import invalid_status, paused_status
 from shardwise.reconcile.life import until_next
 from shardwise.reconcile.mender import mended_by
@@ -75,7 +76,8 @@ def _reported(case: Case, desired: DesiredState) -> Decision:
     events = (*told(progress, status, observed), *write_refused(status, observed))
     ends = tuple(attempt_ends(desired.before, desired.group_set.records))
     leaving = sum(view.leaving for view in desired.group_set.groups)
-    return Decision(status, (*actions, *events), _retry_after(case, desired, mends), mends, ends, leaving)
+    asked = tuple(asks(case.wanted, desired.in_force.plan, desired.group_set, observed, now))
+    return Decision(status, (*actions, *events), _retry_after(case, desired, mends), mends, ends, leaving, asked)
 
 
 def _progress(case: Case, desired: DesiredState, mends: Mends) -> Progress:
@@ -100,6 +102,7 @@ def _retry_after(case: Case, desired: DesiredState, mends: Mends) -> float | Non
     """
     groups, now = desired.group_set.groups, case.terms.now
     ends = [*(until_next(view, case.terms) for view in groups), until_next_try(groups, now), next_mend(mends, now)]
+    ends.append(until_next_ask(case.wanted, desired.in_force.plan, desired.group_set, case.observed, now))
     if desired.group_set.refusal is not None:
         ends += [shun.until - case.terms.now for shun in desired.nodes.shuns if shun.counts]
     return min((end for end in ends if end is not None), default=None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
+from shardwise.reconcile.figures import with_figures
 from shardwise.reconcile.group_set import GroupSet, GroupSetBuilder, places_of, retained, without_plan
 from shardwise.reconcile.inherited import inherited
 from shardwise.reconcile.life import Terms, Trigger, advance, decided
@@ -61,7 +62,7 @@ def desired_state(case: Case) -> DesiredState:
     nodes = blame_nodes(case, nodes, before, after)
     after = with_words_once(tuple(map(_forgiven, before, after)))
     in_force, group_set = place_and_replace(case, in_force, after, nodes.usable)
-    group_set = _signed(case, in_force.plan, before, group_set)
+    group_set = with_figures(in_force.plan, _signed(case, in_force.plan, before, group_set), case.observed)
     return DesiredState(dated(in_force, case.terms.now), before, group_set, nodes)
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from shardwise.reconcile.actions import Delete
+from shardwise.reconcile.asks import Attempt
 from shardwise.reconcile.observed import PodSeen
 from shardwise.reconcile.views import GroupView
-from shardwise.reconcile.whole import Attempt, by_attempt, is_together
+from shardwise.reconcile.whole import by_attempt, is_together
 
 SHORT_GRACE: Final = 1
 """Seconds that a pod of an attempt that is over may take. They cut its preStop command, too.

@@ -147,6 +147,7 @@ def _next_attempt(view: GroupView, terms: Terms, message: str = "") -> Record:
         content="",
         message=message or record.message,
         failure=None,
+        cache=None,
     )
 
 

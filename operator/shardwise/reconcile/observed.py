@@ -7,6 +7,7 @@ from typing import Any, Final
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.inventory import gpu_request
+from shardwise.reconcile.asks import Answer, Attempt
 from shardwise.reconcile.drift import Live
 from shardwise.reconcile.exits import Exit, read_exit, why
 from shardwise.reconcile.mends import Mends
@@ -29,7 +30,7 @@ class PodSeen:
     a pod that fetches weights before its engine starts has them; ``None`` for a pod that does not fetch. ``blameless``
     tells that a pod failed only because its node was shut down or other pods needed the space. ``reached`` tells that
     the Service for clients selects the pod, as it does the leader of a group that serves. ``grace`` is the seconds that
-    a pod that is being deleted may take.
+    a pod that is being deleted may take. ``address`` is the pod's IP address, empty until it has one.
     """
 
     name: str
@@ -51,6 +52,7 @@ class PodSeen:
     blameless: bool = False
     reached: bool = False
     grace: int = 0
+    address: str = ""
 
     @property
     def failure(self) -> str:
@@ -74,7 +76,7 @@ class Observed:
     ``quotas`` are the limits that ResourceQuotas of its namespace set for its pods. ``gpus_of_others`` counts the GPUs
     that other objects of the namespace have planned. ``excused`` tells that a quota of the namespace was changed since
     the last decision. ``relisted`` tells that everything was listed anew since then: objects that may not be read are
-    applied again.
+    applied again. ``answers`` are the questions to engines and what they answered, by attempt.
     """
 
     pods: tuple[PodSeen, ...]
@@ -91,6 +93,7 @@ class Observed:
     gpus_of_others: int = 0
     excused: bool = False
     relisted: bool = False
+    answers: Mapping[Attempt, Answer] = field(default_factory=dict)
 
 
 def companion_of(manifest: Mapping[str, Any]) -> Companion:
@@ -128,6 +131,7 @@ def see_pod(pod: Mapping[str, Any]) -> PodSeen:
         blameless=_blameless(status),
         reached=labels.get(SERVES) == "true",
         grace=int(metadata.get("deletionGracePeriodSeconds") or 0),
+        address=str(status.get("podIP") or ""),
     )
 
 

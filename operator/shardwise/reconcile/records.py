@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
+from shardwise.domain.cache_tokens import CacheTokens
 from shardwise.domain.reasons import FailureKind
 
 _TIMES: Final = 4096
@@ -40,7 +41,7 @@ class Record:
     ``refused`` counts the refused tries of the object in a row, up to the last try of this group; 0 if its pods are not
     refused. ``nodes`` are the nodes of its pods in rank order; ``gpus`` is the GPUs of each pod; both are empty without
     a place. ``content`` names the content of its pods. ``failure`` is the kind of its last failure, while the group
-    waits in Backoff or is Held.
+    waits in Backoff or is Held. ``cache`` is the size of this attempt's KV cache, once the engine has said it.
     """
 
     replica: int
@@ -56,6 +57,7 @@ class Record:
     message: str = ""
     failure: FailureKind | None = None
     refused: int = 0
+    cache: CacheTokens | None = None
 
     @property
     def held_gpus(self) -> int:

@@ -130,6 +130,7 @@ def _groups(planned: Plan | None, records: dict[int, Record], pods: tuple[PodSee
             ready=sum(pod.ready for pod in mine),
             pods=len(group.pods),
             waiting=tuple(_waiting(sorted(mine, key=lambda pod: pod.index))),
+            cache=record.cache,
         )
 
 

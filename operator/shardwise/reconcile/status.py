@@ -16,6 +16,7 @@ from shardwise.domain.node_changes import NodeChange
 from shardwise.domain.plan import Plan
 from shardwise.domain.reasons import FailureKind, Reason
 from shardwise.domain.refusal import Refusal
+from shardwise.explain.cache_tokens import cache_text
 from shardwise.explain.node_changes import node_changes_message
 from shardwise.explain.plans import plan_message
 from shardwise.explain.reasons import remedy
@@ -283,7 +284,11 @@ def _group(view: GroupView) -> GroupStatus:
 
 
 def _progress(view: GroupView) -> str:
-    return "" if view.record.state is State.READY else view.progress
+    """Say what a group waits for; of a group that serves, how its KV cache differs from the plan."""
+    if view.record.state is not State.READY:
+        return view.progress
+    cache = view.record.cache
+    return cache_text(cache) if cache is not None and cache.differs else ""
 
 
 def _small(status: Status) -> Status:

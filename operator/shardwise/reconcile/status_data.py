@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+from shardwise.domain.cache_tokens import CacheTokens
 from shardwise.domain.notes import Remark
 from shardwise.domain.plan import LayoutOutcome
 from shardwise.domain.plan_data import layout_data, plan_data, read_layout, read_plan
@@ -169,7 +170,16 @@ def _read_record(group: Data, plan: Data) -> Record:
         message="" if state in WORDLESS else str(group.get("message", "")),
         failure=_read_failure(group.get("failure")),
         refused=int(group.get("refused", 0)),
+        cache=_read_cache(group.get("kvCacheTokens")),
     )
+
+
+def _read_cache(data: Data | None) -> CacheTokens | None:
+    return CacheTokens(int(data["planned"]), int(data["measured"])) if data else None
+
+
+def _write_cache(cache: CacheTokens | None) -> Data | None:
+    return None if cache is None else {"planned": cache.planned, "measured": cache.measured}
 
 
 def _read_failure(text: str | None) -> FailureKind | None:
@@ -201,6 +211,7 @@ def write_record(record: Record) -> dict[str, Any]:
         "content": record.content,
         "failure": record.failure and record.failure.value,
         "refused": record.refused,
+        "kvCacheTokens": _write_cache(record.cache),
     }
     return written | {name: value for name, value in optional.items() if value}
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from shardwise.domain.reasons import Reason
 from shardwise.domain.units import plural
+from shardwise.explain.cache_tokens import cache_text
 from shardwise.explain.plans import plan_message
 from shardwise.explain.refusals import refusal_message
 from shardwise.reconcile.actions import Emit
@@ -102,6 +103,8 @@ def _of_group(old: Record | None, record: Record) -> Iterator[Emit]:
     if record.state is State.HELD and state is not State.HELD:
         held = f"held after {record.failures} failures in a row; {remedy_for(record)}"
         yield Emit(Reason.GROUP_HELD, f"{name}: {record.message}; {held}", warning=True)
+    if record.cache is not None and record.cache.differs and (old is None or old.cache is None):
+        yield Emit(Reason.CACHE_DIFFERS, f"{name}: {cache_text(record.cache)}", warning=record.cache.share < 0)
     if old is not None and record.attempt > old.attempt and record.state is not State.REFUSED:
         yield _restarted(f"{name}: {record.message}", record)
 

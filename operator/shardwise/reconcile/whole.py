@@ -10,11 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from shardwise.reconcile.actions import Reach
+from shardwise.reconcile.asks import Attempt
 from shardwise.reconcile.observed import PodSeen
 from shardwise.reconcile.records import Record, State
-
-Attempt = tuple[int, int]
-"""The numbers of a replica and of its attempt."""
 
 SERVES: Final = (State.READY, State.UNREADY)
 """States of a group whose leader may be reached. Kubernetes itself leaves a leader out that is not Ready."""

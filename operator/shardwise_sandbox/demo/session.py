@@ -17,6 +17,7 @@ from shardwise.controller import Options, run
 from shardwise.domain.units import plural
 from shardwise.render.manifest import MODEL
 from shardwise_sandbox import Sandbox, compute_domain_definition
+from shardwise_sandbox.asked import asked_in
 from shardwise_sandbox.demo.documents import fleet_documents
 
 Json = dict[str, Any]
@@ -105,7 +106,7 @@ async def running_session(screen: Console) -> AsyncIterator[DemoSession]:
             kubeconfig = Path(folder) / "kubeconfig"
             cluster.write_kubeconfig(kubeconfig)
             stop, ready = asyncio.Event(), asyncio.Event()
-            operator = asyncio.create_task(run(Options(kubeconfig=kubeconfig), stop, ready))
+            operator = asyncio.create_task(run(Options(kubeconfig=kubeconfig, fetch=asked_in(cluster)), stop, ready))
             try:
                 await _started(operator, ready)
                 yield DemoSession(cluster, kubeconfig, screen, operator)
