@@ -275,7 +275,9 @@ def claim(name: str, *numbers: int, pods: tuple[str, ...] = (), **more: Any) -> 
 
 
 SHARED = a_device(1, allowMultipleAllocations=True, capacity={"memory": CONSUMABLE})
+VFIO = {**a_device(0), "name": "gpu-vfio-0"}
 WITH_PARTS = (*PARTS, a_device(1))
+PARTS_WITHOUT_BUS = tuple({**part, "attributes": {"type": part["attributes"]["type"]}} for part in WITH_PARTS)
 
 HELD: dict[str, Held] = {
     "a stranger's claim": Held((claim("a", 0, 1, pods=("p",)), a_pod("p")), 6),
@@ -304,6 +306,14 @@ HELD: dict[str, Held] = {
     "two parts of a GPU": Held(
         (a_claim("a", "n", ["gpu-0-mig-1g10gb-3"]), a_claim("b", "n", ["gpu-0-mig-1g10gb-4"])), 1, devices=WITH_PARTS
     ),
+    "a part of a GPU, known by its counters alone": Held(
+        (a_claim("a", "n", ["gpu-0-mig-1g10gb-3"]),), 1, h100_node("n", 0), devices=PARTS_WITHOUT_BUS
+    ),
+    "the stand-in of a GPU for virtual machines": Held(
+        (a_claim("a", "n", ["gpu-vfio-0"]),),
+        1,
+        devices=(a_device(0), VFIO, a_device(1)),
+    ),
     "shares of a GPU": Held((claim("a", 1, shareID="x"), claim("b", 1, shareID="y")), 1, devices=(a_device(0), SHARED)),
     "a device that is no longer listed": Held((claim("a", 9),), 7, h100_node("n"), None),
     "a device of another driver": Held((claim("a", 0, driver="dra.net"),), 8),
@@ -314,7 +324,11 @@ HELD: dict[str, Held] = {
 def test_each_gpu_is_held_once(name: str) -> None:
     row = HELD[name]
     classes = (SERVING,) if row.site is None else ()
-    slices = (SETS, a_slice("n", row.devices, count=2)) if row.devices is WITH_PARTS else (a_slice("n", row.devices),)
+    slices = (
+        (SETS, a_slice("n", row.devices, count=2))
+        if row.devices in (WITH_PARTS, PARTS_WITHOUT_BUS)
+        else (a_slice("n", row.devices),)
+    )
     assert node_of(a_store(row.node, *slices, *classes, *row.objects, site=row.site)).free == row.free
 
 

@@ -1,8 +1,8 @@
 """Reading DeviceClasses (resource.k8s.io/v1): the devices that a class selects. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from shardwise.inventory.selectors import Absent, Unread, quantity, selector, version
 from shardwise.inventory.slices import DRIVERS, Device
@@ -56,48 +56,68 @@ def class_for(resource: str, classes: Iterable[DeviceClass]) -> DeviceClass | No
     return max(serving, key=lambda found: (found.made, found.name), default=None)
 
 
+class _Values(Mapping[str, object]):
+    """The attributes or capacities of a domain, read when a selector asks for them."""
+
+    def __init__(self, stated: Mapping[str, Any], prefixes: tuple[str, ...], read: Callable[[Any], object]) -> None:
+        self._stated = stated
+        self._prefixes = prefixes
+        self._read = read
+
+    def __getitem__(self, name: str) -> object:
+        for prefix in self._prefixes:
+            if prefix + name in self._stated:
+                return self._read(self._stated[prefix + name])
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self._stated:
+            domain, slash, bare = name.rpartition("/")
+            if domain + slash in self._prefixes:
+                yield bare
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class _Domains(Mapping[str, Mapping[str, object]]):
+    """Attributes or capacities by domain. As in Kubernetes, each domain is there, perhaps without values."""
+
+    def __init__(self, driver: str, stated: Mapping[str, Any], read: Callable[[Any], object]) -> None:
+        self._driver = driver
+        self._stated = stated
+        self._read = read
+
+    def __getitem__(self, domain: str) -> Mapping[str, object]:
+        prefixes = (f"{domain}/", "") if domain == self._driver else (f"{domain}/",)
+        return _Values(self._stated, prefixes, self._read)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({name.rpartition("/")[0] or self._driver for name in self._stated})
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 def _seen(device: Device) -> dict[str, Any]:
     """Give a device as a selector sees it."""
     driver = device.id[0]
     return {
         "driver": driver,
-        "attributes": _by_domain(driver, {name: _value(stated) for name, stated in device.attributes.items()}),
-        "capacity": _by_domain(driver, {name: _amount(stated) for name, stated in device.capacity.items()}),
+        "attributes": _Domains(driver, device.attributes, _value),
+        "capacity": _Domains(driver, device.capacity, _amount),
         "allowMultipleAllocations": device.multiple,
     }
 
 
-def _value(stated: object) -> object:
+def _value(stated: Any) -> object:  # noqa: ANN401 - JSON
     """Give the value of an attribute, which is a mapping from its type to it."""
-    for kind, value in stated.items() if isinstance(stated, Mapping) else ():
-        return _read(version, value) if kind == "version" else value
-    return None
+    for kind, value in stated.items() if isinstance(stated, dict) else ():
+        return version(value) if kind == "version" else value
+    raise Absent
 
 
-def _amount(stated: object) -> object:
-    return _read(quantity, stated.get("value")) if isinstance(stated, Mapping) else None
-
-
-def _read(read: Callable[[object], object], value: object) -> object:
-    try:
-        return read(value)
-    except Absent:
-        return None
-
-
-class _Domains(dict[str, dict[str, Any]]):
-    """Values by domain and name. A domain without values is empty, as in Kubernetes."""
-
-    def __contains__(self, domain: object) -> bool:
-        return isinstance(domain, str)
-
-    def __missing__(self, domain: str) -> dict[str, Any]:
-        return {}
-
-
-def _by_domain(driver: str, values: Mapping[str, object]) -> Mapping[str, Mapping[str, object]]:
-    found: Final = _Domains()
-    for name, value in values.items():
-        domain, slash, bare = name.rpartition("/")
-        found.setdefault(domain if slash else driver, {})[bare] = value
-    return found
+def _amount(stated: Any) -> object:  # noqa: ANN401 - JSON
+    if not isinstance(stated, dict):
+        raise Absent
+    return quantity(stated.get("value"))

@@ -34,6 +34,7 @@ class DeviceIndex:
         self._slices: dict[PoolId, dict[str, ResourceSlice]] = {}
         self._pools: dict[PoolId, DevicePool] = {}
         self._pools_of: dict[str, set[PoolId]] = {}
+        self._read: dict[str, tuple[Listed, NodeDevices]] = {}
         self._classes: dict[str, DeviceClass] = {}
         self._claims: dict[ClaimKey, Allocation] = {}
         self._holding: dict[DeviceId, set[ClaimKey]] = {}
@@ -55,6 +56,7 @@ class DeviceIndex:
         before = self._pools[pool].nodes if pool in self._pools else set()
         for node in before:
             _discard(self._pools_of, node, pool)
+            self._read.pop(node, None)
         if not slices:
             del self._slices[pool]
             self._pools.pop(pool, None)
@@ -63,6 +65,7 @@ class DeviceIndex:
         after = self._pools[pool].nodes
         for node in after:
             self._pools_of.setdefault(node, set()).add(pool)
+            self._read.pop(node, None)
         return before | after
 
     def nodes_of_slice(self, found: ResourceSlice) -> set[str]:
@@ -70,12 +73,17 @@ class DeviceIndex:
         pool = pool_of(found)
         return self._pools[pool].nodes if pool is not None and pool in self._pools else set()
 
+    def forget_readings(self) -> None:
+        """Judge all devices anew when they are next asked for."""
+        self._read.clear()
+
     def put_class(self, name: str, found: DeviceClass | None) -> set[str]:
         """Take in a DeviceClass; ``None`` for a class that is gone. Name the nodes that it may concern."""
         if found is None:
             self._classes.pop(name, None)
         else:
             self._classes[name] = found
+        self._read.clear()
         return self.nodes
 
     def put_claim(self, key: ClaimKey, found: Allocation | None) -> set[str]:
@@ -118,22 +126,32 @@ class DeviceIndex:
 
     def devices(self, node: str) -> NodeDevices | None:
         """Give the GPUs of a node as slices list them; ``None`` if they say nothing of it."""
-        listed = self._listed(node) if node in self._pools_of else None
-        if listed is None and not (self.known and self._class_name is not None):
+        if node not in self._pools_of and not (self.known and self._class_name is not None):
             return None
-        if self._class_name is not None:
-            return self._claimed(listed or Listed((), frozenset(), {}), self._class_name)
-        resources = {device.driver.vendor.resource for device in (listed.devices if listed else ())}
-        serving = (class_for(resource, self._classes.values()) for resource in sorted(resources))
-        found = next((each for each in serving if each is not None), None) or DeviceClass("", tests=(lambda _: False,))
-        return listed.of_class(found, claims=False) if listed is not None else None
+        return self._of(node)[1]
 
-    def _claimed(self, listed: Listed, name: str) -> NodeDevices:
-        found = self._classes.get(name)
-        if found is None and self.classes_known:
-            found = DeviceClass(name, unread="nothing")
-            return replace(listed.of_class(found, claims=True), wrong=f"there is no DeviceClass `{name}`")
-        return listed.of_class(found or stated_class(name), claims=True)
+    def _of(self, node: str) -> tuple[Listed, NodeDevices]:
+        """Read a node's devices. They are kept until something of them changes."""
+        known = self._read.get(node)
+        if known is None:
+            listed = Listed.of(node, (self._pools[pool] for pool in sorted(self._pools_of.get(node, ()))))
+            known = listed, self._judged(listed)
+            if node in self._pools_of:
+                self._read[node] = known
+        return known
+
+    def _judged(self, listed: Listed) -> NodeDevices:
+        name = self._class_name
+        if name is not None:
+            found = self._classes.get(name)
+            if found is None and self.classes_known:
+                nothing = listed.of_class(DeviceClass(name, unread="nothing"), claims=True)
+                return replace(nothing, wrong=f"there is no DeviceClass `{name}`")
+            return listed.of_class(found or stated_class(name), claims=True)
+        resources = {device.driver.vendor.resource for device in listed.devices}
+        serving = (class_for(resource, self._classes.values()) for resource in sorted(resources))
+        found = next((each for each in serving if each is not None), None)
+        return listed.of_class(found or DeviceClass("", tests=(lambda _: False,)), claims=False)
 
     def taken(self, node: str, *, serve: bool) -> Counter[ClaimKey]:
         """Count the GPUs of a node that claims take, by claim: a shared GPU or claim counts once.
@@ -141,13 +159,11 @@ class DeviceIndex:
         ``serve``: pods get the GPUs of the node from slices. Else all GPUs count, of whatever class, and also devices
         that no slice lists any more.
         """
-        devices = self.devices(node)
         if node not in self._pools_of and node not in self._claims_on:
             return Counter()
-        listed = self._listed(node)
+        listed, devices = self._of(node)
         held = {device: min(keys) for device, keys in self._held_on(node, listed)}
-        gpus = () if devices is None else devices.usable if serve else devices.all
-        found = listed.taken(gpus, held)
+        found = listed.taken(devices.usable if serve else devices.all, held)
         if not serve:
             found.update(held[device] for device in held.keys() - {device.id for device in listed.devices})
         return found
@@ -165,9 +181,6 @@ class DeviceIndex:
         """Give the node of a device; empty if no slice lists it."""
         pool = self._pools.get(device[:2])
         return next((found.node for found in (pool.devices if pool else ()) if found.id == device), "")
-
-    def _listed(self, node: str) -> Listed:
-        return Listed.of(node, (self._pools[pool] for pool in sorted(self._pools_of.get(node, ()))))
 
     def _nodes_of(self, claim: Allocation) -> set[str]:
         return {claim.node, *map(self._node_of, claim.devices)} - {""}

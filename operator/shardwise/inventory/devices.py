@@ -97,6 +97,8 @@ class Listed:
     def taken(self, gpus: Iterable[Device], held: Mapping[DeviceId, H]) -> Counter[H]:
         """Count the GPUs of which somebody holds anything, by holder. ``held`` are devices with their holders."""
         used = [device for device in self.devices if device.id in held]
+        if not used:
+            return Counter()
         left = Counter(dict(self.counters))
         for device in used:
             left.subtract(_keyed(device))
@@ -130,7 +132,7 @@ class Listed:
 
 
 def _keyed(device: Device) -> dict[CounterName, int]:
-    return {(*device.id[:2], *name): amount for name, amount in device.consumed.items()}
+    return {(*device.id[:2], *name): amount for name, amount in device.consumed.items()} if device.consumed else {}
 
 
 def _counted(judged: Iterable[tuple[Device, tuple[Exclusion, str]]]) -> Iterator[Withheld]:

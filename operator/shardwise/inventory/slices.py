@@ -51,14 +51,17 @@ DRIVERS: Final[Mapping[str, Driver]] = {
 class Device:
     """A device that a driver lists: a GPU, or a partition of a GPU.
 
-    ``consumed`` are the counters that it takes of its pool: devices that take the same counters exclude each other.
-    ``multiple``: several claims may have it at the same time.
+    ``type`` and ``bus``, the address on the PCI bus, are empty if unknown. ``consumed`` are the counters that it takes
+    of its pool: devices that take the same counters exclude each other. ``multiple``: several claims may have it at the
+    same time.
     """
 
     id: DeviceId
     node: str
     attributes: Mapping[str, Any] = field(repr=False)
     capacity: Mapping[str, Any] = field(repr=False)
+    type: str = ""
+    bus: str = ""
     taints: tuple[Taint, ...] = ()
     consumed: Counters = field(default_factory=dict)
     multiple: bool = False
@@ -71,12 +74,12 @@ class Device:
     @property
     def is_gpu(self) -> bool:
         """Whether it is a GPU, and no part of a GPU; a device without a type is."""
-        return self._text("type") in ("", self.driver.gpu)
+        return self.type in ("", self.driver.gpu)
 
     @property
     def is_partition(self) -> bool:
         """Whether it is a partition of a GPU."""
-        return self._text("type") == self.driver.partition
+        return self.type == self.driver.partition
 
     @property
     def identity(self) -> object:
@@ -86,24 +89,19 @@ class Device:
     @cached_property
     def product(self) -> str:
         """The product, spelt as a label of the vendor would spell it; empty if unknown."""
-        return self._text("productName").strip().replace(" ", self.driver.space)
+        return _text(_own(self.attributes, self.id[0], "productName")).strip().replace(" ", self.driver.space)
 
     @cached_property
     def memory(self) -> int:
         """The memory in bytes, as NVML counts it; 0 if unknown."""
-        stated = self._own(self.capacity, "memory")
+        stated = _own(self.capacity, self.id[0], "memory")
         return (read_amount(str(stated.get("value"))) or 0) // 1000
 
     @cached_property
     def compute_capability(self) -> ComputeCapability | None:
         """The compute capability; ``None`` if unknown."""
-        return parse_capability(".".join(self._text("cudaComputeCapability").split(".")[:2]))
-
-    @property
-    def bus(self) -> str:
-        """The address of the GPU on the PCI bus; empty if unknown."""
-        stated = self.attributes.get(BUS)
-        return str(stated.get("string") or "") if isinstance(stated, Mapping) else ""
+        stated = _text(_own(self.attributes, self.id[0], "cudaComputeCapability"))
+        return parse_capability(".".join(stated.split(".")[:2]))
 
     @property
     def shared(self) -> bool:
@@ -118,14 +116,18 @@ class Device:
         """The first taint that keeps claims away."""
         return next((taint for taint in self.taints if taint.effect in ("NoSchedule", "NoExecute")), None)
 
-    def _text(self, name: str) -> str:
-        stated = self._own(self.attributes, name)
-        return str(stated.get("string") or stated.get("version") or "")
 
-    def _own(self, values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-        """Give an attribute or a capacity of the driver's own, whose domain may be left out."""
-        found = values.get(name) or values.get(f"{self.id[0]}/{name}")
-        return found if isinstance(found, Mapping) else {}
+def _own(values: Mapping[str, Any], driver: str, name: str) -> Mapping[str, Any]:
+    """Give an attribute or a capacity of the driver's own, whose domain may be left out."""
+    return _mapping(values.get(name) or values.get(f"{driver}/{name}"))
+
+
+def _text(attribute: Mapping[str, Any]) -> str:
+    return str(attribute.get("string") or attribute.get("version") or "")
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -176,12 +178,15 @@ def _devices(pool: PoolId, spec: Mapping[str, Any]) -> Iterator[Device]:
     """Read the devices of a slice that belong to a single node; others, on a network, are no GPUs of ours."""
     for stated in spec.get("devices") or ():
         node = str(spec.get("nodeName") or stated.get("nodeName") or "")
+        attributes = stated.get("attributes") or {}
         if node:
             yield Device(
                 id=(*pool, str(stated.get("name"))),
                 node=node,
-                attributes=stated.get("attributes") or {},
+                attributes=attributes,
                 capacity=stated.get("capacity") or {},
+                type=_text(_own(attributes, pool[0], "type")),
+                bus=_text(_mapping(attributes.get(BUS))),
                 taints=tuple(map(_taint, stated.get("taints") or ())),
                 consumed=dict(_consumed(stated)),
                 multiple=bool(stated.get("allowMultipleAllocations")),
@@ -199,9 +204,6 @@ def _consumed(stated: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], int]
 
 
 def _all_taken(capacity: object) -> bool:
-    if not isinstance(capacity, Mapping):
-        return False
-    policy = capacity.get("requestPolicy")
-    if not isinstance(policy, Mapping) or policy.get("default") is None:
-        return True
-    return read_amount(str(policy["default"])) == read_amount(str(capacity.get("value")))
+    stated = _mapping(capacity)
+    default = _mapping(stated.get("requestPolicy")).get("default")
+    return bool(stated) and (default is None or read_amount(str(default)) == read_amount(str(stated.get("value"))))

@@ -193,6 +193,7 @@ class Store:
         index = self.devices.index
         if (index.known, index.classes_known) != (known, known):
             index.known = index.classes_known = known
+            index.forget_readings()
             if not known:
                 self.devices.forget()
             for _, name in list(self.nodes.objects):
