@@ -5,10 +5,16 @@ from pathlib import Path
 import click
 
 from shardwise.api import crd, values
+from shardwise.cli.examples import examples
 from shardwise.cli.generated import check_option, root_option, write_generated
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("Write the files after a change of the models", "shardwise crds"),
+        ("Check that the files are fresh, as CI does", "shardwise crds --check"),
+    )
+)
 @check_option
 @root_option
 def crds(*, check: bool, root: Path) -> None:

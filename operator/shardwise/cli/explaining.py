@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from shardwise.cli.documents import Document
+from shardwise.cli.examples import examples
 from shardwise.cli.looking import Look, looking
 from shardwise.cli.offline import Facts, facts_once, key_for, read_objects, read_wanted
 from shardwise.cli.options import form_option, objects_option
@@ -45,7 +46,15 @@ class Explained:
         return "refused" if refused else "placed"
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        (
+            "Say why an object of the cluster runs where it runs, or why it waits",
+            "shardwise explain llama-70b -n serving",
+        ),
+        ("Say what an edited object would do to the object that runs", "shardwise explain -f llama.yaml"),
+    )
+)
 @click.argument("name", required=False)
 @click.option("-n", "--namespace", help="Namespace of NAME; default: that of the context.")
 @objects_option(required=False)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from shardwise.checkpoint import INDEX_FILE, ConfigError, catalog, from_config, index_bytes
+from shardwise.cli.examples import examples
 from shardwise.cli.options import form_option
 from shardwise.cli.output import write_data
 from shardwise.cli.wrong import WrongInput
@@ -18,7 +19,15 @@ from shardwise.explain.models import model_document, model_text
 _CONFIG = "config.json"
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        (
+            "Say the sizes and degrees of a model of the catalog or of the Hub",
+            "shardwise inspect meta-llama/Llama-3.1-70B-Instruct",
+        ),
+        ("Say them of a checkpoint's folder", "shardwise inspect ./checkpoint"),
+    )
+)
 @click.argument("model")
 @click.option(
     "--quantization",

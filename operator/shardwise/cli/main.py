@@ -7,11 +7,13 @@ from importlib import import_module
 from typing import Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from shardwise import __version__
 from shardwise.cli.wrong import WRONG_INPUT, WrongInput
 
 _COMMANDS: Final = {
+    "completion": ("completing", "completion", "Print the script that completes command lines in a shell."),
     "crds": ("definitions", "crds", "Write the CustomResourceDefinition and the chart's schema."),
     "explain": ("explaining", "explain", "Say where an object stands, and why."),
     "fleet": ("showing", "fleet", "Show the fleet as Shardwise sees it."),
@@ -19,6 +21,7 @@ _COMMANDS: Final = {
     "plan": ("planning", "plan", "Say where each object would run, split how, and why."),
     "render": ("rendering", "render", "Print the manifests the operator would apply."),
     "run": ("running", "operate", "Run the operator, until told to end."),
+    "status": ("following", "status", "Show the state of a ShardedModel: its replicas and their ranks."),
 }
 """Each command's module and function, and its line in the overview."""
 
@@ -39,6 +42,14 @@ class LazyGroup(click.Group):
         module, function, _ = _COMMANDS[cmd_name]
         command = getattr(import_module(f"shardwise.cli.{module}"), function)
         return command if isinstance(command, click.Command) else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the name of a command, without loading a command: a shell asks with every key."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=line) for name, (_, _, line) in _COMMANDS.items() if name.startswith(incomplete)
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the overview, without loading a command."""

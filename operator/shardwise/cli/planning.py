@@ -5,13 +5,20 @@ import sys
 import click
 
 from shardwise.cli.answers import write_answers, write_failures
+from shardwise.cli.examples import examples
 from shardwise.cli.looking import Look, looking
 from shardwise.cli.offline import plan_all, read_objects
 from shardwise.cli.options import form_option, independent_option, objects_option
 from shardwise.cli.verdicts import exit_status
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("Plan an object on the cluster of the current context", "shardwise plan -f llama.yaml"),
+        ("Plan without a cluster, on nodes saved by kubectl", "shardwise plan -f llama.yaml --fleet nodes.yaml"),
+        ("Draw the plan", "shardwise plan -f llama.yaml --fleet nodes.yaml -o svg > plan.svg"),
+    )
+)
 @objects_option(required=True)
 @looking
 @form_option("text", "json", "yaml", "svg")

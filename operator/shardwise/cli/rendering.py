@@ -6,6 +6,7 @@ import sys
 import click
 
 from shardwise.cli.answers import write_failures
+from shardwise.cli.examples import examples
 from shardwise.cli.looking import Look, looking
 from shardwise.cli.offline import plan_all, read_objects
 from shardwise.cli.options import independent_option, objects_option
@@ -15,7 +16,15 @@ from shardwise.render.bundle import bundle
 from shardwise.render.manifest import Manifest
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        (
+            "See the pods and Services of an object without the operator",
+            "shardwise render -f llama.yaml --fleet nodes.yaml",
+        ),
+        ("Run an object without the operator", "shardwise render -f llama.yaml | kubectl apply -f -"),
+    )
+)
 @objects_option(required=True)
 @looking
 @click.option(

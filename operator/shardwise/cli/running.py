@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from shardwise.cli.configuration import read_site
+from shardwise.cli.examples import examples
 from shardwise.cli.logs import LEVELS, set_up_logs
 from shardwise.cli.looking import config_option, context_option, kubeconfig_option
 from shardwise.cli.wrong import WrongInput
@@ -26,7 +27,19 @@ Decisions run in threads, and the loop waits for the interpreter each time that 
 """
 
 
-@click.command(name="run")
+@click.command(
+    name="run",
+    epilog=examples(
+        (
+            "Run the operator against the current context, with metrics at localhost:8080/metrics",
+            "shardwise run --health 127.0.0.1:8080",
+        ),
+        (
+            "Run the operator as the chart does, beside another that is ready to take over",
+            "shardwise run --leader-elect --lease shardwise/shardwise --log-format json",
+        ),
+    ),
+)
 @kubeconfig_option
 @context_option
 @click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Objects worked on at once.")

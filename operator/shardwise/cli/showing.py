@@ -4,6 +4,7 @@ import json
 
 import click
 
+from shardwise.cli.examples import examples
 from shardwise.cli.looking import Look, looking
 from shardwise.cli.options import form_option
 from shardwise.cli.output import in_yaml
@@ -11,7 +12,12 @@ from shardwise.cli.reading import Seen, holder_name
 from shardwise.explain.fleet_report import fleet_document, fleet_text
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        ("List the nodes, their free GPUs and the holders of the others", "shardwise fleet"),
+        ("Draw the fleet", "shardwise fleet -o svg > fleet.svg"),
+    )
+)
 @looking
 @form_option("text", "json", "yaml", "svg")
 def fleet(look: Look, form: str) -> None:

@@ -1,0 +1,73 @@
+"""Help that teaches: each command shows examples that run, and shells complete the words."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import click
+import pytest
+from tests.cli.support import shardwise
+
+from shardwise.cli.main import _COMMANDS, cli
+
+_EXAMPLE = re.compile(r"^    (# .+)\n((?:    \S.*\n?)+)", re.MULTILINE)
+
+
+def examples_of(name: str) -> list[tuple[str, str]]:
+    """Give the comments and the command lines at the end of a command's help."""
+    text = shardwise(name, "--help").out.partition("Examples:\n")[2] + "\n"
+    return [(says, command.strip()) for says, command in _EXAMPLE.findall(text)]
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_the_help_of_a_command_ends_with_examples_that_its_options_allow(name: str) -> None:
+    found = examples_of(name)
+    assert len(found) >= 2
+    for says, line in found:
+        assert re.match(r"# [A-Z]", says)
+        ours = next(part for part in re.split(r"[|>]|\$\(|\)", line.replace('"', " ")) if " shardwise " in f" {part}")
+        words = shlex.split(ours)[1:] if ours.startswith("shardwise") else shlex.split(ours)
+        words = words[words.index("shardwise") + 1 :] if "shardwise" in words else words
+        command = cli.get_command(click.Context(cli), words[0])
+        assert command is not None
+        assert command.name == name
+        command.make_context(name, words[1:], resilient_parsing=False)
+
+
+def completed(words: str, position: int) -> list[str]:
+    """Ask as bash does, and give the words."""
+    asked = {"_SHARDWISE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
+    code = "import sys; sys.argv = ['shardwise']\nfrom shardwise.cli import main\nmain()"
+    ran = subprocess.run(  # noqa: S603 - our own command line
+        [sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True, check=True
+    )
+    return [line.partition(",")[2] for line in ran.stdout.splitlines()]
+
+
+COMPLETED: dict[str, tuple[str, int, set[str]]] = {
+    "a command": ("shardwise st", 1, {"status"}),
+    "several commands": ("shardwise ", 1, set(_COMMANDS)),
+    "an option": ("shardwise status --wa", 2, {"--watch"}),
+    "a choice": ("shardwise plan -o s", 3, {"svg"}),
+    "a shell": ("shardwise completion ", 2, {"bash", "zsh", "fish"}),
+}
+
+
+@pytest.mark.parametrize(("words", "position", "expected"), COMPLETED.values(), ids=COMPLETED)
+def test_a_shell_completes(words: str, position: int, expected: set[str]) -> None:
+    assert set(completed(words, position)) == expected
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_a_shell_asks_the_command_that_is_installed(shell: str) -> None:
+    ran = shardwise("completion", shell)
+    assert ran.status == 0
+    assert "_SHARDWISE_COMPLETE=" in ran.out
+    assert re.search(r"\bshardwise\b", ran.out)
+
+
+def test_the_script_of_bash_is_bash() -> None:
+    ran = subprocess.run(["bash", "-n"], input=shardwise("completion", "bash").out, text=True, check=False)  # noqa: S607 - any bash
+    assert ran.returncode == 0
