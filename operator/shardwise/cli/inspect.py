@@ -11,6 +11,7 @@ from shardwise.checkpoint import INDEX_FILE, ConfigError, catalog, from_config, 
 from shardwise.cli.examples import examples
 from shardwise.cli.options import form_option
 from shardwise.cli.output import write_data
+from shardwise.cli.working import working
 from shardwise.cli.wrong import WrongInput
 from shardwise.domain.model import ModelFacts, Quantization
 from shardwise.domain.site import HubSite
@@ -72,7 +73,8 @@ def _from_hub(model: str, quantization: str) -> ModelFacts:
     from shardwise.hub import HubError, HubQuestion, ask_hub  # noqa: PLC0415 - needed for unknown models alone
 
     try:
-        found = ask_hub(HubQuestion(model), HubSite())
+        with working(lambda: f"asking the Hub for `{model}`"):
+            found = ask_hub(HubQuestion(model), HubSite())
     except HubError as error:
         raise WrongInput(f"{error}; a path to its config.json needs no network") from error
     return _facts(found.config, model, "hub", quantization, found.weight_bytes)

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from shardwise.cli.documents import Document
 from shardwise.cli.reading import Seen
+from shardwise.cli.working import working
 from shardwise.cli.wrong import WrongInput
 from shardwise.cluster import Cluster, ClusterError, Refused, connect
 from shardwise.domain.site import FleetSite
@@ -41,17 +42,27 @@ def read_live(kubeconfig: Path | None, context: str | None, site: FleetSite) -> 
 
     Raises :class:`WrongInput` where the cluster does not let us.
     """
+    seen = [0]
     try:
-        return asyncio.run(_read(kubeconfig, context, site))
+        with working(lambda: f"reading the cluster, {seen[0]} objects"):
+            return asyncio.run(_read(kubeconfig, context, site, seen))
     except ClusterError as error:
         raise WrongInput(str(error)) from error
 
 
-async def _read(kubeconfig: Path | None, context: str | None, site: FleetSite) -> Seen:
+async def _read(kubeconfig: Path | None, context: str | None, site: FleetSite, seen: list[int]) -> Seen:
+    """Read a cluster. ``seen`` counts the nodes and pods that have come so far."""
+
+    def count(obj: dict[str, Any]) -> dict[str, Any]:
+        seen[0] += 1
+        return obj
+
     connection = await connect(kubeconfig, context)
     cluster = Cluster(connection)
     try:
-        found: dict[Kind, list[Document]] = {kind: list((await cluster.list(kind))[0]) for kind in (NODE, POD)}
+        found: dict[Kind, list[Document]] = {
+            kind: list((await cluster.list(kind, trim=count))[0]) for kind in (NODE, POD)
+        }
         sharded_models = await _sharded_models(cluster)
         for kind, selector in _OPTIONAL:
             found[kind] = await _if_allowed(cluster, kind, selector)

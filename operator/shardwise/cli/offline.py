@@ -9,6 +9,7 @@ from shardwise.api.base import KIND
 from shardwise.cli.documents import Document, read_documents, shown
 from shardwise.cli.reading import Seen
 from shardwise.cli.verdicts import Verdict
+from shardwise.cli.working import working
 from shardwise.cli.wrong import WrongInput
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.gpu_limit import GpuLimit
@@ -20,6 +21,7 @@ from shardwise.domain.plan import Plan
 from shardwise.domain.reasons import Reason
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.site import HubSite, Site
+from shardwise.domain.units import plural
 from shardwise.engines import problems
 from shardwise.hub import FactsUnavailable, model_facts
 from shardwise.observe import Key, Store
@@ -77,13 +79,15 @@ def plan_all(objects: Iterable[Document], seen: Seen, *, independent: bool, site
     site = site or Site()
     answers: list[Answer] = []
     facts = facts_once(site.hub)
-    for document in objects:
-        key = key_for(document)
-        answer = _answer(document, key, seen.store, facts, site.launch)
-        answers.append(answer)
-        if not independent and isinstance(answer.outcome, Plan):
-            seen.store.ledger.release(key)
-            seen.store.hold(key, answer.outcome.gpus_by_node(), _needs(answer))
+    documents = list(objects)
+    with working(lambda: f"planning, {len(answers)} of {plural(len(documents), 'object')} done"):
+        for document in documents:
+            key = key_for(document)
+            answer = _answer(document, key, seen.store, facts, site.launch)
+            answers.append(answer)
+            if not independent and isinstance(answer.outcome, Plan):
+                seen.store.ledger.release(key)
+                seen.store.hold(key, answer.outcome.gpus_by_node(), _needs(answer))
     return answers
 
 
