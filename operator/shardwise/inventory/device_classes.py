@@ -110,14 +110,14 @@ def _seen(device: Device) -> dict[str, Any]:
     }
 
 
-def _value(stated: Any) -> object:  # noqa: ANN401 - JSON
+def _value(stated: Any) -> object:  # noqa: ANN401 - any JSON value
     """Give the value of an attribute, which is a mapping from its type to it."""
     for kind, value in stated.items() if isinstance(stated, dict) else ():
         return version(value) if kind == "version" else value
     raise Absent
 
 
-def _amount(stated: Any) -> object:  # noqa: ANN401 - JSON
+def _amount(stated: Any) -> object:  # noqa: ANN401 - any JSON value
     if not isinstance(stated, dict):
         raise Absent
     return quantity(stated.get("value"))
