@@ -105,3 +105,16 @@ def test_a_slice_that_no_api_server_would_give(tmp_path: Path, field: str, value
     ran = asked(tmp_path, a_dra_node("dra"), listed)
     assert ran.status == 2
     assert words in ran.err
+
+
+def test_trays_whose_channel_a_stranger_holds_are_not_shared(tmp_path: Path) -> None:
+    """NVIDIA's driver gives a single pod of a node a channel; a daemon's claim is no channel."""
+    driver, pinned = "compute-domain.nvidia.com", {"tensor": 8}
+    trays = [gb200_tray(f"t{number}") for number in range(4)]
+    held = [a_claim(f"c{number}", f"t{number}", ["channel-0"], driver=driver) for number in (0, 1)]
+    held.append(a_claim("daemon", "t2", ["daemon-0"], driver=driver))
+    (answer,) = asked(tmp_path, *trays, *held, site=None, command="plan", parallelism=pinned).data
+    assert {pod["node"] for group in answer["plan"]["groups"] for pod in group["pods"]} == {"t2", "t3"}
+    held.append(a_claim("c2", "t2", ["channel-0"], driver=driver))
+    (refused,) = asked(tmp_path, *trays, *held, site=None, command="plan", parallelism=pinned).data
+    assert "IMEX channel" in str(refused["refusal"])

@@ -91,6 +91,9 @@ async def test_quotas_that_may_not_be_read_are_done_without(scene: Scene) -> Non
     await scene.relist(store)
     assert (set(store.quotas.objects), store.reads_quotas) == (set(), False)
     assert scene.woken() == ["llama", "llama"]
+    scene.forbidden = set()
+    await scene.relist(store)
+    assert set(store.quotas.objects) == {("default", "q")}
 
 
 @pytest.mark.parametrize("kind", ["nodes", "pods", "shardedmodels"])

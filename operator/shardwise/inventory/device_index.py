@@ -168,6 +168,10 @@ class DeviceIndex:
             found.update(held[device] for device in held.keys() - {device.id for device in listed.devices})
         return found
 
+    def channels(self, node: str) -> set[ClaimKey]:
+        """Name the claims that hold the channel of a node."""
+        return {key for key in self._claims_on.get(node, ()) if self._claims[key].channel}
+
     def _held_on(self, node: str, listed: Listed) -> Iterator[tuple[DeviceId, Iterable[ClaimKey]]]:
         for device in listed.devices:
             if device.id in self._holding:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from shardwise.domain.fleet import GpuSource
+from shardwise.domain.needs import A_CHANNEL
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import CLAIMED_GPUS, Ledger
 from shardwise.inventory.claims import read_claim
@@ -41,6 +42,7 @@ class DeviceShelves:
         self._rebind: Final = rebind
         self._reread: Final = reread
         self._bound: Final[dict[str, Counter[Key]]] = {}
+        self._channels: Final[set[str]] = set()
         self._holders: Final[dict[ClaimKey, Key]] = {}
 
     def forget(self) -> None:
@@ -77,6 +79,15 @@ class DeviceShelves:
         for holder in sorted(before.keys() | now.keys()):
             if now[holder] != before[holder]:
                 self._ledger.bind(holder, node, now[holder] - before[holder])
+        self._settle_channel(node)
+
+    def _settle_channel(self, node: str) -> None:
+        """Note whether a stranger holds the channel of a node. Those of our pods count with the pods."""
+        held = any(self._holder(claim) == STRANGERS for claim in self.index.channels(node))
+        if held != (node in self._channels):
+            sign = 1 if held else -1
+            self._ledger.bind(STRANGERS, node, 0, tuple((name, sign * amount) for name, amount in A_CHANNEL))
+            self._channels.symmetric_difference_update({node})
 
     def _holder(self, claim: ClaimKey) -> Key:
         """Give the holder of a claim: our object, if a pod of it uses the claim.

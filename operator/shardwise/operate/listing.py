@@ -89,7 +89,10 @@ async def relist(
     store.services.sweep(services, services_at)
     store.budgets.sweep(budgets, budgets_at)
     store.priorities.sweep(map(slim, classes), classes_at)
-    store.quotas.sweep(quotas, quotas_at or pods_at)
+    if store.reads_quotas:
+        store.quotas.sweep(quotas, quotas_at)
+    else:
+        store.quotas.forget()
     for gone in store.sharded_models.sweep(sharded_models, sharded_models_at):
         changes.sharded_model(gone, deleted=True)
     for key, obj in store.sharded_models.objects.items():
