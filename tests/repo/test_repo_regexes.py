@@ -45,6 +45,9 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
     "cli/running.py": {
         "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?": "fullmatch",
     },
+    "cli/logs.py": {
+        r"\bhf_[A-Za-z0-9]{8,}|(?<=[Bb]earer )[^\s\"',;]{8,}|\beyJ[\w.-]{16,}": "sub",
+    },
     "cluster/nesting.py": {
         r'["\\{}\[\]]': "finditer",
     },

@@ -18,7 +18,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 _GROUP: Final = ("replica", "attempt")
 """Fields of a record that is about a replica."""
 
-_TOKEN: Final = re.compile(r"\bhf_[A-Za-z0-9]{8,}|(?<=[Bb]earer )[^\s\"',;]{8,}|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
+_TOKEN: Final = re.compile(r"\bhf_[A-Za-z0-9]{8,}|(?<=[Bb]earer )[^\s\"',;]{8,}|\beyJ[\w.-]{16,}")
 """Tokens of the Hub, of an HTTP header, and of ServiceAccounts: an engine or a server may quote its own in an error."""
 
 _LEFT_OUT: Final = "…"
