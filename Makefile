@@ -114,6 +114,10 @@ bench-waiting: $(READY) ## Measure a long queue, beside an older build (BASE=a c
 bench-crowd: testbed ## Measure what 40 hostile objects cost 960 others, on a real API server (about 10 minutes)
 	$(BIN)/python -m benchmarks.crowd
 
+.PHONY: bench-metrics
+bench-metrics: $(READY) ## Measure what metrics cost the operator among 5,000 nodes (about 10 minutes)
+	$(BIN)/python -m benchmarks.metrics
+
 .PHONY: bench-cluster
 bench-cluster: testbed ## Measure the operator on API servers, and beside LeaderWorkerSet (about 15 minutes)
 	$(BIN)/python -m benchmarks.cluster
