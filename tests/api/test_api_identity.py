@@ -58,6 +58,15 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "spec.podTemplate.requests": ({"cpu": "8"}, "pods"),
     "spec.podTemplate.limits": ({"memory": "1Ti"}, "pods"),
     "spec.podTemplate.sharedMemory": ("16Gi", "pods"),
+    "spec.podTemplate.volumes": ([{"name": "a", "emptyDir": {}}], "pods"),
+    "spec.podTemplate.volumeMounts": ([{"name": "a", "mountPath": "/a"}], "pods"),
+    "spec.podTemplate.envFrom": ([{"secretRef": {"name": "a"}}], "pods"),
+    "spec.podTemplate.sidecars": ([{"name": "a", "image": "b"}], "pods"),
+    "spec.podTemplate.initContainers": ([{"name": "a", "image": "b"}], "pods"),
+    "spec.podTemplate.securityContext": ({"runAsUser": 5}, "pods"),
+    "spec.podTemplate.hostNetwork": (True, "pods"),
+    "spec.podTemplate.dnsPolicy": ("Default", "pods"),
+    "spec.podTemplate.schedulingGates": (["example.com/a"], "pods"),
     "spec.service": ({"port": 80}, "nothing"),
 }
 """By field: another value, and what depends on the field."""

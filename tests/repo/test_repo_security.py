@@ -37,6 +37,14 @@ PROOFS: dict[str, tuple[str, str]] = {
     "The table says what each field reaches": (HERE, "test_every_field_of_the_spec_has_a_row"),
     '"More" marks the fields': DEFAULTS,
     "The `allow` section of the": (PERMISSIONS, "test_the_values_of_a_namespace_are_its_own"),
+    "The operator makes pods with its own account": (
+        "cluster/test_cluster_additions.py",
+        "test_pods_are_made_by_the_account_of_the_operator",
+    ),
+    "A rule of the cluster that looks at the account": (
+        "engines/test_engines_additions.py",
+        "test_an_addition_is_refused_that_reaches_too_far_or_cannot_be",
+    ),
     "An object with a value that is not allowed is refused": IN_NO_QUEUE,
     "The message names the field, the value and the allowed values": DEFAULTS,
     "The value of an object's PriorityClass decides": (

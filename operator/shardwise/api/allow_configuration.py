@@ -49,7 +49,8 @@ class AllowedValues(Wire):
     images: list[Annotated[str, Field(min_length=1, max_length=1024)]] | None = Field(
         default=None,
         max_length=64,
-        description="Container images and images with weights (spec.engine.image, spec.model.source.image.reference). "
+        description="Container images and images with weights (spec.engine.image, spec.model.source.image.reference, "
+        "spec.podTemplate). "
         f"{_ENDS} Default: every image.",
     )
     service_accounts: list[ShortText] | None = Field(
@@ -57,6 +58,16 @@ class AllowedValues(Wire):
         max_length=64,
         description=f"ServiceAccounts (spec.placement.serviceAccountName). {_ENDS} Default: every ServiceAccount of "
         "the namespace.",
+    )
+    scheduling_gates: list[ShortText] | None = Field(
+        default=None,
+        max_length=64,
+        description=f"Scheduling gates (spec.podTemplate.schedulingGates). A gate holds GPUs for pods that do not run. "
+        f"{_ENDS} Default: no gate.",
+    )
+    host_network: bool | None = Field(
+        default=None,
+        description="Whether pods may use the network of their nodes (spec.podTemplate.hostNetwork). Default: false.",
     )
     gpus: int | None = Field(
         default=None,
@@ -106,8 +117,11 @@ def _narrowed(allowed: Allowed, given: AllowedValues) -> Allowed:
         "pod_labels": given.pod_labels,
         "images": given.images,
         "service_accounts": given.service_accounts,
+        "scheduling_gates": given.scheduling_gates,
     }
     changes: dict[str, Any] = {name: tuple(value) for name, value in stated.items() if value is not None}
+    if given.host_network is not None:
+        changes["host_network"] = given.host_network
     if given.gpus is not None:
         changes["gpus"] = given.gpus
     if given.service_ports is not None:

@@ -8,6 +8,7 @@ from shardwise.api.base import Wire
 from shardwise.api.identity import asks_of, content_of
 from shardwise.api.model_spec import CacheVolumeSpec
 from shardwise.api.parse import ShardedModel
+from shardwise.api.pod_template import PodTemplate
 from shardwise.api.problems import InvalidObject, Problem, escaped
 from shardwise.api.spec import EnvVarSpec, NodeAffinitySpec, NodeRequirementSpec, TolerationSpec
 from shardwise.domain.adapters import adapters_of, sequences_of, uncounted
@@ -150,14 +151,28 @@ def _launch(obj: ShardedModel, facts: ModelFacts) -> Launch:
         container=_converted(EngineContainer, spec.engine, env=tuple(_env(variable) for variable in spec.engine.env)),
         scheduling=_converted(Scheduling, spec.placement, tolerations=_tolerations(spec.placement.tolerations)),
         service=_converted(ClientService, spec.service),
-        extras=PodExtras(
-            labels=_pairs(spec.pod_template.labels),
-            annotations=_pairs(spec.pod_template.annotations),
-            requests=_pairs(spec.pod_template.requests),
-            limits=_pairs(spec.pod_template.limits),
-            shared_memory=spec.pod_template.shared_memory,
-        ),
+        extras=_extras(spec.pod_template),
     )
+
+
+def _extras(template: PodTemplate) -> PodExtras:
+    context = template.security_context
+    return _converted(
+        PodExtras,
+        template,
+        labels=_pairs(template.labels),
+        annotations=_pairs(template.annotations),
+        requests=_pairs(template.requests),
+        limits=_pairs(template.limits),
+        volume_mounts=tuple(map(_as_in_a_pod, template.volume_mounts)),
+        env_from=tuple(map(_as_in_a_pod, template.env_from)),
+        security_context={} if context is None else _as_in_a_pod(context),
+    )
+
+
+def _as_in_a_pod(written: Wire) -> Mapping[str, Any]:
+    """Give a part as Kubernetes writes it; a field with its default value is left out."""
+    return written.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
 def _served_model(obj: ShardedModel, facts: ModelFacts) -> ServedModel:

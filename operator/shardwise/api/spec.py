@@ -5,18 +5,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from shardwise.api.base import (
-    ByteQuantity,
     DnsName,
     Duration,
     EnvName,
     Image,
     LabelKey,
     LabelValue,
-    OwnLabelValue,
     ShortText,
     Wire,
 )
 from shardwise.api.model_spec import ModelSpec, SecretKey
+from shardwise.api.pod_template import PodTemplate
 from shardwise.domain.version import VERSION_PATTERN
 
 
@@ -258,32 +257,6 @@ class UpdateStrategySpec(Wire):
     )
 
 
-class PodTemplate(Wire):
-    """Additions to the pods."""
-
-    labels: dict[LabelKey, OwnLabelValue] = Field(default={}, max_length=32, description="Extra labels of the pods.")
-    annotations: dict[LabelKey, Annotated[str, Field(max_length=4096)]] = Field(
-        default={}, max_length=32, description="Extra annotations of the pods."
-    )
-    requests: dict[LabelKey, ShortText] = Field(
-        default={},
-        max_length=16,
-        description="Extra resource requests of the engine's container, such as cpu and memory. The plan sets the "
-        "GPUs.",
-    )
-    limits: dict[LabelKey, ShortText] = Field(
-        default={},
-        max_length=16,
-        description="Extra resource limits of the engine's container, such as memory or RDMA devices. The plan sets "
-        "the GPUs.",
-    )
-    shared_memory: ByteQuantity | None = Field(
-        default=None,
-        description="Size limit of /dev/shm, in bytes. Default: the size in the operator's configuration, which is "
-        "16Gi if not set.",
-    )
-
-
 class ServiceSpec(Wire):
     """The Service by which clients reach the replicas."""
 
@@ -323,6 +296,6 @@ class ShardedModelSpec(Wire):
         default=UpdateStrategySpec(), description="How replicas are replaced when the content of their pods changes."
     )
     pod_template: PodTemplate = Field(
-        default=PodTemplate(), description="Additions to the pods: labels, annotations and resources."
+        default=PodTemplate(), description="Additions to the pods: labels, resources, volumes, containers."
     )
     service: ServiceSpec = Field(default=ServiceSpec(), description="The Service by which clients reach the replicas.")

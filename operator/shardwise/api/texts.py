@@ -6,7 +6,14 @@ from typing import Any, Final
 from shardwise.api.problems import Problem, escaped
 from shardwise.checkpoint.extent import DEEPEST, has_control_characters
 
-_FREE: Final = (("engine", "env", "value"), ("podTemplate", "annotations"), ("engine", "options"))
+_FREE: Final = (
+    ("engine", "env", "value"),
+    ("engine", "options"),
+    ("podTemplate", "annotations"),
+    ("podTemplate", "volumes"),
+    ("podTemplate", "sidecars"),
+    ("podTemplate", "initContainers"),
+)
 """Fields whose texts may have tabs and several lines: they go to a container or to another controller as they are."""
 
 

@@ -35,7 +35,8 @@ class Allowed:
     An entry that ends with ``*`` allows every value that begins with the text before the ``*``. The entry ``*`` alone
     does not allow a reserved value, which must be named: a label of ``SELECTED_LABELS``, a PriorityClass of the system,
     the name of the API server's Service. ``service_ports`` are ranges, both ends included. ``gpus`` is the most
-    GPUs that all objects of the namespace may hold together; ``None`` for no limit.
+    GPUs that all objects of the namespace may hold together; ``None`` for no limit. ``host_network`` tells whether pods
+    may use the network of their nodes.
     """
 
     service_types: tuple[str, ...] = ("ClusterIP",)
@@ -45,6 +46,8 @@ class Allowed:
     pod_labels: tuple[str, ...] = ANY
     images: tuple[str, ...] = ANY
     service_accounts: tuple[str, ...] = ANY
+    scheduling_gates: tuple[str, ...] = ()
+    host_network: bool = False
     gpus: int | None = None
 
 

@@ -134,7 +134,8 @@ class PodExtras:
 
     ``labels`` and ``annotations`` stand besides those of Shardwise. ``requests`` and ``limits`` are further resources
     of the engine's container, such as CPU, memory or RDMA devices. ``shared_memory`` is the size limit of /dev/shm;
-    ``None`` leaves it to the operator's configuration.
+    ``None`` leaves it to the operator's configuration. Volumes, mounts, sources of variables, containers and the
+    security context are as in a pod. ``sidecars`` run beside the engine, ``init_containers`` before it.
     """
 
     labels: tuple[tuple[str, str], ...] = ()
@@ -142,6 +143,20 @@ class PodExtras:
     requests: tuple[tuple[str, str], ...] = ()
     limits: tuple[tuple[str, str], ...] = ()
     shared_memory: str | None = None
+    volumes: tuple[Mapping[str, Any], ...] = ()
+    volume_mounts: tuple[Mapping[str, Any], ...] = ()
+    env_from: tuple[Mapping[str, Any], ...] = ()
+    sidecars: tuple[Mapping[str, Any], ...] = ()
+    init_containers: tuple[Mapping[str, Any], ...] = ()
+    security_context: Mapping[str, Any] = field(default_factory=dict)
+    host_network: bool = False
+    dns_policy: str | None = None
+    scheduling_gates: tuple[str, ...] = ()
+
+    @property
+    def drops_capabilities(self) -> bool:
+        """Whether all containers drop all capabilities: a process that is not root has no use for them."""
+        return self.security_context.get("runAsNonRoot") is True
 
 
 @dataclass(frozen=True, slots=True)

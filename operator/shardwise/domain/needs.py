@@ -31,6 +31,11 @@ Source: kubernetes-sigs/dra-driver-nvidia-gpu, ``computeDomainPublishedDevices``
 
 A_CHANNEL: Final[Amounts] = ((CHANNEL, 1000),)
 
+HOST_NETWORK: Final = "place on the host network"
+"""The network of a node, as a resource for the pods of Shardwise: their ranks listen on the same ports."""
+
+A_HOST_NETWORK: Final[Amounts] = ((HOST_NETWORK, 1000),)
+
 
 def amounts_of(quantities: Mapping[str, object]) -> dict[str, int]:
     """Read quantities by name. Values that are no quantity are left out."""
@@ -123,7 +128,7 @@ def shortage(asked: Iterable[tuple[str, int]], allocatable: Amounts, taken: Amou
 
 def left_of(name: str, offered: Mapping[str, int], used: Mapping[str, int]) -> int | None:
     """Give the count of a resource that a node has left; ``None`` if no limit of the node is known."""
-    if name == CHANNEL:
+    if name in (CHANNEL, HOST_NETWORK):
         most = 1000
     elif name in offered:
         most = offered[name]

@@ -1,10 +1,11 @@
 """The resources besides GPUs that the engine's container of a pod requests, for its manifest and for the planner."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from shardwise.domain.launch import CacheKind, Launch, LaunchSite, NodeNvlink, SourceKind, WeightCache
+from shardwise.domain.launch import CacheKind, Launch, LaunchSite, NodeNvlink, PodExtras, SourceKind, WeightCache
 from shardwise.domain.model import ModelFacts
-from shardwise.domain.needs import A_CHANNEL, DISK, PODS, Amounts, PodNeeds, amounts_of
+from shardwise.domain.needs import A_CHANNEL, A_HOST_NETWORK, DISK, PODS, Amounts, PodNeeds, added, amounts_of
 from shardwise.domain.units import MIB, times
 
 
@@ -32,13 +33,36 @@ def needs_of(launch: Launch, site: LaunchSite, facts: ModelFacts) -> PodNeeds:
     each_pod = amounts_of({name: value for name, value in stated.items() if name not in shared})
     each_pod |= {name: amount for name, amount in amounts_of(_disk(launch, site, facts)).items() if name not in stated}
     each_gpu = amounts_of({name: each for name, each in site.requests if name not in stated})
+    each_pod = _with_containers(launch.extras, each_pod, each_gpu) | {PODS: 1000}
+    if launch.extras.host_network:
+        each_pod |= dict(A_HOST_NETWORK)
     return PodNeeds(
-        each_pod=_sorted((each_pod | {PODS: 1000}).items()),
+        each_pod=_sorted(each_pod.items()),
         each_gpu=_sorted(each_gpu.items()),
         in_group=_sorted(amounts_of(shared).items()),
         in_stage=A_CHANNEL if site.node_nvlink is NodeNvlink.COMPUTE_DOMAIN else (),
         claims=site.gpu_device_class is not None,
     )
+
+
+def _with_containers(extras: PodExtras, each_pod: dict[str, int], each_gpu: dict[str, int]) -> dict[str, int]:
+    """Add the containers of the user to the needs of a pod, as the scheduler does.
+
+    Sidecars run beside the engine. Of the others only the largest counts, and only if it asks for more than the engine
+    of a pod with a single GPU: the planner may then find up to that much too little room for a larger pod.
+    """
+    sidecars = added(*(asked_of(container).items() for container in extras.sidecars))
+    total = added(each_pod.items(), sidecars.items())
+    for container in extras.init_containers:
+        alone = added(asked_of(container).items(), sidecars.items())
+        total |= {name: max(total.get(name, 0), amount - each_gpu.get(name, 0)) for name, amount in alone.items()}
+    return total
+
+
+def asked_of(container: Mapping[str, Any]) -> dict[str, int]:
+    """Give the requests of a container in thousandths. A limit without a request counts for both, as in Kubernetes."""
+    resources = container.get("resources") or {}
+    return amounts_of({**(resources.get("limits") or {}), **(resources.get("requests") or {})})
 
 
 def _disk(launch: Launch, site: LaunchSite, facts: ModelFacts) -> dict[str, str]:

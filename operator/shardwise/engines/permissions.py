@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shardwise.domain.allowed import API_SERVICE, SELECTED_LABELS, SYSTEM_PRIORITY, Allowed, allows
-from shardwise.domain.launch import Launch, SourceKind, Wanted
+from shardwise.domain.launch import Launch, PodExtras, SourceKind, Wanted
+from shardwise.engines.additions import images
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,17 @@ def _values(launch: Launch, allowed: Allowed) -> Iterator[_Value]:
         yield _Value("spec.engine.image", launch.container.image, "images", allowed.images)
     if launch.model.source.kind is SourceKind.IMAGE:
         yield _Value("spec.model.source.image.reference", launch.model.source.location, "images", allowed.images)
+    yield from _of_additions(launch.extras, allowed)
     for key, _ in launch.extras.labels:
         selected = "labels that Services usually select" if key in SELECTED_LABELS else ""
         yield _Value("spec.podTemplate.labels", key, "podLabels", allowed.pod_labels, selected)
+
+
+def _of_additions(extras: PodExtras, allowed: Allowed) -> Iterator[_Value]:
+    for field, image in images(extras):
+        yield _Value(field, image, "images", allowed.images)
+    for gate in extras.scheduling_gates:
+        yield _Value("spec.podTemplate.schedulingGates", gate, "schedulingGates", allowed.scheduling_gates)
+    if extras.host_network:
+        may = ("true", "false") if allowed.host_network else ("false",)
+        yield _Value("spec.podTemplate.hostNetwork", "true", "hostNetwork", may)

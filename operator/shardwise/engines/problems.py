@@ -8,6 +8,7 @@ from shardwise.domain.model import Quantization
 from shardwise.domain.release import image_of, release_of
 from shardwise.domain.units import gib, parse_quantity
 from shardwise.domain.version import dotted
+from shardwise.engines.additions import addition_problems, folders
 from shardwise.engines.permissions import forbidden
 from shardwise.engines.protocol import Engine
 from shardwise.engines.weights import cache_of, is_fetched
@@ -19,6 +20,7 @@ def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     yield from _release(wanted, engine)
     yield from forbidden(wanted)
     yield from _paths(wanted)
+    yield from addition_problems(wanted)
     yield from _cache_size(wanted)
     yield from _dashes(wanted)
     yield from _options(wanted)
@@ -47,6 +49,8 @@ def _paths(wanted: Wanted) -> Iterator[tuple[str, str]]:
     cache = source.cache
     if cache is not None and cache.kind is CacheKind.HOST_PATH:
         yield from _path(wanted.site, "spec.model.source.huggingFace.cache.hostPath.path", cache.location)
+    for field, folder in folders(wanted.launch.extras):
+        yield from _path(wanted.site, field, folder)
     if ".." in source.path.split("/"):
         yield _path_field(source.kind), f"`{source.path}` leaves the volume: `..` is not allowed"
 

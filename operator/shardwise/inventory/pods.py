@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from shardwise.domain.fleet import NVIDIA
-from shardwise.domain.needs import A_CHANNEL, PODS, Amounts, added, amounts_of
+from shardwise.domain.needs import A_CHANNEL, A_HOST_NETWORK, PODS, Amounts, added, amounts_of
 from shardwise.inventory.vendors import RESOURCES, read_count
 
 Pod = Mapping[str, Any]
@@ -53,7 +53,9 @@ def other_requests(pod: Pod) -> Amounts:
             total |= {name: max(amount, total.get(name, 0)) for name, amount in alone.items()}
     total |= _amounts(spec)
     claims = [claim for claim in spec.get("resourceClaims") or () if claim.get("name") == CHANNEL_CLAIM]
-    parts = (total.items(), amounts_of(spec.get("overhead") or {}).items(), A_CHANNEL if claims else ())
+    on_host = spec.get("hostNetwork") and gpu_request(pod)  # other pods there listen on other ports than ranks do
+    single = (*(A_CHANNEL if claims else ()), *(A_HOST_NETWORK if on_host else ()))
+    parts = (total.items(), amounts_of(spec.get("overhead") or {}).items(), single)
     return tuple(sorted((added(*parts) | {PODS: 1000}).items()))
 
 

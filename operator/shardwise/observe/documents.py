@@ -57,7 +57,7 @@ _FIELDS: Final[Mapping[Kind, FieldTypes]] = {
     },
     POD: {
         "metadata": _METADATA,
-        "spec": {"nodeName": str, "containers": _CONTAINERS, "initContainers": _CONTAINERS},
+        "spec": {"nodeName": str, "hostNetwork": bool, "containers": _CONTAINERS, "initContainers": _CONTAINERS},
         "status": {"phase": str},
     },
     SERVICE: {"metadata": _METADATA},

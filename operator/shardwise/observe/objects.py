@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from shardwise.domain.needs import CHANNEL, PODS
+from shardwise.domain.needs import CHANNEL, HOST_NETWORK, PODS
 from shardwise.inventory import CLAIMED_GPUS, SHARERS, gpu_request, gpus_asked, is_finished, other_requests
 from shardwise.observe.kinds import SHARDED_MODEL
 from shardwise.render.manifest import MANAGED_BY, MODEL, OPERATOR
@@ -60,9 +60,9 @@ def slim_pod(pod: Json) -> dict[str, Any]:
     if owner_of(pod) is not None:
         return slim(pod)
     metadata, spec = pod["metadata"], pod.get("spec") or {}
-    requests = {name: f"{amount}m" for name, amount in other_requests(pod) if name not in (PODS, CHANNEL)}
+    requests = {name: f"{amount}m" for name, amount in other_requests(pod) if name not in (PODS, CHANNEL, HOST_NETWORK)}
     kept: dict[str, Any] = {"containers": [{"resources": {"requests": requests | gpus_asked(pod)}}]}
-    kept |= {name: spec[name] for name in ("nodeName", "resourceClaims") if spec.get(name)}
+    kept |= {name: spec[name] for name in ("nodeName", "resourceClaims", "hostNetwork") if spec.get(name)}
     phase = (pod.get("status") or {}).get("phase")
     named = {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion") if name in metadata}
     claimed = (metadata.get("labels") or {}).get(CLAIMED_GPUS)

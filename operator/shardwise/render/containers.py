@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from shardwise.domain.launch import EnvVar, Launch, Wanted
 from shardwise.domain.plan import PodPlacement
@@ -67,6 +67,8 @@ def engine(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts(wanted, started),
     }
+    if launch.extras.env_from:
+        container["envFrom"] = list(map(dict, launch.extras.env_from))
     probes = {"startupProbe": pod.startup, "readinessProbe": pod.readiness, "livenessProbe": pod.liveness}
     container |= {key: _probe(probe, started.http_port) for key, probe in probes.items() if probe is not None}
     if pod.drain:
@@ -75,11 +77,18 @@ def engine(
 
 
 def before_the_engine(wanted: Wanted, started: GroupLaunch, pod: PodLaunch) -> Iterator[Manifest]:
-    """Make the init containers in the order they run: weights first, so that a pod is found only with its weights."""
+    """Make the init containers in the order they run: weights first, so that a pod is found only with its weights.
+
+    The user's containers stand before ours, the sidecars first: what they prepare is there for all that follow.
+    """
+    for container in wanted.launch.extras.sidecars:
+        yield dict(container) | {"restartPolicy": "Always", "securityContext": _security_of(wanted, container)}
+    for container in wanted.launch.extras.init_containers:
+        yield dict(container) | {"securityContext": _security_of(wanted, container)}
     if pre_pulls(wanted):
         yield _fetching(wanted, started, pod)
     if pod.waits is not None:
-        yield _waiting(wanted.launch, started, pod, pod.waits)
+        yield _waiting(wanted, started, pod, pod.waits)
 
 
 def literal(text: str) -> str:
@@ -96,21 +105,22 @@ def _fetching(wanted: Wanted, started: GroupLaunch, pod: PodLaunch) -> Manifest:
         "command": ["python3", "-c", FETCH_SCRIPT],
         "args": [literal(launch.model.name), literal(launch.model.source.revision or "")],
         "env": env,
-        "securityContext": {"allowPrivilegeEscalation": False},
+        **({"envFrom": list(map(dict, launch.extras.env_from))} if launch.extras.env_from else {}),
+        "securityContext": _security_of(wanted, {}),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [CACHE_MOUNT],
         **_pull_policy(launch),
     }
 
 
-def _waiting(launch: Launch, started: GroupLaunch, pod: PodLaunch, waits: Script) -> Manifest:
+def _waiting(wanted: Wanted, started: GroupLaunch, pod: PodLaunch, waits: Script) -> Manifest:
     return {
         "name": "wait-for-followers" if pod.index == 0 else "wait-for-leader",
         "image": started.image,
         "command": ["python3", "-c", waits.text],
         "args": list(waits.args),
-        "securityContext": {"allowPrivilegeEscalation": False},
-        **_pull_policy(launch),
+        "securityContext": _security_of(wanted, {}),
+        **_pull_policy(wanted.launch),
     }
 
 
@@ -131,10 +141,16 @@ def _resources(wanted: Wanted, started: GroupLaunch, gpus: int, asked: Resources
 
 
 def _security(wanted: Wanted, started: GroupLaunch) -> Manifest:
-    found: Manifest = {"allowPrivilegeEscalation": False}
+    found = _security_of(wanted, {})
     if wanted.site.ipc_lock and len(started.pods) > 1:
-        found["capabilities"] = {"add": ["IPC_LOCK"]}
+        found["capabilities"] = {**found.get("capabilities", {}), "add": ["IPC_LOCK"]}
     return found
+
+
+def _security_of(wanted: Wanted, container: Mapping[str, Any]) -> Manifest:
+    """Give the security context of a container: its own, without a way to more rights."""
+    dropped: Manifest = {"capabilities": {"drop": ["ALL"]}} if wanted.launch.extras.drops_capabilities else {}
+    return dropped | (container.get("securityContext") or {}) | {"allowPrivilegeEscalation": False}
 
 
 def _env(variable: EnvVar) -> Manifest:

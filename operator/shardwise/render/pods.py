@@ -82,7 +82,7 @@ def _spec(wanted: Wanted, plan: Plan, started: GroupLaunch, place: PodPlacement,
         "terminationGracePeriodSeconds": pod.grace,
         "affinity": _affinity(place.node),
         "tolerations": [_toleration(toleration) for toleration in tolerations],
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}, **launch.extras.security_context},
         "containers": [engine(wanted, started, pod, place, ResourcesAsked(_gpus(wanted, plan, place), claims))],
         "volumes": volumes(wanted, started),
     }
@@ -102,7 +102,11 @@ def _gpus(wanted: Wanted, plan: Plan, place: PodPlacement) -> dict[str, str]:
 
 
 def _optional(launch: Launch) -> Manifest:
+    extras = launch.extras
     given = {
+        "hostNetwork": extras.host_network or None,
+        "dnsPolicy": extras.dns_policy or ("ClusterFirstWithHostNet" if extras.host_network else None),
+        "schedulingGates": [{"name": gate} for gate in extras.scheduling_gates] or None,
         "priorityClassName": launch.scheduling.priority_class_name,
         "schedulerName": launch.scheduling.scheduler_name,
         "serviceAccountName": launch.scheduling.service_account_name,

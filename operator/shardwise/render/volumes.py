@@ -28,7 +28,7 @@ def volumes(wanted: Wanted, started: GroupLaunch) -> list[Manifest]:
     if started.keys_at:
         secret = {"secretName": keys_name(wanted.launch), "defaultMode": _OWNER_READS}
         found.append({"name": "keys", "secret": secret})
-    return found
+    return [*found, *map(dict, wanted.launch.extras.volumes)]
 
 
 def mounts(wanted: Wanted, started: GroupLaunch) -> list[Manifest]:
@@ -43,7 +43,7 @@ def mounts(wanted: Wanted, started: GroupLaunch) -> list[Manifest]:
     found += _file_mounts(started)
     if started.keys_at:
         found.append({"name": "keys", "mountPath": started.keys_at, "readOnly": True})
-    return found
+    return [*found, *map(dict, wanted.launch.extras.volume_mounts)]
 
 
 def _file_mounts(started: GroupLaunch) -> Iterator[Manifest]:
