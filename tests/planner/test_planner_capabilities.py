@@ -65,6 +65,12 @@ FEATURES: dict[str, tuple[Demand, ComputeCapability | None, Cause | None]] = {
     "on Blackwell for workstations, before": (
         a_demand(SPARSE, release=(0, 23, 0)), (12, 0), lacking("vllm", "0.23.0", ATTENTION, "12.0", "9.0", "10.0"),
     ),
+    "a 16-bit cache on Blackwell for workstations": (
+        a_demand(SPARSE, kv_cache_dtype="bfloat16"),
+        (12, 0),
+        lacking("vllm", "0.33.0", "a 16-bit cache of sparse latent attention", "12.0", "9.0", "10.0"),
+    ),
+    "a 16-bit cache on Hopper": (a_demand(SPARSE, kv_cache_dtype="bfloat16"), (9, 0), None),
     "on a capability that nobody knows": (a_demand(SPARSE), None, None),
     "sparse attention of SGLang on Ampere": (
         a_demand(SPARSE, engine=SGLANG), (8, 0), lacking("sglang", "0.5.23", ATTENTION, "8.0", "9.0 or more"),

@@ -167,6 +167,15 @@ def test_sparse_latent_attention_is_taken_exactly_where_vllm_has_a_backend() -> 
     assert {level for level in TRIED if takes(row, RELEASES[EngineName.VLLM], divmod(level, 10)) is None} == has
 
 
+def test_a_16_bit_cache_of_sparse_attention_is_taken_exactly_where_a_backend_lists_it() -> None:
+    row = table("capabilities.toml", CapabilityRow)["vllm 16-bit-sparse-cache"]
+    backends = recorded("vllm")["backends"]
+    sparse = [said for name, said in backends.items() if said["latent"] and said["sparse"] and "DSV4" not in name]
+    has = {level for said in sparse if "bfloat16" in said["caches"] for level in said["capabilities"]}
+    untaken = {level for level in (90, 100, 120) if takes(row, RELEASES[EngineName.VLLM], divmod(level, 10))}
+    assert untaken == {90, 100, 120} - has
+
+
 def test_an_fp8_cache_of_latent_attention_is_taken_only_where_a_backend_lists_it() -> None:
     """Triton's backend lists fp8 for every GPU, and refuses it under 8.9 when its kernels are made."""
     row = table("capabilities.toml", CapabilityRow)["vllm fp8-latent-cache"]

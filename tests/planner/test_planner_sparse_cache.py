@@ -12,7 +12,7 @@ from shardwise.planner.caches import token_bytes
 from shardwise.planner.sparse_cache import on_gpus
 
 VLLM, SGLANG = EngineName.VLLM, EngineName.SGLANG
-A100, H200, B200 = (8, 0), (9, 0), (10, 0)
+A100, H200, B200, RTX = (8, 0), (9, 0), (10, 0), (12, 0)
 FP8: dict[str, Any] = {"kv_bytes": 1, "kv_cache_dtype": "fp8"}
 INDEX = 132
 
@@ -35,6 +35,8 @@ BYTES: dict[str, tuple[ModelFacts, EngineName, tuple[int, int] | None, dict[str,
     "vLLM leaves V3.2 in 16 bits on Blackwell": (V32, VLLM, B200, {}, 1152),
     "and makes that of GLM-5 fp8": (GLM, VLLM, B200, {}, 576),
     "GLM-5 on Hopper": (GLM, VLLM, H200, {}, 1152),
+    "Blackwell for workstations has fp8 with scales alone": (V32, VLLM, RTX, {}, 656),
+    "and where it is told fp8": (V32, VLLM, RTX, FP8, 656),
     "SGLang makes it fp8": (V32, SGLANG, B200, {}, 576),
     "unless it is told otherwise": (V32, SGLANG, B200, {"kv_cache_dtype": "bfloat16"}, 1152),
 }

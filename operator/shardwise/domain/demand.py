@@ -129,6 +129,11 @@ class Demand:
     needs: PodNeeds = field(default_factory=PodNeeds)
 
     @property
+    def asks_for_16_bit_cache(self) -> bool:
+        """Whether the engine is told to keep keys and values in 16 bits."""
+        return self.kv_cache_dtype is not None and self.kv_bytes > 1
+
+    @property
     def setup(self) -> EngineSetup:
         """The release of the engine and its use of towers."""
         return EngineSetup(self.release, self.towers)

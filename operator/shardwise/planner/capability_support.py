@@ -74,6 +74,8 @@ def _needed(demand: Demand) -> Iterator[str]:
         yield "kernels"
     if demand.model.is_sparse:
         yield "sparse-latent-attention"
+        if demand.asks_for_16_bit_cache:
+            yield "16-bit-sparse-cache"
     elif demand.model.is_latent and demand.kv_bytes == 1:
         yield "fp8-latent-cache"
 

@@ -1,6 +1,6 @@
 """The KV cache of sparse latent attention, whose form depends on the GPU's architecture.
 
-Sources: vllm 0.33.0, model_executor/layers/attention/mla_attention.py and v1/attention/backends/mla/flashmla_sparse.py;
+Sources: vllm 0.33.0, model_executor/layers/attention/mla_attention.py and v1/attention/backends/mla/*sparse*.py;
 sglang 0.5.23 chooses alike. Both were run with a pretended GPU of each architecture.
 """
 
@@ -14,6 +14,9 @@ from shardwise.domain.hardware import HOPPER, ComputeCapability
 from shardwise.domain.model import LatentCache, ModelFacts, SequenceCache
 
 _BLACKWELL: Final = 10
+_WORKSTATION: Final = 12
+"""Blackwell for workstations, for which vLLM has a single form: fp8 with scales, whether it is told fp8 or nothing."""
+
 _SCALED: Final = 128
 """Elements of the compressed head that share a float32 scale on Hopper."""
 
@@ -29,6 +32,8 @@ def on_gpus(demand: Demand, capability: ComputeCapability | None) -> Demand:
     """
     if capability is None or not demand.model.is_sparse:
         return demand
+    if capability[0] == _WORKSTATION and demand.engine is EngineName.VLLM and not demand.asks_for_16_bit_cache:
+        return replace(demand, kv_bytes=1, model=_with_scales(demand.model))
     if capability[0] == HOPPER and demand.kv_bytes == 1:
         return replace(demand, model=_with_scales(demand.model))
     if capability[0] >= _BLACKWELL and demand.kv_cache_dtype is None and _is_fp8_by_default(demand):
