@@ -147,6 +147,12 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
         lambda wanted: wanted.launch.container.options,
         {"a": {"b": [1]}},
     ),
+    "options with a draft model": (
+        "spec.engine.options",
+        {"speculative_config": {"decoding_type": "Eagle3"}},
+        lambda wanted: wanted.demand.uncounted,
+        ("speculative_config",),
+    ),
     "budget": ("spec.gpuBudget.total", 3, lambda wanted: wanted.demand.gpu_budget, 3),
     "products": ("spec.gpuBudget.products", ["b", "a"], lambda wanted: wanted.demand.products, ("b", "a")),
     "replicas": ("spec.replicas", 2, lambda wanted: wanted.demand.replicas, 2),

@@ -89,6 +89,13 @@ SAID: dict[str, tuple[Note, str]] = {
             "the 3.0 GiB of slack on each GPU must hold it"
         ),
     ),
+    "memory of an option that is not counted": (
+        NotCounted("speculative_config", 3 * GIB),
+        (
+            "`speculative_config` of `spec.engine.options` takes GPU memory that the plan does not count: "
+            "the 3.0 GiB of slack on each GPU must hold it"
+        ),
+    ),
     "a method from the image": (
         MethodFromImage("vllm", "0.33.0", "`bitsandbytes` checkpoints"),
         "vllm 0.33.0 as published does not load `bitsandbytes` checkpoints: the image must bring the method",

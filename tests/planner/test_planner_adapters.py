@@ -7,7 +7,7 @@ from tests.support.fleets import H100, a_fleet, a_node, cuda_bytes
 from tests.support.models import LLAMA_8B, LLAMA_70B, QWEN_235B_FP8, a_demand, facts
 from tests.support.plans import planned, refused
 
-from shardwise.domain.adapters import Adapters, adapters_of, uncounted
+from shardwise.domain.adapters import Adapters, adapters_of, uncounted, uncounted_options
 from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
 from shardwise.domain.notes import NotCounted
@@ -67,6 +67,11 @@ def test_arguments_that_take_memory_beside_the_plan_are_known(
     engine: EngineName, args: str, words: tuple[str, ...]
 ) -> None:
     assert uncounted(engine, args.split()) == words
+
+
+def test_options_of_tensorrt_llm_that_take_memory_beside_the_plan_are_known() -> None:
+    options = {"speculative_config": {"decoding_type": "Eagle3"}, "dtype": "bfloat16", "lora_config": None}
+    assert uncounted_options(options) == ("speculative_config",)
 
 
 def test_eight_adapters_of_rank_256_take_33_gib_of_two_gpus_each() -> None:

@@ -37,6 +37,9 @@ _UNCOUNTED: Final[Mapping[EngineName, tuple[str, ...]]] = {
 }
 """Words that make an engine hold more than a plan counts: a draft model, or whole contexts in sliding layers."""
 
+_UNCOUNTED_OPTIONS: Final = ("speculative_config", "lora_config")
+"""Entries of TensorRT-LLM's options file with the same effect (tensorrt_llm 1.2.1, llmapi/llm_args.py)."""
+
 _SHORT: Final[Mapping[str, str]] = {"-sc": "--speculative-config"}
 """Short forms of vLLM, with the long words they stand for."""
 
@@ -60,6 +63,11 @@ def adapters_of(engine: EngineName, args: Sequence[str]) -> Adapters | None:
         return None
     count, rank = (_number(given.get(word), default) for word, default in (words.count, words.rank))
     return Adapters(count, rank) if count and rank else None
+
+
+def uncounted_options(options: Mapping[str, object]) -> tuple[str, ...]:
+    """List the entries of an options file whose memory no plan counts, in the order of the file."""
+    return tuple(entry for entry, value in options.items() if entry in _UNCOUNTED_OPTIONS and value)
 
 
 def uncounted(engine: EngineName, args: Sequence[str]) -> tuple[str, ...]:

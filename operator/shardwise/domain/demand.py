@@ -94,8 +94,8 @@ class Demand:
     the image is the engine's own, so that it knows only the model classes and methods of its release. ``remote_code``:
     the engine may run model classes that the checkpoint brings.
     ``kv_cache_dtype`` is the precision that the engine is told; ``None`` leaves it to the engine. ``adapters`` are LoRA
-    adapters that the engine makes room for. ``uncounted`` are arguments whose memory the plan does not count.
-    ``towers`` is what the engine does with the model's towers.
+    adapters that the engine makes room for. ``uncounted`` are arguments and options whose memory the plan does not
+    count. ``towers`` is what the engine does with the model's towers.
     ``sequences`` is the number of sequences in a step that the arguments state for vLLM, if any.
     ``needs`` is what each pod needs of its node besides GPUs.
     """

@@ -100,7 +100,10 @@ class ContextShortened(Note):
 
 @dataclass(frozen=True, slots=True)
 class NotCounted(Note):
-    """An argument takes GPU memory that the plan does not count. ``slack`` bytes of each GPU are left for it."""
+    """An argument or an option takes GPU memory that the plan does not count.
+
+    ``slack`` bytes of each GPU are left for it.
+    """
 
     word: str
     slack: int

@@ -89,8 +89,9 @@ def _context_shortened(noted: ContextShortened) -> str:
 
 
 def _not_counted(noted: NotCounted) -> str:
+    field = "args" if noted.word.startswith("-") else "options"
     return (
-        f"`{noted.word}` of `spec.engine.args` takes GPU memory that the plan does not count: "
+        f"`{noted.word}` of `spec.engine.{field}` takes GPU memory that the plan does not count: "
         f"the {gib(noted.slack)} of slack on each GPU must hold it"
     )
 
