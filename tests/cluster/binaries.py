@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -34,13 +34,15 @@ class Tool:
     ldflags: str = ""
     files: tuple[str, ...] = ()
     """Folders of the module that are needed besides, and kept beside its programs."""
+    tags: str = field(default="", repr=False)
+    """Build tags, separated by commas."""
 
     def folder(self) -> Path:
         """Give the folder its programs are kept in."""
         module = TOOLS / self.module
         parts = [module / "go.mod", module / "go.sum", *sorted(module.glob("*.go"))]
         content = b"".join(part.read_bytes() for part in parts)
-        key = hashlib.sha256(content + repr(self).encode() + _go_version().encode()).hexdigest()[:16]
+        key = hashlib.sha256(content + f"{self!r}{self.tags}{_go_version()}".encode()).hexdigest()[:16]
         return _cache() / f"{self.module}-{key}"
 
 
@@ -57,6 +59,8 @@ ALL: Final = (
     Tool("kwok", (("kwok", "sigs.k8s.io/kwok/cmd/kwok"),), files=("kustomize/stage",)),
     Tool("helm", (("helm", "helm.sh/helm/v4/cmd/helm"),)),
     Tool("health", (("health", "."),)),
+    # Without the discovery of targets at cloud providers, which makes up most of it: rules and metrics need none.
+    Tool("prometheus", (("promtool", "github.com/prometheus/prometheus/cmd/promtool"),), tags="remove_all_sd"),
     Tool("lws", (("lws", "sigs.k8s.io/lws/cmd"),), files=("config/crd/bases", "config/webhook")),
     Tool("kube", tuple((name, f"k8s.io/kubernetes/cmd/{name}") for name in _KUBE), _version_flags()),
 )
@@ -98,7 +102,18 @@ def _build(tool: Tool, programs: list[tuple[str, str]]) -> None:
     for name, package in programs:
         started = time.monotonic()
         print(f"building {name} …", flush=True)  # noqa: T201 - progress of a command
-        command = ["go", "build", "-trimpath", "-ldflags", f"-s -w {tool.ldflags}", "-o", str(partly / name), package]
+        command = [
+            "go",
+            "build",
+            "-trimpath",
+            "-tags",
+            tool.tags,
+            "-ldflags",
+            f"-s -w {tool.ldflags}",
+            "-o",
+            str(partly / name),
+            package,
+        ]
         subprocess.run(command, cwd=TOOLS / tool.module, check=True, env=os.environ | {"CGO_ENABLED": "0"})  # noqa: S603
         print(f"built    {name} in {time.monotonic() - started:.0f} s", flush=True)  # noqa: T201 - as above
     folder.mkdir(parents=True, exist_ok=True)
