@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from shardwise.operate.engine_http import Fetch, Place, Unanswered
+from shardwise.operate.engine_http import Fetch, Place, Silent, Unanswered
 from shardwise_sandbox import Question, Sandbox
 
 
@@ -10,7 +10,9 @@ def asked_in(sandbox: Sandbox) -> Fetch:
     """Give the way to ask the engines of a sandbox, in place of HTTP."""
 
     async def fetch(place: Place) -> str:
-        reply = sandbox.engines.ask(place.address, Question(place.path, place.port))
+        reply = sandbox.engines.ask(place.address, Question(place.path, place.port, place.body))
+        if reply is None and place.body:
+            raise Silent("no answer in time")
         if reply is None or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Unanswered("nobody answers")
         return reply.text if reply.status == HTTPStatus.OK else ""

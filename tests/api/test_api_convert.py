@@ -224,6 +224,7 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
     "window": ("spec.restartPolicy.window", "1h30m", lambda wanted: wanted.restart.window, 5400.0),
     "failed pods": ("spec.restartPolicy.keepFailed", False, lambda wanted: wanted.restart.keep_failed, False),
     "smaller": ("spec.restartPolicy.smallerLayout", True, lambda wanted: wanted.restart.smaller_layout, True),
+    "idle": ("spec.health.idleRequestInterval", "10m", lambda wanted: wanted.health.idle_request_interval, 600.0),
     "recreate": ("spec.updateStrategy.type", "Recreate", lambda wanted: wanted.update.recreate, True),
     "surge": ("spec.updateStrategy.maxSurge", 3, lambda wanted: wanted.update.max_surge, 3),
     "unavailable": ("spec.updateStrategy.maxUnavailable", 2, lambda wanted: wanted.update.max_unavailable, 2),

@@ -52,6 +52,7 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "spec.placement.serviceAccountName": ("me", "pods"),
     "spec.placement.runtimeClassName": ("nvidia", "pods"),
     "spec.restartPolicy": ({"maxRestarts": 1}, "nothing"),
+    "spec.health": ({"idleRequestInterval": "10m"}, "nothing"),
     "spec.updateStrategy": ({"type": "Recreate"}, "nothing"),
     "spec.podTemplate.labels": ({"a": "b"}, "pods"),
     "spec.podTemplate.annotations": ({"restartedAt": "today"}, "pods"),

@@ -63,7 +63,7 @@ class TwoFaced(Driven):
 
 def decided(store: Store, wanted: Wanted, key: Key, now: float) -> Decision:
     """Decide without the answers of engines: files hold none."""
-    return decide(wanted, replace(store.observe(key, now), answers={}), now)
+    return decide(wanted, replace(store.observe(key, now), answers={}, heard={}), now)
 
 
 async def played(scenario: Scenario, shape: str, path: Path) -> TwoFaced:

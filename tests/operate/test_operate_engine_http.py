@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from shardwise.operate import engine_http
-from shardwise.operate.engine_http import MOST_BYTES, Place, Unanswered, fetched
+from shardwise.operate.engine_http import MOST_BYTES, Place, Silent, Unanswered, fetched
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -19,6 +19,11 @@ async def metrics(_: web.Request) -> web.StreamResponse:
 
 async def elsewhere(_: web.Request) -> web.StreamResponse:
     raise web.HTTPFound("/metrics")
+
+
+async def completions(request: web.Request) -> web.StreamResponse:
+    assert request.content_type == "application/json"
+    return web.Response(text=f"asked {(await request.json())['max_tokens']}")
 
 
 async def unauthorized(_: web.Request) -> web.StreamResponse:
@@ -64,6 +69,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     app = web.Application()
     app.add_routes([web.get(path, handler) for path, handler in HANDLERS.items()])
+    app.router.add_post("/v1/completions", completions)
     server = TestServer(app, host="127.0.0.1")
     await server.start_server()
     assert server.port is not None
@@ -95,8 +101,17 @@ async def test_an_answer_is_never_unpacked(port: int) -> None:
 
 async def test_a_slow_answer_is_not_waited_for(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_http, "SECONDS", 0.05)
-    with pytest.raises(Unanswered):
+    with pytest.raises(Silent):
         await fetched(Place("127.0.0.1", port, "/slow"))
+
+
+async def test_a_question_may_have_a_time_of_its_own(port: int) -> None:
+    with pytest.raises(Silent):
+        await fetched(Place("127.0.0.1", port, "/slow", seconds=0.05))
+
+
+async def test_a_question_with_a_body_is_posted(port: int) -> None:
+    assert await fetched(Place("127.0.0.1", port, "/v1/completions", '{"max_tokens": 1}')) == "asked 1"
 
 
 NOBODY = [
@@ -110,8 +125,9 @@ NOBODY = [
 
 @pytest.mark.parametrize(("address", "at"), NOBODY)
 async def test_where_nobody_answers_the_question_says_so(address: str, at: int) -> None:
-    with pytest.raises(Unanswered):
+    with pytest.raises(Unanswered) as raised:
         await fetched(Place(address, at, "/metrics"))
+    assert not isinstance(raised.value, Silent)
 
 
 async def test_an_engine_in_trouble_may_be_asked_again(port: int) -> None:

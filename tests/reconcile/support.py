@@ -13,7 +13,7 @@ from shardwise.domain.fleet import Exclusion, Fleet
 from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import RestartPolicy, UpdateStrategy, Wanted
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys, Reach
-from shardwise.reconcile.asks import Answer, Attempt
+from shardwise.reconcile.asks import Answer, Attempt, Heard
 from shardwise.reconcile.decide import decide
 from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
@@ -84,6 +84,7 @@ class World:
     mends: Mends = field(default_factory=dict)
     relisted: bool = False
     answers: dict[Attempt, Answer] = field(default_factory=dict)
+    idle: dict[Attempt, Heard] = field(default_factory=dict)
     last: Decision | None = None
     ahead: tuple[Waiter, ...] = ()
     _made: int = 0
@@ -107,6 +108,7 @@ class World:
             gpus_of_others=self.gpus_of_others,
             excused=self.excused,
             answers=dict(self.answers),
+            heard=dict(self.idle),
         )
 
     def turn(self) -> Turn:

@@ -14,7 +14,9 @@ import pytest
 from tests.support.driven import START, Driven, Harm
 from tests.support.operating import a_model
 
-from shardwise_sandbox import Reply, h100_node
+from shardwise_sandbox import Question, Reply, h100_node
+
+Json = dict[str, Any]
 
 COUNTS = Path(__file__).parents[1] / "data" / "crash-points.json"
 
@@ -135,6 +137,20 @@ def measure(driven: Driven, shape: str) -> None:
     driven.sandbox.create(obj(shape, engine=engine | ({"options": {"enable_iter_perf_stats": True}} if engine else {})))
 
 
+def hang(driven: Driven, shape: str) -> None:
+    """Let a rank of each first attempt hang: its engine says that it is idle, and gives no token."""
+
+    def answer(pod: Json, question: Question) -> Reply | None:
+        if question.body:
+            return None if pod["metadata"]["labels"]["shardwise.dev/attempt"] == "0" else Reply(200, "{}")
+        return Reply(200, "vllm:num_requests_running 0.0\nvllm:num_requests_waiting 0.0\n")
+
+    driven.sandbox.engines.answers = answer
+    driven.until = driven.now + 200.0
+    allowed: Json = {} if shape == "over mpi" else {"health": {"idleRequestInterval": "90s"}}
+    driven.sandbox.create(obj(shape, **allowed))
+
+
 Step = Callable[[Driven, str], None]
 
 
@@ -162,6 +178,7 @@ SCENARIOS = {
     "hand over": Scenario(others, delete, scarce=True),
     "refuse": Scenario(nothing, refuse_pods),
     "measure": Scenario(nothing, measure),
+    "hang": Scenario(nothing, hang),
     "create in want": Scenario(nothing, others, scarce=True),
 }
 

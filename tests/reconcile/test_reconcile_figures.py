@@ -9,7 +9,7 @@ from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.engine import EngineName
 from shardwise.domain.reasons import Reason
-from shardwise.reconcile.asks import Answer
+from shardwise.reconcile.asks import Answer, Ask
 from shardwise.reconcile.figures import MOST_TRIES, RETRY_SECONDS
 
 LEADER = "llama-0-0-0"
@@ -44,6 +44,7 @@ def test_the_leader_of_a_group_that_serves_is_asked_at_its_address() -> None:
     world = World(two_nodes_wide())
     world.run()
     (ask,) = addressed(world).decide().asks
+    assert isinstance(ask, Ask)
     assert (ask.replica, ask.attempt, ask.address, ask.port, ask.figures.path) == (0, 0, "10.0.0.1", 8000, "/metrics")
 
 

@@ -258,6 +258,8 @@ class Driven:
         self.operator = Operator(self.wire, lambda: self.now)
         self.lives = 1
         self.deaf = False
+        self.until = float("inf")
+        """The time after which no appointment is kept: some objects always have another."""
         self._started = False
         self._later: dict[Key, float] = {}
 
@@ -321,7 +323,7 @@ class Driven:
 
     async def _wait(self) -> bool:
         """Let time pass to the next appointment, and at the very end to the next list of everything."""
-        if self._later:
+        if self._later and min(self._later.values()) <= self.until:
             key = min(self._later, key=lambda one: self._later[one])
             self.now = max(self.now, self._later.pop(key))
             self.operator.keys.add(key)

@@ -20,6 +20,7 @@ from shardwise.domain.launch import (
     ClientService,
     EngineContainer,
     EnvVar,
+    HealthPolicy,
     Launch,
     LaunchSite,
     Owner,
@@ -52,6 +53,7 @@ def to_wanted(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None = No
     """
     _check_context(obj, facts)
     policy, strategy = obj.spec.restart_policy, obj.spec.update_strategy
+    interval = obj.spec.health.idle_request_interval
     site = site or LaunchSite()
     launch = _launch(obj, facts)
     return Wanted(
@@ -61,6 +63,7 @@ def to_wanted(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None = No
         site=site,
         paused=_paused(obj),
         restart=_converted(RestartPolicy, policy, window=parse_duration(policy.window)),
+        health=HealthPolicy(None if interval is None else parse_duration(interval)),
         update=_converted(UpdateStrategy, strategy, recreate=strategy.type == "Recreate"),
         asks=asks_of(obj),
         content=content_of(obj),

@@ -234,6 +234,17 @@ class RestartPolicySpec(Wire):
     )
 
 
+class HealthSpec(Wire):
+    """How the operator finds replicas that hang."""
+
+    idle_request_interval: Duration | None = Field(
+        default=None,
+        description="Interval at which a replica that serves and has nothing to do is asked for one token, such as "
+        "10m; at least 1m. A replica that does not answer is started again. Only for vLLM without an API key. Default: "
+        "replicas are not asked, so that a rank that hangs is noticed when a client asks.",
+    )
+
+
 class UpdateStrategySpec(Wire):
     """How replicas are replaced when the content of their pods changes; docs/updates.md says what each field does."""
 
@@ -295,6 +306,7 @@ class ShardedModelSpec(Wire):
     update_strategy: UpdateStrategySpec = Field(
         default=UpdateStrategySpec(), description="How replicas are replaced when the content of their pods changes."
     )
+    health: HealthSpec = Field(default=HealthSpec(), description="How the operator finds replicas that hang.")
     pod_template: PodTemplate = Field(
         default=PodTemplate(), description="Additions to the pods: labels, resources, volumes, containers."
     )

@@ -158,7 +158,7 @@ class GroupReport(Reported):
         default="",
         description=(
             "Kind of the last failure, while the replica is in Backoff or Held: GpuMemory, HostMemory, Evicted, "
-            "UnknownArgument, FilesDenied, TokenRefused or Other."
+            "UnknownArgument, FilesDenied, TokenRefused, Hung or Other."
         ),
     )
     kv_cache_tokens: CacheTokensReport | None = Field(

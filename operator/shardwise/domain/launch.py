@@ -242,6 +242,16 @@ class RestartPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthPolicy:
+    """How the operator finds replicas that hang. Idle replicas are asked for a token every ``idle_request_interval``.
+
+    In seconds; ``None`` asks nobody.
+    """
+
+    idle_request_interval: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateStrategy:
     """How groups are replaced when the content of their pods changes.
 
@@ -273,5 +283,6 @@ class Wanted:
     site: LaunchSite = field(default_factory=LaunchSite)
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     update: UpdateStrategy = field(default_factory=UpdateStrategy)
+    health: HealthPolicy = field(default_factory=HealthPolicy)
     asks: str = ""
     content: str = ""

@@ -54,4 +54,5 @@ class FailureKind(StrEnum):
     UNKNOWN_ARGUMENT = "UnknownArgument"
     FILES_DENIED = "FilesDenied"
     TOKEN_REFUSED = "TokenRefused"  # noqa: S105 - a code
+    HUNG = "Hung"
     OTHER = "Other"

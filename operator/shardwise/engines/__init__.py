@@ -16,8 +16,21 @@ from shardwise.engines.figures import Figures
 from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe, Script
 from shardwise.engines.problems import found_problems
 from shardwise.engines.protocol import Engine
+from shardwise.engines.token_request import TokenRequest
 
-__all__ = ["ENGINES", "Engine", "Figures", "File", "GroupLaunch", "PodLaunch", "Probe", "Script", "launch", "problems"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "Figures",
+    "File",
+    "GroupLaunch",
+    "PodLaunch",
+    "Probe",
+    "Script",
+    "TokenRequest",
+    "launch",
+    "problems",
+]
 
 ENGINES: Final[Mapping[EngineName, Engine]] = {
     EngineName.VLLM: vllm,

@@ -1,6 +1,7 @@
 """The fields of an object that its launch cannot honour, each with the fact and its remedy."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import CacheKind, LaunchSite, SourceKind, Wanted
@@ -14,6 +15,9 @@ from shardwise.engines.protocol import Engine
 from shardwise.engines.weights import cache_of, is_fetched
 from shardwise.planner.on_load import made_on_load, quantises_to
 
+_LEAST_INTERVAL: Final = 60.0
+"""Seconds between requests of one token to an idle group: each takes its GPUs out of their rest."""
+
 
 def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     """Give ``(field path, message)`` for each problem, the most important first."""
@@ -25,9 +29,16 @@ def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     yield from _dashes(wanted)
     yield from _options(wanted)
     yield from _precision(wanted, engine)
+    yield from _health(wanted)
     yield from engine.problems(wanted)
     yield from engine.TABLE.argument_problems(wanted.launch.container.args)
     yield from engine.TABLE.variable_problems(variable.name for variable in wanted.launch.container.env)
+
+
+def _health(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    interval = wanted.health.idle_request_interval
+    if interval is not None and interval < _LEAST_INTERVAL:
+        yield "spec.health.idleRequestInterval", f"`{interval:g}s` is too short: `1m` at least"
 
 
 def _release(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:

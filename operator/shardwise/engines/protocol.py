@@ -9,10 +9,11 @@ from shardwise.engines.context import PodContext
 from shardwise.engines.figures import Figures
 from shardwise.engines.launch import GroupLaunch
 from shardwise.engines.options import OptionTable
+from shardwise.engines.token_request import TokenRequest
 
 
 class Engine(Protocol):
-    """The module of an engine: five constants and three functions."""
+    """The module of an engine: five constants and four functions."""
 
     @property
     def DEFAULT_IMAGE(self) -> str:  # noqa: N802 - a module's constant
@@ -42,3 +43,6 @@ class Engine(Protocol):
 
     def figures(self, wanted: Wanted, /) -> Figures | None:
         """Say where a group that serves offers its figures; ``None`` if it offers none that the plan can be held to."""
+
+    def token_request(self, wanted: Wanted, /) -> TokenRequest | None:
+        """Give the request of one token by which an idle group is tried; ``None`` if the engine needs or takes none."""

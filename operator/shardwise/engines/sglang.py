@@ -224,6 +224,9 @@ def problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
     name = wanted.launch.model.served_name
     if ":" in name:
         yield "spec.model.servedName", f"`{name}` has a colon, behind which SGLang reads the name of a LoRA adapter"
+    if wanted.health.idle_request_interval is not None:
+        message = "the probes of SGLang's leader ask for a token every 20 seconds already; leave the field out"
+        yield "spec.health.idleRequestInterval", message
 
 
 def figures(wanted: Wanted) -> Figures | None:
@@ -239,6 +242,10 @@ def figures(wanted: Wanted) -> Figures | None:
 def _cache_tokens(text: str) -> int | None:
     found = (value for _, value in samples(text, "sglang:max_total_num_tokens") if isfinite(value))
     return int(next(found, 0.0))
+
+
+def token_request(_: Wanted) -> None:
+    """Give no request: the probes of a leader generate a token themselves, whether or not the engine is idle."""
 
 
 def launch(image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:

@@ -189,6 +189,9 @@ def problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
     yield from _value_problems(wanted)
     yield from _word_problems(wanted)
     yield from _entry_problems(wanted)
+    if wanted.health.idle_request_interval is not None:
+        message = "TensorRT-LLM does not say whether a replica is idle, so it cannot be asked for a token; leave it out"
+        yield "spec.health.idleRequestInterval", message
 
 
 def figures(wanted: Wanted) -> Figures | None:
@@ -214,6 +217,10 @@ def _cache_tokens(text: str) -> int | None:
 def _tokens(cache: dict[str, Any]) -> int:
     blocks, size = cache.get("maxNumBlocks"), cache.get("tokensPerBlock")
     return blocks * size if isinstance(blocks, int) and isinstance(size, int) else 0
+
+
+def token_request(_: Wanted) -> None:
+    """Give no request: TensorRT-LLM does not say whether it is idle, and under load a request waits for its turn."""
 
 
 def launch(image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:

@@ -4,6 +4,7 @@ All pods of a group run the same command but for their node rank; followers are 
 (config/parallel.py, engine/arg_utils.py, entrypoints/cli/serve.py).
 """
 
+import json
 from collections.abc import Iterator
 from math import ceil, floor
 from typing import Final
@@ -30,6 +31,7 @@ from shardwise.engines.options import (
     Variable,
     between_pods,
 )
+from shardwise.engines.token_request import TokenRequest
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
 from shardwise.planner.method_support import needed_words
 
@@ -57,6 +59,13 @@ _HALF: Final = ("float16", "half")
 _IN_WORK: Final = ("vllm:num_requests_running", "vllm:num_requests_waiting")
 
 _CACHE: Final = "vllm:cache_config_info"
+
+_KEY: Final = "--api-key"
+_STEP_LIMIT: Final = "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"
+
+_LONGEST_STEP: Final = 120
+_AFTER_ENGINE: Final = 30.0
+"""Seconds of the longest limit that groups of several pods get, and after which vLLM has told of a hang itself."""
 
 _STEP_SECONDS: Final = Since((0, 33, 0), "60", "120")
 """Seconds after which vLLM takes a step of several pods for hung; by its own default 300.
@@ -236,7 +245,7 @@ TABLE: Final = OptionTable(
             yields=True,
         ),
         Variable(
-            "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS",
+            _STEP_LIMIT,
             "several pods: the time after which a step of the engine counts as hung",
             between_pods(lambda pod: _STEP_SECONDS.at(pod.release)),
             yields=True,
@@ -251,9 +260,18 @@ TABLE: Final = OptionTable(
 """The options and variables of vLLM that the plan or a field of the object decides."""
 
 
-def problems(_: Wanted) -> Iterator[tuple[str, str]]:
-    """Give no problem: vLLM honours every field besides args and env."""
-    return iter(())
+def problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    """Give ``(field path, message)`` for each field that vLLM cannot honour, besides args and env."""
+    if wanted.health.idle_request_interval is not None and _asks_for_a_key(wanted):
+        message = "vLLM asks for its API key, which the operator does not have; leave the field out"
+        yield "spec.health.idleRequestInterval", f"idle replicas cannot be asked for a token: {message}"
+
+
+def _asks_for_a_key(wanted: Wanted) -> bool:
+    container = wanted.launch.container
+    names = (word.partition("=")[0].replace("_", "-") for word in container.args)
+    by_word = any(name.startswith(_KEY[:7]) and _KEY.startswith(name) for name in names)
+    return by_word or any(variable.name == "VLLM_API_KEY" for variable in container.env)
 
 
 def figures(wanted: Wanted) -> Figures | None:
@@ -276,6 +294,18 @@ def _cache_tokens(text: str) -> int:
 def _uniform_cache_tokens(text: str) -> int:
     labels = next((labels for labels, _ in samples(text, _CACHE)), "")
     return _cache_tokens(text) or whole(labels, "num_gpu_blocks") * whole(labels, "block_size")
+
+
+def token_request(wanted: Wanted) -> TokenRequest:
+    """Give the request of one token by which an idle group is tried: a completion of a single token.
+
+    vLLM itself ends a group of several pods whose step takes too long, so its own limit comes first.
+    """
+    own = (variable.value for variable in wanted.launch.container.env if variable.name == _STEP_LIMIT)
+    limits = [int(value) for value in own if value is not None and value.isascii() and value.isdecimal()]
+    body = {"model": wanted.launch.model.served_name, "prompt": [0], "max_tokens": 1, "temperature": 0}
+    seconds = max(_LONGEST_STEP, *limits, 0) + _AFTER_ENGINE
+    return TokenRequest("/v1/completions", json.dumps(body), seconds, "/metrics", _IN_WORK)
 
 
 def launch(image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:

@@ -206,6 +206,11 @@ FAILURES: Final[Mapping[FailureKind, Failure]] = MappingProxyType(
             "that line tells of an HTTP answer 401 or 403",
             "check the token of `spec.model.source.huggingFace.tokenSecretRef`",
         ),
+        FailureKind.HUNG: Failure(
+            "the engine, with nothing else to do, does not answer a request of one token "
+            "(`spec.health.idleRequestInterval`)",
+            "look at GPUs and network of the nodes; any edit of the spec starts the group again",
+        ),
         FailureKind.OTHER: Failure(
             "none of the above",
             "read `kubectl logs` of the pod; any edit of the spec starts the group again",

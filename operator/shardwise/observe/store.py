@@ -19,7 +19,7 @@ from shardwise.observe.device_shelves import DeviceShelves
 from shardwise.observe.objects import STRANGERS, Json, Key, key_of, owner_of
 from shardwise.observe.shelf import Shelf
 from shardwise.observe.waiting import Waiting
-from shardwise.reconcile.asks import Answer, Attempt
+from shardwise.reconcile.asks import Answer, Attempt, Heard
 from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
 from shardwise.reconcile.status_data import read_status
@@ -41,8 +41,8 @@ class Store:
     Services and budgets was put right. ``relisted`` are the objects not looked at since the last list. ``reads_quotas``
     tells whether ResourceQuotas may be read: without this right, the shelf of quotas is empty. ``excused`` are the
     objects in whose namespace the limits of a quota were changed since they were last decided on. ``answers`` are the
-    questions put to the engines of an object, by attempt. ``gave_back`` is called when an object has given GPUs back:
-    perhaps no pod held them, so that no event tells.
+    questions put to the engines of an object, by attempt, ``heard`` the requests of one token. ``gave_back`` is called
+    when an object has given GPUs back: perhaps no pod held them, so that no event tells.
     """
 
     def __init__(self, site: FleetSite | None = None) -> None:
@@ -61,6 +61,7 @@ class Store:
         self.refused: Final[dict[Key, str]] = {}
         self.mends: Final[dict[Key, Mends]] = {}
         self.answers: Final[dict[Key, dict[Attempt, Answer]]] = {}
+        self.heard: Final[dict[Key, dict[Attempt, Heard]]] = {}
         self.relisted: Final[set[Key]] = set()
         self.compute_domains: bool | None = None
         self.gave_back: Callable[[], None] = lambda: None
@@ -123,6 +124,7 @@ class Store:
             refused=self.refused.get(key, ""),
             mends=self.mends.get(key, {}),
             answers=dict(self.answers.get(key, {})),
+            heard=dict(self.heard.get(key, {})),
             relisted=key in self.relisted,
             quotas=self.limits(key, self.sharded_models.objects[key]),
             excused=key in self.excused,

@@ -5,12 +5,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Final
 
 from shardwise.observe import Key, Store
 from shardwise.operate.engine_http import Fetch, Place, Unanswered, fetched
-from shardwise.reconcile.asks import Answer, Ask
+from shardwise.operate.idle_engines import IdleEngines
+from shardwise.reconcile.asks import Answer, Ask, TokenAsk
 
 AT_ONCE: Final = 16
 """Questions that are asked at a time: after a start of the operator, every group that serves may be due."""
@@ -31,19 +32,30 @@ class Asking:
         self._fetch = fetch
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = IdleEngines(store, now, fetch, self._woken)
 
-    def begin(self, key: Key, asks: Iterable[Ask]) -> None:
+    def begin(self, key: Key, asks: Iterable[Ask | TokenAsk]) -> None:
         """Begin to ask, and note it. Questions of earlier attempts of the same replicas are forgotten."""
         for ask in asks:
+            if isinstance(ask, TokenAsk):
+                self._idle.begin(key, ask)
+                self._run(self._idle.ask(key, ask))
+                continue
             answers = self._store.answers.setdefault(key, {})
             for attempt in [found for found in answers if found[0] == ask.replica and found[1] != ask.attempt]:
                 del answers[attempt]
             before = answers.get((ask.replica, ask.attempt))
             tries = 1 if before is None else before.tries + 1
             begun = answers[ask.replica, ask.attempt] = Answer(tries, self._now())
-            task = asyncio.create_task(self._ask(key, ask, begun))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._run(self._ask(key, ask, begun))
+
+    def _run(self, asking: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(asking)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _woken(self, key: Key) -> None:
+        self.wake(key)
 
     async def all_answered(self) -> None:
         """Wait until no question is under way any more."""

@@ -11,17 +11,22 @@ import aiohttp
 SECONDS: Final = 10.0
 """The time that an engine gets for its whole answer. It answers such questions without its ranks."""
 
+CONNECT_SECONDS: Final = 5.0
+"""The time for a connection, which the kernel of the pod's node makes."""
+
 MOST_BYTES: Final = 4 << 20
 """Bytes of an answer that are read. vLLM's and SGLang's have some hundred thousand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A path at a port of a pod's address."""
+    """A path at a port of a pod's address; with a ``body`` of JSON to post. ``seconds`` is 0 for :data:`SECONDS`."""
 
     address: str
     port: int
     path: str
+    body: str = ""
+    seconds: float = 0.0
 
     @property
     def url(self) -> str:
@@ -35,6 +40,10 @@ class Unanswered(Exception):
     """Nothing answers at an address, or not in time."""
 
 
+class Silent(Unanswered):
+    """A connection was made, and no answer came in time."""
+
+
 Fetch = Callable[[Place], Awaitable[str]]
 """Gets the text at a place; empty where an engine answers that it offers none. Raises :class:`Unanswered`."""
 
@@ -44,22 +53,29 @@ async def fetched(place: Place) -> str:
 
     An answer in another encoding, or longer than :data:`MOST_BYTES`, is cut. Raises :class:`Unanswered`.
     """
-    limit = aiohttp.ClientTimeout(total=SECONDS)
+    limit = aiohttp.ClientTimeout(total=place.seconds or SECONDS, sock_connect=CONNECT_SECONDS)
     jar = aiohttp.DummyCookieJar()
     try:
         async with (
             aiohttp.ClientSession(timeout=limit, cookie_jar=jar, auto_decompress=False) as session,
-            session.get(
+            session.request(
+                "POST" if place.body else "GET",
                 place.url,
-                headers={"Accept-Encoding": "identity"},
+                data=place.body or None,
+                headers={"Accept-Encoding": "identity"} | (_JSON if place.body else {}),
                 allow_redirects=False,
             ) as answer,
         ):
             if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise Unanswered(f"HTTP {answer.status}")
             return await _text(answer.content) if answer.status == HTTPStatus.OK else ""
-    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
+            raise Silent("no answer in time") from error
         raise Unanswered(str(error) or type(error).__name__) from error
+
+
+_JSON: Final = {"Content-Type": "application/json"}
 
 
 async def _text(content: aiohttp.StreamReader) -> str:

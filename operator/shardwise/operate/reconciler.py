@@ -24,7 +24,7 @@ from shardwise.observe.kinds import POD, SHARDED_MODEL, kind_of
 from shardwise.operate.deciding import Deciding
 from shardwise.operate.lookups import Lookups
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys, Reach
-from shardwise.reconcile.asks import Ask
+from shardwise.reconcile.asks import Ask, TokenAsk
 from shardwise.reconcile.decide import Invalid, decide_invalid
 from shardwise.reconcile.drift import drifts
 from shardwise.reconcile.leaving import left_behind
@@ -83,7 +83,7 @@ class Reconciler:
         self.when_let_go: Callable[[Key], None] = lambda _: None
         self.when_decided: Callable[[Key, Json, Decision], None] = lambda _key, _obj, _decision: None
         self.due_ahead: Callable[[Key], Iterable[Key]] = lambda _: ()
-        self.ask_engines: Callable[[Key, Iterable[Ask]], None] = lambda *_: None
+        self.ask_engines: Callable[[Key, Iterable[Ask | TokenAsk]], None] = lambda *_: None
         self._refusals: dict[Key, int] = {}
         self._known: dict[Key, tuple[ModelSpec, ModelFacts | InvalidObject]] = {}
         self._looked_up: set[Key] = set()
@@ -156,6 +156,7 @@ class Reconciler:
         self._lookups.forget(key)
         self._deciding.forget(key)
         self._store.answers.pop(key, None)
+        self._store.heard.pop(key, None)
         self._known.pop(key, None)
         self.when_let_go(key)
 

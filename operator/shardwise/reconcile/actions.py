@@ -5,7 +5,7 @@ from typing import Any
 
 from shardwise.domain.drift import Drift
 from shardwise.domain.reasons import AnyReason
-from shardwise.reconcile.asks import Ask
+from shardwise.reconcile.asks import Ask, TokenAsk
 from shardwise.reconcile.endings import AttemptEnd
 from shardwise.reconcile.mends import Mends
 from shardwise.reconcile.object_status import Status
@@ -90,7 +90,7 @@ class Decision:
     mends: Mends = field(default_factory=dict)
     ends: tuple[AttemptEnd, ...] = ()
     leaving: int = 0
-    asks: tuple[Ask, ...] = ()
+    asks: tuple[Ask | TokenAsk, ...] = ()
 
     @property
     def written(self) -> dict[str, Any]:

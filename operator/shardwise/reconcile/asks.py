@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shardwise.engines import Figures
+from shardwise.engines import Figures, TokenRequest
 
 Attempt = tuple[int, int]
 """The numbers of a replica and of its attempt."""
@@ -30,3 +30,22 @@ class Answer:
     at: float
     final: bool = False
     tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAsk:
+    """A request of one token to the leader of an attempt, if its engine is idle. Nothing waits for the answer."""
+
+    replica: int
+    attempt: int
+    address: str
+    port: int
+    request: TokenRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """When the leader of an attempt was last asked for a token, in seconds since the epoch, and whether it hangs."""
+
+    at: float
+    hangs: bool = False

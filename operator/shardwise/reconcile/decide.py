@@ -6,11 +6,13 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.reasons import Reason
 from shardwise.engines import problems
 from shardwise.reconcile.actions import Decision, Emit
+from shardwise.reconcile.asks import Ask, TokenAsk
 from shardwise.reconcile.carry_out import actions_of
 from shardwise.reconcile.desired import Case, DesiredState, desired_state, remember
 from shardwise.reconcile.endings import attempt_ends
 from shardwise.reconcile.fabric import lacking_compute_domains
 from shardwise.reconcile.figures import asks, until_next_ask
+from shardwise.reconcile.idle import token_asks, until_next_token_ask
 from shardwise.reconcile.left_alone import invalid_status, paused_status
 from shardwise.reconcile.life import until_next
 from shardwise.reconcile.mender import mended_by
@@ -76,7 +78,10 @@ def _reported(case: Case, desired: DesiredState) -> Decision:
     events = (*told(progress, status, observed), *write_refused(status, observed))
     ends = tuple(attempt_ends(desired.before, desired.group_set.records))
     leaving = sum(view.leaving for view in desired.group_set.groups)
-    asked = tuple(asks(case.wanted, desired.in_force.plan, desired.group_set, observed, now))
+    asked: tuple[Ask | TokenAsk, ...] = (
+        *asks(case.wanted, desired.in_force.plan, desired.group_set, observed, now),
+        *token_asks(case.wanted, desired.group_set.groups, observed, now),
+    )
     return Decision(status, (*actions, *events), _retry_after(case, desired, mends), mends, ends, leaving, asked)
 
 
@@ -103,6 +108,7 @@ def _retry_after(case: Case, desired: DesiredState, mends: Mends) -> float | Non
     groups, now = desired.group_set.groups, case.terms.now
     ends = [*(until_next(view, case.terms) for view in groups), until_next_try(groups, now), next_mend(mends, now)]
     ends.append(until_next_ask(case.wanted, desired.in_force.plan, desired.group_set, case.observed, now))
+    ends.append(until_next_token_ask(case.wanted, groups, case.observed, now))
     if desired.group_set.refusal is not None:
         ends += [shun.until - case.terms.now for shun in desired.nodes.shuns if shun.counts]
     return min((end for end in ends if end is not None), default=None)

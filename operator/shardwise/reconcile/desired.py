@@ -10,6 +10,7 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.reconcile.figures import with_figures
 from shardwise.reconcile.group_set import GroupSet, GroupSetBuilder, places_of, retained, without_plan
+from shardwise.reconcile.idle import with_hangs
 from shardwise.reconcile.inherited import inherited
 from shardwise.reconcile.life import Terms, Trigger, advance, decided
 from shardwise.reconcile.limits import limit_of
@@ -58,6 +59,7 @@ def desired_state(case: Case) -> DesiredState:
     nodes = judge_nodes(case)
     in_force = plan_in_force(case, nodes.usable)
     before = look(case.wanted, in_force.plan, case.observed, nodes.usable, case.terms.now)
+    before = with_hangs(before, case.observed)
     after = tuple(_advanced(view, case.terms) for view in before)
     nodes = blame_nodes(case, nodes, before, after)
     after = with_words_once(tuple(map(_forgiven, before, after)))
@@ -122,7 +124,12 @@ def blame_nodes(case: Case, nodes: JudgedNodes, before: Views, after: Views) -> 
     """Hold failures against the nodes where they happened, and missing capacity against the nodes that lacked it."""
     shuns, now = nodes.shuns, case.terms.now
     for old, new in zip(before, after, strict=True):
-        if new.record.failures > old.record.failures and old.failed is not None and old.failed.node:
+        if (
+            new.record.failures > old.record.failures
+            and old.failed is not None
+            and old.failed.whose
+            and old.failed.node
+        ):
             shuns = held_against(shuns, [old.failed.node], ShunReason.FAILED, now)
         if new.record.state is State.WAITING and old.record.state is State.STARTING and not old.shut_out:
             refused = [old.record.nodes[pod.index] for pod in old.refused]

@@ -5,13 +5,13 @@ before its pods are made. When all its pods have been seen, and the pods of the 
 attempt is Starting. From then on a missing pod is lost. The next attempt has other names, so it waits for no old pod,
 above all not for pods on a dead node.
 
-An attempt ends by a *failure* or by a *disruption*. A failure is the group's own: an engine exited, or the kubelet
-evicted a pod. Failures in a row are counted, and the wait doubles after each. After the last failure that the policy
-allows, the group is Held until the object is edited. Failures are forgotten when an attempt has served for the window
-of the policy. A group that had served begins again at once after its first failure. A disruption is not the group's
-fault: a pod was deleted, or its node was removed, drained or away. A disruption is not counted, and the next attempt
-begins at once. An attempt that never served waits ``FIRST_WAIT`` seconds first, so that a client which deletes new pods
-cannot drive the operator in a circle.
+An attempt ends by a *failure* or by a *disruption*. A failure is the group's own: an engine exited or hangs, or the
+kubelet evicted a pod. Failures in a row are counted, and the wait doubles after each. After the last failure that the
+policy allows, the group is Held until the object is edited. Failures are forgotten when an attempt has served for the
+window of the policy. A group that had served begins again at once after its first failure. A disruption is not the
+group's fault: a pod was deleted, or its node was removed, drained or away. A disruption is not counted, and the next
+attempt begins at once. An attempt that never served waits ``FIRST_WAIT`` seconds first, so that a client which deletes
+new pods cannot drive the operator in a circle.
 
 If the scheduler finds no node for pods, the attempt is given up after ``UNSCHEDULABLE_AFTER`` seconds. It is given up
 at once if the node may not be used any more, as after an eviction that was seen before its taint, or if a pod of a
@@ -60,7 +60,7 @@ class Trigger(StrEnum):
 
     DISRUPTED = "a pod is deleted, gone, or without its node"
     NODE_AWAY = "a node has not been Ready for too long"
-    FAILED = "an engine exited, or a pod was evicted by its kubelet"
+    FAILED = "an engine exited or hangs, or a pod was evicted by its kubelet"
     UNSCHEDULABLE = "a pod has found no node for too long"
     REFUSED = "the API server has refused pods for too long"
     EXCUSED = "the spec or a quota was changed"

@@ -7,7 +7,7 @@ from typing import Any, Final
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.inventory import gpu_request
-from shardwise.reconcile.asks import Answer, Attempt
+from shardwise.reconcile.asks import Answer, Attempt, Heard
 from shardwise.reconcile.drift import Live
 from shardwise.reconcile.exits import Exit, read_exit, why
 from shardwise.reconcile.mends import Mends
@@ -76,7 +76,8 @@ class Observed:
     ``quotas`` are the limits that ResourceQuotas of its namespace set for its pods. ``gpus_of_others`` counts the GPUs
     that other objects of the namespace have planned. ``excused`` tells that a quota of the namespace was changed since
     the last decision. ``relisted`` tells that everything was listed anew since then: objects that may not be read are
-    applied again. ``answers`` are the questions to engines and what they answered, by attempt.
+    applied again. ``answers`` are the questions to engines and what they answered, by attempt; ``heard`` are the
+    requests of one token.
     """
 
     pods: tuple[PodSeen, ...]
@@ -94,6 +95,7 @@ class Observed:
     excused: bool = False
     relisted: bool = False
     answers: Mapping[Attempt, Answer] = field(default_factory=dict)
+    heard: Mapping[Attempt, Heard] = field(default_factory=dict)
 
 
 def companion_of(manifest: Mapping[str, Any]) -> Companion:

@@ -1,6 +1,7 @@
 """The view of a group: its record, the pods of its attempt, and whether it is current."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.reasons import FailureKind
@@ -13,11 +14,15 @@ _ALL_THERE = frozenset({State.STARTING, State.READY, State.UNREADY})
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """How a group lost a pod: the pod's index, its node if it has a node, and the event."""
+    """How a group lost a pod: the pod's index, its node if it has a node, and the event.
+
+    ``whose`` tells whether the pod and its node are known to be the cause.
+    """
 
     index: int
     node: str
     event: str
+    whose: bool = True
 
     def told(self, gpus: int) -> str:
         """Describe the loss with the ranks of the pod: ``pod 1 (ranks 8–15) on h100-2: engine exited 1 (Error)``."""
@@ -32,7 +37,7 @@ class GroupView:
 
     ``stale`` means that its pods have other content, or other nodes, than is wanted now. ``nodes`` gives the exclusion
     of each of its nodes, ``None`` if the node may be used; a node that is gone is not in it. ``closed`` are the nodes
-    that may not be used, while a pod waits to be bound to such a node.
+    that may not be used, while a pod waits to be bound to such a node. ``hangs``: its engine does not answer.
     """
 
     record: Record
@@ -41,6 +46,11 @@ class GroupView:
     nodes: tuple[tuple[str, Exclusion | None], ...] = ()
     linger: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
+    hangs: bool = False
+
+    def hanging(self) -> Self:
+        """Give the view of the same group that hangs."""
+        return replace(self, hangs=True)
 
     @property
     def complete(self) -> bool:
@@ -54,15 +64,28 @@ class GroupView:
 
     @property
     def failed(self) -> Loss | None:
-        """The first pod that ended, or whose engine an earlier version let start again in place."""
-        pod = self._first_ended
-        return None if pod is None else Loss(pod.index, pod.node, f": {pod.failure}")
+        """The first pod that ended, or whose engine an earlier version let start again in place; or the leader's hang.
+
+        A leader of several pods ends by itself, without an error, also because another rank ended or hangs. Which rank
+        of several pods hangs is not known.
+        """
+        pod, several = self._first_ended, len(self.record.nodes) > 1
+        if pod is not None:
+            by_itself = pod.index == 0 and pod.exit is not None and pod.exit.code == 0
+            return Loss(pod.index, pod.node, f": {pod.failure}", whose=not (several and by_itself))
+        if self.hangs and self.pods:
+            return Loss(
+                0, self.pods[0].node, ": no answer to a request of one token, with nothing else to do", not several
+            )
+        return None
 
     @property
     def failure_kind(self) -> FailureKind | None:
-        """The kind of the failure of that pod; ``None`` if no pod ended."""
+        """The kind of that failure; ``None`` if no pod ended or hangs."""
         pod = self._first_ended
-        return None if pod is None or pod.exit is None else pod.exit.kind
+        if pod is None or pod.exit is None:
+            return FailureKind.HUNG if self.hangs else None
+        return pod.exit.kind
 
     @property
     def _first_ended(self) -> PodSeen | None:
