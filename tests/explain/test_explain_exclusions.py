@@ -46,6 +46,10 @@ SAID: dict[LeftOut, tuple[str, str]] = {
         "has not published all ResourceSlices of its GPUs",
         "have not published all ResourceSlices of their GPUs",
     ),
+    Exclusion.TWO_ALLOCATORS: (
+        "has GPUs that a device plugin and DRA both give to pods",
+        "have GPUs that a device plugin and DRA both give to pods",
+    ),
     Exclusion.TAINTED: ("has taints on all of its GPUs", "have taints on all of their GPUs"),
     Mismatch.UNLISTED_PRODUCT: (
         "has a product that `spec.gpuBudget.products` does not list",

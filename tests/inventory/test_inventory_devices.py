@@ -10,7 +10,7 @@ from shardwise.domain.fleet import Exclusion, GpuSource, Node, Withheld
 from shardwise.domain.hardware import gpu_kind
 from shardwise.domain.site import FleetSite, StatedProduct
 from shardwise.domain.units import MIB
-from shardwise.observe import Store, store_of
+from shardwise.observe import Store, key_of, store_of
 from shardwise.observe.kinds import DEVICE_CLASS, NODE, POD, RESOURCE_CLAIM, RESOURCE_SLICE
 from shardwise_sandbox import h100_node
 
@@ -41,17 +41,17 @@ def node_of(store: Store) -> Node:
     return node
 
 
-def a_pod(name: str, gpus: int = 0, claimed: int = 0) -> Json:
+OWNERS = [{"kind": "ShardedModel", "name": "llama"}]
+
+
+def a_pod(name: str, gpus: int = 0, claimed: int = 0, *, ours: bool = False) -> Json:
     limits = {"nvidia.com/gpu": str(gpus)} if gpus else {}
     labels = {"shardwise.dev/gpus": str(claimed)} if claimed else {}
+    labels |= {"app.kubernetes.io/managed-by": "shardwise", "shardwise.dev/model": "llama"} if ours else {}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "namespace": "default",
-            "labels": labels,
-        },
+        "metadata": {"name": name, "namespace": "default", "labels": labels, "ownerReferences": OWNERS},
         "spec": {"nodeName": "n", "containers": [{"resources": {"limits": limits}}]},
         "status": {"phase": "Running"},
     }
@@ -289,11 +289,14 @@ HELD: dict[str, Held] = {
     "a claim that is not allocated": Held(({**claim("a", 0), "status": {}},), 8),
     "a request that slices serve": Held((a_pod("p", 2), claim("a", 0, 1, pods=("p",), by_resource=True)), 6, site=None),
     "the same before its claim is seen": Held((a_pod("p", 2),), 6, site=None),
-    "a request of the plugin beside a claim": Held(
-        (a_pod("p", 2), claim("a", 0, pods=("p",))), 5, h100_node("n"), None
+    "a request of the plugin beside a claim of ours": Held(
+        (a_pod("p", 2), a_pod("q", ours=True), claim("a", 0, pods=("q",))), 5, h100_node("n"), None
     ),
-    "plugin and claims on the same GPUs": Held((a_pod("p", 4), claim("a", 0, 1, 2)), 1, h100_node("n"), None),
-    "the same where pods claim": Held((a_pod("p", 4), claim("a", 0, 1, 2)), 1, h100_node("n")),
+    "a request of ours by the plugin where pods now claim": Held(
+        (a_pod("p", 4, ours=True), claim("a", 0, 1, 2)), 1, h100_node("n")
+    ),
+    "a claim of a stranger where pods request": Held((claim("a", 0),), 0, h100_node("n"), None),
+    "a request of a stranger where pods claim": Held((a_pod("p", 1),), 0, h100_node("n")),
     "more held than there is": Held((a_pod("p", 8), claim("a", 0, 1)), 0, h100_node("n")),
     "our pod and its claim": Held((a_pod("p", claimed=2), claim("a", 0, 1, pods=("p",))), 6),
     "our pod before its claim is seen": Held((a_pod("p", claimed=2),), 6),
@@ -315,7 +318,9 @@ HELD: dict[str, Held] = {
         devices=(a_device(0), VFIO, a_device(1)),
     ),
     "shares of a GPU": Held((claim("a", 1, shareID="x"), claim("b", 1, shareID="y")), 1, devices=(a_device(0), SHARED)),
-    "a device that is no longer listed": Held((claim("a", 9),), 7, h100_node("n"), None),
+    "a device that is no longer listed": Held(
+        (claim("a", 9, pods=("p",)), a_pod("p", ours=True)), 7, h100_node("n"), None
+    ),
     "a device of another driver": Held((claim("a", 0, driver="dra.net"),), 8),
 }
 
@@ -330,6 +335,23 @@ def test_each_gpu_is_held_once(name: str) -> None:
         else (a_slice("n", row.devices),)
     )
     assert node_of(a_store(row.node, *slices, *classes, *row.objects, site=row.site)).free == row.free
+
+
+@pytest.mark.parametrize(
+    ("site", "held", "detail"),
+    [(CLAIMS, a_pod("p", 1), "pods hold some by the device plugin"), (None, claim("a", 0), "claims hold some")],
+)
+def test_a_node_on_which_strangers_use_the_other_way_is_left_out_until_they_go(
+    site: FleetSite | None, held: Json, detail: str
+) -> None:
+    """Nobody knows which GPUs the pods of a device plugin have."""
+    store = a_store(h100_node("n"), a_slice("n"), SERVING, site=site)
+    shelf = store.pods if held["kind"] == "Pod" else store.devices.claims
+    shelf.show(held)
+    node = node_of(store)
+    assert (node.exclusion, node.detail, node.free) == (Exclusion.TWO_ALLOCATORS, detail, 0)
+    shelf.remove(key_of(held), 1)
+    assert (node_of(store).exclusion, node_of(store).free) == (None, 8)
 
 
 def test_the_fleet_of_nodes_and_pods_alone_is_as_before() -> None:

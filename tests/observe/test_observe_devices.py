@@ -69,8 +69,25 @@ class Mix:
             return len(held | set(range(sum(self.requests))))
         return sum(self.requests) + len(held)
 
+    @property
+    def crossed(self) -> bool:
+        """Whether strangers hold GPUs in the way that our pods do not use, on a node that offers them in both."""
+        first = {
+            device: number
+            for number, (devices, admin, _) in reversed(list(enumerate(self.claimed)))
+            for device in devices
+            if not admin
+        }
+        by_claim = not all(map(self._is_ours, first.values()))
+        return self.plugin and self.slices and (len(self.requests) > 1 if self.claims else by_claim)
+
+    def _is_ours(self, claim: int) -> bool:
+        return claim % 3 == 0 and self.claimed[claim][2] > 0
+
     def offered(self) -> int:
         """Count the GPUs that pods may get."""
+        if self.crossed:
+            return 0
         return GPUS if (self.slices or (self.plugin and not self.claims)) else 0
 
 

@@ -34,6 +34,7 @@ class Exclusion(StrEnum):
     CLASS_UNREAD = "ClassUnread"
     INCOMPLETE = "Incomplete"
     TAINTED = "Tainted"
+    TWO_ALLOCATORS = "TwoAllocators"
 
 
 class GpuSource(StrEnum):

@@ -34,6 +34,7 @@ _EXCLUSIONS: Final = {
     Exclusion.CLASS_UNREAD: "has GPUs, and the DeviceClass of `launch.gpuClaims` cannot be read",
     Exclusion.INCOMPLETE: "has not published all ResourceSlices of its GPUs",
     Exclusion.TAINTED: "has taints on all of its GPUs",
+    Exclusion.TWO_ALLOCATORS: "has GPUs that a device plugin and DRA both give to pods",
 }
 
 _MISMATCHES: Final = {

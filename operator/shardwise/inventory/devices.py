@@ -25,6 +25,7 @@ class NodeDevices:
     ``usable`` may be claimed. ``withheld`` are others of the class, and why. ``all`` are all GPUs of the node
     whatever their class. ``claims``: the configuration says that pods claim GPUs; else ``resource`` is the extended
     resource whose requests the class serves, empty for none. ``wrong`` says why nothing is known of the class.
+    ``crossed`` says what strangers hold in the way that our pods do not use, if the node offers its GPUs in both ways.
     """
 
     usable: tuple[Device, ...] = ()
@@ -33,6 +34,7 @@ class NodeDevices:
     claims: bool = False
     resource: str = ""
     wrong: str = ""
+    crossed: str = ""
 
     def serve(self, resource: str, offered: int) -> bool:
         """Tell whether pods get the node's GPUs from the slices.

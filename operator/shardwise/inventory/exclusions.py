@@ -40,6 +40,7 @@ class NodeFacts:
     """The facts read of a node: ``offered`` counts the GPUs of its device plugin, ``memory`` is bytes per GPU.
 
     ``devices`` are its GPUs by ResourceSlices, if pods get them from there; else ``listed`` counts those GPUs.
+    ``crossed`` says what strangers hold in the way that our pods do not use.
     """
 
     vendor: Vendor
@@ -52,13 +53,19 @@ class NodeFacts:
     annotations: Mapping[str, str] = field(default_factory=dict)
     devices: NodeDevices | None = None
     listed: int = 0
+    crossed: str = ""
 
 
 def exclusion(facts: NodeFacts, site: FleetSite) -> ReasonAndDetail | None:
     """Give the first reason that holds, and the label or condition that shows it."""
-    if facts.devices is not None:
-        return next(chain(_of_devices(facts, facts.devices), _of_health(facts, site)), None)
-    return next(chain(_of_sharing(facts), _of_labels(facts), _of_health(facts, site)), None)
+    listed = (_of_sharing(facts), _of_labels(facts)) if facts.devices is None else (_of_devices(facts, facts.devices),)
+    return next(chain(*listed, _of_allocators(facts), _of_health(facts, site)), None)
+
+
+def _of_allocators(facts: NodeFacts) -> Iterator[ReasonAndDetail]:
+    """Tell of two allocators. A device plugin does not say which GPUs its pods have, so that none is surely free."""
+    if facts.crossed and facts.offered:
+        yield Exclusion.TWO_ALLOCATORS, facts.crossed
 
 
 def _of_devices(facts: NodeFacts, devices: NodeDevices) -> Iterator[ReasonAndDetail]:

@@ -57,11 +57,11 @@ def _with_devices(facts: NodeFacts, devices: NodeDevices | None) -> NodeFacts:
         return facts
     vendor = next((device.driver.vendor for device in devices.all), facts.vendor)
     if not devices.serve(vendor.resource, facts.offered):
-        return replace(facts, listed=len(devices.all))
+        return replace(facts, listed=len(devices.all), crossed=devices.crossed)
     listed = devices.usable or devices.all
     product = next((device.product for device in listed if device.product), facts.product)
     memory = min((device.memory for device in listed), default=0) or facts.memory
-    return replace(facts, vendor=vendor, product=product, memory=memory, devices=devices)
+    return replace(facts, vendor=vendor, product=product, memory=memory, devices=devices, crossed=devices.crossed)
 
 
 def _source(facts: NodeFacts, devices: NodeDevices | None) -> GpuSource:

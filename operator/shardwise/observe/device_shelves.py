@@ -6,6 +6,7 @@ is seen, the pod counts.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from shardwise.domain.fleet import GpuSource
@@ -15,6 +16,7 @@ from shardwise.inventory import CLAIMED_GPUS, Ledger
 from shardwise.inventory.claims import read_claim
 from shardwise.inventory.device_classes import read_device_class
 from shardwise.inventory.device_index import ClaimKey, DeviceIndex
+from shardwise.inventory.devices import NodeDevices
 from shardwise.inventory.slices import pool_of
 from shardwise.observe.objects import STRANGERS, Json, Key, key_of, owner_of
 from shardwise.observe.shelf import Shelf
@@ -43,12 +45,28 @@ class DeviceShelves:
         self._reread: Final = reread
         self._bound: Final[dict[str, Counter[Key]]] = {}
         self._channels: Final[set[str]] = set()
+        self._requested: Final[Counter[str]] = Counter()
+        self._crossed: Final[dict[str, str]] = {}
         self._holders: Final[dict[ClaimKey, Key]] = {}
 
     def forget(self) -> None:
         """Forget everything: nothing of it may be read any more."""
         for shelf in (self.claims, self.slices, self.classes):
             shelf.forget()
+
+    def of(self, node: str) -> NodeDevices | None:
+        """Give the GPUs of a node as slices list them; ``None`` if they say nothing of it."""
+        found, crossed = self.index.devices(node), self._crossed.get(node, "")
+        return replace(found, crossed=crossed) if found is not None and crossed else found
+
+    def requested(self, node: str, gpus: int) -> None:
+        """Add GPUs that strangers hold by a request which no claim covers; a negative count takes them away."""
+        before = self._requested[node]
+        self._requested[node] = before + gpus
+        if not self._requested[node]:
+            del self._requested[node]
+        if bool(before) != bool(before + gpus):
+            self.settle(node)
 
     def uncovered(self, pod: Json, gpus: int) -> int:
         """Count the GPUs of a bound pod that it does not hold by a claim that is seen."""
@@ -80,6 +98,20 @@ class DeviceShelves:
             if now[holder] != before[holder]:
                 self._ledger.bind(holder, node, now[holder] - before[holder])
         self._settle_channel(node)
+        crossed = self._crossing(node, source, now[STRANGERS])
+        if crossed != self._crossed.get(node, ""):
+            self._crossed.pop(node, None)
+            if crossed:
+                self._crossed[node] = crossed
+            self._reread(node)
+
+    def _crossing(self, node: str, source: GpuSource, claimed: int) -> str:
+        """Say what strangers hold of a node in the way that our pods do not use, if it offers its GPUs in both ways."""
+        if source is not GpuSource.BOTH:
+            return ""
+        if self._by_claim:
+            return "pods hold some by the device plugin" if self._requested[node] else ""
+        return "claims hold some" if claimed else ""
 
     def _settle_channel(self, node: str) -> None:
         """Note whether a stranger holds the channel of a node. Those of our pods count with the pods."""

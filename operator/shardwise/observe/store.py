@@ -175,7 +175,7 @@ class Store:
     def _node_changed(self, before: Json | None, after: Json | None) -> None:
         if after is not None:
             name = after["metadata"]["name"]
-            changed = self.ledger.put(after, self.devices.index.devices(name))
+            changed = self.ledger.put(after, self.devices.of(name))
             self.devices.settle(name)
         elif before is not None:
             name, changed = before["metadata"]["name"], True
@@ -217,6 +217,8 @@ class Store:
         if used is not None:
             holder, node, gpus, others = used
             self.ledger.bind(holder, node, sign * gpus, tuple((name, sign * amount) for name, amount in others))
+            if holder == STRANGERS and gpus:
+                self.devices.requested(node, sign * gpus)
 
     def _use(self, pod: Json | None) -> Use | None:
         """Give the holder of a pod's resources, the node, the GPUs and the other resources; ``None`` if it holds none.
