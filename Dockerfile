@@ -19,6 +19,7 @@ RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="shardwise" \
       org.opencontainers.image.description="Places and launches sharded inference on Kubernetes" \
+      org.opencontainers.image.source="https://github.com/shardwise/shardwise" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /venv /venv
 # The file system may be read-only: no bytecode is written, and the Hub's files are read without a cache.
@@ -27,4 +28,4 @@ ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["shardwise"]
-CMD ["run", "--log-format", "json", "--liveness", "http://0.0.0.0:8080/healthz"]
+CMD ["run", "--log-format", "json", "--health", "0.0.0.0:8080"]

@@ -169,6 +169,27 @@ lock: $(READY) ## Resolve the newest versions pyproject.toml allows, with their 
 	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
 	$(COMPILE) --group build --output-file requirements-build.lock
 
+VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
+IMAGE ?= shardwise:$(VERSION)
+
+.PHONY: image
+image: ## Build the operator's image with Docker (IMAGE=name:tag, PLATFORM=linux/arm64)
+	docker build $(if $(PLATFORM),--platform $(PLATFORM)) --tag $(IMAGE) .
+
+REPOSITORY ?= shardwise
+
+.PHONY: chart
+chart: $(READY) ## Package the chart into dist (REPOSITORY=where its image is; needs Helm)
+	$(BIN)/python -m tests.release_check.release chart --repository $(REPOSITORY)
+
+.PHONY: release-dry-run
+release-dry-run: $(READY) ## Do what a release does, but for the registry: image steps, both platforms, chart
+	$(BIN)/python -m tests.release_check.release dry-run
+
+.PHONY: release-tag
+release-tag: $(READY) ## Check that TAG is the version of the package
+	$(BIN)/python -m tests.release_check.release tag $(TAG)
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf $(VENV) .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
