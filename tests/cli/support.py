@@ -77,6 +77,16 @@ def finished(command: subprocess.Popen[str], limit: float = 60.0) -> Ran:
     return Ran(command.returncode, out, err)
 
 
+def completed(words: str, position: int) -> list[str]:
+    """Complete the word at a position of a command line as bash does, and give the words."""
+    asked = {"_SHARDWISE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
+    code = "import sys; sys.argv = ['shardwise']\nfrom shardwise.cli import main\nmain()"
+    ran = subprocess.run(  # noqa: S603 - our own command line
+        [sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True, check=True
+    )
+    return [line.partition(",")[2] for line in ran.stdout.splitlines() if line]
+
+
 def a_model(name: str = "llama-8b", **changes: Any) -> Json:
     """Give one of the demo's objects; ``spec__gpuBudget__total=3`` changes a field, ``None`` drops it."""
     found = next(document for document in object_documents() if document["metadata"]["name"] == name)

@@ -1,14 +1,12 @@
 """Help that teaches: each command shows examples that run, and shells complete the words."""
 
-import os
 import re
 import shlex
 import subprocess
-import sys
 
 import click
 import pytest
-from tests.cli.support import shardwise
+from tests.cli.support import completed, shardwise
 
 from shardwise.cli.main import _COMMANDS, cli
 
@@ -34,16 +32,6 @@ def test_the_help_of_a_command_ends_with_examples_that_its_options_allow(name: s
         assert command is not None
         assert command.name == name
         command.make_context(name, words[1:], resilient_parsing=False)
-
-
-def completed(words: str, position: int) -> list[str]:
-    """Ask as bash does, and give the words."""
-    asked = {"_SHARDWISE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
-    code = "import sys; sys.argv = ['shardwise']\nfrom shardwise.cli import main\nmain()"
-    ran = subprocess.run(  # noqa: S603 - our own command line
-        [sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True, check=True
-    )
-    return [line.partition(",")[2] for line in ran.stdout.splitlines()]
 
 
 COMPLETED: dict[str, tuple[str, int, set[str]]] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.support import finished, process
+from tests.cli.support import completed, finished, process
 from tests.support.operating import LIMIT, Operating, a_large_model, a_model, operating
 
 from shardwise.cli.following import _Printed
@@ -162,3 +162,15 @@ async def test_an_object_that_is_not_there_is_said(operator: Operating) -> None:
     status, out, err = await ran(operator, "none", "-n", "team")
     assert (status, out) == (2, "")
     assert err.startswith("error: no ShardedModel `none`: cannot get ShardedModel team/none: ")
+
+
+async def test_a_shell_completes_the_names_of_the_namespace(operator: Operating) -> None:
+    for name in ("llama-8b", "llama-70b", "qwen"):
+        operator.cluster.create(a_model(name))
+    for command in ("status", "explain"):
+        words = f"shardwise {command} --kubeconfig {operator.kubeconfig} -n default lla"
+        assert await asyncio.to_thread(completed, words, 6) == ["llama-70b", "llama-8b"]
+
+
+def test_a_shell_without_a_cluster_completes_no_name_and_shows_no_error(tmp_path: Path) -> None:
+    assert completed(f"shardwise status --kubeconfig {tmp_path / 'nowhere'} lla", 4) == []

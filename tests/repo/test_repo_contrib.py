@@ -129,6 +129,7 @@ def test_kubectl_gets_the_words_that_complete_a_command_line(run: Run) -> None:
     assert ran.stdout.splitlines() == ["status", ":4"]
     ran = run(CONTRIB / "kubectl_complete-shardwise", "completion", "z")
     assert ran.stdout.splitlines() == ["zsh", ":4"]
+    assert run(CONTRIB / "kubectl_complete-shardwise", "nothing").stdout.splitlines() == [":4"]
 
 
 def test_the_archive_of_the_krew_plugin_is_the_one_that_its_manifest_names(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import click
 from shardwise.cli.documents import Document
 from shardwise.cli.examples import examples
 from shardwise.cli.looking import Look, looking
+from shardwise.cli.names import complete_names
 from shardwise.cli.offline import Facts, facts_once, key_for, read_objects, read_wanted
 from shardwise.cli.options import form_option, objects_option
 from shardwise.cli.output import write_blocks, write_data, write_problems
@@ -55,7 +56,7 @@ class Explained:
         ("Say what an edited object would do to the object that runs", "shardwise explain -f llama.yaml"),
     )
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_names)
 @click.option("-n", "--namespace", help="Namespace of NAME; default: that of the context.")
 @objects_option(required=False)
 @looking

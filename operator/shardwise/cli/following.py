@@ -12,6 +12,7 @@ import click
 
 from shardwise.cli.examples import examples
 from shardwise.cli.looking import context_option, kubeconfig_option
+from shardwise.cli.names import complete_names
 from shardwise.cli.status_view import StatusView, status_view
 from shardwise.cli.terminal import console
 from shardwise.cli.verdicts import NOT_PLACED
@@ -30,7 +31,7 @@ Show = Callable[[StatusView], None]
         ("Watch the ranks come up until the object is Ready", "shardwise status llama-70b --watch"),
     )
 )
-@click.argument("name")
+@click.argument("name", shell_complete=complete_names)
 @click.option("-n", "--namespace", help="Namespace of NAME; default: that of the context.")
 @click.option("-w", "--watch", is_flag=True, help="Show every change until the object is Ready or Stalled.")
 @click.option(
