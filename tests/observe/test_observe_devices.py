@@ -1,16 +1,19 @@
 """Random mixes of device plugins, slices, requests and claims: no GPU counts twice, in whatever order things come."""
 
+import copy
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.devices import a_claim, a_class, a_slice, names
+from tests.support.devices import a_claim, a_class, a_device, a_part, a_slice, names
 from tests.support.examples import examples
 
 from shardwise.domain.site import FleetSite
-from shardwise.observe import STRANGERS, Key, Store, key_of, store_of
+from shardwise.observe import STRANGERS, Key, Store, field_problems, key_of, store_of
 from shardwise.observe.kinds import DEVICE_CLASS, NODE, POD, RESOURCE_CLAIM, RESOURCE_SLICE, Kind
 from shardwise_sandbox import h100_node
 
@@ -212,3 +215,42 @@ def test_devices_that_may_no_longer_be_read_are_forgotten() -> None:
     store.devices.slices.sweep([listed], 9)
     store.devices.classes.sweep([a_class() | {"metadata": {"name": "gpu.nvidia.com", "resourceVersion": "2"}}], 9)
     assert free(store) == 8
+
+
+def paths(value: object, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Give the path of every field and item of a document."""
+    found = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in found:
+        yield (*at, key)
+        yield from paths(inner, (*at, key))
+
+
+def without(document: Json, path: tuple[Any, ...]) -> Json:
+    made: Json = copy.deepcopy(document)
+    place: Any = made
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = None
+    return made
+
+
+PART = a_part(0, 0, consumesCounters=[{"counterSet": "s", "counters": {"memory": {"value": "1"}}}])
+TAINTED = a_device(0, taints=[{"key": "k", "value": "v", "effect": "NoSchedule"}], allowMultipleAllocations=True)
+SETS = [{"name": "s", "counters": {"memory": {"value": "8"}}}]
+WHOLE_DOCUMENTS: dict[str, tuple[Kind, Json]] = {
+    "slice": (RESOURCE_SLICE, a_slice("n", [PART, TAINTED], sharedCounters=SETS)),
+    "claim": (RESOURCE_CLAIM, a_claim("c", "n", names(0), "p", by_resource=True, owner="p")),
+    "class": (DEVICE_CLASS, a_class(resource="nvidia.com/gpu")),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE_DOCUMENTS)
+def test_any_field_may_be_null(name: str) -> None:
+    """As in Kubernetes: null means absent. A file by hand ends no command."""
+    kind, document = WHOLE_DOCUMENTS[name]
+    others = {RESOURCE_SLICE: [a_slice("n", name="other")], NODE: [h100_node("n", 0)]}
+    for path in paths(document):
+        broken = without(document, path)
+        if not field_problems(kind, broken):
+            for site in (FleetSite(), FleetSite(device_class="gpu.nvidia.com")):
+                assert len(store_of({**others, kind: [*others.get(kind, []), broken]}, site).fleet().nodes) == 1

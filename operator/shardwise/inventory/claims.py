@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shardwise.inventory.slices import DRIVERS, DeviceId
+from shardwise.inventory.slices import DRIVERS, DeviceId, objects_in
 
 ResourceClaim = Mapping[str, Any]
 
@@ -67,23 +67,23 @@ def slim_claim(claim: ResourceClaim) -> dict[str, Any]:
 
 
 def _devices(allocation: Mapping[str, Any]) -> Iterator[DeviceId]:
-    for result in (allocation.get("devices") or {}).get("results") or ():
+    for result in objects_in((allocation.get("devices") or {}).get("results")):
         if not result.get("adminAccess"):
             yield str(result.get("driver")), str(result.get("pool")), str(result.get("device"))
 
 
 def _pods(status: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for user in status.get("reservedFor") or ():
+    for user in objects_in(status.get("reservedFor")):
         if user.get("resource") == "pods":
             yield str(user.get("name")), str(user.get("uid") or "")
-    for owner in metadata.get("ownerReferences") or ():
+    for owner in objects_in(metadata.get("ownerReferences")):
         if owner.get("kind") == "Pod":
             yield str(owner.get("name")), str(owner.get("uid") or "")
 
 
 def _node(allocation: Mapping[str, Any]) -> str:
-    for term in (allocation.get("nodeSelector") or {}).get("nodeSelectorTerms") or ():
-        for field in term.get("matchFields") or ():
+    for term in objects_in((allocation.get("nodeSelector") or {}).get("nodeSelectorTerms")):
+        for field in objects_in(term.get("matchFields")):
             if field.get("key") == "metadata.name" and field.get("values"):
                 return str(field["values"][0])
     return ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardwise.inventory.selectors import Absent, Unread, quantity, selector, version
-from shardwise.inventory.slices import DRIVERS, Device
+from shardwise.inventory.slices import DRIVERS, Device, objects_in
 
 _Test = Callable[[Mapping[str, Any]], bool]
 
@@ -34,7 +34,7 @@ def read_device_class(found: Mapping[str, Any]) -> DeviceClass:
     metadata, spec = found.get("metadata") or {}, found.get("spec") or {}
     named = str(metadata.get("name")), str(spec.get("extendedResourceName") or "")
     made = str(metadata.get("creationTimestamp") or "")
-    stated = ((each.get("cel") or {}).get("expression") or "" for each in spec.get("selectors") or ())
+    stated = ((each.get("cel") or {}).get("expression") or "" for each in objects_in(spec.get("selectors")))
     try:
         return DeviceClass(*named, made, tests=tuple(map(selector, stated)))
     except Unread as error:

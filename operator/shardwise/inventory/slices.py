@@ -147,6 +147,11 @@ class DevicePool:
         return {device.node for device in self.devices}
 
 
+def objects_in(values: object) -> Iterator[Mapping[str, Any]]:
+    """Give the objects of a list. Null stands for a list without items, and as an item it says nothing."""
+    return (value for value in values if isinstance(value, dict)) if isinstance(values, list) else iter(())
+
+
 def pool_of(resource_slice: ResourceSlice) -> PoolId | None:
     """Give the pool of a slice that may list GPUs; ``None`` for the slices of other drivers."""
     spec = resource_slice.get("spec") or {}
@@ -164,7 +169,7 @@ def read_pool(pool: PoolId, slices: Iterable[ResourceSlice]) -> DevicePool:
     counters = {
         (str(found.get("name")), str(name)): read_amount(str((counter or {}).get("value"))) or 0
         for spec in current
-        for found in spec.get("sharedCounters") or ()
+        for found in objects_in(spec.get("sharedCounters"))
         for name, counter in (found.get("counters") or {}).items()
     }
     return DevicePool(tuple(devices[each] for each in sorted(devices)), counters, len(current) >= wanted)
@@ -176,7 +181,7 @@ def _generation(spec: Mapping[str, Any]) -> int:
 
 def _devices(pool: PoolId, spec: Mapping[str, Any]) -> Iterator[Device]:
     """Read the devices of a slice that belong to a single node; others, on a network, are no GPUs of ours."""
-    for stated in spec.get("devices") or ():
+    for stated in objects_in(spec.get("devices")):
         node = str(spec.get("nodeName") or stated.get("nodeName") or "")
         attributes = stated.get("attributes") or {}
         if node:
@@ -187,7 +192,7 @@ def _devices(pool: PoolId, spec: Mapping[str, Any]) -> Iterator[Device]:
                 capacity=stated.get("capacity") or {},
                 type=_text(_own(attributes, pool[0], "type")),
                 bus=_text(_mapping(attributes.get(BUS))),
-                taints=tuple(map(_taint, stated.get("taints") or ())),
+                taints=tuple(map(_taint, objects_in(stated.get("taints")))),
                 consumed=dict(_consumed(stated)),
                 multiple=bool(stated.get("allowMultipleAllocations")),
             )
@@ -198,7 +203,7 @@ def _taint(taint: Mapping[str, Any]) -> Taint:
 
 
 def _consumed(stated: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], int]]:
-    for taken in stated.get("consumesCounters") or ():
+    for taken in objects_in(stated.get("consumesCounters")):
         for name, counter in (taken.get("counters") or {}).items():
             yield (str(taken.get("counterSet")), str(name)), read_amount(str((counter or {}).get("value"))) or 0
 
