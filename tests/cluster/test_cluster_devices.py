@@ -1,5 +1,6 @@
 """GPUs by dynamic resource allocation: the real scheduler gives them out, and the operator counts each once."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,40 @@ def test_nothing_is_written_once_all_is_well(claiming: Running) -> None:
     assert written == []
     claiming.plane.kubectl("delete", "pod", "other", "-n", MODELS)
     claiming.plane.kubectl("delete", "resourceclaim", "other", "-n", MODELS)
+
+
+def test_a_group_starts_again_on_the_gpus_that_its_claims_held(claiming: Running) -> None:
+    """Its old claims are there a moment longer than its pods: no stranger seems to hold them, and the place is kept."""
+    claiming.apply(a_model("again", LLAMA_70B, 8, parallelism={"tensor": 8}))
+    claiming.ready("again")
+    (before,) = claiming.pods("again")
+    claiming.fail(before["metadata"]["name"], "CUDA error")
+    claiming.until(lambda: claiming.status("again").get("restarts") == 1, "a restart")
+    claiming.ready("again")
+    (after,) = claiming.pods("again")
+    assert (after["metadata"]["name"], after["spec"]["nodeName"]) == ("again-0-1-0", before["spec"]["nodeName"])
+    claiming.until(lambda: len(claimed(claiming)) == 8, "the old claims gone")
+
+
+def test_a_node_that_gives_its_gpus_in_two_ways_is_left_out(claiming: Running, tmp_path: Path) -> None:
+    """The real scheduler gives the same GPUs to a pod by the device plugin and to a pod by a claim."""
+    config = ("--config", str(claiming.plane.folder / "claims.yaml"))
+    offered = {"status": {"allocatable": {"nvidia.com/gpu": "8"}, "capacity": {"nvidia.com/gpu": "8"}}}
+    patch = ("patch", "node", NODES[0], "--subresource=status", "-p")
+    claiming.plane.kubectl(*patch, json.dumps(offered))
+    claiming.apply(a_pod("by-plugin", gpus=8), a_request("eight", 8), a_pod("by-claim", "eight"))
+    claiming.until(lambda: len(claimed(claiming)) == 8, "the claim allocated")
+    bound = claiming.get("pods")["items"]
+    assert {pod["metadata"]["name"] for pod in bound if pod["spec"].get("nodeName") == NODES[0]} >= {
+        "by-plugin",
+        "by-claim",
+    }
+    assert seen(claiming, tmp_path, *config)[NODES[0]][0] == 0
+    claiming.plane.kubectl("delete", "pod", "by-claim", "-n", MODELS)
+    claiming.plane.kubectl("delete", "resourceclaim", "eight", "-n", MODELS)
+    claiming.until(lambda: claimed(claiming) == [], "the claim gone")
+    assert seen(claiming, tmp_path, *config)[NODES[0]] == (0, 8)
+    claiming.plane.kubectl("delete", "pod", "by-plugin", "-n", MODELS)
+    assert seen(claiming, tmp_path, *config)[NODES[0]] == (8, 0)
+    gone = {"status": {"allocatable": {"nvidia.com/gpu": None}, "capacity": {"nvidia.com/gpu": None}}}
+    claiming.plane.kubectl(*patch, json.dumps(gone))
