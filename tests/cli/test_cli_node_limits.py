@@ -184,3 +184,39 @@ def test_gpus_beside_a_stranger_that_holds_the_memory_are_idle(tmp_path: Path) -
         "idle: 7 free GPUs on 1 node cannot be used for want of `memory`: 44.7 GiB asked on `h100-1`, 8.0 GiB left"
         in text
     )
+
+
+ON_HOST = {"allow": {"hostNetwork": True}}
+
+
+def test_a_node_has_one_place_for_ranks_on_its_network(tmp_path: Path) -> None:
+    """All engines listen on the same ports: each replica gets a node of its own, and a third finds none."""
+    fleet = [h100_node("h100-1"), h100_node("h100-2")]
+    two = a_model("llama", gpus=4, replicas=2, podTemplate={"hostNetwork": True})
+    assert pods(only(planned(tmp_path, two, *fleet, site=ON_HOST))) == [("h100-1", 1), ("h100-2", 1)]
+    three = a_model("llama", gpus=4, replicas=3, podTemplate={"hostNetwork": True})
+    refused = only(planned(tmp_path, three, *fleet, site=ON_HOST))
+    assert not refused["fits"]
+    assert "place on the host network" in str(refused["refusal"])
+
+
+@pytest.mark.parametrize(("limits", "node"), [({"nvidia.com/gpu": "1"}, "h100-2"), ({}, "h100-1")])
+def test_a_stranger_with_gpus_on_the_network_of_a_node_takes_the_place(
+    tmp_path: Path, limits: dict[str, str], node: str
+) -> None:
+    """Pods without GPUs, such as those of the network itself, do not: they listen on other ports."""
+    stranger = a_stranger("h100-1", "other-engine")
+    stranger["spec"]["hostNetwork"] = True
+    stranger["spec"]["containers"][0]["resources"]["limits"] = limits
+    fleet = [h100_node("h100-1", 2), h100_node("h100-2")]
+    obj = a_model("llama", podTemplate={"hostNetwork": True})
+    assert pods(only(planned(tmp_path, obj, *fleet, stranger, site=ON_HOST))) == [(node, 1)]
+
+
+def test_sidecars_count_when_nodes_are_looked_for(tmp_path: Path) -> None:
+    """A plan on a node that cannot hold them would wait for ever."""
+    sidecar = {"name": "logs", "image": "x", "resources": {"requests": {"memory": "64Gi"}}}
+    fleet = [offering(h100_node("h100-1", 1), memory="32Gi"), h100_node("h100-2")]
+    assert pods(only(planned(tmp_path, a_model("llama"), *fleet))) == [("h100-1", 1)]
+    obj = a_model("llama", podTemplate={"sidecars": [sidecar]})
+    assert pods(only(planned(tmp_path, obj, *fleet))) == [("h100-2", 1)]

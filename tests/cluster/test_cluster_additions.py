@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.installed import ACCOUNT, MODELS, Running
+import yaml
+from tests.cluster.installed import ACCOUNT, MODELS, Installed, Running
 from tests.support.operating import a_model
 
 Json = dict[str, Any]
@@ -74,6 +76,30 @@ def test_a_model_that_may_be_root_is_refused_where_pods_are_restricted(restricte
     restricted.apply(a_model("root"))
     restricted.until(lambda: "PodSecurity" in json.dumps(restricted.status("root")), "the refusal in the status")
     assert restricted.pods("root") == []
+
+
+ALLOW: Json = {"allow": {"hostNetwork": True, "schedulingGates": ["example.com/*"]}}
+
+
+def test_the_host_network_and_gates_work_where_the_configuration_allows_them(
+    installed: Installed, tmp_path: Path
+) -> None:
+    """Two replicas on two nodes, by the real scheduler; a pod behind a gate starts when the gate is taken away."""
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(ALLOW))
+    with installed.running(arguments=(f"--config={config}",)) as operator:
+        operator.apply(a_model("on-host", gpus=2, replicas=2, podTemplate={"hostNetwork": True}))
+        operator.ready("on-host")
+        pods = operator.pods("on-host")
+        assert {pod["spec"]["hostNetwork"] for pod in pods} == {True}
+        assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
+        operator.apply(a_model("gated", podTemplate={"schedulingGates": ["example.com/hold"]}))
+        (pod,) = operator.until(lambda: operator.pods("gated"), "the pod behind its gate")
+        operator.until(lambda: "scheduling gates" in json.dumps(operator.status("gated")), "the gate in the status")
+        patch = json.dumps({"spec": {"schedulingGates": []}})
+        operator.plane.kubectl("patch", "pod", pod["metadata"]["name"], "-n", MODELS, "--type=merge", "-p", patch)
+        operator.ready("gated")
+        assert operator.pod_names("gated") == [pod["metadata"]["name"]]
 
 
 def test_pods_are_made_by_the_account_of_the_operator(running: Running) -> None:
