@@ -54,6 +54,13 @@ def test_alerts_follow_from_histories_of_series() -> None:
     assert status == 0, said
 
 
+def test_every_alert_has_a_history_in_which_it_is_raised() -> None:
+    checks = [check for test in yaml.safe_load(HISTORIES.read_text())["tests"] for check in test["alert_rule_test"]]
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"]}
+    assert {check["alertname"] for check in checks if check["exp_alerts"]} == alerts
+
+
 def test_promtool_takes_the_metrics_and_has_nothing_to_say() -> None:
     """Names, types, units and help texts, by its linter."""
     status, said = promtool("check", "metrics", given=asyncio.run(a_busy_exposition()))
