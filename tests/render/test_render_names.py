@@ -11,7 +11,7 @@ from tests.support.models import LLAMA_8B, a_demand
 
 from shardwise.domain.launch import Owner
 from shardwise.render.manifest import Manifest
-from shardwise.render.names import group_name, hosts, label_value, pod_name, serving_name
+from shardwise.render.names import group_name, hosts, is_pod_of, label_value, pod_name, serving_name
 
 SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 """RFC 1035, which Services keep to; pods' names, hostnames and labels ask for less."""
@@ -133,3 +133,12 @@ def test_a_model_named_like_a_group_gets_a_service_of_its_own(name: str) -> None
     stem, replica, attempt = name.rsplit("-", 2)
     assert serving_name(name) != group_name(stem, int(replica), int(attempt)) == name
     assert serving_name(name).startswith(f"{name}-")
+
+
+@pytest.mark.parametrize("model", ["llama", "llama-1", "a" * 63, "4o", "llama.v2"])
+def test_the_name_of_a_pod_tells_whose_it_is(model: str) -> None:
+    """Also after the pod has gone, and also where the name of the object had to be shortened."""
+    assert is_pod_of(model, pod_name(model, 0, 12, 3))
+    assert not is_pod_of(f"{model}x", pod_name(model, 0, 12, 3))
+    for other in (group_name(model, 0, 12), model, f"{model}-0-1-x", ""):
+        assert not is_pod_of(model, other)

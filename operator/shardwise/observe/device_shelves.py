@@ -20,6 +20,7 @@ from shardwise.inventory.devices import NodeDevices
 from shardwise.inventory.slices import pool_of
 from shardwise.observe.objects import STRANGERS, Json, Key, key_of, owner_of
 from shardwise.observe.shelf import Shelf
+from shardwise.render.names import is_pod_of
 
 Rebind = Callable[[Json, int], None]
 """Adds the resources of a bound pod to the ledger (1), or takes them away (-1)."""
@@ -32,7 +33,13 @@ class DeviceShelves:
     """
 
     def __init__(
-        self, site: FleetSite | None, ledger: Ledger[Key], pods: Shelf, rebind: Rebind, reread: Callable[[str], None]
+        self,
+        site: FleetSite | None,
+        ledger: Ledger[Key],
+        pods: Shelf,
+        models: Shelf,
+        rebind: Rebind,
+        reread: Callable[[str], None],
     ) -> None:
         self.index: Final = DeviceIndex(site)
         self.slices: Final = Shelf(self._slice_changed)
@@ -41,13 +48,13 @@ class DeviceShelves:
         self._by_claim: Final = site is not None and site.device_class is not None
         self._ledger: Final = ledger
         self._pods: Final = pods
+        self._models: Final = models
         self._rebind: Final = rebind
         self._reread: Final = reread
         self._bound: Final[dict[str, Counter[Key]]] = {}
         self._channels: Final[set[str]] = set()
         self._requested: Final[Counter[str]] = Counter()
         self._crossed: Final[dict[str, str]] = {}
-        self._holders: Final[dict[ClaimKey, Key]] = {}
 
     def forget(self) -> None:
         """Forget everything: nothing of it may be read any more."""
@@ -124,16 +131,20 @@ class DeviceShelves:
     def _holder(self, claim: ClaimKey) -> Key:
         """Give the holder of a claim: our object, if a pod of it uses the claim.
 
-        A claim is there a moment longer than its pods: until then, the holder stays the same.
+        A claim is there a moment longer than its pods. Until then, their names tell whose it is.
         """
         there = False
         for pod in self._pods_of(claim):
             owner = owner_of(pod)
             if owner is not None:
-                self._holders[claim] = owner
                 return owner
             there = True
-        return STRANGERS if there else self._holders.get(claim, STRANGERS)
+        return STRANGERS if there else self._named_after(claim)
+
+    def _named_after(self, claim: ClaimKey) -> Key:
+        names = [name for name, _ in self.index.claim(claim).pods]
+        models = (key for key in self._models.objects if key[0] == claim[0]) if names else ()
+        return next((key for key in models if any(is_pod_of(key[1], name) for name in names)), STRANGERS)
 
     def _pods_of(self, claim: ClaimKey) -> Iterator[Json]:
         for name, uid in self.index.claim(claim).pods:
@@ -166,8 +177,6 @@ class DeviceShelves:
             self._rebind(pod, 1)
         for node in sorted(changed):
             self.settle(node)
-        if after is None:
-            self._holders.pop(key, None)
 
     def _read_again(self, nodes: set[str]) -> None:
         for node in sorted(nodes):

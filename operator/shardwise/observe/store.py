@@ -57,7 +57,8 @@ class Store:
         self.reads_quotas = False
         self.excused: Final[set[Key]] = set()
         self.ledger: Final[Ledger[Key]] = Ledger(site)
-        self.devices: Final = DeviceShelves(site, self.ledger, self.pods, self._bind, self._node_read_again)
+        watched = self.pods, self.sharded_models
+        self.devices: Final = DeviceShelves(site, self.ledger, *watched, self._bind, self._node_read_again)
         self.refused: Final[dict[Key, str]] = {}
         self.mends: Final[dict[Key, Mends]] = {}
         self.answers: Final[dict[Key, dict[Attempt, Answer]]] = {}

@@ -84,8 +84,6 @@ async def relist(
         shelf.sweep(*listed)
     store.nodes.sweep(nodes, nodes_at)
     store.pods.sweep(filter(is_relevant, pods), pods_at)
-    if devices is not None:
-        store.devices.claims.sweep(*devices[2])
     store.services.sweep(services, services_at)
     store.budgets.sweep(budgets, budgets_at)
     store.priorities.sweep(map(slim, classes), classes_at)
@@ -95,6 +93,8 @@ async def relist(
         store.quotas.forget()
     for gone in store.sharded_models.sweep(sharded_models, sharded_models_at):
         changes.sharded_model(gone, deleted=True)
+    if devices is not None:  # the names of objects tell whose claims they are
+        store.devices.claims.sweep(*devices[2])
     for key, obj in store.sharded_models.objects.items():
         if key not in store.plans:
             store.hold(key, holdings(obj.get("status") or {}))

@@ -20,6 +20,13 @@ def pod_name(model: str, replica: int, attempt: int, index: int) -> str:
     return joined(model, f"-{replica}-{attempt}-{index}")
 
 
+def is_pod_of(model: str, pod: str) -> bool:
+    """Tell whether a name is that of a pod of a model, of any replica and attempt."""
+    numbers = pod.rsplit("-", 3)[1:]
+    named = len(numbers) == 3 and all(number.isdecimal() for number in numbers)  # noqa: PLR2004 - replica, attempt, index
+    return named and pod == pod_name(model, *map(int, numbers))
+
+
 def serving_name(model: str) -> str:
     """Name the Service to the leaders: the model's name, unless a group of another model may have that name."""
     return _marked(model, "") if _LIKE_A_GROUP.search(model) else joined(model, "")
