@@ -1,6 +1,6 @@
 """The free GPUs by domain and by every place above it, the same after any number of pods as if counted anew."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 from hypothesis import settings
@@ -11,7 +11,8 @@ from tests.support.fleets import GB200, a_fleet, a_node, gb200_rack, h100s
 from tests.support.models import a_demand
 
 from shardwise.domain.fleet import Node
-from shardwise.planner.domain_slots import DomainSlots, Scope
+from shardwise.planner.domain_slots import DomainSlots
+from shardwise.planner.places import Scope
 from shardwise.planner.pools import Pool, eligible
 
 LEVELS = ("rack", "block")
@@ -23,12 +24,12 @@ def pool_of(nodes: Sequence[Node], within: str | None = None) -> Pool:
     return pool
 
 
-def slots(scopes: Sequence[Scope]) -> dict[str, int]:
-    return {scope.name: scope.slots for scope in scopes}
+def slots(scopes: Iterable[Scope], tensor: int) -> dict[str, int]:
+    return {scope.name: scope.slots(tensor) for scope in scopes}
 
 
 def level(domain_slots: DomainSlots, number: int) -> dict[str, int]:
-    return slots(list(domain_slots.levels[number].values()))
+    return slots(domain_slots.levels[number].values(), domain_slots.tensor)
 
 
 TREE = [
@@ -52,10 +53,11 @@ def test_slots_are_counted_at_every_level() -> None:
 def test_places_know_those_inside_them() -> None:
     domain_slots = DomainSlots(pool_of(TREE), 4)
     (everywhere,) = domain_slots.levels[2].values()
-    blocks = {scope.name: scope for scope in everywhere.inner}
+    inside = domain_slots.places.inside
+    blocks = {scope.name: scope for scope in inside(everywhere)}
     assert set(blocks) == {"/b1", "/b2"}
-    assert [scope.name for scope in blocks["/b1"].inner] == ["/r1/b1", "/r2/b1"]
-    assert (everywhere.loose, blocks["/b1"].loose, blocks["/b2"].loose) == (True, False, True)
+    assert [scope.name for scope in inside(blocks["/b1"])] == ["/r1/b1", "/r2/b1"]
+    assert (everywhere.loose, blocks["/b1"].loose, blocks["/b2"].loose) == (1, 0, 1)
 
 
 def test_domains_are_held_by_their_shape_in_name_order() -> None:
@@ -63,9 +65,7 @@ def test_domains_are_held_by_their_shape_in_name_order() -> None:
         pool_of([*gb200_rack(2, clique="b"), *gb200_rack(2, clique="a"), *gb200_rack(2, clique="c", free=(4, 1))]), 4
     )
     (everywhere,) = domain_slots.levels[-1].values()
-    names = [nodes[0].domain for nodes in domain_slots.nodes]
-    held = {counts: [names[number] for number in numbers] for counts, numbers in everywhere.held.items()}
-    assert held == {(4, 4): ["a", "b"], (1, 4): ["c"]}
+    assert everywhere.held == {(4, 4): [("", "a"), ("", "b")], (1, 4): [("", "c")]}
 
 
 @pytest.mark.parametrize(("tensor", "expected"), [(1, 20), (4, 5), (8, 2), (3, 5), (16, 0), (21, 0)])
@@ -73,7 +73,7 @@ def test_slots_are_free_gpus_by_the_tensor_degree(tensor: int, expected: int) ->
     """Per domain: what is left of one node is no use to another."""
     domain_slots = DomainSlots(pool_of(h100s(3, free=(8, 8, 4))), tensor)
     (everywhere,) = domain_slots.levels[-1].values()
-    assert everywhere.slots == expected
+    assert everywhere.slots(tensor) == expected
 
 
 def test_a_bounding_place_is_a_world_of_its_own() -> None:
@@ -84,11 +84,11 @@ def test_a_bounding_place_is_a_world_of_its_own() -> None:
 
 def test_taking_the_last_gpu_of_a_shape_leaves_no_empty_shape() -> None:
     domain_slots = DomainSlots(pool_of([a_node("a")]), 8)
-    domain_slots.take(0, "a", 8)
+    domain_slots.take(("", "a"), "a", 8)
     (everywhere,) = domain_slots.levels[-1].values()
-    assert everywhere.held == {(0,): [0]}
-    assert everywhere.slots == 0
-    assert domain_slots.slots(0) == 0
+    assert everywhere.held == {(0,): [("", "a")]}
+    assert everywhere.slots(8) == 0
+    assert domain_slots.slots(("", "a")) == 0
 
 
 TRAYS = st.lists(
@@ -115,8 +115,7 @@ class Taking(RuleBasedStateMachine):
         node = self.nodes[which % len(self.nodes)]
         gpus = min(gpus, self.domain_slots.free(node))
         if gpus:
-            number = next(number for number, nodes in enumerate(self.domain_slots.nodes) if node in nodes)
-            self.domain_slots.take(number, node.name, gpus)
+            self.domain_slots.take(("", node.domain), node.name, gpus)
 
     @invariant()
     def every_scope_is_as_if_counted_anew(self) -> None:
@@ -125,7 +124,7 @@ class Taking(RuleBasedStateMachine):
         left = [a_left(node, self.domain_slots.free(node)) for node in self.nodes]
         fresh = DomainSlots(pool_of(left), self.tensor)
         for mine, other in zip(self.domain_slots.levels, fresh.levels, strict=True):
-            assert slots(list(mine.values())) == slots(list(other.values()))
+            assert slots(mine.values(), self.tensor) == slots(other.values(), self.tensor)
             for name, scope in mine.items():
                 assert scope.held == other[name].held
 

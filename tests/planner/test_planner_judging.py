@@ -73,14 +73,17 @@ def test_a_layout_has_the_first_cause_against_it(
 ) -> None:
     known = found(demand, layout, fleet)
     assert (None if known.cause is None else type(known.cause)) == cause
-    assert (known.rejected is None) == (cause is None)
+    assert (known.lost is None) == (cause is None)
 
 
 def test_a_rejected_layout_names_product_and_cause() -> None:
     known = found(LARGE, Layout(8, 1))
-    assert known.rejected is not None
-    assert (known.rejected.layout, known.rejected.product) == (Layout(8, 1), H100)
-    assert known.rejected.cause == known.cause
+    assert known.lost is not None
+    rejected, alternative = known.lost.rejected, known.lost.alternative
+    assert (rejected.layout, rejected.product, rejected.cause) == (Layout(8, 1), H100, known.cause)
+    assert (alternative.layout, alternative.product, alternative.cause) == (Layout(8, 1), H100, known.cause)
+    assert alternative.outcome is LayoutOutcome.REFUSED
+    assert known.lost.order == (8, 1)
 
 
 @given(demands, fleets())
@@ -90,7 +93,7 @@ def test_judgements_that_are_kept_are_those_made_anew(demand: Demand, fleet: Fle
     for facts_ in survey(demand, eligible(demand, fleet)):
         kept = judged(without_place(demand), facts_.gpus)
         for before, now in zip(kept, anew(demand, facts_.gpus), strict=True):
-            assert (before.layout, before.cause, before.rejected) == (now.layout, now.cause, now.rejected)
+            assert (before.layout, before.cause, before.lost) == (now.layout, now.cause, now.lost)
             if before.cause is None:
                 assert (before.candidate, before.preference) == (now.candidate, now.preference)
 

@@ -39,7 +39,13 @@ def a_pool(*nodes: Node, needs: PodNeeds = DEVICES) -> Pool:
 
 
 def counted(slots: tuple[ShareSlots, ...]) -> dict[int, list[tuple[int, ...]]]:
-    return {of_share.share: of_share.free_counts for of_share in slots}
+    return {of_share.share: free_counts(of_share) for of_share in slots}
+
+
+def free_counts(slots: ShareSlots) -> list[tuple[int, ...]]:
+    """Give the free counts of all domains, in their order, as they are kept."""
+    held = [(domain, counts) for root in slots.places.roots for counts in root.held for domain in root.held[counts]]
+    return [counts for _, counts in sorted(held)]
 
 
 def test_each_share_counts_the_pods_that_a_node_has_devices_for() -> None:
@@ -59,9 +65,9 @@ def test_cores_by_the_gpu_and_by_the_pod_are_counted_together() -> None:
 def test_a_pod_of_one_share_takes_of_all_shares() -> None:
     pool = a_pool(*map(with_devices, h100s(1)))
     slots = limited_slots(a_demand(needs=DEVICES), pool, Layout(2, 4))
-    slots[2].take(0, "h100-00", 2)
+    slots[2].take(("", "h100-00"), "h100-00", 2)
     assert counted(slots) == {8: [(0,)], 4: [(4,)], 2: [(2,)]}
-    slots[1].take(0, "h100-00", 4)
+    slots[1].take(("", "h100-00"), "h100-00", 4)
     assert counted(slots) == {8: [(0,)], 4: [(0,)], 2: [(0,)]}
 
 
@@ -72,7 +78,7 @@ def test_a_group_takes_the_place_with_the_fewest_domains_then_the_fewest_pods() 
     found = place_limited_group(slots, Layout(4, 2), 1)
     assert found is not None
     chosen, shares, share = found
-    assert (chosen.share, share, dict(shares)) == (8, 8, {2: 1})
+    assert (chosen.share, share, dict(shares)) == (8, 8, {("", "c"): 1})
 
 
 def test_a_group_that_no_share_can_place_has_no_place() -> None:
@@ -138,14 +144,14 @@ def test_counts_after_placing_are_those_of_counting_anew(
         if found is None:
             break
         chosen, shares, share = found
-        for number, pods in shares.items():
-            free = (node for node in chosen.nodes[number] for _ in range(chosen.free(node) // share))
+        for domain, pods in shares.items():
+            free = (node for node in chosen.nodes(domain) for _ in range(chosen.free(node) // share))
             for node in [node for node, _ in zip(free, range(pods), strict=False)]:
-                chosen.take(number, node.name, share)
+                chosen.take(domain, node.name, share)
     for of_share in slots:
-        anew = [tuple(sorted(map(of_share.free, nodes))) for nodes in of_share.nodes]
-        assert of_share.free_counts == anew
-        assert sum(scope.slots for scope in of_share.levels[-1].values()) == sum(
+        anew = [tuple(sorted(map(of_share.free, nodes))) for nodes in pool.all_domains().values()]
+        assert free_counts(of_share) == anew
+        assert sum(scope.slots(layout.tensor) for scope in of_share.places.roots) == sum(
             sum(counts) // layout.tensor for counts in anew
         )
 

@@ -322,7 +322,7 @@ NOTED: dict[str, tuple[Demand, Candidate, tuple[Candidate, ...], tuple[str, ...]
 def test_a_plan_has_the_notes_it_needs_and_no_others(
     demand: Demand, chosen: Candidate, rivals: tuple[Candidate, ...], expected: tuple[str, ...]
 ) -> None:
-    assert tuple(map(note, notes(demand, chosen, (), rivals))) == expected
+    assert tuple(map(note, notes(demand, chosen, H100_POOL, rivals))) == expected
 
 
 def test_a_plan_without_nvlink_is_checked_against_the_layout_that_could_not_be_placed() -> None:

@@ -12,8 +12,8 @@ from tests.support.strategies import layouts, nvswitch_nodes, rack_nodes
 
 from shardwise.domain.fleet import Exclusion, Fleet, Node
 from shardwise.domain.layout import Layout
-from shardwise.planner.placement import domain_counts, largest_domain, place
-from shardwise.planner.pools import Pool, eligible, stage_slots
+from shardwise.planner.placement import place
+from shardwise.planner.pools import Pool, eligible
 
 
 def pool_of(nodes: Iterable[Node], levels: tuple[str, ...] = (), **changes: Any) -> Pool:
@@ -199,18 +199,18 @@ def test_a_group_stays_inside_one_place_of_a_configured_level() -> None:
 def test_counting_slots_tells_whether_placing_succeeds(nodes: list[Node], layout: Layout) -> None:
     """Counting is what rules layouts out before placing: it must neither rule out too much nor promise too much."""
     pool = pool_of(nodes)
-    assert (placed(nodes, layout) is not None) is (stage_slots(domain_counts(pool), layout.tensor) >= layout.pipeline)
+    assert (placed(nodes, layout) is not None) is (sum(pool.place_slots(layout.tensor)) >= layout.pipeline)
 
 
 def test_domains_are_cliques_in_a_rack_and_nodes_elsewhere() -> None:
     rack = (*gb200_rack(2, clique="a"), *gb200_rack(3, clique="b"))
-    assert [[node.name for node in nodes] for _, nodes in pool_of(rack).domains] == [
+    assert [[node.name for node in nodes] for nodes in pool_of(rack).all_domains().values()] == [
         ["a-tray-00", "a-tray-01"],
         ["b-tray-00", "b-tray-01", "b-tray-02"],
     ]
-    assert [nodes[0].name for _, nodes in pool_of(h100s(2)).domains] == ["h100-00", "h100-01"]
-    assert largest_domain(pool_of(rack)) == 12
-    assert largest_domain(pool_of(h100s(2, free=(1, 1)))) == 8
+    assert [nodes[0].name for nodes in pool_of(h100s(2)).all_domains().values()] == ["h100-00", "h100-01"]
+    assert pool_of(rack).largest_domain == 12
+    assert pool_of(h100s(2, free=(1, 1))).largest_domain == 8
 
 
 def test_a_clique_label_on_a_product_without_rack_nvlink_joins_nothing() -> None:
@@ -229,7 +229,7 @@ def test_a_clique_label_on_a_product_without_rack_nvlink_joins_nothing() -> None
     ],
 )
 def test_slots_are_counted(fleet: Fleet, tensor: int, slots: int) -> None:
-    assert stage_slots(domain_counts(pool_of(fleet.nodes)), tensor) == slots
+    assert sum(pool_of(fleet.nodes).place_slots(tensor)) == slots
 
 
 def racks(**free: tuple[int, ...]) -> list[Node]:

@@ -11,7 +11,7 @@ from tests.support.models import LLAMA_8B, LLAMA_70B, a_demand
 
 from shardwise.domain.demand import Demand, Operator, Requirement, Toleration
 from shardwise.domain.fleet import Taint
-from shardwise.planner import plan, pools, same_fleet
+from shardwise.planner import plan, same_fleet
 from shardwise.planner.pools import eligible
 from shardwise.planner.same_fleet import MOST_FLEETS, MOST_RESULTS, on_same_fleet
 
@@ -40,13 +40,14 @@ def test_the_pools_of_a_demand_are_those_of_a_fleet_that_was_never_asked_about(a
         found = eligible(demand, fleets[number])
         anew = eligible(demand, replace(fleets[number]))
         assert (found.pools, found.excluded) == (anew.pools, anew.excluded)
+        assert [pool.nodes for pool in found.pools] == [pool.nodes for pool in anew.pools]
 
 
 def test_many_demands_of_the_same_wish_sort_a_fleet_once(mocker: MockerFixture) -> None:
     """Ten thousand objects wait for the same GPUs."""
     fleet = a_fleet(h100s(3, free=[0, 0, 0]), h200s(2, free=[0, 0]))
     plan(a_demand(LLAMA_8B, products=(H100,)), fleet)
-    sorted_out = mocker.spy(pools, "_sorted_out")
+    sorted_out = mocker.spy(same_fleet, "Sorting")
     for number in range(5):
         plan(replace(a_demand(LLAMA_70B, products=(H100,)), key=f"ns/{number}"), fleet)
     assert sorted_out.call_count == 0

@@ -16,7 +16,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import GroupPlacement
 from shardwise.domain.refusal import DomainTooSmall
 from shardwise.planner.deal import Bin, deal
-from shardwise.planner.placement import largest_domain, nodes_of_largest_domain, place
+from shardwise.planner.placement import place
 from shardwise.planner.pools import Pool, eligible
 from shardwise.planner.together import fewest_parts
 
@@ -198,14 +198,14 @@ def test_more_clusters_are_worth_more_than_fewer_domains(
 
 def test_the_largest_domain_is_that_with_the_most_gpus_not_the_most_free() -> None:
     pool = pool_of(racks(a=(4, 4), b=(0, 0, 1)))
-    assert largest_domain(pool) == 12
-    assert nodes_of_largest_domain(pool) == (3, 3)
+    assert pool.largest_domain == 12
+    assert pool.nodes_of_largest_domain == (3, 3)
 
 
 def test_nodes_left_out_of_a_claimed_domain_are_no_part_of_a_node() -> None:
     """Without NVLink between nodes a domain is a node, whatever a label claims."""
     nodes = [a_node("a", domain="claimed"), a_node("b", domain="claimed", exclusion=Exclusion.FAULTY, free=0)]
-    assert nodes_of_largest_domain(pool_of(nodes)) == (1, 1)
+    assert pool_of(nodes).nodes_of_largest_domain == (1, 1)
     cause = refused(a_demand(LLAMA_70B, budget=16, pins=pinned(16)), a_fleet(nodes)).rejected[0].cause
     assert cause == DomainTooSmall(H100, 16, 8, 1, 1)
 

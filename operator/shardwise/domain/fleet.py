@@ -1,7 +1,8 @@
 """The cluster as the planner sees it: nodes with free GPUs, in NVLink domains."""
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import attrgetter
 from typing import Final
@@ -118,6 +119,13 @@ class Fleet:
         at = bisect_left(self.nodes, name, key=_name_of)
         return self.nodes[at] if at < len(self.nodes) and self.nodes[at].name == name else None
 
+    def with_nodes(self, nodes: Iterable[Node]) -> "Fleet":
+        """Give the fleet with other values of some of its nodes. O(changed nodes), and a copy of references."""
+        found = list(self.nodes)
+        for node in nodes:
+            found[bisect_left(self.nodes, node.name, key=_name_of)] = node
+        return replace(self, nodes=tuple(found))
+
     def place(self, node: Node, level: str) -> str:
         """Give a node's place at a level, at ``node`` or ``domain``, or by a label key; empty without a place."""
         if level in self.levels:
@@ -133,3 +141,38 @@ class Fleet:
         """Give the facts of a product."""
         bare = bare_product(product)
         return next((kind for kind in self.kinds if kind.product == bare), None) or gpu_kind(product)
+
+
+_PART: Final = 64
+"""Nodes that are compared at once: references that are the same are not looked at one by one."""
+
+
+def changed_nodes(before: Fleet, after: Fleet) -> list[tuple[Node | None, Node | None]]:
+    """Give the nodes of two fleets that are not equal, each before and after; ``None`` where it is not there.
+
+    Nodes that are the same values in both fleets cost next to nothing.
+    """
+    old, new = before.nodes, after.nodes
+    if len(old) != len(new):
+        start = _alike(old, new)
+        end = _alike(old[start:][::-1], new[start:][::-1])
+        old, new = old[start : len(old) - end], new[start : len(new) - end]
+    gone: dict[str, Node] = {}
+    come: dict[str, Node] = {}
+    for at in range(0, max(len(old), len(new)), _PART):
+        some, others = old[at : at + _PART], new[at : at + _PART]
+        if some != others:
+            gone.update((node.name, node) for node in some)
+            come.update((node.name, node) for node in others)
+    pairs = ((gone.get(name), come.get(name)) for name in {**gone, **come})
+    return [pair for pair in pairs if pair[0] != pair[1]]
+
+
+def _alike(old: tuple[Node, ...], new: tuple[Node, ...]) -> int:
+    """Count the equal nodes at the start of both."""
+    at = 0
+    while at < len(old) and old[at : at + _PART] == new[at : at + _PART]:
+        at += _PART
+    while at < min(len(old), len(new)) and old[at] == new[at]:
+        at += 1
+    return min(at, len(old), len(new))

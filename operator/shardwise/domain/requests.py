@@ -1,6 +1,7 @@
 """The resources besides GPUs that the engine's container of a pod requests, for its manifest and for the planner."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from shardwise.domain.launch import CacheKind, Launch, LaunchSite, NodeNvlink, PodExtras, SourceKind, WeightCache
@@ -70,7 +71,13 @@ def _disk(launch: Launch, site: LaunchSite, facts: ModelFacts) -> dict[str, str]
     fetched = launch.model.source.kind is SourceKind.HUGGING_FACE
     if not fetched or cache_of(launch, site).kind is not CacheKind.EMPTY_DIR:
         return {}
-    return {DISK: f"{-(-facts.fetched_bytes // MIB)}Mi"}
+    return {DISK: f"{-(-_fetched(facts) // MIB)}Mi"}
+
+
+@lru_cache(maxsize=256)
+def _fetched(facts: ModelFacts) -> int:
+    """Count the bytes once for a model: thousands of weights are added up for it."""
+    return facts.fetched_bytes
 
 
 def _sorted(amounts: Iterable[tuple[str, int]]) -> Amounts:

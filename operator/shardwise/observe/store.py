@@ -134,7 +134,8 @@ class Store:
 
     def gpus_of_others(self, key: Key) -> int:
         """Count the GPUs that the other objects of an object's namespace have planned."""
-        return sum(gpus for other, gpus in self._planned_in.get(key[0], {}).items() if other != key)
+        planned = self._planned_in.get(key[0], {})
+        return sum(planned.values()) - planned.get(key, 0)
 
     def limits(self, key: Key, obj: Json) -> tuple[GpuLimit, ...]:
         """Give the limits of the quotas of an object's namespace, without its own use, and with plans not yet used."""

@@ -30,7 +30,8 @@ def plan(demand: Demand, fleet: Fleet, *, hinted: bool = True) -> Plan | Refusal
     On a cluster without ComputeDomains, the layers of a model are shared over the nodes of a rack only if no other plan
     is possible there, or if a pin asks for it.
 
-    O(nodes) to sort the fleet, O(layouts) to judge, and O(domains · log domains) to place the chosen layout.
+    O(nodes) to sort the fleet for the first demand of a wish, then O(nodes that have changed since). O(layouts) to
+    judge. To place the chosen layout, O(places), and O(different free counts) in a place.
     """
     demand = replace(demand, model=_first_alike(demand.model))
     pools = eligible(demand, fleet)
@@ -80,12 +81,10 @@ def _first_alike(model: ModelFacts) -> ModelFacts:
 
 
 def take(fleet: Fleet, taken: Plan) -> Fleet:
-    """Give the fleet without the GPUs that a plan takes, but with all its other resources. O(nodes).
+    """Give the fleet without the GPUs that a plan takes, but with all its other resources.
 
     Nodes that the plan does not use are unchanged.
     """
     held = taken.gpus_by_node()
-    nodes = tuple(
-        replace(node, free=max(0, node.free - held[node.name])) if node.name in held else node for node in fleet.nodes
-    )
-    return replace(fleet, nodes=nodes)
+    known = (fleet.node(name) for name in held)
+    return fleet.with_nodes(replace(node, free=max(0, node.free - held[node.name])) for node in known if node)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
-Name = TypeVar("Name", int, str)
+Name = TypeVar("Name", int, str, tuple[str, str])
 
 
 class Bin(NamedTuple, Generic[Name]):

@@ -9,12 +9,12 @@ from shardwise.domain.fleet import Node
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import PodPlacement
 from shardwise.planner.deal import Bin, deal, natural
-from shardwise.planner.domain_slots import DomainSlots, Scope
-from shardwise.planner.pools import FreeCounts
+from shardwise.planner.domain_slots import DomainSlots
+from shardwise.planner.places import Domain, FreeCounts, Places, Scope
 from shardwise.planner.together import MOST_DOMAINS, fewest_parts
 
-Shares = Mapping[int, int]
-"""The number of a group's pods in each domain, by the number of the domain."""
+Shares = Mapping[Domain, int]
+"""The number of a group's pods in each domain."""
 
 
 def place_group(domain_slots: DomainSlots, layout: Layout, left: int) -> tuple[Shares, int] | None:
@@ -24,11 +24,11 @@ def place_group(domain_slots: DomainSlots, layout: Layout, left: int) -> tuple[S
 
 def _in_one_domain(domain_slots: DomainSlots, layout: Layout) -> tuple[Shares, int] | None:
     world = layout.world_size
-    roots = domain_slots.levels[-1].values()
-    held = [(counts, numbers[0]) for root in roots for counts, numbers in root.held.items() if sum(counts) >= world]
+    roots = [root for root in domain_slots.places.roots if root.slots(world)]
+    held = [(counts, domains[0]) for root in roots for counts, domains in root.held.items() if sum(counts) >= world]
     for share in _shares(domain_slots, layout) if held else ():
         pods = world // share
-        fits = [(_fit(counts, share, pods), number) for counts, number in held if _pods_of(counts, share) >= pods]
+        fits = [(_fit(counts, share, pods), domain) for counts, domain in held if _pods_of(counts, share) >= pods]
         if fits:
             return {min(fits)[1]: pods}, share
     return None
@@ -45,8 +45,8 @@ def _fit(counts: FreeCounts, share: int, pods: int) -> tuple[bool, int, int]:
 def _in_one_place(domain_slots: DomainSlots, layout: Layout, left: int) -> tuple[Shares, int] | None:
     """Find the place where the group needs the fewest domains. Levels are searched from the nearest on."""
     for known in domain_slots.levels:
-        enough = [scope for scope in known.values() if scope.slots >= layout.pipeline]
-        rated = [(_fewest_domains(scope, layout), scope.slots, scope.name, scope) for scope in enough]
+        enough = [scope for scope in known.values() if scope.slots(layout.tensor) >= layout.pipeline]
+        rated = [(_fewest_domains(scope, layout), scope.slots(layout.tensor), scope.name, scope) for scope in enough]
         if rated:
             fewest, _, _, scope = min(rated, key=lambda rating: rating[:3])
             alone = _in_scope(domain_slots, scope, layout, fewest)
@@ -58,39 +58,44 @@ def _beside_others(
     domain_slots: DomainSlots, scope: Scope, layout: Layout, left: int, alone: tuple[Shares, int] | None
 ) -> tuple[Shares, int] | None:
     """Keep a group's own best domains, unless later groups would then need more domains than necessary."""
-    numbers = [number for held in scope.held.values() for number in held if domain_slots.slots(number) > 0]
-    groups = min(left, scope.slots // layout.pipeline)
-    if alone is None or groups < 2 or len(numbers) > MOST_DOMAINS:  # noqa: PLR2004 - a single group has no others beside it
+    groups = min(left, scope.slots(layout.tensor) // layout.pipeline)
+    if alone is None or groups < 2 or _slots_of(scope, layout.tensor).total() > MOST_DOMAINS:  # noqa: PLR2004 - a single group has no others beside it
         return alone
-    numbers.sort()
-    slots = [domain_slots.slots(number) for number in numbers]
+    held = (domains for counts, domains in scope.held.items() if sum(counts) >= layout.tensor)
+    domains = sorted(domain for some in held for domain in some)
+    slots = [domain_slots.slots(domain) for domain in domains]
     together = fewest_parts(slots, layout.pipeline, groups)
     shares, share = alone
-    after = [free - shares.get(number, 0) * share // layout.tensor for number, free in zip(numbers, slots, strict=True)]
+    after = [free - shares.get(domain, 0) * share // layout.tensor for domain, free in zip(domains, slots, strict=True)]
     rest = fewest_parts(after, layout.pipeline, groups - 1)
     if len(shares) + sum(map(len, rest)) == sum(map(len, together)):
         return alone
     return _with_largest_share(
-        domain_slots, layout, {numbers[position]: count for position, count in together[0].items()}
+        domain_slots, layout, {domains[position]: count for position, count in together[0].items()}
     )
 
 
 def _with_largest_share(
-    domain_slots: DomainSlots, layout: Layout, stages: Mapping[int, int]
+    domain_slots: DomainSlots, layout: Layout, stages: Mapping[Domain, int]
 ) -> tuple[Shares, int] | None:
     for share in _shares(domain_slots, layout):
-        pods = {number: count * layout.tensor // share for number, count in stages.items()}
+        pods = {domain: count * layout.tensor // share for domain, count in stages.items()}
         even = all(count * layout.tensor % share == 0 for count in stages.values())
-        if even and all(_pods_of(domain_slots.free_counts[number], share) >= count for number, count in pods.items()):
+        if even and all(_pods_of(domain_slots.free_counts(domain), share) >= count for domain, count in pods.items()):
             return pods, share
     return None
 
 
 def _fewest_domains(scope: Scope, layout: Layout) -> int:
     """Count the domains that the stages need, taking the domain with the most slots first."""
+    question = "fewest domains", layout.tensor, layout.pipeline
+    return scope.once(question, lambda place: _count_domains(place, layout))
+
+
+def _count_domains(scope: Scope, layout: Layout) -> int:
     left, count = layout.pipeline, 0
-    for slots, domains_ in sorted(_slots_of(scope, layout.tensor).items(), reverse=True):
-        needed = min(domains_, -(-left // slots))
+    for slots, domains in sorted(_slots_of(scope, layout.tensor).items(), reverse=True):
+        needed = min(domains, -(-left // slots))
         left, count = left - needed * slots, count + needed
         if left <= 0:
             break
@@ -99,9 +104,9 @@ def _fewest_domains(scope: Scope, layout: Layout) -> int:
 
 def _slots_of(scope: Scope, tensor: int) -> Counter[int]:
     found: Counter[int] = Counter()
-    for counts, numbers in scope.held.items():
+    for counts, domains in scope.held.items():
         if sum(counts) >= tensor:
-            found[sum(counts) // tensor] += len(numbers)
+            found[sum(counts) // tensor] += len(domains)
     return found
 
 
@@ -110,9 +115,9 @@ def _in_scope(domain_slots: DomainSlots, scope: Scope, layout: Layout, fewest: i
     for share in _shares(domain_slots, layout):
         cut = Cut(share, max(1, layout.tensor // share), evenly=domain_slots.rack)
         units = layout.world_size // (share * cut.pods)
-        for dealt in (_dealt_by_place(scope, units, cut), _dealt(scope, units, cut)):
+        for dealt in (_dealt_by_place(domain_slots.places, scope, units, cut), _dealt(scope, units, cut)):
             if dealt is not None and len(dealt) == fewest:
-                return {number: count * cut.pods for number, count in dealt.items()}, share
+                return {domain: count * cut.pods for domain, count in dealt.items()}, share
     return None
 
 
@@ -136,28 +141,27 @@ class Cut:
         return sum(counts) - self.units(counts) * self.share * self.pods
 
 
-def _dealt_by_place(scope: Scope, units: int, cut: Cut) -> Mapping[int, int] | None:
+def _dealt_by_place(places: Places, scope: Scope, units: int, cut: Cut) -> Mapping[Domain, int] | None:
     """Deal evenly to as few inner places as possible, and the same inside each of them; then to domains."""
     if scope.loose:
         return _dealt(scope, units, cut)
-    capacities = (
-        sum(cut.units(counts) * len(numbers) for counts, numbers in place.held.items()) for place in scope.inner
-    )
-    places = deal(units, (Bin(number, room) for number, room in enumerate(capacities)), evenly=True)
-    if places is None:
+    inner = places.inside(scope)
+    capacities = (sum(cut.units(counts) * len(domains) for counts, domains in place.held.items()) for place in inner)
+    dealt = deal(units, (Bin(number, room) for number, room in enumerate(capacities)), evenly=True)
+    if dealt is None:
         return None
-    found: dict[int, int] = {}
-    for number, count in places.items():
-        found.update(_dealt_by_place(scope.inner[number], count, cut) or {})
+    found: dict[Domain, int] = {}
+    for number, count in dealt.items():
+        found.update(_dealt_by_place(places, inner[number], count, cut) or {})
     return found
 
 
-def _dealt(scope: Scope, units: int, cut: Cut) -> Mapping[int, int] | None:
+def _dealt(scope: Scope, units: int, cut: Cut) -> Mapping[Domain, int] | None:
     """Deal to the domains of a place, at any depth. Of equal domains, only the first ones can be chosen."""
     bins = (
-        Bin(number, cut.units(counts), cut.spare(counts))
-        for counts, numbers in scope.held.items()
-        for number in numbers[:units]
+        Bin(domain, cut.units(counts), cut.spare(counts))
+        for counts, domains in scope.held.items()
+        for domain in domains[:units]
     )
     return deal(units, bins, evenly=cut.evenly)
 
@@ -171,8 +175,12 @@ def _shares(domain_slots: DomainSlots, layout: Layout) -> Iterator[int]:
     if domain_slots.share is not None:
         yield domain_slots.share
         return
-    most = max((counts[-1] for root in domain_slots.levels[-1].values() for counts in root.held), default=0)
+    most = max((root.once("most free", _most_free) for root in domain_slots.places.roots), default=0)
     yield from shares_up_to(most, layout, rack=domain_slots.rack)
+
+
+def _most_free(scope: Scope) -> int:
+    return max(counts[-1] for counts in scope.held)
 
 
 def shares_up_to(most: int, layout: Layout, *, rack: bool) -> Iterator[int]:
@@ -191,9 +199,9 @@ def _divisors(number: int) -> tuple[int, ...]:
 def pods_in(domain_slots: DomainSlots, shares: Shares, share: int) -> tuple[PodPlacement, ...]:
     """Give the pods of a group in the order of the topology, and take their GPUs."""
     hosts: list[Node] = []
-    for number in sorted(shares, key=lambda number: _position(domain_slots.nodes[number])):
-        for node in _hosts(domain_slots, number, shares[number], share):
-            domain_slots.take(number, node.name, share)
+    for domain in sorted(shares, key=lambda domain: _position(domain_slots.nodes(domain))):
+        for node in _hosts(domain_slots, domain, shares[domain], share):
+            domain_slots.take(domain, node.name, share)
             hosts.append(node)
     return tuple(_pod(index, node, share) for index, node in enumerate(hosts))
 
@@ -203,9 +211,9 @@ def _position(nodes: Sequence[Node]) -> tuple[object, ...]:
     return (*(natural(place) for place in reversed(first.places)), natural(first.domain), natural(first.name))
 
 
-def _hosts(domain_slots: DomainSlots, number: int, pods: int, share: int) -> Iterable[Node]:
+def _hosts(domain_slots: DomainSlots, domain: Domain, pods: int, share: int) -> Iterable[Node]:
     """Choose the nodes of a domain for its pods, in name order. A node is listed once for each of its pods."""
-    by_name = {node.name: node for node in domain_slots.nodes[number]}
+    by_name = {node.name: node for node in domain_slots.nodes(domain)}
     bins = [Bin(name, *divmod(domain_slots.free(node), share)) for name, node in by_name.items()]
     dealt = deal(pods, bins) or {}
     return [by_name[name] for name in sorted(dealt, key=natural) for _ in range(dealt[name])]

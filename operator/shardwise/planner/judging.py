@@ -6,7 +6,7 @@ judgement is made once: a :class:`Weighed` layout holds for every budget, a :cla
 
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.layout import Layout
@@ -28,6 +28,20 @@ from shardwise.planner.sparse_cache import on_gpus
 
 _DEMANDS: Final = 32
 """Demands on a pool whose judgements are kept: the objects of a cluster have few different demands."""
+
+
+class Lost(NamedTuple):
+    """A rejected layout, also as an alternative to a plan, and its ``order`` among these."""
+
+    order: tuple[int, int]
+    rejected: RejectedLayout
+    alternative: Alternative
+
+    @classmethod
+    def of(cls, layout: Layout, product: str, cause: Cause) -> "Lost":
+        """Give a layout on GPUs of a product that a cause rules out."""
+        alternative = Alternative(layout, product, LayoutOutcome.REFUSED, cause)
+        return cls((layout.world_size, layout.pipeline), RejectedLayout(layout, product, cause), alternative)
 
 
 class Weighed:
@@ -97,9 +111,9 @@ class Judged:
         return preference(self._demand, self.candidate)
 
     @cached_property
-    def rejected(self) -> RejectedLayout | None:
+    def lost(self) -> "Lost | None":
         """The layout with the cause that rules it out, whatever is free."""
-        return None if self.cause is None else RejectedLayout(self.layout, self._gpus.product, self.cause)
+        return None if self.cause is None else Lost.of(self.layout, self._gpus.product, self.cause)
 
     def lost_to(self, chosen: "Judged") -> Alternative:
         """Give the layout as an alternative to the chosen layout, with the cause why it lost."""

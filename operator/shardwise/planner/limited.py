@@ -18,7 +18,8 @@ from shardwise.domain.plan import GroupPlacement
 from shardwise.domain.refusal import PodsShort
 from shardwise.planner.domain_slots import DomainSlots
 from shardwise.planner.group_places import Shares, place_group, shares_up_to
-from shardwise.planner.pools import FreeCounts, Pool
+from shardwise.planner.places import Domain, FreeCounts, Places
+from shardwise.planner.pools import Pool
 
 
 def overfull(demand: Demand, pool: Pool, layout: Layout, groups: Sequence[GroupPlacement]) -> PodsShort | None:
@@ -36,7 +37,7 @@ def overfull(demand: Demand, pool: Pool, layout: Layout, groups: Sequence[GroupP
 
 def _lacking(pool: Pool, asked: dict[str, dict[str, int]], pods: Counter[str]) -> Iterator[PodsShort]:
     for name in sorted(asked):
-        node = pool.by_name[name]
+        node = pool.members.node(name)
         found = shortage(sorted(asked[name].items()), node.allocatable, node.taken)
         if found is not None:
             yield PodsShort(pool.product, name, pods[name], found.resource, found.asked, found.left)
@@ -86,12 +87,13 @@ class PodRoom:
             taken = tuple(added(taken, self.others[node.name].items()).items())
         return most_pods(needs, node.allocatable, taken, (node.free - self.gpus[node.name]) // share)
 
-    def take(self, number: int, node: str, share: int, needs: Amounts) -> None:
+    def take(self, domain: Domain, node: str, share: int, needs: Amounts) -> None:
         """Take a pod's share of a node, which lies in a domain."""
+        before = [slots.free_counts(domain) for slots in self.slots]
         self.gpus[node] += share
         self.others[node] = added(self.others.get(node, {}).items(), needs)
-        for slots in self.slots:
-            slots.count_again(number)
+        for slots, counts in zip(self.slots, before, strict=True):
+            slots.count_again(domain, counts)
 
 
 class ShareSlots(DomainSlots):
@@ -108,12 +110,20 @@ class ShareSlots(DomainSlots):
         """Count the GPUs of a node that pods with this share can hold."""
         return self.share * self._room.pods(node, self.share, self._needs)
 
-    def take(self, number: int, node: str, gpus: int) -> None:
+    def take(self, domain: Domain, node: str, gpus: int) -> None:
         """Take a pod's share of a domain's node, for the slots of all shares."""
-        self._room.take(number, node, gpus, self._needs)
+        self._room.take(domain, node, gpus, self._needs)
 
-    def _counted(self, pool: Pool) -> list[FreeCounts]:
-        return [tuple(sorted(map(self.free, nodes))) for _, nodes in pool.domains]
+    def count_again(self, domain: Domain, before: FreeCounts) -> None:
+        """Count the GPUs of a domain again, after pods of some share were taken."""
+        self._move(domain, before)
+
+    def _placed(self, pool: Pool) -> Places:
+        """Sort all domains anew: what a pod needs besides GPUs makes other counts of them. O(nodes)."""
+        places = Places(len(pool.domains.places.levels) - 1)
+        for domain, nodes in pool.all_domains().items():
+            places.move(domain, pool.domains.place(nodes), None, tuple(sorted(map(self.free, nodes))))
+        return places
 
 
 def limited_slots(demand: Demand, pool: Pool, layout: Layout) -> tuple[ShareSlots, ...]:

@@ -1,10 +1,9 @@
 """Notes on a plan beside its numbers: the layout it was compared with, and parallelism that is not planned."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.engine import MOST_SEQUENCES, EngineName
-from shardwise.domain.fleet import Node
 from shardwise.domain.model import LatentCache
 from shardwise.domain.notes import (
     CacheOnEachGpu,
@@ -23,12 +22,13 @@ from shardwise.planner.engine_support import support_notes
 from shardwise.planner.legality import has_experts
 from shardwise.planner.memory import states, wanted_slack
 from shardwise.planner.merged import cut_by_waiver
+from shardwise.planner.pools import Pool
 
 
-def notes(demand: Demand, chosen: Candidate, nodes: Sequence[Node], rivals: Iterable[Candidate]) -> Iterator[Note]:
+def notes(demand: Demand, chosen: Candidate, pool: Pool, rivals: Iterable[Candidate]) -> Iterator[Note]:
     """Give the notes of a plan: of the model, the hardware, the links, and of parallelism that is not planned.
 
-    ``nodes`` are those of the pool.
+    ``pool`` has the nodes of the chosen layout.
     """
     yield from map(Remark, demand.model.notes)
     yield from support_notes(demand)
@@ -39,7 +39,7 @@ def notes(demand: Demand, chosen: Candidate, nodes: Sequence[Node], rivals: Iter
     cut = cut_by_waiver(demand.model, demand.engine, demand.release, chosen.layout.tensor)
     if cut is not None:
         yield cut
-    yield from _no_clique(chosen, nodes)
+    yield from _no_clique(pool)
     yield from (NotCounted(word, chosen.memory.slack) for word in demand.uncounted)
     yield from _states_bound(demand, chosen)
     yield from _checked(demand, chosen, rivals)
@@ -55,11 +55,11 @@ def _states_bound(demand: Demand, chosen: Candidate) -> Iterator[Note]:
         yield StatesBoundSequences(count)
 
 
-def _no_clique(chosen: Candidate, nodes: Sequence[Node]) -> Iterator[Note]:
+def _no_clique(pool: Pool) -> Iterator[Note]:
     """Name the nodes of a rack product that no label puts into an NVLink domain."""
-    alone = [node.name for node in nodes if node.domain == node.name]
-    if chosen.pool.kind.rack and alone:
-        yield DomainUnlabelled(chosen.pool.product, len(alone), len(nodes), alone[0])
+    if pool.kind.rack and pool.members.alone:
+        alone, first = pool.unlabelled
+        yield DomainUnlabelled(pool.product, alone, pool.size, first)
 
 
 def _checked(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Iterator[Note]:

@@ -8,8 +8,6 @@ by the GPUs that stay free: the best fit, a spare node in a domain where a group
 Names break the last ties, so that equal fleets give equal plans.
 """
 
-from collections import Counter
-
 from shardwise.domain.demand import Demand
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import GroupPlacement
@@ -17,7 +15,7 @@ from shardwise.domain.refusal import PodsShort
 from shardwise.planner.domain_slots import DomainSlots
 from shardwise.planner.group_places import place_group, pods_in
 from shardwise.planner.limited import lacking_for_a_pod, limited_slots, may_hold, overfull, place_limited_group
-from shardwise.planner.pools import DomainCounts, FreeCounts, Pool
+from shardwise.planner.pools import Pool
 
 
 def place(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, ...] | None:
@@ -26,7 +24,7 @@ def place(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, .
     The GPUs alone usually decide. Only if a node then lacks another resource for its pods are the groups placed with a
     count of these resources. Other layouts are then compared with that count first, because it is cheaper.
 
-    O(nodes), then O(places + domains in a place) for each replica.
+    O(places + different free counts in a place) for each replica.
     """
     if pool.pod_counts and not may_hold(demand, pool, layout):
         return None
@@ -69,25 +67,6 @@ def _by_needs(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacemen
             return None
         groups.append(GroupPlacement(replica, pods_in(*found)))
     return tuple(groups)
-
-
-def domain_counts(pool: Pool) -> DomainCounts:
-    """Count the domains of a pool by the free GPUs of their nodes. O(nodes). Large fleets have few different counts."""
-    found: Counter[FreeCounts] = Counter()
-    for counted in pool.domain_counts.values():
-        found.update(counted)
-    return found
-
-
-def largest_domain(pool: Pool) -> int:
-    """Give the GPUs of the pool's largest NVLink domain, whether free or not."""
-    return sum(node.gpus for node in pool.largest_domain)
-
-
-def nodes_of_largest_domain(pool: Pool) -> tuple[int, int]:
-    """Count the usable nodes of the pool's largest NVLink domain, and all its nodes."""
-    nodes = pool.largest_domain
-    return len(nodes), len(nodes) + (pool.left_out.get(nodes[0].domain, 0) if pool.kind.rack and not pool.apart else 0)
 
 
 def has_room(demand: Demand, pool: Pool, layout: Layout) -> bool:

@@ -2,29 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
 
-from shardwise.domain.demand import Demand, Toleration
-from shardwise.domain.exclusions import (
-    ClaimsUnread,
-    LeftOut,
-    Mismatch,
-    NoLabel,
-    NoPlace,
-    OtherVendor,
-    TooSmall,
-    Untolerated,
-)
-from shardwise.domain.fleet import NVIDIA, Exclusion, Fleet, Node, Taint
+from shardwise.domain.demand import Demand
+from shardwise.domain.exclusions import LeftOut
+from shardwise.domain.fleet import NVIDIA, Fleet, Node
 from shardwise.domain.hardware import ComputeCapability, GpuKind, bare_product
-from shardwise.domain.needs import Amounts, IdleGpus, most_gpus, most_pods, shortage
-from shardwise.planner.affinity import matches_any
-from shardwise.planner.same_fleet import on_same_fleet
-
-FreeCounts = tuple[int, ...]
-"""The free GPUs of each node of a domain, sorted."""
+from shardwise.domain.needs import Amounts, IdleGpus, most_pods
+from shardwise.planner.alike import Classes
+from shardwise.planner.members import Domains, Members, gpus_of
+from shardwise.planner.places import Domain, FreeCounts
+from shardwise.planner.same_fleet import sorted_for
+from shardwise.planner.sorting import Sorting
 
 DomainCounts = Mapping[FreeCounts, int]
 """The number of domains with the same free counts."""
@@ -59,16 +49,16 @@ class SurveyedGpus(PoolGpus):
 
 @dataclass(frozen=True, kw_only=True)
 class Pool(PoolGpus):
-    """The eligible nodes of a GPU product, in name order.
+    """The eligible nodes of a GPU product.
 
-    ``places`` are the nodes' places at the level inside which a group must stay; empty if no level is asked for.
-    ``left_out`` counts the product's nodes that may not be used, by NVLink domain. ``needs_driver``: pods can use
-    NVLink between the nodes only by ComputeDomains, which the cluster does not serve. ``apart``: they do not use it.
+    ``left_out`` counts the product's nodes that may not be used, by NVLink domain. ``ipv6``: the first address of pods
+    on the first node is of IPv6. ``needs_driver``: pods can use NVLink between the nodes only by ComputeDomains, which
+    the cluster does not serve. ``apart``: they do not use it.
     """
 
-    nodes: tuple[Node, ...]
-    places: tuple[str, ...] = ()
+    members: Members = field(compare=False)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    ipv6: bool = False
     needs_driver: bool = False
     apart: bool = False
 
@@ -77,25 +67,30 @@ class Pool(PoolGpus):
         """Whether a tensor group may lie on several nodes."""
         return self.joined or (self.kind.rack and not self.apart)
 
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes, in name order. O(nodes), once."""
+        return self.members.nodes
+
+    @property
+    def size(self) -> int:
+        """The number of nodes."""
+        return len(self.members.names)
+
     @cached_property
     def gpus(self) -> int:
-        """The GPUs of all nodes, whether free or not. Computed once."""
-        return sum(node.gpus for node in self.nodes)
+        """The GPUs of all nodes, whether free or not. O(classes), once."""
+        return sum(alike.gpus * count for alike, count in self.members.counts.items())
 
-    @cached_property
+    @property
     def free(self) -> int:
-        """The free GPUs of all nodes. Computed once."""
-        return sum(node.free for node in self.nodes)
-
-    @cached_property
-    def by_name(self) -> Mapping[str, Node]:
-        """The nodes by their names. Computed once."""
-        return {node.name: node for node in self.nodes}
+        """The free GPUs of all nodes."""
+        return self.members.free
 
     @cached_property
     def most_free(self) -> int:
-        """The free GPUs of the node with the most. Computed once."""
-        return max((node.free for node in self.nodes), default=0)
+        """The free GPUs of the node with the most. O(places · free counts), once."""
+        return max(counts[-1] for root in self.domains.places.roots for counts in root.held)
 
     @cached_property
     def pod_counts(self) -> dict[tuple[int, Amounts], int]:
@@ -103,7 +98,7 @@ class Pool(PoolGpus):
         return {}
 
     def pods_for(self, share: int, needs: Amounts) -> int:
-        """Count the pods with a share of GPUs that all nodes together have room for. Computed once for each share."""
+        """Count the pods with a share of GPUs that all nodes together have room for. O(nodes), once for each share."""
         known = self.pod_counts.get((share, needs))
         if known is None:
             rooms = (most_pods(needs, node.allocatable, node.taken, node.free // share) for node in self.nodes)
@@ -111,66 +106,55 @@ class Pool(PoolGpus):
         return known
 
     @cached_property
-    def domains(self) -> tuple[tuple[str, list[Node]], ...]:
-        """The nodes by NVLink domain, each with its bounding place, in name order. Computed once. O(nodes).
+    def domains(self) -> Domains:
+        """The NVLink domains. Only proven multi-node NVLink joins nodes; elsewhere each node is its own domain."""
+        return self.members.joined() if self.joined else self.members.domains(shared=self.shares_stages)
 
-        Only proven multi-node NVLink joins nodes. Elsewhere each node is its own domain.
-        """
-        bounds = self.places or ("",) * len(self.nodes)
-        if not self.shares_stages:
-            return tuple((bound, [node]) for node, bound in zip(self.nodes, bounds, strict=True))
-        found: dict[tuple[str, str], list[Node]] = {}
-        for node, bound in zip(self.nodes, bounds, strict=True):
-            found.setdefault((bound, "" if self.joined else node.domain), []).append(node)
-        return tuple((bound, nodes) for (bound, _), nodes in sorted(found.items(), key=lambda domain: domain[0]))
+    def nodes_of(self, domain: Domain) -> Sequence[Node]:
+        """Give the nodes of a domain, in name order."""
+        return self.domains.nodes[domain] if self.domains.shared else (self.members.node(domain[1]),)
+
+    def all_domains(self) -> dict[Domain, Sequence[Node]]:
+        """Give the nodes of every domain, in the order of the domains. O(nodes)."""
+        if not self.domains.shared:
+            return {self.domains.domain(node): (node,) for node in self.nodes}
+        return {domain: self.domains.nodes[domain] for domain in sorted(self.domains.nodes)}
 
     @cached_property
     def domain_counts(self) -> Mapping[str, DomainCounts]:
         """The number of domains with the same free counts, by bounding place. Large fleets have few counts."""
-        found: dict[str, Counter[FreeCounts]] = {}
-        bounds = (bound for bound, _ in self.domains)
-        for (bound, counts), count in Counter(zip(bounds, self.free_counts, strict=True)).items():
-            found.setdefault(bound, Counter())[counts] = count
-        return found
-
-    @cached_property
-    def free_counts(self) -> tuple[FreeCounts, ...]:
-        """The free GPUs of each domain's nodes, in the order of the domains. Computed once."""
-        return tuple(free_counts_of(nodes) for _, nodes in self.domains)
+        return {
+            root.path[0]: {counts: len(domains) for counts, domains in root.held.items()}
+            for root in self.domains.places.roots
+        }
 
     def place_slots(self, tensor: int) -> Mapping[int, int]:
         """Count the bounding places by their slots, which are the tensor groups of a degree that have free GPUs there.
 
-        Computed once for each degree. Large fleets have few different counts.
+        Each place counts them once for a degree.
         """
-        known = self._place_slots.get(tensor)
-        if known is None:
-            slots = (stage_slots(counted, tensor) for counted in self.domain_counts.values())
-            known = self._place_slots[tensor] = Counter(slots)
-        return known
+        return Counter(root.slots(tensor) for root in self.domains.places.roots)
 
     @cached_property
-    def _place_slots(self) -> dict[int, Mapping[int, int]]:
-        return {}
+    def largest_domain(self) -> int:
+        """The GPUs of the NVLink domain with the most, whether free or not."""
+        return max(self.domains.sizes) if self.shares_stages else max(self.node_sizes)
 
     @cached_property
-    def largest_domain(self) -> list[Node]:
-        """The usable nodes of the NVLink domain with the most GPUs, whether free or not. Computed once."""
-        return max((nodes for _, nodes in self.domains), key=_gpus)
+    def nodes_of_largest_domain(self) -> tuple[int, int]:
+        """The usable nodes of the largest NVLink domain, and all its nodes. O(domains), once."""
+        if not self.shares_stages:
+            return 1, 1
+        largest = min(domain for domain, nodes in self.domains.nodes.items() if gpus_of(nodes) == self.largest_domain)
+        nodes = self.domains.nodes[largest]
+        left_out = self.left_out.get(nodes[0].domain, 0) if self.kind.rack and not self.apart else 0
+        return len(nodes), len(nodes) + left_out
 
-
-def stage_slots(counted: DomainCounts, tensor: int) -> int:
-    """Count the tensor groups of a degree for which GPUs are free."""
-    return sum(count * (sum(free) // tensor) for free, count in counted.items())
-
-
-def _gpus(nodes: Sequence[Node]) -> int:
-    return nodes[0].gpus if len(nodes) == 1 else sum(node.gpus for node in nodes)
-
-
-def free_counts_of(nodes: Sequence[Node]) -> FreeCounts:
-    """Give the free GPUs of the nodes of a domain, sorted."""
-    return (nodes[0].free,) if len(nodes) == 1 else tuple(sorted(node.free for node in nodes))
+    @cached_property
+    def unlabelled(self) -> tuple[int, str]:
+        """The number of nodes that no label puts into an NVLink domain, and the first of them. O(nodes) if any."""
+        first = (node.name for node in self.nodes if node.domain == node.name) if self.members.alone else ()
+        return self.members.alone, next(iter(first), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,176 +169,41 @@ class Eligible:
     idle: tuple[IdleGpus, ...] = ()
 
 
-def eligible(demand: Demand, fleet: Fleet) -> Eligible:
-    """Sort a fleet's nodes into the pools a demand may use. O(nodes) for each wish on a fleet."""
-    choice = demand.products, demand.own_image, demand.node_selector, demand.node_affinity
-    wish = (*choice, demand.tolerations, demand.within, demand.needs)
-    return on_same_fleet(fleet, ("eligible", wish), lambda: _sorted_out(demand, fleet))
+def eligible(demand: Demand, fleet: Fleet, *, emptied: bool = False) -> Eligible:
+    """Sort a fleet's nodes into the pools a demand may use. ``emptied``: as if nobody held any GPU.
+
+    O(nodes) for the first demand of a wish, then O(nodes that changed since).
+    """
+    sorting = sorted_for(demand, fleet, emptied=emptied)
+    return sorting.once(lambda: _eligible(demand, sorting))
 
 
-def _sorted_out(demand: Demand, fleet: Fleet) -> Eligible:
-    excluded: Counter[LeftOut] = Counter()
-    pools: dict[tuple[str, str], list[Node]] = {}
-    left_out: dict[str, Counter[str]] = {}
-    wanted = _Wanted(demand, fleet)
-    idle = _Idle(demand)
-    for node in fleet.nodes:
-        why_not = wanted.why_not(node)
-        if why_not is None:
-            pools.setdefault((wanted.bare(node.product), node.resource), []).append(idle.without(node))
-        else:
-            excluded[why_not] += 1
-            left_out.setdefault(wanted.bare(node.product), Counter())[node.domain] += 1
-    found = (_pool(demand, fleet, nodes, left_out.get(bare, {})) for (bare, _), nodes in pools.items())
-    by_product = tuple(sorted(found, key=lambda pool: pool.product))
-    return Eligible(by_product, _commonest_first(_with_most(excluded)), idle.found())
+def _eligible(demand: Demand, sorting: Sorting) -> Eligible:
+    pools = (_pool(demand, sorting, members) for members in sorting.members)
+    by_product = tuple(sorted(pools, key=lambda pool: (pool.product, pool.members.names[0])))
+    return Eligible(by_product, sorting.excluded, sorting.idle)
 
 
-class _Idle:
-    """The GPUs that no pod can use, while the nodes are gone through. Nodes with equal resources are counted once."""
-
-    def __init__(self, demand: Demand) -> None:
-        self._needs = demand.needs
-        self._usable: dict[object, int] = {}
-        self._idle: dict[str, IdleGpus] = {}
-
-    def without(self, node: Node) -> Node:
-        """Give a node with the free GPUs that pods can use."""
-        if not node.free or not (node.allocatable or node.taken):
-            return node
-        alike = node.free, node.allocatable, node.taken
-        usable = self._usable.get(alike)
-        if usable is None:
-            usable = self._usable[alike] = most_gpus(self._needs, node.allocatable, node.taken, node.free)
-        if usable == node.free:
-            return node
-        self._note(node, node.free - usable)
-        return replace(node, free=usable)
-
-    def _note(self, node: Node, gpus: int) -> None:
-        whole = self._needs.of_pod(node.free, 1, node.free)
-        short = shortage(whole, node.allocatable, node.taken)
-        if short is None:
-            return
-        known = self._idle.get(short.resource)
-        if known is None:
-            known = IdleGpus(short.resource, 0, 0, node.name, short.asked, short.left)
-        self._idle[short.resource] = replace(known, gpus=known.gpus + gpus, nodes=known.nodes + 1)
-
-    def found(self) -> tuple[IdleGpus, ...]:
-        """Give the idle GPUs by the resource that is short, most GPUs first."""
-        return tuple(sorted(self._idle.values(), key=lambda idle: (-idle.gpus, idle.resource)))
-
-
-def _with_most(excluded: Mapping[LeftOut, int]) -> Mapping[LeftOut, int]:
-    """Count nodes that offer too little of a resource together, with the most that any of them offers."""
-    found: Counter[LeftOut] = Counter()
-    most: dict[str, int] = {}
-    for why in excluded:
-        if isinstance(why, TooSmall):
-            most[why.resource] = max(why.offered, most.get(why.resource, 0))
-    for why, count in excluded.items():
-        found[replace(why, offered=most[why.resource]) if isinstance(why, TooSmall) else why] += count
-    return found
+def _pool(demand: Demand, sorting: Sorting, members: Members) -> Pool:
+    first, classes = members.node(members.names[0]), members.counts
+    kind = sorting.fleet.kind(first.product)
+    return Pool(
+        kind=kind,
+        product=first.product,
+        memory=max(0, min(alike.memory for alike in classes) - kind.driver_memory),
+        node_sizes=frozenset(alike.gpus for alike in classes),
+        members=members,
+        resource=first.resource,
+        ipv6=first.ipv6,
+        left_out=sorting.left_out.get(bare_product(first.product), {}),
+        needs_driver=kind.rack and not sorting.fleet.compute_domains and demand.needs.channels,
+        compute_capability=min(
+            (alike.compute_capability for alike in classes if alike.compute_capability), default=None
+        ),
+    )
 
 
 def usable(demand: Demand, fleet: Fleet) -> Callable[[Node], bool]:
     """Give a test that tells of a node whether the demand may use it, with or without free GPUs."""
-    wanted = _Wanted(demand, fleet)
-    return lambda node: wanted.why_not(node) is None
-
-
-def _commonest_first(excluded: Mapping[LeftOut, int]) -> tuple[tuple[LeftOut, int], ...]:
-    """Sort by count, then by reason: the names of the nodes decide nothing."""
-    return tuple(sorted(excluded.items(), key=lambda counted: (-counted[1], str(counted[0]))))
-
-
-def _pool(demand: Demand, fleet: Fleet, nodes: list[Node], left_out: Mapping[str, int]) -> Pool:
-    nodes.sort(key=lambda node: node.name)
-    kind = fleet.kind(nodes[0].product)
-    return Pool(
-        kind=kind,
-        product=nodes[0].product,
-        memory=max(0, min(node.memory for node in nodes) - kind.driver_memory),
-        nodes=tuple(nodes),
-        node_sizes=frozenset(node.gpus for node in nodes),
-        places=() if demand.within is None else tuple(fleet.place(node, demand.within) for node in nodes),
-        resource=nodes[0].resource,
-        left_out=left_out,
-        needs_driver=kind.rack and not fleet.compute_domains and demand.needs.channels,
-        compute_capability=min((node.compute_capability for node in nodes if node.compute_capability), default=None),
-    )
-
-
-class _Wanted:
-    """A demand's requirements for nodes. Products repeat, so that each name is looked up once."""
-
-    def __init__(self, demand: Demand, fleet: Fleet) -> None:
-        self._demand = demand
-        self._fleet = fleet
-        self._products = frozenset(bare_product(product) for product in demand.products)
-        self._bare: dict[str, str] = {}
-        self._small: dict[Amounts, TooSmall | None] = {}
-
-    def bare(self, product: str) -> str:
-        """Give a product's name as the hardware table spells it."""
-        found = self._bare.get(product)
-        return found if found is not None else self._bare.setdefault(product, bare_product(product))
-
-    def why_not(self, node: Node) -> LeftOut | None:
-        """Give the reason why a node may not be used, or ``None``."""
-        if node.exclusion is not None:
-            uncounted = self._demand.needs.claims and node.exclusion in _UNCOUNTED
-            return ClaimsUnread(node.resource) if uncounted else node.exclusion
-        if self._products and self.bare(node.product) not in self._products:
-            return Mismatch.UNLISTED_PRODUCT
-        if node.resource != NVIDIA and not (self._products and self._demand.own_image):
-            return OtherVendor(node.resource)
-        return self._unplaced(node) or _untolerated(node, self._demand.tolerations) or self._too_small(node)
-
-    def _too_small(self, node: Node) -> TooSmall | None:
-        """Tell whether even the smallest pod needs more than the node offers. Nodes with equal offers are read once."""
-        if node.allocatable not in self._small:
-            found = shortage(self._demand.needs.of_the_least_pod, node.allocatable, ())
-            small = None if found is None else TooSmall(found.resource, found.asked, found.left)
-            self._small[node.allocatable] = small
-        return self._small[node.allocatable]
-
-    def _unplaced(self, node: Node) -> LeftOut | None:
-        demand = self._demand
-        if demand.node_selector and not set(demand.node_selector) <= set(node.labels):
-            return Mismatch.NODE_SELECTOR
-        if demand.node_affinity and not matches_any(demand.node_affinity, dict(node.labels)):
-            return Mismatch.NODE_AFFINITY
-        if demand.within is not None and not self._fleet.place(node, demand.within):
-            return _no_place(demand.within, self._fleet.levels)
-        return None
-
-
-_UNCOUNTED: Final = frozenset({Exclusion.OFFERS_NONE, Exclusion.NO_GPUS})
-"""Exclusions of nodes that may have GPUs which no device plugin counts."""
-
-
-def _no_place(within: str, levels: tuple[str, ...]) -> NoPlace | NoLabel:
-    if within in levels:
-        return NoPlace(within)
-    # Users' label keys have a prefix. A plain word is more likely the name of a level that is not configured.
-    return NoLabel(within, () if "/" in within else ("node", "domain", *levels))
-
-
-def _untolerated(node: Node, tolerations: Sequence[Toleration]) -> Untolerated | None:
-    """Give the first taint that keeps pods away. Every pod tolerates the taint that GPU operators set on nodes."""
-    for taint in node.taints:
-        given = (*tolerations, Toleration(key=node.resource, operator="Exists"))
-        if taint.effect != "PreferNoSchedule" and not any(_tolerates(toleration, taint) for toleration in given):
-            return Untolerated(taint)
-    return None
-
-
-def _tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """Decide as Kubernetes does: an empty effect or key matches all, Exists matches every value."""
-    if toleration.effect not in ("", taint.effect):
-        return False
-    if toleration.key not in ("", taint.key):
-        return False
-    return toleration.operator == "Exists" or (toleration.key != "" and toleration.value == taint.value)
+    classes = Classes(demand, fleet)
+    return lambda node: classes.why_not(classes.of(node)) is None

@@ -1,7 +1,5 @@
 """Building a refusal: the cause for every layout, the nearest miss, and hints for which a plan was found."""
 
-from dataclasses import replace
-
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.refusal import (
@@ -12,7 +10,6 @@ from shardwise.domain.refusal import (
 from shardwise.domain.summary import DemandSummary, PoolCount
 from shardwise.planner.hints import hints
 from shardwise.planner.pools import Eligible, Pool, eligible
-from shardwise.planner.same_fleet import on_same_fleet
 from shardwise.planner.shorten import at_least
 from shardwise.planner.solve import SurveyedPool, fits, survey
 from shardwise.planner.trials import TrialFleet
@@ -49,19 +46,11 @@ def _fits_when_free(demand: Demand, fleet: Fleet, rejected: tuple[RejectedLayout
     """Tell whether the demand would fit if every GPU of the usable nodes were free."""
     if demand.least_context is None and not any(layout.cause.area.waits for layout in rejected):
         return False  # of a demand that may be lowered, the causes are those of the full context
-    emptied = on_same_fleet(fleet, "emptied", lambda: _emptied(fleet))
-    return fits(at_least(demand), survey(demand, eligible(demand, emptied)))
-
-
-def _emptied(fleet: Fleet) -> Fleet:
-    nodes = (
-        replace(node, free=node.gpus, taken=()) if node.free < node.gpus or node.taken else node for node in fleet.nodes
-    )
-    return replace(fleet, nodes=tuple(nodes))
+    return fits(at_least(demand), survey(demand, eligible(demand, fleet, emptied=True)))
 
 
 def _count(pool: Pool) -> PoolCount:
-    return PoolCount(pool.product, len(pool.nodes), pool.gpus, pool.free)
+    return PoolCount(pool.product, pool.size, pool.gpus, pool.free)
 
 
 def _reason(pools: Eligible, rejected: tuple[RejectedLayout, ...]) -> RefusalReason:

@@ -1,14 +1,17 @@
-"""Results that hold for a fleet, kept while the same fleet is asked about again.
+"""Results that hold for a fleet, kept while the same fleet, or one that differs in a few nodes, is asked about again.
 
 Thousands of objects that wait are planned on the same fleet, and differ in a few wishes. Fleets are compared by
-identity, which costs nothing; an equal fleet that was read anew counts as another.
+identity, which costs nothing; an equal fleet that was read anew counts as another. The nodes of a fleet are sorted once
+for each wish, and for the next fleet only the nodes that differ are sorted again.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from typing import Any, Final, TypeVar
 
+from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
+from shardwise.planner.sorting import Sorting
 
 T = TypeVar("T")
 
@@ -34,3 +37,23 @@ def on_same_fleet(fleet: Fleet, question: Hashable, answer: Callable[[], T]) -> 
         return found
     result: T = known[question]
     return result
+
+
+MOST_WISHES: Final = 32
+"""Wishes for which the sorted nodes of the latest fleet are kept."""
+
+_sorted: Final[OrderedDict[Hashable, Sorting]] = OrderedDict()
+
+
+def sorted_for(demand: Demand, fleet: Fleet, *, emptied: bool) -> Sorting:
+    """Sort the nodes of a fleet for a demand, from the latest fleet that was sorted for the same wish."""
+    choice = demand.products, demand.own_image, demand.node_selector, demand.node_affinity
+    wish = (*choice, demand.tolerations, demand.within, demand.needs)
+    key = wish, emptied, fleet.levels, fleet.kinds, fleet.compute_domains
+    known = _sorted.get(key)
+    found = Sorting(demand, fleet, emptied=emptied) if known is None else known.changed(fleet)
+    _sorted[key] = found
+    _sorted.move_to_end(key)
+    if len(_sorted) > MOST_WISHES:
+        _sorted.popitem(last=False)
+    return found

@@ -1,14 +1,17 @@
 """The search for a demand's plan: enumerate layouts, reject, place and choose. Every lost layout is recorded."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import islice
+from operator import itemgetter
 from typing import Final
 
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.layout import Layout
 from shardwise.domain.notes import FasterWithMore, Note
-from shardwise.domain.plan import Alternative, LayoutOutcome, Plan
+from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import (
     Cause,
     DomainTooSmall,
@@ -16,18 +19,11 @@ from shardwise.domain.refusal import (
     RejectedLayout,
 )
 from shardwise.planner.choose import Candidate, rule_of
-from shardwise.planner.judging import Judged, is_over_budget, judged, weighed, without_place
+from shardwise.planner.judging import Judged, Lost, is_over_budget, judged, weighed, without_place
 from shardwise.planner.memory import states
 from shardwise.planner.notes import notes
-from shardwise.planner.placement import (
-    domain_counts,
-    has_room,
-    lacking_for_pods,
-    largest_domain,
-    nodes_of_largest_domain,
-    place,
-)
-from shardwise.planner.pools import Eligible, Pool, SurveyedGpus, stage_slots
+from shardwise.planner.placement import has_room, lacking_for_pods, place
+from shardwise.planner.pools import Eligible, Pool, SurveyedGpus
 
 Fitting = tuple[Judged, Pool]
 """A layout that nothing rules out, and its pool."""
@@ -49,15 +45,16 @@ def solve(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Solution:
     """Search all pools. The plan is the most preferred candidate that can be placed."""
     asked = without_place(demand)
     found: list[Fitting] = []
-    rejected: list[RejectedLayout] = []
+    rejected: list[Lost] = []
     for facts in surveyed:
         for layout in judged(asked, facts.gpus):
-            lost = layout.rejected or _crowded_out(demand, facts, layout.layout)
+            lost = layout.lost or _crowded_out(demand, facts, layout.layout)
             if lost is None:
                 found.append((layout, facts.pool))
             else:
                 rejected.append(lost)
-    return _choose(demand, found, rejected)
+    made = _choose(demand, found, rejected)
+    return Solution(made, tuple(lost.rejected for lost in rejected))
 
 
 def fitting(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Iterator[tuple[Layout, Pool]]:
@@ -75,16 +72,18 @@ def fits(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> bool:
     return any(place(demand, pool, layout) is not None for layout, pool in fitting(demand, surveyed))
 
 
-def _choose(demand: Demand, found: list[Fitting], rejected: list[RejectedLayout]) -> Solution:
+def _choose(demand: Demand, found: list[Fitting], rejected: list[Lost]) -> Plan | None:
+    """Give the plan of the most preferred layout that has a place. Layouts without a place are rejected, too."""
     found.sort(key=lambda fit: fit[0].preference)
     for position, (chosen, pool) in enumerate(found):
         groups = place(demand, pool, chosen.layout)
         if groups is None:
-            rejected.append(RejectedLayout(chosen.layout, pool.product, _no_room(demand, pool, chosen.layout)))
+            rejected.append(Lost.of(chosen.layout, pool.product, _no_room(demand, pool, chosen.layout)))
             continue
         losers = (loser.lost_to(chosen) for loser, _ in found[position + 1 :])
         candidate, rivals = chosen.candidate, [rival.candidate for rival, _ in found]
-        plan = Plan(
+        refused = (lost.alternative for lost in sorted(rejected, key=itemgetter(0)))
+        return Plan(
             layout=candidate.layout,
             product=pool.product,
             engine=demand.engine,
@@ -95,15 +94,14 @@ def _choose(demand: Demand, found: list[Fitting], rejected: list[RejectedLayout]
             rule=rule_of(demand, pool, candidate.layout, groups),
             tight=candidate.tight,
             estimate=candidate.estimate,
-            alternatives=(*losers, *_rejections(rejected)),
-            notes=(*notes(demand, candidate, pool.nodes, rivals), *_faster_with_more(demand, candidate, pool)),
+            alternatives=(*losers, *refused),
+            notes=(*notes(demand, candidate, pool, rivals), *_faster_with_more(demand, candidate, pool)),
             resource=pool.resource,
-            ipv6=pool.nodes[0].ipv6,
+            ipv6=pool.ipv6,
             joined=pool.joined,
             states=states(demand, candidate.layout, candidate.memory, pool.compute_capability),
         )
-        return Solution(plan, tuple(rejected))
-    return Solution(None, tuple(rejected))
+    return None
 
 
 def _faster_with_more(demand: Demand, chosen: Candidate, pool: Pool) -> Iterator[Note]:
@@ -131,15 +129,10 @@ def _faster_with_more(demand: Demand, chosen: Candidate, pool: Pool) -> Iterator
         yield FasterWithMore(best.layout, gpus, best.candidate.estimate.seconds_per_token, speed)
 
 
-def _rejections(rejected: list[RejectedLayout]) -> Iterator[Alternative]:
-    for lost in sorted(rejected, key=lambda lost: (lost.layout.world_size, lost.layout.pipeline)):
-        yield Alternative(lost.layout, lost.product, LayoutOutcome.REFUSED, lost.cause)
-
-
 def _joined_for(demand: Demand, pool: Pool) -> Pool:
     """Join a pool's nodes where a pin asks for a tensor group wider than any NVLink domain. The user chose this."""
     pinned = demand.pins.tensor
-    return replace(pool, joined=True) if pinned is not None and pinned > largest_domain(pool) else pool
+    return replace(pool, joined=True) if pinned is not None and pinned > pool.largest_domain else pool
 
 
 def _apart_for(demand: Demand, pool: Pool) -> Pool:
@@ -154,7 +147,7 @@ class SurveyedPool:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.free = pool.free
-        self.largest_domain = largest_domain(pool)
+        self.largest_domain = pool.largest_domain
         self.gpus = SurveyedGpus(
             kind=pool.kind,
             product=pool.product,
@@ -166,17 +159,22 @@ class SurveyedPool:
             gpus=pool.gpus,
             largest_domain=self.largest_domain,
         )
-        counted = domain_counts(pool)
-        self.slots = cache(lambda tensor: stage_slots(counted, tensor))
+        self.slots = cache(lambda tensor: sum(root.slots(tensor) for root in pool.domains.places.roots))
 
     @cached_property
-    def free_by_domain(self) -> tuple[int, ...]:
-        """The free GPUs of each domain that has any, the most first."""
-        return tuple(sorted((free for counts in self.pool.free_counts if (free := sum(counts))), reverse=True))
+    def free_by_domain(self) -> tuple[tuple[int, ...], int]:
+        """The free GPUs of the domains with the most, and the number of domains that have any."""
+        found: Counter[int] = Counter()
+        for root in self.pool.domains.places.roots:
+            for counts, domains in root.held.items():
+                found[sum(counts)] += len(domains)
+        del found[0]
+        most = (free for free in sorted(found, reverse=True) for _ in range(found[free]))
+        return tuple(islice(most, _DOMAINS_SHOWN)), found.total()
 
 
 def survey(demand: Demand, pools: Eligible, *, with_driver: bool = False) -> tuple[SurveyedPool, ...]:
-    """Survey the pools. Searches for demands that pin the same tensor degree can share the result. O(nodes).
+    """Survey the pools. Searches for demands that pin the same tensor degree can share the result.
 
     ``with_driver``: as if the cluster served ComputeDomains.
     """
@@ -184,21 +182,20 @@ def survey(demand: Demand, pools: Eligible, *, with_driver: bool = False) -> tup
     return tuple(SurveyedPool(_joined_for(demand, pool)) for pool in found)
 
 
-def _crowded_out(demand: Demand, facts: SurveyedPool, layout: Layout) -> RejectedLayout | None:
+def _crowded_out(demand: Demand, facts: SurveyedPool, layout: Layout) -> Lost | None:
     cause = _crowded(demand, facts, layout)
-    return None if cause is None else RejectedLayout(layout, facts.pool.product, cause)
+    return None if cause is None else Lost.of(layout, facts.pool.product, cause)
 
 
 def _crowded(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | None:
     """Compare counts before placing: this is cheap and rules out most layouts."""
     if layout.tensor > facts.largest_domain:
-        usable, nodes = nodes_of_largest_domain(facts.pool)
+        usable, nodes = facts.pool.nodes_of_largest_domain
         return DomainTooSmall(facts.pool.product, layout.tensor, facts.largest_domain, usable, nodes)
     wanted = layout.pipeline * demand.replicas
     slots = facts.slots(layout.tensor)
     if slots < wanted:
-        apart = facts.free_by_domain if facts.free >= wanted * layout.tensor else ()
-        shown, domains = apart[:_DOMAINS_SHOWN], len(apart)
+        shown, domains = facts.free_by_domain if facts.free >= wanted * layout.tensor else ((), 0)
         return NoRoom(facts.pool.product, wanted, slots, layout.tensor, facts.free, demand.within, shown, domains)
     return None
 

@@ -89,11 +89,10 @@ class FreeCapacity:
     def _left(self, fleet: Fleet) -> Fleet:
         if not self._taken:
             return fleet
-        return replace(fleet, nodes=tuple(map(self._rest, fleet.nodes)))
+        taken = (fleet.node(name) for name in self._taken)
+        return fleet.with_nodes(self._rest(node) for node in taken if node is not None)
 
     def _rest(self, node: Node) -> Node:
-        if node.name not in self._taken:
-            return node
         return replace(node, free=max(0, node.free - self._taken[node.name]), taken=self._used(node))
 
 

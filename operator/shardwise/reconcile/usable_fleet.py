@@ -44,7 +44,8 @@ class UsableFleet:
         return on_same_fleet(self.fleet, ("usable", limits), lambda: self._limited(shut))
 
     def _limited(self, shut: frozenset[str]) -> Fleet:
-        return replace(self.fleet, nodes=tuple(self._left(node, shut) for node in self.fleet.nodes))
+        limited = (self.fleet.node(name) for name in shut | self.kept)
+        return self.fleet.with_nodes(self._left(node, shut) for node in limited if node is not None)
 
     def _left(self, node: Node, shut: frozenset[str]) -> Node:
         """Give a node without free GPUs. The node stays in the fleet, so that an object can wait for it."""
