@@ -1,9 +1,11 @@
 """What `helm test` runs: it asks all operators who leads, and ends with status 1 unless all is well."""
 
+import asyncio
 import contextlib
 import importlib.util
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -12,6 +14,10 @@ from typing import Any
 
 import pytest
 from tests.support.repository import ROOT
+
+from shardwise.cluster import Outage
+from shardwise.controller.health import Health
+from shardwise.controller.health import served as operator_served
 
 LEADER = {"/readyz": (200, "leader"), "/leadz": (200, "ok")}
 STANDBY = {"/readyz": (200, "standby"), "/leadz": (503, "standby")}
@@ -56,15 +62,20 @@ def served(host: str, port: int, answers: dict[str, tuple[int, str]]) -> Iterato
             thread.join()
 
 
-def ended(leads: ModuleType, monkeypatch: pytest.MonkeyPatch, operators: list[dict[str, tuple[int, str]]]) -> Any:
-    """Run the script against operators behind one name, and give its exit status."""
+def behind_one_name(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Let the name `operators` have so many addresses of loopback, as that of a headless Service has."""
     resolved = socket.getaddrinfo
 
     def behind_the_name(host: str, port: int, *args: Any, **more: Any) -> list[Any]:
-        names = [f"127.0.0.{number + 1}" for number in range(len(operators))] if host == "operators" else [host]
+        names = [f"127.0.0.{number + 1}" for number in range(count)] if host == "operators" else [host]
         return [found for name in names for found in resolved(name, port, *args, **more)]
 
     monkeypatch.setattr(socket, "getaddrinfo", behind_the_name)
+
+
+def ended(leads: ModuleType, monkeypatch: pytest.MonkeyPatch, operators: list[dict[str, tuple[int, str]]]) -> Any:
+    """Run the script against operators behind one name, and give its exit status."""
+    behind_one_name(monkeypatch, len(operators))
     with contextlib.ExitStack() as stack:
         port = 0
         for number, answers in enumerate(operators):
@@ -107,3 +118,22 @@ def test_a_name_that_nobody_answers_to_fails_with_the_name(
         leads.main("operators", "8080")
     assert end.value.code == 1
     assert "operators cannot be reached: [Errno -2] Name or service not known" in capsys.readouterr().out
+
+
+async def test_it_understands_the_endpoints_that_operators_serve(
+    leads: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The real ones: of a leader and of a standby, before and after the standby has listed everything."""
+    behind_one_name(monkeypatch, 2)
+    leader, standby = (Health(Outage(time.monotonic)) for _ in range(2))
+    leader.listed = leader.leads = True
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    async with operator_served(("127.0.0.1", port), leader), operator_served(("127.0.0.2", port), standby):
+        with pytest.raises(SystemExit, match="1"):
+            await asyncio.to_thread(leads.main, "operators", str(port))
+        assert "127.0.0.2: not ready, the objects of the cluster are not listed yet" in capsys.readouterr().out
+        standby.listed = True
+        with pytest.raises(SystemExit, match="0"):
+            await asyncio.to_thread(leads.main, "operators", str(port))
+        assert "127.0.0.1: ready, leader\n127.0.0.2: ready, standby" in capsys.readouterr().out
