@@ -1,8 +1,10 @@
 """The chart and the CRD on a real API server: install, upgrade, uninstall, and what is left."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import yaml
 from tests.cluster.installed import CHART, NAMESPACE, Installed, Running
 from tests.cluster.reached import Reached
 from tests.cluster.waiting import wait_until
@@ -54,6 +56,34 @@ def test_an_upgrade_changes_what_was_asked_and_no_model(running: Running, instal
     assert "team" not in template["metadata"]["labels"]
     after = [running.get("shardedmodel", "kept")["metadata"]["uid"], running.pods("kept")[0]["metadata"]["uid"]]
     assert after == before
+
+
+def an_older_chart(folder: Path) -> Path:
+    """Give a chart of before that has the values of before alone, and makes a part of the objects."""
+    older = folder / "shardwise"
+    (older / "templates").mkdir(parents=True)
+    for name in ("Chart.yaml", "templates/_helpers.tpl", "templates/serviceaccount.yaml", "templates/configmap.yaml"):
+        (older / name).write_bytes((CHART / name).read_bytes())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    kept = {name: value for name, value in values.items() if name in ("image", "replicas", "serviceAccount", "config")}
+    (older / "values.yaml").write_text(yaml.safe_dump(kept | {"hub": values["hub"], "workers": 4}))
+    return older
+
+
+def test_an_upgrade_to_a_chart_with_more_values_keeps_those_that_were_set(installed: Installed, tmp_path: Path) -> None:
+    """With the flag that docs/updates.md names; the flag that it warns of fails, and changes nothing."""
+    plane, helm, release = installed.plane, installed.plane.helm, ("older", "-n", "older")
+    helm("install", release[0], str(an_older_chart(tmp_path)), *release[1:], "--create-namespace", "--set", "workers=3")
+    said = helm("upgrade", release[0], str(CHART), *release[1:], "--reuse-values", check=False)
+    assert "nil pointer evaluating" in said
+    text = (ROOT / "docs" / "updates.md").read_text()
+    assert "--namespace shardwise --reset-then-reuse-values\n" in text
+    helm("upgrade", release[0], str(CHART), *release[1:], "--reset-then-reuse-values", "--wait", "--timeout=60s")
+    found = deployment(plane, "older-shardwise", "older")
+    assert "--workers=3" in found["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert plane.kubectl("get", "pdb", "-n", "older", "-o", "name").strip().endswith("/older-shardwise")
+    helm("uninstall", *release, "--wait", "--timeout=60s")
+    plane.kubectl("delete", "namespace", "older")
 
 
 def test_a_wrong_value_is_refused_before_anything_is_changed(installed: Installed) -> None:
