@@ -38,6 +38,7 @@ RIGHT: dict[str, tuple[str, object]] = {
     "products": ("spec.gpuBudget.products", ["NVIDIA-H200", "NVIDIA-H100-80GB-HBM3"]),
     "no replica": ("spec.replicas", 0),
     "pins": ("spec.parallelism", {"tensor": 4, "pipeline": 2, "expert": False}),
+    "pins of data ranks": ("spec.parallelism", {"data": 2, "tensor": 4, "context": 2}),
     "an engine": ("spec.engine", {"image": "i:1", "imagePullPolicy": "Never", "args": ["--seed=1"]}),
     "variables": (
         "spec.engine.env",

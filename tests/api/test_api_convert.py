@@ -159,9 +159,9 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
     "objective": ("spec.objective", "latency", lambda wanted: wanted.demand.objective, Objective.LATENCY),
     "pins": (
         "spec.parallelism",
-        {"tensor": 2, "pipeline": 2, "expert": False},
+        {"tensor": 2, "pipeline": 2, "expert": False, "data": 2, "context": 1},
         lambda wanted: wanted.demand.pins,
-        Pins(2, 2, False),
+        Pins(2, 2, False, 2, 1),
     ),
     "engine": ("spec.engine.name", "sglang", lambda wanted: wanted.demand.engine, EngineName.SGLANG),
     "image": ("spec.engine.image", "i:1", lambda wanted: wanted.launch.container.image, "i:1"),

@@ -19,6 +19,7 @@ from shardwise.domain.platforms import PlatformRow
 from shardwise.domain.towers import TowerRow
 from shardwise.planner.architecture_support import ArchitectureRow
 from shardwise.planner.capability_support import CapabilityRow
+from shardwise.planner.data_support import DataRow
 from shardwise.planner.method_support import MethodRow
 from shardwise.planner.on_load import OnLoadRow
 from shardwise.planner.pipeline_support import PipelineRow
@@ -26,6 +27,7 @@ from shardwise.planner.stage_ends import StageEndRow
 
 FOLDER = PACKAGE / "data"
 FILES: dict[str, type[Sourced]] = {
+    "data-parallel.toml": DataRow,
     "gpus.toml": GpuRow,
     "model-types.json": ModelTypeRow,
     "models.json": ModelRow,

@@ -180,7 +180,7 @@ def test_reasons_of_refusals_are_stable() -> None:
 
 def test_objectives_and_rules_are_the_words_of_the_object() -> None:
     assert [objective.value for objective in Objective] == ["fewest-gpus", "latency", "throughput"]
-    assert len({rule.value for rule in Rule}) == 12
+    assert len({rule.value for rule in Rule}) == 14
 
 
 def test_a_demand_asks_for_one_replica_with_nothing_pinned_unless_said() -> None:

@@ -31,6 +31,8 @@ PIPELINE = "use `spec.parallelism.pipeline`"
 EXPERT = "use `spec.parallelism.expert`"
 REPLICAS = "use `spec.replicas`"
 PLANNED = "the plan decides it"
+DATA = "use `spec.parallelism.data`"
+CACHE = "use `spec.parallelism.context`"
 RESERVE = "use `spec.model.gpuMemoryReserve`"
 PORT = "use `spec.service.port`"
 
@@ -56,10 +58,10 @@ PORT = "use `spec.service.port`"
         pytest.param("--disable-expert-parallel", EXPERT, id="no experts"),
         pytest.param("--no-enable-expert-parallel", EXPERT, id="no experts, as older releases say"),
         pytest.param("-ep", EXPERT, id="experts, short"),
-        pytest.param("--data-parallel-size=2", REPLICAS, id="replicas inside the engine"),
-        pytest.param("--data-parallel-size-local", REPLICAS, id="replicas inside the node"),
-        pytest.param("-dp", REPLICAS, id="replicas, short"),
-        pytest.param("-dpl=2", REPLICAS, id="local replicas, short"),
+        pytest.param("--data-parallel-size=2", DATA, id="data ranks"),
+        pytest.param("--data-parallel-size-local", DATA, id="data ranks of the node"),
+        pytest.param("-dp", DATA, id="data ranks, short"),
+        pytest.param("-dpl=2", DATA, id="local data ranks, short"),
         pytest.param("--nnodes", PLANNED, id="nodes"),
         pytest.param("--nnodes=3", PLANNED, id="nodes, value attached"),
         pytest.param("-n", PLANNED, id="nodes, short"),
@@ -87,9 +89,9 @@ PORT = "use `spec.service.port`"
         pytest.param("--host=127.0.0.1", PORT, id="host"),
         pytest.param("--port", PORT, id="port"),
         pytest.param("--config=/tmp/all.yaml", "use `spec.engine.args`", id="a file of options"),
-        pytest.param("-dcp=2", PLANNED, id="a cache shared over a tensor group"),
-        pytest.param("--data-parallel-hybrid-lb", REPLICAS, id="data parallelism behind a balancer"),
-        pytest.param("--enable-elastic-ep", REPLICAS, id="experts that grow"),
+        pytest.param("-dcp=2", CACHE, id="a cache shared over a tensor group"),
+        pytest.param("--data-parallel-hybrid-lb", DATA, id="data parallelism behind a balancer"),
+        pytest.param("--enable-elastic-ep", DATA, id="experts that grow"),
         pytest.param("--dtype=float32", STORED, id="another precision"),
         pytest.param("--hf-overrides", STORED, id="another config"),
         pytest.param("--cpu-offload-gb=8", IN_GPU_MEMORY, id="weights in the memory of the node"),
@@ -145,7 +147,7 @@ def test_what_only_looks_like_it_is_allowed(word: str) -> None:
         ("VLLM_PORT", "chosen by the engine"),
         ("HF_TOKEN", "spec.model.source.huggingFace.tokenSecretRef"),
         ("HF_HOME", "the volume of the cache"),
-        ("VLLM_DP_SIZE", "the plan: use `spec.replicas`"),
+        ("VLLM_DP_SIZE", "the plan: use `spec.parallelism.data`"),
         ("VLLM_PP_LAYER_PARTITION", "the plan's memory per stage"),
         ("CUDA_VISIBLE_DEVICES", "the device plugin"),
     ],
@@ -229,7 +231,8 @@ def underscored(name: str) -> str:
 def test_every_declared_short_form_of_an_owned_option_is_refused() -> None:
     """Among all short forms vLLM declares; the others set what the plan does not."""
     short = {flag for flag in known_flags() if not flag.startswith("--")}
-    several = {"-asc", "-dcp", "-dp", "-dpl", "-dpn", "-dpr", "-ep", "-n", "-pcp", "-pp", "-q", "-r", "-tp"}
+    data = {"-dp", *(f"-dp{letter}" for letter in "abehlmnpr")}
+    several = {"-asc", "-dcp", "-ep", "-n", "-pcp", "-pp", "-q", "-r", "-tp"} | data
     assert {flag for flag in short if owned_option(VLLM, flag)} == several
 
 
@@ -302,8 +305,8 @@ OPTIONS = "use `spec.engine.options`"
         pytest.param(SGLANG, "--ep", EXPERT, id="SGLang: experts"),
         pytest.param(SGLANG, "--expert-parallel-size=8", EXPERT, id="SGLang: experts, other name"),
         pytest.param(SGLANG, "--dp=2", REPLICAS, id="SGLang: replicas, cut short"),
-        pytest.param(SGLANG, "--attn-dp-size", PLANNED, id="SGLang: attention over data"),
-        pytest.param(SGLANG, "--enable-dp-attention", PLANNED, id="SGLang: attention over data, old name"),
+        pytest.param(SGLANG, "--attn-dp-size", DATA, id="SGLang: attention over data"),
+        pytest.param(SGLANG, "--enable-dp-attention", DATA, id="SGLang: attention over data, old name"),
         pytest.param(SGLANG, "--nnodes=2", PLANNED, id="SGLang: nodes"),
         pytest.param(SGLANG, "--dist-init-addr=x:1", PLANNED, id="SGLang: leader"),
         pytest.param(SGLANG, "--nccl-init", PLANNED, id="SGLang: leader, old name cut short"),
@@ -319,7 +322,7 @@ OPTIONS = "use `spec.engine.options`"
         pytest.param(TENSORRT_LLM, "--pipeline_parallel_size", PIPELINE, id="TensorRT-LLM: pipeline, other name"),
         pytest.param(TENSORRT_LLM, "--moe_expert_parallel_size", EXPERT, id="TensorRT-LLM: experts, other name"),
         pytest.param(TENSORRT_LLM, "--gpus_per_node", PLANNED, id="TensorRT-LLM: GPUs of a node"),
-        pytest.param(TENSORRT_LLM, "--context_parallel_size=2", PLANNED, id="TensorRT-LLM: context parallelism"),
+        pytest.param(TENSORRT_LLM, "--context_parallel_size=2", CACHE, id="TensorRT-LLM: context parallelism"),
         pytest.param(TENSORRT_LLM, "--free_gpu_memory_fraction", RESERVE, id="TensorRT-LLM: memory, other name"),
         pytest.param(TENSORRT_LLM, "--max_seq_len=1", CONTEXT, id="TensorRT-LLM: context"),
         pytest.param(TENSORRT_LLM, "--extra_llm_api_options", OPTIONS, id="TensorRT-LLM: options file"),

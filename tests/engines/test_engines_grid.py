@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import pytest
@@ -46,6 +47,12 @@ EMITTED = {
         "--kv-cache-dtype",
         "--quantization",
         "--allow-deprecated-quantization",
+        "--data-parallel-size",
+        "--data-parallel-size-local",
+        "--data-parallel-start-rank",
+        "--data-parallel-address",
+        "--data-parallel-rpc-port",
+        "--decode-context-parallel-size",
         "--nnodes",
         "--node-rank",
         "--master-addr",
@@ -63,6 +70,8 @@ EMITTED = {
         "--tp-size",
         "--pp-size",
         "--ep-size",
+        "--attn-dp-size",
+        "--dcp-size",
         "--context-length",
         "--chunked-prefill-size",
         "--max-running-requests",
@@ -116,8 +125,19 @@ LAYOUTS = [
     (Layout(8, 1), (4, 4)),
     (Layout(16, 1, expert=True), (4, 4, 4, 4)),
     (Layout(8, 2), (4, 4, 4, 4)),
+    (Layout(1, 1, True, 8), (8,)),
+    (Layout(1, 1, True, 16), (8, 8)),
+    (Layout(1, 2, True, 8), (8, 8)),
 ]
-"""Layouts with the GPUs of each pod: one GPU, one node, several nodes, tensor groups over the trays of a rack."""
+"""Layouts with the GPUs of each pod: one GPU, one node, several nodes, tensor groups over the trays of a rack; data
+ranks on one node, on two nodes, and in two stages."""
+
+GROUPS_OF_DATA = [
+    (Layout(4, 1, True, 2), (8,)),
+    (Layout(8, 1, True, 2, 8), (8, 8)),
+    (Layout(8, 2, True, 2), (8, 8, 8, 8)),
+]
+"""Data ranks of several GPUs, for engines that have them: on one node, on a node each, and on two nodes each."""
 
 SOURCES = [
     Source(),
@@ -143,7 +163,12 @@ DTYPES = [None, "fp8", "bfloat16"]
 
 SITE = LaunchSite(env=(("NCCL_IB_HCA", "mlx5"),), interface="eth0", rdma=(("rdma/ib", "1"),), host_paths=("/data",))
 
-GRID = list(itertools.product(LAYOUTS, SOURCES, QUANTISATIONS, DTYPES))
+OTHERS = list(itertools.product(SOURCES, QUANTISATIONS, DTYPES))
+
+
+def grid_of(engine: EngineName) -> Iterator[tuple[Any, ...]]:
+    layouts = LAYOUTS if engine is TENSORRT_LLM else LAYOUTS + GROUPS_OF_DATA
+    return ((layout, *others) for layout in layouts for others in OTHERS)
 
 
 def wanted_of(engine: EngineName, source: Source, quantisation: tuple[object, str | None], dtype: str | None) -> Wanted:
@@ -165,7 +190,7 @@ def wanted_of(engine: EngineName, source: Source, quantisation: tuple[object, st
 def cells(engine: EngineName) -> Iterator[tuple[Plan, Wanted, GroupLaunch]]:
     """Launch every cell of the grid that an object may ask for."""
     whole = MemoryUse(20 * GIB, 30 * GIB, 12 * GIB, 4 * GIB, 80 * GIB)
-    for (layout, pods), source, quantisation, dtype in GRID:
+    for (layout, pods), source, quantisation, dtype in grid_of(engine):
         wanted = wanted_of(engine, source, quantisation, dtype)
         if not problems(wanted):
             states = 400 if layout.world_size == 1 else None
@@ -192,7 +217,7 @@ def test_the_grid_leaves_out_only_what_is_refused(grid: Grid) -> None:
     """No engine quantises to int4 or nvfp4 on load; TensorRT-LLM to nothing, and it takes no bfloat16 cache."""
     engine, found = grid
     part = {VLLM: 5 / 7, SGLANG: 5 / 7, TENSORRT_LLM: 4 / 7 * 2 / 3}[engine]
-    assert len(found) == round(len(GRID) * part)
+    assert len(found) == round(len(list(grid_of(engine))) * part)
 
 
 def test_every_option_is_one_the_engine_declares_and_is_said_once(grid: Grid) -> None:
@@ -280,19 +305,28 @@ def _paths(given: Mapping[str, Any], above: str = "") -> Iterator[str]:
             yield above + name
 
 
+OF_THE_POD = ("--node-rank", "--headless", "--data-parallel-start-rank")
+"""The words that tell a pod from another pod of its group."""
+
+
 def test_pods_of_a_group_differ_in_rank_and_role_alone(grid: Grid) -> None:
     """NCCL hangs where settings differ from rank to rank."""
     engine, found = grid
-    for _, _, group in found:
+    for plan, _, group in found:
         assert {pod.env for pod in group.pods} == {group.pods[0].env}
         if engine is TENSORRT_LLM:
             assert {(pod.command, pod.args) for pod in group.pods[1:]} <= {(group.pods[-1].command, ())}
             continue
         said = [options(pod.args) for pod in group.pods]
-        shared = [{k: v for k, v in options.items() if k not in ("--node-rank", "--headless")} for options in said]
+        shared = [{word: value for word, value in options.items() if word not in OF_THE_POD} for options in said]
         assert shared == [shared[0]] * len(said)
-        if len(said) > 1:
+        if len(said) > 1 and "--node-rank" in said[0]:
             assert [int(options["--node-rank"]) for options in said] == list(range(len(said)))
+        elif len(said) > 1:
+            local = int(said[0]["--data-parallel-size-local"])
+            first = [int(options.get("--data-parallel-start-rank", 0)) for options in said]
+            assert first == list(range(0, plan.layout.data, local))
+            assert ["--data-parallel-start-rank" in options for options in said] == [False] + [True] * (len(said) - 1)
 
 
 def test_degrees_context_and_chunk_are_those_of_the_plan(grid: Grid) -> None:
@@ -305,16 +339,37 @@ def test_degrees_context_and_chunk_are_those_of_the_plan(grid: Grid) -> None:
     }[engine]
     for plan, _, group in found:
         said = options(served(engine, group.pods[0]))
-        assert (said[tensor], said[pipeline]) == (str(plan.layout.tensor), str(plan.layout.pipeline))
-        assert (said[context], said[chunk]) == ("8192", "8192")
+        of_word = plan.layout.tensor if engine is VLLM else plan.layout.stage_gpus
+        assert (said[tensor], said[pipeline]) == (str(of_word), str(plan.layout.pipeline))
+        tokens = max(1024, 8192 // plan.layout.data) * (plan.layout.data if engine is SGLANG else 1)
+        assert (said[context], said[chunk]) == ("8192", str(tokens))
+
+
+def test_degrees_multiply_to_the_gpus_of_the_pods(grid: Grid) -> None:
+    """As the engine reads its own words: data × tensor × pipeline, whatever it calls them."""
+    engine, found = grid
+    for plan, _, group in found:
+        said = options(served(engine, group.pods[0]))
+        match engine:
+            case EngineName.VLLM:
+                words = "--data-parallel-size", "--tensor-parallel-size", "--pipeline-parallel-size"
+            case EngineName.SGLANG:
+                words = "--tp-size", "--pp-size", "--pp-size"
+                assert said.get("--attn-dp-size", "1") == str(plan.layout.data)
+            case _:
+                words = "--tp_size", "--pp_size", "--pp_size"
+                assert _options_of(group).get("enable_attention_dp", False) == (plan.layout.data > 1)
+        ranks = prod(int(said.get(word, 1)) for word in dict.fromkeys(words))
+        assert ranks == plan.layout.world_size == sum(pod.gpus for pod in plan.groups[0].pods)
+        assert int(said.get("--decode-context-parallel-size", said.get("--dcp-size", 1))) == plan.layout.context
 
 
 def test_experts_are_dealt_out_as_planned(grid: Grid) -> None:
-    """Over the tensor group, and only where the plan does."""
+    """Over the GPUs of a stage, and only where the plan does."""
     engine, found = grid
     word = {VLLM: "--enable-expert-parallel", SGLANG: "--ep-size", TENSORRT_LLM: "--ep_size"}[engine]
     for plan, _, group in found:
-        value = "" if engine is VLLM else str(plan.layout.tensor)
+        value = "" if engine is VLLM else str(plan.layout.stage_gpus)
         said = options(served(engine, group.pods[0])).get(word)
         assert said == (value if plan.layout.expert else None)
 
@@ -330,10 +385,10 @@ def test_ranks_land_where_they_were_planned(grid: Grid) -> None:
 def ranks_of(engine: EngineName, plan: Plan, group: GroupLaunch, node: int) -> tuple[int, ...]:
     """Give the ranks an engine runs on a node.
 
-    vLLM: local world × node rank + local rank (multiproc_executor.py). SGLang: by stages and by nodes of a stage
-    (entrypoints/engine.py). Open MPI: hosts are filled in their order, slot by slot.
+    vLLM: local world × node rank + local rank (multiproc_executor.py), or the data ranks that the pod is given. SGLang:
+    by stages and by nodes of a stage (entrypoints/engine.py). Open MPI: hosts are filled in their order, slot by slot.
     """
-    tensor, pipeline, nodes = plan.layout.tensor, plan.layout.pipeline, len(group.pods)
+    tensor, pipeline, nodes = plan.layout.stage_gpus, plan.layout.pipeline, len(group.pods)
     if engine is SGLANG:
         assert pipeline % nodes == 0 or nodes % pipeline == 0
         stages, nodes_a_stage = max(pipeline // nodes, 1), max(nodes // pipeline, 1)
@@ -345,6 +400,11 @@ def ranks_of(engine: EngineName, plan: Plan, group: GroupLaunch, node: int) -> t
             for stage in range(first_stage, first_stage + stages)
             for rank in range(first, first + share)
         )
+    said = options(group.pods[node].args)
+    if "--data-parallel-size-local" in said:
+        each = plan.layout.tensor * pipeline
+        first, count = int(said.get("--data-parallel-start-rank", 0)), int(said["--data-parallel-size-local"])
+        return tuple(range(each * first, each * (first + count)))
     if engine is VLLM or nodes == 1:
         local = tensor * pipeline // nodes
         return tuple(range(local * node, local * (node + 1)))

@@ -259,7 +259,7 @@ def test_words_its_launcher_leaves_alone_are_taken(word: str) -> None:
         ({"pipeline_parallel_size": 4}, "pipeline_parallel_size", "use `spec.parallelism.pipeline`"),
         ({"moe_expert_parallel_size": 4}, "moe_expert_parallel_size", "use `spec.parallelism.expert`"),
         ({"gpus_per_node": 4}, "gpus_per_node", "the plan decides it"),
-        ({"enable_attention_dp": True}, "enable_attention_dp", "the plan decides it"),
+        ({"enable_attention_dp": True}, "enable_attention_dp", "use `spec.parallelism.data`"),
         ({"orchestrator_type": "ray"}, "orchestrator_type", "the plan decides it"),
         ({"max_seq_len": 1}, "max_seq_len", "use `spec.model.contextLength`"),
         ({"max_num_tokens": 1}, "max_num_tokens", "use `spec.model.gpuMemoryReserve`"),

@@ -6,6 +6,15 @@ import json
 import pytest
 from tests.support.causes import CAUSES
 
+from shardwise.domain.data_causes import (
+    ContextUneven,
+    ContextUnsupported,
+    DataAlone,
+    DataOfDense,
+    DataUnsupported,
+    ExpertsAcross,
+    TooFewExperts,
+)
 from shardwise.domain.demand import Toleration
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Rule
@@ -132,6 +141,37 @@ SAID: list[tuple[Cause, str]] = [
         "1 pod on `h100-1` asks for 6.0 GiB `memory`, 0.5 GiB left",
     ),
     (NoExperts(), "the model has no experts to deal out"),
+    (DataOfDense(4), "the model has no experts, so that 4 data ranks would be 4 replicas: use `spec.replicas`"),
+    (
+        DataUnsupported("vllm", "0.11.0", "0.11.1"),
+        "vllm 0.11.0 is started without data parallelism; releases from 0.11.1 on have it",
+    ),
+    (
+        DataAlone("tensorrt-llm", 2, 4),
+        "with data parallelism every GPU of tensorrt-llm is a data rank of its own: DP8×TP1 instead of DP4×TP2",
+    ),
+    (TooFewExperts(8, 16), "8 experts cannot be dealt out whole over 16 GPUs"),
+    (
+        ContextUnsupported("tensorrt-llm", "1.2.1"),
+        "tensorrt-llm 1.2.1 does not divide the cache of a sequence over a tensor group",
+    ),
+    (
+        ContextUnsupported("sglang", "0.5.23", latent_only=True),
+        "sglang 0.5.23 does not divide the cache of grouped attention over a tensor group",
+    ),
+    (
+        ContextUneven(3, 8, (1, 2, 4, 8)),
+        "a tensor group of 8 cannot divide the cache of a sequence by 3 (possible here: 1, 2, 4, 8)",
+    ),
+    (
+        ExpertsAcross("H100", 16, 8),
+        (
+            "16 GPUs that exchange tokens for their experts exceed the largest NVLink domain of H100, 8 GPUs; across "
+            "domains they need RDMA (`launch.rdma` of the operator's configuration) or a pinned "
+            "`spec.parallelism.data`"
+        ),
+    ),
+    (Preferred(Merit.ONE_DATA_RANK, "H100"), "fits, and a single sequence keeps only one of its data ranks busy"),
     (TooManyStages(40, 32), "32 layers cannot fill 40 stages"),
     (PipelineUnsupported("vllm", "WhisperModel"), "vllm cannot split `WhisperModel` into pipeline stages"),
     (

@@ -22,6 +22,10 @@ LISTED: dict[str, tuple[list[Layout], str]] = {
         [Layout(2, 1), Layout(2, 2, expert=True), Layout(2, 3, expert=True)],
         "TP2×PP1, TP2×PP2 to PP3 EP",
     ),
+    "data ranks after others, with a context degree": (
+        [Layout(1, 1, True, 8), Layout(1, 2, True, 8), Layout(4, 1, True, 2, 4), Layout(8, 1)],
+        "TP8×PP1, DP2×TP4×PP1 EP CP4, DP8×TP1×PP1 to PP2 EP",
+    ),
     "five ranges": ([Layout(tensor, 1) for tensor in (1, 2, 4, 8, 16)], "TP1×PP1, TP2×PP1, TP4×PP1, TP8×PP1, TP16×PP1"),
     "six ranges": (
         [Layout(tensor, 1) for tensor in (1, 2, 4, 8, 16, 32)],
@@ -39,12 +43,10 @@ def test_layouts_are_said_in_ranges(given_: list[Layout], words: str) -> None:
     assert listed(given_) == words
 
 
-@given(st.sets(st.builds(Layout, st.integers(1, 8), st.integers(1, 8), st.booleans())))
+@given(st.sets(st.builds(Layout, st.integers(1, 8), st.integers(1, 8), st.booleans(), st.integers(1, 2))))
 def test_ranges_hold_every_layout_once_and_no_other(layouts: set[Layout]) -> None:
     """However they lie."""
-    held = [
-        Layout(one.tensor, depth, one.expert) for one in ranges(layouts) for depth in range(one.first, one.last + 1)
-    ]
+    held = [one.layout(depth) for one in ranges(layouts) for depth in range(one.first, one.last + 1)]
     assert len(held) == len(set(held)) == sum(one.count for one in ranges(layouts))
     assert set(held) == layouts
 

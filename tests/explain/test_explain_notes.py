@@ -9,7 +9,9 @@ from shardwise.domain.notes import (
     CacheOnEachGpu,
     CheckedAgainst,
     ContextShortened,
+    DataWouldServe,
     DomainUnlabelled,
+    ExpertsAcrossDomains,
     ExpertsInsideGroup,
     FasterWithMore,
     MergedBlocksCut,
@@ -62,8 +64,8 @@ SAID: dict[str, tuple[Note, str]] = {
     "a latent cache": (
         CacheOnEachGpu(8),
         (
-            "latent attention keeps its whole KV cache on each of the 8 GPUs of a tensor group; attention data "
-            "parallelism, which would divide it, is not planned"
+            "latent attention keeps its whole KV cache on each of the 8 GPUs of a tensor group; "
+            "`spec.parallelism.data` and `spec.parallelism.context` divide it where the engine can"
         ),
     ),
     "a few more GPUs": (
@@ -80,7 +82,31 @@ SAID: dict[str, tuple[Note, str]] = {
     ),
     "experts": (
         ExpertsInsideGroup(8, 16),
-        "experts are shared inside a tensor group of 8; wide expert parallelism over all 16 GPUs is not planned",
+        (
+            "experts are shared inside a tensor group of 8; data ranks that share them over all 16 GPUs need RDMA "
+            "(`launch.rdma` of the operator's configuration), or a pinned `spec.parallelism.data`"
+        ),
+    ),
+    "data ranks": (
+        DataWouldServe(Layout(1, 1, True, 8), 1708.8, 389.3),
+        (
+            "with `spec.objective: throughput`, DP8×TP1×PP1 EP would serve an estimated 1709 tokens a second and GPU "
+            "instead of 389"
+        ),
+    ),
+    "experts over RDMA": (
+        ExpertsAcrossDomains(16, 2, rdma=True),
+        (
+            "the 16 GPUs that share the experts lie in 2 NVLink domains: the estimate takes an all-to-all over RDMA, "
+            "which the engine uses only if `spec.engine.args` name it (vLLM: `--all2all-backend`)"
+        ),
+    ),
+    "experts over the network": (
+        ExpertsAcrossDomains(16, 2, rdma=False),
+        (
+            "the 16 GPUs that share the experts lie in 2 NVLink domains, as pinned, and no RDMA is configured: every "
+            "layer waits for the network"
+        ),
     ),
     "memory that is not counted": (
         NotCounted("--speculative-config", 3 * GIB),

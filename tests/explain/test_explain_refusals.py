@@ -18,6 +18,7 @@ from shardwise.domain.demand import Demand
 from shardwise.domain.exclusions import NoPlace
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
+from shardwise.domain.plan_data import read_layout
 from shardwise.domain.refusal import Change, MemoryShort, OverBudget, OverQuota, Refusal
 from shardwise.explain.answers import refusal_answer
 from shardwise.explain.derivation import derive
@@ -25,7 +26,7 @@ from shardwise.explain.refusals import refusal_message, refusal_text
 from shardwise.planner import plan
 from shardwise.planner.hints import MOST_HINTS
 
-RANGE = re.compile(r"TP(\d+)×PP(\d+)(?: to PP(\d+))?( EP)?")
+RANGE = re.compile(r"(?:DP(\d+)×)?TP(\d+)×PP(\d+)(?: to PP(\d+))?( EP)?(?: CP(\d+))?")
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -64,6 +65,8 @@ def test_the_cases_show_every_hint_there_is() -> None:
         "spec.model.minContextLength",
         "spec.model.quantization",
         "spec.parallelism",
+        "spec.parallelism.context",
+        "spec.parallelism.data",
         "spec.parallelism.expert",
         "spec.parallelism.pipeline",
         "spec.parallelism.tensor",
@@ -118,13 +121,13 @@ def test_the_data_of_a_derivation_covers_every_layout_too(demand: Demand, fleet:
         return
     data = refusal_answer(refusal)
     held = {
-        Layout(layout["tensor"], depth, layout["expert"])
+        read_layout({**layout, "pipeline": depth})
         for clause in data["derivation"]
         for layout in clause["layouts"]
         for depth in range(layout["pipelineFrom"], layout["pipelineTo"] + 1)
     }
     assert held == {rejected.layout for rejected in refusal.rejected}
-    hinted = {Layout(hint["tensor"], hint["pipeline"], hint["expert"]) for hint in data["hints"]}
+    hinted = set(map(read_layout, data["hints"]))
     assert _named(refusal_text(refusal, "x")) <= held | hinted
 
 
@@ -181,8 +184,10 @@ def test_law_comes_first_and_room_last() -> None:
 
 def _named(text: str) -> set[Layout]:
     named = set()
-    for tensor, first, last, expert in RANGE.findall(text):
-        named |= {Layout(int(tensor), depth, bool(expert)) for depth in range(int(first), int(last or first) + 1)}
+    for data, tensor, first, last, expert, context in RANGE.findall(text):
+        more = {"data": int(data or 1), "context": int(context or 1)}
+        depths = range(int(first), int(last or first) + 1)
+        named |= {Layout(int(tensor), depth, bool(expert), **more) for depth in depths}
     return named
 
 

@@ -12,7 +12,7 @@ from tests.support.fleets import a_fleet, gb200_rack, h100s, h200s, l40s
 from tests.support.models import a_demand, facts
 from tests.support.plans import check_capacity, check_invariants
 
-from shardwise.domain.demand import Demand
+from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.hardware import gpu_kind
@@ -254,9 +254,7 @@ def test_every_layout_that_fitted_is_accepted_when_pinned(name: str) -> None:
     for other in made.alternatives:
         if other.outcome.value != "fits":
             continue
-        pins = replace(
-            demand.pins, tensor=other.layout.tensor, pipeline=other.layout.pipeline, expert=other.layout.expert
-        )
+        pins = Pins(other.layout.tensor, other.layout.pipeline, other.layout.expert, other.layout.data)
         fixed = plan(replace(demand, pins=pins), fleet)
         assert isinstance(fixed, Plan)
         assert fixed.layout == other.layout

@@ -245,13 +245,18 @@ NOTED: dict[str, tuple[Demand, Fleet, str | None]] = {
     "latent attention's cache on every rank": (
         a_demand(R1, context=131072, budget=16),
         a_fleet(h100s(2)),
-        "attention data parallelism, which would divide it, is not planned",
+        "`spec.parallelism.data` and `spec.parallelism.context` divide it where the engine can",
     ),
-    "a small cache costs nothing to copy": (a_demand(R1), a_fleet(h200s(1)), None),
+    "data ranks that would serve far more": (
+        a_demand(R1),
+        a_fleet(h200s(1)),
+        "with `spec.objective: throughput`, DP8×TP1×PP1 EP would serve an estimated",
+    ),
+    "data ranks serve no single sequence better": (a_demand(R1, objective=LATENCY), a_fleet(h200s(1)), None),
     "experts over several stages": (
         a_demand(R1, budget=16),
         a_fleet(h100s(2)),
-        "wide expert parallelism over all 16 GPUs is not planned",
+        "data ranks that share them over all 16 GPUs need RDMA",
     ),
     "an unknown product": (
         a_demand(LLAMA_8B),
@@ -262,7 +267,7 @@ NOTED: dict[str, tuple[Demand, Fleet, str | None]] = {
 
 
 @pytest.mark.parametrize(("demand", "fleet", "words"), NOTED.values(), ids=NOTED)
-def test_what_is_not_planned_or_was_checked_is_said_where_it_matters(
+def test_what_data_ranks_would_change_or_was_checked_is_said_where_it_matters(
     demand: Demand, fleet: Fleet, words: str | None
 ) -> None:
     said = [note(noted) for noted in planned(demand, fleet).notes]

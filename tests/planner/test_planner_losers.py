@@ -263,9 +263,12 @@ def test_stages_that_fit_a_tray_use_no_nvlink_between_trays_that_takes_a_channel
 
 LATENT_NOTE = (
     "latent attention keeps its whole KV cache on each of the 8 GPUs of a tensor group; "
-    "attention data parallelism, which would divide it, is not planned"
+    "`spec.parallelism.data` and `spec.parallelism.context` divide it where the engine can"
 )
-EXPERT_NOTE = "experts are shared inside a tensor group of 8; wide expert parallelism over all 16 GPUs is not planned"
+EXPERT_NOTE = (
+    "experts are shared inside a tensor group of 8; data ranks that share them over all 16 GPUs need RDMA "
+    "(`launch.rdma` of the operator's configuration), or a pinned `spec.parallelism.data`"
+)
 CHECKED = "without NVLink, TP4×PP1 was checked against TP2×PP2: an estimated 20.0 ms a token against 30.0 ms a token"
 FULL = MemoryUse(10, 60, 0, 0, 100)
 MIXTURE, PLAIN, LATENT = a_demand("Qwen/Qwen3-30B-A3B"), a_demand(LLAMA_8B), a_demand(R1)

@@ -1,6 +1,6 @@
 """Demands and fleets whose plans and refusals, taken together, say everything there is to say."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from tests.support.fleets import (
@@ -36,9 +36,9 @@ from tests.support.models import (
     pinned,
 )
 
-from shardwise.domain.demand import Demand
+from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.engine import EngineName
-from shardwise.domain.fleet import Exclusion, Fleet, Taint
+from shardwise.domain.fleet import Exclusion, Fleet, Node, Taint
 from shardwise.domain.model import CheckpointMethod, Precision, Quantization, TowerHeads
 from shardwise.domain.needs import PodNeeds
 from shardwise.domain.units import GIB
@@ -55,7 +55,21 @@ def in_levels(fleet: Fleet, *levels: str) -> Fleet:
     return replace(fleet, nodes=tuple(nodes), levels=levels)
 
 
+RDMA = PodNeeds(in_group=(("rdma/ib", 1_000),))
+
+
+def with_rdma(nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """Give nodes with a device for each pod of a group."""
+    return tuple(replace(node, allocatable=(("rdma/ib", 8_000),)) for node in nodes)
+
+
 PLANNED: Mapping[str, Case] = {
+    "data ranks": (a_demand(R1, objective=Objective.THROUGHPUT), a_fleet(h200s(1))),
+    "data ranks over RDMA": (
+        a_demand(KIMI_K2, objective=Objective.THROUGHPUT, budget=16, needs=RDMA),
+        a_fleet(with_rdma(h200s(2))),
+    ),
+    "data ranks, as pinned": (a_demand(R1, pins=Pins(data=16, tensor=1), budget=16), a_fleet(h200s(2))),
     "one GPU": (a_demand(LLAMA_8B), a_fleet(h100s(1))),
     "tensor in a node": (a_demand(LLAMA_70B), a_fleet(h100s(1))),
     "for latency": (a_demand(LLAMA_70B, objective=Objective.LATENCY), a_fleet(h100s(1))),
@@ -105,6 +119,35 @@ REFUSED: Mapping[str, Case] = {
         a_fleet(h100s(1)),
     ),
     "no experts": (a_demand(LLAMA_8B, pins=pinned(2, expert=True)), a_fleet(h100s(1))),
+    "data ranks of a dense model": (a_demand(LLAMA_70B, pins=Pins(data=4)), a_fleet(h100s(1))),
+    "data ranks of an older release": (
+        a_demand(R1, pins=Pins(data=8), engine=EngineName.SGLANG, release=(0, 5, 12)),
+        a_fleet(h200s(1)),
+    ),
+    "data ranks of several GPUs": (
+        a_demand(R1, pins=Pins(tensor=2, data=4), engine=EngineName.TENSORRT_LLM),
+        a_fleet(h200s(1)),
+    ),
+    "more data ranks than experts": (
+        a_demand("mistralai/Mixtral-8x7B-v0.1", pins=Pins(tensor=1, data=16), budget=16),
+        a_fleet(h200s(2)),
+    ),
+    "experts that data ranks do not divide": (
+        a_demand(R1, pins=Pins(tensor=1, data=12), engine=EngineName.SGLANG, budget=16),
+        a_fleet(h200s(2)),
+    ),
+    "a cache that the engine keeps whole": (
+        a_demand(R1, pins=Pins(tensor=8, pipeline=1, context=2), engine=EngineName.TENSORRT_LLM),
+        a_fleet(h200s(1)),
+    ),
+    "a cache that heads do not divide": (
+        a_demand("Qwen/Qwen3-235B-A22B-FP8", pins=Pins(tensor=8, pipeline=1, context=4)),
+        a_fleet(h200s(1)),
+    ),
+    "data ranks across domains": (
+        a_demand(KIMI_K2, budget=16, context=131072, concurrency=64, pins=Pins(pipeline=1)),
+        a_fleet(h200s(2)),
+    ),
     "domain": (a_demand(LLAMA_405B, budget=32), a_fleet(h100s(4, free=(8, 0, 0, 0)))),
     "room": (a_demand(LLAMA_405B, budget=16), a_fleet(h100s(2, free=(8, 0)))),
     "no room at all": (a_demand(LLAMA_70B), a_fleet(h100s(1, free=[0]))),

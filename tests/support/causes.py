@@ -2,9 +2,12 @@
 
 from typing import Final
 
-from shardwise.domain import refusal
+from shardwise.domain import data_causes, refusal
 from shardwise.domain.refusal import Cause
 
 CAUSES: Final[list[type[Cause]]] = [
-    kind for kind in vars(refusal).values() if isinstance(kind, type) and issubclass(kind, Cause) and kind is not Cause
+    kind
+    for module in (refusal, data_causes)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Cause) and kind is not Cause
 ]

@@ -102,6 +102,11 @@ def _ways(
             continue
         if share >= layout.tensor and share % layout.tensor:
             continue
+        if layout.data > 1 and not all(
+            share % block == 0 or block % share == 0
+            for block in (layout.tensor * layout.pipeline, layout.tensor * layout.data)
+        ):
+            continue
         pods_per_group = max(1, layout.tensor // share)
         for counts in _counts(
             [min(node.free // share, limit(node, share)) for node in nodes], layout.world_size // share

@@ -8,7 +8,7 @@ from tests.support.plans import planned
 
 from shardwise.domain.cache_tokens import CacheTokens
 from shardwise.domain.notes import Remark
-from shardwise.domain.plan import Estimate
+from shardwise.domain.plan import Alternative, Estimate, Plan
 from shardwise.domain.reasons import FailureKind
 from shardwise.reconcile.conditions import DatedCondition
 from shardwise.reconcile.object_status import GroupStatus, Status
@@ -24,8 +24,13 @@ def _plan() -> RecordedPlan:
     made = replace(
         made, notes=(Remark("a note"),), resource="amd.com/gpu", ipv6=True, joined=True, estimate=Estimate(0.02, 300.0)
     )
-    made = replace(made, memory=replace(made.memory, left_free=1024), states=192)
+    made = replace(made, memory=replace(made.memory, left_free=1024), states=192, linked=True)
+    made = replace(made, layout=replace(made.layout, data=2, context=2), alternatives=_with_data(made))
     return replace(record_plan(made, "4a00c551c28c"), made_at=NOON)
+
+
+def _with_data(made: Plan) -> tuple[Alternative, ...]:
+    return tuple(replace(other, layout=replace(other.layout, data=2, context=2)) for other in made.alternatives)
 
 
 _RECORD = Record(

@@ -59,11 +59,13 @@ def _one_cache(spec: ShardedModelSpec) -> str | None:
 
 def _pins_within_budget(spec: ShardedModelSpec) -> str | None:
     """Bound the GPUs of a replica. The planner bounds the replicas: an autoscaler may ask for more than it gets."""
-    tensor, pipeline = spec.parallelism.tensor or 1, spec.parallelism.pipeline or 1
-    if tensor * pipeline <= spec.gpu_budget.total:
+    pins = spec.parallelism
+    tensor, pipeline, data = pins.tensor or 1, pins.pipeline or 1, pins.data or 1
+    needed = data * tensor * pipeline
+    if needed <= spec.gpu_budget.total:
         return None
-    degrees = f"tensor {tensor} x pipeline {pipeline}"
-    return f"{degrees} need {tensor * pipeline} GPUs, `spec.gpuBudget.total` allows {spec.gpu_budget.total}"
+    degrees = (f"data {data} x " if data > 1 else "") + f"tensor {tensor} x pipeline {pipeline}"
+    return f"{degrees} need {needed} GPUs, `spec.gpuBudget.total` allows {spec.gpu_budget.total}"
 
 
 def _env_has_one_origin(spec: ShardedModelSpec) -> str | None:
@@ -156,8 +158,9 @@ RULES: Final = (
         "spec.parallelism",
         "(has(self.parallelism) && has(self.parallelism.tensor) ? self.parallelism.tensor : 1)"
         " * (has(self.parallelism) && has(self.parallelism.pipeline) ? self.parallelism.pipeline : 1)"
+        " * (has(self.parallelism) && has(self.parallelism.data) ? self.parallelism.data : 1)"
         " <= self.gpuBudget.total",
-        "parallelism.tensor x parallelism.pipeline must be at most gpuBudget.total",
+        "parallelism.data x parallelism.tensor x parallelism.pipeline must be at most gpuBudget.total",
         _pins_within_budget,
     ),
     SpanningRule(

@@ -54,6 +54,21 @@ class Parallelism(Wire):
         description="Whether each GPU holds whole experts of a mixture instead of a slice of every expert. Default: "
         "the planner chooses.",
     )
+    data: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Data degree: the number of tensor groups that hold the same layers, each with the attention of "
+        "sequences of its own, and together the experts of a mixture. Only for models with experts; spec.replicas "
+        "serves other models. Default: the planner chooses it; 1 if both tensor and pipeline are given.",
+    )
+    context: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Context degree: the number of GPUs of a tensor group that divide the tokens of a sequence's KV "
+        "cache. It adds no GPUs. Default: 1.",
+    )
 
 
 class EnvSource(Wire):

@@ -58,6 +58,12 @@ class AlternativeReport(Reported):
     expert: bool = Field(
         default=False, description="Whether each GPU holds whole experts instead of a slice of every expert."
     )
+    data: int | None = Field(
+        default=None, description="Data degree of the layout: its tensor groups on the same layers. Default: 1."
+    )
+    context: int | None = Field(
+        default=None, description="Context degree of the layout: the GPUs that divide a sequence's cache. Default: 1."
+    )
     product: str = Field(description="GPU product that the layout was tried on.")
     verdict: str = Field(description="Either fits or refused.")
     reason: str = Field(description="Why another layout was chosen, or why this layout cannot be used.")
@@ -73,8 +79,17 @@ class PlanReport(Reported):
     tensor: int = Field(description="Tensor degree: the GPUs that share each layer.")
     pipeline: int = Field(description="Pipeline degree: the number of stages, which hold the layers in turn.")
     expert: bool = Field(description="Whether each GPU holds whole experts instead of a slice of every expert.")
+    data: int | None = Field(
+        default=None,
+        description="Data degree: the tensor groups that hold the same layers, each with sequences of its own. "
+        "Default: 1.",
+    )
+    context: int | None = Field(
+        default=None,
+        description="Context degree: the GPUs of a tensor group that divide a sequence's cache. Default: 1.",
+    )
     gpus_per_replica: int = Field(description="GPUs that each replica holds.")
-    world_size: int = Field(description="Number of ranks of each replica: tensor times pipeline.")
+    world_size: int = Field(description="Number of ranks of each replica: data times tensor times pipeline.")
     product: str = Field(description="GPU product that the replicas run on.")
     rule: str = Field(description="The rule that chose this layout among the layouts that fit.")
     because: str = Field(default="", description="The rule in words, with the numbers that decided.")
@@ -95,6 +110,9 @@ class PlanReport(Reported):
     joined: bool | None = Field(
         default=None,
         description="Whether tensor groups cross nodes without NVLink, as spec.parallelism asks. Default: false.",
+    )
+    linked: bool | None = Field(
+        default=None, description="Whether data ranks use NVLink between the nodes of a replica. Default: false."
     )
     states: int | None = Field(
         default=None,

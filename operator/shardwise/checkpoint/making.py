@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 from shardwise.domain.model import Experts, Precision, Split, Weight
 
-HEADS = "attention heads"
 KV_HEADS = "KV heads"
-COLUMNS = "feed-forward columns"
 EXPERT_COLUMNS = "expert columns"
 STATE_HEADS = "state-space heads"
 STATE_GROUPS = "state-space groups"

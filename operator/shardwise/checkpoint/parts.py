@@ -7,8 +7,10 @@ those of the layers of the engines (vllm 0.33.0, model_executor/layers).
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shardwise.checkpoint.making import COLUMNS, EXPERT_COLUMNS, HEADS, KV_HEADS, Maker
+from shardwise.checkpoint.making import EXPERT_COLUMNS, KV_HEADS, Maker
 from shardwise.domain.model import (
+    COLUMNS,
+    HEADS,
     SHARED_COLUMNS,
     Experts,
     GroupedCache,

@@ -97,7 +97,7 @@ def _needs(answer: Answer) -> Mapping[str, Amounts]:
         return {}
     wanted, plan = answer.placed
     groups = (([pod.node for pod in group.pods], group.pods[0].gpus) for group in plan.groups)
-    return needs_by_node(wanted.demand.needs, 1 if plan.joined else plan.layout.tensor, groups)
+    return needs_by_node(wanted.demand.needs, plan.nvlink_gpus, groups)
 
 
 Facts = Callable[[ShardedModel], ModelFacts]

@@ -25,6 +25,8 @@ class Pins:
     tensor: int | None = None
     pipeline: int | None = None
     expert: bool | None = None
+    data: int | None = None
+    context: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class Demand:
     adapters that the engine makes room for. ``uncounted`` are arguments and options whose memory the plan does not
     count. ``towers`` is what the engine does with the model's towers.
     ``sequences`` is the number of sequences in a step that the arguments state for vLLM, if any.
-    ``needs`` is what each pod needs of its node besides GPUs.
+    ``needs`` is what each pod needs of its node besides GPUs. ``together``: a group of data ranks stays in an NVLink
+    domain although ``pins`` state its degree, because the plan that they repeat does.
     """
 
     key: str
@@ -127,6 +130,7 @@ class Demand:
     remote_code: bool = False
     towers: TowerUse = TowerUse.SPLIT
     needs: PodNeeds = field(default_factory=PodNeeds)
+    together: bool = False
 
     @property
     def asks_for_16_bit_cache(self) -> bool:
@@ -137,6 +141,11 @@ class Demand:
     def setup(self) -> EngineSetup:
         """The release of the engine and its use of towers."""
         return EngineSetup(self.release, self.towers)
+
+    @property
+    def has_rdma(self) -> bool:
+        """Whether the operator's configuration gives RDMA devices to the pods of a group."""
+        return bool(self.needs.in_group)
 
     @property
     def runs(self) -> Version:

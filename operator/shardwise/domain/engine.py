@@ -40,3 +40,11 @@ MOST_SEQUENCES: Final = 256
 
 CHUNK_TOKENS: Final = 8192
 """Tokens of a prefill chunk. Activations are sized for them, and the engine is limited to them."""
+
+LEAST_CHUNK: Final = 1024
+"""The fewest tokens of a prefill chunk on a data rank: enough to keep the compute units of a GPU busy."""
+
+
+def chunk_tokens(data: int) -> int:
+    """Give the tokens of a prefill chunk on each of ``data`` data ranks, whose experts see the tokens of all ranks."""
+    return max(LEAST_CHUNK, CHUNK_TOKENS // data)

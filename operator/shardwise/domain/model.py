@@ -12,6 +12,12 @@ from typing import Final
 
 from shardwise.domain.engine import EngineName
 
+HEADS: Final = "attention heads"
+"""The units of queries, and of what attention gives back."""
+
+COLUMNS: Final = "feed-forward columns"
+"""The units of a feed-forward block that is no expert."""
+
 SHARED_COLUMNS: Final = "shared-expert columns"
 """The units of the experts that serve all tokens."""
 

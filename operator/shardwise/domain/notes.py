@@ -84,10 +84,34 @@ class StatesBoundSequences(Note):
 
 @dataclass(frozen=True, slots=True)
 class ExpertsInsideGroup(Note):
-    """Experts are shared by the ``tensor`` GPUs of a tensor group, although a replica has ``world_size`` GPUs."""
+    """Experts are shared by the ``tensor`` GPUs of a tensor group, although a replica has ``world_size`` GPUs.
+
+    Data ranks across NVLink domains would share them, and the operator configuration states no RDMA.
+    """
 
     tensor: int
     world_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataWouldServe(Note):
+    """A ``layout`` with data ranks, on no more GPUs, would serve many more tokens, at a higher time per token.
+
+    Speeds are estimated output tokens per second and GPU for many sequences.
+    """
+
+    layout: Layout
+    speed: float
+    chosen_speed: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertsAcrossDomains(Note):
+    """The ``gpus`` GPUs that share experts lie in ``domains`` NVLink domains. ``rdma``: RDMA is configured."""
+
+    gpus: int
+    domains: int
+    rdma: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ class Rule(StrEnum):
     STAGES_BETWEEN_NODES = "stages-between-nodes"
     MULTI_NODE_NVLINK_PIPELINE_ACROSS = "multi-node-nvlink-pipeline-across"
     MULTI_NODE_NVLINK = "multi-node-nvlink"
+    DATA_IN_DOMAIN = "data-parallel-in-domain"
+    DATA_ACROSS = "data-parallel-across-domains"
     PINNED = "pinned"
 
 
@@ -105,7 +107,8 @@ class Plan:
     Invariant: the GPUs of each group's pods sum to ``layout.world_size``, and their ranks are 0..world_size-1, once
     each. ``alternatives`` lists all layouts that lost, best first. ``resource`` is the extended resource that a pod
     requests. ``ipv6``: the first address of the pods is of IPv6. ``joined``: tensor groups cross nodes without NVLink,
-    because a pin asks for them. ``states`` is the number of states of sequences (Mamba, linear attention) that each GPU
+    because a pin asks for them. ``linked``: the data ranks of a group use NVLink between nodes.
+    ``states`` is the number of states of sequences (Mamba, linear attention) that each GPU
     has room for; ``None`` where the engine needs no such number.
     """
 
@@ -125,6 +128,14 @@ class Plan:
     ipv6: bool = False
     joined: bool = False
     states: int | None = None
+    linked: bool = False
+
+    @property
+    def nvlink_gpus(self) -> int:
+        """The GPUs that use NVLink among them, on one node or several; 1 where they use none between nodes."""
+        if self.joined:
+            return 1
+        return self.layout.world_size if self.linked else self.layout.tensor
 
     @property
     def replicas(self) -> int:

@@ -34,13 +34,14 @@ def plan_data(plan: Plan) -> Data:
 def _unusual(plan: Plan) -> Data:
     """Give the fields that are there only where they differ from those of nearly every plan."""
     resource = {} if plan.resource == NVIDIA else {"resource": plan.resource}
-    placed = ({"ipv6": True} if plan.ipv6 else {}) | ({"joined": True} if plan.joined else {})
+    placed = {name: True for name in ("ipv6", "joined", "linked") if getattr(plan, name)}
     return resource | placed | ({} if plan.states is None else {"states": plan.states})
 
 
 def layout_data(layout: Layout) -> Data:
-    """Give the degrees of a layout."""
-    return {"tensor": layout.tensor, "pipeline": layout.pipeline, "expert": layout.expert}
+    """Give the degrees of a layout. Those that few layouts have are left out where they are 1."""
+    few = {name: degree for name in ("data", "context") if (degree := getattr(layout, name)) > 1}
+    return {"tensor": layout.tensor, "pipeline": layout.pipeline, "expert": layout.expert} | few
 
 
 def memory_data(use: MemoryUse) -> Data:
@@ -84,13 +85,20 @@ def read_plan(data: Mapping[str, Any]) -> Plan:
         resource=str(data.get("resource") or NVIDIA),
         ipv6=bool(data.get("ipv6")),
         joined=bool(data.get("joined")),
+        linked=bool(data.get("linked")),
         states=None if data.get("states") is None else int(data["states"]),
     )
 
 
 def read_layout(data: Mapping[str, Any]) -> Layout:
     """Read the degrees of a layout. Raises as :func:`read_plan`."""
-    return Layout(int(data["tensor"]), int(data["pipeline"]), bool(data["expert"]))
+    return Layout(
+        int(data["tensor"]),
+        int(data["pipeline"]),
+        bool(data["expert"]),
+        data=int(data.get("data") or 1),
+        context=int(data.get("context") or 1),
+    )
 
 
 def _read_memory(data: Mapping[str, Any]) -> MemoryUse:

@@ -405,6 +405,7 @@ class Merit(StrEnum):
     EXPERTS_SPLIT = "experts-split"
     SMALLER_GPUS = "smaller-gpus"
     TENSOR_FIRST = "tensor-first"
+    ONE_DATA_RANK = "one-data-rank"
 
 
 @dataclass(frozen=True, slots=True)

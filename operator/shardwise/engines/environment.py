@@ -33,10 +33,12 @@ def environment(pod: PodContext, table: OptionTable) -> tuple[EnvVar, ...]:
 
 
 def spans_nodes(plan: Plan, group: GroupPlacement) -> bool:
-    """Tell whether a tensor group lies on several nodes of the same NVLink domain.
+    """Tell whether a tensor group, or a group of data ranks, lies on several nodes of the same NVLink domain.
 
     A tensor group that is pinned wider than any domain talks over the network.
     """
+    if plan.linked:
+        return len({pod.node for pod in group.pods}) > 1
     if all(pod.gpus % plan.layout.tensor == 0 for pod in group.pods[:1]):
         return False  # all pods hold equal shares: whole tensor groups. Every pod of a large group asks this
     places: dict[int, set[tuple[str, str]]] = {}

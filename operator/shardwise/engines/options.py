@@ -120,7 +120,7 @@ class Entry:
 
     name: str
     field: str
-    value: Callable[[PodContext], str | float | None] | None = None
+    value: Callable[[PodContext], str | float | bool | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +247,16 @@ class OptionTable:
 def between_pods(value: Callable[[PodContext], Value]) -> Callable[[PodContext], Value | None]:
     """Emit a value only in groups of several pods."""
     return lambda pod: value(pod) if pod.has_followers else None
+
+
+def beside_data(value: Callable[[PodContext], Value]) -> Callable[[PodContext], Value | None]:
+    """Emit a value only in groups of several data ranks."""
+    return lambda pod: value(pod) if pod.layout.data > 1 else None
+
+
+def context_degree(pod: PodContext) -> str | None:
+    """Give the context degree, where a sequence's cache is divided."""
+    return str(pod.layout.context) if pod.layout.context > 1 else None
 
 
 def remedy(field: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from math import ceil, isfinite
 from typing import Final
 
-from shardwise.domain.engine import CHUNK_TOKENS, IMAGES, RELEASES, EngineName
+from shardwise.domain.engine import IMAGES, RELEASES, EngineName, chunk_tokens
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import MemoryUse
 from shardwise.domain.version import Version
@@ -29,7 +29,9 @@ from shardwise.engines.options import (
     OptionTable,
     Since,
     Variable,
+    beside_data,
     between_pods,
+    context_degree,
 )
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
 
@@ -108,8 +110,8 @@ TABLE: Final = OptionTable(
         Option(
             "--tp-size",
             "spec.parallelism.tensor",
-            "the plan",
-            lambda pod: str(pod.layout.tensor),
+            "the plan: the GPUs of a stage, data ranks included",
+            lambda pod: str(pod.layout.stage_gpus),
             also=("--tensor-parallel-size",),
         ),
         Option(
@@ -122,9 +124,23 @@ TABLE: Final = OptionTable(
         Option(
             "--ep-size",
             "spec.parallelism.expert",
-            "the plan deals experts out whole, over the tensor group",
-            lambda pod: str(pod.layout.tensor) if pod.layout.expert else None,
+            "the plan deals experts out whole, over the GPUs of a stage",
+            lambda pod: str(pod.layout.stage_gpus) if pod.layout.expert else None,
             also=("--ep", "--expert-parallel-size"),
+        ),
+        Option(
+            "--attn-dp-size",
+            "spec.parallelism.data",
+            "the data ranks of a stage",
+            beside_data(lambda pod: str(pod.layout.data)),
+            also=("--attention-data-parallel-size", "--enable-dp-attention"),
+        ),
+        Option(
+            "--dcp-size",
+            "spec.parallelism.context",
+            "the GPUs that divide a sequence's cache",
+            context_degree,
+            also=("--decode-context-parallel-size",),
         ),
         Option(
             "--context-length",
@@ -136,14 +152,14 @@ TABLE: Final = OptionTable(
             "--chunked-prefill-size",
             "spec.model.gpuMemoryReserve",
             "the chunk that activations are sized for",
-            lambda _: str(CHUNK_TOKENS),
+            lambda pod: str(pod.layout.data * chunk_tokens(pod.layout.data)),
             also=("--max-prefill-tokens",),
         ),
         Option(
             "--max-running-requests",
             "spec.engine.args",
             "the sequences that sampling is sized for; the object's own value wins",
-            sequences,
+            lambda pod: str(pod.layout.data * int(sequences(pod))),
             yields=True,
         ),
         Option(
@@ -192,9 +208,7 @@ TABLE: Final = OptionTable(
         ),
         Option("--port", "spec.service.port", "always explicit; clients use the Service's", lambda _: str(HTTP_PORT)),
         Option("--dp-size", "spec.replicas", also=("--data-parallel-size",)),
-        Option("--attn-dp-size", PLAN, also=("--attention-data-parallel-size", "--enable-dp-attention")),
-        Option("--attn-cp-size", PLAN, also=("--attention-context-parallel-size",)),
-        Option("--dcp-size", PLAN, also=("--decode-context-parallel-size",)),
+        Option("--attn-cp-size", "spec.parallelism.context", also=("--attention-context-parallel-size",)),
         Option("--dwdp-size", PLAN),
         Option("--moe-dense-tp-size", PLAN),
         Option("--moe-a2a-backend", "spec.parallelism.expert"),

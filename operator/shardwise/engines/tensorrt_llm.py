@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from math import ceil, floor
 from typing import Any, Final
 
-from shardwise.domain.engine import CHUNK_TOKENS, IMAGES, RELEASES, TENSORRT_LLM_FREE_FRACTION, EngineName
+from shardwise.domain.engine import IMAGES, RELEASES, TENSORRT_LLM_FREE_FRACTION, EngineName, chunk_tokens
 from shardwise.domain.launch import ServedModel, Wanted
 from shardwise.domain.plan import MemoryUse
 from shardwise.domain.version import Version
@@ -21,7 +21,7 @@ from shardwise.engines.environment import COMMON_VARIABLES, environment
 from shardwise.engines.figures import Figures, has_windows, keeps_states
 from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe, every_address, named_ports
 from shardwise.engines.meeting import FOLLOWER_GRACE, LEADER_GRACE, drain, wait_for
-from shardwise.engines.options import PLAN, WHOLE_REQUESTS, Entry, Option, OptionTable, Variable
+from shardwise.engines.options import PLAN, WHOLE_REQUESTS, Entry, Option, OptionTable, Variable, beside_data
 from shardwise.engines.weights import MODEL_FOLDER, is_fetched, sequences, startup_seconds
 
 DEFAULT_IMAGE: Final = IMAGES[EngineName.TENSORRT_LLM]
@@ -69,7 +69,7 @@ TABLE: Final = OptionTable(
             "--tp_size",
             "spec.parallelism.tensor",
             "the plan",
-            lambda pod: str(pod.layout.tensor),
+            lambda pod: str(pod.layout.stage_gpus),
             also=("--tensor_parallel_size",),
         ),
         Option(
@@ -82,8 +82,8 @@ TABLE: Final = OptionTable(
         Option(
             "--ep_size",
             "spec.parallelism.expert",
-            "the plan deals experts out whole, over the tensor group",
-            lambda pod: str(pod.layout.tensor) if pod.layout.expert else None,
+            "the plan deals experts out whole, over the GPUs of a stage",
+            lambda pod: str(pod.layout.stage_gpus) if pod.layout.expert else None,
             also=("--moe_expert_parallel_size",),
         ),
         Option(
@@ -102,7 +102,7 @@ TABLE: Final = OptionTable(
             "--max_num_tokens",
             "spec.model.gpuMemoryReserve",
             "the chunk that activations are sized for",
-            lambda _: str(CHUNK_TOKENS),
+            lambda pod: str(chunk_tokens(pod.layout.data)),
         ),
         Option(
             "--max_batch_size",
@@ -140,8 +140,8 @@ TABLE: Final = OptionTable(
         Option("--served_model_name", "spec.model.servedName"),
         Option("--hf_revision", "spec.model.source.huggingFace.revision", also=("--revision",)),
         Option("--cluster_size", PLAN, also=("--moe_cluster_parallel_size",)),
-        Option("--cp_size", PLAN, also=("--context_parallel_size",)),
-        Option("--enable_attention_dp", PLAN),
+        Option("--cp_size", "spec.parallelism.context", also=("--context_parallel_size",)),
+        Option("--enable_attention_dp", "spec.parallelism.data"),
         Option("--backend", "spec.engine.name"),
         Option("--server_role", PLAN, instead=WHOLE_REQUESTS),
         Option("--grpc", PLAN, instead=WHOLE_REQUESTS),
@@ -166,9 +166,9 @@ TABLE: Final = OptionTable(
         Entry("moe_expert_parallel_size", "spec.parallelism.expert"),
         Entry("moe_tensor_parallel_size", "spec.parallelism.expert"),
         Entry("moe_cluster_parallel_size", "spec.parallelism.expert"),
-        Entry("context_parallel_size", PLAN),
+        Entry("context_parallel_size", "spec.parallelism.context"),
         Entry("gpus_per_node", PLAN),
-        Entry("enable_attention_dp", PLAN),
+        Entry("enable_attention_dp", "spec.parallelism.data", beside_data(lambda _: True)),
         Entry("orchestrator_type", PLAN),
         Entry("max_seq_len", "spec.model.contextLength"),
         Entry("max_num_tokens", "spec.model.gpuMemoryReserve"),

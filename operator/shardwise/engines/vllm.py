@@ -1,15 +1,16 @@
 """vLLM, 0.11.1 or later: one GPU, one node, or several nodes by its own multiprocessing executor, without Ray.
 
-All pods of a group run the same command but for their node rank; followers are headless. Sources: vllm 0.33.0
+All pods of a group run the same command but for their node rank; followers are headless. Data ranks have an engine core
+each, and the leader serves for all of them. Sources: vllm 0.33.0
 (config/parallel.py, engine/arg_utils.py, entrypoints/cli/serve.py).
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import ceil, floor
 from typing import Final
 
-from shardwise.domain.engine import CHUNK_TOKENS, IMAGES, RELEASES, VLLM_MEMORY_FRACTION, EngineName
+from shardwise.domain.engine import IMAGES, RELEASES, VLLM_MEMORY_FRACTION, EngineName, chunk_tokens
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import MemoryUse
 from shardwise.domain.version import Version
@@ -29,7 +30,9 @@ from shardwise.engines.options import (
     OptionTable,
     Since,
     Variable,
+    beside_data,
     between_pods,
+    context_degree,
 )
 from shardwise.engines.token_request import TokenRequest
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
@@ -47,6 +50,9 @@ OLDEST: Final[Version] = (0, 11, 1)
 HTTP_PORT: Final = 8000
 MASTER_PORT: Final = 29501
 """vLLM's default port of the rendezvous between nodes."""
+
+DATA_PORT: Final = 29550
+"""vLLM's default port of the handshake between data ranks (config/parallel.py)."""
 
 _BFLOAT16_CACHE: Final[Version] = (0, 15, 0)
 """The first release whose attention backends take ``--kv-cache-dtype bfloat16`` (v1/attention/backends)."""
@@ -101,6 +107,27 @@ def _allows_deprecated(pod: PodContext) -> bool:
     return "--allow-deprecated-quantization" in needed
 
 
+def _ranks_span_pods(pod: PodContext) -> bool:
+    """Tell whether a data rank has more GPUs than a pod."""
+    return pod.layout.data > 1 and pod.place.gpus < pod.layout.tensor * pod.layout.pipeline
+
+
+def _data_ranks(pod: PodContext) -> int:
+    """Count the data ranks of a pod that holds whole data ranks."""
+    return pod.place.gpus // (pod.layout.tensor * pod.layout.pipeline)
+
+
+def _between_data_ranks(value: Callable[[PodContext], str | None]) -> Callable[[PodContext], str | None]:
+    """Emit a value only in groups of several pods that hold whole data ranks."""
+    whole = beside_data(lambda pod: None if _ranks_span_pods(pod) else value(pod))
+    return between_pods(whole)
+
+
+def _between_nodes(value: Callable[[PodContext], str]) -> Callable[[PodContext], str | None]:
+    """Emit a value only in groups in which a data rank, or the only rank, lies on several pods."""
+    return between_pods(lambda pod: value(pod) if pod.layout.data == 1 or _ranks_span_pods(pod) else None)
+
+
 TABLE: Final = OptionTable(
     options=(
         Option(
@@ -142,7 +169,7 @@ TABLE: Final = OptionTable(
             "--max-num-batched-tokens",
             "spec.model.gpuMemoryReserve",
             "the chunk that activations are sized for",
-            lambda _: str(CHUNK_TOKENS),
+            lambda pod: str(chunk_tokens(pod.layout.data)),
         ),
         Option(
             "--max-num-seqs",
@@ -179,21 +206,58 @@ TABLE: Final = OptionTable(
             _allows_deprecated,
             yields=True,
         ),
-        Option("--nnodes", PLAN, "pods of the group", between_pods(lambda pod: str(len(pod.group.pods))), also=("-n",)),
+        Option(
+            "--data-parallel-size",
+            "spec.parallelism.data",
+            "the data ranks of the group",
+            beside_data(lambda pod: str(pod.layout.data)),
+            also=("-dp",),
+        ),
+        Option(
+            "--data-parallel-size-local",
+            "spec.parallelism.data",
+            "the data ranks of the pod",
+            _between_data_ranks(lambda pod: str(_data_ranks(pod))),
+            also=("-dpl",),
+        ),
+        Option(
+            "--data-parallel-start-rank",
+            "spec.parallelism.data",
+            "the first data rank of a pod that follows: the only word of the ranks that differs from pod to pod",
+            _between_data_ranks(lambda pod: None if pod.leads else str(pod.place.index * _data_ranks(pod))),
+            also=("-dpr",),
+        ),
+        Option(
+            "--data-parallel-address",
+            PLAN,
+            "the leader's name in the group's own Service",
+            _between_data_ranks(lambda pod: pod.leader_host),
+            also=("-dpa",),
+        ),
+        Option(
+            "--data-parallel-rpc-port",
+            PLAN,
+            "the port where data ranks meet",
+            between_pods(beside_data(lambda _: str(DATA_PORT))),
+            also=("-dpp",),
+        ),
+        Option(
+            "--nnodes", PLAN, "pods of the group", _between_nodes(lambda pod: str(len(pod.group.pods))), also=("-n",)
+        ),
         Option(
             "--node-rank",
             PLAN,
             "the rank of the pod in its group: the only word that differs from pod to pod",
-            between_pods(lambda pod: str(pod.place.index)),
+            _between_nodes(lambda pod: str(pod.place.index)),
             also=("-r",),
         ),
         Option(
             "--master-addr",
             PLAN,
             "the leader's name in the group's own Service",
-            between_pods(lambda pod: pod.leader_host),
+            _between_nodes(lambda pod: pod.leader_host),
         ),
-        Option("--master-port", PLAN, "the port where ranks meet", between_pods(lambda _: str(MASTER_PORT))),
+        Option("--master-port", PLAN, "the port where ranks meet", _between_nodes(lambda _: str(MASTER_PORT))),
         Option(
             "--distributed-executor-backend",
             PLAN,
@@ -215,17 +279,20 @@ TABLE: Final = OptionTable(
             also=("--uds",),
         ),
         Option(
-            "--data-parallel-size",
-            "spec.replicas",
-            also=("-dp", "--data-parallel-size-local", "-dpl", "--data-parallel-rank", "-dpn"),
+            "--decode-context-parallel-size",
+            "spec.parallelism.context",
+            "the GPUs that divide a sequence's cache",
+            context_degree,
+            also=("-dcp",),
         ),
-        Option("--data-parallel-start-rank", "spec.replicas", also=("-dpr",)),
-        Option("--data-parallel-hybrid-lb", "spec.replicas"),
-        Option("--data-parallel-external-lb", "spec.replicas"),
-        Option("--data-parallel-multi-port-external-lb", "spec.replicas"),
-        Option("--enable-elastic-ep", "spec.replicas"),
-        Option("--prefill-context-parallel-size", PLAN, also=("-pcp",)),
-        Option("--decode-context-parallel-size", PLAN, also=("-dcp",)),
+        Option("--data-parallel-rank", "spec.parallelism.data", also=("-dpn",)),
+        Option("--data-parallel-backend", "spec.parallelism.data", also=("-dpb",)),
+        Option("--data-parallel-hybrid-lb", "spec.parallelism.data", also=("-dph",)),
+        Option("--data-parallel-external-lb", "spec.parallelism.data", also=("-dpe",)),
+        Option("--data-parallel-multi-port-external-lb", "spec.parallelism.data", also=("-dpm",)),
+        Option("--data-parallel-supervisor-port", "spec.parallelism.data"),
+        Option("--enable-elastic-ep", "spec.parallelism.data"),
+        Option("--prefill-context-parallel-size", "spec.parallelism.context", also=("-pcp",)),
         Option("--dtype", "spec.model.name", instead=STORED),
         Option("--hf-overrides", "spec.model.config", instead=STORED),
         Option("--cpu-offload-gb", "spec.gpuBudget.total", instead=IN_GPU_MEMORY),
@@ -251,7 +318,7 @@ TABLE: Final = OptionTable(
             yields=True,
         ),
         Variable("VLLM_PORT", "chosen by the engine"),
-        *(Variable(f"VLLM_DP_{name}", "the plan: use `spec.replicas`") for name in _DATA_PARALLEL),
+        *(Variable(f"VLLM_DP_{name}", "the plan: use `spec.parallelism.data`") for name in _DATA_PARALLEL),
         Variable("VLLM_PP_LAYER_PARTITION", "the plan's memory per stage"),
         *COMMON_VARIABLES,
     ),
@@ -311,7 +378,13 @@ def token_request(wanted: Wanted) -> TokenRequest:
 def launch(image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:
     """Describe how the pods of a group are started."""
     launches = tuple(_pod(pod) for pod in pods)
-    return GroupLaunch(image, HTTP_PORT, named_ports(HTTP_PORT, ("rendezvous", MASTER_PORT), launches), launches)
+    meeting = ("rendezvous", _meeting_port(pods[0]))
+    return GroupLaunch(image, HTTP_PORT, named_ports(HTTP_PORT, meeting, launches), launches)
+
+
+def _meeting_port(pod: PodContext) -> int:
+    """Give the port of the leader that answers first: data ranks meet before the ranks inside them."""
+    return DATA_PORT if pod.layout.data > 1 else MASTER_PORT
 
 
 def _pod(pod: PodContext) -> PodLaunch:
@@ -325,4 +398,4 @@ def _pod(pod: PodContext) -> PodLaunch:
         liveness=Probe("/health", 10, 10, 6),
         drain=drain(HTTP_PORT, _IN_WORK),
     )
-    return in_role(made, pod, MASTER_PORT)
+    return in_role(made, pod, _meeting_port(pod))

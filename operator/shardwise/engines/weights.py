@@ -34,11 +34,11 @@ def is_fetched(source: Source) -> bool:
 
 
 def sequences(pod: PodContext) -> str:
-    """Give the number of sequences in one step that the plan's activations are sized for.
+    """Give the number of sequences in one step of a data rank that the plan's activations are sized for.
 
     If the model keeps states, vLLM does not start with more sequences than its cache has blocks for.
     """
-    most = max(MOST_SEQUENCES, pod.plan.concurrency)
+    most = max(MOST_SEQUENCES, -(-pod.plan.concurrency // pod.layout.data))
     states = pod.plan.states if pod.plan.engine is EngineName.VLLM else None
     return str(most if states is None else min(most, states))
 

@@ -16,7 +16,7 @@ from shardwise.explain.causes import cause, numbers
 from shardwise.explain.derivation import Clause, derive
 from shardwise.explain.exclusions import worded
 from shardwise.explain.hints import hint_document
-from shardwise.explain.layouts import ranges
+from shardwise.explain.layouts import Range, ranges
 from shardwise.explain.notes import note
 from shardwise.explain.refusals import clause_text, idle_text, refusal_message
 from shardwise.explain.rules import rule
@@ -98,10 +98,13 @@ def _clause(clause: Clause) -> Document:
 
 
 def _ranges(layouts: Iterable[Layout]) -> list[Document]:
-    return [
-        {"tensor": joined.tensor, "expert": joined.expert, "pipelineFrom": joined.first, "pipelineTo": joined.last}
-        for joined in ranges(layouts)
-    ]
+    return [_range(joined) for joined in ranges(layouts)]
+
+
+def _range(joined: Range) -> Document:
+    degrees = layout_data(joined.layout(joined.first))
+    del degrees["pipeline"]
+    return degrees | {"pipelineFrom": joined.first, "pipelineTo": joined.last}
 
 
 def _rejected(rejected: RejectedLayout) -> Document:

@@ -8,6 +8,15 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 
+from shardwise.domain.data_causes import (
+    ContextUneven,
+    ContextUnsupported,
+    DataAlone,
+    DataOfDense,
+    DataUnsupported,
+    ExpertsAcross,
+    TooFewExperts,
+)
 from shardwise.domain.refusal import (
     ArchitectureUnknown,
     BlockSplit,
@@ -188,6 +197,49 @@ def _pipeline_unsupported(why: PipelineUnsupported) -> str:
     return f"{why.engine} cannot split `{why.architecture}` into pipeline stages"
 
 
+def _data_of_dense(why: DataOfDense) -> str:
+    return f"the model has no experts, so that {why.data} data ranks would be {why.data} replicas: use `spec.replicas`"
+
+
+def _data_unsupported(why: DataUnsupported) -> str:
+    return f"{why.engine} {why.release} is started without data parallelism; releases from {why.since} on have it"
+
+
+def _data_alone(why: DataAlone) -> str:
+    return (
+        f"with data parallelism every GPU of {why.engine} is a data rank of its own: "
+        f"DP{why.data * why.tensor}×TP1 instead of DP{why.data}×TP{why.tensor}"
+    )
+
+
+def _too_few_experts(why: TooFewExperts) -> str:
+    return f"{plural(why.experts, 'expert')} cannot be dealt out whole over {why.gpus} GPUs"
+
+
+def _context_unsupported(why: ContextUnsupported) -> str:
+    kind = "grouped attention" if why.latent_only else "a sequence"
+    return f"{why.engine} {why.release} does not divide the cache of {kind} over a tensor group"
+
+
+def _context_uneven(why: ContextUneven) -> str:
+    return f"a tensor group of {why.tensor} cannot divide the cache of a sequence by {why.context}{_legal(why.legal)}"
+
+
+def _experts_across(why: ExpertsAcross) -> str:
+    return (
+        f"{why.gpus} GPUs that exchange tokens for their experts exceed the largest NVLink domain of {why.product}, "
+        f"{plural(why.largest, 'GPU')}; across domains they need RDMA (`launch.rdma` of the operator's configuration) "
+        "or a pinned `spec.parallelism.data`"
+    )
+
+
+def _experts_across_of_many(why: ExpertsAcross) -> str:
+    return (
+        f"would exchange tokens for experts across NVLink domains of {why.product} ({plural(why.largest, 'GPU')}), "
+        "and the operator's configuration states no RDMA (`launch.rdma`)"
+    )
+
+
 def _memory_short(why: MemoryShort) -> str:
     return (
         f"{gib(why.needed)} needed of {gib(why.budget)} a GPU, {gib(why.needed - why.budget)} short "
@@ -295,6 +347,7 @@ _MERITS: Final[dict[Merit, str]] = {
     Merit.BLOCKS_KEPT: "it would make the quantisation blocks of experts finer, for which the engine has fewer kernels",
     Merit.EXPERTS_SPLIT: "splitting each expert keeps all GPUs equally busy",
     Merit.SMALLER_GPUS: "{chosen} is enough and leaves the larger GPUs free",
+    Merit.ONE_DATA_RANK: "a single sequence keeps only one of its data ranks busy",
     Merit.TENSOR_FIRST: "tensor parallelism inside the NVLink domain comes before pipeline stages",
 }
 
@@ -311,11 +364,18 @@ SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
     NoExperts: Sentence("want experts the model lacks", _no_experts),
     TooManyStages: Sentence("have more stages than layers", _too_many_stages, apart=lambda why: (why.pipeline,)),
     PipelineUnsupported: Sentence("need stages the engine cannot make", _pipeline_unsupported),
+    DataOfDense: Sentence("would be replicas", _data_of_dense, apart=lambda why: (why.data,)),
+    DataUnsupported: Sentence("need data parallelism the engine lacks", _data_unsupported),
+    DataAlone: Sentence("mix data ranks and tensor groups", _data_alone, apart=lambda why: (why.tensor, why.data)),
+    TooFewExperts: Sentence("have more GPUs than experts", _too_few_experts, apart=lambda why: (why.gpus,)),
+    ContextUnsupported: Sentence("divide caches the engine keeps whole", _context_unsupported),
+    ContextUneven: Sentence("cannot divide the cache", _context_uneven, apart=lambda why: (why.tensor, why.context)),
     MemoryShort: Sentence(
         "lack memory", _memory_short, _memory_short_of_many, _memory_short_in_brief, tells_nearest=True
     ),
     LoadingShort: Sentence("lack memory while loading", _loading_short, _loading_short_of_many, tells_nearest=True),
     DomainTooSmall: Sentence("exceed the NVLink domain", _domain_too_small, _domain_too_small_for_many),
+    ExpertsAcross: Sentence("exceed the NVLink domain without RDMA", _experts_across, _experts_across_of_many),
     OverBudget: Sentence("exceed the budget", _over_budget, _over_budget_of_many),
     OverQuota: Sentence("exceed the quota", _over_quota),
     NoRoom: Sentence(

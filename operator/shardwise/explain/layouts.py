@@ -1,7 +1,7 @@
 """Many layouts in few words: layouts of neighbouring depths form a range, ``TP2×PP3 to PP13``."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from shardwise.domain.layout import Layout
@@ -12,12 +12,14 @@ LISTED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The layouts of a tensor degree, from depth ``first`` to depth ``last``, both included."""
+    """Layouts that differ in their depth only, from ``first`` to depth ``last``, both included."""
 
     tensor: int
     expert: bool
     first: int
     last: int
+    data: int = 1
+    context: int = 1
 
     @property
     def count(self) -> int:
@@ -26,20 +28,30 @@ class Range:
 
     def __str__(self) -> str:
         """Say the range as people do."""
-        more = "" if self.first == self.last else f" to PP{self.last}"
-        return f"TP{self.tensor}×PP{self.first}{more}{' EP' if self.expert else ''}"
+        shallowest = str(self.layout(self.first))
+        depth = f"×PP{self.first}"
+        return shallowest if self.first == self.last else shallowest.replace(depth, f"{depth} to PP{self.last}")
+
+    def layout(self, depth: int) -> Layout:
+        """Give the layout of a depth."""
+        return Layout(self.tensor, depth, self.expert, self.data, self.context)
 
 
 def ranges(layouts: Iterable[Layout]) -> tuple[Range, ...]:
-    """Join layouts into ranges, in the order of expert, tensor and depth. Each layout counts once."""
+    """Join layouts into ranges, in the order of data, expert, tensor and depth. Each layout counts once."""
     found: list[Range] = []
-    for layout in sorted(set(layouts), key=lambda layout: (layout.expert, layout.tensor, layout.pipeline)):
+    for layout in sorted(set(layouts), key=_order):
         last = found[-1] if found else None
-        if last and (last.tensor, last.expert, last.last + 1) == (layout.tensor, layout.expert, layout.pipeline):
-            found[-1] = Range(layout.tensor, layout.expert, last.first, layout.pipeline)
+        if last and last.layout(last.last + 1) == layout:
+            found[-1] = replace(last, last=layout.pipeline)
         else:
-            found.append(Range(layout.tensor, layout.expert, layout.pipeline, layout.pipeline))
+            depth = layout.pipeline
+            found.append(Range(layout.tensor, layout.expert, depth, depth, layout.data, layout.context))
     return tuple(found)
+
+
+def _order(layout: Layout) -> tuple[int, ...]:
+    return layout.data, layout.expert, layout.context, layout.tensor, layout.pipeline
 
 
 def listed(layouts: Iterable[Layout]) -> str:

@@ -8,7 +8,9 @@ from shardwise.domain.notes import (
     CacheOnEachGpu,
     CheckedAgainst,
     ContextShortened,
+    DataWouldServe,
     DomainUnlabelled,
+    ExpertsAcrossDomains,
     ExpertsInsideGroup,
     FasterWithMore,
     MergedBlocksCut,
@@ -67,14 +69,32 @@ def _speed(noted: CheckedAgainst, speed: float) -> str:
 def _cache_on_each_gpu(noted: CacheOnEachGpu) -> str:
     return (
         f"latent attention keeps its whole KV cache on each of the {noted.tensor} GPUs of a tensor group; "
-        "attention data parallelism, which would divide it, is not planned"
+        "`spec.parallelism.data` and `spec.parallelism.context` divide it where the engine can"
     )
 
 
 def _experts_inside_group(noted: ExpertsInsideGroup) -> str:
     return (
-        f"experts are shared inside a tensor group of {noted.tensor}; "
-        f"wide expert parallelism over all {noted.world_size} GPUs is not planned"
+        f"experts are shared inside a tensor group of {noted.tensor}; data ranks that share them over all "
+        f"{noted.world_size} GPUs need RDMA (`launch.rdma` of the operator's configuration), or a pinned "
+        "`spec.parallelism.data`"
+    )
+
+
+def _data_would_serve(noted: DataWouldServe) -> str:
+    return (
+        f"with `spec.objective: throughput`, {noted.layout} would serve an estimated {noted.speed:.0f} tokens a second "
+        f"and GPU instead of {noted.chosen_speed:.0f}"
+    )
+
+
+def _experts_across_domains(noted: ExpertsAcrossDomains) -> str:
+    where = f"the {noted.gpus} GPUs that share the experts lie in {noted.domains} NVLink domains"
+    if not noted.rdma:
+        return f"{where}, as pinned, and no RDMA is configured: every layer waits for the network"
+    return (
+        f"{where}: the estimate takes an all-to-all over RDMA, which the engine uses only if `spec.engine.args` name "
+        "it (vLLM: `--all2all-backend`)"
     )
 
 
@@ -141,6 +161,8 @@ SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     CheckedAgainst: _checked_against,
     CacheOnEachGpu: _cache_on_each_gpu,
     ExpertsInsideGroup: _experts_inside_group,
+    DataWouldServe: _data_would_serve,
+    ExpertsAcrossDomains: _experts_across_domains,
     StatesBoundSequences: _states_bound,
     ContextShortened: _context_shortened,
     NotCounted: _not_counted,

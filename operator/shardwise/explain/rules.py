@@ -26,6 +26,8 @@ _RULES: Final = {
         "rules 3 and 4: tensor parallelism spans the nodes of an NVLink domain, and pipeline stages go across domains"
     ),
     Rule.MULTI_NODE_NVLINK: "rule 4: the nodes share one NVLink domain, so tensor parallelism spans them",
+    Rule.DATA_IN_DOMAIN: "rule 6: data ranks serve their own sequences, and share the experts inside an NVLink domain",
+    Rule.DATA_ACROSS: "rule 6: data ranks serve their own sequences, and share the experts over RDMA across domains",
     Rule.PINNED: "pinned by `spec.parallelism`, and checked",
 }
 

@@ -9,10 +9,10 @@ from typing import Final
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import (
-    CHUNK_TOKENS,
     TENSORRT_LLM_FREE_FRACTION,
     VLLM_MEMORY_FRACTION,
     EngineName,
+    chunk_tokens,
 )
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import LatentCache, ModelFacts
@@ -28,11 +28,16 @@ COMMUNICATOR_OF_PIPELINE: Final = 578 * MIB
 """Device memory of NCCL's communicators: of all ranks, of a tensor group, of a pipeline (the receiving side). Measured
 on two H100 over NVLink, PyTorch 2.11, by benchmarks/communicators.py."""
 
+_GROUPS_OF_DATA: Final = 2
+"""The communicators that data parallelism adds: of the data ranks, and of the ranks that share experts (vllm 0.33.0,
+distributed/parallel_state.py). Each is taken to be as large as that of a tensor group."""
+
 CUDA_CONTEXT: Final = 619 * MIB
 """Memory of a GPU that CUDA itself takes, measured as above. It counts where an engine's budget is the whole GPU."""
 
 _SGLANG_META: Final = 512
 _SGLANG_PER_CHUNK_TOKEN: Final = 1.5
+_SGLANG_LEAST_CHUNK: Final = 2048
 _SGLANG_PER_GPU: Final = 1024 / 8
 _SGLANG_DECODE_GRAPHS: Final = 2
 _SGLANG_LATENT_PREFILL_GRAPHS: Final = 1536
@@ -74,7 +79,8 @@ def _runtime(layout: Layout) -> int:
         return RESERVE_ONE_GPU
     tensor = COMMUNICATOR_OF_TENSOR if layout.tensor > 1 else 0
     pipeline = COMMUNICATOR_OF_PIPELINE if layout.pipeline > 1 else 0
-    return RESERVE_ONE_GPU + COMMUNICATOR_OF_ALL + tensor + pipeline
+    data = _GROUPS_OF_DATA * COMMUNICATOR_OF_TENSOR if layout.data > 1 else 0
+    return RESERVE_ONE_GPU + COMMUNICATOR_OF_ALL + tensor + pipeline + data
 
 
 def _sglang_keeps(model: ModelFacts, layout: Layout) -> int:
@@ -82,9 +88,10 @@ def _sglang_keeps(model: ModelFacts, layout: Layout) -> int:
 
     SGLang keeps at least 10 GiB of a large GPU; the chunk alone is more.
     """
-    largest_batch = 256 if layout.tensor < 4 else 512  # noqa: PLR2004 - SGLang's own threshold
+    largest_batch = 256 if layout.stage_gpus < 4 else 512  # noqa: PLR2004 - SGLang's own threshold
     latent = any(isinstance(layer.cache, LatentCache) for layer in model.kinds)
     prefill = _SGLANG_LATENT_PREFILL_GRAPHS if latent else _SGLANG_PREFILL_GRAPHS
-    kept = _SGLANG_META + _SGLANG_PER_CHUNK_TOKEN * CHUNK_TOKENS + _SGLANG_PER_GPU * layout.world_size
+    kept = _SGLANG_META + _SGLANG_PER_CHUNK_TOKEN * max(chunk_tokens(layout.data), _SGLANG_LEAST_CHUNK)
+    kept += _SGLANG_PER_GPU * layout.world_size
     kept += _SGLANG_DECODE_GRAPHS * largest_batch + prefill
     return int(kept * MIB)

@@ -1,8 +1,22 @@
 """The bytes that a layer's cache takes on a rank: of a token, and of a demand's sequences."""
 
+from dataclasses import replace
+
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import CHUNK_TOKENS
+from shardwise.domain.layout import Layout
 from shardwise.domain.model import GroupedCache, LatentCache, ModelFacts, SequenceCache, StateCache
+
+
+def on_rank(demand: Demand, layout: Layout) -> Demand:
+    """Give the sequences and the tokens of each sequence that the fullest GPU of a layout caches, as a demand.
+
+    Each data rank caches sequences of its own, and context parallelism divides their tokens over a tensor group.
+    """
+    if layout.data == 1 and layout.context == 1:
+        return demand
+    sequences, tokens = -(-demand.concurrency // layout.data), -(-demand.context_length // layout.context)
+    return replace(demand, concurrency=sequences, context_length=tokens)
 
 
 def token_bytes(cache: SequenceCache | None, tensor: int, element: float) -> float:

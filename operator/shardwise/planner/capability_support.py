@@ -101,7 +101,7 @@ def _kernel_split(demand: Demand, pool: PoolGpus, has: ComputeCapability, layout
         return None
     multiple = next((int(n) for entry, n in zip(pairs[::2], pairs[1::2], strict=True) if _is_taken(entry, has)), 1)
     for weight in _gated_experts(demand):
-        partition = weight.outputs // (1 if layout.expert else layout.tensor)
+        partition = weight.outputs // (1 if layout.expert else layout.stage_gpus)
         if partition % multiple:
             return KernelSplit(
                 pool.product, demand.engine.value, written_capability(has), row.what, partition, multiple, layout.tensor

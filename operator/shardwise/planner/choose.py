@@ -2,8 +2,9 @@
 
 The rules (docs/rules.md): 1 a model that fits a single GPU is not sharded; 2 a model that fits a single node is
 tensor-parallel over the node's links; 3 a model that needs several nodes is tensor-parallel inside an NVLink domain and
-pipeline-parallel across domains; 4 inside a multi-node NVLink domain, tensor parallelism may cross nodes; 5 tensor ×
-pipeline is the number of GPUs.
+pipeline-parallel across domains; 4 inside a multi-node NVLink domain, tensor parallelism may cross nodes; 5 data ×
+tensor × pipeline is the number of GPUs; 6 the data ranks of a mixture of experts serve many sequences at once, and lie
+inside an NVLink domain where they can.
 """
 
 from dataclasses import dataclass
@@ -43,14 +44,14 @@ def preference(demand: Demand, candidate: Candidate) -> SortKey:
     """Give the sort key of a candidate; the smallest is chosen. Total: no two candidates share a key."""
     layout, estimate = candidate.layout, candidate.estimate
     expert = expert_rank(demand, layout)
-    last = (candidate.pool.memory, candidate.pool.product, layout.pipeline, layout.tensor, expert)
+    last = (candidate.pool.memory, candidate.pool.product, layout.pipeline, layout.tensor, expert, layout.data)
     match demand.objective:
         case Objective.FEWEST_GPUS:
             linked = candidate.pool.kind.nvlink is not None
             by_links = (-layout.tensor, expert) if linked else (expert, estimate.seconds_per_token)
-            first: SortKey = (layout.world_size, candidate.pool.memory, *by_links)
+            first: SortKey = (layout.world_size, candidate.pool.memory, layout.data, *by_links)
         case Objective.LATENCY:
-            first = (estimate.seconds_per_token, layout.world_size)
+            first = (layout.data > 1, estimate.seconds_per_token, layout.world_size)
         case Objective.THROUGHPUT:
             first = (-estimate.tokens_per_second_per_gpu, layout.world_size)
     uneven = demand.objective is Objective.FEWEST_GPUS and is_uneven(candidate)
@@ -61,6 +62,8 @@ def expert_rank(demand: Demand, layout: Layout) -> int:
     """Rank how experts are dealt out: split, whole, or split by blocks that the engine must make finer."""
     if needs_finer_blocks(demand.model, demand.engine, demand.release, layout):
         return _FINER
+    if layout.data > 1:
+        return int(not layout.expert and demand.pins.expert is not False)
     return int(layout.expert and demand.pins.expert is not True)
 
 
@@ -78,7 +81,7 @@ def is_uneven(candidate: Candidate) -> bool:
     layout = candidate.layout
     if layout.tensor in candidate.pool.node_sizes:
         return False
-    return not (_power_of_two(layout.pipeline) and _power_of_two(layout.tensor))
+    return not (_power_of_two(layout.tensor_groups) and _power_of_two(layout.tensor))
 
 
 def _power_of_two(number: int) -> bool:
@@ -91,6 +94,8 @@ def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
     if first is not None:
         return first
     if demand.objective is Objective.LATENCY:
+        if loser.layout.data > 1 and chosen.layout.data == 1:
+            return Preferred(Merit.ONE_DATA_RANK, chosen.pool.product)
         return Slower("time per token", loser.estimate.seconds_per_token / chosen.estimate.seconds_per_token)
     if demand.objective is Objective.THROUGHPUT:
         mine, theirs = chosen.estimate.tokens_per_second_per_gpu, loser.estimate.tokens_per_second_per_gpu
@@ -117,8 +122,9 @@ def _lost_by_rules(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause
     if loser.pool.product != chosen.pool.product:
         return Preferred(Merit.SMALLER_GPUS, chosen.pool.product)
     linked = chosen.pool.kind.nvlink is not None
-    if linked and loser.layout.tensor < chosen.layout.tensor:
-        return Preferred(Merit.TENSOR_FIRST, chosen.pool.product)
+    if loser.layout.data > chosen.layout.data or (linked and loser.layout.tensor < chosen.layout.tensor):
+        fewer = loser.layout.data > chosen.layout.data
+        return Preferred(Merit.ONE_DATA_RANK if fewer else Merit.TENSOR_FIRST, chosen.pool.product)
     mine, theirs = expert_rank(demand, chosen.layout), expert_rank(demand, loser.layout)
     if theirs > mine:
         return Preferred(Merit.BLOCKS_KEPT if theirs == _FINER else Merit.EXPERTS_SPLIT, chosen.pool.product)
@@ -129,11 +135,18 @@ def _lost_by_rules(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause
 
 def rule_of(demand: Demand, pool: PoolGpus, layout: Layout, groups: tuple[GroupPlacement, ...]) -> Rule:
     """Name the rule that decided: the pins if there are any, else the rule that the placement follows."""
-    if demand.pins.tensor is not None or demand.pins.pipeline is not None:
+    pins = demand.pins
+    if any(pin is not None for pin in (pins.tensor, pins.pipeline, pins.data, pins.context)):
         return Rule.PINNED
     if layout.world_size == 1:
         return Rule.ONE_GPU
+    return _rule_of_place(demand, pool, layout, groups)
+
+
+def _rule_of_place(demand: Demand, pool: PoolGpus, layout: Layout, groups: tuple[GroupPlacement, ...]) -> Rule:
     domains = max(len({pod.domain for pod in group.pods}) for group in groups) if groups else 1
+    if layout.data > 1:
+        return Rule.DATA_IN_DOMAIN if domains == 1 else Rule.DATA_ACROSS
     if any(pod.gpus < layout.tensor for group in groups for pod in group.pods):
         return Rule.MULTI_NODE_NVLINK if domains == 1 else Rule.MULTI_NODE_NVLINK_PIPELINE_ACROSS
     if all(len({pod.node for pod in group.pods}) <= 1 for group in groups):

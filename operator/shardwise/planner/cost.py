@@ -2,6 +2,7 @@
 
 A decode step reads every weight that it uses once, at a share of the peak memory bandwidth. Tensor parallelism adds an
 all-reduce after attention and another after the feed-forward. Pipeline parallelism adds a send for each stage border.
+With data parallelism each data rank has a batch of its own, and the tokens of all data ranks meet at the experts.
 The constants are fitted to the times of a real vLLM on an H200 (tests/data/vllm-h200-memory.json).
 """
 
@@ -9,12 +10,13 @@ from functools import lru_cache
 from typing import Final
 
 from shardwise.domain.demand import Demand
-from shardwise.domain.engine import CHUNK_TOKENS, MOST_SEQUENCES
+from shardwise.domain.engine import MOST_SEQUENCES, EngineName, chunk_tokens
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import GroupedCache, Layer, ModelFacts, SequenceCache, StateCache, Weight
 from shardwise.domain.plan import Estimate, MemoryUse
-from shardwise.planner.caches import token_bytes
-from shardwise.planner.links import Links, all_reduce_seconds, send_seconds
+from shardwise.planner.caches import on_rank, token_bytes
+from shardwise.planner.data_support import spread_of
+from shardwise.planner.links import Links, all_reduce_seconds, exchange_seconds, send_seconds
 from shardwise.planner.stages import stages_of
 from shardwise.planner.weights import bytes_on_rank, parts
 
@@ -33,17 +35,18 @@ _MEAN_SHARE_OF_CONTEXT: Final = 0.5
 def estimate(demand: Demand, layout: Layout, links: Links, use: MemoryUse) -> Estimate:
     """Estimate the time of a token for a single sequence, and the tokens per second and GPU at a serving batch.
 
-    The batch holds as many sequences as the KV cache has room for, up to :data:`MOST_SEQUENCES`. It is divided into as
-    many micro-batches as there are stages, so that all stages work at once. The estimate counts a token of a prompt for
-    each generated token.
+    The batch of a data rank holds as many sequences as its KV cache has room for, up to :data:`MOST_SEQUENCES`. It is
+    divided into as many micro-batches as there are stages, so that all stages work at once. The estimate counts a token
+    of a prompt for each generated token.
     """
+    demand = on_rank(demand, layout)
     single = step_seconds(demand, layout, links, batch=1)
     batch = max(1, _sequences(demand, use) // layout.pipeline)
     slowest = max(_stage_seconds(demand, layout, links, batch=batch)) + _border(
         demand.model, layout, links, batch=batch
     )
     token = slowest / batch + _prompt_token_seconds(demand, layout, links)
-    return Estimate(seconds_per_token=single, tokens_per_second_per_gpu=1 / token / layout.world_size)
+    return Estimate(seconds_per_token=single, tokens_per_second_per_gpu=layout.data / token / layout.world_size)
 
 
 def _sequences(demand: Demand, use: MemoryUse) -> int:
@@ -54,12 +57,10 @@ def _sequences(demand: Demand, use: MemoryUse) -> int:
 
 def _prompt_token_seconds(demand: Demand, layout: Layout, links: Links) -> float:
     """Estimate the slowest stage's time for a prompt token. Chunks fill the pipeline; compute limits them."""
-    model = demand.model
-    message = CHUNK_TOKENS * model.hidden * _ACTIVATION_BYTES
-    reduced = all_reduce_seconds(message, layout.tensor, links) / CHUNK_TOKENS
+    model, chunk = demand.model, chunk_tokens(layout.data)
     layers = tuple(
-        2 * _touched(model, index, layout.tensor, layout.expert, 1)[1] / (FLOPS_SHARE * links.kind.flops)
-        + layer.reduces * reduced
+        2 * _touched(demand, index, layout, 1)[1] / (FLOPS_SHARE * links.kind.flops)
+        + _exchange(model, layer, layout, links, chunk) / chunk
         for index, layer in enumerate(model.kinds)
     )
     return max(
@@ -98,27 +99,48 @@ def _head_bytes(model: ModelFacts, tensor: int) -> float:
 
 
 def _layer_seconds(demand: Demand, layer: Layer, index: int, layout: Layout, links: Links, batch: int) -> float:
-    touched, elements = _touched(demand.model, index, layout.tensor, layout.expert, batch)
+    touched, elements = _touched(demand, index, layout, batch)
     cache = sum(_cache_read(demand, kept, layout.tensor) for kept in (layer.cache, layer.state)) * batch
     memory = (touched + cache) / (HBM_SHARE * links.kind.hbm)
     compute = 2 * elements * batch / (FLOPS_SHARE * links.kind.flops)
-    message = batch * demand.model.hidden * _ACTIVATION_BYTES
-    return max(memory, compute) + layer.reduces * all_reduce_seconds(message, layout.tensor, links)
+    return max(memory, compute) + _exchange(demand.model, layer, layout, links, batch)
+
+
+def _exchange(model: ModelFacts, layer: Layer, layout: Layout, links: Links, tokens: int) -> float:
+    """Estimate the time in which the GPUs of a stage exchange their results of a layer, for a data rank's tokens."""
+    reduced = all_reduce_seconds(tokens * model.hidden * _ACTIVATION_BYTES, layout.tensor, links)
+    active = _active_experts(layer) if layout.data > 1 else 0
+    if not active:
+        return layer.reduces * reduced
+    return (layer.reduces - 1) * reduced + exchange_seconds(tokens, model.hidden, active, layout, links)
+
+
+@lru_cache(maxsize=1024)
+def _active_experts(layer: Layer) -> int:
+    return max((weight.experts.active for weight in layer.weights if weight.experts is not None), default=0)
+
+
+def _touched(demand: Demand, index: int, layout: Layout, batch: int) -> tuple[float, float]:
+    """Give the bytes of a layer that a step reads on a rank, and the elements that each token of its batch meets."""
+    of_stage = Layout(layout.tensor, 1, layout.expert, layout.data)
+    return _touched_in_stage(demand.model, index, of_stage, demand.engine, batch)
 
 
 @lru_cache(maxsize=65536)
-def _touched(model: ModelFacts, index: int, tensor: int, expert: bool, batch: int) -> tuple[float, float]:  # noqa: FBT001 - a cache key
-    """Give the bytes of a layer that a step reads on a rank, and the elements that each token meets.
+def _touched_in_stage(
+    model: ModelFacts, index: int, layout: Layout, engine: EngineName, batch: int
+) -> tuple[float, float]:
+    """See :func:`_touched`. A step reads the experts that any token of all data ranks picked.
 
-    A step reads the experts that any token of the batch picked. Each token uses its active experts only.
+    Each token uses its active experts only. The experts of a rank serve the tokens of all data ranks.
     """
-    layout, touched, elements = Layout(tensor, 1, expert), 0.0, 0.0
+    spread, touched, elements = spread_of(engine, model.architecture, layout), 0.0, 0.0
     for weight in model.kinds[index].weights:
         if weight.derived:
             continue
-        share = 1 / parts(weight, layout)
-        touched += weight.size * share * _read_share(weight, batch)
-        elements += weight.elements * share * _active_share(weight)
+        touched += weight.size / parts(weight, layout, spread) * _read_share(weight, batch * layout.data)
+        beside = layout.data if weight.experts is not None else 1
+        elements += weight.elements * beside / parts(weight, layout) * _active_share(weight)
     return touched, elements
 
 

@@ -20,7 +20,7 @@ def cut_expert_blocks(weight: Weight, model: ModelFacts, rules: EngineRules, lay
     """Give the cause where a rank's part of the experts cuts a block that the engine cannot make finer."""
     cut = _cut(weight, model, rules, layout)
     if cut is not None and not _can_be_finer(weight, model, rules, cut[0]):
-        yield BlockSplit(f"{_side(weight)} of `{weight.name.removesuffix('.weight')}`", *cut, layout.tensor)
+        yield BlockSplit(f"{_side(weight)} of `{weight.name.removesuffix('.weight')}`", *cut, layout.stage_gpus)
 
 
 @lru_cache(maxsize=8192)
@@ -36,7 +36,7 @@ def needs_finer_blocks(model: ModelFacts, engine: EngineName, release: Version |
 def _cut(weight: Weight, model: ModelFacts, rules: EngineRules, layout: Layout) -> tuple[int, int] | None:
     """Give a rank's part of an expert and the block that it cuts; ``None`` if all blocks are whole."""
     outputs, inputs = rules.block(model.quantization, weight.precision)
-    shares = 1 if layout.expert else layout.tensor
+    shares = 1 if layout.expert else layout.stage_gpus
     match weight.split:
         case Split.OUTPUTS:
             size, block = weight.outputs // shares, outputs

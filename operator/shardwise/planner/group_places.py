@@ -45,7 +45,7 @@ def _fit(counts: FreeCounts, share: int, pods: int) -> tuple[bool, int, int]:
 def _in_one_place(domain_slots: DomainSlots, layout: Layout, left: int) -> tuple[Shares, int] | None:
     """Find the place where the group needs the fewest domains. Levels are searched from the nearest on."""
     for known in domain_slots.levels:
-        enough = [scope for scope in known.values() if scope.slots(layout.tensor) >= layout.pipeline]
+        enough = [scope for scope in known.values() if scope.slots(layout.tensor) >= layout.tensor_groups]
         rated = [(_fewest_domains(scope, layout), scope.slots(layout.tensor), scope.name, scope) for scope in enough]
         if rated:
             fewest, _, _, scope = min(rated, key=lambda rating: rating[:3])
@@ -58,16 +58,16 @@ def _beside_others(
     domain_slots: DomainSlots, scope: Scope, layout: Layout, left: int, alone: tuple[Shares, int] | None
 ) -> tuple[Shares, int] | None:
     """Keep a group's own best domains, unless later groups would then need more domains than necessary."""
-    groups = min(left, scope.slots(layout.tensor) // layout.pipeline)
+    groups = min(left, scope.slots(layout.tensor) // layout.tensor_groups)
     if alone is None or groups < 2 or _slots_of(scope, layout.tensor).total() > MOST_DOMAINS:  # noqa: PLR2004 - a single group has no others beside it
         return alone
     held = (domains for counts, domains in scope.held.items() if sum(counts) >= layout.tensor)
     domains = sorted(domain for some in held for domain in some)
     slots = [domain_slots.slots(domain) for domain in domains]
-    together = fewest_parts(slots, layout.pipeline, groups)
+    together = fewest_parts(slots, layout.tensor_groups, groups)
     shares, share = alone
     after = [free - shares.get(domain, 0) * share // layout.tensor for domain, free in zip(domains, slots, strict=True)]
-    rest = fewest_parts(after, layout.pipeline, groups - 1)
+    rest = fewest_parts(after, layout.tensor_groups, groups - 1)
     if len(shares) + sum(map(len, rest)) == sum(map(len, together)):
         return alone
     return _with_largest_share(
@@ -87,13 +87,13 @@ def _with_largest_share(
 
 
 def _fewest_domains(scope: Scope, layout: Layout) -> int:
-    """Count the domains that the stages need, taking the domain with the most slots first."""
-    question = "fewest domains", layout.tensor, layout.pipeline
+    """Count the domains that the tensor groups need, taking the domain with the most slots first."""
+    question = "fewest domains", layout.tensor, layout.tensor_groups
     return scope.once(question, lambda place: _count_domains(place, layout))
 
 
 def _count_domains(scope: Scope, layout: Layout) -> int:
-    left, count = layout.pipeline, 0
+    left, count = layout.tensor_groups, 0
     for slots, domains in sorted(_slots_of(scope, layout.tensor).items(), reverse=True):
         needed = min(domains, -(-left // slots))
         left, count = left - needed * slots, count + needed
@@ -184,11 +184,19 @@ def _most_free(scope: Scope) -> int:
 
 
 def shares_up_to(most: int, layout: Layout, *, rack: bool) -> Iterator[int]:
-    """Give the shares of at most so many GPUs, largest first. In a ``rack``, a pod may hold a part of a stage."""
+    """Give the shares of at most so many GPUs, largest first. In a ``rack``, pods may share a tensor group."""
     for share in reversed(_divisors(layout.world_size)):
         whole = share % layout.tensor == 0
-        if share <= most and (whole or (rack and layout.tensor % share == 0)):
+        if share <= most and (whole or (rack and layout.tensor % share == 0)) and _in_blocks(layout, share):
             yield share
+
+
+def _in_blocks(layout: Layout, share: int) -> bool:
+    """Tell whether a pod holds whole data ranks and stages, or equal parts of one: engines start no other pods."""
+    if layout.data == 1 or layout.pipeline == 1:
+        return True  # a tensor group is a stage, or a data rank
+    blocks = layout.tensor * layout.pipeline, layout.stage_gpus
+    return all(share % block == 0 or block % share == 0 for block in blocks)
 
 
 @lru_cache(maxsize=1024)

@@ -23,7 +23,9 @@ _CLUSTERS_OWN: Final = "node.kubernetes.io/"
 
 def pins(demand: Demand, tried_on: TrialFleet) -> Iterator[Trial]:
     """Try to move a single pin, the shortest way first; then, where there are several pins, drop all of them."""
-    pinned = [name for name in ("tensor", "pipeline", "expert") if getattr(demand.pins, name) is not None]
+    pinned = [
+        name for name in ("tensor", "pipeline", "expert", "data", "context") if getattr(demand.pins, name) is not None
+    ]
     moved = [move for name in pinned for move in _moves(demand, name, tried_on)]
     for _, name, value in sorted(moved):
         pins = replace(demand.pins, **{name: value})

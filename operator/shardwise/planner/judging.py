@@ -131,8 +131,8 @@ def _links(demand: Demand, gpus: SurveyedGpus, layout: Layout) -> Links:
     kind, node = gpus.kind, max(gpus.node_sizes)
     domain = gpus.largest_domain if kind.rack and not gpus.joined else node
     on_nvlink = kind.nvlink is not None and layout.tensor <= domain
-    joined = node if demand.needs.channels and layout.tensor <= node else domain
-    return Links(kind, on_nvlink, stages_in_domain=layout.world_size <= joined)
+    joined = node if demand.needs.channels and layout.tensor <= node and layout.data == 1 else domain
+    return Links(kind, on_nvlink, stages_in_domain=layout.world_size <= joined, domain=domain)
 
 
 def weighed(demand: Demand, gpus: SurveyedGpus) -> tuple[Weighed, ...]:
@@ -168,6 +168,7 @@ def without_place(demand: Demand) -> Demand:
         node_affinity=(),
         tolerations=(),
         within=None,
+        together=False,
         needs=PodNeeds(in_stage=A_CHANNEL if demand.needs.channels else ()),
     )
 

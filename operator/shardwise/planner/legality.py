@@ -10,12 +10,13 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts, Split, Weight
 from shardwise.domain.refusal import BlockSplit, Cause, NoExperts, NotDivisible, PipelineUnsupported, TooManyStages
+from shardwise.planner.data_support import data_cause
 from shardwise.planner.engine_rules import EngineRules, rules_of
 from shardwise.planner.expert_blocks import cut_expert_blocks
 from shardwise.planner.merged import must_be_whole, outputs_on_rank
 from shardwise.planner.pipeline_support import can_pipeline
 from shardwise.planner.tower_support import undivided
-from shardwise.planner.weights import is_padded, is_shared, padded_vocabulary
+from shardwise.planner.weights import expert_count, is_padded, is_shared, padded_vocabulary
 
 _READ: Final = EngineSetup()
 
@@ -29,21 +30,24 @@ def illegal(model: ModelFacts, engine: EngineName, layout: Layout, setup: Engine
 
     The cause lists the degrees that every dimension of the model allows.
     """
-    broken = _pipeline(model, engine, layout.pipeline)
-    broken = broken or tensor_cause(model, engine, layout.tensor, setup, expert=layout.expert)
-    if isinstance(broken, NotDivisible | BlockSplit):
+    broken = _pipeline(model, engine, layout.pipeline) or data_cause(model, engine, layout, setup.release)
+    broken = broken or tensor_cause(model, engine, layout.tensor, setup, expert=layout.expert, data=layout.data)
+    if isinstance(broken, NotDivisible | BlockSplit) and layout.data == 1:
         return replace(broken, legal=legal_tensors(model, engine, setup, expert=layout.expert))
     return broken
 
 
 @lru_cache(maxsize=65536)
 def tensor_cause(
-    model: ModelFacts, engine: EngineName, tensor: int, setup: EngineSetup = _READ, *, expert: bool
+    model: ModelFacts, engine: EngineName, tensor: int, setup: EngineSetup = _READ, *, expert: bool, data: int = 1
 ) -> Cause | None:
-    """Check that the tensor degree divides every dimension, and that the model has experts where they are dealt out."""
+    """Check that the tensor degree divides every dimension, and that the model has experts where they are dealt out.
+
+    ``data`` tensor groups divide the experts.
+    """
     if expert and not has_experts(model):
         return NoExperts()
-    return next(_tensor_causes(model, engine, Layout(tensor, 1, expert), setup), None)
+    return next(_tensor_causes(model, engine, Layout(tensor, 1, expert, data), setup), None)
 
 
 @lru_cache(maxsize=1024)
@@ -67,10 +71,9 @@ def heads(model: ModelFacts) -> int:
     return min(split, default=1)
 
 
-@lru_cache(maxsize=1024)
 def has_experts(model: ModelFacts) -> bool:
     """Tell whether any layer is a mixture of experts."""
-    return any(weight.experts is not None for layer in model.kinds for weight in layer.weights)
+    return expert_count(model) > 0
 
 
 @lru_cache(maxsize=1024)
@@ -99,7 +102,7 @@ def _tensor_causes(model: ModelFacts, engine: EngineName, layout: Layout, setup:
 
 
 def _units(weight: Weight, model: ModelFacts, rules: EngineRules, layout: Layout) -> Iterator[Cause]:
-    tensor = layout.tensor
+    tensor = layout.tensor if weight.experts is None else layout.stage_gpus
     if weight.experts is not None and layout.expert:
         if weight.experts.count % tensor and not rules.uneven_experts:
             yield NotDivisible("experts", weight.experts.count, tensor)

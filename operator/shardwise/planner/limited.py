@@ -68,8 +68,13 @@ def lacking_for_a_pod(demand: Demand, pool: Pool, layout: Layout) -> PodsShort |
 
 def pod_needs(demand: Demand, pool: Pool, layout: Layout, share: int) -> Amounts:
     """Give the needs of a pod with a share of a group's GPUs. Without NVLink between nodes it needs no channel."""
-    tensor = 1 if pool.joined else layout.tensor
-    return demand.needs.of_pod(share, tensor, layout.world_size)
+    joined = layout.world_size if links_data_ranks(pool, layout) else layout.tensor
+    return demand.needs.of_pod(share, 1 if pool.joined else joined, layout.world_size)
+
+
+def links_data_ranks(pool: Pool, layout: Layout) -> bool:
+    """Tell whether data ranks on several nodes use NVLink between them."""
+    return layout.data > 1 and pool.shares_stages and not pool.joined
 
 
 @dataclass(slots=True)

@@ -9,14 +9,15 @@ from functools import lru_cache
 from typing import Final
 
 from shardwise.domain.demand import Demand
-from shardwise.domain.engine import CHUNK_TOKENS, MOST_SEQUENCES, EngineName
+from shardwise.domain.engine import MOST_SEQUENCES, EngineName, chunk_tokens
 from shardwise.domain.hardware import HOPPER, ComputeCapability
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import ModelFacts
+from shardwise.domain.model import Layer, ModelFacts
 from shardwise.domain.plan import MemoryUse
 from shardwise.planner.adapter_weights import adapter_bytes
 from shardwise.planner.budgets import memory_use as budgeted
-from shardwise.planner.caches import kv_bytes
+from shardwise.planner.caches import kv_bytes, on_rank
+from shardwise.planner.data_support import spread_of
 from shardwise.planner.on_load import holds_unquantised
 from shardwise.planner.stages import Stage, stages_of
 from shardwise.planner.state_room import cached_bytes, lays_out_states, spare_bytes, states_in
@@ -43,6 +44,7 @@ def memory_use(
     demand: Demand, layout: Layout, gpu_memory: int, capability: ComputeCapability | None = None
 ) -> MemoryUse:
     """Give the bytes on the fullest GPU of a layout. ``gpu_memory`` is the memory that CUDA offers, in bytes."""
+    demand = on_rank(demand, layout)
     weights, kv_cache = max((_load(demand, layout, stage, capability) for stage, _ in _stages(demand, layout)), key=sum)
     activations = _activations(demand.model, layout, max(MOST_SEQUENCES, demand.concurrency))
     use = budgeted(demand, layout, gpu_memory, weights=weights, kv_cache=kv_cache, activations=activations)
@@ -56,6 +58,7 @@ def states(demand: Demand, layout: Layout, use: MemoryUse, capability: ComputeCa
     """Count the states of sequences that every rank has room for; ``None`` where the engine needs no such number."""
     if not lays_out_states(demand):
         return None
+    demand = on_rank(demand, layout)
     free = use.budget - use.activations - use.reserve
     found = (
         states_in(demand, layout.tensor, stage, free - _weights(demand, layout, stage), capability)
@@ -116,8 +119,10 @@ def _load(demand: Demand, layout: Layout, stage: Stage, capability: ComputeCapab
 def _weights(demand: Demand, layout: Layout, stage: Stage, *, unquantised: bool = False) -> int:
     """Give the bytes of weights on a rank of a stage, adapters included. ``unquantised``: see :func:`loading_use`."""
     model = demand.model
-    of_layers = layer_bytes(model, layout.tensor, expert=layout.expert, unquantised=unquantised)
-    ends = end_bytes(model, layout.tensor, demand.engine).on(stage)
+    of_stage = Layout(layout.tensor, 1, layout.expert, layout.data)
+    spread = spread_of(demand.engine, model.architecture, of_stage)
+    of_layers = layer_bytes(model, of_stage, spread, unquantised=unquantised)
+    ends = end_bytes(model, layout.tensor, demand.engine, spread.head if spread else None).on(stage)
     adapters = _over_layers(stage, adapter_bytes(model, layout, demand.adapters))
     return int((_over_layers(stage, of_layers) + ends) * checkpoint_scale(model) + adapters)
 
@@ -143,14 +148,20 @@ def _kv_by_kind(demand: Demand, tensor: int) -> tuple[float, ...]:
 def _activations(model: ModelFacts, layout: Layout, sequences: int) -> int:
     """Estimate the peak bytes of a prefill chunk, or of sampling where sampling needs more.
 
-    The estimate is within a tenth of vLLM's measurements on the dense models in the tests.
+    The estimate is within a tenth of vLLM's measurements on the dense models in the tests. The experts see the tokens
+    of all data ranks: vLLM and SGLang gather them on every rank unless they are told otherwise.
     """
-    widest = max(
-        layer.widths.split / layout.tensor
-        + layer.widths.whole
-        + layer.widths.expert / (1 if layout.expert else layout.tensor)
+    tokens, seen = chunk_tokens(layout.data), layout.data * chunk_tokens(layout.data)
+    chunk = max(
+        tokens * (3 * model.hidden + layer.widths.split / layout.tensor + layer.widths.whole)
+        + seen * (layer.widths.expert / (1 if layout.expert else layout.stage_gpus) + _gathered(model, layout, layer))
         for layer in model.kinds
     )
-    chunk = CHUNK_TOKENS * _ACTIVATION_BYTES * (3 * model.hidden + widest)
+    chunk *= _ACTIVATION_BYTES
     logits = _LOGIT_COPIES * _LOGIT_BYTES * sequences * padded_vocabulary(model.vocabulary)
     return int(max(chunk, logits))
+
+
+def _gathered(model: ModelFacts, layout: Layout, layer: Layer) -> int:
+    """Give the elements of a token that is gathered from another data rank: its hidden state, before and after."""
+    return 2 * model.hidden if layout.data > 1 and layer.widths.expert else 0

@@ -1,14 +1,17 @@
-"""Notes on a plan beside its numbers: the layout it was compared with, and parallelism that is not planned."""
+"""Notes on a plan beside its numbers: the layout it was compared with, and what a plan without data ranks costs."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.engine import MOST_SEQUENCES, EngineName
-from shardwise.domain.model import LatentCache
+from shardwise.domain.layout import Layout
 from shardwise.domain.notes import (
     CacheOnEachGpu,
     CheckedAgainst,
+    DataWouldServe,
     DomainUnlabelled,
+    ExpertsAcrossDomains,
     ExpertsInsideGroup,
     NotCounted,
     Note,
@@ -17,6 +20,7 @@ from shardwise.domain.notes import (
     TensorAcrossNodes,
     UnknownProduct,
 )
+from shardwise.domain.plan import GroupPlacement
 from shardwise.planner.choose import Candidate, preference
 from shardwise.planner.engine_support import support_notes
 from shardwise.planner.legality import has_experts
@@ -24,9 +28,12 @@ from shardwise.planner.memory import states, wanted_slack
 from shardwise.planner.merged import cut_by_waiver
 from shardwise.planner.pools import Pool
 
+_FAR_MORE: Final = 1.5
+"""How many times as many tokens data ranks must serve to be worth a note."""
+
 
 def notes(demand: Demand, chosen: Candidate, pool: Pool, rivals: Iterable[Candidate]) -> Iterator[Note]:
-    """Give the notes of a plan: of the model, the hardware, the links, and of parallelism that is not planned.
+    """Give the notes of a plan: of the model, the hardware, the links, and of what a plan without data ranks costs.
 
     ``pool`` has the nodes of the chosen layout.
     """
@@ -43,7 +50,7 @@ def notes(demand: Demand, chosen: Candidate, pool: Pool, rivals: Iterable[Candid
     yield from (NotCounted(word, chosen.memory.slack) for word in demand.uncounted)
     yield from _states_bound(demand, chosen)
     yield from _checked(demand, chosen, rivals)
-    yield from _not_planned(demand, chosen)
+    yield from _beside_data(demand, chosen, rivals)
 
 
 def _states_bound(demand: Demand, chosen: Candidate) -> Iterator[Note]:
@@ -84,11 +91,39 @@ def _speed(demand: Demand, candidate: Candidate) -> float:
     return guess.tokens_per_second_per_gpu if demand.objective is Objective.THROUGHPUT else guess.seconds_per_token
 
 
-def _not_planned(demand: Demand, chosen: Candidate) -> Iterator[Note]:
+def _beside_data(demand: Demand, chosen: Candidate, rivals: Iterable[Candidate]) -> Iterator[Note]:
+    """Say what a plan without data ranks costs."""
     layout, use = chosen.layout, chosen.memory
-    latent = any(isinstance(layer.cache, LatentCache) for layer in demand.model.kinds)
-    if latent and layout.tensor > 1 and use.kv_cache > wanted_slack(use):
+    if layout.data > 1:
+        return
+    better = None if demand.objective is Objective.LATENCY else _best_with_data(chosen, rivals)
+    if better is not None:
+        yield DataWouldServe(
+            better.layout, better.estimate.tokens_per_second_per_gpu, chosen.estimate.tokens_per_second_per_gpu
+        )
+    elif demand.model.is_latent and layout.tensor > layout.context and use.kv_cache > wanted_slack(use):
         yield CacheOnEachGpu(layout.tensor)
     across = layout.pipeline > 1 and layout.world_size > max(chosen.pool.node_sizes)
-    if has_experts(demand.model) and layout.tensor > 1 and across:
+    if has_experts(demand.model) and layout.tensor > 1 and across and not demand.has_rdma:
         yield ExpertsInsideGroup(layout.tensor, layout.world_size)
+
+
+def _best_with_data(chosen: Candidate, rivals: Iterable[Candidate]) -> Candidate | None:
+    """Find the layout with data ranks, on no more of the same GPUs, that would serve by far the most tokens."""
+    speed = chosen.estimate.tokens_per_second_per_gpu
+    found = (
+        rival
+        for rival in rivals
+        if rival.pool == chosen.pool
+        and rival.layout.data > 1
+        and rival.layout.world_size <= chosen.layout.world_size
+        and rival.estimate.tokens_per_second_per_gpu >= _FAR_MORE * speed
+    )
+    return max(found, key=lambda rival: (rival.estimate.tokens_per_second_per_gpu, rival.layout), default=None)
+
+
+def across_domains(demand: Demand, layout: Layout, groups: tuple[GroupPlacement, ...]) -> Iterator[Note]:
+    """Say that the data ranks of a group lie in several NVLink domains, and what their exchange needs there."""
+    domains = max((len({pod.domain for pod in group.pods}) for group in groups), default=1)
+    if layout.data > 1 and domains > 1:
+        yield ExpertsAcrossDomains(layout.stage_gpus, domains, demand.has_rdma)

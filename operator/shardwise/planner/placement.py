@@ -29,9 +29,22 @@ def place(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, .
     if pool.pod_counts and not may_hold(demand, pool, layout):
         return None
     groups = _by_gpus(demand, pool, layout)
-    if groups is None or overfull(demand, pool, layout, groups) is None:
-        return groups
-    return _by_needs(demand, pool, layout) if may_hold(demand, pool, layout) else None
+    if groups is not None and overfull(demand, pool, layout, groups) is not None:
+        groups = _by_needs(demand, pool, layout) if may_hold(demand, pool, layout) else None
+    return groups if groups is None or not stays_in_domain(demand, layout) or _lie_in_domains(groups) else None
+
+
+def stays_in_domain(demand: Demand, layout: Layout) -> bool:
+    """Tell whether a group must lie in a single NVLink domain: its data ranks, without RDMA, unless a pin asks for it.
+
+    All data ranks exchange tokens for their experts in every layer.
+    """
+    pinned = demand.pins.data is not None and not demand.together
+    return layout.data > 1 and not demand.has_rdma and not pinned
+
+
+def _lie_in_domains(groups: tuple[GroupPlacement, ...]) -> bool:
+    return all(len({pod.domain for pod in group.pods}) == 1 for group in groups)
 
 
 def lacking_for_pods(demand: Demand, pool: Pool, layout: Layout) -> PodsShort | None:
@@ -71,5 +84,7 @@ def _by_needs(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacemen
 
 def has_room(demand: Demand, pool: Pool, layout: Layout) -> bool:
     """Tell whether all replicas fit, each inside a single bounding place. This is exact and cheaper than placing."""
+    if stays_in_domain(demand, layout):
+        return sum(count * slots for slots, count in pool.place_slots(layout.world_size).items()) >= demand.replicas
     places = pool.place_slots(layout.tensor).items()
-    return sum(count * (slots // layout.pipeline) for slots, count in places) >= demand.replicas
+    return sum(count * (slots // layout.tensor_groups) for slots, count in places) >= demand.replicas

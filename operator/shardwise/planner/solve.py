@@ -8,6 +8,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Final
 
+from shardwise.domain.data_causes import ExpertsAcross
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.layout import Layout
 from shardwise.domain.notes import FasterWithMore, Note
@@ -20,9 +21,10 @@ from shardwise.domain.refusal import (
 )
 from shardwise.planner.choose import Candidate, rule_of
 from shardwise.planner.judging import Judged, Lost, is_over_budget, judged, weighed, without_place
+from shardwise.planner.limited import links_data_ranks
 from shardwise.planner.memory import states
-from shardwise.planner.notes import notes
-from shardwise.planner.placement import has_room, lacking_for_pods, place
+from shardwise.planner.notes import across_domains, notes
+from shardwise.planner.placement import has_room, lacking_for_pods, place, stays_in_domain
 from shardwise.planner.pools import Eligible, Pool, SurveyedGpus
 
 Fitting = tuple[Judged, Pool]
@@ -95,11 +97,16 @@ def _choose(demand: Demand, found: list[Fitting], rejected: list[Lost]) -> Plan 
             tight=candidate.tight,
             estimate=candidate.estimate,
             alternatives=(*losers, *refused),
-            notes=(*notes(demand, candidate, pool, rivals), *_faster_with_more(demand, candidate, pool)),
+            notes=(
+                *notes(demand, candidate, pool, rivals),
+                *across_domains(demand, candidate.layout, groups),
+                *_faster_with_more(demand, candidate, pool),
+            ),
             resource=pool.resource,
             ipv6=pool.ipv6,
             joined=pool.joined,
             states=states(demand, candidate.layout, candidate.memory, pool.compute_capability),
+            linked=links_data_ranks(pool, candidate.layout),
         )
     return None
 
@@ -192,11 +199,15 @@ def _crowded(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | Non
     if layout.tensor > facts.largest_domain:
         usable, nodes = facts.pool.nodes_of_largest_domain
         return DomainTooSmall(facts.pool.product, layout.tensor, facts.largest_domain, usable, nodes)
-    wanted = layout.pipeline * demand.replicas
-    slots = facts.slots(layout.tensor)
+    inside = stays_in_domain(demand, layout)
+    if inside and layout.world_size > facts.largest_domain:
+        return ExpertsAcross(facts.pool.product, layout.world_size, facts.largest_domain)
+    slot_gpus = layout.world_size if inside else layout.tensor
+    wanted = layout.world_size // slot_gpus * demand.replicas
+    slots = facts.slots(slot_gpus)
     if slots < wanted:
-        shown, domains = facts.free_by_domain if facts.free >= wanted * layout.tensor else ((), 0)
-        return NoRoom(facts.pool.product, wanted, slots, layout.tensor, facts.free, demand.within, shown, domains)
+        shown, domains = facts.free_by_domain if facts.free >= wanted * slot_gpus else ((), 0)
+        return NoRoom(facts.pool.product, wanted, slots, slot_gpus, facts.free, demand.within, shown, domains)
     return None
 
 
@@ -208,9 +219,10 @@ def _no_room(demand: Demand, pool: Pool, layout: Layout) -> Cause:
     short = lacking_for_pods(demand, pool, layout)
     if short is not None:
         return short
-    places = pool.place_slots(layout.tensor)
-    wanted, found = layout.pipeline, max(places)
+    slot_gpus = layout.world_size if stays_in_domain(demand, layout) else layout.tensor
+    places = pool.place_slots(slot_gpus)
+    wanted, found = layout.world_size // slot_gpus, max(places)
     if found >= wanted:
-        whole = (count * (slots - slots % layout.pipeline) for slots, count in places.items())
+        whole = (count * (slots - slots % wanted) for slots, count in places.items())
         wanted, found = wanted * demand.replicas, sum(whole)
-    return NoRoom(pool.product, wanted, found, layout.tensor, pool.free, demand.within)
+    return NoRoom(pool.product, wanted, found, slot_gpus, pool.free, demand.within)

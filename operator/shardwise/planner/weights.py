@@ -7,7 +7,7 @@ from math import ceil
 
 from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import SHARED_COLUMNS, ModelFacts, Split, Weight
+from shardwise.domain.model import COLUMNS, SHARED_COLUMNS, ModelFacts, Split, Weight
 from shardwise.planner.stage_ends import ends_everywhere
 from shardwise.planner.stages import Stage
 
@@ -20,13 +20,23 @@ def padded_vocabulary(vocabulary: int) -> int:
     return ceil(vocabulary / VOCABULARY_PADDING) * VOCABULARY_PADDING
 
 
-def parts(weight: Weight, layout: Layout) -> float:
-    """Give the number of equal parts of a weight in a tensor group: 1 where every rank holds the whole weight.
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The number of GPUs that share the feed-forward blocks, the shared experts and the output head of a model."""
+
+    dense: int
+    shared: int
+    head: int
+
+
+def parts(weight: Weight, layout: Layout, spread: Spread | None = None) -> float:
+    """Give the number of equal parts of a weight on the GPUs of a stage: 1 where every rank holds the whole weight.
 
     Copied units (KV heads) cannot be split further once every rank holds a single unit. Whole experts are dealt out;
-    the fullest rank gets another expert where their number does not divide.
+    the fullest rank gets another expert where their number does not divide. ``spread`` is for engines that share other
+    parts over data ranks; without it, a tensor group shares all parts but the experts.
     """
-    tensor = layout.tensor
+    tensor = _sharers(weight, layout, spread)
     if weight.experts is not None and layout.expert:
         return weight.experts.count / ceil(weight.experts.count / tensor)
     match weight.split:
@@ -38,6 +48,16 @@ def parts(weight: Weight, layout: Layout) -> float:
             return _whole_blocks(weight, tensor) if is_padded(weight) or _is_padded_shared(weight, tensor) else tensor
         case Split.VOCABULARY:
             return tensor * weight.units / padded_vocabulary(weight.units)
+
+
+def _sharers(weight: Weight, layout: Layout, spread: Spread | None) -> int:
+    if weight.experts is not None:
+        return layout.stage_gpus
+    if spread is None:
+        return layout.tensor
+    if is_shared(weight):
+        return spread.shared
+    return spread.dense if weight.unit_name == COLUMNS else layout.tensor
 
 
 def is_padded(weight: Weight) -> bool:
@@ -61,12 +81,21 @@ def _whole_blocks(weight: Weight, tensor: int) -> float:
     return blocks / ceil(blocks / tensor)
 
 
-def bytes_on_rank(weights: Iterable[Weight], layout: Layout, *, unquantised: bool = False) -> float:
-    """Sum the bytes of weights on the fullest rank of a tensor group.
+@lru_cache(maxsize=1024)
+def expert_count(model: ModelFacts) -> int:
+    """Count the experts of the mixture with the fewest; 0 for a model without experts."""
+    counts = (weight.experts.count for layer in model.kinds for weight in layer.weights if weight.experts is not None)
+    return min(counts, default=0)
+
+
+def bytes_on_rank(
+    weights: Iterable[Weight], layout: Layout, spread: Spread | None = None, *, unquantised: bool = False
+) -> float:
+    """Sum the bytes of weights on the fullest rank of a stage.
 
     ``unquantised``: count the weights that the engine quantises when it loads them as the checkpoint stores them.
     """
-    return sum((_stored(weight) if unquantised else weight.size) / parts(weight, layout) for weight in weights)
+    return sum((_stored(weight) if unquantised else weight.size) / parts(weight, layout, spread) for weight in weights)
 
 
 def _stored(weight: Weight) -> float:
@@ -104,10 +133,11 @@ def relaid_bytes(model: ModelFacts, layout: Layout) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=8192)
-def layer_bytes(model: ModelFacts, tensor: int, *, expert: bool, unquantised: bool = False) -> tuple[float, ...]:
+def layer_bytes(
+    model: ModelFacts, layout: Layout, spread: Spread | None = None, *, unquantised: bool = False
+) -> tuple[float, ...]:
     """Give the bytes of a layer of each kind on a rank, see :func:`bytes_on_rank`."""
-    layout = Layout(tensor, 1, expert)
-    return tuple(bytes_on_rank(layer.weights, layout, unquantised=unquantised) for layer in model.kinds)
+    return tuple(bytes_on_rank(layer.weights, layout, spread, unquantised=unquantised) for layer in model.kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +159,15 @@ class EndBytes:
 
 
 @lru_cache(maxsize=8192)
-def end_bytes(model: ModelFacts, tensor: int, engine: EngineName) -> EndBytes:
+def end_bytes(model: ModelFacts, tensor: int, engine: EngineName, head_tensor: int | None = None) -> EndBytes:
     """Give the bytes of a model's ends on a rank.
 
     A tied embedding is held once on a stage that has both ends. Some classes build an end on every stage.
+    ``head_tensor`` GPUs share the output head, if they are not those of a tensor group.
     """
     layout, every = Layout(tensor, 1), ends_everywhere(engine, model.architecture)
-    embedding, head = bytes_on_rank(model.embedding, layout), bytes_on_rank(model.head, layout)
+    embedding = bytes_on_rank(model.embedding, layout)
+    head = bytes_on_rank(model.head, Layout(head_tensor or tensor, 1))
     tower = bytes_on_rank(model.tower, layout)
     spare_head, spare_embedding = head if every.head else 0, embedding if every.embedding else 0
     return EndBytes(

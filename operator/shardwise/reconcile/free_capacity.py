@@ -24,7 +24,7 @@ class FreeCapacity:
 
     def __init__(self, wanted: Wanted, plan: Plan, usable: UsableFleet) -> None:
         self._wanted = wanted
-        self._tensor = 1 if plan.joined else plan.layout.tensor
+        self._tensor = plan.nvlink_gpus
         self._usable = usable
         self._taken: Counter[str] = Counter()
         self._others: dict[str, dict[str, int]] = {}

@@ -76,7 +76,7 @@ class Status:
     def other_holdings(self, needs: PodNeeds) -> Mapping[str, Amounts]:
         """Add up the resources besides GPUs that the pods of its groups need, by node."""
         plan = None if self.plan is None else self.plan.plan
-        tensor = 1 if plan is None or plan.joined else plan.layout.tensor
+        tensor = 1 if plan is None else plan.nvlink_gpus
         return needs_by_node(needs, tensor, ((record.nodes, record.gpus) for record in self.records.values()))
 
     def condition(self, kind: str) -> DatedCondition | None:

@@ -14,6 +14,7 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
+from shardwise.domain.plan_data import layout_data
 from shardwise.domain.refusal import Hint, OverBudget, OverQuota, Refusal, RefusalReason, RejectedLayout
 from shardwise.planner import most_replicas
 from shardwise.planner import plan as plan_demand
@@ -132,10 +133,11 @@ def one_more(wanted: Wanted, plan: Plan) -> Demand:
         replicas=1,
         gpu_budget=layout.world_size,
         products=(plan.product,),
-        pins=Pins(layout.tensor, layout.pipeline, layout.expert),
+        pins=Pins(layout.tensor, layout.pipeline, layout.expert, layout.data, layout.context),
         context_length=plan.context_length,
         concurrency=plan.concurrency,
         least_context=None,
+        together=wanted.demand.pins.data is None,
     )
 
 
@@ -151,7 +153,7 @@ def with_group(plan: Plan, replica: int, nodes: tuple[str, ...], gpus: int, doma
 def identity(wanted: Wanted, plan: Plan, nodes: tuple[str, ...], gpus: int) -> str:
     """Name the content of a group's pods: the user's spec, the plan in force, and the place."""
     layout = plan.layout
-    shape = [layout.tensor, layout.pipeline, layout.expert, plan.context_length, plan.concurrency]
+    shape = [*layout_data(layout).values(), plan.context_length, plan.concurrency]
     return json_digest([wanted.content, shape, list(nodes), gpus])
 
 

@@ -8,9 +8,9 @@ from shardwise.checkpoint.families import reading
 from shardwise.checkpoint.families.family import Family, Mixes, next_token_layers, no_part
 from shardwise.checkpoint.families.latent import connected_head, connections
 from shardwise.checkpoint.fields import Fields
-from shardwise.checkpoint.making import HEADS, OUTPUT_GROUPS
+from shardwise.checkpoint.making import OUTPUT_GROUPS
 from shardwise.checkpoint.parts import Matrix, Remembers, Vectors
-from shardwise.domain.model import LatentCache, Split
+from shardwise.domain.model import HEADS, LatentCache, Split
 
 
 def _compress_kind(fields: Fields, index: int) -> int:

@@ -9,9 +9,8 @@ from shardwise.checkpoint.families import reading
 from shardwise.checkpoint.families.family import Attends, Family, Feeds
 from shardwise.checkpoint.families.legacy import BIASED
 from shardwise.checkpoint.fields import Fields
-from shardwise.checkpoint.making import HEADS
 from shardwise.checkpoint.parts import Dense, Dimensions, Matrix, Vectors
-from shardwise.domain.model import Split
+from shardwise.domain.model import HEADS, Split
 
 _DECODER: Final = {
     "num_hidden_layers": "decoder_layers",

@@ -7,9 +7,9 @@ from shardwise.checkpoint.blocks import Block, Reader
 from shardwise.checkpoint.families import reading
 from shardwise.checkpoint.families.family import Attends, Family, factor, in_blocks, no_part
 from shardwise.checkpoint.fields import Fields
-from shardwise.checkpoint.making import CHANNELS, COLUMNS, HEADS, MEMORY_HEADS
+from shardwise.checkpoint.making import CHANNELS, MEMORY_HEADS
 from shardwise.checkpoint.parts import Dense, Matrix, Remembers, Vectors
-from shardwise.domain.model import Split, StateCache
+from shardwise.domain.model import COLUMNS, HEADS, Split, StateCache
 
 
 def _recurrent_gemma(fields: Fields, index: int) -> Block:

@@ -20,9 +20,9 @@ from shardwise.checkpoint.families.family import (
 )
 from shardwise.checkpoint.families.latent import Compresses
 from shardwise.checkpoint.fields import ConfigError, Fields
-from shardwise.checkpoint.making import HEADS, KV_HEADS
+from shardwise.checkpoint.making import KV_HEADS
 from shardwise.checkpoint.parts import Dense, Dimensions, Grouped, Matrix, Mixture, Remembers, Vectors
-from shardwise.domain.model import GroupedCache, Split
+from shardwise.domain.model import HEADS, GroupedCache, Split
 
 
 def _replacement(name: str, hidden: int) -> Dimensions:

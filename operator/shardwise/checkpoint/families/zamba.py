@@ -9,9 +9,8 @@ from shardwise.checkpoint.families import reading
 from shardwise.checkpoint.families.family import Family, no_part
 from shardwise.checkpoint.families.recurrent import mamba, mamba2
 from shardwise.checkpoint.fields import ConfigError, Fields
-from shardwise.checkpoint.making import COLUMNS
 from shardwise.checkpoint.parts import Dense, Dimensions, Grouped, Matrix, Remembers, Vectors
-from shardwise.domain.model import GroupedCache, Split
+from shardwise.domain.model import COLUMNS, GroupedCache, Split
 
 
 def _shared_block(fields: Fields) -> Block:

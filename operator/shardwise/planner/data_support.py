@@ -1,0 +1,131 @@
+"""Data parallelism and context parallelism of an engine: ``data/data-parallel.toml``, and the law that follows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from shardwise.data import table
+from shardwise.domain.data_causes import (
+    ContextUneven,
+    ContextUnsupported,
+    DataAlone,
+    DataOfDense,
+    DataUnsupported,
+    TooFewExperts,
+)
+from shardwise.domain.engine import RELEASES, EngineName
+from shardwise.domain.layout import Layout
+from shardwise.domain.model import HEADS, GroupedCache, Layer, ModelFacts
+from shardwise.domain.refusal import (
+    Cause,
+    NotDivisible,
+)
+from shardwise.domain.version import Version, dotted, parse_version
+from shardwise.planner.weights import Spread, expert_count
+
+
+@dataclass(frozen=True, slots=True)
+class DataRow:
+    """An entry of ``data-parallel.toml``, which explains the fields."""
+
+    source: str
+    since: str
+    alone: bool = False
+    outermost: bool = False
+    uneven: bool = False
+    whole_shared: tuple[str, ...] = ()
+    over_stage: tuple[str, ...] = ()
+    context_since: str | None = None
+    context_grouped: bool = False
+
+
+@cache
+def _rows() -> Mapping[str, DataRow]:
+    return table("data-parallel.toml", DataRow)
+
+
+def row_of(engine: EngineName) -> DataRow:
+    """Give the entry of an engine."""
+    return _rows()[engine.value]
+
+
+@lru_cache(maxsize=8192)
+def spread_of(engine: EngineName, architecture: str, layout: Layout) -> Spread | None:
+    """Tell over how many GPUs an engine shares parts beside data parallelism; ``None`` without data parallelism."""
+    if layout.data == 1:
+        return None
+    tensor, stage, row = layout.tensor, layout.stage_gpus, row_of(engine)
+    dense, shared, head = (stage if part in row.over_stage else tensor for part in ("dense", "shared", "head"))
+    is_whole = layout.expert and tensor > 1 and architecture in row.whole_shared
+    return Spread(dense, 1 if is_whole else shared, head)
+
+
+def has_data(engine: EngineName, release: Version | None) -> bool:
+    """Tell whether a release has data parallelism."""
+    return (release or RELEASES[engine]) >= _version(row_of(engine).since)
+
+
+def data_cause(model: ModelFacts, engine: EngineName, layout: Layout, release: Version | None) -> Cause | None:
+    """Give the first rule of data or context parallelism that a layout breaks."""
+    if layout.data > 1:
+        broken = _data_cause(model, engine, layout, release)
+        if broken is not None:
+            return broken
+    return _context_cause(model, engine, layout, release) if layout.context > 1 else None
+
+
+def _data_cause(model: ModelFacts, engine: EngineName, layout: Layout, release: Version | None) -> Cause | None:
+    row, experts = row_of(engine), expert_count(model)
+    if not experts:
+        return DataOfDense(layout.data)
+    if not has_data(engine, release):
+        return DataUnsupported(engine.value, dotted(release or RELEASES[engine]), row.since)
+    if row.alone and layout.tensor > 1:
+        return DataAlone(engine.value, layout.tensor, layout.data)
+    if not layout.expert:
+        return None
+    if experts < layout.stage_gpus:
+        return TooFewExperts(experts, layout.stage_gpus)
+    uneven = experts % layout.stage_gpus and not row.uneven
+    return NotDivisible("experts", experts, layout.stage_gpus) if uneven else None
+
+
+def _context_cause(model: ModelFacts, engine: EngineName, layout: Layout, release: Version | None) -> Cause | None:
+    row, runs = row_of(engine), release or RELEASES[engine]
+    grouped = any(isinstance(layer.cache, GroupedCache) for layer in model.kinds)
+    has_any = row.context_since is not None and runs >= _version(row.context_since)
+    if not has_any or (grouped and not row.context_grouped):
+        return ContextUnsupported(engine.value, dotted(runs), latent_only=has_any)
+    legal = legal_contexts(model, layout.tensor)
+    return None if layout.context in legal else ContextUneven(layout.context, layout.tensor, legal)
+
+
+@lru_cache(maxsize=1024)
+def legal_contexts(model: ModelFacts, tensor: int) -> tuple[int, ...]:
+    """List the numbers of GPUs of a tensor group that can divide a sequence's cache, ascending.
+
+    Source: vllm 0.33.0, config/model.py (``verify_with_parallel_config``) and config/parallel.py.
+    """
+    return tuple(
+        degree for degree in range(1, tensor + 1) if tensor % degree == 0 and _suits_heads(model, tensor, degree)
+    )
+
+
+def _suits_heads(model: ModelFacts, tensor: int, degree: int) -> bool:
+    """Tell whether grouped heads can be divided: every GPU holds a single KV head, and several GPUs hold the same."""
+    if degree == 1:
+        return True
+    grouped = ((layer, layer.cache.kv_heads) for layer in model.kinds if isinstance(layer.cache, GroupedCache))
+    return all(degree <= tensor // heads and _queries(layer) // heads % degree == 0 for layer, heads in grouped)
+
+
+def _queries(layer: Layer) -> int:
+    """Give the number of query heads of a layer."""
+    return max((weight.units for weight in layer.weights if weight.unit_name == HEADS), default=1)
+
+
+def _version(text: str) -> Version:
+    found = parse_version(text)
+    if found is None:
+        raise ValueError(f"data-parallel.toml: `{text}` is no release")
+    return found
