@@ -140,6 +140,10 @@ REFUSED: dict[str, tuple[Json, str]] = {
         {"host_network": True},
         f"spec.podTemplate.hostNetwork: `true` is not allowed {HERE}; `allow.hostNetwork` {LISTS} `false`",
     ),
+    "root that may not be root": (
+        {"security_context": {"runAsNonRoot": True, "runAsUser": 0}},
+        "spec.podTemplate.securityContext.runAsUser: `0` is root, which `runAsNonRoot: true` forbids",
+    ),
     "a gate that holds GPUs": (
         {"scheduling_gates": ("example.com/hold",)},
         (
@@ -192,6 +196,14 @@ def test_the_configuration_allows_folders_gates_and_the_network_of_the_nodes() -
         "host_network": True,
     }
     assert refused(site, **changes) == []
+
+
+def test_names_of_the_cluster_are_resolved_on_the_host_network() -> None:
+    """With `ClusterFirst`, Kubernetes takes the resolver of the node there, which knows no pod by name."""
+    site = LaunchSite(allowed=Allowed(host_network=True))
+    (found,) = refused(site, host_network=True, dns_policy="ClusterFirst")
+    assert found.startswith("spec.podTemplate.dnsPolicy: `ClusterFirst` finds no names of the cluster")
+    assert refused(site, host_network=True, dns_policy="ClusterFirstWithHostNet") == []
 
 
 def test_the_images_of_all_containers_and_volumes_are_held_to_the_list() -> None:

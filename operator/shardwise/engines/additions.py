@@ -77,6 +77,7 @@ _GPU_WORDS: Final = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu")
 def addition_problems(wanted: Wanted) -> Found:
     """Give ``(field path, message)`` for each addition that is refused, in the order of the fields."""
     extras = wanted.launch.extras
+    yield from _at_odds(extras)
     yield from _volumes(wanted)
     yield from _engine_mounts(extras)
     yield from _sources(extras)
@@ -102,6 +103,15 @@ def folders(extras: PodExtras) -> Iterator[tuple[str, str]]:
     for position, volume in enumerate(extras.volumes):
         if "hostPath" in volume:
             yield f"{TEMPLATE}.volumes.{position}.hostPath.path", str(_part(volume, "hostPath").get("path") or "")
+
+
+def _at_odds(extras: PodExtras) -> Found:
+    """Refuse fields that Kubernetes takes together, although no pod can then start, or none finds the others."""
+    if extras.drops_capabilities and extras.security_context.get("runAsUser") == 0:
+        yield f"{TEMPLATE}.securityContext.runAsUser", "`0` is root, which `runAsNonRoot: true` forbids"
+    if extras.host_network and extras.dns_policy == "ClusterFirst":
+        right = "use `ClusterFirstWithHostNet`"
+        yield f"{TEMPLATE}.dnsPolicy", f"`ClusterFirst` finds no names of the cluster on the host network; {right}"
 
 
 def _mountable(extras: PodExtras) -> frozenset[str]:
