@@ -59,7 +59,7 @@ async def test_an_operator_that_starts_among_a_hundred_healthy_objects_writes_no
     driven._started = False
     await driven.settle(most=4000)
     assert {call.split()[0] for call in driven.wire.calls} == {"list", "look"}
-    assert len(driven.wire.calls) == 8
+    assert len(driven.wire.calls) == 9
 
 
 async def test_heartbeats_of_nodes_make_nobody_look() -> None:
