@@ -13,6 +13,7 @@ import yaml
 
 from shardwise_sandbox.admission import WriteOptions
 from shardwise_sandbox.api import Api
+from shardwise_sandbox.claims import Claims
 from shardwise_sandbox.deletion import DeleteOptions
 from shardwise_sandbox.engines import Engines
 from shardwise_sandbox.errors import ApiError
@@ -68,7 +69,8 @@ class Sandbox:
     ) -> None:
         self.api = Api(now, history, cel_evaluator)
         index = PodIndex(self.api.store)
-        self.scheduler = Scheduler(self.api, index)
+        self.claims = Claims(self.api)
+        self.scheduler = Scheduler(self.api, index, self.claims)
         self.kubelet = Kubelet(self.api, index, delays)
         self.engines = Engines(self.api)
         self._server = Server(self.api, bookmark_every)
@@ -138,7 +140,7 @@ class Sandbox:
                 await asyncio.sleep(0)
 
     def _controllers(self) -> Sequence[_Controller]:
-        return (self.api.collector, self.scheduler, *([self.kubelet] if self._runs_kubelets else []))
+        return (self.api.collector, self.claims, self.scheduler, *([self.kubelet] if self._runs_kubelets else []))
 
     def _round(self) -> bool:
         """Run a step of every controller. Return whether any of them did something."""

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from shardwise_sandbox.admission import WriteOptions
 from shardwise_sandbox.api import Api
+from shardwise_sandbox.claims import CLAIMS, SLICES, Claims
 from shardwise_sandbox.node_table import HOSTNAME, NodeTable
 from shardwise_sandbox.objects import JsonObject, condition, dig, is_deleting, labels_of, meta, name_of
 from shardwise_sandbox.patching import MERGE
@@ -24,8 +26,9 @@ _UNSCHEDULABLE: Final = {"key": "node.kubernetes.io/unschedulable", "effect": "N
 class Scheduler:
     """Binds pending pods. ``step`` tries all pods that are due, in order of namespace and name."""
 
-    def __init__(self, api: Api, index: PodIndex) -> None:
+    def __init__(self, api: Api, index: PodIndex, claims: Claims) -> None:
         self._api = api
+        self._claims = claims
         self._index = index
         self._nodes = NodeTable(api.store)
         self._waiting: set[Ref] = set()
@@ -39,7 +42,7 @@ class Scheduler:
 
     def notice(self, change: ObjectChange) -> None:
         """Note the pods that a change concerns: the pod itself, or all waiting pods if capacity may be free."""
-        if change.key == NODES and _matters(change):
+        if (change.key == NODES and _matters(change)) or change.key in (CLAIMS, SLICES):
             self._due |= self._waiting
         elif change.key == PODS:
             self._notice_pod(change)
@@ -65,10 +68,11 @@ class Scheduler:
         return bool(due)
 
     def _place(self, pod: JsonObject) -> None:
-        fits = NodeFilter(pod, self._index, self._nodes)
+        fits = NodeFilter(pod, self._index, self._nodes, self._claims)
         for node in fits.candidates():
             # Capacity first: it is the cheapest check, and most nodes of a busy cluster are full.
             if fits.capacity_refusal(node) is None and fits.refusal(node) is None:
+                self._claims.allocate(pod, name_of(node))
                 self._api.pods.bind(ref_of(pod), name_of(node))
                 return
         reasons = Counter(fits.refusal(node) or "" for node in self._nodes.all())
@@ -96,8 +100,9 @@ class Scheduler:
 class NodeFilter:
     """The requirements of a pod on nodes, read once and checked for each node."""
 
-    def __init__(self, pod: JsonObject, index: PodIndex, nodes: NodeTable) -> None:
+    def __init__(self, pod: JsonObject, index: PodIndex, nodes: NodeTable, claims: Claims) -> None:
         spec = pod["spec"]
+        self._claimed = partial(claims.refusal, pod)
         self._index = index
         self._nodes = nodes
         self._requests = requests(pod)
@@ -113,6 +118,7 @@ class NodeFilter:
             self._taint_refusal,
             self._ready_refusal,
             self.capacity_refusal,
+            lambda node: self._claimed(name_of(node)),
         )
 
     def candidates(self) -> list[JsonObject]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.devices import a_class, a_slice
 from tests.support.operating import Operating, a_large_model, a_model, operating
 
 from shardwise.domain.launch import LaunchSite
-from shardwise.domain.site import Site
+from shardwise.domain.site import FleetSite, Site
 from shardwise_sandbox import compute_domain_definition, h100_node
 
 Json = dict[str, Any]
@@ -142,8 +143,9 @@ async def test_the_configuration_reaches_the_pods(tmp_path: Path) -> None:
 
 async def test_gpus_held_by_claims_are_held(tmp_path: Path) -> None:
     """Pods that name no resource still count: nobody else is given their GPUs."""
-    site = Site(launch=LaunchSite(gpu_device_class="gpu.nvidia.com"))
-    async with operating(tmp_path, site=site) as operator:
+    site = Site(FleetSite(device_class="gpu.nvidia.com"), LaunchSite(gpu_device_class="gpu.nvidia.com"))
+    nodes = [part for name in ("h100-1", "h100-2") for part in (h100_node(name, 0), a_slice(name))]
+    async with operating(tmp_path, site=site, nodes=[*nodes, a_class()]) as operator:
         operator.cluster.create(a_large_model())
         await operator.ready("large")
         await operator.stop()

@@ -15,10 +15,11 @@ from typing import Any
 from shardwise.api import ShardedModel, crd
 from shardwise.cluster import ClusterError, Refused, Retryable
 from shardwise.domain.model import ModelFacts
+from shardwise.domain.site import Site
 from shardwise.hub import model_facts
 from shardwise.inventory import gpu_request
 from shardwise.observe import Key, Store, Waiting
-from shardwise.observe.kinds import Kind
+from shardwise.observe.kinds import RESOURCE_SLICE, Kind
 from shardwise.operate import Asking, Changes, relist
 from shardwise.operate.deciding import Deciding
 from shardwise.operate.reconciler import Reconciler
@@ -33,7 +34,15 @@ from shardwise_sandbox.writes import Target
 Json = dict[str, Any]
 
 MODELS = "ShardedModel"
-_BUDGETS = ("policy", "poddisruptionbudgets")
+_HEARD = (
+    ("", "nodes"),
+    ("", "pods"),
+    ("", "services"),
+    ("policy", "poddisruptionbudgets"),
+    ("shardwise.dev", "shardedmodels"),
+    ("resource.k8s.io", "resourceslices"),
+    ("resource.k8s.io", "resourceclaims"),
+)
 START = 1_800_000_000.0
 
 
@@ -67,6 +76,8 @@ class Wire:
     after: Callable[[], None] = lambda: None
     refuses: Callable[[str], bool] = lambda _: False
     """Tells which calls a quota refuses."""
+    by_dra: bool = False
+    """Whether the API server serves what is needed for GPUs by dynamic resource allocation."""
 
     async def list(
         self, kind: Kind, selector: str | None = None, trim: Callable[[Json], Json] | None = None
@@ -83,8 +94,8 @@ class Wire:
         return found
 
     async def serves(self, kind: Kind) -> bool:
-        """Tell that no add-on is there, with the kind it would bring."""
-        return bool(self._call(f"look for {kind.plural}", lambda: False))
+        """Tell that no add-on is there, with the kind it would bring; slices are served where there are any."""
+        return bool(self._call(f"look for {kind.plural}", lambda: kind is RESOURCE_SLICE and self.by_dra))
 
     async def create(self, manifest: Mapping[str, Any]) -> None:
         """Create an object; one that is there is kept."""
@@ -201,11 +212,12 @@ async def _at_once(call: Callable[[], Decision]) -> Decision:
 class Operator:
     """One life of the operator's process."""
 
-    def __init__(self, wire: Wire, now: Callable[[], float]) -> None:
-        self.store = Store()
+    def __init__(self, wire: Wire, now: Callable[[], float], site: Site | None = None) -> None:
+        site = site or Site()
+        self.store = Store(site.fleet)
         self.keys = Keys(self.store.waiting)
         at_once = Deciding(self.store, now, _at_once)
-        self.reconciler = Reconciler(wire, self.store, _facts, now, deciding=at_once)  # type: ignore[arg-type]
+        self.reconciler = Reconciler(wire, self.store, _facts, now, site.launch, deciding=at_once)  # type: ignore[arg-type]
         self.changes = Changes(self.store, self.keys)  # type: ignore[arg-type]
         self.reconciler.when_turns_change = self.changes.wake_behind
         self.asking = Asking(self.store, now, asked_in(wire.sandbox))
@@ -227,6 +239,8 @@ class Operator:
             "nodes": self.changes.node,
             "poddisruptionbudgets": self.changes.budget,
             "shardedmodels": self.changes.sharded_model,
+            "resourceslices": self.changes.resource_slice,
+            "resourceclaims": self.changes.resource_claim,
         }
         for change in sorted(changes, key=lambda one: one.version):
             handler = handlers.get(change.key[1])
@@ -250,12 +264,15 @@ def _facts(obj: ShardedModel) -> ModelFacts:
 class Driven:
     """A cluster and its operator, as long as it lives; a new one follows one that died."""
 
-    def __init__(self, nodes: Sequence[Json] | None = None) -> None:
+    def __init__(self, nodes: Sequence[Json] | None = None, site: Site | None = None) -> None:
         self.now = START
+        self.site = site
         fleet = [h100_node(f"h100-{number}") for number in range(1, 5)] if nodes is None else nodes
         self.sandbox = Sandbox(now=lambda: datetime.fromtimestamp(self.now, UTC), objects=[_definition(), *fleet])
-        self.wire = Wire(self.sandbox, after=self.check)
-        self.operator = Operator(self.wire, lambda: self.now)
+        self.wire = Wire(
+            self.sandbox, after=self.check, by_dra=site is not None and site.fleet.device_class is not None
+        )
+        self.operator = Operator(self.wire, lambda: self.now, site)
         self.lives = 1
         self.deaf = False
         self.until = float("inf")
@@ -286,7 +303,7 @@ class Driven:
             return await self._work()
         except Died:
             self.operator.asking.close()
-            self.operator, self.wire.dead = Operator(self.wire, lambda: self.now), False
+            self.operator, self.wire.dead = Operator(self.wire, lambda: self.now, self.site), False
             self._started, self.lives = False, self.lives + 1
             self._later.clear()
             return True
@@ -301,7 +318,7 @@ class Driven:
             self.deaf = True
             await self.operator.list()
             heard = self.operator.seen
-        for key in (("", "nodes"), ("", "pods"), ("", "services"), _BUDGETS, ("shardwise.dev", "shardedmodels")):
+        for key in _HEARD:
             changes = self.sandbox.store.log.since(key, heard)
             missed = lossy and self.wire.harm is Harm.DELETIONS_MISSED and not self.deaf
             self.operator.hear(change for change in changes if not (missed and change.kind == DELETED))
@@ -345,7 +362,7 @@ class Driven:
                     live[seen.node or seen.wants] += gpus
             held += planned | live
         for node in shared(self.sandbox, "nodes"):
-            name, gpus = node["metadata"]["name"], int(node["status"]["allocatable"]["nvidia.com/gpu"])
+            name, gpus = node["metadata"]["name"], int(node["status"]["allocatable"].get("nvidia.com/gpu", 8))
             assert held[name] <= gpus, f"{held[name]} of {gpus} GPUs of {name} are held"
 
     def _pods(self, uid: str) -> Iterable[tuple[Any, int]]:
