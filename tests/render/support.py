@@ -19,6 +19,7 @@ from shardwise_sandbox import Sandbox, WriteOptions, compute_domain_definition
 ONE_GPU = a_plan(Layout(1, 1))
 ONE_NODE = a_plan(Layout(8, 1))
 TWO_NODES = a_plan(Layout(8, 2), 8, 8)
+DATA_ON_TWO_NODES = a_plan(Layout(1, 1, True, 16), 8, 8)
 TWO_TRAYS = a_plan(Layout(8, 1), 4, 4)
 TWO_REPLICAS = a_plan(Layout(8, 2), 8, 8, replicas=2)
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from syrupy.assertion import SnapshotAssertion
 from tests.engines.support import wants
-from tests.render.support import ONE_GPU, ONE_NODE, TWO_NODES, engine, everything, leader
+from tests.render.support import DATA_ON_TWO_NODES, ONE_GPU, ONE_NODE, TWO_NODES, engine, everything, leader
 from tests.support.fleets import a_fleet, gb200_rack
 from tests.support.models import LLAMA_405B, a_demand
 from tests.support.plans import planned
@@ -26,6 +26,7 @@ def written(documents: object) -> str:
         pytest.param(ONE_GPU, id="one GPU"),
         pytest.param(ONE_NODE, id="TP8 on one node"),
         pytest.param(TWO_NODES, id="TP8xPP2 on two nodes"),
+        pytest.param(DATA_ON_TWO_NODES, id="DP16 on two nodes"),
     ],
 )
 def test_a_plan_is_rendered_so(plan: Plan, snapshot: SnapshotAssertion) -> None:

@@ -146,12 +146,14 @@ class Plan:
     def cache_tokens(self) -> int:
         """Tokens that the KV cache of a group has room for: those of the demand, and as many as the slack holds.
 
-        Sequences of the planned context are counted. 0 if the model keeps nothing for its sequences.
+        Sequences of the planned context are counted. 0 if the model keeps nothing for its sequences. Each data rank has
+        a cache of its own: then the tokens of a single data rank are counted, as engines report them.
         """
         use = self.memory
         if use.kv_cache <= 0:
             return 0
-        return self.context_length * self.concurrency * (use.kv_cache + use.slack) // use.kv_cache
+        sequences = -(-self.concurrency // self.layout.data)
+        return self.context_length * sequences * (use.kv_cache + use.slack) // use.kv_cache
 
     def gpus_by_node(self) -> dict[str, int]:
         """Count the GPUs that the plan uses on each node."""
