@@ -177,7 +177,7 @@ class Answering:
     def __init__(self, kind: Kind, error: Exception) -> None:
         self.kind, self.error, self.closed = kind, error, False
 
-    async def list(self, kind: Kind, selector: str | None = None) -> tuple[list[Json], str]:
+    async def list(self, kind: Kind, selector: str | None = None, **_: object) -> tuple[list[Json], str]:
         if kind is self.kind:
             raise self.error
         return [], "1"

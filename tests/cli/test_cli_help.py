@@ -34,6 +34,12 @@ def test_the_help_of_a_command_ends_with_examples_that_its_options_allow(name: s
         command.make_context(name, words[1:], resilient_parsing=False)
 
 
+def test_the_overview_leads_a_newcomer_from_a_plan_to_an_object_that_serves() -> None:
+    text = shardwise("--help").out.partition("Examples:\n")[2]
+    shown = re.findall(r"\bshardwise (\w+)", text)
+    assert shown == ["plan", "status", "explain"]
+
+
 COMPLETED: dict[str, tuple[str, int, set[str]]] = {
     "a command": ("shardwise st", 1, {"status"}),
     "several commands": ("shardwise ", 1, set(_COMMANDS)),

@@ -114,7 +114,7 @@ async def test_a_cluster_says_the_same_as_its_operator(cluster: Operating) -> No
 class Forbidding:
     """An API server that shows all but PriorityClasses."""
 
-    async def list(self, kind: Kind, selector: str | None = None) -> tuple[list[Json], str]:
+    async def list(self, kind: Kind, selector: str | None = None, **_: object) -> tuple[list[Json], str]:
         if kind is PRIORITY_CLASS:
             raise Refused("cannot list priorityclasses: forbidden", 403)
         return [], "1"

@@ -12,7 +12,7 @@ from shardwise import __version__
 from shardwise.hub import HubError
 from shardwise_sandbox.demo import fleet_documents
 
-COMMANDS = ["plan", "explain", "render", "fleet", "inspect", "crds", "run"]
+COMMANDS = ["plan", "explain", "render", "fleet", "inspect", "crds", "run", "status", "completion"]
 
 
 def plan(objects: Path, fleet: Path, *more: str, stdin: bytes = b"") -> Ran:
@@ -215,7 +215,7 @@ def test_help_names_every_command(option: str) -> None:
     """On standard output: it was asked for."""
     ran = shardwise(option)
     assert (ran.status, ran.err) == (0, "")
-    listed = ran.out.partition("Commands:\n")[2].splitlines()
+    listed = ran.out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
     assert sorted(line.split()[0] for line in listed) == sorted(COMMANDS)
 
 

@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from shardwise import __version__
+from shardwise.cli.examples import examples
 from shardwise.cli.wrong import WRONG_INPUT, WrongInput
 
 _COMMANDS: Final = {
@@ -58,7 +59,18 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, _, line) in _COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        ("See where an object would run on the cluster of the current context", "shardwise plan -f llama.yaml"),
+        (
+            "Apply the object, and watch its ranks come up",
+            "kubectl apply -f llama.yaml; shardwise status llama --watch",
+        ),
+        ("See why an object waits, and for which GPUs", "shardwise explain llama"),
+    ),
+)
 @click.version_option(__version__, prog_name="shardwise")
 def cli() -> None:
     """Place and launch sharded inference on Kubernetes, and explain every decision."""
