@@ -150,6 +150,15 @@ ENGINES ?= .venv-engines
 check-engines: $(READY) ## Ask the real engines for what the tables say: needs 10 GB, minutes (HISTORY=1: older releases)
 	$(BIN)/python tests/engines_check/check.py --cache $(ENGINES) $(if $(filter-out 0 no,$(HISTORY)),--history)
 
+# Needs root, gcc, Python 3.12 and vLLM for CPUs, 3 GB, in an environment of its own: never part of `make test`.
+STORY ?= .venv-story
+STORY_PYTHON ?= python3.12
+
+.PHONY: test-engine
+test-engine: $(READY) ## Serve tokens by a real vLLM on CPUs; kill, hang, edit, scale: needs root, 3 GB (about 25 minutes)
+	$(BIN)/python -m tests.engine_story --engine $(STORY) --python $(STORY_PYTHON) \
+	  $(if $(OPERATOR),--operator $(OPERATOR)) $(STEPS)
+
 .PHONY: crds
 crds: $(READY) ## Write the CustomResourceDefinition from the models
 	$(BIN)/shardwise crds

@@ -25,6 +25,7 @@ mount -t tmpfs tmpfs {folder}
 mkdir {folder}/upper {folder}/work {root}
 mount -t overlay overlay -o lowerdir=/,upperdir={folder}/upper,workdir={folder}/work {root}
 mount --rbind /dev {root}/dev
+mount --rbind /sys {root}/sys
 mount -t proc proc {root}/proc
 mount -t tmpfs tmpfs {root}/tmp
 mount -t tmpfs tmpfs {root}/dev/shm

@@ -82,8 +82,9 @@ class Kubelets:
 
     async def kill_all(self) -> None:
         """Kill all pods at once, and let the API server forget them."""
-        await asyncio.gather(*(pod.vanish() for pod in self.pods.values()))
-        for pod in self.pods.values():
+        there = list(self.pods.values())
+        await asyncio.gather(*(pod.vanish() for pod in there))
+        for pod in there:
             await self.gone(pod.manifest)
 
     async def stop(self) -> None:

