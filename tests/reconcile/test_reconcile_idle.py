@@ -46,6 +46,16 @@ def test_an_idle_leader_is_asked_at_every_interval_since_it_serves_and_nothing_i
         assert (decision.written, decision.actions) == (before, ())
 
 
+def test_an_operator_that_starts_again_asks_a_group_that_has_served_for_an_interval() -> None:
+    """It does not know when another operator asked last."""
+    world = asked(wants())
+    world.now += EVERY
+    world.idle[0, 0] = Heard(world.now)
+    assert due(world) == []
+    world.idle.clear()
+    assert len(due(world)) == 1
+
+
 def test_nobody_is_asked_unless_the_object_allows_it() -> None:
     world = asked(wants())
     world.edit(health=HealthPolicy())
