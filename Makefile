@@ -164,8 +164,19 @@ crds: $(READY) ## Write the CustomResourceDefinition from the models
 	$(BIN)/shardwise crds
 
 .PHONY: pages
-pages: $(READY) ## Write the pages of the engines and of the reasons
+pages: $(READY) ## Write the generated pages: engines, fields, command line, reasons, metrics
 	$(BIN)/python -m shardwise_sandbox pages
+
+# An environment of its own: no check and no test needs mkdocs.
+SITE := .venv-site/.ready
+$(SITE): requirements-site.lock
+	$(PYTHON) -m venv --clear .venv-site
+	.venv-site/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r $<
+	@touch $@
+
+.PHONY: site
+site: $(SITE) ## Build the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --quiet
 
 .PHONY: golden
 golden: $(READY) ## Accept the golden files as they now come out; read the difference before you commit it
@@ -177,6 +188,7 @@ lock: $(READY) ## Resolve the newest versions pyproject.toml allows, with their 
 	$(COMPILE) pyproject.toml --output-file requirements.lock
 	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
 	$(COMPILE) --group build --output-file requirements-build.lock
+	$(COMPILE) --group site --output-file requirements-site.lock
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 IMAGE ?= shardwise:$(VERSION)

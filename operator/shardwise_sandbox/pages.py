@@ -19,7 +19,7 @@ from shardwise.engines.options import ALWAYS, PLAN, remedy
 from shardwise.planner.method_support import MethodRow, methods_of
 from shardwise.planner.on_load import made_on_load
 from shardwise.render.names import hosts
-from shardwise_sandbox import metric_page, reason_page
+from shardwise_sandbox import command_page, field_page, metric_page, reason_page
 
 FOLDER: Final = PurePosixPath("docs/engines")
 """The folder of the pages, from the root of the repository."""
@@ -46,6 +46,8 @@ def pages() -> dict[PurePosixPath, str]:
     return engines | {
         reason_page.PATH: reason_page.reason_page(),
         metric_page.PATH: metric_page.metric_page(),
+        field_page.PATH: field_page.field_page(),
+        command_page.PATH: command_page.command_page(),
     }
 
 

@@ -20,6 +20,7 @@ _LOCKS = {
     "requirements.lock": ("dependencies",),
     "requirements-dev.lock": ("dependencies", "build", "sandbox", "dev"),
     "requirements-build.lock": ("build",),
+    "requirements-site.lock": ("site",),
 }
 
 

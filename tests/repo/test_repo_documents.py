@@ -19,6 +19,7 @@ from shardwise_sandbox.__main__ import cli as sandbox
 
 DOCUMENTS = [path for path in files() if path.suffix == ".md"]
 README = ROOT / "README.md"
+PLATFORMS = sorted((ROOT / "docs" / "platforms").glob("*.md"))
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
 _LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -118,10 +119,13 @@ def test_every_object_shown_is_valid(path: Path) -> None:
             assert parse(document).spec.model.name
 
 
-def test_every_configuration_shown_is_valid() -> None:
-    """As the operator would read it."""
-    for text in _blocks(ROOT / "docs" / "configuration.md", "yaml"):
-        parse_site(yaml.safe_load(text))
+@pytest.mark.parametrize("path", [ROOT / "docs" / "configuration.md", *PLATFORMS], ids=_named)
+def test_every_configuration_shown_is_valid(path: Path) -> None:
+    """As the operator would read it: every block that is not an object."""
+    for text in _blocks(path, "yaml"):
+        document = yaml.safe_load(text)
+        if "kind" not in document:
+            parse_site(document)
 
 
 def test_the_page_of_the_configuration_names_every_field_and_preset() -> None:
