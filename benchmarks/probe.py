@@ -143,7 +143,7 @@ def sequence(nodes: int) -> Seconds:
     """Plan many objects in a call, as ``shardwise plan`` does: each takes its GPUs. Reading the nodes counts."""
     names = list(MODELS)
     found = {}
-    for count in (OBJECTS // 10, OBJECTS // 5, OBJECTS // 2, OBJECTS):
+    for count in (OBJECTS // 10, OBJECTS * 2 // 5, OBJECTS):
         objects = [an_object(names[index % len(names)], f"o-{index}") for index in range(count)]
         documents = tuple(map(node, range(nodes)))
         gc.collect()

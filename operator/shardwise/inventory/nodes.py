@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
 
 from shardwise.domain.fleet import GpuSource, Node, Taint
@@ -37,7 +38,7 @@ def read_node(node: KubernetesNode, held: int, site: FleetSite = _PLAIN, devices
         free=0 if reason is not None else max(0, gpus - held),
         memory=facts.memory,
         domain=nvlink_domain(labels, site.domain_keys) or name,
-        labels=tuple(sorted(labels.items())),
+        labels=tuple(map(_label_once, sorted(labels.items()))),
         source=_source(facts, devices),
         withheld=facts.devices.withheld if facts.devices is not None and facts.devices.usable else (),
         taints=tuple(_taint(taint) for taint in (node.get("spec") or {}).get("taints") or ()),
@@ -75,7 +76,19 @@ def _source(facts: NodeFacts, devices: NodeDevices | None) -> GpuSource:
 def _allocatable(status: Mapping[str, Any]) -> Amounts:
     """Give the counts of the resources besides GPUs that a node offers to pods."""
     offered: Mapping[str, object] = status.get("allocatable") or {}
-    return tuple(sorted(amounts_of({name: offered[name] for name in offered.keys() - RESOURCES}).items()))
+    return _offer_once(tuple(sorted(amounts_of({name: offered[name] for name in offered.keys() - RESOURCES}).items())))
+
+
+@lru_cache(maxsize=4096)
+def _label_once(label: tuple[str, str]) -> tuple[str, str]:
+    """Give the first label of its kind: thousands of nodes have the same labels."""
+    return label
+
+
+@lru_cache(maxsize=1024)
+def _offer_once(offered: Amounts) -> Amounts:
+    """Give the first offer of its kind: thousands of nodes offer the same resources."""
+    return offered
 
 
 def nvlink_domain(labels: Labels, keys: Iterable[str] = _PLAIN.domain_keys) -> str | None:

@@ -1,5 +1,6 @@
 """Reading the metadata of Kubernetes objects: their names, versions and owners, and which of them matter."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -71,6 +72,40 @@ def slim_pod(pod: Json) -> dict[str, Any]:
         "spec": kept,
         "status": {} if phase is None else {"phase": phase},
     }
+
+
+def slim_node(node: Json) -> dict[str, Any]:
+    """Keep of a node the fields that are read. Texts that thousands of nodes repeat are kept once."""
+    whole, status = slim(node), node.get("status") or {}
+    addresses = [found for found in status.get("addresses") or () if found.get("type") == "InternalIP"]
+    conditions = (
+        {name: found[name] for name in _CONDITION if name in found} for found in status.get("conditions") or ()
+    )
+    read = {
+        "metadata": {name: whole["metadata"][name] for name in _OF_NODE if name in whole["metadata"]},
+        "spec": {name: value for name, value in (node.get("spec") or {}).items() if name in _SPEC_OF_NODE},
+        "status": {
+            "allocatable": status.get("allocatable") or {},
+            "conditions": list(conditions),
+            "addresses": addresses[:1],
+        },
+    }
+    kept: dict[str, Any] = _once(read)
+    return kept
+
+
+_OF_NODE: Final = ("name", "resourceVersion", "labels", "annotations")
+_SPEC_OF_NODE: Final = ("taints", "unschedulable", "podCIDR", "podCIDRs")
+_CONDITION: Final = ("type", "status")
+
+
+def _once(value: Any) -> Any:  # noqa: ANN401 - any part of an object
+    """Give a part of an object with each of its texts as the text that all objects share."""
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, Mapping):
+        return {sys.intern(name): _once(part) for name, part in value.items()}
+    return [_once(part) for part in value] if isinstance(value, list) else value
 
 
 def slim_owned(obj: Json) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from shardwise.observe import (
     key_of,
     owner_of,
     slim,
+    slim_node,
     slim_owned,
     slim_pod,
     version_of,
@@ -76,7 +77,7 @@ class Changes:
         """Take in a node. A heartbeat changes nothing for anybody, so it wakes nobody."""
         name = obj["metadata"]["name"]
         before = self._store.node(name)
-        if not self._taken(self._store.nodes, slim(obj), deleted):
+        if not self._taken(self._store.nodes, slim_node(obj), deleted):
             return
         if self._store.node(name) != before:
             self._queue_all(self._store.holders(name))

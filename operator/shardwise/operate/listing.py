@@ -7,7 +7,7 @@ from typing import Any
 from shardwise.cluster import Cluster, Refused
 from shardwise.inventory.claims import read_claim, slim_claim
 from shardwise.inventory.slices import pool_of
-from shardwise.observe import OURS, Key, Store, is_relevant, slim, slim_owned, slim_pod
+from shardwise.observe import OURS, Key, Store, is_relevant, slim, slim_node, slim_owned, slim_pod
 from shardwise.observe.kinds import (
     BUDGET,
     COMPUTE_DOMAIN,
@@ -70,7 +70,7 @@ async def relist(
     ``namespaces`` are those whose objects the operator serves; none: all of them.
     """
     lists = await _lists_of(cluster, namespaces)
-    nodes, nodes_at = await lists.of(NODE, trim=slim)
+    nodes, nodes_at = await lists.of(NODE, trim=slim_node)
     pods, pods_at = await lists.of(POD, trim=slim_pod)
     services, services_at = await lists.of(SERVICE, OURS, slim_owned)
     budgets, budgets_at = await lists.of(BUDGET, OURS, slim_owned)
