@@ -39,6 +39,7 @@ def test_a_file_is_told_to_machines() -> None:
         "tensor": [1, 2, 4, 8, 16],
         "pipeline": list(range(1, 62)),
         "expert": [2, 4, 8, 16],
+        "data": [2, 4, 8, 16, 32, 64, 128, 256],
     }
 
 

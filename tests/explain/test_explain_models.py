@@ -91,6 +91,9 @@ LEGAL: dict[str, tuple[str, str, list[int]]] = {
     "whole experts": (R1, "expert", [2, 4, 8, 16]),
     "an expert's fp8 blocks": (QWEN_235B_FP8, "tensor", [1, 2, 4, 8, 16]),
     "no experts": (LLAMA_70B, "expert", []),
+    "data ranks, an expert each at most": (R1, "data", [2, 4, 8, 16, 32, 64, 128, 256]),
+    "data ranks of few experts": ("mistralai/Mixtral-8x7B-v0.1", "data", [2, 4, 8]),
+    "no data ranks without experts": (LLAMA_70B, "data", []),
     "groups of states": ("nvidia/Nemotron-H-56B-Base-8K", "tensor", [1, 2, 4, 8]),
 }
 
@@ -104,6 +107,8 @@ def test_an_engine_that_cannot_split_an_architecture_into_stages_has_one() -> No
     legal = model_document(facts("Qwen/Qwen3-Next-80B-A3B-Instruct"))["legal"]
     assert legal["vllm"]["pipeline"] == list(range(1, 49))
     assert legal["sglang"]["pipeline"] == [1]
+    assert "; DP 2, 4, 8, 16, 32, 64, 128, 256" in model_text(facts(R1))
+    assert "DP" not in model_text(facts(LLAMA_70B))
     assert "; no PP" in model_text(facts("Qwen/Qwen3-Next-80B-A3B-Instruct"))
 
 

@@ -56,6 +56,12 @@ UNCOUNTED: dict[str, tuple[EngineName, str, tuple[str, ...]]] = {
     "wider states": (VLLM, "--mamba-ssm-cache-dtype float32", ("--mamba-ssm-cache-dtype",)),
     "wider inputs of convolutions": (VLLM, "--mamba_cache_dtype=float32", ("--mamba-cache-dtype",)),
     "narrower states": (VLLM, "--mamba-ssm-cache-dtype bfloat16", ()),
+    "buffers of an all-to-all": (VLLM, "--all2all-backend deepep_low_latency", ("--all2all-backend",)),
+    "redundant experts": (VLLM, "--enable-eplb --eplb-config={}", ("--enable-eplb", "--eplb-config")),
+    "redundant experts, key by key": (VLLM, "--eplb-config.num_redundant_experts 8", ("--eplb-config",)),
+    "SGLang's redundant experts": (
+        SGLANG, "--enable-eplb --ep-num-redundant-experts 8", ("--enable-eplb", "--ep-num-redundant-experts"),
+    ),
     "SGLang's wider states": (SGLANG, "--mamba-ssm-dtype float32", ("--mamba-ssm-dtype",)),
     "SGLang's drafts, abbreviated": (SGLANG, "--speculative-algo EAGLE", ("--speculative-algorithm",)),
     "SGLang's drafts": (SGLANG, "--speculative-algorithm EAGLE", ("--speculative-algorithm",)),

@@ -32,10 +32,25 @@ _WORDS: Final[Mapping[EngineName, _Words]] = {
 """vllm 0.33.0, config/lora.py; sglang 0.5.23, which reads the rank off the adapters unless it is given."""
 
 _UNCOUNTED: Final[Mapping[EngineName, tuple[str, ...]]] = {
-    EngineName.VLLM: ("--speculative-config", "--spec-method", "--spec-model", "--disable-hybrid-kv-cache-manager"),
-    EngineName.SGLANG: ("--speculative-algorithm", "--speculative-draft-model-path", "--disable-hybrid-swa-memory"),
+    EngineName.VLLM: (
+        "--speculative-config",
+        "--spec-method",
+        "--spec-model",
+        "--disable-hybrid-kv-cache-manager",
+        "--all2all-backend",
+        "--enable-eplb",
+        "--eplb-config",
+    ),
+    EngineName.SGLANG: (
+        "--speculative-algorithm",
+        "--speculative-draft-model-path",
+        "--disable-hybrid-swa-memory",
+        "--enable-eplb",
+        "--ep-num-redundant-experts",
+    ),
 }
-"""Words that make an engine hold more than a plan counts: a draft model, or whole contexts in sliding layers."""
+"""Words that make an engine hold more than a plan counts: a draft model, whole contexts in sliding layers, the buffers
+of an all-to-all, or redundant experts."""
 
 _UNCOUNTED_OPTIONS: Final = ("speculative_config", "lora_config")
 """Entries of TensorRT-LLM's options file with the same effect (tensorrt_llm 1.2.1, llmapi/llm_args.py)."""

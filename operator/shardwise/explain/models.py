@@ -4,16 +4,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from shardwise.domain.engine import EngineName
+from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts, StateCache, Weight
 from shardwise.domain.units import gib, plural
 from shardwise.explain.causes import cause
 from shardwise.planner.caches import kv_bytes_per_token
 from shardwise.planner.engine_support import refused_by
-from shardwise.planner.legality import has_experts, legal_pipelines, legal_tensors
+from shardwise.planner.legality import has_experts, illegal, legal_pipelines, legal_tensors
 from shardwise.planner.weights import checkpoint_scale, loaded_bytes
 
 _FP8_BYTES: Final = 1
 _PLAIN_BYTES: Final = 2
+_DATA: Final = tuple(2**exponent for exponent in range(1, 10))
 _BILLION: Final = 10**9
 _MILLION: Final = 10**6
 
@@ -116,17 +118,28 @@ def _cache(document: dict[str, Any]) -> str:
 def _degrees(legal: dict[str, list[int]]) -> str:
     tensor, pipeline = ", ".join(map(str, legal["tensor"])), legal["pipeline"]
     said = f"TP {tensor}; PP 1 to {pipeline[-1]}" if len(pipeline) > 1 else f"TP {tensor}; no PP"
-    return said + (f"; EP {', '.join(map(str, legal['expert']))}" if legal["expert"] else "")
+    said += f"; EP {', '.join(map(str, legal['expert']))}" if legal["expert"] else ""
+    return said + (f"; DP {', '.join(map(str, legal['data']))}" if legal["data"] else "")
 
 
 def _legal(model: ModelFacts, engine: EngineName) -> dict[str, list[int]]:
-    """List the degrees that an engine allows; ``expert`` lists degrees at which whole experts are dealt out."""
+    """List the degrees that an engine allows; ``expert`` lists degrees at which whole experts are dealt out.
+
+    ``data`` lists powers of two, for data ranks of a GPU each; empty for models without experts.
+    """
     experts = legal_tensors(model, engine, expert=True) if has_experts(model) else ()
     return {
         "tensor": list(legal_tensors(model, engine)),
         "pipeline": list(legal_pipelines(model, engine)),
         "expert": [degree for degree in experts if degree > 1],
+        "data": list(_data_degrees(model, engine)),
     }
+
+
+def _data_degrees(model: ModelFacts, engine: EngineName) -> Iterator[int]:
+    for degree in _DATA if has_experts(model) else ():
+        if illegal(model, engine, Layout(1, 1, expert=True, data=degree)) is None:
+            yield degree
 
 
 def _cache_element(model: ModelFacts) -> int:
