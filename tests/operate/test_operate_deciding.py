@@ -211,8 +211,10 @@ async def test_an_object_whose_nodes_change_again_and_again_lets_others_go_on(sc
     assert key in scene.store.plans
 
 
-async def test_objects_that_wait_are_decided_on_in_turn_though_one_takes_long(scene: Scene, gate: Gate) -> None:
-    """A quick decision would take the GPUs that are free for the first."""
+async def two_in_turn(
+    scene: Scene, gate: Gate
+) -> tuple[Key, Key, asyncio.Task[float | None], asyncio.Task[float | None]]:
+    """Give two objects that wait for GPUs: the decision on the first is under way, and the second waits for it."""
     scene.store.hold(("default", "holder"), {"h100-1": 8})
     gate.go_on.set()
     first, second = scene.add("costly", **PINNED), scene.add("second", **PINNED)
@@ -223,31 +225,26 @@ async def test_objects_that_wait_are_decided_on_in_turn_though_one_takes_long(sc
     scene.store.hold(("default", "holder"), {})
     slow = asyncio.create_task(scene.reconcile(first))
     await gate.under_way()
-    quick = asyncio.create_task(scene.reconcile(second))
+    waiting = asyncio.create_task(scene.reconcile(second))
     for _ in range(20):
         await asyncio.sleep(0)
-    assert not quick.done()
+    assert not waiting.done()
+    return first, second, slow, waiting
+
+
+async def test_objects_that_wait_are_decided_on_in_turn_though_one_takes_long(scene: Scene, gate: Gate) -> None:
+    """A quick decision would take the GPUs that are free for the first."""
+    first, _, slow, waiting = await two_in_turn(scene, gate)
     gate.go_on.set()
-    await asyncio.gather(slow, quick)
+    await asyncio.gather(slow, waiting)
     assert set(scene.store.plans) == {first}
 
 
 async def test_an_object_that_is_deleted_while_it_waits_for_its_turn_is_not_decided_on(
     scene: Scene, gate: Gate
 ) -> None:
-    scene.store.hold(("default", "holder"), {"h100-1": 8})
-    gate.go_on.set()
-    first, second = scene.add("costly", **PINNED), scene.add("second", **PINNED)
-    for key in (first, second):
-        await scene.reconcile(key)
-    gate.begun.clear()
-    gate.go_on.clear()
-    scene.store.hold(("default", "holder"), {})
-    slow = asyncio.create_task(scene.reconcile(first))
-    await gate.under_way()
-    made, waiting = gate.made, asyncio.create_task(scene.reconcile(second))
-    for _ in range(20):
-        await asyncio.sleep(0)
+    _, second, slow, waiting = await two_in_turn(scene, gate)
+    made = gate.made
     delete(scene, second)
     gate.go_on.set()
     await slow
