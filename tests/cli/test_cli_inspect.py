@@ -25,7 +25,7 @@ def test_a_file_is_told_to_people() -> None:
     assert (ran.status, ran.err) == (0, "")
     lines = ran.out.splitlines()
     assert lines[0] == "`deepseek-ai/DeepSeek-R1`: DeepseekV3ForCausalLM, 61 layers"
-    assert "  vllm          TP 1, 2, 4, 8, 16; PP 1 to 61; EP 2, 4, 8, 16" in lines
+    assert "  vllm          TP 1, 2, 4, 8, 16; PP 1 to 61; EP 2, 4, 8, 16; DP 2, 4, 8, 16, 32, 64, 128, 256" in lines
     assert f"  facts         from {R1}" in lines
 
 
