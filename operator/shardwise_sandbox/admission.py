@@ -1,7 +1,7 @@
 """Admission: identity, defaults, pruning, validation and generation of an object before it is stored."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +37,8 @@ class Admission:
         self._store = store
         self.cel_evaluator = cel_evaluator
         """Evaluates ``x-kubernetes-validations``. With ``None``, the default, CEL rules are NOT checked."""
+        self.webhooks: list[Callable[[JsonObject], None]] = []
+        """Change new objects before their defaults are set, as mutating webhooks do."""
 
     def identify(self, resource: ResourceType, ref: Ref, body: JsonObject) -> JsonObject:
         """Copy a body and fill in the identity from the URL; refuse a body that contradicts the URL."""
@@ -70,6 +72,8 @@ class Admission:
         if resource.has_status:
             obj.pop("status", None)
         self._name(resource, obj)
+        for webhook in self.webhooks:
+            webhook(obj)
         self._shape(resource, obj, None, options)
         generation = 1 if resource.counts_generation else None
         obj["metadata"] |= {"uid": self._store.new_uid(), "creationTimestamp": self._store.now()}

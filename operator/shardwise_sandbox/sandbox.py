@@ -19,6 +19,7 @@ from shardwise_sandbox.engines import Engines
 from shardwise_sandbox.errors import ApiError
 from shardwise_sandbox.faults import FaultHook, RequestInfo
 from shardwise_sandbox.kubelet import Delays, Kubelet
+from shardwise_sandbox.kueue import Kueue, kueue_definitions
 from shardwise_sandbox.objects import JsonObject, name_of, namespace_of
 from shardwise_sandbox.pod_index import PodIndex
 from shardwise_sandbox.resources import ResourceType
@@ -84,7 +85,13 @@ class Sandbox:
         self.store.log.on_subscribe = self._tell_waiters
         self._server.on_answer = self._tell_waiters
         self.kubelet.woken = self._wake
+        self.kueue: Kueue | None = None
         self.create_all(objects)
+
+    def add_kueue(self, objects: Iterable[JsonObject]) -> None:
+        """Install Kueue, with its objects: flavours and queues."""
+        self.create_all([*kueue_definitions(), *objects])
+        self.kueue = Kueue(self.api)
 
     @property
     def store(self) -> ObjectStore:
@@ -140,7 +147,9 @@ class Sandbox:
                 await asyncio.sleep(0)
 
     def _controllers(self) -> Sequence[_Controller]:
-        return (self.api.collector, self.claims, self.scheduler, *([self.kubelet] if self._runs_kubelets else []))
+        queue = [] if self.kueue is None else [self.kueue]
+        kubelets = [self.kubelet] if self._runs_kubelets else []
+        return (*queue, self.api.collector, self.claims, self.scheduler, *kubelets)
 
     def _round(self) -> bool:
         """Run a step of every controller. Return whether any of them did something."""

@@ -13,7 +13,7 @@ from shardwise.api.configuration import configuration_schema, parse_site
 from shardwise.domain.allowed import Allowed
 from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuKind, gpu_kind
-from shardwise.domain.launch import CacheKind, LaunchSite, NodeNvlink, WeightCache
+from shardwise.domain.launch import CacheKind, ClusterQueue, LaunchSite, NodeNvlink, QueueSystem, WeightCache
 from shardwise.domain.platforms import Level, platforms
 from shardwise.domain.site import HubSite, Site
 from shardwise.domain.units import MIB
@@ -105,6 +105,7 @@ LAUNCH: Json = {
     "sharedMemory": "32Gi",
     "gpuClaims": {},
     "nodeNvlink": "provided",
+    "queues": {"kueue": {"localQueue": "team"}},
 }
 
 
@@ -123,6 +124,8 @@ def test_how_pods_are_started_is_read_field_by_field() -> None:
         pre_pull=True,
         shared_memory="32Gi",
         node_nvlink=NodeNvlink.PROVIDED,
+        queue_systems=(QueueSystem.KUEUE,),
+        queue=ClusterQueue(QueueSystem.KUEUE, "team"),
     )
 
 

@@ -14,9 +14,11 @@ from shardwise.domain.demand import Objective, Operator, Pins, Requirement, Tole
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import (
     CacheKind,
+    ClusterQueue,
     EnvVar,
     LaunchSite,
     Owner,
+    QueueSystem,
     RestartPolicy,
     Source,
     SourceKind,
@@ -206,6 +208,12 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
         "p",
         lambda wanted: wanted.launch.scheduling.priority_class_name,
         "p",
+    ),
+    "queue": (
+        "spec.placement.queue",
+        {"kueue": {"localQueue": "team"}},
+        lambda wanted: wanted.queue,
+        ClusterQueue(QueueSystem.KUEUE, "team"),
     ),
     "scheduler": ("spec.placement.schedulerName", "s", lambda wanted: wanted.launch.scheduling.scheduler_name, "s"),
     "account": (

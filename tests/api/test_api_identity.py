@@ -49,6 +49,7 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "spec.placement.within": ("rack", "plan and pods"),
     "spec.placement.priorityClassName": ("high", "pods"),
     "spec.placement.schedulerName": ("other", "pods"),
+    "spec.placement.queue": ({"kueue": {"localQueue": "team"}}, "pods"),
     "spec.placement.serviceAccountName": ("me", "pods"),
     "spec.placement.runtimeClassName": ("nvidia", "pods"),
     "spec.restartPolicy": ({"maxRestarts": 1}, "nothing"),

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -64,6 +64,14 @@ ALL: Final = (
     Tool("lws", (("lws", "sigs.k8s.io/lws/cmd"),), files=("config/crd/bases", "config/webhook")),
     Tool("kube", tuple((name, f"k8s.io/kubernetes/cmd/{name}") for name in _KUBE), _version_flags()),
 )
+QUEUES: Final = (
+    Tool(
+        "kueue",
+        (("kueue", "sigs.k8s.io/kueue/cmd/kueue"),),
+        files=("config/components/crd", "config/components/webhook"),
+    ),
+)
+"""Programs of other queues, for `make test-queue` alone."""
 
 
 def find(name: str) -> Path:
@@ -74,7 +82,7 @@ def find(name: str) -> Path:
     tool = _tool_of(name)
     path = tool.folder() / name
     if not path.is_file():
-        raise Missing(f"{name} is not built; `make testbed` builds it")
+        raise Missing(f"{name} is not built; `make {_target_of(tool)}` builds it")
     return path
 
 
@@ -82,14 +90,14 @@ def beside(program: str, folder: str) -> Path:
     """Give a folder that a program's module brings besides. Raises :class:`Missing` as :func:`find` does."""
     path = _tool_of(program).folder() / folder
     if not path.is_dir():
-        raise Missing(f"{folder} of {program} is not there; `make testbed` brings it")
+        raise Missing(f"{folder} of {program} is not there; `make {_target_of(_tool_of(program))}` brings it")
     return path
 
 
-def build() -> None:
+def build(tools: Iterable[Tool] = ALL) -> None:
     """Build what is missing, one module after the other, saying what and how long. One build at a time a machine."""
     with _alone():
-        for tool in ALL:
+        for tool in tools:
             missing = [program for program in tool.programs if not _is_there(program[0])]
             if missing:
                 _build(tool, missing)
@@ -153,7 +161,11 @@ def _is_there(name: str) -> bool:
 
 
 def _tool_of(program: str) -> Tool:
-    return next(tool for tool in ALL if program in dict(tool.programs))
+    return next(tool for tool in (*ALL, *QUEUES) if program in dict(tool.programs))
+
+
+def _target_of(tool: Tool) -> str:
+    return "testbed-queue" if tool in QUEUES else "testbed"
 
 
 def _module_folder(tool: Tool, package: str) -> Path:
@@ -175,6 +187,6 @@ def _cache() -> Path:
 
 if __name__ == "__main__":
     try:
-        build()
+        build(QUEUES if "queues" in sys.argv[1:] else ALL)
     except (Missing, subprocess.CalledProcessError) as error:
         sys.exit(f"error: {error}")

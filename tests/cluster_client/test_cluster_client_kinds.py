@@ -10,6 +10,8 @@ NVIDIA = "/apis/resource.nvidia.com/v1beta1"
 CLAIMS = "/apis/resource.k8s.io/v1"
 POLICY = "/apis/policy/v1"
 SCHEDULING = "/apis/scheduling.k8s.io/v1"
+KUEUE = "kueue.x-k8s.io"
+QUEUES = f"/apis/{KUEUE}/v1beta2"
 PATHS = [
     ("shardwise.dev/v1alpha1", "ShardedModel", f"{MODELS}/shardedmodels", f"{MODELS}/namespaces/ns/shardedmodels/x"),
     ("v1", "Pod", "/api/v1/pods", "/api/v1/namespaces/ns/pods/x"),
@@ -40,6 +42,10 @@ PATHS = [
     ("resource.k8s.io/v1", "ResourceSlice", f"{CLAIMS}/resourceslices", f"{CLAIMS}/resourceslices/x"),
     ("resource.k8s.io/v1", "ResourceClaim", f"{CLAIMS}/resourceclaims", f"{CLAIMS}/namespaces/ns/resourceclaims/x"),
     ("resource.k8s.io/v1", "DeviceClass", f"{CLAIMS}/deviceclasses", f"{CLAIMS}/deviceclasses/x"),
+    (f"{KUEUE}/v1beta2", "Workload", f"{QUEUES}/workloads", f"{QUEUES}/namespaces/ns/workloads/x"),
+    (f"{KUEUE}/v1beta2", "LocalQueue", f"{QUEUES}/localqueues", f"{QUEUES}/namespaces/ns/localqueues/x"),
+    (f"{KUEUE}/v1beta2", "ClusterQueue", f"{QUEUES}/clusterqueues", f"{QUEUES}/clusterqueues/x"),
+    (f"{KUEUE}/v1beta2", "ResourceFlavor", f"{QUEUES}/resourceflavors", f"{QUEUES}/resourceflavors/x"),
     ("v1", "Event", "/api/v1/events", "/api/v1/namespaces/ns/events/x"),
     ("v1", "Namespace", "/api/v1/namespaces", "/api/v1/namespaces/x"),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition", CRDS, f"{CRDS}/x"),
@@ -61,7 +67,8 @@ def test_every_kind_stands_in_the_table() -> None:
 def test_only_what_groups_are_made_of_is_deleted() -> None:
     """Nothing of the user's: not the object, not a node, not a namespace; and no Secret, which the object owns."""
     deleted = {kind.name for kind in KINDS if "delete" in kind.verbs}
-    assert deleted == {"Pod", "Service", "PodDisruptionBudget", "ConfigMap", "ComputeDomain", "ResourceClaimTemplate"}
+    made = {"Pod", "Service", "PodDisruptionBudget", "ConfigMap", "ComputeDomain", "ResourceClaimTemplate"}
+    assert deleted == made | {"Workload"}, "Kueue's object for a group of ours goes with the group"
 
 
 def test_no_secret_is_ever_read() -> None:

@@ -16,7 +16,7 @@ from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, M
 from shardwise.reconcile.asks import Answer, Attempt, Heard
 from shardwise.reconcile.decide import decide
 from shardwise.reconcile.mends import Mends
-from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
+from shardwise.reconcile.observed import Observed, PodSeen, QueueSeen, see_companions, see_pod
 from shardwise.reconcile.records import format_time
 from shardwise.reconcile.status_data import read_status
 from shardwise.reconcile.turn_order import TurnOrder
@@ -83,6 +83,7 @@ class World:
     """Refused calls so far."""
     mends: Mends = field(default_factory=dict)
     relisted: bool = False
+    queue: QueueSeen = field(default_factory=QueueSeen)
     answers: dict[Attempt, Answer] = field(default_factory=dict)
     idle: dict[Attempt, Heard] = field(default_factory=dict)
     last: Decision | None = None
@@ -104,6 +105,7 @@ class World:
             compute_domains=self.compute_domains,
             mends=self.mends,
             relisted=self.relisted,
+            queue=self.queue,
             quotas=self.quotas,
             gpus_of_others=self.gpus_of_others,
             excused=self.excused,
@@ -186,6 +188,18 @@ class World:
                 "conditions": [{"type": "Ready", "status": "True"}],
                 "containerStatuses": [{"name": "engine", "restartCount": 0, "state": {"running": {}}}],
             }
+
+    def admit(self) -> None:
+        """Let the queue of the cluster take its gates away."""
+        for pod in self.pods.values():
+            pod["spec"].pop("schedulingGates", None)
+
+    def take_away(self, words: str = "Preempted to accommodate a workload") -> None:
+        """Let the queue of the cluster take all pods away."""
+        for name, pod in self.pods.items():
+            evicted = {"type": "TerminationTarget", "status": "True", "reason": "WorkloadEvicted", "message": words}
+            pod["status"] = {**pod["status"], "conditions": [*pod["status"].get("conditions", []), evicted]}
+            self.deleting(name)
 
     def bind(self, name: str) -> None:
         """Bind a pod to the node it must go to."""
@@ -336,7 +350,8 @@ class World:
         elif name not in self.pods:
             self._made += 1
             pod = dict(manifest) | {"metadata": dict(manifest["metadata"]) | {"uid": f"pod-{self._made}"}}
-            self.pods[name] = pod | {"spec": dict(manifest["spec"]), "status": {"phase": "Pending"}}
+            gates = {"schedulingGates": [{"name": "kueue.x-k8s.io/admission"}]} if self.wanted.queue else {}
+            self.pods[name] = pod | {"spec": dict(manifest["spec"]) | gates, "status": {"phase": "Pending"}}
 
 
 def name_of(obj: Mapping[str, Any]) -> str:

@@ -46,6 +46,7 @@ SIGHTS: dict[str, tuple[tuple[PodSeen, ...], Nodes]] = {
 # The first letter is the state, the number the attempt; `f` counts a failure more. In the order of SIGHTS.
 MATRIX: dict[State, str] = {
     State.PENDING: "P0 P0 S0 R0 B0f B0f P1 P1 S0 R0 P1 R0 S0",
+    State.QUEUED: "Q0 Q0 S0 R0 B0f B0f P1 P1 S0 R0 P1 R0 S0",
     State.STARTING: "P1 P1 S0 R0 B0f P1 P1 P1 S0 R0 P1 R0 W1",
     State.READY: "P1 P1 U0 R0 P1f P1 P1 P1 U0 R0 P1 R0 U0",
     State.UNREADY: "P1 P1 U0 R0 P1f P1 P1 P1 P1 P1 P1 R0 U0",
@@ -149,6 +150,7 @@ def test_the_seconds_until_time_alone_changes_something(
 DECIDABLE = {
     State.WAITING: {Trigger.PLACED},
     State.PENDING: {Trigger.RENEWED, Trigger.DISPLACED},
+    State.QUEUED: {Trigger.RENEWED, Trigger.DISPLACED},
     State.STARTING: {Trigger.RENEWED},
     State.READY: {Trigger.RENEWED},
     State.UNREADY: {Trigger.RENEWED},
@@ -233,3 +235,33 @@ def test_whoever_deletes_pods_as_they_come_meets_a_wait(after: float, wait: floa
 def test_no_row_of_the_table_is_without_a_cell_or_a_decision() -> None:
     """What stands in LIFE and in DECIDABLE is the same, trigger by trigger."""
     assert {state: set(rows) & set(DECISIONS) for state, rows in LIFE.items()} == DECIDABLE
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.STARTING, State.READY, State.UNREADY])
+@pytest.mark.parametrize("seconds", [0.0, 10.0])
+def test_a_group_that_its_queue_takes_away_gives_its_place_back_and_counts_no_failure(
+    state: State, seconds: float
+) -> None:
+    """The next attempt begins at once if the group served, else ten seconds after it began, at the soonest."""
+    view = group(state, "both ready")
+    view = replace(view, pods=(replace(view.pods[0], evicted="Preempted", deleting=True), view.pods[1]))
+    record = advance(view, Terms(POLICY, START + seconds, queued=True))
+    waits = not view.record.served and not seconds
+    assert (record.state, record.attempt) == ((State.BACKOFF, 0) if waits else (State.WAITING, 1))
+    assert (record.nodes, record.gpus, record.failures) == ((), 0, view.record.failures)
+    assert record.message == "evicted from the queue: Preempted"
+
+
+def test_where_a_queue_admits_groups_every_attempt_is_queued_first() -> None:
+    """Whatever ended the attempt before."""
+    queued = Terms(POLICY, LATER, queued=True)
+    for state, sight in ((State.READY, "one failed"), (State.READY, "one pod of two"), (State.UNREADY, "one failed")):
+        assert advance(group(state, sight), queued).state is State.QUEUED
+    assert decided(group(State.WAITING, "no pod"), Trigger.PLACED, queued).state is State.QUEUED
+
+
+def test_a_queued_group_starts_only_when_no_gate_is_left() -> None:
+    view = group(State.QUEUED, "both starting")
+    gated = replace(view, pods=(view.pods[0], replace(view.pods[1], gated=True)))
+    assert advance(gated, Terms(POLICY, LATER, queued=True)) == view.record
+    assert advance(view, Terms(POLICY, LATER, queued=True)).state is State.STARTING

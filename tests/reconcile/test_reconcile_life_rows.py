@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from tests.reconcile.support import World, two_nodes_wide
 from tests.support.fleets import a_fleet, h100s
 
 from shardwise.domain.fleet import Exclusion
+from shardwise.domain.launch import ClusterQueue, LaunchSite, QueueSystem
 from shardwise.reconcile import life
 from shardwise.reconcile.life import LIFE, Step, Terms, Trigger
 from shardwise.reconcile.records import Record, State
@@ -29,6 +31,64 @@ def made() -> World:
     world = World(two_nodes_wide(max_restarts=2))
     world.step()
     return world
+
+
+IN_QUEUE: dict[str, Any] = {
+    "queue": ClusterQueue(QueueSystem.KUEUE, "team"),
+    "site": LaunchSite(queue_systems=(QueueSystem.KUEUE,)),
+    "max_restarts": 2,
+}
+
+
+def enters_queue() -> World:
+    """Give a group whose pods were just made, and are gated."""
+    world = World(two_nodes_wide(**IN_QUEUE))
+    world.step()
+    return world
+
+
+def entering_queue() -> World:
+    """Give a group that is to be queued, and none of its pods made."""
+    world = World(two_nodes_wide(**IN_QUEUE))
+    world.step(keep=lambda _: False)
+    return world
+
+
+def refused_in_queue() -> World:
+    """Give a queued group of which a pod is refused."""
+    world = World(two_nodes_wide(**IN_QUEUE))
+    world.denies = lambda pod: "exceeded quota" if pod["metadata"]["name"].endswith("-1") else ""
+    world.step()
+    return world
+
+
+def admitted_by_queue(how: Act = lambda _: None) -> Callable[[], World]:
+    """Give a group that was admitted, and then something happened to it."""
+
+    def begin() -> World:
+        world = enters_queue()
+        world.admit()
+        world.settle()
+        how(world)
+        world.settle()
+        return world
+
+    return begin
+
+
+def admit_and_start(world: World) -> None:
+    world.admit()
+    world.start()
+
+
+def start_and_unready(world: World) -> None:
+    world.start()
+    world.settle()
+    world.unready(LAST)
+
+
+def take_away(world: World) -> None:
+    world.take_away()
 
 
 def starting() -> World:
@@ -89,7 +149,9 @@ def refused() -> World:
 
 
 def admitted(world: World) -> None:
+    """Let the API server take all pods, and a queue admit them."""
     world.denies, world.refused = None, ""
+    world.admit()
 
 
 def to(pod: str, harm: str) -> Act:
@@ -131,7 +193,7 @@ class Row:
 
 
 P, S, R, U, B, H = State.PENDING, State.STARTING, State.READY, State.UNREADY, State.BACKOFF, State.HELD
-X = State.REFUSED
+X, Q = State.REFUSED, State.QUEUED
 OTHER = ("h100-00", "h100-02")
 
 ROWS = (
@@ -149,6 +211,23 @@ ROWS = (
     Row(P, Trigger.COMPLETE, made, lambda _: None, "Starting 0"),
     Row(P, Trigger.RENEWED, written, edited, "Pending 1"),
     Row(P, Trigger.DISPLACED, written, lambda world: world.lose_node("h100-01"), "Pending 0", OTHER),
+    Row(Q, Trigger.EVICTED, enters_queue, after(10, take_away), "Queued 1"),
+    Row(Q, Trigger.DISRUPTED, enters_queue, to(LAST, "deleting"), "Backoff 0"),
+    Row(Q, Trigger.FAILED, enters_queue, to(LAST, "evict"), "Backoff 0"),
+    Row(Q, Trigger.READY, enters_queue, admit_and_start, "Ready 0"),
+    Row(Q, Trigger.ADMITTED, enters_queue, lambda world: world.admit(), "Starting 0"),
+    Row(Q, Trigger.REFUSED, refused_in_queue, after(60), "Refused 1", ()),
+    Row(Q, Trigger.RENEWED, entering_queue, edited, "Queued 1"),
+    Row(Q, Trigger.DISPLACED, entering_queue, lambda world: world.lose_node("h100-01"), "Queued 0", OTHER),
+    Row(S, Trigger.EVICTED, admitted_by_queue(), after(10, take_away), "Queued 1"),
+    Row(R, Trigger.EVICTED, admitted_by_queue(lambda world: world.start()), take_away, "Queued 1"),
+    Row(
+        U,
+        Trigger.EVICTED,
+        admitted_by_queue(start_and_unready),
+        take_away,
+        "Queued 1",
+    ),
     Row(S, Trigger.DISRUPTED, starting, to(LAST, "lose"), "Backoff 0"),
     Row(S, Trigger.FAILED, starting, to(LAST, "crash"), "Backoff 0"),
     Row(S, Trigger.UNSCHEDULABLE, starting, after(60, to(LAST, "unscheduled")), "Pending 1", OTHER),
@@ -252,4 +331,5 @@ def test_the_attempt_counts_as_a_restart_just_if_it_is_another(row: Row) -> None
     before = world.status["restarts"]
     row.act(world)
     world.step()
-    assert world.status["restarts"] - before == int(row.then.endswith("1"))
+    another = row.then.endswith("1") and row.trigger is not Trigger.EVICTED  # which is a wait, not a restart
+    assert world.status["restarts"] - before == int(another)

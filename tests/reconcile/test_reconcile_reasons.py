@@ -11,14 +11,16 @@ from tests.reconcile.support import World, two_nodes_wide, wants
 from tests.support.fleets import a_fleet, gb200_rack, h100s
 from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
-from shardwise.domain.demand import Pins
+from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.gpu_limit import GpuLimit
+from shardwise.domain.launch import ClusterQueue, LaunchSite, QueueSystem
 from shardwise.domain.reasons import FailureKind, Reason
 from shardwise.domain.refusal import RefusalReason
 from shardwise.explain.reasons import EVENT, FAILURES, REASONS, WARNING
 from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.decide import Invalid, decide_invalid
+from shardwise.reconcile.observed import QueueSeen
 
 STATES = ("Ready", "Reconciling", "Stalled")
 
@@ -209,7 +211,43 @@ def cache_differs() -> Listener:
     return world
 
 
+def in_a_queue(demand: Demand | None = None, **queue: Any) -> Listener:
+    """Give an object in a queue of Kueue, which the cluster serves unless ``queue`` says otherwise."""
+    site = LaunchSite(queue_systems=(QueueSystem.KUEUE,))
+    wanted = wants(demand, queue=ClusterQueue(QueueSystem.KUEUE, "team"), site=site)
+    seen = QueueSeen("Workload", **{"api_version": "kueue.x-k8s.io/v1beta2", **queue})
+    return Listener(wanted, a_fleet(h100s(20)), queue=seen)
+
+
+def evicted_from_its_queue() -> Listener:
+    world = in_a_queue()
+    world.settle()
+    world.admit()
+    world.settle()
+    world.start()
+    world.settle()
+    world.take_away()
+    world.step()
+    return world
+
+
+def queue_missing() -> Listener:
+    world = in_a_queue(api_version="")
+    world.step()
+    return world
+
+
+def too_large_for_its_queue() -> Listener:
+    """Ask for a stage on each of 19 nodes."""
+    world = in_a_queue(a_demand(LLAMA_405B, budget=152, pins=Pins(8, 19, None)))
+    world.step()
+    return world
+
+
 SCENARIOS: dict[str, Callable[[], Listener]] = {
+    "its queue admits it and takes it away": evicted_from_its_queue,
+    "no queue": queue_missing,
+    "too large for its queue": too_large_for_its_queue,
     "caches are not as planned": cache_differs,
     "serves and is scaled to 0": serves_and_is_scaled,
     "fails until it is held": fails_until_it_is_held,

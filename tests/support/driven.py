@@ -14,6 +14,7 @@ from typing import Any
 
 from shardwise.api import ShardedModel, crd
 from shardwise.cluster import ClusterError, Refused, Retryable
+from shardwise.domain.launch import LaunchSite, QueueSystem
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.site import Site
 from shardwise.hub import model_facts
@@ -26,7 +27,7 @@ from shardwise.operate.reconciler import Reconciler
 from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.observed import see_pod
 from shardwise.reconcile.status_data import holdings
-from shardwise_sandbox import ApiError, DeleteOptions, Sandbox, WriteOptions, h100_node
+from shardwise_sandbox import ApiError, DeleteOptions, Sandbox, WriteOptions, h100_node, queue_objects
 from shardwise_sandbox.asked import asked_in
 from shardwise_sandbox.watch import DELETED, ObjectChange
 from shardwise_sandbox.writes import Target
@@ -34,7 +35,12 @@ from shardwise_sandbox.writes import Target
 Json = dict[str, Any]
 
 MODELS = "ShardedModel"
+KUEUE = "kueue.x-k8s.io"
 _HEARD = (
+    (KUEUE, "resourceflavors"),
+    (KUEUE, "clusterqueues"),
+    (KUEUE, "localqueues"),
+    (KUEUE, "workloads"),
     ("", "nodes"),
     ("", "pods"),
     ("", "services"),
@@ -94,8 +100,9 @@ class Wire:
         return found
 
     async def serves(self, kind: Kind) -> bool:
-        """Tell that no add-on is there, with the kind it would bring; slices are served where there are any."""
-        return bool(self._call(f"look for {kind.plural}", lambda: kind is RESOURCE_SLICE and self.by_dra))
+        """Tell that no add-on but Kueue is there, with the kind it would bring. Slices are served where any are."""
+        kueue = self.sandbox.kueue is not None and kind.group == KUEUE
+        return bool(self._call(f"look for {kind.plural}", lambda: kueue or (kind is RESOURCE_SLICE and self.by_dra)))
 
     async def create(self, manifest: Mapping[str, Any]) -> None:
         """Create an object; one that is there is kept."""
@@ -217,6 +224,7 @@ class Operator:
         self.store = Store(site.fleet)
         self.keys = Keys(self.store.waiting)
         at_once = Deciding(self.store, now, _at_once)
+        self._systems = site.launch.queue_systems
         self.reconciler = Reconciler(wire, self.store, _facts, now, site.launch, deciding=at_once)  # type: ignore[arg-type]
         self.changes = Changes(self.store, self.keys)  # type: ignore[arg-type]
         self.reconciler.when_turns_change = self.changes.wake_behind
@@ -229,7 +237,13 @@ class Operator:
     async def list(self) -> None:
         """List everything, as at a start, after a watch expired, and now and then."""
         self.seen = self._wire.sandbox.store.version
-        await relist(self._wire, self.store, self.changes, self.keys)  # type: ignore[arg-type]
+        await relist(
+            self._wire,  # type: ignore[arg-type]
+            self.store,
+            self.changes,
+            self.keys,  # type: ignore[arg-type]
+            queue_systems=self._systems,
+        )
 
     def hear(self, changes: Iterable[ObjectChange]) -> None:
         """Hear of changes."""
@@ -241,7 +255,7 @@ class Operator:
             "shardedmodels": self.changes.sharded_model,
             "resourceslices": self.changes.resource_slice,
             "resourceclaims": self.changes.resource_claim,
-        }
+        } | {kind.plural: self.changes.kueue(kind) for kind, _, _ in self.store.cluster_queues.shelves}
         for change in sorted(changes, key=lambda one: one.version):
             handler = handlers.get(change.key[1])
             if handler is not None:
@@ -264,11 +278,15 @@ def _facts(obj: ShardedModel) -> ModelFacts:
 class Driven:
     """A cluster and its operator, as long as it lives; a new one follows one that died."""
 
-    def __init__(self, nodes: Sequence[Json] | None = None, site: Site | None = None) -> None:
+    def __init__(self, nodes: Sequence[Json] | None = None, site: Site | None = None, quota: int = 0) -> None:
+        """Make a cluster. With a ``quota`` of GPUs, it has Kueue, and a queue ``team``."""
+        site = Site(launch=LaunchSite(queue_systems=(QueueSystem.KUEUE,))) if quota else site
         self.now = START
         self.site = site
         fleet = [h100_node(f"h100-{number}") for number in range(1, 5)] if nodes is None else nodes
         self.sandbox = Sandbox(now=lambda: datetime.fromtimestamp(self.now, UTC), objects=[_definition(), *fleet])
+        if quota:
+            self.sandbox.add_kueue(queue_objects(quota))
         self.wire = Wire(
             self.sandbox, after=self.check, by_dra=site is not None and site.fleet.device_class is not None
         )
@@ -358,9 +376,10 @@ class Driven:
             planned = Counter(holdings(model.get("status") or {}))
             live: Counter[str] = Counter()
             for seen, gpus in self._pods(model["metadata"]["uid"]):
-                if not seen.deleting:
+                if not seen.deleting and not seen.gated:
                     live[seen.node or seen.wants] += gpus
-            held += planned | live
+            # Kueue may give the GPUs of a group to another before the operator hears of it.
+            held += planned | live if self.sandbox.kueue is None else live
         for node in shared(self.sandbox, "nodes"):
             name, gpus = node["metadata"]["name"], int(node["status"]["allocatable"].get("nvidia.com/gpu", 8))
             assert held[name] <= gpus, f"{held[name]} of {gpus} GPUs of {name} are held"

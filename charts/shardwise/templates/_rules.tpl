@@ -15,6 +15,13 @@
 - apiGroups: [resource.k8s.io]
   resources: [resourceslices, resourceclaims, deviceclasses]
   verbs: [get, list, watch]
+# Kueue, where it is configured: the nodes that its queues offer.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [clusterqueues]
+  verbs: [get, list, watch]
+- apiGroups: [kueue.x-k8s.io]
+  resources: [resourceflavors]
+  verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get, list, watch]
@@ -63,6 +70,13 @@
 # How many GPUs a namespace may hold. Without this rule, the operator meets quotas only when it makes pods.
 - apiGroups: [""]
   resources: [resourcequotas]
+  verbs: [get, list, watch]
+# Kueue, where it is configured. The Workload of a group that will never run is deleted, or its pods would stay.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [get, list, watch, delete]
+- apiGroups: [kueue.x-k8s.io]
+  resources: [localqueues]
   verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [events]

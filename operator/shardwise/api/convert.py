@@ -10,7 +10,7 @@ from shardwise.api.model_spec import CacheVolumeSpec
 from shardwise.api.parse import ShardedModel
 from shardwise.api.pod_template import PodTemplate
 from shardwise.api.problems import InvalidObject, Problem, escaped
-from shardwise.api.spec import EnvVarSpec, NodeAffinitySpec, NodeRequirementSpec, TolerationSpec
+from shardwise.api.spec import EnvVarSpec, NodeAffinitySpec, NodeRequirementSpec, QueueSpec, TolerationSpec
 from shardwise.domain.adapters import adapters_of, sequences_of, uncounted, uncounted_options
 from shardwise.domain.demand import Demand, Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
@@ -18,6 +18,7 @@ from shardwise.domain.launch import (
     PAUSED,
     CacheKind,
     ClientService,
+    ClusterQueue,
     EngineContainer,
     EnvVar,
     HealthPolicy,
@@ -25,6 +26,7 @@ from shardwise.domain.launch import (
     LaunchSite,
     Owner,
     PodExtras,
+    QueueSystem,
     RestartPolicy,
     Scheduling,
     ServedModel,
@@ -152,7 +154,12 @@ def _launch(obj: ShardedModel, facts: ModelFacts) -> Launch:
         owner=Owner(obj.metadata.name, obj.metadata.namespace, obj.metadata.uid),
         model=_served_model(obj, facts),
         container=_converted(EngineContainer, spec.engine, env=tuple(_env(variable) for variable in spec.engine.env)),
-        scheduling=_converted(Scheduling, spec.placement, tolerations=_tolerations(spec.placement.tolerations)),
+        scheduling=_converted(
+            Scheduling,
+            spec.placement,
+            tolerations=_tolerations(spec.placement.tolerations),
+            queue=_queue(spec.placement.queue),
+        ),
         service=_converted(ClientService, spec.service),
         extras=_extras(spec.pod_template),
     )
@@ -219,6 +226,10 @@ def to_cache(volume: CacheVolumeSpec) -> WeightCache:
     if volume.host_path is not None:
         return WeightCache(CacheKind.HOST_PATH, volume.host_path.path)
     return WeightCache(size=volume.empty_dir.size_limit if volume.empty_dir is not None else None)
+
+
+def _queue(given: QueueSpec | None) -> ClusterQueue | None:
+    return None if given is None else ClusterQueue(QueueSystem.KUEUE, given.kueue.local_queue)
 
 
 def _env(variable: EnvVarSpec) -> EnvVar:

@@ -25,7 +25,15 @@ from shardwise.api.convert import to_cache
 from shardwise.api.model_spec import CacheVolumeSpec
 from shardwise.api.problems import Problem
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import REQUESTS, SHARED_MEMORY, LaunchSite, NodeNvlink, WeightCache
+from shardwise.domain.launch import (
+    REQUESTS,
+    SHARED_MEMORY,
+    ClusterQueue,
+    LaunchSite,
+    NodeNvlink,
+    QueueSystem,
+    WeightCache,
+)
 from shardwise.domain.units import read_amount
 
 
@@ -58,6 +66,24 @@ class GpuRequests(Wire):
     memory: ByteQuantity = Field(
         default=dict(REQUESTS)["memory"],
         description="Bytes of the node's memory for each GPU of a pod. 0 requests none.",
+    )
+
+
+class KueueConfiguration(Wire):
+    """Kueue, whose queues objects may name."""
+
+    local_queue: DnsName | None = Field(
+        default=None,
+        description="LocalQueue of every object that names no queue, in the object's own namespace. Default: such "
+        "objects go through no queue.",
+    )
+
+
+class QueuesConfiguration(Wire):
+    """The systems of the cluster whose queues may admit replicas."""
+
+    kueue: KueueConfiguration | None = Field(
+        default=None, description="Kueue. Default: objects may name no queue of Kueue, and nothing of Kueue is read."
     )
 
 
@@ -115,6 +141,9 @@ class LaunchConfiguration(Wire):
         description="How pods get access to NVLink between nodes. computeDomain: a ComputeDomain for each replica. "
         "provided: the cluster gives IMEX channels to every pod.",
     )
+    queues: QueuesConfiguration = Field(
+        default=QueuesConfiguration(), description="The systems of the cluster whose queues may admit replicas."
+    )
 
 
 def launch_problems(given: LaunchConfiguration) -> Iterator[Problem]:
@@ -146,7 +175,14 @@ def launch_site(given: LaunchConfiguration) -> LaunchSite:
         pre_pull=given.pre_pull,
         shared_memory=given.shared_memory,
         node_nvlink=NodeNvlink(given.node_nvlink),
+        queue_systems=() if given.queues.kueue is None else (QueueSystem.KUEUE,),
+        queue=_default_queue(given.queues),
     )
+
+
+def _default_queue(given: QueuesConfiguration) -> ClusterQueue | None:
+    name = None if given.kueue is None else given.kueue.local_queue
+    return None if name is None else ClusterQueue(QueueSystem.KUEUE, name)
 
 
 def _requests(given: GpuRequests) -> Iterator[tuple[str, str]]:

@@ -187,6 +187,23 @@ class NodeAffinitySpec(Wire):
     )
 
 
+class KueueQueueSpec(Wire):
+    """A queue of Kueue."""
+
+    local_queue: DnsName = Field(
+        description="Name of the LocalQueue in the object's namespace. It cannot be changed on pods that exist: a "
+        "change replaces the replicas."
+    )
+
+
+class QueueSpec(Wire):
+    """The queue of the cluster that admits the replicas."""
+
+    kueue: KueueQueueSpec = Field(
+        description="A queue of Kueue. Each attempt of a replica is a group of pods that Kueue admits together."
+    )
+
+
 class Placement(Wire):
     """The nodes that the pods may run on."""
 
@@ -211,6 +228,11 @@ class Placement(Wire):
         default="none",
         description="Gang scheduler for the pods of a replica. This version knows only none: the cluster's scheduler "
         "binds the pods one by one.",
+    )
+    queue: QueueSpec | None = Field(
+        default=None,
+        description="Queue of the cluster that admits the replicas. Its system must be named in launch.queues of the "
+        "operator's configuration. Default: the queue of the operator's configuration, or else none.",
     )
     priority_class_name: DnsName | None = Field(default=None, description="Name of the PriorityClass of the pods.")
     scheduler_name: DnsName | None = Field(

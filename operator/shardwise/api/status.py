@@ -139,7 +139,8 @@ class GroupReport(Reported):
         description="Number of the current attempt, from 0. Every restart of the replica begins a new attempt."
     )
     state: str = Field(
-        description="State of the replica: Waiting, Pending, Starting, Ready, Unready, Backoff, Refused or Held."
+        description="State of the replica: Waiting, Pending, Queued, Starting, Ready, Unready, Backoff, Refused or "
+        "Held."
     )
     since: str = Field(description="When the replica entered this state.", json_schema_extra={"format": "date-time"})
     failures: int = Field(

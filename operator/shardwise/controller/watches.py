@@ -11,7 +11,10 @@ from shardwise.cluster.answers import Answer
 from shardwise.observe import Json
 from shardwise.observe.kinds import (
     BUDGET,
+    CLUSTER_QUEUE,
     DEVICE_CLASS,
+    FLAVOR,
+    LOCAL_QUEUE,
     NODE,
     POD,
     PRIORITY_CLASS,
@@ -20,6 +23,7 @@ from shardwise.observe.kinds import (
     RESOURCE_SLICE,
     SERVICE,
     SHARDED_MODEL,
+    WORKLOAD,
     Kind,
 )
 from shardwise.operate import Changes
@@ -32,17 +36,18 @@ def registry_of(
     *,
     quotas: bool = True,
     devices: bool = False,
+    kueue: bool = False,
     among: Callable[[Kind], bool] = lambda _: True,
     trace: aiohttp.TraceConfig | None = None,
 ) -> kopf.OperatorRegistry:
     """Register the handlers. Plain events: kopf writes nothing onto any object, no finalizer, no annotation.
 
     ``quotas`` tells whether ResourceQuotas may be watched, ``devices`` whether the API server serves ResourceSlices,
-    claims and DeviceClasses, and they may be watched. ``among`` tells of each kind whether this registry watches it.
-    ``trace`` sees the requests of kopf.
+    claims and DeviceClasses, and they may be watched. ``kueue`` tells whether Kueue is configured. ``among`` tells of
+    each kind whether this registry watches it. ``trace`` sees the requests of kopf.
     """
     registry = kopf.OperatorRegistry()
-    register(registry, changes, quotas=quotas, devices=devices, among=among)
+    register(registry, changes, quotas=quotas, devices=devices, kueue=kueue, among=among)
     _log_in(registry, connection, [] if trace is None else [trace])
     return registry
 
@@ -53,6 +58,7 @@ def register(
     *,
     quotas: bool = True,
     devices: bool = False,
+    kueue: bool = False,
     among: Callable[[Kind], bool] = lambda _: True,
 ) -> None:
     """Send the events of each watched kind to the method that takes them in."""
@@ -71,6 +77,8 @@ def register(
         watched.append((DEVICE_CLASS, changes.device_class, {}))
         watched.append((RESOURCE_SLICE, changes.resource_slice, {}))
         watched.append((RESOURCE_CLAIM, changes.resource_claim, {}))
+    if kueue:
+        watched.extend((kind, changes.kueue(kind), {}) for kind in (FLAVOR, CLUSTER_QUEUE, LOCAL_QUEUE, WORKLOAD))
     for kind, take, labels in watched:
         if not among(kind):
             continue

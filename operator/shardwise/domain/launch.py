@@ -109,15 +109,36 @@ class EngineContainer:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+class QueueSystem(StrEnum):
+    """The systems of a cluster that admit groups of pods in turn. Each has a module in ``shardwise.queues``."""
+
+    KUEUE = "kueue"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterQueue:
+    """A queue of the cluster that admits the groups of an object: the system that keeps it, and its name there.
+
+    The operator's own order of waiting objects is another queue: it has no part in this.
+    """
+
+    system: QueueSystem
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Scheduling:
-    """The fields of a pod that its scheduling and its rights depend on, besides its node. ``None`` sets no field."""
+    """The fields of a pod that its scheduling and its rights depend on, besides its node. ``None`` sets no field.
+
+    ``queue`` is the queue of the cluster that the object names; ``None`` leaves it to the operator's configuration.
+    """
 
     tolerations: tuple[Toleration, ...] = ()
     priority_class_name: str | None = None
     scheduler_name: str | None = None
     service_account_name: str | None = None
     runtime_class_name: str | None = None
+    queue: ClusterQueue | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +219,8 @@ class LaunchSite:
     ``requests`` are the CPU and the memory that a pod requests for each of its GPUs.
     ``host_paths`` are the folders of the nodes that an object may mount, with every folder below them. A
     ``gpu_device_class`` makes pods claim GPUs of that DeviceClass instead of requesting ``nvidia.com/gpu``. ``allowed``
-    are the values that objects may use; ``allowed_by_namespace`` replaces them in single namespaces.
+    are the values that objects may use; ``allowed_by_namespace`` replaces them in single namespaces. ``queue_systems``
+    are the systems whose queues objects may name; ``queue`` is the queue of the objects that name none.
     """
 
     env: tuple[tuple[str, str], ...] = ()
@@ -215,6 +237,8 @@ class LaunchSite:
     node_nvlink: NodeNvlink = NodeNvlink.COMPUTE_DOMAIN
     allowed: Allowed = field(default_factory=Allowed)
     allowed_by_namespace: tuple[tuple[str, Allowed], ...] = ()
+    queue_systems: tuple[QueueSystem, ...] = ()
+    queue: ClusterQueue | None = None
 
     def allowed_in(self, namespace: str) -> Allowed:
         """Give the values that the objects of a namespace may use."""
@@ -286,3 +310,8 @@ class Wanted:
     health: HealthPolicy = field(default_factory=HealthPolicy)
     asks: str = ""
     content: str = ""
+
+    @property
+    def queue(self) -> ClusterQueue | None:
+        """The queue of the cluster that admits its groups; ``None`` if the operator starts them by itself."""
+        return self.launch.scheduling.queue or self.site.queue

@@ -30,6 +30,7 @@ def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     yield from _options(wanted)
     yield from _precision(wanted, engine)
     yield from _health(wanted)
+    yield from _queue(wanted)
     yield from engine.problems(wanted)
     yield from engine.TABLE.argument_problems(wanted.launch.container.args)
     yield from engine.TABLE.variable_problems(variable.name for variable in wanted.launch.container.env)
@@ -114,6 +115,18 @@ def _options(wanted: Wanted) -> Iterator[tuple[str, str]]:
     name = wanted.demand.engine
     if wanted.launch.container.options and name is not EngineName.TENSORRT_LLM:
         yield "spec.engine.options", f"`{name.value}` has no options file; use `spec.engine.args`"
+
+
+def _queue(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    """Refuse a queue of a system that the operator does not read."""
+    queue = wanted.launch.scheduling.queue
+    if queue is not None and queue.system not in wanted.site.queue_systems:
+        system = queue.system.value
+        field = f"spec.placement.queue.{system}"
+        yield (
+            field,
+            f"`{queue.name}` cannot be used: `launch.queues.{system}` of the operator's configuration is not set",
+        )
 
 
 def _precision(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:

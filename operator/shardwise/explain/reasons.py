@@ -60,6 +60,21 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
             "The plan joins nodes by NVLink, and the cluster does not serve `resource.nvidia.com/v1beta1`.",
             "Install NVIDIA's DRA driver, or pin `spec.parallelism.tensor` to the GPUs of one node.",
         ),
+        Reason.QUEUE_MISSING: Meaning(
+            (*_WAITS, "Planned=False", WARNING),
+            "The object goes through a queue of a system that the cluster does not have. The message names the API.",
+            "Install the system, or take `spec.placement.queue` away.",
+        ),
+        Reason.GROUP_TOO_LARGE: Meaning(
+            _REFUSED,
+            "A replica has more pods than a queue of the cluster admits as a group.",
+            "Allow layouts of fewer nodes, or take `spec.placement.queue` away.",
+        ),
+        Reason.QUEUED: Meaning(
+            _WAITS,
+            "A replica waits in a queue of the cluster, and holds no GPUs. The message has the words of the queue.",
+            "Wait, or ask the administrator of the queue for quota or priority.",
+        ),
         Reason.WRITE_REFUSED: Meaning(
             (*_WAITS, WARNING),
             "The API server, a quota or a webhook refused an object that the operator wanted to create or delete.",
@@ -128,6 +143,13 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
         Reason.GROUP_RESTARTED: Meaning((WARNING,), "A replica starts again. The message says why.", _WAIT),
         Reason.GROUP_WAITING: Meaning(
             (WARNING,), "A replica lost its place, gave its GPUs back, and waits for another place.", "Free GPUs."
+        ),
+        Reason.GROUP_ADMITTED: Meaning((EVENT,), "A queue of the cluster admitted a replica."),
+        Reason.GROUP_EVICTED: Meaning(
+            (WARNING,),
+            "A queue of the cluster took a replica away, for instance for another of higher priority. The message has "
+            "the words of the queue. The replica enters the queue again; this is no failure.",
+            _WAIT,
         ),
         Reason.GROUP_HELD: Meaning(
             (WARNING,),

@@ -128,7 +128,8 @@ EVENTS: Final = _counter(
 ATTEMPT_ENDS: Final = _counter(
     "shardwise_attempt_ends_total",
     "Ends of attempts, by `cause`: a kind of failure, or `PodLost`, `NodeAway`, `NodeFaulty`, `NoPlace`, "
-    "`PodsRefused`, `Replaced` (by an update). An attempt is a start of a replica.",
+    "`PodsRefused`, `QueueEvicted` (by a queue of the cluster), `Replaced` (by an update). An attempt is a start of a "
+    "replica.",
     "cause",
     values=(*FailureKind, *Disruption),
 )

@@ -18,6 +18,7 @@ from shardwise.observe.objects import (
     slim_pod,
     version_of,
 )
+from shardwise.observe.queue_shelves import QueueShelves
 from shardwise.observe.shelf import Shelf
 from shardwise.observe.store import Store
 from shardwise.observe.waiting import FRONT, Waiting, key_at, waits
@@ -28,6 +29,7 @@ __all__ = [
     "STRANGERS",
     "Json",
     "Key",
+    "QueueShelves",
     "Shelf",
     "Store",
     "Waiting",

@@ -58,6 +58,11 @@ KINDS: Final = (
     Kind("ResourceSlice", "resource.k8s.io", "v1", "resourceslices", False, _WATCHED),
     Kind("ResourceClaim", "resource.k8s.io", "v1", "resourceclaims", True, _WATCHED),
     Kind("DeviceClass", "resource.k8s.io", "v1", "deviceclasses", False, _WATCHED),
+    # Kueue, where it is configured: how far groups have come, and the nodes that their queues offer.
+    Kind("Workload", "kueue.x-k8s.io", "v1beta2", "workloads", True, (*_WATCHED, "delete")),
+    Kind("LocalQueue", "kueue.x-k8s.io", "v1beta2", "localqueues", True, _WATCHED),
+    Kind("ClusterQueue", "kueue.x-k8s.io", "v1beta2", "clusterqueues", False, _WATCHED),
+    Kind("ResourceFlavor", "kueue.x-k8s.io", "v1beta2", "resourceflavors", False, _WATCHED),
     Kind("Event", "", "v1", "events", True, ("create", "patch")),
     # kopf finds out which namespaces and resources there are before it watches anything.
     Kind("Namespace", "", "v1", "namespaces", False, _WATCHED),
@@ -91,6 +96,10 @@ COMPUTE_DOMAIN: Final = kind_of("resource.nvidia.com/v1beta1", "ComputeDomain")
 RESOURCE_SLICE: Final = kind_of("resource.k8s.io/v1", "ResourceSlice")
 RESOURCE_CLAIM: Final = kind_of("resource.k8s.io/v1", "ResourceClaim")
 DEVICE_CLASS: Final = kind_of("resource.k8s.io/v1", "DeviceClass")
+WORKLOAD: Final = kind_of("kueue.x-k8s.io/v1beta2", "Workload")
+LOCAL_QUEUE: Final = kind_of("kueue.x-k8s.io/v1beta2", "LocalQueue")
+CLUSTER_QUEUE: Final = kind_of("kueue.x-k8s.io/v1beta2", "ClusterQueue")
+FLAVOR: Final = kind_of("kueue.x-k8s.io/v1beta2", "ResourceFlavor")
 NAMESPACE: Final = kind_of("v1", "Namespace")
 DEFINITION: Final = kind_of("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from shardwise.domain.needs import CHANNEL, HOST_NETWORK, PODS
 from shardwise.inventory import CLAIMED_GPUS, SHARERS, gpu_request, gpus_asked, is_finished, other_requests
 from shardwise.observe.kinds import SHARDED_MODEL
+from shardwise.queues import marks
 from shardwise.render.manifest import MANAGED_BY, MODEL, OPERATOR
 from shardwise.render.names import label_value
 
@@ -66,9 +67,9 @@ def slim_pod(pod: Json) -> dict[str, Any]:
     kept |= {name: spec[name] for name in ("nodeName", "resourceClaims", "hostNetwork") if spec.get(name)}
     phase = (pod.get("status") or {}).get("phase")
     named = {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion") if name in metadata}
-    claimed = (metadata.get("labels") or {}).get(CLAIMED_GPUS)
+    labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key == CLAIMED_GPUS or marks(key)}
     return {
-        "metadata": named | ({} if claimed is None else {"labels": {CLAIMED_GPUS: claimed}}),
+        "metadata": named | ({"labels": labels} if labels else {}),
         "spec": kept,
         "status": {} if phase is None else {"phase": phase},
     }

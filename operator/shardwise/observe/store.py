@@ -17,12 +17,14 @@ from shardwise.inventory import Ledger, gpu_request, is_finished, use
 from shardwise.inventory.quotas import gpu_limits
 from shardwise.observe.device_shelves import DeviceShelves
 from shardwise.observe.objects import STRANGERS, Json, Key, key_of, owner_of
+from shardwise.observe.queue_shelves import QueueShelves
 from shardwise.observe.shelf import Shelf
 from shardwise.observe.waiting import Waiting
 from shardwise.reconcile.asks import Answer, Attempt, Heard
 from shardwise.reconcile.mends import Mends
-from shardwise.reconcile.observed import Observed, PodSeen, see_companions, see_pod
+from shardwise.reconcile.observed import Observed, PodSeen, QueueSeen, see_companions, see_pod
 from shardwise.reconcile.status_data import read_status
+from shardwise.render.manifest import GROUP
 
 Owned = dict[Key, dict[Key, Json]]
 Use = tuple[Key, str, int, Amounts]
@@ -40,9 +42,10 @@ class Store:
     serves ComputeDomains; ``None`` while nothing shows it. ``mends`` counts for an object how often the drift of its
     Services and budgets was put right. ``relisted`` are the objects not looked at since the last list. ``reads_quotas``
     tells whether ResourceQuotas may be read: without this right, the shelf of quotas is empty. ``excused`` are the
-    objects in whose namespace the limits of a quota were changed since they were last decided on. ``answers`` are the
-    questions put to the engines of an object, by attempt, ``heard`` the requests of one token. ``gave_back`` is called
-    when an object has given GPUs back: perhaps no pod held them, so that no event tells.
+    objects in whose namespace the limits of a quota were changed since they were last decided on. ``cluster_queues``
+    are the queues of the cluster that objects go through. ``answers`` are the questions put to the engines of an
+    object, by attempt, ``heard`` the requests of one token. ``gave_back`` is called when an object has given GPUs back:
+    perhaps no pod held them, so that no event tells.
     """
 
     def __init__(self, site: FleetSite | None = None) -> None:
@@ -59,6 +62,7 @@ class Store:
         self.ledger: Final[Ledger[Key]] = Ledger(site)
         watched = self.pods, self.sharded_models
         self.devices: Final = DeviceShelves(site, self.ledger, *watched, self._bind, self._node_read_again)
+        self.cluster_queues: Final = QueueShelves()
         self.refused: Final[dict[Key, str]] = {}
         self.mends: Final[dict[Key, Mends]] = {}
         self.answers: Final[dict[Key, dict[Attempt, Answer]]] = {}
@@ -130,7 +134,22 @@ class Store:
             quotas=self.limits(key, self.sharded_models.objects[key]),
             excused=key in self.excused,
             gpus_of_others=self.gpus_of_others(key),
+            queue=self.cluster_queues.seen(key, self._group_names(key), fleet, self._plans),
         )
+
+    @property
+    def left_behind(self) -> Iterable[Key]:
+        """The objects that are gone and whose pods are there."""
+        return sorted(key for key in self._pods_of if key not in self.sharded_models.objects)
+
+    def queued(self, key: Key) -> QueueSeen:
+        """Give the groups of an object that may be gone, as queues of the cluster show them."""
+        return self.cluster_queues.seen(key, self._group_names(key), Fleet(()), {})
+
+    def _group_names(self, key: Key) -> set[str]:
+        """Give the names of the groups that an object has: of their Services, and by the labels of their pods."""
+        pods = (pod["metadata"].get("labels") or {} for pod in self._pods_of.get(key, {}).values())
+        return {name for _, name in self._services_of.get(key, {})} | {pod[GROUP] for pod in pods if GROUP in pod}
 
     def gpus_of_others(self, key: Key) -> int:
         """Count the GPUs that the other objects of an object's namespace have planned."""
@@ -205,6 +224,7 @@ class Store:
 
     def _pod_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._pods_of, before, after)
+        self.cluster_queues.pod_changed(before, after)
         used, uses = self._use(before), self._use(after)
         if used != uses:
             self._bind_use(used, -1)
@@ -235,6 +255,8 @@ class Store:
 
     def _service_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._services_of, before, after)
+        if before is not None and after is None:
+            self.cluster_queues.group_gone(key_of(before))
 
     def _quota_changed(self, before: Json | None, after: Json | None) -> None:
         quota = after or before

@@ -1,6 +1,6 @@
 """Taking in changes: each goes into the store, and wakes the objects it may concern."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from shardwise.inventory import gpu_request
 from shardwise.inventory.claims import read_claim, slim_claim
@@ -19,6 +19,7 @@ from shardwise.observe import (
     slim_pod,
     version_of,
 )
+from shardwise.observe.kinds import WORKLOAD, Kind
 from shardwise.operate.queue import Queue
 
 
@@ -124,6 +125,26 @@ class Changes:
             lacking = (key for key in self._store.waiting.lacking_from() if key[0] == key_of(obj)[0])
             for key in dict.fromkeys((*lacking, *sorted(self._store.excused))):
                 self._queue.add(key)
+
+    def kueue(self, kind: Kind) -> Callable[[Json, bool], None]:
+        """Give the method that takes in objects of a kind of Kueue.
+
+        A Workload concerns the object whose group has its name. All others may concern every object in a queue.
+        """
+        shelf, trim = next((shelf, trim) for known, shelf, trim in self._store.cluster_queues.shelves if known == kind)
+
+        def take(obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+            before = shelf.objects.get(key_of(obj))
+            if not self._taken(shelf, trim(obj), deleted):
+                return
+            if kind == WORKLOAD:
+                service = self._store.services.objects.get(key_of(obj))
+                owner = None if service is None else owner_of(service)
+                self._queue_all(set() if owner is None else {owner})
+            elif before is None or deleted or before.get("spec") != obj.get("spec"):
+                self._queue_all(self._store.cluster_queues.entered)
+
+        return take
 
     def wake_waiting(self) -> None:
         """Look again at every object that could use more GPUs, in turn: some may have become free."""

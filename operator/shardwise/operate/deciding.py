@@ -50,6 +50,7 @@ class Deciding:
         ``others_first`` tells whether an object that waits has to let others go first.
         """
         self._store.waiting.learn(key, wanted.demand)
+        self._store.cluster_queues.enter(key, wanted.queue)
         if not waits(obj):
             return await self._held(key, obj, wanted)
         async with self._in_turn:

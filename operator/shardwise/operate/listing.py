@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardwise.cluster import Cluster, Refused
+from shardwise.domain.launch import QueueSystem
 from shardwise.inventory.claims import read_claim, slim_claim
 from shardwise.inventory.slices import pool_of
-from shardwise.observe import OURS, Key, Store, is_relevant, slim, slim_node, slim_owned, slim_pod
+from shardwise.observe import OURS, Key, QueueShelves, Store, is_relevant, slim, slim_node, slim_owned, slim_pod
 from shardwise.observe.kinds import (
     BUDGET,
     COMPUTE_DOMAIN,
@@ -21,6 +22,7 @@ from shardwise.observe.kinds import (
     RESOURCE_SLICE,
     SERVICE,
     SHARDED_MODEL,
+    WORKLOAD,
     Kind,
     is_served,
 )
@@ -63,11 +65,17 @@ async def _lists_of(cluster: Cluster, namespaces: Collection[str]) -> _Lists:
 
 
 async def relist(
-    cluster: Cluster, store: Store, changes: Changes, queue: Queue[Key], namespaces: Collection[str] = ()
+    cluster: Cluster,
+    store: Store,
+    changes: Changes,
+    queue: Queue[Key],
+    namespaces: Collection[str] = (),
+    queue_systems: Collection[QueueSystem] = (),
 ) -> None:
     """List everything, sweep deleted objects, and look at every object: the barrier before the first decision.
 
-    ``namespaces`` are those whose objects the operator serves; none: all of them.
+    ``namespaces`` are those whose objects the operator serves; none: all of them. ``queue_systems`` are the systems of
+    the cluster whose queues may admit groups.
     """
     lists = await _lists_of(cluster, namespaces)
     nodes, nodes_at = await lists.of(NODE, trim=slim_node)
@@ -77,6 +85,7 @@ async def relist(
     classes, classes_at = await lists.of(PRIORITY_CLASS)
     quotas, quotas_at, store.reads_quotas = await _quotas(lists)
     devices = await _devices(lists)
+    await _list_kueue(lists, store.cluster_queues, queue_systems)
     sharded_models, sharded_models_at = await lists.of(SHARDED_MODEL)
     store.compute_domains = await cluster.serves(COMPUTE_DOMAIN)
     store.read_devices(known=devices is not None)
@@ -99,8 +108,17 @@ async def relist(
         if key not in store.plans:
             store.hold(key, holdings(obj.get("status") or {}))
     store.relisted.update(store.sharded_models.objects)
-    for key in store.waiting.in_turn(list(store.sharded_models.objects)):
+    for key in (*store.left_behind, *store.waiting.in_turn(list(store.sharded_models.objects))):
         queue.add(key)
+
+
+async def _list_kueue(lists: _Lists, queues: QueueShelves, systems: Collection[QueueSystem]) -> None:
+    """List Kueue's objects, where Kueue is configured and the API server serves them."""
+    if QueueSystem.KUEUE not in systems:
+        return
+    queues.served = await lists.cluster.serves(WORKLOAD)
+    for kind, shelf, trim in queues.shelves if queues.served else ():
+        shelf.sweep(*(await lists.of(kind, trim=trim)))
 
 
 _Listed = tuple[list[Object], int]

@@ -25,10 +25,11 @@ from shardwise.operate.deciding import Deciding
 from shardwise.operate.lookups import Lookups
 from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, MakeKeys, Reach
 from shardwise.reconcile.asks import Ask, TokenAsk
+from shardwise.reconcile.cluster_queue import left_queue
 from shardwise.reconcile.decide import Invalid, decide_invalid
 from shardwise.reconcile.drift import drifts
 from shardwise.reconcile.leaving import left_behind
-from shardwise.reconcile.whole import broken
+from shardwise.reconcile.whole import broken, by_attempt
 from shardwise.render.manifest import SERVES
 
 LOOK_AGAIN_SECONDS = 0.2
@@ -141,13 +142,20 @@ class Reconciler:
         return any(other not in self._looked_up for other in self.due_ahead(key))
 
     async def _let_go(self, key: Key) -> None:
-        """Forget an object that is gone. The garbage collector deletes its pods; those that are over end at once."""
+        """Forget an object that is gone. The garbage collector deletes its pods; those that are over end at once.
+
+        Pods that wait in a queue of the cluster would stay: the queue's object for their group is deleted.
+        """
         self._forget(key)
-        for pod in left_behind(self._store.pods_of(key)):
+        pods = self._store.pods_of(key)
+        for pod in left_behind(pods):
             await self._cluster.delete(POD, key[0], pod.name, pod.uid, pod.grace)
+        for group in left_queue(key[1], by_attempt(pods), self._store.queued(key)):
+            await self._cluster.delete(kind_of(group.api_version, group.kind), key[0], group.name, group.uid)
 
     def _forget(self, key: Key) -> None:
         self._store.hold(key, {})
+        self._store.cluster_queues.enter(key, None)
         self._accepted(key)
         self._store.excused.discard(key)
         self._store.mends.pop(key, None)

@@ -69,6 +69,8 @@ class Resting:
     def begin(self, key: Key, obj: Json, demand: Demand, seen: Sight, decision: Decision) -> None:
         """Let an object rest, as it is after its decision, if all that is left is to wait for GPUs."""
         waits = bool(decision.status.waiting_since) and not decision.status.holdings and not seen.rest.pods
+        # A queue of the cluster may take GPUs away from others: no change of the ledger tells of that.
+        waits = waits and key not in self._store.cluster_queues.entered
         if waits and not decision.mends and all(isinstance(action, Emit) for action in decision.actions):
             seconds = LONGEST_SECONDS if decision.retry_after is None else decision.retry_after
             self._rests[key] = _Rest(obj, demand, seen, self._now() + min(LONGEST_SECONDS, seconds))

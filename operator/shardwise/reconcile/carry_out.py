@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.reconcile.actions import Action, Apply, Delete, MakeKeys
+from shardwise.reconcile.cluster_queue import left_queue, steered
 from shardwise.reconcile.desired import Case, DesiredState
 from shardwise.reconcile.drift import Live, label_path, owners
 from shardwise.reconcile.group_set import GroupSet
@@ -30,6 +31,7 @@ from shardwise.render.names import group_name, serving_name
 from shardwise.render.services import is_as_made
 
 _FAILED = (State.BACKOFF, State.HELD)
+_MAY_NOT_COME = (State.HELD, State.QUEUED)
 
 
 def actions_of(case: Case, desired: DesiredState) -> Iterator[Action]:
@@ -60,7 +62,7 @@ def _beginning(group_set: GroupSet, made: Mapping[int, Group], observed: Observe
     for view in group_set.groups:
         if view.record.replica not in made or view.record.state in _FAILED:
             continue
-        if view.record.state is State.PENDING:
+        if view.lacks_pods:
             if pending and observed.refused:
                 continue
             pending = True
@@ -80,11 +82,12 @@ def _made(
     companions_go = any(needed for service, needed in observed.companions.items() if service not in names)
     for view in group_set.groups:
         record = view.record
-        begins = record.state is State.PENDING or not _has_its_service(wanted, record, observed)
+        begins = view.lacks_pods or not _has_its_service(wanted, record, observed)
         if record.nodes and not view.stale and (companions_go or begins or observed.relisted):
             domains = usable.domains(record.nodes)
             placed = with_group(plan, record.replica, record.nodes, record.gpus, domains)
-            yield record.replica, group(wanted, placed, record.replica, record.attempt)
+            made = group(wanted, placed, record.replica, record.attempt)
+            yield record.replica, steered(wanted, made, record, usable, observed.queue.offer)
 
 
 def _has_its_service(wanted: Wanted, record: Record, observed: Observed) -> bool:
@@ -104,6 +107,7 @@ def _removals(case: Case, desired: DesiredState, made: Mapping[int, Group]) -> I
     leaving = {number: pods for number, pods in by_attempt(observed.pods).items() if number not in present}
     replicas = frozenset(record.replica for record in group_set.records)
     yield from leaving_pods(leaving, desired.before, replicas)
+    yield from left_queue(wanted.launch.owner.name, leaving, observed.queue)
     draining = {(replica, attempt) for replica, attempt in leaving if replica not in replicas}
     kept = {group_name(wanted.launch.owner.name, *attempt) for attempt in present | draining}
     kept.add(serving_name(wanted.launch.owner.name))
@@ -148,11 +152,11 @@ def _budget(case: Case, plan: Plan | None, group_set: GroupSet, mender: Mender) 
 def _to_keep(wanted: Wanted, group_set: GroupSet) -> int:
     """Count the pods of the wanted number of replicas, serving replicas first.
 
-    A replica that is held or has no place may never come back by itself. It does not count, or drains would wait for it
-    for ever. The pods that a held group keeps for inspection count for the cluster while they are ready.
+    A replica that is held, queued or without a place may never come back by itself. It does not count, or drains would
+    wait for it for ever. The pods that a held group keeps for inspection count for the cluster while they are ready.
     """
     held = [view for view in group_set.groups if view.record.state is State.HELD]
-    coming = [view.record for view in group_set.groups if view.record.nodes and view.record.state is not State.HELD]
+    coming = [view.record for view in group_set.groups if view.record.nodes and view.record.state not in _MAY_NOT_COME]
     coming.sort(key=lambda record: record.state not in SERVES)
     pods = sum(len(record.nodes) for record in coming[: wanted.demand.replicas])
     return pods + sum(pod.ready and not pod.deleting for view in held for pod in view.pods)
@@ -190,7 +194,7 @@ def _launch(view: GroupView, made: Group, observed: Observed, mender: Mender) ->
     The Service of a group that is up gets no other content: another version may write there what the pods do not need.
     """
     live = observed.services.get(made.service["metadata"]["name"])
-    pending = view.record.state is State.PENDING
+    pending = view.lacks_pods
     if pending or live is None:
         yield from mender.kept(made.service, observed.services)
     elif not has_other_content(made.service, live):

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from shardwise.domain.launch import Wanted
+from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.reasons import Reason
 from shardwise.engines import problems
 from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.asks import Ask, TokenAsk
 from shardwise.reconcile.carry_out import actions_of
+from shardwise.reconcile.cluster_queue import queue_obstacle, with_lent_gpus
 from shardwise.reconcile.desired import Case, DesiredState, desired_state, remember
 from shardwise.reconcile.endings import attempt_ends
 from shardwise.reconcile.fabric import lacking_compute_domains
@@ -47,10 +49,19 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Decision:
         return decide_invalid(Invalid(wanted.generation, message), observed, now)
     case = remember(wanted, observed, now)
     desired = desired_state(case)
+    obstacle = obstacle_of(case, desired)
+    if obstacle is not None:
+        reason = Reason(obstacle.reason)
+        return decide_invalid(Invalid(wanted.generation, obstacle.message, reason), observed, now)
+    return _reported(case, desired)
+
+
+def obstacle_of(case: Case, desired: DesiredState) -> Obstacle | None:
+    """Give what the cluster lacks for the groups to begin; ``None`` if nothing is lacking."""
     lacking = compute_domains_lacking(case, desired)
     if lacking:
-        return decide_invalid(Invalid(wanted.generation, lacking, Reason.COMPUTE_DOMAINS_MISSING), observed, now)
-    return _reported(case, desired)
+        return Obstacle(Reason.COMPUTE_DOMAINS_MISSING.value, lacking)
+    return queue_obstacle(case.wanted, case.observed.queue, desired.group_set.records)
 
 
 def compute_domains_lacking(case: Case, desired: DesiredState) -> str:
@@ -96,7 +107,7 @@ def _progress(case: Case, desired: DesiredState, mends: Mends) -> Progress:
         case.observed.turn,
         refused=case.observed.refused,
         contested=contested(mends),
-        changed=node_changes(desired.in_force.plan, desired.group_set.groups, case.observed.fleet),
+        changed=node_changes(desired.in_force.plan, desired.group_set.groups, with_lent_gpus(case.observed)),
     )
 
 

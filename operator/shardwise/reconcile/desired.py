@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
+from shardwise.reconcile.cluster_queue import on_offer
 from shardwise.reconcile.figures import with_figures
 from shardwise.reconcile.group_set import GroupSet, GroupSetBuilder, places_of, retained, without_plan
 from shardwise.reconcile.idle import with_hangs
@@ -17,7 +18,7 @@ from shardwise.reconcile.limits import limit_of
 from shardwise.reconcile.look import look
 from shardwise.reconcile.observed import Observed
 from shardwise.reconcile.plans import PlanInForce, again, dated, identity, new_plan, recorded
-from shardwise.reconcile.records import State
+from shardwise.reconcile.records import BEGINNING, State
 from shardwise.reconcile.refused import tries_of, with_words_once
 from shardwise.reconcile.roll import roll
 from shardwise.reconcile.shunned import ShunReason, Shuns, held_against, left_out, still_shunned
@@ -77,15 +78,20 @@ def remember(wanted: Wanted, observed: Observed, now: float) -> Case:
         refused=observed.refused,
         tries=tries_of(status.records.values()),
         excused=observed.excused or status.generation != wanted.generation,
+        queued=wanted.queue is not None,
     )
-    return Case(wanted, replace(observed, status=status), terms)
+    return Case(on_offer(wanted, observed.queue.offer), replace(observed, status=status), terms)
 
 
 def judge_nodes(case: Case) -> JudgedNodes:
     """Read the nodes that the object avoids, and work out the fleet that it may use."""
     observed, now = case.observed, case.terms.now
     limit = limit_of(case.wanted, observed.fleet, observed.quotas, observed.gpus_of_others)
-    usable = UsableFleet(observed.fleet, kept=observed.turn.kept, own=observed.status.holdings, limit=limit)
+    if case.wanted.queue is not None:
+        # The queue decides whose turn it is, and who must go. The scheduler may still wait for pods that go.
+        usable = UsableFleet(observed.fleet, limit=limit, lent=observed.queue.lent)
+    else:
+        usable = UsableFleet(observed.fleet, kept=observed.turn.kept, own=observed.status.holdings, limit=limit)
     return _judged(still_shunned(observed.status.shuns, now), usable)
 
 
@@ -109,7 +115,7 @@ def _advanced(view: GroupView, terms: Terms) -> GroupView:
     if record.attempt == view.record.attempt and record.state is not State.REFUSED:
         return replace(view, record=record)
     begun = replace(view, record=record, pods=(), stale=False)
-    if view.stale and record.state is State.PENDING:
+    if view.stale and record.state in BEGINNING:
         return replace(begun, record=decided(begun, Trigger.DISPLACED, terms))
     return begun
 
@@ -131,7 +137,8 @@ def blame_nodes(case: Case, nodes: JudgedNodes, before: Views, after: Views) -> 
             and old.failed.node
         ):
             shuns = held_against(shuns, [old.failed.node], ShunReason.FAILED, now)
-        if new.record.state is State.WAITING and old.record.state is State.STARTING and not old.shut_out:
+        gave_up = new.record.state is State.WAITING and old.record.state is State.STARTING
+        if gave_up and not (old.shut_out or case.wanted.queue):
             refused = [old.record.nodes[pod.index] for pod in old.refused]
             shuns = held_against(shuns, refused, ShunReason.UNSCHEDULABLE, now)
     return nodes if shuns is nodes.shuns else _judged(shuns, nodes.usable)
@@ -174,7 +181,7 @@ def _signed(case: Case, plan: Plan | None, before: Views, group_set: GroupSet) -
 
     def sign(view: GroupView) -> GroupView:
         record = view.record
-        begins = record.state is State.PENDING and not record.content and (record.replica, record.attempt) not in found
+        begins = record.state in BEGINNING and not record.content and (record.replica, record.attempt) not in found
         lets_go = record.state is State.HELD and not record.nodes and record.replica not in held
         if not (begins or lets_go):
             return view

@@ -8,13 +8,14 @@ from shardwise.domain.reasons import FailureKind
 from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.views import GroupView
 
-_UNDER_WAY: Final = frozenset({State.PENDING, State.STARTING, State.READY, State.UNREADY})
+_UNDER_WAY: Final = frozenset({State.PENDING, State.QUEUED, State.STARTING, State.READY, State.UNREADY})
 """States with an attempt that can end."""
 
 
 class Disruption(StrEnum):
     """The ends of an attempt that are not failures of the group itself."""
 
+    QUEUE_EVICTED = "QueueEvicted"
     POD_LOST = "PodLost"
     NODE_AWAY = "NodeAway"
     NODE_FAULTY = "NodeFaulty"
@@ -44,8 +45,8 @@ def _ends(old: Record, new: Record) -> bool:
 
 def _cause(view: GroupView, record: Record) -> AttemptEnd:
     """Find the cause, in the order of the triggers in ``LIFE``."""
-    if record.state is State.REFUSED:
-        return Disruption.PODS_REFUSED
+    if view.evicted or record.state is State.REFUSED:
+        return Disruption.QUEUE_EVICTED if view.evicted else Disruption.PODS_REFUSED
     if view.disrupted is not None:
         return Disruption.POD_LOST
     if view.failed is not None:

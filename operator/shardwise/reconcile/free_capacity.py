@@ -64,7 +64,7 @@ class FreeCapacity:
         )
 
     def _has(self, name: str, gpus: int, needs: Amounts) -> bool:
-        node = self._usable.fleet.node(name)
+        node = self._usable.at_most(name)
         if node is None or node.free - self._taken[name] < gpus:
             return False
         return shortage(needs, node.allocatable, self._used(node)) is None
@@ -76,7 +76,8 @@ class FreeCapacity:
     def find(self, plan: Plan, *, but_blamed: bool = False, only: frozenset[str] | None = None) -> Place | Refusal:
         """Find a place for another group of a plan. Use blamed nodes only if there is no other place.
 
-        With ``but_blamed``, never use blamed nodes. With ``only``, use no other nodes than these.
+        With ``but_blamed``, never use blamed nodes. With ``only``, use no other nodes than these. Lent GPUs are used
+        only if there is no other place, and not with ``but_blamed``.
         """
         demand = one_more(self._wanted, plan)
         fleets = (_part(fleet, only) for fleet in self._usable.choices())
@@ -84,6 +85,10 @@ class FreeCapacity:
         for fleet in fleets:
             if isinstance(outcome, Refusal) and not but_blamed:
                 outcome = plan_demand(demand, self._left(fleet), hinted=False)
+        widened = self._usable.widened
+        if isinstance(outcome, Refusal) and widened is not None and not but_blamed:
+            *_, widest = widened.choices()
+            outcome = plan_demand(demand, self._left(_part(widest, only)), hinted=False)
         return _waiting(outcome) if isinstance(outcome, Refusal) else place_of(outcome.groups[0])
 
     def _left(self, fleet: Fleet) -> Fleet:

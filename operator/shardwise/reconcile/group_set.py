@@ -16,7 +16,7 @@ from shardwise.domain.refusal import Refusal
 from shardwise.reconcile.free_capacity import FreeCapacity, Place, place_of
 from shardwise.reconcile.life import Terms, Trigger, decided
 from shardwise.reconcile.plans import PlanInForce, over_budget, over_quota
-from shardwise.reconcile.records import Record, State
+from shardwise.reconcile.records import BEGINNING, Record, State
 from shardwise.reconcile.refused import holds_back, next_to_try, tried
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
@@ -26,6 +26,7 @@ _WORTH: Final = (
     State.UNREADY,
     State.STARTING,
     State.PENDING,
+    State.QUEUED,
     State.BACKOFF,
     State.HELD,
     State.REFUSED,
@@ -172,7 +173,7 @@ class GroupSetBuilder:
 
 
 def _begins(view: GroupView) -> bool:
-    return view.record.state is State.PENDING
+    return view.record.state in BEGINNING
 
 
 def retained(wanted: Wanted, groups: tuple[GroupView, ...]) -> tuple[GroupView, ...]:
@@ -200,7 +201,7 @@ def _worth(view: GroupView) -> tuple[int, bool, float, int]:
 
 def without_plan(wanted: Wanted, in_force: PlanInForce, groups: tuple[GroupView, ...]) -> GroupSet:
     """Keep the groups that run while no group can begin. The demand may find a place later, or the user may fix it."""
-    running = tuple(view for view in groups if view.record.nodes and view.record.state is not State.PENDING)
+    running = tuple(view for view in groups if view.record.nodes and not _begins(view))
     return GroupSet(tuple(sorted(retained(wanted, running), key=lambda view: view.record.replica)), in_force.refusal)
 
 

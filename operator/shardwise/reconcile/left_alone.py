@@ -25,7 +25,7 @@ _PAUSED: Final = "paused by the annotation `shardwise.dev/paused`; nothing is ch
 
 def invalid_status(observed: Observed, generation: int, reason: Reason, message: str, now: float) -> Status:
     """Give the status of an object that cannot be honoured, or whose model is not known yet. The rest is kept."""
-    kind = "Stalled" if reason is Reason.INVALID_SPEC else "Reconciling"
+    kind = "Stalled" if reason in (Reason.INVALID_SPEC, Reason.GROUP_TOO_LARGE) else "Reconciling"
     planned = Condition("Planned", holds=False, reason=reason, message=message)
     return _left_alone([*summary_conditions(Summary(kind, reason, message)), planned], observed, generation, now)
 

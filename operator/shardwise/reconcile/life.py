@@ -25,6 +25,11 @@ of the spec, or another quota, is a new chance, at the earliest ``FIRST_WAIT`` s
 group that is replaced before its pods were admitted keeps the time since which they are refused: an object that is
 edited again and again holds its place no longer.
 
+Where a queue of the cluster admits groups, an attempt is Queued instead of Pending: its pods are made, and wait behind
+the gates of the queue. A Queued group holds no GPUs. It is Starting when all gates are gone. If the queue takes a group
+away, as for another of higher priority, the attempt ends without a failure, and the next attempt enters the queue as a
+group of its own. An attempt that never served waits for ``FIRST_WAIT`` seconds from its beginning first, as above.
+
 ``LIFE`` gives the triggers of each state and the step for each trigger, most urgent first. Other triggers change
 nothing.
 """
@@ -36,7 +41,7 @@ from typing import Final
 
 from shardwise.domain.launch import RestartPolicy
 from shardwise.explain.exclusions import exclusion
-from shardwise.reconcile.records import Record, State
+from shardwise.reconcile.records import BEGINNING, Record, State
 from shardwise.reconcile.views import GroupView
 
 FIRST_WAIT: Final = 10.0
@@ -58,6 +63,7 @@ NODE_GRACE: Final = 60.0
 class Trigger(StrEnum):
     """An event in the life of a group. Triggers in ``SEEN`` are seen on the pods; ``group_set`` decides the others."""
 
+    EVICTED = "a queue of the cluster takes the group away"
     DISRUPTED = "a pod is deleted, gone, or without its node"
     NODE_AWAY = "a node has not been Ready for too long"
     FAILED = "an engine exited or hangs, or a pod was evicted by its kubelet"
@@ -70,6 +76,7 @@ class Trigger(StrEnum):
     READY = "all pods ready"
     UNREADY = "a pod not ready"
     COMPLETE = "all pods there"
+    ADMITTED = "all pods there, and no gate"
     RENEWED = "other content is wanted, and it is its turn"
     DISPLACED = "its place cannot be used"
     PLACED = "a place is found"
@@ -81,7 +88,7 @@ class Terms:
 
     ``refused`` is the refusal of a write in the words of the API server; empty if nothing is refused. ``tries`` counts
     the refused tries of the object in a row. ``excused`` tells that the spec or a quota was changed since the last
-    decision.
+    decision. ``queued`` tells that a queue of the cluster admits the groups.
     """
 
     policy: RestartPolicy
@@ -89,6 +96,12 @@ class Terms:
     refused: str = ""
     tries: int = 0
     excused: bool = False
+    queued: bool = False
+
+    @property
+    def first(self) -> State:
+        """The state of an attempt that begins."""
+        return State.QUEUED if self.queued else State.PENDING
 
 
 Step = Callable[[GroupView, Terms], Record]
@@ -119,6 +132,7 @@ def until_next(view: GroupView, terms: Terms) -> float | None:
     ends = {
         State.BACKOFF: record.retry_at,
         State.PENDING: _is_refused(view, terms) and record.since + REFUSED_AFTER,
+        State.QUEUED: _is_refused(view, terms) and record.since + REFUSED_AFTER,
         State.STARTING: view.refused_since and _gives_up_at(view),
         State.UNREADY: view.not_ready_node and record.since + NODE_GRACE,
     }
@@ -140,7 +154,7 @@ def _next_attempt(view: GroupView, terms: Terms, message: str = "") -> Record:
     return replace(
         record,
         attempt=record.attempt + 1,
-        state=State.PENDING,
+        state=terms.first,
         since=terms.now,
         served=0.0,
         retry_at=0.0,
@@ -160,7 +174,7 @@ def _entered(state: State) -> Step:
 
 def _begin_there(view: GroupView, terms: Terms) -> Record:
     """Begin in a place that was just found. The message says why the group left the place before."""
-    return replace(view.record, state=State.PENDING, since=terms.now)
+    return replace(view.record, state=terms.first, since=terms.now)
 
 
 def _serve(view: GroupView, terms: Terms) -> Record:
@@ -185,6 +199,14 @@ def _disrupt(view: GroupView, terms: Terms) -> Record:
     record, loss = view.record, view.disrupted or view.not_ready_node
     wait = 0.0 if record.served else max(0.0, record.since + FIRST_WAIT - terms.now)
     return _begin_in(view, terms, replace(record, message=loss.told(record.gpus) if loss is not None else ""), wait)
+
+
+def _evict(view: GroupView, terms: Terms) -> Record:
+    """Give the place back. The next attempt enters the queue anew, and gets a place then."""
+    record = replace(view.record, message=f"evicted from the queue: {view.evicted}", nodes=(), gpus=0)
+    wait = 0.0 if record.served else max(0.0, record.since + FIRST_WAIT - terms.now)
+    begun = _begin_in(view, terms, record, wait)
+    return begun if wait else _without_place(begun)
 
 
 def _begin_in(view: GroupView, terms: Terms, record: Record, wait: float) -> Record:
@@ -255,11 +277,12 @@ def _without_place(record: Record) -> Record:
 def _renew(view: GroupView, terms: Terms) -> Record:
     faulty = next(iter(view.faulty_nodes), None)
     why = "other content is wanted" if faulty is None else f"{faulty} reports a GPU fault"
-    since = view.record.since if view.record.state is State.PENDING and _is_refused(view, terms) else terms.now
+    since = view.record.since if view.record.state in BEGINNING and _is_refused(view, terms) else terms.now
     return replace(_next_attempt(view, terms, why), failures=0, since=since)
 
 
 SEEN: Final[Mapping[Trigger, Callable[[GroupView, Terms], bool]]] = {
+    Trigger.EVICTED: lambda view, _: bool(view.evicted),
     Trigger.DISRUPTED: lambda view, _: view.disrupted is not None,
     Trigger.NODE_AWAY: lambda view, terms: (
         view.not_ready_node is not None and terms.now >= view.record.since + NODE_GRACE
@@ -277,6 +300,7 @@ SEEN: Final[Mapping[Trigger, Callable[[GroupView, Terms], bool]]] = {
     Trigger.READY: lambda view, _: view.ready,
     Trigger.UNREADY: lambda view, _: not view.ready,
     Trigger.COMPLETE: lambda view, _: view.complete and not view.held_up,
+    Trigger.ADMITTED: lambda view, _: view.admitted and not view.held_up,
 }
 """How triggers are seen on the pods of a group."""
 
@@ -293,7 +317,18 @@ LIFE: Final[Mapping[State, Mapping[Trigger, Step]]] = {
         Trigger.RENEWED: _renew,
         Trigger.DISPLACED: _displace,
     },
+    State.QUEUED: {
+        Trigger.EVICTED: _evict,
+        Trigger.DISRUPTED: _unless_refused(_disrupt),
+        Trigger.FAILED: _unless_refused(_fail),
+        Trigger.READY: _serve,
+        Trigger.ADMITTED: _entered(State.STARTING),
+        Trigger.REFUSED: _refuse,
+        Trigger.RENEWED: _renew,
+        Trigger.DISPLACED: _displace,
+    },
     State.STARTING: {
+        Trigger.EVICTED: _evict,
         Trigger.DISRUPTED: _disrupt,
         Trigger.FAILED: _fail,
         Trigger.UNSCHEDULABLE: _give_up,
@@ -301,12 +336,14 @@ LIFE: Final[Mapping[State, Mapping[Trigger, Step]]] = {
         Trigger.RENEWED: _renew,
     },
     State.READY: {
+        Trigger.EVICTED: _evict,
         Trigger.DISRUPTED: _disrupt,
         Trigger.FAILED: _fail,
         Trigger.UNREADY: _entered(State.UNREADY),
         Trigger.RENEWED: _renew,
     },
     State.UNREADY: {
+        Trigger.EVICTED: _evict,
         Trigger.DISRUPTED: _disrupt,
         Trigger.FAILED: _fail,
         Trigger.NODE_AWAY: _disrupt,

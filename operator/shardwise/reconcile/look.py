@@ -6,12 +6,14 @@ from dataclasses import replace
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
+from shardwise.queues import QueuedGroup
 from shardwise.reconcile.observed import Observed, PodSeen
 from shardwise.reconcile.plans import identity, with_group
 from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 from shardwise.render.bundle import revision
+from shardwise.render.names import group_name
 
 Pods = tuple[PodSeen, ...]
 
@@ -24,9 +26,18 @@ def look(
     for pod in observed.pods:
         by_replica[pod.replica].append(pod)
     known = _remembered(observed, by_replica, now)
-    records = [_present(record, by_replica[replica], now) for replica, record in sorted(known.items())]
+    first = State.PENDING if wanted.queue is None else State.QUEUED
+    records = [_present(record, by_replica[replica], now, first) for replica, record in sorted(known.items())]
     linger = _lingering(observed.pods, records)
-    return tuple(_view(wanted, plan, record, tuple(by_replica[record.replica]), usable, linger) for record in records)
+    views = (_view(wanted, plan, record, tuple(by_replica[record.replica]), usable, linger) for record in records)
+    return tuple(replace(view, queued=_queued(wanted, observed, view.record)) for view in views)
+
+
+def _queued(wanted: Wanted, observed: Observed, record: Record) -> QueuedGroup | None:
+    """Give the present attempt of a group as the queue of the cluster shows it."""
+    if not observed.queue.groups:
+        return None
+    return observed.queue.groups.get(group_name(wanted.launch.owner.name, record.replica, record.attempt))
 
 
 def _remembered(observed: Observed, replicas: Iterable[int], now: float) -> dict[int, Record]:
@@ -40,8 +51,10 @@ def _remembered(observed: Observed, replicas: Iterable[int], now: float) -> dict
     return {replica: Record(replica, -1, since=now) for replica in replicas} | known
 
 
-def _present(record: Record, pods: list[PodSeen], now: float) -> Record:
+def _present(record: Record, pods: list[PodSeen], now: float, first: State) -> Record:
     """Find the present attempt: the recorded attempt, or the attempt of the pods if the pods know better.
+
+    ``first`` is the state of an attempt that begins.
 
     The pods know better if they belong to a later attempt, or to another place than the recorded place. Then a late
     operator made them, or the status was set back. The place is the node each pod must go to. If not all pods exist,
@@ -51,7 +64,7 @@ def _present(record: Record, pods: list[PodSeen], now: float) -> Record:
     present = sorted((pod for pod in pods if pod.attempt == attempt), key=lambda pod: pod.index)
     if attempt == record.attempt and not any(_is_elsewhere(pod, record) for pod in present):
         return record
-    fresh = Record(record.replica, attempt, State.PENDING, now, record.failures)
+    fresh = Record(record.replica, attempt, first, now, record.failures)
     if len(present) == present[0].size and all(pod.wants and pod.gpus == present[0].gpus for pod in present):
         return replace(fresh, nodes=tuple(pod.wants for pod in present), gpus=present[0].gpus)
     return replace(fresh, attempt=attempt + 1, state=State.WAITING)

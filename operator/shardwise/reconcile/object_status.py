@@ -77,7 +77,7 @@ class Status:
         """Add up the resources besides GPUs that the pods of its groups need, by node."""
         plan = None if self.plan is None else self.plan.plan
         tensor = 1 if plan is None else plan.nvlink_gpus
-        return needs_by_node(needs, tensor, ((record.nodes, record.gpus) for record in self.records.values()))
+        return needs_by_node(needs, tensor, ((record.held_nodes, record.gpus) for record in self.records.values()))
 
     def condition(self, kind: str) -> DatedCondition | None:
         """Find a condition by its kind."""

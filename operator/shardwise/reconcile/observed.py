@@ -7,6 +7,7 @@ from typing import Any, Final
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.inventory import gpu_request
+from shardwise.queues import Offer, QueuedGroup
 from shardwise.reconcile.asks import Answer, Attempt, Heard
 from shardwise.reconcile.drift import Live
 from shardwise.reconcile.exits import Exit, read_exit, why
@@ -30,7 +31,9 @@ class PodSeen:
     a pod that fetches weights before its engine starts has them; ``None`` for a pod that does not fetch. ``blameless``
     tells that a pod failed only because its node was shut down or other pods needed the space. ``reached`` tells that
     the Service for clients selects the pod, as it does the leader of a group that serves. ``grace`` is the seconds that
-    a pod that is being deleted may take. ``address`` is the pod's IP address, empty until it has one.
+    a pod that is being deleted may take. ``address`` is the pod's IP address, empty until it has one. ``gated`` tells
+    that a scheduling gate keeps the pod from being bound. ``evicted`` says why a queue of the cluster takes the pod
+    away; empty if it does not.
     """
 
     name: str
@@ -53,11 +56,30 @@ class PodSeen:
     reached: bool = False
     grace: int = 0
     address: str = ""
+    gated: bool = False
+    evicted: str = ""
 
     @property
     def failure(self) -> str:
         """How the pod ended, in words; empty while it runs."""
         return "" if self.exit is None else str(self.exit)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSeen:
+    """The queue of the cluster that an object goes through, as the operator sees it.
+
+    ``group_kind`` and ``api_version`` are those of the objects of groups, as the cluster serves them. The version is
+    empty if the cluster does not serve them, and ``None`` if nothing shows whether it does. ``groups`` are
+    the groups that the queue knows, by name. ``lent`` is the fleet as if nobody held the GPUs about which queues of the
+    cluster decide: those of other objects and of strangers; ``None`` if nobody holds such GPUs.
+    """
+
+    group_kind: str = ""
+    api_version: str | None = None
+    groups: Mapping[str, QueuedGroup] = field(default_factory=dict)
+    offer: Offer = field(default_factory=Offer)
+    lent: Fleet | None = None
 
 
 Companion = tuple[str, str, str]
@@ -77,7 +99,7 @@ class Observed:
     that other objects of the namespace have planned. ``excused`` tells that a quota of the namespace was changed since
     the last decision. ``relisted`` tells that everything was listed anew since then: objects that may not be read are
     applied again. ``answers`` are the questions to engines and what they answered, by attempt; ``heard`` are the
-    requests of one token.
+    requests of one token. ``queue`` is what is seen of the queue of the cluster that the object goes through.
     """
 
     pods: tuple[PodSeen, ...]
@@ -96,6 +118,7 @@ class Observed:
     relisted: bool = False
     answers: Mapping[Attempt, Answer] = field(default_factory=dict)
     heard: Mapping[Attempt, Heard] = field(default_factory=dict)
+    queue: QueueSeen = field(default_factory=QueueSeen)
 
 
 def companion_of(manifest: Mapping[str, Any]) -> Companion:
@@ -134,6 +157,8 @@ def see_pod(pod: Mapping[str, Any]) -> PodSeen:
         reached=labels.get(SERVES) == "true",
         grace=int(metadata.get("deletionGracePeriodSeconds") or 0),
         address=str(status.get("podIP") or ""),
+        gated=bool((pod.get("spec") or {}).get("schedulingGates")),
+        evicted=evicted_by(status),
     )
 
 
@@ -169,6 +194,12 @@ def _unschedulable(status: Mapping[str, Any]) -> float:
 def _blameless(status: Mapping[str, Any]) -> bool:
     """Tell whether a pod had to go without a failure. A kubelet evicts a pod because the pod used too much."""
     return _condition(status, "DisruptionTarget").get("status") == "True" and status.get("reason") != "Evicted"
+
+
+def evicted_by(status: Mapping[str, Any]) -> str:
+    """Say why a queue of the cluster takes a pod away; empty if it does not. Kueue sets this condition first."""
+    target = _condition(status, "TerminationTarget")
+    return str(target.get("message") or target.get("reason") or "evicted") if target.get("status") == "True" else ""
 
 
 def _waiting(status: Mapping[str, Any]) -> str:

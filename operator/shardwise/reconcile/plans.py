@@ -94,7 +94,10 @@ def _unlimited(wanted: Wanted, usable: UsableFleet, shared: int | None = None) -
     if isinstance(outcome, Plan):
         return _in_force(wanted, outcome)
     fewer = most_replicas(wanted.demand, widest, shared)
-    return PlanInForce(None, None, outcome) if fewer is None else replace(_in_force(wanted, fewer), refusal=outcome)
+    if fewer is not None:
+        return replace(_in_force(wanted, fewer), refusal=outcome)
+    widened = usable.widened
+    return PlanInForce(None, None, outcome) if widened is None else _unlimited(wanted, widened, shared)
 
 
 def _in_force(wanted: Wanted, plan: Plan) -> PlanInForce:

@@ -20,6 +20,7 @@ class State(StrEnum):
 
     WAITING = "Waiting"
     PENDING = "Pending"
+    QUEUED = "Queued"
     STARTING = "Starting"
     READY = "Ready"
     UNREADY = "Unready"
@@ -27,6 +28,9 @@ class State(StrEnum):
     REFUSED = "Refused"
     HELD = "Held"
 
+
+BEGINNING: Final = frozenset({State.PENDING, State.QUEUED})
+"""States in which the pods of an attempt are made, and may be made again."""
 
 WORDLESS: Final = frozenset({State.STARTING, State.READY, State.UNREADY})
 """States that set no message. The status then reports the progress of the pods, new each time."""
@@ -64,12 +68,17 @@ class Record:
         """The GPUs of its place, over all its pods."""
         return self.gpus * len(self.nodes)
 
+    @property
+    def held_nodes(self) -> tuple[str, ...]:
+        """The nodes on which it holds GPUs: none while a queue of the cluster has not admitted it."""
+        return () if self.state is State.QUEUED else self.nodes
+
 
 def held_by(records: Iterable[Record]) -> Mapping[str, int]:
-    """Count the GPUs that groups hold, by node. Groups without a place hold none."""
+    """Count the GPUs that groups hold, by node. Groups without a place, and Queued groups, hold none."""
     gpus: Counter[str] = Counter()
     for record in records:
-        for node in record.nodes:
+        for node in record.held_nodes:
             gpus[node] += record.gpus
     return gpus
 

@@ -14,7 +14,7 @@ from shardwise.domain.units import plural
 from shardwise.reconcile.records import Record, State, format_time
 from shardwise.reconcile.views import GroupView
 
-_TRIED: Final = (State.WAITING, State.PENDING)
+_TRIED: Final = (State.WAITING, State.PENDING, State.QUEUED)
 
 
 def tries_of(records: Iterable[Record]) -> int:

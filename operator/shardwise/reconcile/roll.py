@@ -1,10 +1,12 @@
 """How groups are replaced that have old content or sit on a faulty node.
 
 A group that does not serve is replaced at once, because no client loses anything. Groups that serve are replaced in
-turn, as many at a time as the strategy says. If free GPUs and the budget allow, a new group starts beside the old
-group, and the old group goes when the new group serves. Else the old group gives its own GPUs to its successor when all
-other groups serve. Groups whose probe fails go first. If the new content fails before it has served, nothing more is
-replaced, and the old groups stay until the object is edited. A group is never given up if its successor has no place.
+turn, as many at a time as the strategy says. Where a queue of the cluster admits groups, no group starts beside
+another: it would need quota for both, and the queue may never have it. If free GPUs and the budget allow, a new group
+starts beside the old group, and the old group goes when the new group serves. Else the old group gives its own GPUs to
+its successor when all other groups serve. Groups whose probe fails go first. If the new content fails before it has
+served, nothing more is replaced, and the old groups stay until the object is edited. A group is never given up if its
+successor has no place.
 """
 
 from shardwise.domain.refusal import Refusal
@@ -59,6 +61,8 @@ def _trials(builder: GroupSetBuilder) -> int:
 def _beside(builder: GroupSetBuilder, serving: list[GroupView]) -> bool:
     """Start new groups beside serving groups. Tell whether such a group exists; then the old groups may stay."""
     replicas, surge = builder.wanted.demand.replicas, builder.wanted.update.max_surge
+    if builder.wanted.queue is not None:
+        surge = 0
     while len(builder.groups) < replicas + surge and _trials(builder) < len(serving):
         place = builder.place_for_one()
         if isinstance(place, Refusal):

@@ -11,7 +11,8 @@ from shardwise.domain.reasons import Reason
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.standing import GroupStanding, PodStanding, QueueStanding, Standing
 from shardwise.planner import plan
-from shardwise.reconcile.decide import compute_domains_lacking
+from shardwise.reconcile.cluster_queue import with_lent_gpus
+from shardwise.reconcile.decide import obstacle_of
 from shardwise.reconcile.desired import Case, DesiredState, desired_state, remember
 from shardwise.reconcile.node_changes import node_changes
 from shardwise.reconcile.object_status import Status
@@ -44,15 +45,15 @@ def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
         paused=wanted.paused,
         queue=_queue(observed.turn) if isinstance(following, Refusal) and following.waits else None,
         obstacle=None if wanted.paused else _obstacle(case, desired),
-        changed_nodes=node_changes(desired.in_force.plan, desired.group_set.groups, observed.fleet),
+        changed_nodes=node_changes(desired.in_force.plan, desired.group_set.groups, with_lent_gpus(observed)),
     )
 
 
 def _obstacle(case: Case, desired: DesiredState) -> Obstacle | None:
     """Give the obstacle that keeps all groups from beginning, if there is an obstacle."""
-    lacking = compute_domains_lacking(case, desired)
-    if lacking:
-        return Obstacle(Reason.COMPUTE_DOMAINS_MISSING.value, lacking)
+    lacking = obstacle_of(case, desired)
+    if lacking is not None:
+        return lacking
     told = refusal_told(desired.group_set.groups)
     placed = any(record.nodes for record in desired.group_set.records)
     return Obstacle(Reason.PODS_REFUSED.value, told) if told and not placed else None

@@ -21,6 +21,7 @@ from shardwise.explain.node_changes import node_changes_message
 from shardwise.explain.plans import plan_message
 from shardwise.explain.reasons import remedy
 from shardwise.explain.refusals import refusal_message
+from shardwise.reconcile.cluster_queue import evictions, queue_waits
 from shardwise.reconcile.conditions import (
     MOST_MESSAGE,
     Condition,
@@ -198,18 +199,22 @@ def _under_way(progress: Progress) -> tuple[Reason, str]:
     stale = sum(view.stale for view in groups)
     busy = next((view for view in groups if view.record.state is not State.READY), None)
     served = f"{progress.ready} of {progress.replicas} replicas serve"
-    doing = f"; {_group_waits(busy)}" if busy is not None else ""
+    doing = f"; {_group_waits(progress.wanted, busy)}" if busy is not None else ""
     if busy is not None and busy.record.state is State.BACKOFF:
         reason = Reason.GROUP_BACKOFF
+    elif busy is not None and busy.record.state is State.QUEUED:
+        reason = Reason.QUEUED
     else:
         reason = Reason.UPDATING if stale else Reason.GROUPS_STARTING
     old = f", {stale} of old content" if stale else ""
     return reason, f"{served}{old}{doing}"
 
 
-def _group_waits(view: GroupView) -> str:
+def _group_waits(wanted: Wanted, view: GroupView) -> str:
     record = view.record
     name = f"replica {record.replica}"
+    if record.state is State.QUEUED:
+        return f"{name}, attempt {record.attempt}, {queue_waits(wanted, view)}"
     if record.state is State.BACKOFF:
         return f"{name} starts again at {format_time(record.retry_at)}: {record.message}"
     return f"{name}, attempt {record.attempt}: {view.progress}"
@@ -262,7 +267,8 @@ def _degraded(progress: Progress) -> Condition:
 
 def _restarts(progress: Progress, before: Status) -> int:
     old = {view.record.replica: view.record.attempt for view in progress.before}
-    added = (record.attempt - old.get(record.replica, record.attempt) for record in progress.group_set.records)
+    counted = [record for record in progress.group_set.records if record.replica not in evictions(progress.before)]
+    added = (record.attempt - old.get(record.replica, record.attempt) for record in counted)
     return before.restarts + sum(max(0, count) for count in added)
 
 

@@ -32,7 +32,9 @@ def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emi
     before = {view.record.replica: view for view in progress.before}
     for record in progress.group_set.records:
         old = before.pop(record.replica, None)
-        events = _of_group(None if old is None else old.record, record)
+        events = list(_in_queue(old, record))
+        if not (old is not None and old.evicted and events):
+            events += _of_group(None if old is None else old.record, record)
         yield from (replace(event, replica=record.replica, attempt=record.attempt) for event in events)
     yield from (_gone(view) for view in before.values() if view.record.nodes and view.record.replica in remembered)
     known = {(shun.node, shun.why) for shun in observed.status.shuns if shun.counts}
@@ -88,6 +90,15 @@ def _asked_anew(progress: Progress, observed: Observed) -> bool:
 
 def _places(records: Iterable[Record]) -> set[tuple[int, tuple[str, ...]]]:
     return {(record.replica, record.nodes) for record in records if record.nodes}
+
+
+def _in_queue(old: GroupView | None, record: Record) -> Iterator[Emit]:
+    """Tell what a queue of the cluster did with a group: it admitted the group, or took it away."""
+    name = f"replica {record.replica}"
+    if old is not None and old.evicted and (record.state, record.attempt) != (old.record.state, old.record.attempt):
+        yield Emit(Reason.GROUP_EVICTED, f"{name}: {record.message}; it enters the queue again", warning=True)
+    if old is not None and old.record.state is State.QUEUED and record.state is State.STARTING:
+        yield Emit(Reason.GROUP_ADMITTED, f"{name} is admitted by its queue, attempt {record.attempt}")
 
 
 def _of_group(old: Record | None, record: Record) -> Iterator[Emit]:

@@ -17,7 +17,8 @@ class UsableFleet:
 
     The object never uses ``barred`` nodes, and uses ``blamed`` nodes only if there is no other place. The free GPUs of
     ``kept`` nodes are kept for objects before it in the queue. The object may go on using its own GPUs there, which
-    ``own`` counts. ``limit`` bounds the GPUs that the object may hold, for its namespace.
+    ``own`` counts. ``limit`` bounds the GPUs that the object may hold, for its namespace. ``lent`` is the fleet as if
+    nobody held the GPUs about which a queue of the cluster decides: a group may enter the queue for them.
     """
 
     fleet: Fleet
@@ -26,6 +27,16 @@ class UsableFleet:
     kept: frozenset[str] = frozenset()
     own: Mapping[str, int] = field(default_factory=dict)
     limit: GpuLimit | None = None
+    lent: Fleet | None = None
+
+    @property
+    def widened(self) -> "UsableFleet | None":
+        """The same with the lent GPUs; ``None`` if there are none."""
+        return None if self.lent is None else replace(self, fleet=self.lent, lent=None)
+
+    def at_most(self, name: str) -> Node | None:
+        """Give a node with all GPUs that a group may begin on, lent GPUs included."""
+        return (self.lent or self.fleet).node(name)
 
     def allows(self, gpus: int) -> bool:
         """Tell whether the object may hold so many GPUs."""

@@ -5,6 +5,7 @@ from typing import Self
 
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.reasons import FailureKind
+from shardwise.queues import Phase, QueuedGroup
 from shardwise.reconcile.observed import PodSeen
 from shardwise.reconcile.records import Record, State
 
@@ -38,6 +39,7 @@ class GroupView:
     ``stale`` means that its pods have other content, or other nodes, than is wanted now. ``nodes`` gives the exclusion
     of each of its nodes, ``None`` if the node may be used; a node that is gone is not in it. ``closed`` are the nodes
     that may not be used, while a pod waits to be bound to such a node. ``hangs``: its engine does not answer.
+    ``queued`` is the group as a queue of the cluster shows it; ``None`` if no queue knows it.
     """
 
     record: Record
@@ -47,6 +49,7 @@ class GroupView:
     linger: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     hangs: bool = False
+    queued: QueuedGroup | None = None
 
     def hanging(self) -> Self:
         """Give the view of the same group that hangs."""
@@ -56,6 +59,25 @@ class GroupView:
     def complete(self) -> bool:
         """Whether all pods of the attempt exist."""
         return bool(self.record.nodes) and len(self.pods) == len(self.record.nodes)
+
+    @property
+    def lacks_pods(self) -> bool:
+        """Whether its pods are to be made. A Queued group with all its pods only waits."""
+        state = self.record.state
+        return state is State.PENDING or (state is State.QUEUED and not self.complete)
+
+    @property
+    def admitted(self) -> bool:
+        """Whether all its pods are there, and no gate keeps any of them from being bound."""
+        return self.complete and not any(pod.gated for pod in self.pods)
+
+    @property
+    def evicted(self) -> str:
+        """Why a queue of the cluster takes the group away; empty if it does not."""
+        told = next((pod.evicted for pod in self.pods if pod.evicted), "")
+        if not told and self.queued is not None and self.queued.phase is Phase.EVICTED:
+            return self.queued.words or "evicted"
+        return told
 
     @property
     def ready(self) -> bool:

@@ -8,6 +8,7 @@ from shardwise.domain.launch import Launch, Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.engines import GroupLaunch
 from shardwise.inventory import CHANNEL_CLAIM, CLAIMED_GPUS
+from shardwise.queues import SYSTEMS, Entry
 from shardwise.render.companions import channel_name, claim_template_name, needs_compute_domain
 from shardwise.render.containers import GPU_CLAIM, ResourcesAsked, before_the_engine, engine
 from shardwise.render.manifest import (
@@ -61,7 +62,11 @@ def _pod(
         "hostname": name,
         "subdomain": group_name(launch.owner.name, placed.replica, attempt),
     }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": found, "spec": spec}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": found, "spec": spec}
+    if wanted.queue is None:
+        return pod
+    entry = Entry(wanted.queue.name, group_name(launch.owner.name, placed.replica, attempt), len(started.pods))
+    return SYSTEMS[wanted.queue.system].entered(pod, entry)
 
 
 def _claims(wanted: Wanted, plan: Plan, placed: GroupPlacement, place: PodPlacement) -> Iterator[tuple[str, str]]:
