@@ -130,6 +130,14 @@ testbed: $(READY) ## Build the real control plane that test-cluster runs on, onc
 test-cluster: testbed ## Run the operator on a real control plane (EXISTING=kind-x: on that context)
 	$(BIN)/python -m pytest -m cluster tests/cluster $(LATE_SOCKETS) $(ON_EXISTING) $(PYTEST_ARGS)
 
+.PHONY: testbed-queue
+testbed-queue: testbed ## Build Kueue for test-queue, once: needs Go (about 8 minutes of CPU)
+	$(BIN)/python -m tests.cluster.binaries queues
+
+.PHONY: test-queue
+test-queue: testbed-queue ## Run the operator beside the real Kueue; as root, because Kueue reads a fixed folder in /etc
+	$(BIN)/python -m pytest -m queue tests/cluster_queue $(LATE_SOCKETS) $(PYTEST_ARGS)
+
 # Needs torch and transformers, 6 GB of them, in an environment of its own: never part of `make test`.
 CHECK_VENV ?= .venv-transformers
 $(CHECK_VENV)/.ready: tests/transformers_check/requirements.txt

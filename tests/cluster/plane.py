@@ -174,9 +174,9 @@ class ControlPlane(Reached):
 
 
 @contextlib.contextmanager
-def control_plane(folder: Path) -> Iterator[ControlPlane]:
-    """Run a control plane for as long as the block lasts."""
-    plane = ControlPlane(folder)
+def control_plane(folder: Path, **settings: Any) -> Iterator[ControlPlane]:
+    """Run a control plane for as long as the block lasts. ``settings`` are fields of it."""
+    plane = ControlPlane(folder, **settings)
     try:
         plane.start()
         yield plane

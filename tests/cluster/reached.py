@@ -26,6 +26,8 @@ class Reached(abc.ABC):
     """A cluster; what is run or written for it lies in one folder."""
 
     folder: Path
+    stages: Path = Path(__file__).parent / "stages.yaml"
+    """How pods live on the fake nodes, for KWOK."""
     processes: Processes = field(init=False)
     _ports: dict[str, int] = field(default_factory=dict)
 
@@ -109,7 +111,7 @@ class Reached(abc.ABC):
             f"--node-port={self.port('kwok')}",
             f"--server-address=127.0.0.1:{self.port('kwok-server')}",
             *configs,
-            f"--config={Path(__file__).parent / 'stages.yaml'}",
+            f"--config={self.stages}",
         )
 
 
