@@ -7,7 +7,7 @@ from tests.support.fleets import H100, a_fleet, a_node, cuda_bytes
 from tests.support.models import LLAMA_8B, LLAMA_70B, QWEN_235B_FP8, a_demand, facts
 from tests.support.plans import planned, refused
 
-from shardwise.domain.adapters import Adapters, adapters_of, uncounted, uncounted_options
+from shardwise.domain.adapters import Adapters, adapters_of, redundant_experts, uncounted, uncounted_options
 from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
 from shardwise.domain.notes import NotCounted
@@ -57,15 +57,32 @@ UNCOUNTED: dict[str, tuple[EngineName, str, tuple[str, ...]]] = {
     "wider inputs of convolutions": (VLLM, "--mamba_cache_dtype=float32", ("--mamba-cache-dtype",)),
     "narrower states": (VLLM, "--mamba-ssm-cache-dtype bfloat16", ()),
     "buffers of an all-to-all": (VLLM, "--all2all-backend deepep_low_latency", ("--all2all-backend",)),
-    "redundant experts": (VLLM, "--enable-eplb --eplb-config={}", ("--enable-eplb", "--eplb-config")),
-    "redundant experts, key by key": (VLLM, "--eplb-config.num_redundant_experts 8", ("--eplb-config",)),
-    "SGLang's redundant experts": (
-        SGLANG, "--enable-eplb --ep-num-redundant-experts 8", ("--enable-eplb", "--ep-num-redundant-experts"),
-    ),
+    "the exchange of experts": (VLLM, "--enable-eplb --eplb-config={}", ("--enable-eplb",)),
+    "SGLang's exchange of experts": (SGLANG, "--enable-eplb --ep-num-redundant-experts 8", ("--enable-eplb",)),
     "SGLang's wider states": (SGLANG, "--mamba-ssm-dtype float32", ("--mamba-ssm-dtype",)),
     "SGLang's drafts, abbreviated": (SGLANG, "--speculative-algo EAGLE", ("--speculative-algorithm",)),
     "SGLang's drafts": (SGLANG, "--speculative-algorithm EAGLE", ("--speculative-algorithm",)),
 }  # fmt: skip
+
+
+REDUNDANT: dict[str, tuple[EngineName, tuple[str, ...], int]] = {
+    "none": (VLLM, ("--enable-eplb",), 0),
+    "in an object": (VLLM, ("--eplb-config", '{"num_redundant_experts": 32}'), 32),
+    "in an object, attached": (VLLM, ('--eplb_config={"num_redundant_experts": 32, "window_size": 1000}',), 32),
+    "key by key": (VLLM, ("--eplb-config.num_redundant_experts", "16"), 16),
+    "in no object": (VLLM, ("--eplb-config", "[32]"), 0),
+    "in no JSON": (VLLM, ("--eplb-config", "{"), 0),
+    "no number": (VLLM, ("--eplb-config", '{"num_redundant_experts": "many"}'), 0),
+    "SGLang": (SGLANG, ("--ep-num-redundant-experts", "32"), 32),
+    "SGLang, attached": (SGLANG, ("--ep-num-redundant-experts=8",), 8),
+    "SGLang, no number": (SGLANG, ("--ep-num-redundant-experts=x",), 0),
+    "an engine that takes no such word": (EngineName.TENSORRT_LLM, ("--ep-num-redundant-experts=8",), 0),
+}
+
+
+@pytest.mark.parametrize(("engine", "args", "count"), REDUNDANT.values(), ids=REDUNDANT)
+def test_redundant_experts_are_read_off_the_arguments(engine: EngineName, args: tuple[str, ...], count: int) -> None:
+    assert redundant_experts(engine, args) == count
 
 
 @pytest.mark.parametrize(("engine", "args", "words"), UNCOUNTED.values(), ids=UNCOUNTED)

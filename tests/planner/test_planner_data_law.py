@@ -116,6 +116,23 @@ def test_the_law_of_data_ranks(model: str, engine: EngineName, layout: Layout, c
     assert illegal(facts(model), engine, layout) == cause
 
 
+REDUNDANT: dict[str, tuple[EngineName, Layout, int, Cause | None]] = {
+    "72 GPUs with 32": (SGLANG, ranks(72), 32, None),
+    "vLLM, 32 GPUs with 32": (VLLM, ranks(32), 32, None),
+    "vLLM divides no odd number": (VLLM, ranks(32), 30, NotDivisible("experts, 30 redundant,", 286, 32)),
+    "a tensor group": (VLLM, ranks(1, 8), 4, NotDivisible("experts, 4 redundant,", 260, 8)),
+    "SGLang, a tensor group": (SGLANG, ranks(1, 8), 8, None),
+    "split experts have no copies": (VLLM, ranks(8, whole=False), 3, None),
+}
+
+
+@pytest.mark.parametrize(("engine", "layout", "redundant", "cause"), REDUNDANT.values(), ids=REDUNDANT)
+def test_redundant_experts_count_where_experts_are_dealt_out(
+    engine: EngineName, layout: Layout, redundant: int, cause: Cause | None
+) -> None:
+    assert illegal(facts(R1), engine, layout, EngineSetup(redundant_experts=redundant)) == cause
+
+
 SINCE: dict[EngineName, tuple[Version, Version]] = {
     SGLANG: ((0, 5, 22), (0, 5, 23)),
     TENSORRT_LLM: ((0, 21, 0), (1, 0, 0)),

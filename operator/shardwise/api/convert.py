@@ -11,7 +11,7 @@ from shardwise.api.parse import ShardedModel
 from shardwise.api.pod_template import PodTemplate
 from shardwise.api.problems import InvalidObject, Problem, escaped
 from shardwise.api.spec import EnvVarSpec, NodeAffinitySpec, NodeRequirementSpec, QueueSpec, TolerationSpec
-from shardwise.domain.adapters import adapters_of, sequences_of, uncounted, uncounted_options
+from shardwise.domain.adapters import adapters_of, redundant_experts, sequences_of, uncounted, uncounted_options
 from shardwise.domain.demand import Demand, Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import (
@@ -137,6 +137,7 @@ def _demand(obj: ShardedModel, facts: ModelFacts, launch: Launch, site: LaunchSi
         kv_cache_dtype=_kv_cache_dtype(obj, facts),
         adapters=adapters_of(EngineName(spec.engine.name), spec.engine.args),
         uncounted=(*uncounted(EngineName(spec.engine.name), spec.engine.args), *uncounted_options(spec.engine.options)),
+        redundant_experts=redundant_experts(engine, spec.engine.args),
         sequences=sequences_of(EngineName(spec.engine.name), spec.engine.args),
         needs=needs_of(launch, site, facts),
     )

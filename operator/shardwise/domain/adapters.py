@@ -1,5 +1,6 @@
 """What an object's arguments add to the memory of a GPU: LoRA adapters, sequences, and parts that no plan counts."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -39,18 +40,16 @@ _UNCOUNTED: Final[Mapping[EngineName, tuple[str, ...]]] = {
         "--disable-hybrid-kv-cache-manager",
         "--all2all-backend",
         "--enable-eplb",
-        "--eplb-config",
     ),
     EngineName.SGLANG: (
         "--speculative-algorithm",
         "--speculative-draft-model-path",
         "--disable-hybrid-swa-memory",
         "--enable-eplb",
-        "--ep-num-redundant-experts",
     ),
 }
 """Words that make an engine hold more than a plan counts: a draft model, whole contexts in sliding layers, the buffers
-of an all-to-all, or redundant experts."""
+of an all-to-all, or those that exchange experts."""
 
 _UNCOUNTED_OPTIONS: Final = ("speculative_config", "lora_config")
 """Entries of TensorRT-LLM's options file with the same effect (tensorrt_llm 1.2.1, llmapi/llm_args.py)."""
@@ -101,6 +100,27 @@ def sequences_of(engine: EngineName, args: Sequence[str]) -> int | None:
     """Read the number of sequences in a step off an object's arguments for vLLM: the last one counts."""
     given = dict(_given(engine, args)).get(_SEQUENCES) if engine is EngineName.VLLM else None
     return _number(given, 0) or None
+
+
+def redundant_experts(engine: EngineName, args: Sequence[str]) -> int:
+    """Count the redundant experts of a stage that an object's arguments ask for; 0 without them.
+
+    vLLM takes an object (``--eplb-config``) or a word for its key, SGLang a word of its own.
+    """
+    words = ((word.partition("="), args[index + 1 : index + 2]) for index, word in enumerate(args))
+    given = {name.replace("_", "-"): value or "".join(after) for (name, _, value), after in words}
+    if engine is EngineName.VLLM:
+        return _number(given.get("--eplb-config.num-redundant-experts"), _in_config(given.get("--eplb-config")))
+    return _number(given.get("--ep-num-redundant-experts"), 0) if engine is EngineName.SGLANG else 0
+
+
+def _in_config(text: str | None) -> int:
+    try:
+        read = json.loads(text or "{}")
+    except ValueError:
+        return 0  # vLLM refuses it
+    found = read.get("num_redundant_experts") if isinstance(read, dict) else None
+    return found if isinstance(found, int) and found > 0 else 0
 
 
 def _given(engine: EngineName, args: Sequence[str]) -> Iterator[tuple[str, str]]:

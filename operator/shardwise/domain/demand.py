@@ -79,6 +79,7 @@ class EngineSetup:
 
     release: Version | None = None
     towers: TowerUse = TowerUse.SPLIT
+    redundant_experts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ class Demand:
     count. ``towers`` is what the engine does with the model's towers.
     ``sequences`` is the number of sequences in a step that the arguments state for vLLM, if any.
     ``needs`` is what each pod needs of its node besides GPUs. ``together``: a group of data ranks stays in an NVLink
-    domain although ``pins`` state its degree, because the plan that they repeat does.
+    domain although ``pins`` state its degree, because the plan that they repeat does. ``redundant_experts`` are copies
+    of busy experts that the GPUs of a stage hold beside all experts, as the arguments state.
     """
 
     key: str
@@ -131,6 +133,7 @@ class Demand:
     towers: TowerUse = TowerUse.SPLIT
     needs: PodNeeds = field(default_factory=PodNeeds)
     together: bool = False
+    redundant_experts: int = 0
 
     @property
     def asks_for_16_bit_cache(self) -> bool:
@@ -139,8 +142,8 @@ class Demand:
 
     @property
     def setup(self) -> EngineSetup:
-        """The release of the engine and its use of towers."""
-        return EngineSetup(self.release, self.towers)
+        """The release of the engine, its use of towers and its redundant experts."""
+        return EngineSetup(self.release, self.towers, self.redundant_experts)
 
     @property
     def has_rdma(self) -> bool:

@@ -50,14 +50,14 @@ def row_of(engine: EngineName) -> DataRow:
 
 
 @lru_cache(maxsize=8192)
-def spread_of(engine: EngineName, architecture: str, layout: Layout) -> Spread | None:
-    """Tell over how many GPUs an engine shares parts beside data parallelism; ``None`` without data parallelism."""
+def spread_of(engine: EngineName, architecture: str, layout: Layout, redundant: int = 0) -> Spread | None:
+    """Tell over how many GPUs an engine shares parts beside data parallelism; ``None`` where it changes nothing."""
     if layout.data == 1:
-        return None
+        return Spread(layout.tensor, layout.tensor, layout.tensor, redundant) if redundant else None
     tensor, stage, row = layout.tensor, layout.stage_gpus, row_of(engine)
     dense, shared, head = (stage if part in row.over_stage else tensor for part in ("dense", "shared", "head"))
     is_whole = layout.expert and tensor > 1 and architecture in row.whole_shared
-    return Spread(dense, 1 if is_whole else shared, head)
+    return Spread(dense, 1 if is_whole else shared, head, redundant)
 
 
 def has_data(engine: EngineName, release: Version | None) -> bool:
@@ -65,16 +65,22 @@ def has_data(engine: EngineName, release: Version | None) -> bool:
     return (release or RELEASES[engine]) >= _version(row_of(engine).since)
 
 
-def data_cause(model: ModelFacts, engine: EngineName, layout: Layout, release: Version | None) -> Cause | None:
-    """Give the first rule of data or context parallelism that a layout breaks."""
+def data_cause(
+    model: ModelFacts, engine: EngineName, layout: Layout, release: Version | None, redundant: int = 0
+) -> Cause | None:
+    """Give the first rule of data or context parallelism, or of redundant experts, that a layout breaks."""
+    if redundant and layout.expert and (expert_count(model) + redundant) % layout.stage_gpus:
+        return NotDivisible(f"experts, {redundant} redundant,", expert_count(model) + redundant, layout.stage_gpus)
     if layout.data > 1:
-        broken = _data_cause(model, engine, layout, release)
+        broken = _data_cause(model, engine, layout, release, redundant)
         if broken is not None:
             return broken
     return _context_cause(model, engine, layout, release) if layout.context > 1 else None
 
 
-def _data_cause(model: ModelFacts, engine: EngineName, layout: Layout, release: Version | None) -> Cause | None:
+def _data_cause(
+    model: ModelFacts, engine: EngineName, layout: Layout, release: Version | None, redundant: int
+) -> Cause | None:
     row, experts = row_of(engine), expert_count(model)
     if not experts:
         return DataOfDense(layout.data)
@@ -86,7 +92,7 @@ def _data_cause(model: ModelFacts, engine: EngineName, layout: Layout, release: 
         return None
     if experts < layout.stage_gpus:
         return TooFewExperts(experts, layout.stage_gpus)
-    uneven = experts % layout.stage_gpus and not row.uneven
+    uneven = (experts + redundant) % layout.stage_gpus and not row.uneven
     return NotDivisible("experts", experts, layout.stage_gpus) if uneven else None
 
 

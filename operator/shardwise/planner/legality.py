@@ -30,9 +30,11 @@ def illegal(model: ModelFacts, engine: EngineName, layout: Layout, setup: Engine
 
     The cause lists the degrees that every dimension of the model allows.
     """
-    broken = _pipeline(model, engine, layout.pipeline) or data_cause(model, engine, layout, setup.release)
+    broken = _pipeline(model, engine, layout.pipeline) or data_cause(
+        model, engine, layout, setup.release, setup.redundant_experts
+    )
     broken = broken or tensor_cause(model, engine, layout.tensor, setup, expert=layout.expert, data=layout.data)
-    if isinstance(broken, NotDivisible | BlockSplit) and layout.data == 1:
+    if isinstance(broken, NotDivisible | BlockSplit) and layout.data == 1 and not setup.redundant_experts:
         return replace(broken, legal=legal_tensors(model, engine, setup, expert=layout.expert))
     return broken
 
@@ -95,16 +97,16 @@ def _tensor_causes(model: ModelFacts, engine: EngineName, layout: Layout, setup:
     """Check whole units first: a message about heads says more than a message about quantisation blocks."""
     rules = rules_of(engine, setup.release)
     for weight in _dealt(model):
-        yield from _units(weight, model, rules, layout)
+        yield from _units(weight, model, rules, layout, setup.redundant_experts)
     yield from undivided(model, engine, setup, layout.tensor)
     for weight in _dealt(model):
         yield from _blocks(weight, model, rules, layout)
 
 
-def _units(weight: Weight, model: ModelFacts, rules: EngineRules, layout: Layout) -> Iterator[Cause]:
+def _units(weight: Weight, model: ModelFacts, rules: EngineRules, layout: Layout, redundant: int) -> Iterator[Cause]:
     tensor = layout.tensor if weight.experts is None else layout.stage_gpus
     if weight.experts is not None and layout.expert:
-        if weight.experts.count % tensor and not rules.uneven_experts:
+        if (weight.experts.count + redundant) % tensor and not rules.uneven_experts:
             yield NotDivisible("experts", weight.experts.count, tensor)
         return
     match weight.split:

@@ -120,7 +120,7 @@ def _weights(demand: Demand, layout: Layout, stage: Stage, *, unquantised: bool 
     """Give the bytes of weights on a rank of a stage, adapters included. ``unquantised``: see :func:`loading_use`."""
     model = demand.model
     of_stage = Layout(layout.tensor, 1, layout.expert, layout.data)
-    spread = spread_of(demand.engine, model.architecture, of_stage)
+    spread = spread_of(demand.engine, model.architecture, of_stage, demand.redundant_experts)
     of_layers = layer_bytes(model, of_stage, spread, unquantised=unquantised)
     ends = end_bytes(model, layout.tensor, demand.engine, spread.head if spread else None).on(stage)
     adapters = _over_layers(stage, adapter_bytes(model, layout, demand.adapters))

@@ -22,11 +22,15 @@ def padded_vocabulary(vocabulary: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The number of GPUs that share the feed-forward blocks, the shared experts and the output head of a model."""
+    """The number of GPUs that share the feed-forward blocks, the shared experts and the output head of a model.
+
+    ``redundant`` experts are held beside all experts of a mixture.
+    """
 
     dense: int
     shared: int
     head: int
+    redundant: int = 0
 
 
 def parts(weight: Weight, layout: Layout, spread: Spread | None = None) -> float:
@@ -38,7 +42,8 @@ def parts(weight: Weight, layout: Layout, spread: Spread | None = None) -> float
     """
     tensor = _sharers(weight, layout, spread)
     if weight.experts is not None and layout.expert:
-        return weight.experts.count / ceil(weight.experts.count / tensor)
+        redundant = 0 if spread is None else spread.redundant
+        return weight.experts.count / ceil((weight.experts.count + redundant) / tensor)
     match weight.split:
         case Split.WHOLE:
             return 1
