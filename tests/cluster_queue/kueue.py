@@ -122,7 +122,7 @@ def _webhooks(plane: ControlPlane) -> list[Json]:
 
 def a_team(gpus: int) -> list[Json]:
     """Make a queue ``team`` with quota for some GPUs of nodes labelled ``pool: serving``, and two PriorityClasses."""
-    resources = {"nvidia.com/gpu": str(gpus), "cpu": "1000", "memory": "10Ti"}
+    resources = {"nvidia.com/gpu": str(gpus), "cpu": "1000", "memory": "10Ti", "ephemeral-storage": "10Ti"}
     quota = [{"name": name, "nominalQuota": amount} for name, amount in resources.items()]
     groups = [{"coveredResources": list(resources), "flavors": [{"name": "serving", "resources": quota}]}]
     classes = (("high", 1000), ("low", -1000))
