@@ -20,7 +20,7 @@ from benchmarks.timing import machine, said, table
 
 Seconds = dict[str, float]
 
-ROUNDS: Final = int(os.environ.get("ROUNDS", "3"))
+ROUNDS: Final = 3
 NODES: Final = 5_000
 MANY_NODES: Final = 50_000
 PEERS_NODES: Final = 1_000

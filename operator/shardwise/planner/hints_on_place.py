@@ -86,7 +86,7 @@ def tolerations(demand: Demand, tried_on: TrialFleet) -> Iterator[Trial]:
     """Try to tolerate each taint of usable nodes, the taint with the most free GPUs first."""
     freed: Counter[Taint] = Counter()
     for node in tried_on.fleet.nodes:
-        if node.exclusion is None and node.free:
+        if node.taints and node.exclusion is None and node.free:
             freed.update(dict.fromkeys(filter(_may_be_tolerated, node.taints), node.free))
     for taint in sorted(freed, key=lambda taint: (-freed[taint], taint.key, taint.value, taint.effect)):
         added = Toleration(taint.key, "Equal", taint.value, taint.effect)
