@@ -6,6 +6,7 @@ from typing import Final
 
 from shardwise.domain.reasons import FailureKind, Reason
 from shardwise.domain.refusal import RefusalReason
+from shardwise.explain.reason_links import anchor
 from shardwise.explain.reasons import FAILURES, REASONS, Meaning
 
 PATH: Final = PurePosixPath("docs/reference/reasons.md")
@@ -38,7 +39,7 @@ def _lines() -> Iterator[str]:
     yield "|---|---|---|"
     for kind in FailureKind:
         failure = FAILURES[kind]
-        yield f"| `{kind}` | {failure.sign} | {failure.remedy} |"
+        yield f"| {_named(kind)} | {failure.sign} | {failure.remedy} |"
     yield ""
 
 
@@ -49,8 +50,13 @@ def _table(title: str, reasons: tuple[Reason, ...] | tuple[RefusalReason, ...]) 
     yield "|---|---|---|---|"
     for reason in reasons:
         meaning = REASONS[reason]
-        yield f"| `{reason}` | {_where(meaning)} | {meaning.says} | {meaning.remedy} |"
+        yield f"| {_named(reason)} | {_where(meaning)} | {meaning.says} | {meaning.remedy} |"
     yield ""
+
+
+def _named(reason: str) -> str:
+    """Name a reason, at the place to which messages link."""
+    return f'<a id="{anchor(reason)}"></a>`{reason}`'
 
 
 def _where(meaning: Meaning) -> str:

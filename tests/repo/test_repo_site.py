@@ -7,6 +7,10 @@ import pytest
 import yaml
 from tests.support.repository import ROOT
 
+from shardwise.domain.reasons import Reason
+from shardwise.domain.refusal import RefusalReason
+from shardwise.explain.reason_links import PAGE, anchor
+from shardwise_sandbox import reason_page
 from shardwise_sandbox.site_links import outside
 
 DOCS = ROOT / "docs"
@@ -50,3 +54,9 @@ LINKS: dict[str, tuple[str, str, str]] = {
 @pytest.mark.parametrize(("page", "markdown", "expected"), LINKS.values(), ids=LINKS)
 def test_a_link_that_leaves_the_documents_leads_to_the_repository(page: str, markdown: str, expected: str) -> None:
     assert outside(markdown, page, REPOSITORY, Path(ROOT)) == expected
+
+
+def test_each_reason_has_the_place_on_its_page_to_which_messages_link() -> None:
+    assert PAGE.endswith(f"/{reason_page.PATH}")
+    text = (ROOT / reason_page.PATH).read_text()
+    assert [reason for reason in (*Reason, *RefusalReason) if text.count(f'<a id="{anchor(reason)}">') != 1] == []

@@ -17,6 +17,7 @@ from shardwise.explain.layouts import LISTED, others
 from shardwise.explain.node_changes import node_change_answer, node_changes_message
 from shardwise.explain.obstacles import obstacle_answer, obstacle_text
 from shardwise.explain.plans import plan_text, whereabouts
+from shardwise.explain.reason_links import link
 from shardwise.explain.refusals import refusal_headline, refusal_text, rejection_text
 
 _STICKY = "it stays: a plan changes if the object changes, or if the plan cannot be carried out any more"
@@ -66,6 +67,17 @@ def _lines(standing: Standing, name: str) -> Iterator[str]:
             yield obstacle_text(standing.obstacle, name)
         elif not standing.kept:
             yield _outcome(standing.next, name)
+    reason = _reason(standing)
+    if reason:
+        yield f"more: `{reason}` {link(reason)}"
+
+
+def _reason(standing: Standing) -> str:
+    """Give the reason for which the object has no plan, or keeps none; empty without one."""
+    if standing.obstacle is not None:
+        return standing.obstacle.reason
+    wanted = standing.planned is None or not standing.kept
+    return standing.next.reason.value if wanted and isinstance(standing.next, Refusal) else ""
 
 
 def _obstructed(obstacle: Obstacle) -> dict[str, Any]:
