@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
-from shardwise.metrics.table import METRICS, Metric, Scope
+from shardwise.metrics.table import METRICS, Metric, ServedBy
 
 PATH: Final = PurePosixPath("docs/reference/metrics.md")
 """The path of the page, from the root of the repository."""
@@ -27,19 +27,19 @@ def metric_page() -> str:
 
 def _lines() -> Iterator[str]:
     yield _HEAD
-    yield from _table("## Every operator", Scope.ALL)
-    yield from _table("## The leader alone", Scope.LEADER)
+    yield from _table("## Every operator", ServedBy.ALL)
+    yield from _table("## The leader alone", ServedBy.LEADER)
     yield "The values of `reason` are in [Reasons](reasons.md). A reason that this version does not know is `other`."
     yield ""
 
 
-def _table(title: str, scope: Scope) -> Iterator[str]:
+def _table(title: str, served_by: ServedBy) -> Iterator[str]:
     yield title
     yield ""
     yield "| metric | type | labels | meaning |"
     yield "|---|---|---|---|"
     for metric in METRICS:
-        if metric.scope is scope:
+        if metric.served_by is served_by:
             yield f"| `{metric.name}` | {metric.sort} | {_labels(metric)} | {metric.says} |"
     yield ""
 

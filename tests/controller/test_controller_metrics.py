@@ -17,7 +17,7 @@ from tests.support.operating import LIMIT, Operating, a_model
 from shardwise.api import crd
 from shardwise.cluster import election
 from shardwise.controller import Options, run
-from shardwise.metrics.table import METRICS, Scope, Sort
+from shardwise.metrics.table import METRICS, ServedBy, Sort
 from shardwise_sandbox import Fault, RequestInfo, Sandbox, sample_fleet
 
 UNSAID = {"namespace", "name", "product", "method", "version"}
@@ -169,7 +169,7 @@ async def test_calls_that_fail_and_a_lost_lease_are_counted(operator: Scraped, m
     series = await operator.series()
     assert series["shardwise_lease_tries_total", "error"] > 0
     assert sum(value for key, value in series.items() if key[0] == "shardwise_api_requests_total" and key[-1] == "0")
-    led = {metric.name.removesuffix("_total") for metric in METRICS if metric.scope is Scope.LEADER}
+    led = {metric.name.removesuffix("_total") for metric in METRICS if metric.served_by is ServedBy.LEADER}
     assert led & ours(await operator.families()).keys() == set()
     operator.cluster.faults = None
 

@@ -1,4 +1,4 @@
-"""Places by the free GPUs of their domains: after any moves as if made anew, and copies keep to themselves."""
+"""PoolPlaces by the free GPUs of their domains: after any moves as if made anew, and copies keep to themselves."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.support.examples import FACTOR
 
-from shardwise.planner.places import Domain, FreeCounts, Path, Places, Scope
+from shardwise.planner.places import Domain, FreeCounts, Path, PoolPlaces, Scope
 
 Row = tuple[Domain, Path, FreeCounts]
 """A domain, its place, and the free GPUs of its nodes."""
@@ -23,18 +23,18 @@ ROWS: list[Row] = [
 ]
 
 
-def placed(rows: Iterable[Row], height: int = 2) -> Places:
-    found = Places(height)
+def placed(rows: Iterable[Row], height: int = 2) -> PoolPlaces:
+    found = PoolPlaces(height)
     for domain, place, counts in rows:
         found.move(domain, place, None, counts)
     return found
 
 
-def scope(places: Places, level: int, *path: str) -> Scope:
+def scope(places: PoolPlaces, level: int, *path: str) -> Scope:
     return places.levels[level][path]
 
 
-def said(places: Places) -> object:
+def said(places: PoolPlaces) -> object:
     """Say everything about places."""
     return [
         {path: (known.held, known.inner, known.loose, known.slots(4)) for path, known in level.items()}
@@ -59,7 +59,7 @@ PATHS: dict[str, tuple[Path, list[tuple[int, Path]]]] = {
 
 @pytest.mark.parametrize(("place", "paths"), PATHS.values(), ids=PATHS)
 def test_a_domain_lies_in_a_place_of_each_level_that_it_names(place: Path, paths: list[tuple[int, Path]]) -> None:
-    assert list(Places(2).paths(place)) == paths
+    assert list(PoolPlaces(2).paths(place)) == paths
 
 
 def test_a_place_lists_its_domains_by_their_free_counts_in_name_order() -> None:
@@ -195,8 +195,8 @@ class Moving(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.rows: dict[Domain, tuple[Path, FreeCounts]] = {}
-        self.places = Places(2)
-        self.originals: list[tuple[Places, object]] = []
+        self.places = PoolPlaces(2)
+        self.originals: list[tuple[PoolPlaces, object]] = []
 
     @rule(name=st.sampled_from("abcdef"), place=ANYWHERE, counts=COUNTS)
     def a_domain_comes_or_moves(self, name: str, place: Path, counts: FreeCounts) -> None:

@@ -21,7 +21,7 @@ class Sort(StrEnum):
     HISTOGRAM = "histogram"
 
 
-class Scope(StrEnum):
+class ServedBy(StrEnum):
     """The operators that give a metric."""
 
     ALL = "all"
@@ -40,7 +40,7 @@ class Metric:
     says: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
-    scope: Scope = Scope.ALL
+    served_by: ServedBy = ServedBy.ALL
     values: tuple[str, ...] = ()
 
     @property
@@ -70,7 +70,7 @@ def _gauge(name: str, says: str, *labels: str) -> Metric:
 
 
 def _led(name: str, says: str, *labels: str) -> Metric:
-    return Metric(name, Sort.GAUGE, says, labels, scope=Scope.LEADER)
+    return Metric(name, Sort.GAUGE, says, labels, served_by=ServedBy.LEADER)
 
 
 BUILD: Final = _gauge("shardwise_build_info", "The version of the operator, as a label. The value is 1.", "version")
@@ -218,7 +218,7 @@ MODEL_RESTARTS: Final = Metric(
     Sort.COUNTER,
     "Restarts of all replicas of a ShardedModel, as its status counts them.",
     ("namespace", "name"),
-    scope=Scope.LEADER,
+    served_by=ServedBy.LEADER,
 )
 MODEL_CONDITION: Final = _led(
     "shardwise_model_condition",

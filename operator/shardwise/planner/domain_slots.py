@@ -8,7 +8,7 @@ place if and only if the place has a slot for each stage.
 from collections.abc import Iterable, Mapping, Sequence
 
 from shardwise.domain.fleet import Node
-from shardwise.planner.places import Domain, FreeCounts, Path, Places, Scope
+from shardwise.planner.places import Domain, FreeCounts, Path, PoolPlaces, Scope
 from shardwise.planner.pools import Pool
 
 
@@ -66,5 +66,5 @@ class DomainSlots:
     def _place(self, domain: Domain) -> Path:
         return self._pool.domains.place(self.nodes(domain))
 
-    def _placed(self, pool: Pool) -> Places:
+    def _placed(self, pool: Pool) -> PoolPlaces:
         return pool.domains.places.copy()

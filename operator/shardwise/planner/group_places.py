@@ -10,7 +10,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import PodPlacement
 from shardwise.planner.deal import Bin, deal, natural
 from shardwise.planner.domain_slots import DomainSlots
-from shardwise.planner.places import Domain, FreeCounts, Places, Scope
+from shardwise.planner.places import Domain, FreeCounts, PoolPlaces, Scope
 from shardwise.planner.together import MOST_DOMAINS, fewest_parts
 
 Shares = Mapping[Domain, int]
@@ -141,7 +141,7 @@ class Cut:
         return sum(counts) - self.units(counts) * self.share * self.pods
 
 
-def _dealt_by_place(places: Places, scope: Scope, units: int, cut: Cut) -> Mapping[Domain, int] | None:
+def _dealt_by_place(places: PoolPlaces, scope: Scope, units: int, cut: Cut) -> Mapping[Domain, int] | None:
     """Deal evenly to as few inner places as possible, and the same inside each of them; then to domains."""
     if scope.loose:
         return _dealt(scope, units, cut)

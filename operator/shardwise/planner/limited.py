@@ -18,7 +18,7 @@ from shardwise.domain.plan import GroupPlacement
 from shardwise.domain.refusal import PodsShort
 from shardwise.planner.domain_slots import DomainSlots
 from shardwise.planner.group_places import Shares, place_group, shares_up_to
-from shardwise.planner.places import Domain, FreeCounts, Places
+from shardwise.planner.places import Domain, FreeCounts, PoolPlaces
 from shardwise.planner.pools import Pool
 
 
@@ -123,9 +123,9 @@ class ShareSlots(DomainSlots):
         """Count the GPUs of a domain again, after pods of some share were taken."""
         self._move(domain, before)
 
-    def _placed(self, pool: Pool) -> Places:
+    def _placed(self, pool: Pool) -> PoolPlaces:
         """Sort all domains anew: what a pod needs besides GPUs makes other counts of them. O(nodes)."""
-        places = Places(len(pool.domains.places.levels) - 1)
+        places = PoolPlaces(len(pool.domains.places.levels) - 1)
         for domain, nodes in pool.all_domains().items():
             places.move(domain, pool.domains.place(nodes), None, tuple(sorted(map(self.free, nodes))))
         return places

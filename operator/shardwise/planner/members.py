@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.needs import IdleGpus, PodNeeds, most_gpus, shortage
 from shardwise.planner.alike import Classes, NodeClass
-from shardwise.planner.places import Domain, FreeCounts, Path, Places
+from shardwise.planner.places import Domain, FreeCounts, Path, PoolPlaces
 
 Change = tuple[Node | None, Node | None]
 """A node before and after: ``None`` before it came, and after it went."""
@@ -46,7 +46,7 @@ class Domains:
     ) -> None:
         """Sort nodes into domains. O(nodes)."""
         self.shared = shared
-        self.places = Places(len(nodes[0].places) if nodes else 0)
+        self.places = PoolPlaces(len(nodes[0].places) if nodes else 0)
         self.nodes: dict[Domain, tuple[Node, ...]] = {}
         self.sizes: Counter[int] = Counter()
         self._bound = bound

@@ -91,16 +91,16 @@ class Scope:
         return self.held[counts]
 
 
-class Places:
+class PoolPlaces:
     """All places of a pool: ``levels`` from the nearest level above the domain to the bounding places at the top."""
 
     def __init__(self, height: int) -> None:
         self.levels: list[dict[Path, Scope]] = [{} for _ in range(height + 1)]
         self._own: set[tuple[int, Path]] = set()
 
-    def copy(self) -> "Places":
+    def copy(self) -> "PoolPlaces":
         """Give a copy that shares all places until they change."""
-        found = Places(len(self.levels) - 1)
+        found = PoolPlaces(len(self.levels) - 1)
         found.levels = [dict(known) for known in self.levels]
         return found
 
