@@ -29,7 +29,8 @@ def command_page() -> str:
 
 
 def _command(name: str) -> Iterator[str]:
-    parent = click.Context(cli, info_name="shardwise", terminal_width=_WIDTH, max_content_width=_WIDTH)
+    names = cli.context_settings["help_option_names"]
+    parent = click.Context(cli, info_name="shardwise", help_option_names=names)
     command = cli.get_command(parent, name)
     if command is None:
         raise LookupError(f"no command `{name}`")

@@ -190,11 +190,14 @@ def test_every_state_has_its_rows_and_every_cause_its_place() -> None:
     assert set(Trigger) - set(SEEN) == {Trigger.RENEWED, Trigger.DISPLACED, Trigger.PLACED, Trigger.RETRIED}
 
 
+ENDINGS = (Trigger.EVICTED, Trigger.DISRUPTED, Trigger.FAILED, Trigger.NODE_AWAY)
+
+
 def test_losses_come_before_progress_in_every_state() -> None:
     """A group that lost a pod is never taken for one that is ready."""
     for rows in LIFE.values():
         order = [trigger for trigger in rows if trigger in SEEN]
-        losses = [trigger for trigger in order if trigger in (Trigger.DISRUPTED, Trigger.FAILED, Trigger.NODE_AWAY)]
+        losses = [trigger for trigger in order if trigger in ENDINGS]
         assert order[: len(losses)] == losses
 
 
