@@ -122,7 +122,8 @@ class Running:
 
     def events(self, name: str) -> list[Json]:
         """List the Events of a model."""
-        return [item for item in self.get("events")["items"] if item["involvedObject"]["name"] == name]
+        about = {"kind": "ShardedModel", "name": name}
+        return [item for item in self.get("events")["items"] if about.items() <= item["involvedObject"].items()]
 
     def delete_all(self, limit: float = LIMIT) -> None:
         """Delete every model, and wait for so many seconds until nothing of them is left."""
