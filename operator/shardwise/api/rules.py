@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from shardwise.api.spec import EnvVarSpec, NodeRequirementSpec, ShardedModelSpec
+from shardwise.domain.fleet import GPU_PREFIXES
 
-GPU_PREFIXES: Final = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu")
 OWN_PREFIX: Final = "shardwise.dev/"
 """How the labels and annotations begin by which the operator knows its pods, and its Services select them."""
 

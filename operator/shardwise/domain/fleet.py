@@ -16,6 +16,9 @@ NVIDIA: Final = "nvidia.com/gpu"
 AMD: Final = "amd.com/gpu"
 """The extended resources that device plugins offer, a unit for each GPU."""
 
+GPU_PREFIXES: Final = (NVIDIA, "nvidia.com/mig-", AMD)
+"""How the names of all extended resources begin that are GPUs, or parts of them."""
+
 
 class Exclusion(StrEnum):
     """Why nobody may use the GPUs of a node, as codes. ``shardwise.explain`` has the words."""

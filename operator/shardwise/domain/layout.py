@@ -21,7 +21,12 @@ class Layout:
     @property
     def world_size(self) -> int:
         """The number of GPUs that hold the model."""
-        return self.data * self.tensor * self.pipeline
+        return self.data * self.data_rank_gpus
+
+    @property
+    def data_rank_gpus(self) -> int:
+        """The number of GPUs of a data rank."""
+        return self.tensor * self.pipeline
 
     @property
     def stage_gpus(self) -> int:

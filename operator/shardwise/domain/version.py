@@ -21,6 +21,14 @@ def parse_version(text: str) -> Version | None:
     return int(major), int(minor), int(patch or 0)
 
 
+def listed_version(text: str, file: str) -> Version:
+    """Parse the number of a release that a data file lists. Raises ``ValueError`` for other texts."""
+    found = parse_version(text)
+    if found is None:
+        raise ValueError(f"{file}: `{text}` is no release")
+    return found
+
+
 def dotted(version: Version) -> str:
     """Write a release as people do: ``0.33.0``."""
     return ".".join(str(part) for part in version)

@@ -7,6 +7,7 @@ operator makes pods with rights of its own, so a rule of the cluster that looks 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from shardwise.domain.fleet import GPU_PREFIXES
 from shardwise.domain.launch import PodExtras, Wanted
 
 Found = Iterator[tuple[str, str]]
@@ -71,7 +72,6 @@ _SECURITY_FIELDS: Final = frozenset(
         "seccompProfile",
     }
 )
-_GPU_WORDS: Final = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu")
 
 
 def addition_problems(wanted: Wanted) -> Found:
@@ -81,21 +81,26 @@ def addition_problems(wanted: Wanted) -> Found:
     yield from _volumes(wanted)
     yield from _engine_mounts(extras)
     yield from _sources(extras)
-    for field, containers in (("sidecars", extras.sidecars), ("initContainers", extras.init_containers)):
-        for position, container in enumerate(containers):
-            yield from _container(f"{TEMPLATE}.{field}.{position}", container, _mountable(extras))
+    for field, container in _containers(extras):
+        yield from _container(field, container, _mountable(extras))
     yield from _twice(f"{TEMPLATE}.volumes", map(_name, extras.volumes))
     yield from _twice(f"{TEMPLATE}.sidecars", map(_name, (*extras.sidecars, *extras.init_containers)))
 
 
 def images(extras: PodExtras) -> Iterator[tuple[str, str]]:
     """Give the field and the value of each image that the additions name."""
-    for field, containers in (("sidecars", extras.sidecars), ("initContainers", extras.init_containers)):
-        for position, container in enumerate(containers):
-            yield f"{TEMPLATE}.{field}.{position}.image", str(container.get("image") or "")
+    for field, container in _containers(extras):
+        yield f"{field}.image", str(container.get("image") or "")
     for position, volume in enumerate(extras.volumes):
         if "image" in volume:
             yield f"{TEMPLATE}.volumes.{position}.image.reference", str(_part(volume, "image").get("reference") or "")
+
+
+def _containers(extras: PodExtras) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the further containers, each with its field."""
+    for field, containers in (("sidecars", extras.sidecars), ("initContainers", extras.init_containers)):
+        for position, container in enumerate(containers):
+            yield f"{TEMPLATE}.{field}.{position}", container
 
 
 def folders(extras: PodExtras) -> Iterator[tuple[str, str]]:
@@ -244,5 +249,5 @@ def _resources(field: str, resources: Mapping[str, Any]) -> Found:
         yield f"{field}.claims", "devices are claimed by the plan alone"
     for part in ("requests", "limits"):
         for name in sorted(_part(resources, part)):
-            if name.startswith(_GPU_WORDS):
+            if name.startswith(GPU_PREFIXES):
                 yield f"{field}.{part}.{name}", "GPUs are set by the plan; limit them with `spec.gpuBudget.total`"

@@ -109,12 +109,12 @@ def _allows_deprecated(pod: PodContext) -> bool:
 
 def _ranks_span_pods(pod: PodContext) -> bool:
     """Tell whether a data rank has more GPUs than a pod."""
-    return pod.layout.data > 1 and pod.place.gpus < pod.layout.tensor * pod.layout.pipeline
+    return pod.layout.data > 1 and pod.place.gpus < pod.layout.data_rank_gpus
 
 
 def _data_ranks(pod: PodContext) -> int:
     """Count the data ranks of a pod that holds whole data ranks."""
-    return pod.place.gpus // (pod.layout.tensor * pod.layout.pipeline)
+    return pod.place.gpus // pod.layout.data_rank_gpus
 
 
 def _between_data_ranks(value: Callable[[PodContext], str | None]) -> Callable[[PodContext], str | None]:

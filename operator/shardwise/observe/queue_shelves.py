@@ -65,12 +65,14 @@ class QueueShelves:
         """Forget a group by its namespace and name."""
         self._evicted.pop(group, None)
 
-    def seen(self, key: Key, names: Iterable[str], fleet: Fleet, plans: Mapping[Key, Mapping[str, int]]) -> QueueSeen:
-        """Give what a decision about an object looks at. ``names`` are the names that its groups have.
+    def seen(
+        self, key: Key, names: Callable[[], Iterable[str]], fleet: Fleet, plans: Mapping[Key, Mapping[str, int]]
+    ) -> QueueSeen:
+        """Give what a decision about an object looks at. ``names`` gives the names that its groups have.
 
         ``plans`` are the GPUs that objects hold as decided. O(bound pods in queues) for an object in a queue.
         """
-        groups = dict(self._groups(key[0], names)) if self.workloads.objects or self._evicted else {}
+        groups = dict(self._groups(key[0], names())) if self.workloads.objects or self._evicted else {}
         queue = self._entered.get(key)
         if queue is None and not groups:
             return QueueSeen(WORKLOAD.name, self._api_version)

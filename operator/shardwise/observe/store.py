@@ -7,6 +7,7 @@ removes the objects that are gone.
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
 from shardwise.domain.fleet import Fleet, Node
@@ -134,7 +135,7 @@ class Store:
             quotas=self.limits(key, self.sharded_models.objects[key]),
             excused=key in self.excused,
             gpus_of_others=self.gpus_of_others(key),
-            queue=self.cluster_queues.seen(key, self._group_names(key), fleet, self._plans),
+            queue=self.cluster_queues.seen(key, partial(self._group_names, key), fleet, self._plans),
         )
 
     @property
@@ -144,7 +145,7 @@ class Store:
 
     def queued(self, key: Key) -> QueueSeen:
         """Give the groups of an object that may be gone, as queues of the cluster show them."""
-        return self.cluster_queues.seen(key, self._group_names(key), Fleet(()), {})
+        return self.cluster_queues.seen(key, partial(self._group_names, key), Fleet(()), {})
 
     def _group_names(self, key: Key) -> set[str]:
         """Give the names of the groups that an object has: of their Services, and by the labels of their pods."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from shardwise.observe import Key, Store
 from shardwise.operate.engine_http import Fetch, Place, Unanswered, fetched
-from shardwise.operate.idle_engines import IdleEngines
+from shardwise.operate.idle_engines import IdleEngines, forget_earlier
 from shardwise.reconcile.asks import Answer, Ask, TokenAsk
 
 AT_ONCE: Final = 16
@@ -42,8 +42,7 @@ class Asking:
                 self._run(self._idle.ask(key, ask))
                 continue
             answers = self._store.answers.setdefault(key, {})
-            for attempt in [found for found in answers if found[0] == ask.replica and found[1] != ask.attempt]:
-                del answers[attempt]
+            forget_earlier(answers, ask)
             before = answers.get((ask.replica, ask.attempt))
             tries = 1 if before is None else before.tries + 1
             begun = answers[ask.replica, ask.attempt] = Answer(tries, self._now())

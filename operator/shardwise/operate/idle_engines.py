@@ -3,16 +3,24 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from shardwise.observe import Key, Store
 from shardwise.operate.engine_http import Fetch, Place, Silent, Unanswered
-from shardwise.reconcile.asks import Heard, TokenAsk
+from shardwise.reconcile.asks import Ask, Attempt, Heard, TokenAsk
 
 AT_ONCE: Final = 64
 """Engines that are asked for a token at a time: each may take minutes, and costs no more than a connection."""
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
+
+
+def forget_earlier(noted: dict[Attempt, T], ask: Ask | TokenAsk) -> None:
+    """Forget what is noted of other attempts of the replica that is asked."""
+    for attempt in [found for found in noted if found[0] == ask.replica and found[1] != ask.attempt]:
+        del noted[attempt]
 
 
 class IdleEngines:
@@ -45,8 +53,7 @@ class IdleEngines:
     def begin(self, key: Key, ask: TokenAsk) -> None:
         """Note that an engine is asked."""
         heard = self._store.heard.setdefault(key, {})
-        for attempt in [found for found in heard if found[0] == ask.replica and found[1] != ask.attempt]:
-            del heard[attempt]
+        forget_earlier(heard, ask)
         heard[ask.replica, ask.attempt] = Heard(self._now())
 
     def _note(self, key: Key, ask: TokenAsk) -> None:

@@ -11,9 +11,11 @@ from shardwise.domain.hardware import ComputeCapability, parse_capability, writt
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import Quantization, Split, Weight
 from shardwise.domain.refusal import CapabilityUnsupported, Cause, KernelSplit
-from shardwise.domain.version import Version, dotted, parse_version
+from shardwise.domain.version import Version, dotted, listed_version
 from shardwise.planner.expert_blocks import needs_finer_blocks
 from shardwise.planner.pools import PoolGpus
+
+_FILE: Final = "capabilities.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ _WEIGHTS_ONLY: Final = frozenset({"quant_algo: W4A16_NVFP4", "input_activations:
 
 @cache
 def _rows() -> Mapping[str, CapabilityRow]:
-    return table("capabilities.toml", CapabilityRow)
+    return table(_FILE, CapabilityRow)
 
 
 @cache
@@ -124,15 +126,8 @@ def _gated_experts(demand: Demand) -> Iterator[Weight]:
 
 def _in_force(listed: Mapping[str, tuple[str, ...]], release: Version) -> tuple[str, ...] | None:
     """Give the entry of the newest release that is not later than this one."""
-    found = [entry for since, entry in listed.items() if release >= _version(since)]
+    found = [entry for since, entry in listed.items() if release >= listed_version(since, _FILE)]
     return found[-1] if found else None
-
-
-def _version(text: str) -> Version:
-    found = parse_version(text)
-    if found is None:
-        raise ValueError(f"capabilities.toml: `{text}` is no release")
-    return found
 
 
 def _is_taken(entry: str, has: ComputeCapability) -> bool:

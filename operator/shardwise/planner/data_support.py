@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import Final
 
 from shardwise.data import table
 from shardwise.domain.data_causes import (
@@ -16,12 +17,11 @@ from shardwise.domain.data_causes import (
 from shardwise.domain.engine import RELEASES, EngineName
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import HEADS, GroupedCache, Layer, ModelFacts
-from shardwise.domain.refusal import (
-    Cause,
-    NotDivisible,
-)
-from shardwise.domain.version import Version, dotted, parse_version
+from shardwise.domain.refusal import Cause, NotDivisible
+from shardwise.domain.version import Version, dotted, listed_version
 from shardwise.planner.weights import Spread, expert_count
+
+_FILE: Final = "data-parallel.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class DataRow:
 
 @cache
 def _rows() -> Mapping[str, DataRow]:
-    return table("data-parallel.toml", DataRow)
+    return table(_FILE, DataRow)
 
 
 def row_of(engine: EngineName) -> DataRow:
@@ -62,7 +62,7 @@ def spread_of(engine: EngineName, architecture: str, layout: Layout, redundant: 
 
 def has_data(engine: EngineName, release: Version | None) -> bool:
     """Tell whether a release has data parallelism."""
-    return (release or RELEASES[engine]) >= _version(row_of(engine).since)
+    return (release or RELEASES[engine]) >= listed_version(row_of(engine).since, _FILE)
 
 
 def data_cause(
@@ -99,7 +99,7 @@ def _data_cause(
 def _context_cause(model: ModelFacts, engine: EngineName, layout: Layout, release: Version | None) -> Cause | None:
     row, runs = row_of(engine), release or RELEASES[engine]
     grouped = any(isinstance(layer.cache, GroupedCache) for layer in model.kinds)
-    has_any = row.context_since is not None and runs >= _version(row.context_since)
+    has_any = row.context_since is not None and runs >= listed_version(row.context_since, _FILE)
     if not has_any or (grouped and not row.context_grouped):
         return ContextUnsupported(engine.value, dotted(runs), latent_only=has_any)
     legal = legal_contexts(model, layout.tensor)
@@ -128,10 +128,3 @@ def _suits_heads(model: ModelFacts, tensor: int, degree: int) -> bool:
 def _queries(layer: Layer) -> int:
     """Give the number of query heads of a layer."""
     return max((weight.units for weight in layer.weights if weight.unit_name == HEADS), default=1)
-
-
-def _version(text: str) -> Version:
-    found = parse_version(text)
-    if found is None:
-        raise ValueError(f"data-parallel.toml: `{text}` is no release")
-    return found

@@ -195,7 +195,7 @@ def _in_blocks(layout: Layout, share: int) -> bool:
     """Tell whether a pod holds whole data ranks and stages, or equal parts of one: engines start no other pods."""
     if layout.data == 1 or layout.pipeline == 1:
         return True  # a tensor group is a stage, or a data rank
-    blocks = layout.tensor * layout.pipeline, layout.stage_gpus
+    blocks = layout.data_rank_gpus, layout.stage_gpus
     return all(share % block == 0 or block % share == 0 for block in blocks)
 
 

@@ -56,9 +56,11 @@ class Weighed:
     def law(self) -> Cause | None:
         """The first cause for which model, engine and kernels do not allow the layout."""
         demand, layout = self._demand, self.layout
-        unfit = _unfit(demand, self._gpus)
-        broken = illegal(demand.model, demand.engine, layout, demand.setup)
-        return unfit or broken or unsuited_layout(demand, self._gpus, layout)
+        return (
+            _unfit(demand, self._gpus)
+            or illegal(demand.model, demand.engine, layout, demand.setup)
+            or unsuited_layout(demand, self._gpus, layout)
+        )
 
     @cached_property
     def memory(self) -> MemoryUse:

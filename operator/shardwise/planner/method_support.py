@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Final
 
 from shardwise.data import table
 from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import ComputeCapability, parse_capability
 from shardwise.domain.model import CheckpointMethod
-from shardwise.domain.version import Version, parse_version
+from shardwise.domain.version import Version, listed_version
+
+_FILE: Final = "methods.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Unloadable:
 
 @cache
 def _rows() -> Mapping[str, MethodRow]:
-    return table("methods.toml", MethodRow)
+    return table(_FILE, MethodRow)
 
 
 def methods_of(engine: EngineName) -> Mapping[str, MethodRow]:
@@ -56,9 +59,9 @@ def unloadable(engine: EngineName, release: Version, method: CheckpointMethod) -
     row = _rows().get(f"{engine.value} {method.name}")
     if row is None:
         return Unloadable()
-    if row.since is not None and release < _version(row.since):
+    if row.since is not None and release < listed_version(row.since, _FILE):
         return Unloadable(since=row.since)
-    if row.before is not None and release >= _version(row.before):
+    if row.before is not None and release >= listed_version(row.before, _FILE):
         return Unloadable(before=row.before)
     return next(_lost_variants(row, release, method), None)
 
@@ -68,7 +71,7 @@ def needed_words(engine: EngineName, release: Version, method: CheckpointMethod 
     row = _rows().get(f"{engine.value} {method.name}") if method is not None else None
     found: tuple[str, ...] = ()
     for since, words in (row.words if row is not None else {}).items():
-        found = words if release >= _version(since) else found
+        found = words if release >= listed_version(since, _FILE) else found
     return found
 
 
@@ -88,15 +91,8 @@ def _lost_variants(row: MethodRow, release: Version, method: CheckpointMethod) -
         if row.only is not None and variant not in row.only:
             yield Unloadable(variant)
         for since, gained in row.gained.items():
-            if variant in gained and release < _version(since):
+            if variant in gained and release < listed_version(since, _FILE):
                 yield Unloadable(variant, since=since)
         for before, lost in row.lost.items():
-            if variant in lost and release >= _version(before):
+            if variant in lost and release >= listed_version(before, _FILE):
                 yield Unloadable(variant, before=before)
-
-
-def _version(text: str) -> Version:
-    found = parse_version(text)
-    if found is None:
-        raise ValueError(f"methods.toml: `{text}` is no release")
-    return found

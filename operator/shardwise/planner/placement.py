@@ -43,6 +43,11 @@ def stays_in_domain(demand: Demand, layout: Layout) -> bool:
     return layout.data > 1 and not demand.has_rdma and not pinned
 
 
+def slot_gpus(demand: Demand, layout: Layout) -> int:
+    """Count the GPUs of a group that must lie in the same NVLink domain: all of them, or a tensor group."""
+    return layout.world_size if stays_in_domain(demand, layout) else layout.tensor
+
+
 def _lie_in_domains(groups: tuple[GroupPlacement, ...]) -> bool:
     return all(len({pod.domain for pod in group.pods}) == 1 for group in groups)
 
@@ -84,7 +89,6 @@ def _by_needs(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacemen
 
 def has_room(demand: Demand, pool: Pool, layout: Layout) -> bool:
     """Tell whether all replicas fit, each inside a single bounding place. This is exact and cheaper than placing."""
-    if stays_in_domain(demand, layout):
-        return sum(count * slots for slots, count in pool.place_slots(layout.world_size).items()) >= demand.replicas
-    places = pool.place_slots(layout.tensor).items()
-    return sum(count * (slots // layout.tensor_groups) for slots, count in places) >= demand.replicas
+    gpus = slot_gpus(demand, layout)
+    places = pool.place_slots(gpus).items()
+    return sum(count * (slots // (layout.world_size // gpus)) for slots, count in places) >= demand.replicas

@@ -13,18 +13,13 @@ from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.layout import Layout
 from shardwise.domain.notes import FasterWithMore, Note
 from shardwise.domain.plan import Plan
-from shardwise.domain.refusal import (
-    Cause,
-    DomainTooSmall,
-    NoRoom,
-    RejectedLayout,
-)
+from shardwise.domain.refusal import Cause, DomainTooSmall, NoRoom, RejectedLayout
 from shardwise.planner.choose import Candidate, rule_of
 from shardwise.planner.judging import Judged, Lost, is_over_budget, judged, weighed, without_place
 from shardwise.planner.limited import links_data_ranks
 from shardwise.planner.memory import states
 from shardwise.planner.notes import across_domains, notes
-from shardwise.planner.placement import has_room, lacking_for_pods, place, stays_in_domain
+from shardwise.planner.placement import has_room, lacking_for_pods, place, slot_gpus
 from shardwise.planner.pools import Eligible, Pool, SurveyedGpus
 
 Fitting = tuple[Judged, Pool]
@@ -199,15 +194,14 @@ def _crowded(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | Non
     if layout.tensor > facts.largest_domain:
         usable, nodes = facts.pool.nodes_of_largest_domain
         return DomainTooSmall(facts.pool.product, layout.tensor, facts.largest_domain, usable, nodes)
-    inside = stays_in_domain(demand, layout)
-    if inside and layout.world_size > facts.largest_domain:
-        return ExpertsAcross(facts.pool.product, layout.world_size, facts.largest_domain)
-    slot_gpus = layout.world_size if inside else layout.tensor
-    wanted = layout.world_size // slot_gpus * demand.replicas
-    slots = facts.slots(slot_gpus)
+    gpus = slot_gpus(demand, layout)
+    if gpus > facts.largest_domain:
+        return ExpertsAcross(facts.pool.product, gpus, facts.largest_domain)
+    wanted = layout.world_size // gpus * demand.replicas
+    slots = facts.slots(gpus)
     if slots < wanted:
-        shown, domains = facts.free_by_domain if facts.free >= wanted * slot_gpus else ((), 0)
-        return NoRoom(facts.pool.product, wanted, slots, slot_gpus, facts.free, demand.within, shown, domains)
+        shown, domains = facts.free_by_domain if facts.free >= wanted * gpus else ((), 0)
+        return NoRoom(facts.pool.product, wanted, slots, gpus, facts.free, demand.within, shown, domains)
     return None
 
 
@@ -219,10 +213,10 @@ def _no_room(demand: Demand, pool: Pool, layout: Layout) -> Cause:
     short = lacking_for_pods(demand, pool, layout)
     if short is not None:
         return short
-    slot_gpus = layout.world_size if stays_in_domain(demand, layout) else layout.tensor
-    places = pool.place_slots(slot_gpus)
-    wanted, found = layout.world_size // slot_gpus, max(places)
+    gpus = slot_gpus(demand, layout)
+    places = pool.place_slots(gpus)
+    wanted, found = layout.world_size // gpus, max(places)
     if found >= wanted:
         whole = (count * (slots - slots % wanted) for slots, count in places.items())
         wanted, found = wanted * demand.replicas, sum(whole)
-    return NoRoom(pool.product, wanted, found, slot_gpus, pool.free, demand.within)
+    return NoRoom(pool.product, wanted, found, gpus, pool.free, demand.within)
