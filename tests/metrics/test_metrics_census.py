@@ -8,7 +8,7 @@ from tests.support.statuses import FULL
 
 from shardwise.domain.fleet import Exclusion, Node
 from shardwise.metrics import census, table
-from shardwise.metrics.census import Figures, Occupancy, figures, of_fleet, of_objects, of_waits
+from shardwise.metrics.census import ModelFigures, Occupancy, figures, of_fleet, of_objects, of_waits
 from shardwise.observe import STRANGERS
 from shardwise.reconcile.status_data import write_status
 
@@ -23,9 +23,9 @@ def a_node(name: str, product: str = H100, gpus: int = 8, domain: str = "", why:
     return Node(name, product, gpus, free, 80 * 2**30, domain or name, exclusion=why)
 
 
-def some(condition: str = "Ready", reason: str = "AllReplicasReady", **fields: Any) -> Figures:
+def some(condition: str = "Ready", reason: str = "AllReplicasReady", **fields: Any) -> ModelFigures:
     plain: dict[str, Any] = {"created": NOW, "replicas": 1, "ready": 1, "gpus": 8, "restarts": 0, "states": ("Ready",)}
-    return Figures(**(plain | {"condition": condition, "reason": reason, "waiting": 0.0} | fields))
+    return ModelFigures(**(plain | {"condition": condition, "reason": reason, "waiting": 0.0} | fields))
 
 
 def test_gpus_are_held_by_objects_or_by_others_or_free_or_left_out() -> None:

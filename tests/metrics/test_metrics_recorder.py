@@ -11,7 +11,7 @@ from shardwise.domain.reasons import FailureKind, Reason
 from shardwise.domain.refusal import RefusalReason
 from shardwise.hub import HubError, HubFacts, HubQuestion
 from shardwise.metrics import Meters, Recorder, asked, called, watch_queue
-from shardwise.metrics.census import Figures, figures
+from shardwise.metrics.census import ModelFigures, figures
 from shardwise.observe import Json as Seen
 from shardwise.observe import Key, Store
 from shardwise.operate import Queue
@@ -190,7 +190,7 @@ async def test_an_object_is_read_again_only_after_it_changed(monkeypatch: pytest
     store.sharded_models.put(a_model("b", 2))
     read: list[str] = []
 
-    def count(obj: Seen) -> Figures:
+    def count(obj: Seen) -> ModelFigures:
         read.append(obj["metadata"]["name"])
         return figures(obj)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shardwise.queues import SYSTEMS, Entry, Offer, Phase, is_queued
+from shardwise.queues import SYSTEMS, Offer, Phase, QueueEntry, is_queued
 from shardwise.queues.kueue import entered, offer, read_group, steered
 
 H100, A100, SPOT = {"gpu": "h100"}, {"gpu": "a100"}, {"pool": "spot"}
@@ -20,7 +20,7 @@ def a_pod() -> dict[str, Any]:
 def test_a_pod_enters_with_its_group_and_gives_its_quota_back_when_the_group_is_over() -> None:
     """The name of the group is that of the attempt: Kueue never lets a pod of another node into an old group."""
     pod = a_pod()
-    made = entered(pod, Entry("team", "m-0-1", 2))
+    made = entered(pod, QueueEntry("team", "m-0-1", 2))
     assert made["metadata"]["labels"] == {
         "a": "b",
         "kueue.x-k8s.io/queue-name": "team",

@@ -36,7 +36,7 @@ Part = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ModelFigures:
     """The parts of an object's status that are measured. ``created`` and ``waiting`` are seconds since the epoch."""
 
     created: float
@@ -50,12 +50,12 @@ class Figures:
     waiting: float
 
 
-def figures(obj: Json) -> Figures:
+def figures(obj: Json) -> ModelFigures:
     """Read the figures of an object."""
     status = read_status(obj.get("status") or {})
     condition, reason = _summary(status)
     states = tuple(str(record.state) for record in status.records.values())
-    return Figures(
+    return ModelFigures(
         created=parse_time(str(obj["metadata"].get("creationTimestamp") or "")),
         replicas=status.replicas,
         ready=status.ready_replicas,
@@ -77,7 +77,7 @@ def _summary(status: Status) -> tuple[str, str]:
     return "New", "New"
 
 
-def of_objects(known: Mapping[Key, Figures], leaving: Mapping[Key, int], most: int) -> Values:
+def of_objects(known: Mapping[Key, ModelFigures], leaving: Mapping[Key, int], most: int) -> Values:
     """Give the gauges of objects. ``most`` objects get series of their own."""
     listed = sorted(known, key=lambda key: (known[key].created, key))[:most]
     states = Counter(state for figures in known.values() for state in figures.states)
@@ -94,7 +94,7 @@ def of_objects(known: Mapping[Key, Figures], leaving: Mapping[Key, int], most: i
     }
 
 
-def of_waits(known: Mapping[Key, Figures], now: float) -> Values:
+def of_waits(known: Mapping[Key, ModelFigures], now: float) -> Values:
     """Give the gauges that change with time alone. ``now`` is in seconds since the epoch."""
     waits = [now - figures.waiting for figures in known.values() if figures.waiting]
     return {table.WAITING: {(): len(waits)}, table.LONGEST_WAIT: {(): max(0.0, *waits, 0.0)}}

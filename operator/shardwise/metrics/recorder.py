@@ -12,7 +12,7 @@ from shardwise.domain.reasons import Reason
 from shardwise.domain.refusal import RefusalReason
 from shardwise.hub import HubFacts, HubQuestion
 from shardwise.metrics import table
-from shardwise.metrics.census import Figures, Occupancy, figures, of_fleet, of_objects, of_waits
+from shardwise.metrics.census import ModelFigures, Occupancy, figures, of_fleet, of_objects, of_waits
 from shardwise.metrics.meters import Meters, Reading, Values
 from shardwise.observe import Json, Key, Store
 from shardwise.operate import Queue
@@ -49,7 +49,7 @@ class Recorder:
     steady: Callable[[], float] = time.perf_counter
     _begun: dict[Key, _Beginning] = field(default_factory=dict)
     _leaving: dict[Key, int] = field(default_factory=dict)
-    _known: dict[Key, tuple[Json, Figures]] = field(default_factory=dict)
+    _known: dict[Key, tuple[Json, ModelFigures]] = field(default_factory=dict)
     _fleet: tuple[int, Values] | None = None
 
     def of(self, work: Work) -> Work:
@@ -136,7 +136,7 @@ class Recorder:
         fleet = {} if self._fleet is None else self._fleet[1]
         return fleet, of_objects(known, leaving, self.objects), of_waits(known, now)
 
-    def _figures(self, key: Key, obj: Json) -> Figures:
+    def _figures(self, key: Key, obj: Json) -> ModelFigures:
         """Read an object that has changed since the last reading."""
         seen = self._known.get(key)
         return seen[1] if seen is not None and seen[0] is obj else figures(obj)

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from shardwise.domain.launch import QueueSystem
 from shardwise.queues import kueue
-from shardwise.queues.protocol import Entry, Offer, Phase, QueuedGroup, System
+from shardwise.queues.protocol import Offer, Phase, QueuedGroup, QueueEntry, System
 
-__all__ = ["SYSTEMS", "Entry", "Offer", "Phase", "QueuedGroup", "System", "is_queued", "marks"]
+__all__ = ["SYSTEMS", "Offer", "Phase", "QueueEntry", "QueuedGroup", "System", "is_queued", "marks"]
 
 SYSTEMS: Final[Mapping[QueueSystem, System]] = {QueueSystem.KUEUE: kueue}
 """Every system whose queues an object may name."""

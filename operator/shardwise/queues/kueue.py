@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from shardwise.domain.fleet import AMD, NVIDIA
-from shardwise.queues.protocol import Entry, Json, Labels, Manifest, Offer, Phase, QueuedGroup
+from shardwise.queues.protocol import Json, Labels, Manifest, Offer, Phase, QueuedGroup, QueueEntry
 
 NAME: Final = "Kueue"
 SERVED_BY: Final = "kueue.x-k8s.io/v1beta2"
@@ -27,7 +27,7 @@ _RETRIABLE: Final = f"{_DOMAIN}/retriable-in-group"
 """Where it is ``false``, a group whose pods are all over gives its quota back; else Kueue waits for other pods."""
 
 
-def entered(pod: Manifest, entry: Entry) -> Manifest:
+def entered(pod: Manifest, entry: QueueEntry) -> Manifest:
     """Give a pod with the labels and annotations of its group. Kueue reads them when the pod is created."""
     metadata = pod["metadata"]
     labels = metadata["labels"] | {_QUEUE: entry.queue, _GROUP: entry.group}

@@ -33,7 +33,7 @@ class QueuedGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QueueEntry:
     """The entry of a group into a queue: the name of the queue, the name of the group, and the number of its pods."""
 
     queue: str
@@ -71,7 +71,7 @@ class System(Protocol):
     def MOST_PODS(self) -> int:  # noqa: N802 - as above
         """The most pods that a group may have, each on a node of its own."""
 
-    def entered(self, pod: Manifest, entry: Entry, /) -> Manifest:
+    def entered(self, pod: Manifest, entry: QueueEntry, /) -> Manifest:
         """Give a pod with the fields by which it enters a queue with its group."""
 
     def steered(self, pod: Manifest, labels: Mapping[str, str], keys: Collection[str], /) -> Manifest:

@@ -8,7 +8,7 @@ from shardwise.domain.launch import Launch, Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.engines import GroupLaunch
 from shardwise.inventory import CHANNEL_CLAIM, CLAIMED_GPUS
-from shardwise.queues import SYSTEMS, Entry
+from shardwise.queues import SYSTEMS, QueueEntry
 from shardwise.render.companions import channel_name, claim_template_name, needs_compute_domain
 from shardwise.render.containers import GPU_CLAIM, ResourcesAsked, before_the_engine, engine
 from shardwise.render.manifest import (
@@ -65,7 +65,7 @@ def _pod(
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": found, "spec": spec}
     if wanted.queue is None:
         return pod
-    entry = Entry(wanted.queue.name, group_name(launch.owner.name, placed.replica, attempt), len(started.pods))
+    entry = QueueEntry(wanted.queue.name, group_name(launch.owner.name, placed.replica, attempt), len(started.pods))
     return SYSTEMS[wanted.queue.system].entered(pod, entry)
 
 
