@@ -33,6 +33,7 @@ from shardwise_sandbox.errors import ApiError
 from shardwise_sandbox.faults import Fault, FaultHook, RequestInfo
 from shardwise_sandbox.kubelet import Delays, Kubelet
 from shardwise_sandbox.kueue import queue_objects
+from shardwise_sandbox.pod_groups import pod_group_definition
 from shardwise_sandbox.sample_nodes import gb200_tray, h100_node, l40s_node, node, sample_fleet
 from shardwise_sandbox.sandbox import Sandbox
 from shardwise_sandbox.scheduler import Scheduler
@@ -58,6 +59,7 @@ __all__ = [
     "h100_node",
     "l40s_node",
     "node",
+    "pod_group_definition",
     "queue_objects",
     "sample_fleet",
 ]

@@ -13,7 +13,16 @@ from shardwise.api.configuration import configuration_schema, parse_site
 from shardwise.domain.allowed import Allowed
 from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuKind, gpu_kind
-from shardwise.domain.launch import CacheKind, ClusterQueue, LaunchSite, NodeNvlink, QueueSystem, WeightCache
+from shardwise.domain.launch import (
+    CacheKind,
+    ClusterQueue,
+    GangScheduler,
+    GangSystem,
+    LaunchSite,
+    NodeNvlink,
+    QueueSystem,
+    WeightCache,
+)
 from shardwise.domain.platforms import Level, platforms
 from shardwise.domain.site import HubSite, Site
 from shardwise.domain.units import MIB
@@ -106,6 +115,13 @@ LAUNCH: Json = {
     "gpuClaims": {},
     "nodeNvlink": "provided",
     "queues": {"kueue": {"localQueue": "team"}},
+    "gangs": {
+        "native": {},
+        "volcano": {"queue": "team"},
+        "kai": {"queue": "team", "schedulerName": "kai"},
+        "coscheduling": {"schedulerName": "plugins"},
+        "default": "native",
+    },
 }
 
 
@@ -126,6 +142,13 @@ def test_how_pods_are_started_is_read_field_by_field() -> None:
         node_nvlink=NodeNvlink.PROVIDED,
         queue_systems=(QueueSystem.KUEUE,),
         queue=ClusterQueue(QueueSystem.KUEUE, "team"),
+        gangs=(
+            GangScheduler(GangSystem.NATIVE),
+            GangScheduler(GangSystem.VOLCANO, queue="team"),
+            GangScheduler(GangSystem.KAI, queue="team", scheduler="kai"),
+            GangScheduler(GangSystem.COSCHEDULING, scheduler="plugins"),
+        ),
+        gang=GangSystem.NATIVE,
     )
 
 

@@ -16,6 +16,7 @@ from shardwise.domain.launch import (
     CacheKind,
     ClusterQueue,
     EnvVar,
+    GangSystem,
     LaunchSite,
     Owner,
     QueueSystem,
@@ -215,6 +216,8 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
         lambda wanted: wanted.queue,
         ClusterQueue(QueueSystem.KUEUE, "team"),
     ),
+    "gang": ("spec.placement.gang", "volcano", lambda wanted: wanted.launch.scheduling.gang, GangSystem.VOLCANO),
+    "queue of the gang": ("spec.placement.gangQueue", "q", lambda wanted: wanted.launch.scheduling.gang_queue, "q"),
     "scheduler": ("spec.placement.schedulerName", "s", lambda wanted: wanted.launch.scheduling.scheduler_name, "s"),
     "account": (
         "spec.placement.serviceAccountName",
@@ -325,7 +328,6 @@ def test_a_field_arrives_where_it_is_honoured(
 ELSEWHERE = {
     "spec.model.config": "read by shardwise.hub",
     "spec.model.weightBytes": "read by shardwise.hub",
-    "spec.placement.gang": "has one value",
 }
 """Fields that are honoured without a conversion."""
 

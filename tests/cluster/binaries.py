@@ -7,6 +7,7 @@ version), so that they are built once. ``KUBEBUILDER_ASSETS`` is honoured: what 
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -72,6 +73,25 @@ QUEUES: Final = (
     ),
 )
 """Programs of other queues, for `make test-queue` alone."""
+
+
+DEFINITIONS: Final = {
+    "volcano": ("volcano.sh/volcano@v1.14.1", "config/crd/volcano/bases/scheduling.volcano.sh_podgroups.yaml"),
+    "coscheduling": ("sigs.k8s.io/scheduler-plugins@v0.34.7", "config/crd/bases/scheduling.x-k8s.io_podgroups.yaml"),
+}
+"""CustomResourceDefinitions of systems whose programs do not run here: module, version and file."""
+
+
+def definition(name: str) -> Path:
+    """Give the file of a definition, of the pinned release of its module. Raises :class:`Missing` without Go."""
+    module, path = DEFINITIONS[name]
+    _go_version()
+    command = ["go", "mod", "download", "-json", module]
+    listed = subprocess.run(command, cwd=TOOLS / "health", capture_output=True, text=True, check=False)  # noqa: S603
+    folder = json.loads(listed.stdout or "{}").get("Dir")
+    if not folder:
+        raise Missing(f"{module} cannot be fetched: {listed.stdout or listed.stderr}")
+    return Path(folder) / path
 
 
 def find(name: str) -> Path:

@@ -29,6 +29,8 @@ _CALLS_A_SECOND: Final = 1000
 class ControlPlane(Reached):
     """The processes and how to reach them."""
 
+    flags: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Further flags of each program, such as feature gates."""
     keys: Keys = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,6 +130,10 @@ class ControlPlane(Reached):
             f"--cert-dir={self.folder / 'generated'}",
             "--bind-address=127.0.0.1",
         )
+        self.start_scheduler()
+
+    def start_scheduler(self) -> None:
+        """Start the scheduler."""
         scheduler = self.folder / "scheduler.yaml"
         scheduler.write_text(yaml.safe_dump(self._scheduler()))
         self._run(
@@ -170,7 +176,7 @@ class ControlPlane(Reached):
             (self.folder / f"{name}.kubeconfig").write_text(yaml.safe_dump(made))
 
     def _run(self, name: str, *args: str) -> None:
-        self.processes.start(name, str(binaries.find(name)), *args)
+        self.processes.start(name, str(binaries.find(name)), *args, *self.flags.get(name, ()))
 
 
 @contextlib.contextmanager

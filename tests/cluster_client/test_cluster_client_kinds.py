@@ -46,6 +46,16 @@ PATHS = [
     (f"{KUEUE}/v1beta2", "LocalQueue", f"{QUEUES}/localqueues", f"{QUEUES}/namespaces/ns/localqueues/x"),
     (f"{KUEUE}/v1beta2", "ClusterQueue", f"{QUEUES}/clusterqueues", f"{QUEUES}/clusterqueues/x"),
     (f"{KUEUE}/v1beta2", "ResourceFlavor", f"{QUEUES}/resourceflavors", f"{QUEUES}/resourceflavors/x"),
+    *(
+        (version, "PodGroup", f"/apis/{version}/podgroups", f"/apis/{version}/namespaces/ns/podgroups/x")
+        for version in (
+            "scheduling.k8s.io/v1beta1",
+            "scheduling.k8s.io/v1alpha2",
+            "scheduling.volcano.sh/v1beta1",
+            "scheduling.run.ai/v2alpha2",
+            "scheduling.x-k8s.io/v1alpha1",
+        )
+    ),
     ("v1", "Event", "/api/v1/events", "/api/v1/namespaces/ns/events/x"),
     ("v1", "Namespace", "/api/v1/namespaces", "/api/v1/namespaces/x"),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition", CRDS, f"{CRDS}/x"),
@@ -67,7 +77,7 @@ def test_every_kind_stands_in_the_table() -> None:
 def test_only_what_groups_are_made_of_is_deleted() -> None:
     """Nothing of the user's: not the object, not a node, not a namespace; and no Secret, which the object owns."""
     deleted = {kind.name for kind in KINDS if "delete" in kind.verbs}
-    made = {"Pod", "Service", "PodDisruptionBudget", "ConfigMap", "ComputeDomain", "ResourceClaimTemplate"}
+    made = {"Pod", "Service", "PodDisruptionBudget", "ConfigMap", "ComputeDomain", "ResourceClaimTemplate", "PodGroup"}
     assert deleted == made | {"Workload"}, "Kueue's object for a group of ours goes with the group"
 
 

@@ -6,7 +6,8 @@ import kopf
 import pytest
 from pytest_mock import MockerFixture
 
-from shardwise.controller.watches import _handler, register
+from shardwise.controller.watches import _handler, register, system_kinds
+from shardwise.domain.launch import GangSystem, QueueSystem
 from shardwise.observe import Store
 from shardwise.operate import Changes, Queue
 
@@ -57,3 +58,18 @@ def test_devices_are_watched_only_where_they_are_served_and_may_be_read(mocker: 
     handlers: list[Any] = list(registry._watching.get_all_handlers())
     assert len(handlers) == 10
     assert {"resourceslice", "resourceclaim", "deviceclass"} <= {handler.id for handler in handlers}
+
+
+def test_the_kinds_of_configured_systems_are_watched_and_of_groups_only_our_own(mocker: MockerFixture) -> None:
+    """An add-on may be installed later; PodGroups of Kubernetes that are not served do not come by themselves."""
+    registry = kopf.OperatorRegistry()
+    gangs = {GangSystem.NATIVE: "", GangSystem.VOLCANO: "", GangSystem.KAI: "scheduling.run.ai/v2alpha2"}
+    kinds = tuple(system_kinds((QueueSystem.KUEUE,), gangs))
+    register(registry, Changes(Store(), mocker.create_autospec(Queue, instance=True)), systems=kinds)
+    handlers: list[Any] = list(registry._watching.get_all_handlers())
+    assert len(handlers) == 7 + 4 + 2
+    groups = {handler.id: handler.labels for handler in handlers if handler.id.startswith("podgroup.")}
+    ours = {"app.kubernetes.io/managed-by": "shardwise"}
+    assert groups == {"podgroup.scheduling.volcano.sh": ours, "podgroup.scheduling.run.ai": ours}
+    served = {GangSystem.NATIVE: "scheduling.k8s.io/v1alpha2"}
+    assert [kind.api_version for kind in system_kinds((), served)] == ["scheduling.k8s.io/v1alpha2"]

@@ -6,10 +6,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.engines.support import SGLANG, TENSORRT_LLM, VLLM, a_plan, started, wants_of
+from tests.engines.support import SGLANG, TENSORRT_LLM, VLLM, a_plan, started, wants, wants_of
 
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import CacheKind, LaunchSite, Source, SourceKind, WeightCache
+from shardwise.domain.launch import (
+    CacheKind,
+    ClusterQueue,
+    GangScheduler,
+    GangSystem,
+    LaunchSite,
+    QueueSystem,
+    Source,
+    SourceKind,
+    WeightCache,
+)
 from shardwise.domain.layout import Layout
 from shardwise.domain.version import Version, parse_version, version_of_image
 from shardwise.engines import ENGINES, problems
@@ -244,3 +254,49 @@ def test_an_empty_dir_that_the_weights_do_not_fit_is_refused(
     assert problems(wanted) == (() if words is None else ((SIZE, f"{words} that each pod fetches"),))
     guessed = replace(wanted, demand=replace(wanted.demand, model=replace(wanted.demand.model, guessed=True)))
     assert problems(guessed) == (), "sizes that nobody has checked refuse nothing"
+
+
+VOLCANO = GangSystem.VOLCANO
+KNOWN = LaunchSite(gangs=(GangScheduler(VOLCANO), GangScheduler(GangSystem.NATIVE)))
+TEAM = ClusterQueue(QueueSystem.KUEUE, "team")
+GANGS = {
+    "not configured": (
+        LaunchSite(),
+        {"gang": VOLCANO},
+        "spec.placement.gang",
+        "`volcano` cannot be used: `launch.gangs.volcano` of the operator's configuration is not set",
+    ),
+    "in a queue of Kueue": (
+        replace(KNOWN, queue_systems=(QueueSystem.KUEUE,)),
+        {"gang": VOLCANO, "queue": TEAM},
+        "spec.placement.gang",
+        "`volcano` cannot be used: the queue `team` of Kueue admits the whole replica; use `none`, or no queue",
+    ),
+    "a queue of a system without queues": (
+        KNOWN,
+        {"gang": GangSystem.NATIVE, "gang_queue": "team"},
+        "spec.placement.gangQueue",
+        "`team` cannot be used: `native` has no queues; set `spec.placement.gang` to `volcano` or `kai`",
+    ),
+    "a queue of no gang": (
+        KNOWN,
+        {"gang_queue": "team"},
+        "spec.placement.gangQueue",
+        "`team` cannot be used: no gang scheduler is used; set `spec.placement.gang` to `volcano` or `kai`",
+    ),
+}
+
+
+@pytest.mark.parametrize(("site", "changes", "field", "message"), GANGS.values(), ids=GANGS)
+def test_a_gang_that_nobody_would_honour_is_refused(
+    site: LaunchSite, changes: dict[str, Any], field: str, message: str
+) -> None:
+    assert problems(replace(wants(**changes), site=site)) == ((field, message),)
+
+
+def test_a_gang_that_is_configured_is_taken() -> None:
+    """So is the default of the configuration, beside an object that goes through a queue of Kueue."""
+    assert not problems(replace(wants(gang=VOLCANO, gang_queue="team"), site=KNOWN))
+    both = replace(KNOWN, gang=VOLCANO, queue_systems=(QueueSystem.KUEUE,))
+    queued = replace(wants(queue=TEAM), site=both)
+    assert (not problems(queued), queued.gang) == (True, None)

@@ -16,7 +16,7 @@ from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, M
 from shardwise.reconcile.asks import Answer, Attempt, Heard
 from shardwise.reconcile.decide import decide
 from shardwise.reconcile.mends import Mends
-from shardwise.reconcile.observed import Observed, PodSeen, QueueSeen, see_companions, see_pod
+from shardwise.reconcile.observed import GangSeen, Observed, PodSeen, QueueSeen, see_companions, see_pod
 from shardwise.reconcile.records import format_time
 from shardwise.reconcile.status_data import read_status
 from shardwise.reconcile.turn_order import TurnOrder
@@ -84,6 +84,7 @@ class World:
     mends: Mends = field(default_factory=dict)
     relisted: bool = False
     queue: QueueSeen = field(default_factory=QueueSeen)
+    gang: GangSeen = field(default_factory=GangSeen)
     answers: dict[Attempt, Answer] = field(default_factory=dict)
     idle: dict[Attempt, Heard] = field(default_factory=dict)
     last: Decision | None = None
@@ -106,6 +107,7 @@ class World:
             mends=self.mends,
             relisted=self.relisted,
             queue=self.queue,
+            gang=self.gang,
             quotas=self.quotas,
             gpus_of_others=self.gpus_of_others,
             excused=self.excused,

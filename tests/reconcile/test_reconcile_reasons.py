@@ -14,13 +14,14 @@ from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.gpu_limit import GpuLimit
-from shardwise.domain.launch import ClusterQueue, LaunchSite, QueueSystem
+from shardwise.domain.launch import ClusterQueue, GangScheduler, GangSystem, LaunchSite, QueueSystem
 from shardwise.domain.reasons import FailureKind, Reason
 from shardwise.domain.refusal import RefusalReason
 from shardwise.explain.reasons import EVENT, FAILURES, REASONS, WARNING
+from shardwise.queues import Phase, QueuedGroup
 from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.decide import Invalid, decide_invalid
-from shardwise.reconcile.observed import QueueSeen
+from shardwise.reconcile.observed import GangSeen, QueueSeen
 
 STATES = ("Ready", "Reconciling", "Stalled")
 
@@ -244,9 +245,31 @@ def too_large_for_its_queue() -> Listener:
     return world
 
 
+def gang(served: str) -> Listener:
+    """Give an object that asks for gangs of Kubernetes, whose scheduler says nothing of them."""
+    site = LaunchSite(gangs=(GangScheduler(GangSystem.NATIVE),))
+    wanted = two_nodes_wide(gang=GangSystem.NATIVE, site=site)
+    return Listener(wanted, gang=GangSeen({GangSystem.NATIVE: served}))
+
+
+def gang_missing() -> Listener:
+    world = gang(served="")
+    world.step()
+    return world
+
+
+def gang_ignored() -> Listener:
+    world = gang(served="scheduling.k8s.io/v1alpha2")
+    world.gang = replace(world.gang, groups={"llama-0-0": QueuedGroup(Phase.WAITING)})
+    world.run()
+    return world
+
+
 SCENARIOS: dict[str, Callable[[], Listener]] = {
     "its queue admits it and takes it away": evicted_from_its_queue,
     "no queue": queue_missing,
+    "no gangs": gang_missing,
+    "gangs that the scheduler ignores": gang_ignored,
     "too large for its queue": too_large_for_its_queue,
     "caches are not as planned": cache_differs,
     "serves and is scaled to 0": serves_and_is_scaled,

@@ -1,17 +1,18 @@
 """Whole manifests as they are applied, for the shapes a plan can have and for every source of the weights."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
 from syrupy.assertion import SnapshotAssertion
 from tests.engines.support import wants
-from tests.render.support import DATA_ON_TWO_NODES, ONE_GPU, ONE_NODE, TWO_NODES, engine, everything, leader
+from tests.render.support import DATA_ON_TWO_NODES, ONE_GPU, ONE_NODE, TWO_NODES, engine, everything, leader, of_kind
 from tests.support.fleets import a_fleet, gb200_rack
 from tests.support.models import LLAMA_405B, a_demand
 from tests.support.plans import planned
 
-from shardwise.domain.launch import Source, SourceKind
+from shardwise.domain.launch import GangScheduler, GangSystem, LaunchSite, Source, SourceKind
 from shardwise.domain.plan import Plan
 
 
@@ -38,6 +39,25 @@ def test_a_tensor_group_over_trays_of_a_rack_is_rendered_so(snapshot: SnapshotAs
     """As the planner places it on NVL72: TP8 over two trays of one clique."""
     wanted = wants(a_demand(LLAMA_405B, budget=8))
     assert written(list(everything(planned(wanted.demand, a_fleet(gb200_rack(4))), wanted))) == snapshot
+
+
+@pytest.mark.parametrize("system", [system for system in GangSystem if system is not GangSystem.NONE])
+def test_a_gang_is_rendered_so(system: GangSystem, snapshot: SnapshotAssertion) -> None:
+    """The object of the group, the label by which its Service names it, and the fields of a pod that belong to it."""
+    site = LaunchSite(gangs=(GangScheduler(system, queue="team"),))
+    wanted = replace(wants(gang=system, priority_class_name="high"), site=site)
+    manifests = everything(TWO_NODES, wanted)
+    (made,), pod, service = of_kind("PodGroup", manifests), of_kind("Pod", manifests)[0], manifests[1]
+    shown = {
+        "podGroup": made,
+        "service": {"labels": service["metadata"]["labels"]},
+        "pod": {
+            "labels": pod["metadata"]["labels"],
+            "annotations": pod["metadata"]["annotations"],
+            "spec": {name: pod["spec"][name] for name in ("schedulerName", "schedulingGroup") if name in pod["spec"]},
+        },
+    }
+    assert written(shown) == snapshot
 
 
 HUB = Source(revision="v1.0", token_secret="hub", token_key="read")

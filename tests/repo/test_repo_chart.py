@@ -70,7 +70,7 @@ def _leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
 def test_the_roles_grant_what_the_operator_uses_and_no_more() -> None:
     """A verb too many is a risk, one too few an outage."""
     assert sorted(rights(CLUSTER)) == sorted(_used(cluster=True))
-    assert sorted(rights(SERVED)) == sorted([*_used(cluster=False), OWNER_REFERENCES])
+    assert sorted(rights(SERVED)) == sorted({*_used(cluster=False), OWNER_REFERENCES})
 
 
 def test_what_is_granted_in_the_whole_cluster_only_reads_if_few_namespaces_are_served() -> None:

@@ -14,20 +14,28 @@ from typing import Any
 
 from shardwise.api import ShardedModel, crd
 from shardwise.cluster import ClusterError, Refused, Retryable
-from shardwise.domain.launch import LaunchSite, QueueSystem
+from shardwise.domain.launch import NATIVE_POD_GROUPS, LaunchSite, QueueSystem
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.site import Site
 from shardwise.hub import model_facts
 from shardwise.inventory import gpu_request
 from shardwise.observe import Key, Store, Waiting
-from shardwise.observe.kinds import RESOURCE_SLICE, Kind
+from shardwise.observe.kinds import RESOURCE_SLICE, Kind, kind_of
 from shardwise.operate import Asking, Changes, relist
 from shardwise.operate.deciding import Deciding
 from shardwise.operate.reconciler import Reconciler
 from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.observed import see_pod
 from shardwise.reconcile.status_data import holdings
-from shardwise_sandbox import ApiError, DeleteOptions, Sandbox, WriteOptions, h100_node, queue_objects
+from shardwise_sandbox import (
+    ApiError,
+    DeleteOptions,
+    Sandbox,
+    WriteOptions,
+    h100_node,
+    pod_group_definition,
+    queue_objects,
+)
 from shardwise_sandbox.asked import asked_in
 from shardwise_sandbox.watch import DELETED, ObjectChange
 from shardwise_sandbox.writes import Target
@@ -45,6 +53,7 @@ _HEARD = (
     ("", "pods"),
     ("", "services"),
     ("policy", "poddisruptionbudgets"),
+    ("scheduling.k8s.io", "podgroups"),
     ("shardwise.dev", "shardedmodels"),
     ("resource.k8s.io", "resourceslices"),
     ("resource.k8s.io", "resourceclaims"),
@@ -84,6 +93,8 @@ class Wire:
     """Tells which calls a quota refuses."""
     by_dra: bool = False
     """Whether the API server serves what is needed for GPUs by dynamic resource allocation."""
+    ganged: bool = False
+    """Whether the API server serves PodGroups of Kubernetes."""
 
     async def list(
         self, kind: Kind, selector: str | None = None, trim: Callable[[Json], Json] | None = None
@@ -101,8 +112,9 @@ class Wire:
 
     async def serves(self, kind: Kind) -> bool:
         """Tell that no add-on but Kueue is there, with the kind it would bring. Slices are served where any are."""
-        kueue = self.sandbox.kueue is not None and kind.group == KUEUE
-        return bool(self._call(f"look for {kind.plural}", lambda: kueue or (kind is RESOURCE_SLICE and self.by_dra)))
+        there = self.ganged and kind.api_version == NATIVE_POD_GROUPS
+        there |= self.sandbox.kueue is not None and kind.group == KUEUE
+        return bool(self._call(f"look for {kind.plural}", lambda: there or (kind is RESOURCE_SLICE and self.by_dra)))
 
     async def create(self, manifest: Mapping[str, Any]) -> None:
         """Create an object; one that is there is kept."""
@@ -224,7 +236,7 @@ class Operator:
         self.store = Store(site.fleet)
         self.keys = Keys(self.store.waiting)
         at_once = Deciding(self.store, now, _at_once)
-        self._systems = site.launch.queue_systems
+        self._systems = site.launch.systems
         self.reconciler = Reconciler(wire, self.store, _facts, now, site.launch, deciding=at_once)  # type: ignore[arg-type]
         self.changes = Changes(self.store, self.keys)  # type: ignore[arg-type]
         self.reconciler.when_turns_change = self.changes.wake_behind
@@ -242,7 +254,7 @@ class Operator:
             self.store,
             self.changes,
             self.keys,  # type: ignore[arg-type]
-            queue_systems=self._systems,
+            systems=self._systems,
         )
 
     def hear(self, changes: Iterable[ObjectChange]) -> None:
@@ -255,6 +267,7 @@ class Operator:
             "shardedmodels": self.changes.sharded_model,
             "resourceslices": self.changes.resource_slice,
             "resourceclaims": self.changes.resource_claim,
+            "podgroups": self.changes.pod_group(kind_of(NATIVE_POD_GROUPS, "PodGroup")),
         } | {kind.plural: self.changes.kueue(kind) for kind, _, _ in self.store.cluster_queues.shelves}
         for change in sorted(changes, key=lambda one: one.version):
             handler = handlers.get(change.key[1])
@@ -290,6 +303,9 @@ class Driven:
         self.wire = Wire(
             self.sandbox, after=self.check, by_dra=site is not None and site.fleet.device_class is not None
         )
+        if site is not None and site.launch.gangs:
+            self.sandbox.create(pod_group_definition(NATIVE_POD_GROUPS))
+            self.wire.ganged = True
         self.operator = Operator(self.wire, lambda: self.now, site)
         self.lives = 1
         self.deaf = False
@@ -310,8 +326,22 @@ class Driven:
                 return
         raise AssertionError(f"not settled; last calls: {self.wire.calls[-8:]}")
 
+    def _say_of_gangs(self) -> None:
+        """Say of each gang whose pods are all bound that it is, as Kubernetes' scheduler does once."""
+        for group in self.sandbox.list("podgroups") if self.wire.ganged else ():
+            name = group["metadata"]["name"]
+            members = (pod["spec"] for pod in shared(self.sandbox, "pods"))
+            bound = [spec for spec in members if spec.get("schedulingGroup") == {"podGroupName": name}]
+            whole = len(bound) >= group["spec"]["schedulingPolicy"]["gang"]["minCount"]
+            if whole and all(spec.get("nodeName") for spec in bound) and not group.get("status"):
+                said = {"type": "PodGroupScheduled", "status": "True", "reason": "Scheduled"}
+                self.sandbox.patch(
+                    "PodGroup", "default", name, {"status": {"conditions": [said]}}, subresource="status"
+                )
+
     async def _step(self) -> bool:
         self.sandbox.settle()
+        self._say_of_gangs()
         try:
             await self.operator.asking.all_answered()
             if not self._started:

@@ -53,7 +53,12 @@ def _written(obj: ShardedModel) -> Mapping[str, Any]:
     # Written by the object: pydantic has its serializer from parsing, and would build another for the spec alone.
     whole = obj.model_dump(mode="json", by_alias=True, exclude_defaults=True, include={"spec"})
     spec: Mapping[str, Any] = whole["spec"]
-    return spec
+    if spec.get("placement", {}).get("gang") != "none":
+        return spec
+    # CRDs of earlier versions wrote this into every object, as the default of the field.
+    placement = {name: value for name, value in spec["placement"].items() if name != "gang"}
+    others = {name: value for name, value in spec.items() if name != "placement"}
+    return others | ({"placement": placement} if placement else {})
 
 
 def _part(value: Any, only: frozenset[str] | None) -> Any:  # noqa: ANN401 - a part of a JSON document

@@ -29,6 +29,8 @@ from shardwise.domain.launch import (
     REQUESTS,
     SHARED_MEMORY,
     ClusterQueue,
+    GangScheduler,
+    GangSystem,
     LaunchSite,
     NodeNvlink,
     QueueSystem,
@@ -84,6 +86,51 @@ class QueuesConfiguration(Wire):
 
     kueue: KueueConfiguration | None = Field(
         default=None, description="Kueue. Default: objects may name no queue of Kueue, and nothing of Kueue is read."
+    )
+
+
+class NativeGangs(Wire):
+    """Kubernetes' own gangs: PodGroups of scheduling.k8s.io, which are off unless feature gates turn them on."""
+
+    scheduler_name: DnsName | None = Field(
+        default=None, description="Name of the scheduler of the pods. Default: the cluster's default scheduler."
+    )
+
+
+class QueuedGangs(Wire):
+    """A gang scheduler with queues of its own."""
+
+    queue: DnsName | None = Field(
+        default=None, description="Queue of every object that names none. Default: that of the system."
+    )
+    scheduler_name: DnsName | None = Field(
+        default=None, description="Name of the scheduler of the pods. Default: the name that the system installs."
+    )
+
+
+class CoschedulingGangs(Wire):
+    """The plugin coscheduling of scheduler-plugins."""
+
+    scheduler_name: DnsName | None = Field(
+        default=None,
+        description="Name of the scheduler of the pods. Default: scheduler-plugins-scheduler, as its Helm chart names "
+        "it.",
+    )
+
+
+class GangsConfiguration(Wire):
+    """The gang schedulers of the cluster. Nothing of a gang scheduler is read or written unless it is named here."""
+
+    native: NativeGangs | None = Field(
+        default=None, description="Kubernetes' own gangs. Default: objects may not name them."
+    )
+    volcano: QueuedGangs | None = Field(default=None, description="Volcano. Default: objects may not name it.")
+    kai: QueuedGangs | None = Field(default=None, description="KAI, from v0.15.0 on. Default: objects may not name it.")
+    coscheduling: CoschedulingGangs | None = Field(
+        default=None, description="Coscheduling of scheduler-plugins. Default: objects may not name it."
+    )
+    default: Literal["none", "native", "volcano", "kai", "coscheduling"] = Field(
+        default="none", description="Gang scheduler of every object that names none and goes through no queue of Kueue."
     )
 
 
@@ -144,6 +191,10 @@ class LaunchConfiguration(Wire):
     queues: QueuesConfiguration = Field(
         default=QueuesConfiguration(), description="The systems of the cluster whose queues may admit replicas."
     )
+    gangs: GangsConfiguration = Field(
+        default=GangsConfiguration(),
+        description="The gang schedulers of the cluster, which bind all pods of a replica or none.",
+    )
 
 
 def launch_problems(given: LaunchConfiguration) -> Iterator[Problem]:
@@ -152,6 +203,9 @@ def launch_problems(given: LaunchConfiguration) -> Iterator[Problem]:
     if len(volumes) != 1:
         named = " and ".join(f"`{volume}`" for volume in volumes) or "none"
         yield Problem("launch.cache", f"exactly one volume is needed, {named} given")
+    default = given.gangs.default
+    if default != "none" and getattr(given.gangs, default) is None:
+        yield Problem("launch.gangs.default", f"`{default}` is not set up: `launch.gangs.{default}` is missing")
     for name in given.env:
         if re.fullmatch(ENV_PATTERN, name) is None:
             yield Problem(f"launch.env.{name}", f"`{name}` {SHAPES[ENV_PATTERN]}")
@@ -177,7 +231,16 @@ def launch_site(given: LaunchConfiguration) -> LaunchSite:
         node_nvlink=NodeNvlink(given.node_nvlink),
         queue_systems=() if given.queues.kueue is None else (QueueSystem.KUEUE,),
         queue=_default_queue(given.queues),
+        gangs=tuple(_gangs(given.gangs)),
+        gang=GangSystem(given.gangs.default),
     )
+
+
+def _gangs(given: GangsConfiguration) -> Iterator[GangScheduler]:
+    named = ((system, getattr(given, system.value)) for system in GangSystem if system is not GangSystem.NONE)
+    for system, gangs in named:
+        if gangs is not None:
+            yield GangScheduler(system, getattr(gangs, "queue", None), gangs.scheduler_name)
 
 
 def _default_queue(given: QueuesConfiguration) -> ClusterQueue | None:

@@ -224,10 +224,16 @@ class Placement(Wire):
         "level that the operator's configuration names, such as rack or zone, or the key of any node "
         "label.",
     )
-    gang: Literal["none"] = Field(
-        default="none",
-        description="Gang scheduler for the pods of a replica. This version knows only none: the cluster's scheduler "
-        "binds the pods one by one.",
+    gang: Literal["none", "native", "volcano", "kai", "coscheduling"] | None = Field(
+        default=None,
+        description="Gang scheduler, which binds all pods of a replica or none. native: Kubernetes' own PodGroups. "
+        "none: the pods are bound one by one. It must be named in launch.gangs of the operator's configuration. "
+        "Default: that of the operator's configuration, or else none.",
+    )
+    gang_queue: DnsName | None = Field(
+        default=None,
+        description="Queue of Volcano or KAI that the replicas count against. Default: that of the operator's "
+        "configuration.",
     )
     queue: QueueSpec | None = Field(
         default=None,

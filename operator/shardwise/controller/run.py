@@ -23,8 +23,7 @@ from shardwise.cluster.own_loop import own_loop
 from shardwise.controller.frugal import frugal_settings
 from shardwise.controller.health import Health, served
 from shardwise.controller.measuring import MeasuredLease, Measuring
-from shardwise.controller.watches import registry_of
-from shardwise.domain.launch import QueueSystem
+from shardwise.controller.watches import registry_of, system_kinds
 from shardwise.domain.site import Site
 from shardwise.hub import HubFacts, HubQuestion, ask_hub, known_facts
 from shardwise.observe import OURS, Key, Store
@@ -145,8 +144,8 @@ async def _term(
     reconciler.due_ahead = queue.due_ahead
     reconciler.ask_engines = asking.begin
     lookups.wake = asking.wake = queue.add
-    systems = options.site.launch.queue_systems
-    list_again = partial(relist, cluster, store, changes, queue, options.namespaces, systems)
+    launch = options.site.launch
+    list_again = partial(relist, cluster, store, changes, queue, options.namespaces, launch.systems)
     work = partial(_acting, options, store, queue, list_again)
     health.begin(progress)
     try:
@@ -155,8 +154,8 @@ async def _term(
             return
         health.listed = True
         quotas, devices, trace = store.reads_quotas, store.devices.index.known, measuring.trace()
-        kueue = QueueSystem.KUEUE in systems
-        registry = partial(registry_of, changes, connection, quotas=quotas, devices=devices, kueue=kueue, trace=trace)
+        kinds = tuple(system_kinds(launch.queue_systems, store.gangs.served))
+        registry = partial(registry_of, changes, connection, quotas=quotas, devices=devices, systems=kinds, trace=trace)
         tasks = [asyncio.create_task(watch) for watch in _watches(registry, options.namespaces, stop)]
         tasks.append(asyncio.create_task(_led(options, connection, work, ready, measuring)))
         await until_one_ends(tasks)

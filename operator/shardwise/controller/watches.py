@@ -1,6 +1,6 @@
 """kopf's watches: which kinds they watch, as whom they log in, and where their events go."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -8,25 +8,26 @@ import kopf
 
 from shardwise.cluster import Connection
 from shardwise.cluster.answers import Answer
+from shardwise.domain.launch import GangSystem, QueueSystem
 from shardwise.observe import Json
 from shardwise.observe.kinds import (
     BUDGET,
-    CLUSTER_QUEUE,
     DEVICE_CLASS,
-    FLAVOR,
-    LOCAL_QUEUE,
+    KUEUE,
     NODE,
     POD,
+    POD_GROUPS,
     PRIORITY_CLASS,
     RESOURCE_CLAIM,
     RESOURCE_QUOTA,
     RESOURCE_SLICE,
     SERVICE,
     SHARDED_MODEL,
-    WORKLOAD,
     Kind,
+    kind_of,
 )
 from shardwise.operate import Changes
+from shardwise.queues import GANGS
 from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
 
@@ -36,20 +37,33 @@ def registry_of(
     *,
     quotas: bool = True,
     devices: bool = False,
-    kueue: bool = False,
+    systems: Iterable[Kind] = (),
     among: Callable[[Kind], bool] = lambda _: True,
     trace: aiohttp.TraceConfig | None = None,
 ) -> kopf.OperatorRegistry:
     """Register the handlers. Plain events: kopf writes nothing onto any object, no finalizer, no annotation.
 
     ``quotas`` tells whether ResourceQuotas may be watched, ``devices`` whether the API server serves ResourceSlices,
-    claims and DeviceClasses, and they may be watched. ``kueue`` tells whether Kueue is configured. ``among`` tells of
-    each kind whether this registry watches it. ``trace`` sees the requests of kopf.
+    claims and DeviceClasses, and they may be watched. ``systems`` are the kinds of Kueue and of gang schedulers.
+    ``among`` tells of each kind whether this registry watches it. ``trace`` sees the requests of kopf.
     """
     registry = kopf.OperatorRegistry()
-    register(registry, changes, quotas=quotas, devices=devices, kueue=kueue, among=among)
+    register(registry, changes, quotas=quotas, devices=devices, systems=systems, among=among)
     _log_in(registry, connection, [] if trace is None else [trace])
     return registry
+
+
+def system_kinds(queues: Iterable[QueueSystem], gangs: Mapping[GangSystem, str]) -> Iterator[Kind]:
+    """Give the kinds to watch of configured systems. ``gangs`` has the version of the groups that is served, or none.
+
+    An add-on that is not there may be installed at any time. Kubernetes' own PodGroups do not come without a restart of
+    the API server.
+    """
+    if QueueSystem.KUEUE in queues:
+        yield from KUEUE
+    for system, version in gangs.items():
+        if version or system is not GangSystem.NATIVE:
+            yield kind_of(version or GANGS[system].SERVED_BY[0], GANGS[system].GROUP_KIND)
 
 
 def register(
@@ -58,7 +72,7 @@ def register(
     *,
     quotas: bool = True,
     devices: bool = False,
-    kueue: bool = False,
+    systems: Iterable[Kind] = (),
     among: Callable[[Kind], bool] = lambda _: True,
 ) -> None:
     """Send the events of each watched kind to the method that takes them in."""
@@ -77,12 +91,13 @@ def register(
         watched.append((DEVICE_CLASS, changes.device_class, {}))
         watched.append((RESOURCE_SLICE, changes.resource_slice, {}))
         watched.append((RESOURCE_CLAIM, changes.resource_claim, {}))
-    if kueue:
-        watched.extend((kind, changes.kueue(kind), {}) for kind in (FLAVOR, CLUSTER_QUEUE, LOCAL_QUEUE, WORKLOAD))
+    watched += [
+        (kind, changes.kueue(kind), {}) if kind in KUEUE else (kind, changes.pod_group(kind), ours) for kind in systems
+    ]
     for kind, take, labels in watched:
         if not among(kind):
             continue
-        name = kind.name.lower()
+        name = f"{kind.name.lower()}.{kind.group}" if kind in POD_GROUPS else kind.name.lower()
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=name, labels=labels)(_handler(take))
 
 

@@ -126,11 +126,35 @@ class ClusterQueue:
     name: str
 
 
+class GangSystem(StrEnum):
+    """The schedulers that bind all pods of a group or none. Each but ``NONE`` has a module in ``shardwise.queues``."""
+
+    NONE = "none"
+    NATIVE = "native"
+    VOLCANO = "volcano"
+    KAI = "kai"
+    COSCHEDULING = "coscheduling"
+
+
+@dataclass(frozen=True, slots=True)
+class GangScheduler:
+    """A gang scheduler of this cluster.
+
+    ``queue`` is its queue of the objects that name none, ``scheduler`` the name by which pods ask for it; ``None``
+    leaves both to the system.
+    """
+
+    system: GangSystem
+    queue: str | None = None
+    scheduler: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Scheduling:
     """The fields of a pod that its scheduling and its rights depend on, besides its node. ``None`` sets no field.
 
-    ``queue`` is the queue of the cluster that the object names; ``None`` leaves it to the operator's configuration.
+    ``queue`` is the queue of the cluster that the object names, ``gang`` the gang scheduler; ``None`` leaves them to
+    the operator's configuration. ``gang_queue`` is a queue of the gang scheduler.
     """
 
     tolerations: tuple[Toleration, ...] = ()
@@ -139,6 +163,8 @@ class Scheduling:
     service_account_name: str | None = None
     runtime_class_name: str | None = None
     queue: ClusterQueue | None = None
+    gang: GangSystem | None = None
+    gang_queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +229,10 @@ A node such as g6.xlarge, with 4 vCPUs and 16 GiB for its GPU, has room for them
 """
 
 
+NATIVE_POD_GROUPS: Final = "scheduling.k8s.io/v1alpha2"
+"""Kubernetes' own PodGroups as 1.36 serves them: manifests of a file are written so."""
+
+
 class NodeNvlink(StrEnum):
     """How pods get access to NVLink between nodes (IMEX channels)."""
 
@@ -220,7 +250,9 @@ class LaunchSite:
     ``host_paths`` are the folders of the nodes that an object may mount, with every folder below them. A
     ``gpu_device_class`` makes pods claim GPUs of that DeviceClass instead of requesting ``nvidia.com/gpu``. ``allowed``
     are the values that objects may use; ``allowed_by_namespace`` replaces them in single namespaces. ``queue_systems``
-    are the systems whose queues objects may name; ``queue`` is the queue of the objects that name none.
+    are the systems whose queues objects may name; ``queue`` is the queue of the objects that name none. ``gangs`` are
+    the gang schedulers that objects may name, ``gang`` that of the objects that name none and go through no queue.
+    ``native_pod_groups`` is the version of Kubernetes' own PodGroups that the cluster serves.
     """
 
     env: tuple[tuple[str, str], ...] = ()
@@ -239,6 +271,14 @@ class LaunchSite:
     allowed_by_namespace: tuple[tuple[str, Allowed], ...] = ()
     queue_systems: tuple[QueueSystem, ...] = ()
     queue: ClusterQueue | None = None
+    gangs: tuple[GangScheduler, ...] = ()
+    gang: GangSystem = GangSystem.NONE
+    native_pod_groups: str = NATIVE_POD_GROUPS
+
+    @property
+    def systems(self) -> "tuple[QueueSystem | GangSystem, ...]":
+        """The systems that may admit groups or bind them as gangs."""
+        return (*self.queue_systems, *(gang.system for gang in self.gangs))
 
     def allowed_in(self, namespace: str) -> Allowed:
         """Give the values that the objects of a namespace may use."""
@@ -315,3 +355,16 @@ class Wanted:
     def queue(self) -> ClusterQueue | None:
         """The queue of the cluster that admits its groups; ``None`` if the operator starts them by itself."""
         return self.launch.scheduling.queue or self.site.queue
+
+    @property
+    def gang(self) -> GangScheduler | None:
+        """The gang scheduler of its pods; ``None`` if the cluster's scheduler binds them one by one."""
+        asked = self.launch.scheduling.gang
+        if asked is None:
+            asked = self.site.gang if self.queue is None else GangSystem.NONE
+        return next((known for known in self.site.gangs if known.system is asked), None)
+
+    @property
+    def gang_queue(self) -> str | None:
+        """The queue of its gang scheduler; ``None`` leaves it to the system."""
+        return self.launch.scheduling.gang_queue or (None if self.gang is None else self.gang.queue)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import CacheKind, LaunchSite, SourceKind, Wanted
+from shardwise.domain.launch import CacheKind, GangSystem, LaunchSite, SourceKind, Wanted
 from shardwise.domain.model import Quantization
 from shardwise.domain.release import image_of, release_of
 from shardwise.domain.units import gib, parse_quantity
@@ -31,6 +31,7 @@ def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     yield from _precision(wanted, engine)
     yield from _health(wanted)
     yield from _queue(wanted)
+    yield from _gang(wanted)
     yield from engine.problems(wanted)
     yield from engine.TABLE.argument_problems(wanted.launch.container.args)
     yield from engine.TABLE.variable_problems(variable.name for variable in wanted.launch.container.env)
@@ -127,6 +128,25 @@ def _queue(wanted: Wanted) -> Iterator[tuple[str, str]]:
             field,
             f"`{queue.name}` cannot be used: `launch.queues.{system}` of the operator's configuration is not set",
         )
+
+
+_WITH_QUEUES: Final = (GangSystem.VOLCANO, GangSystem.KAI)
+
+
+def _gang(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    """Refuse a gang scheduler that the operator is not told of, and a queue that nobody would look at."""
+    asked, queue = wanted.launch.scheduling.gang, wanted.launch.scheduling.gang_queue
+    field = "spec.placement.gang"
+    if asked not in (None, GangSystem.NONE):
+        if wanted.gang is None:
+            told = f"`launch.gangs.{asked.value}` of the operator's configuration is not set"
+            yield field, f"`{asked.value}` cannot be used: {told}"
+        if wanted.queue is not None:
+            admits = f"the queue `{wanted.queue.name}` of Kueue admits the whole replica; use `none`, or no queue"
+            yield field, f"`{asked.value}` cannot be used: {admits}"
+    if queue is not None and (wanted.gang is None or wanted.gang.system not in _WITH_QUEUES):
+        other = "no gang scheduler is used" if wanted.gang is None else f"`{wanted.gang.system.value}` has no queues"
+        yield "spec.placement.gangQueue", f"`{queue}` cannot be used: {other}; set `{field}` to `volcano` or `kai`"
 
 
 def _precision(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:

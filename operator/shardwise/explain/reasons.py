@@ -70,6 +70,11 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
             "A replica has more pods than a queue of the cluster admits as a group.",
             "Allow layouts of fewer nodes, or take `spec.placement.queue` away.",
         ),
+        Reason.GANG_MISSING: Meaning(
+            (*_WAITS, "Planned=False", WARNING),
+            "The object asks for a gang scheduler that the cluster does not have. The message names the API.",
+            "Install the scheduler, or serve its API; or set `spec.placement.gang` to `none`.",
+        ),
         Reason.QUEUED: Meaning(
             _WAITS,
             "A replica waits in a queue of the cluster, and holds no GPUs. The message has the words of the queue.",
@@ -129,6 +134,12 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
             "A node of a serving replica is no longer as it was planned: it has fewer GPUs, another GPU product or "
             "another NVLink domain. The replica keeps serving.",
             "Repair the node or its labels. To plan the replica again, delete one of its pods.",
+        ),
+        Reason.GANG_IGNORED: Meaning(
+            ("Degraded=True", WARNING),
+            "The cluster binds the pods of a replica one by one, although the object asks for a gang. The message "
+            "names the feature gate that is off.",
+            "Turn the feature gate on, or set `spec.placement.gang` to `none`.",
         ),
         Reason.PLANNED: Meaning(
             (EVENT,), "Replicas got a place. The message gives the layout, the nodes and the rule."

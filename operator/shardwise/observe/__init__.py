@@ -4,6 +4,7 @@ The operator and the command line both observe through :class:`Store`, so that b
 """
 
 from shardwise.observe.documents import field_problems, in_namespace, kind_read, store_of
+from shardwise.observe.gang_shelf import GangShelf, slim_pod_group
 from shardwise.observe.objects import (
     OURS,
     STRANGERS,
@@ -27,6 +28,7 @@ __all__ = [
     "FRONT",
     "OURS",
     "STRANGERS",
+    "GangShelf",
     "Json",
     "Key",
     "QueueShelves",
@@ -44,6 +46,7 @@ __all__ = [
     "slim_node",
     "slim_owned",
     "slim_pod",
+    "slim_pod_group",
     "store_of",
     "version_of",
     "waits",

@@ -63,6 +63,17 @@ KINDS: Final = (
     Kind("LocalQueue", "kueue.x-k8s.io", "v1beta2", "localqueues", True, _WATCHED),
     Kind("ClusterQueue", "kueue.x-k8s.io", "v1beta2", "clusterqueues", False, _WATCHED),
     Kind("ResourceFlavor", "kueue.x-k8s.io", "v1beta2", "resourceflavors", False, _WATCHED),
+    # Gang schedulers, where they are configured: the groups that we make for them, and what becomes of those.
+    *(
+        Kind("PodGroup", group, version, "podgroups", True, _OWNED)
+        for group, version in (
+            ("scheduling.k8s.io", "v1beta1"),
+            ("scheduling.k8s.io", "v1alpha2"),
+            ("scheduling.volcano.sh", "v1beta1"),
+            ("scheduling.run.ai", "v2alpha2"),
+            ("scheduling.x-k8s.io", "v1alpha1"),
+        )
+    ),
     Kind("Event", "", "v1", "events", True, ("create", "patch")),
     # kopf finds out which namespaces and resources there are before it watches anything.
     Kind("Namespace", "", "v1", "namespaces", False, _WATCHED),
@@ -100,6 +111,8 @@ WORKLOAD: Final = kind_of("kueue.x-k8s.io/v1beta2", "Workload")
 LOCAL_QUEUE: Final = kind_of("kueue.x-k8s.io/v1beta2", "LocalQueue")
 CLUSTER_QUEUE: Final = kind_of("kueue.x-k8s.io/v1beta2", "ClusterQueue")
 FLAVOR: Final = kind_of("kueue.x-k8s.io/v1beta2", "ResourceFlavor")
+KUEUE: Final = (FLAVOR, CLUSTER_QUEUE, LOCAL_QUEUE, WORKLOAD)
+POD_GROUPS: Final = tuple(kind for kind in KINDS if kind.name == "PodGroup")
 NAMESPACE: Final = kind_of("v1", "Namespace")
 DEFINITION: Final = kind_of("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 

@@ -13,7 +13,7 @@ from shardwise.observe.kinds import CLUSTER_QUEUE, FLAVOR, LOCAL_QUEUE, WORKLOAD
 from shardwise.observe.lent import Lent
 from shardwise.observe.objects import Json, Key, slim
 from shardwise.observe.shelf import Shelf
-from shardwise.queues import SYSTEMS, Offer, Phase, QueuedGroup, System
+from shardwise.queues import SYSTEMS, Offer, Phase, QueuedGroup, QueueKeeper
 from shardwise.queues.kueue import offer
 from shardwise.reconcile.observed import QueueSeen, evicted_by
 from shardwise.render.manifest import GROUP
@@ -103,7 +103,7 @@ class QueueShelves:
         return QueuedGroup(Phase.EVICTED, deleting=True) if workload is None else self._system.read_group(workload)
 
     @property
-    def _system(self) -> System:
+    def _system(self) -> QueueKeeper:
         return next(system for system in SYSTEMS.values() if WORKLOAD.name == system.GROUP_KIND)
 
     def _offer(self, namespace: str, queue: ClusterQueue | None) -> Offer:

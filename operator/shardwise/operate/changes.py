@@ -17,6 +17,7 @@ from shardwise.observe import (
     slim_node,
     slim_owned,
     slim_pod,
+    slim_pod_group,
     version_of,
 )
 from shardwise.observe.kinds import WORKLOAD, Kind
@@ -143,6 +144,17 @@ class Changes:
                 self._queue_all(set() if owner is None else {owner})
             elif before is None or deleted or before.get("spec") != obj.get("spec"):
                 self._queue_all(self._store.cluster_queues.entered)
+
+        return take
+
+    def pod_group(self, kind: Kind) -> Callable[[Json, bool], None]:
+        """Give the method that takes in the groups of a gang scheduler."""
+
+        def take(obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+            slim_one = slim_pod_group(obj, kind.api_version)
+            if self._taken(self._store.gangs.pod_groups, slim_one, deleted):
+                owner = owner_of(slim_one)
+                self._queue_all(set() if owner is None else {owner})
 
         return take
 

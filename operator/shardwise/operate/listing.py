@@ -1,14 +1,27 @@
 """Listing everything anew: changes that a watch lost come in, and deleted objects go."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from shardwise.cluster import Cluster, Refused
-from shardwise.domain.launch import QueueSystem
+from shardwise.domain.launch import GangSystem, QueueSystem
 from shardwise.inventory.claims import read_claim, slim_claim
 from shardwise.inventory.slices import pool_of
-from shardwise.observe import OURS, Key, QueueShelves, Store, is_relevant, slim, slim_node, slim_owned, slim_pod
+from shardwise.observe import (
+    OURS,
+    GangShelf,
+    Key,
+    QueueShelves,
+    Store,
+    is_relevant,
+    slim,
+    slim_node,
+    slim_owned,
+    slim_pod,
+    slim_pod_group,
+)
 from shardwise.observe.kinds import (
     BUDGET,
     COMPUTE_DOMAIN,
@@ -25,9 +38,11 @@ from shardwise.observe.kinds import (
     WORKLOAD,
     Kind,
     is_served,
+    kind_of,
 )
 from shardwise.operate.changes import Changes
 from shardwise.operate.queue import Queue
+from shardwise.queues import GANGS
 from shardwise.reconcile.status_data import holdings
 
 Object = dict[str, Any]
@@ -70,12 +85,12 @@ async def relist(
     changes: Changes,
     queue: Queue[Key],
     namespaces: Collection[str] = (),
-    queue_systems: Collection[QueueSystem] = (),
+    systems: Iterable[QueueSystem | GangSystem] = (),
 ) -> None:
     """List everything, sweep deleted objects, and look at every object: the barrier before the first decision.
 
-    ``namespaces`` are those whose objects the operator serves; none: all of them. ``queue_systems`` are the systems of
-    the cluster whose queues may admit groups.
+    ``namespaces`` are those whose objects the operator serves; none: all of them. ``systems`` are the systems of the
+    cluster that may admit groups or bind them as gangs.
     """
     lists = await _lists_of(cluster, namespaces)
     nodes, nodes_at = await lists.of(NODE, trim=slim_node)
@@ -85,7 +100,9 @@ async def relist(
     classes, classes_at = await lists.of(PRIORITY_CLASS)
     quotas, quotas_at, store.reads_quotas = await _quotas(lists)
     devices = await _devices(lists)
-    await _list_kueue(lists, store.cluster_queues, queue_systems)
+    systems = tuple(systems)
+    await _list_kueue(lists, store.cluster_queues, systems)
+    await _list_gangs(lists, store.gangs, systems)
     sharded_models, sharded_models_at = await lists.of(SHARDED_MODEL)
     store.compute_domains = await cluster.serves(COMPUTE_DOMAIN)
     store.read_devices(known=devices is not None)
@@ -112,13 +129,33 @@ async def relist(
         queue.add(key)
 
 
-async def _list_kueue(lists: _Lists, queues: QueueShelves, systems: Collection[QueueSystem]) -> None:
+async def _list_kueue(lists: _Lists, queues: QueueShelves, systems: Collection[QueueSystem | GangSystem]) -> None:
     """List Kueue's objects, where Kueue is configured and the API server serves them."""
     if QueueSystem.KUEUE not in systems:
         return
     queues.served = await lists.cluster.serves(WORKLOAD)
     for kind, shelf, trim in queues.shelves if queues.served else ():
         shelf.sweep(*(await lists.of(kind, trim=trim)))
+
+
+async def _list_gangs(lists: _Lists, gangs: GangShelf, systems: Iterable[QueueSystem | GangSystem]) -> None:
+    """Find the version in which the API server serves the groups of each configured gang scheduler, and list those."""
+    found: list[Object] = []
+    versions = []
+    for system in (system for system in systems if isinstance(system, GangSystem)):
+        kinds = [kind_of(version, GANGS[system].GROUP_KIND) for version in GANGS[system].SERVED_BY]
+        served = [kind for kind in kinds if await lists.cluster.serves(kind)][:1]
+        gangs.served[system] = served[0].api_version if served else ""
+        for kind in served:
+            listed, version = await lists.of(kind, OURS, partial(_slim_group, kind))
+            found += listed
+            versions.append(version)
+    if versions:
+        gangs.pod_groups.sweep(found, min(versions))
+
+
+def _slim_group(kind: Kind, obj: Object) -> Object:
+    return slim_pod_group(obj, kind.api_version)
 
 
 _Listed = tuple[list[Object], int]

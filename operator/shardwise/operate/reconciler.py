@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
 from shardwise.api.base import API_VERSION, KIND
@@ -19,7 +19,7 @@ from shardwise.domain.model import ModelFacts
 from shardwise.domain.reasons import Reason
 from shardwise.domain.site import HubSite
 from shardwise.hub import FactsUnavailable, HubQuestion, ask_hub, facts_from
-from shardwise.observe import Json, Key, Store, key_of, slim_owned, slim_pod, version_of, waits
+from shardwise.observe import Json, Key, Store, key_of, slim_owned, slim_pod, slim_pod_group, version_of, waits
 from shardwise.observe.kinds import POD, SHARDED_MODEL, kind_of
 from shardwise.operate.deciding import Deciding
 from shardwise.operate.lookups import Lookups
@@ -43,6 +43,9 @@ LONGEST_REFUSED_SECONDS = 60.0
 
 SLOW_SECONDS = 1.0
 """An object that takes longer to read, its model's look-up in the Hub left out, is named in the log."""
+
+_SLIM: Final[Mapping[str, Callable[[Json], dict[str, Any]]]] = {"Pod": slim_pod, "PodGroup": slim_pod_group}
+"""What is kept of the objects of a kind, where that is not as of all other kinds that we make."""
 
 Result = TypeVar("Result")
 
@@ -293,7 +296,7 @@ class Reconciler:
                 applied = await self._cluster.apply(manifest)
                 shelf = self._store.shelf_of(manifest["kind"])
                 if shelf is not None:
-                    shelf.put(slim_pod(applied) if manifest["kind"] == "Pod" else slim_owned(applied))
+                    shelf.put(_SLIM.get(manifest["kind"], slim_owned)(applied))
                 runs = (applied.get("status") or {}).get("phase") == "Running"
                 # A webhook may change a field inside our own write: then nothing is written, and no event follows.
                 return runs or bool(drift and drifts(manifest, applied))

@@ -10,7 +10,7 @@ from shardwise.domain.fleet import AMD, NVIDIA
 from shardwise.queues.protocol import Json, Labels, Manifest, Offer, Phase, QueuedGroup, QueueEntry
 
 NAME: Final = "Kueue"
-SERVED_BY: Final = "kueue.x-k8s.io/v1beta2"
+SERVED_BY: Final = ("kueue.x-k8s.io/v1beta2",)
 GROUP_KIND: Final = "Workload"
 
 MOST_PODS: Final = 18

@@ -1,4 +1,7 @@
-"""The protocol that the module of every queue system keeps, so that no other module needs to know the systems apart."""
+"""The protocols of the modules of the systems that decide about groups, so that nobody else tells the systems apart.
+
+A queue keeper admits a group when there is quota for it. A gang scheduler binds all pods of a group or none.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +14,7 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Phase(StrEnum):
-    """How far a group has come in a queue of the cluster."""
+    """How far a group has come: in a queue of the cluster, or with a gang scheduler, which admits what it binds."""
 
     WAITING = "Waiting"
     ADMITTED = "Admitted"
@@ -21,7 +24,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QueuedGroup:
-    """A group as a queue of the cluster shows it. ``words`` is the reason of the system, for people.
+    """A group as a system shows it. ``words`` is the reason of the system, for people.
 
     ``uid`` is that of the system's object for the group; ``deleting`` tells that this object is being deleted.
     """
@@ -42,6 +45,21 @@ class QueueEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class GangEntry:
+    """A group as it is given to a gang scheduler: its name, the number of its pods, and what they request together.
+
+    ``scheduler``, ``queue`` and ``priority_class`` are ``None`` where nobody names them.
+    """
+
+    group: str
+    pods: int
+    requests: tuple[tuple[str, str], ...] = ()
+    scheduler: str | None = None
+    queue: str | None = None
+    priority_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """The nodes that a queue offers: those that have all labels of one of ``flavors``; empty: all nodes.
 
@@ -53,19 +71,26 @@ class Offer:
 
 
 class System(Protocol):
-    """The module of a queue system: names and numbers, and pure functions on manifests and objects."""
+    """The module of a system: names and numbers, and pure functions on manifests and objects."""
 
     @property
     def NAME(self) -> str:  # noqa: N802 - a module's constant
         """The name of the system, as people write it."""
 
     @property
-    def SERVED_BY(self) -> str:  # noqa: N802 - as above
-        """The API that the cluster must serve, as group and version."""
+    def SERVED_BY(self) -> tuple[str, ...]:  # noqa: N802 - as above
+        """The APIs of which the cluster must serve one, as group and version, newest first."""
 
     @property
     def GROUP_KIND(self) -> str:  # noqa: N802 - as above
         """The kind of the system's object for a group, which has the group's name."""
+
+    def read_group(self, obj: Json, /) -> QueuedGroup:
+        """Read the system's object for a group."""
+
+
+class QueueKeeper(System, Protocol):
+    """The module of a system that keeps queues, and makes the objects for groups itself."""
 
     @property
     def MOST_PODS(self) -> int:  # noqa: N802 - as above
@@ -80,5 +105,25 @@ class System(Protocol):
     def marks(self, key: str, /) -> bool:
         """Tell whether a label of pods with this key says that the system decides when the pod runs."""
 
-    def read_group(self, obj: Json, /) -> QueuedGroup:
-        """Read the system's object for a group."""
+
+class GangBinder(System, Protocol):
+    """The module of a gang scheduler. Shardwise makes the objects for groups, before their pods."""
+
+    @property
+    def HAS_QUEUES(self) -> bool:  # noqa: N802 - as above
+        """Whether a group may name a queue of the system."""
+
+    def ganged(self, pod: Manifest, entry: GangEntry, /) -> Manifest:
+        """Give a pod with the fields by which it belongs to its group."""
+
+    def group_spec(self, entry: GangEntry, api_version: str, /) -> Manifest:
+        """Give the spec of the system's object for a group."""
+
+    def waits_for_others(self, scheduled: Json, /) -> bool:
+        """Tell from the condition ``PodScheduled`` whether only others of its group keep a pod from being bound."""
+
+    def ignored(self, group: QueuedGroup | None, *, kept: bool, bound: bool) -> str:
+        """Say how the cluster binds the pods one by one in spite of their group; empty if nothing shows that.
+
+        ``kept`` tells whether all pods have the field ``spec.schedulingGroup``, ``bound`` whether all are bound.
+        """

@@ -14,6 +14,7 @@ from shardwise.reconcile.actions import Action, Apply, Delete, MakeKeys
 from shardwise.reconcile.cluster_queue import left_queue, steered
 from shardwise.reconcile.desired import Case, DesiredState
 from shardwise.reconcile.drift import Live, label_path, owners
+from shardwise.reconcile.gang import lacks_group
 from shardwise.reconcile.group_set import GroupSet
 from shardwise.reconcile.leaving import leaving_pods
 from shardwise.reconcile.mender import Mender, has_other_content
@@ -24,7 +25,7 @@ from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
 from shardwise.reconcile.whole import SERVES, admissions, by_attempt, withdrawals
 from shardwise.render.bundle import Group, group, serving
-from shardwise.render.companions import COMPUTE_DOMAIN, LABELS, is_named_by_us
+from shardwise.render.companions import COMPUTE_DOMAIN, LABELS, POD_GROUPS, is_named_by_us
 from shardwise.render.disruption import disruption_budget, has_budget
 from shardwise.render.manifest import Manifest, group_labels
 from shardwise.render.names import group_name, serving_name
@@ -83,6 +84,7 @@ def _made(
     for view in group_set.groups:
         record = view.record
         begins = view.lacks_pods or not _has_its_service(wanted, record, observed)
+        begins = begins or lacks_group(wanted, view, observed.gang)
         if record.nodes and not view.stale and (companions_go or begins or observed.relisted):
             domains = usable.domains(record.nodes)
             placed = with_group(plan, record.replica, record.nodes, record.gpus, domains)
@@ -200,7 +202,9 @@ def _launch(view: GroupView, made: Group, observed: Observed, mender: Mender) ->
     elif not has_other_content(made.service, live):
         yield from mender.mended(_as_recorded(made.service, live), live)
     if pending or observed.relisted:
-        yield from _beside(made, None if pending else observed)
+        yield from _beside(made, observed, up=not pending)
+    if not pending and not all(pod.node for pod in view.pods):
+        yield from (Apply(group) for group in _missing_groups(made, observed))
     if pending:
         there = {pod.name for pod in observed.pods}
         yield from (Apply(pod) for pod in made.pods if pod["metadata"]["name"] not in there)
@@ -217,16 +221,28 @@ def _as_recorded(service: Manifest, live: Live) -> Manifest:
     return {**service, "metadata": {**metadata, "labels": {**metadata["labels"], **kept}}}
 
 
-def _beside(made: Group, up: Observed | None) -> Iterator[Apply | MakeKeys]:
+def _beside(made: Group, observed: Observed, *, up: bool) -> Iterator[Apply | MakeKeys]:
     """Apply the companions of a group and its keys; of a group that is ``up``, the companions that its Service records.
 
     The operator may not read them. To apply what is there changes nothing. Another version may give companions other
-    names, and the pods of a group that is up do not know these.
+    names, and the pods of a group that is up do not know these. The objects of gangs are read: those that are there are
+    not applied, and pods that are bound need none.
     """
-    recorded = None if up is None else up.companions.get(made.service["metadata"]["name"], frozenset())
+    recorded = observed.companions.get(made.service["metadata"]["name"], frozenset()) if up else None
     for companion in made.companions:
-        served = up is None or up.compute_domains or companion["kind"] != COMPUTE_DOMAIN[1]
-        if recorded is None or (companion_of(companion) in recorded and served):
+        served = not up or observed.compute_domains or companion["kind"] != COMPUTE_DOMAIN[1]
+        known = recorded is None or (companion_of(companion) in recorded and served)
+        if known and not (_is_of_gang(companion) and (up or companion["metadata"]["name"] in observed.gang.groups)):
             yield Apply(companion)
     if made.keys is not None:
         yield MakeKeys(made.keys)
+
+
+def _missing_groups(made: Group, observed: Observed) -> Iterator[Manifest]:
+    """Give the objects of gangs that are gone."""
+    groups = (found for found in made.companions if _is_of_gang(found))
+    return (found for found in groups if found["metadata"]["name"] not in observed.gang.groups)
+
+
+def _is_of_gang(companion: Manifest) -> bool:
+    return (companion["apiVersion"], companion["kind"]) in POD_GROUPS

@@ -41,7 +41,7 @@ def queue_obstacle(wanted: Wanted, queue: QueueSeen, records: Sequence[Record]) 
     system = SYSTEMS[wanted.queue.system]
     if queue.api_version == "":
         message = (
-            f"`{wanted.queue.name}` is a queue of {system.NAME}, and the cluster serves no `{system.SERVED_BY}`; "
+            f"`{wanted.queue.name}` is a queue of {system.NAME}, and the cluster serves no `{system.SERVED_BY[0]}`; "
             f"install {system.NAME}, or take the queue away"
         )
         return Obstacle(Reason.QUEUE_MISSING.value, message)

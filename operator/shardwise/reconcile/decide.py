@@ -14,6 +14,7 @@ from shardwise.reconcile.desired import Case, DesiredState, desired_state, remem
 from shardwise.reconcile.endings import attempt_ends
 from shardwise.reconcile.fabric import lacking_compute_domains
 from shardwise.reconcile.figures import asks, until_next_ask
+from shardwise.reconcile.gang import gang_obstacle, ignored_gangs
 from shardwise.reconcile.idle import token_asks, until_next_token_ask
 from shardwise.reconcile.left_alone import invalid_status, paused_status
 from shardwise.reconcile.life import until_next
@@ -61,7 +62,8 @@ def obstacle_of(case: Case, desired: DesiredState) -> Obstacle | None:
     lacking = compute_domains_lacking(case, desired)
     if lacking:
         return Obstacle(Reason.COMPUTE_DOMAINS_MISSING.value, lacking)
-    return queue_obstacle(case.wanted, case.observed.queue, desired.group_set.records)
+    missing = gang_obstacle(case.wanted, case.observed.gang)
+    return missing or queue_obstacle(case.wanted, case.observed.queue, desired.group_set.records)
 
 
 def compute_domains_lacking(case: Case, desired: DesiredState) -> str:
@@ -108,6 +110,7 @@ def _progress(case: Case, desired: DesiredState, mends: Mends) -> Progress:
         refused=case.observed.refused,
         contested=contested(mends),
         changed=node_changes(desired.in_force.plan, desired.group_set.groups, with_lent_gpus(case.observed)),
+        ganged=ignored_gangs(case.wanted, desired.group_set.groups, case.observed.gang),
     )
 
 

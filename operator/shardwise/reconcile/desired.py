@@ -10,6 +10,7 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.reconcile.cluster_queue import on_offer
 from shardwise.reconcile.figures import with_figures
+from shardwise.reconcile.gang import as_served
 from shardwise.reconcile.group_set import GroupSet, GroupSetBuilder, places_of, retained, without_plan
 from shardwise.reconcile.idle import with_hangs
 from shardwise.reconcile.inherited import inherited
@@ -80,7 +81,8 @@ def remember(wanted: Wanted, observed: Observed, now: float) -> Case:
         excused=observed.excused or status.generation != wanted.generation,
         queued=wanted.queue is not None,
     )
-    return Case(on_offer(wanted, observed.queue.offer), replace(observed, status=status), terms)
+    wanted = as_served(on_offer(wanted, observed.queue.offer), observed.gang)
+    return Case(wanted, replace(observed, status=status), terms)
 
 
 def judge_nodes(case: Case) -> JudgedNodes:
@@ -139,7 +141,7 @@ def blame_nodes(case: Case, nodes: JudgedNodes, before: Views, after: Views) -> 
             shuns = held_against(shuns, [old.failed.node], ShunReason.FAILED, now)
         gave_up = new.record.state is State.WAITING and old.record.state is State.STARTING
         if gave_up and not (old.shut_out or case.wanted.queue):
-            refused = [old.record.nodes[pod.index] for pod in old.refused]
+            refused = [old.record.nodes[pod.index] for pod in old.refused if not pod.for_gang]
             shuns = held_against(shuns, refused, ShunReason.UNSCHEDULABLE, now)
     return nodes if shuns is nodes.shuns else _judged(shuns, nodes.usable)
 

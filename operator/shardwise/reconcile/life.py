@@ -246,7 +246,7 @@ def _try_again(view: GroupView, terms: Terms) -> Record:
 
 
 def _give_up(view: GroupView, terms: Terms) -> Record:
-    pod = (*view.shut_out, *view.refused)[0]
+    pod = min((*view.shut_out, *view.refused), key=lambda pod: pod.for_gang)
     message = f"pod {pod.index} found no place on {view.record.nodes[pod.index]}: {pod.waiting}"
     return _without_place(_next_attempt(view, terms, message))
 

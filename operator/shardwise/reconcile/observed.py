@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.gpu_limit import GpuLimit
+from shardwise.domain.launch import GangSystem
 from shardwise.inventory import gpu_request
-from shardwise.queues import Offer, QueuedGroup
+from shardwise.queues import Offer, QueuedGroup, waits_for_gang
 from shardwise.reconcile.asks import Answer, Attempt, Heard
 from shardwise.reconcile.drift import Live
 from shardwise.reconcile.exits import Exit, read_exit, why
@@ -33,7 +34,8 @@ class PodSeen:
     the Service for clients selects the pod, as it does the leader of a group that serves. ``grace`` is the seconds that
     a pod that is being deleted may take. ``address`` is the pod's IP address, empty until it has one. ``gated`` tells
     that a scheduling gate keeps the pod from being bound. ``evicted`` says why a queue of the cluster takes the pod
-    away; empty if it does not.
+    away; empty if it does not. ``for_gang`` tells that the scheduler has a node for the pod, and waits for others of
+    its gang. ``grouped`` tells that the API server kept the field by which the pod belongs to a gang of Kubernetes.
     """
 
     name: str
@@ -58,6 +60,8 @@ class PodSeen:
     address: str = ""
     gated: bool = False
     evicted: str = ""
+    for_gang: bool = False
+    grouped: bool = False
 
     @property
     def failure(self) -> str:
@@ -82,6 +86,18 @@ class QueueSeen:
     lent: Fleet | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GangSeen:
+    """The gang schedulers of the cluster, as the operator sees them.
+
+    ``served`` gives the API version of the groups of each configured system: empty if the cluster serves none, and
+    absent if nothing shows whether it does. ``groups`` are the objects of an object's groups, by name.
+    """
+
+    served: Mapping[GangSystem, str] = field(default_factory=dict)
+    groups: Mapping[str, QueuedGroup] = field(default_factory=dict)
+
+
 Companion = tuple[str, str, str]
 """An object that pods need beside them: apiVersion, kind and name."""
 
@@ -99,7 +115,8 @@ class Observed:
     that other objects of the namespace have planned. ``excused`` tells that a quota of the namespace was changed since
     the last decision. ``relisted`` tells that everything was listed anew since then: objects that may not be read are
     applied again. ``answers`` are the questions to engines and what they answered, by attempt; ``heard`` are the
-    requests of one token. ``queue`` is what is seen of the queue of the cluster that the object goes through.
+    requests of one token. ``queue`` is what is seen of the queue of the cluster that the object goes through, ``gang``
+    what is seen of the gang schedulers.
     """
 
     pods: tuple[PodSeen, ...]
@@ -119,6 +136,7 @@ class Observed:
     answers: Mapping[Attempt, Answer] = field(default_factory=dict)
     heard: Mapping[Attempt, Heard] = field(default_factory=dict)
     queue: QueueSeen = field(default_factory=QueueSeen)
+    gang: GangSeen = field(default_factory=GangSeen)
 
 
 def companion_of(manifest: Mapping[str, Any]) -> Companion:
@@ -159,6 +177,8 @@ def see_pod(pod: Mapping[str, Any]) -> PodSeen:
         address=str(status.get("podIP") or ""),
         gated=bool((pod.get("spec") or {}).get("schedulingGates")),
         evicted=evicted_by(status),
+        for_gang=waits_for_gang(_condition(status, "PodScheduled")),
+        grouped=bool((pod.get("spec") or {}).get("schedulingGroup")),
     )
 
 

@@ -76,6 +76,7 @@ class Progress:
     refused: str = ""
     contested: str = ""
     changed: tuple[NodeChange, ...] = ()
+    ganged: str = ""
 
     @property
     def groups(self) -> tuple[GroupView, ...]:
@@ -257,12 +258,14 @@ def _degraded(progress: Progress) -> Condition:
         nodes = ", ".join(faulty[:5])
         message = f"{nodes} reports a GPU fault, and no other node is free"
         return Condition("Degraded", holds=True, reason=Reason.NODE_FAULTY, message=message)
-    if progress.changed:
-        message = f"{node_changes_message(progress.changed)}; the replicas there keep serving"
-        return Condition("Degraded", holds=True, reason=Reason.NODE_CHANGED, message=message)
-    if progress.contested:
-        return Condition("Degraded", holds=True, reason=Reason.FIELDS_CONTESTED, message=progress.contested)
-    return Condition("Degraded", holds=False, reason=Reason.AS_PLANNED)
+    changed = f"{node_changes_message(progress.changed)}; the replicas there keep serving" if progress.changed else ""
+    found = (
+        (Reason.NODE_CHANGED, changed),
+        (Reason.GANG_IGNORED, progress.ganged),
+        (Reason.FIELDS_CONTESTED, progress.contested),
+    )
+    told = (Condition("Degraded", holds=True, reason=reason, message=message) for reason, message in found if message)
+    return next(told, Condition("Degraded", holds=False, reason=Reason.AS_PLANNED))
 
 
 def _restarts(progress: Progress, before: Status) -> int:

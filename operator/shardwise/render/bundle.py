@@ -8,6 +8,7 @@ from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.engines import GroupLaunch, launch
 from shardwise.render.companions import companions, keys, needs_compute_domain
 from shardwise.render.disruption import disruption_budget, has_budget
+from shardwise.render.gangs import pod_groups
 from shardwise.render.manifest import LEADER, ROLE, SERVES, Manifest
 from shardwise.render.names import hosts
 from shardwise.render.pods import pods, with_revision
@@ -42,11 +43,12 @@ def group(wanted: Wanted, plan: Plan, replica: int, attempt: int) -> Group:
     placed = _placed(plan, replica)
     label = revision(wanted, plan, replica)
     started = _started(wanted, plan, placed, attempt)
-    beside = companions(wanted, plan, placed, started)
+    made = pods(wanted, plan, placed, started, attempt)
+    beside = (*companions(wanted, plan, placed, started), *pod_groups(wanted, placed, attempt, made))
     return Group(
         service=rendezvous(wanted.launch, started, replica, attempt, beside),
         companions=beside,
-        pods=tuple(with_revision(pod, label) for pod in pods(wanted, plan, placed, started, attempt)),
+        pods=tuple(with_revision(pod, label) for pod in made),
         keys=keys(wanted) if started.keys_at else None,
     )
 

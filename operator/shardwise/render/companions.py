@@ -1,8 +1,8 @@
 """The companions of pods: files, keys, NVLink between nodes, and claims of GPUs.
 
-The name of a companion, except the keys, contains a digest of its content or of the part that cannot be changed. So the
-same name always means the same content. Attempts and replicas share companions, and a companion that no group names
-any more is deleted.
+The name of a companion contains a digest of its content or of the part that cannot be changed. So the same name always
+means the same content. Attempts and replicas share companions, and a companion that no group names any more is deleted.
+Keys belong to the object, and the object of a gang has the name of its attempt.
 """
 
 import re
@@ -13,6 +13,7 @@ from shardwise.domain.launch import Launch, NodeNvlink, Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.engines import GroupLaunch
 from shardwise.engines.environment import spans_nodes
+from shardwise.queues import GANGS
 from shardwise.render.manifest import Manifest, common_labels, metadata
 from shardwise.render.names import joined
 
@@ -20,15 +21,19 @@ CONFIG_MAP: Final = ("v1", "ConfigMap")
 COMPUTE_DOMAIN: Final = ("resource.nvidia.com/v1beta1", "ComputeDomain")
 CLAIM_TEMPLATE: Final = ("resource.k8s.io/v1", "ResourceClaimTemplate")
 
+POD_GROUPS: Final = tuple((version, module.GROUP_KIND) for module in GANGS.values() for version in module.SERVED_BY)
+"""The objects by which gang schedulers know groups. Each has the name of its attempt."""
+
 LABELS: Final = {
     "shardwise.dev/config-map": CONFIG_MAP,
     "shardwise.dev/compute-domain": COMPUTE_DOMAIN,
     "shardwise.dev/claim-template": CLAIM_TEMPLATE,
+    **{f"shardwise.dev/pod-group.{version.replace('/', '.')}": (version, kind) for version, kind in POD_GROUPS},
 }
 """Labels of a group's headless Service that name its companions, so that they are found when the group goes."""
 
 _DIGITS: Final = 8
-_SUFFIX: Final = re.compile(r"-(files-[0-9a-f]{8}|gpus-[0-9a-f]{8}|\d+-nvlink-\d+)$")
+_SUFFIX: Final = re.compile(r"-(files-[0-9a-f]{8}|gpus-[0-9a-f]{8}|\d+-nvlink-\d+|\d+-\d+)$")
 
 
 def companions(wanted: Wanted, plan: Plan, placed: GroupPlacement, started: GroupLaunch) -> tuple[Manifest, ...]:

@@ -11,6 +11,7 @@ from shardwise.inventory import CHANNEL_CLAIM, CLAIMED_GPUS
 from shardwise.queues import SYSTEMS, QueueEntry
 from shardwise.render.companions import channel_name, claim_template_name, needs_compute_domain
 from shardwise.render.containers import GPU_CLAIM, ResourcesAsked, before_the_engine, engine
+from shardwise.render.gangs import ganged
 from shardwise.render.manifest import (
     GROUP_SIZE,
     INDEX,
@@ -64,7 +65,7 @@ def _pod(
     }
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": found, "spec": spec}
     if wanted.queue is None:
-        return pod
+        return ganged(wanted, pod, placed, attempt)
     entry = QueueEntry(wanted.queue.name, group_name(launch.owner.name, placed.replica, attempt), len(started.pods))
     return SYSTEMS[wanted.queue.system].entered(pod, entry)
 
