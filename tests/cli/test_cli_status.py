@@ -71,6 +71,25 @@ def test_a_replica_that_serves_is_a_line() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        (98_000, "KV cache of 98000 tokens, 4.0 % fewer than the 102083 planned"),
+        (110_000, "KV cache of 110000 tokens, 7.8 % more than the 102083 planned"),
+        (102_083, "KV cache of 102083 tokens, as planned"),
+    ],
+    ids=["fewer", "more", "as planned"],
+)
+def test_the_cache_that_the_engine_measures_stands_beside_the_plan(measured: int, said: str) -> None:
+    cache = {"planned": 102_083, "measured": measured}
+    told, untold = a_group(0, "Ready", 2, kvCacheTokens=cache), a_group(1, "Ready", 2)
+    assert lines(an_object("Ready", "AllReplicasReady", groups=[told, untold]))[1:] == [
+        "replica 0  Ready    attempt 1  ■■ 2 of 2 pods ready  for 1 min 5 s",
+        f"  {said}",
+        "replica 1  Ready    attempt 1  ■■ 2 of 2 pods ready  for 1 min 5 s",
+    ]
+
+
 def test_a_replica_without_a_place_says_why() -> None:
     shown = lines(an_object(groups=[a_group(0, "Waiting", 0, nodes=0, message="h100-1 is gone")]))
     assert shown[-1] == "replica 0  Waiting  attempt 1  h100-1 is gone  for 1 min 5 s"

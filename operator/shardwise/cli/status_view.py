@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shardwise.explain.cache_tokens import cache_text
 from shardwise.reconcile.object_status import GroupStatus, Status
 from shardwise.reconcile.observed import PodSeen, see_pod
 from shardwise.reconcile.records import State
@@ -79,6 +80,8 @@ class StatusView:
         weights = f", weights on {group.loaded_pods}" if group.loaded_pods is not None and record.nodes else ""
         start = f"replica {record.replica}  {record.state:<8} attempt {record.attempt}"
         yield "  ".join(part for part in (start, f"{counts}{weights}", since) if part)
+        if record.cache is not None:
+            yield f"  {cache_text(record.cache)}"
         if record.state is not State.READY:
             yield from (self._pod(pod, record.gpus) for pod in self._pods_of(group))
 
