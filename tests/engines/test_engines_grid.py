@@ -71,6 +71,8 @@ EMITTED = {
         "--pp-size",
         "--ep-size",
         "--attn-dp-size",
+        "--dp-size",
+        "--enable-dp-attention",
         "--dcp-size",
         "--context-length",
         "--chunked-prefill-size",
@@ -184,6 +186,7 @@ def wanted_of(engine: EngineName, source: Source, quantisation: tuple[object, st
         quantization=forced,
         kv_cache_dtype=dtype,
         trust_remote_code=dtype == "fp8",
+        version="0.5.21" if engine is SGLANG and dtype == "bfloat16" else None,
     )
 
 
@@ -355,7 +358,8 @@ def test_degrees_multiply_to_the_gpus_of_the_pods(grid: Grid) -> None:
                 words = "--data-parallel-size", "--tensor-parallel-size", "--pipeline-parallel-size"
             case EngineName.SGLANG:
                 words = "--tp-size", "--pp-size", "--pp-size"
-                assert said.get("--attn-dp-size", "1") == str(plan.layout.data)
+                older = said.get("--dp-size", "1") if "--enable-dp-attention" in said else "1"
+                assert said.get("--attn-dp-size", older) == str(plan.layout.data)
             case _:
                 words = "--tp_size", "--pp_size", "--pp_size"
                 assert _options_of(group).get("enable_attention_dp", False) == (plan.layout.data > 1)

@@ -155,6 +155,31 @@ def test_a_single_pod_waits_for_nobody_whatever_it_fetches() -> None:
     assert found.ports == (("http", 30000),)
 
 
+DATA_WORDS = ("--tp-size", "--ep-size", "--attn-dp-size", "--dp-size", "--enable-dp-attention")
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (None, {"--attn-dp-size": "4"}),
+        ("0.5.22", {"--attn-dp-size": "4"}),
+        ("0.5.21", {"--dp-size": "4", "--enable-dp-attention": ""}),
+        ("0.5.0", {"--dp-size": "4", "--enable-dp-attention": ""}),
+    ],
+)
+def test_the_data_ranks_have_the_words_of_the_release(version: str | None, words: dict[str, str]) -> None:
+    """The two older words are to go after 2026; the newer word came with 0.5.22."""
+    (pod,) = started(a_plan(Layout(2, 1, True, 4), 8, engine=SGLANG), wants_of(SGLANG, version=version)).pods
+    said = {word: value for word, value in options(pod.args).items() if word in DATA_WORDS}
+    assert said == {"--tp-size": "8", "--ep-size": "8"} | words
+
+
+def test_without_data_ranks_no_release_gets_a_word_of_them() -> None:
+    for version in (None, "0.5.12"):
+        (pod,) = started(a_plan(Layout(8, 1), 8, engine=SGLANG), wants_of(SGLANG, version=version)).pods
+        assert not {"--attn-dp-size", "--dp-size", "--enable-dp-attention"} & set(options(pod.args))
+
+
 def test_the_image_is_the_release_that_was_read() -> None:
     assert started(a_plan(Layout(1, 1), engine=SGLANG)).image == "lmsysorg/sglang:v0.5.23"
 

@@ -134,7 +134,7 @@ def test_redundant_experts_count_where_experts_are_dealt_out(
 
 
 SINCE: dict[EngineName, tuple[Version, Version]] = {
-    SGLANG: ((0, 5, 22), (0, 5, 23)),
+    SGLANG: ((0, 4, 9), (0, 5, 0)),
     TENSORRT_LLM: ((0, 21, 0), (1, 0, 0)),
     VLLM: ((0, 11, 0), (0, 11, 1)),
 }
@@ -156,8 +156,9 @@ def test_releases_without_data_ranks_are_told_from_those_with(
 
 def test_an_older_sglang_divides_no_cache() -> None:
     layout = ranks(1, 8, whole=False, context=2)
-    found = data_cause(facts(R1), SGLANG, layout, (0, 5, 22))
-    assert found == ContextUnsupported("sglang", "0.5.22")
+    found = data_cause(facts(R1), SGLANG, layout, (0, 5, 16))
+    assert found == ContextUnsupported("sglang", "0.5.16")
+    assert data_cause(facts(R1), SGLANG, layout, (0, 5, 17)) is None
     assert data_cause(facts(R1), SGLANG, layout, RELEASES[SGLANG]) is None
 
 

@@ -91,13 +91,13 @@ def test_the_truth_has_models_of_many_kinds_and_wide_groups() -> None:
 WHOLE, SPLIT = Layout(2, 1, True, 4), Layout(2, 1, False, 4)
 SPREADS: dict[str, tuple[EngineName, str, Layout, Spread | None]] = {
     "no data ranks": (SGLANG, "DeepseekV3ForCausalLM", Layout(8, 1, True), None),
-    "vLLM, experts run sequence-parallel": (VLLM, "DeepseekV3ForCausalLM", WHOLE, Spread(2, 1, 2)),
-    "vLLM, split experts": (VLLM, "DeepseekV3ForCausalLM", SPLIT, Spread(2, 2, 2)),
-    "vLLM, one GPU a data rank": (VLLM, "DeepseekV3ForCausalLM", Layout(1, 1, True, 8), Spread(1, 1, 1)),
-    "vLLM, another class": (VLLM, "Glm4MoeForCausalLM", WHOLE, Spread(2, 2, 2)),
-    "SGLang shares more over the stage": (SGLANG, "DeepseekV3ForCausalLM", WHOLE, Spread(8, 8, 8)),
-    "SGLang, split experts": (SGLANG, "DeepseekV3ForCausalLM", SPLIT, Spread(8, 8, 8)),
-    "TensorRT-LLM holds them whole": (TENSORRT_LLM, "DeepseekV3ForCausalLM", Layout(1, 1, True, 8), Spread(1, 1, 1)),
+    "vLLM, experts run sequence-parallel": (VLLM, "DeepseekV3ForCausalLM", WHOLE, Spread(2, 1, 2, 2)),
+    "vLLM, split experts": (VLLM, "DeepseekV3ForCausalLM", SPLIT, Spread(2, 2, 2, 2)),
+    "vLLM, one GPU a data rank": (VLLM, "DeepseekV3ForCausalLM", Layout(1, 1, True, 8), Spread(1, 1, 1, 1)),
+    "vLLM, another class": (VLLM, "Glm4MoeForCausalLM", WHOLE, Spread(2, 2, 2, 2)),
+    "SGLang shares more over the stage": (SGLANG, "DeepseekV3ForCausalLM", WHOLE, Spread(8, 8, 8, 2)),
+    "SGLang, split experts": (SGLANG, "DeepseekV3ForCausalLM", SPLIT, Spread(8, 8, 8, 2)),
+    "TensorRT-LLM holds them whole": (TENSORRT_LLM, "DeepseekV3ForCausalLM", Layout(1, 1, True, 8), Spread(1, 1, 1, 1)),
 }
 
 
@@ -106,6 +106,20 @@ def test_each_engine_shares_the_other_parts_in_its_own_way(
     engine: EngineName, architecture: str, layout: Layout, spread: Spread | None
 ) -> None:
     assert spread_of(engine, architecture, layout) == spread
+
+
+def test_older_releases_of_sglang_hold_the_whole_embedding_on_each_gpu() -> None:
+    """129280 × 7168 in 16 bits: half of it more on each of two GPUs of a data rank, all GPUs of a lone rank alike."""
+    demand = a_demand(R1, engine=SGLANG)
+    before, since = (
+        memory_use(replace(demand, release=release), WHOLE, GPU).weights for release in ((0, 5, 8), (0, 5, 9))
+    )
+    assert before - since == pytest.approx(129280 * 7168, rel=0.05)
+    lone = [
+        memory_use(replace(demand, release=release), Layout(1, 1, True, 8), GPU).weights
+        for release in ((0, 5, 8), (0, 5, 9))
+    ]
+    assert lone[0] == lone[1]
 
 
 @pytest.mark.parametrize("engine", list(EngineName))

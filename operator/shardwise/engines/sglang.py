@@ -70,6 +70,12 @@ _KV_DTYPES: Final = {
 _POOL_OF_STATES: Final[Version] = (0, 5, 2)
 """The first release with ``--max-mamba-cache-size``: absent in 0.5.1, present in 0.5.2."""
 
+_ATTENTION_DATA: Final[Version] = (0, 5, 22)
+"""The first release with ``--attn-dp-size``; until the end of 2026 releases also take the two words that it replaces.
+
+Source: srt/arg_groups/fields/parallel.py of 0.5.22, srt/server_args.py of 0.5.1 to 0.5.21.
+"""
+
 _SERVES_SINCE: Final[Version] = (0, 5, 10)
 """The first release that recommends ``sglang serve`` and warns of the module (sglang/launch_server.py).
 
@@ -131,9 +137,22 @@ TABLE: Final = OptionTable(
         Option(
             "--attn-dp-size",
             "spec.parallelism.data",
-            "the data ranks of a stage",
-            beside_data(lambda pod: str(pod.layout.data)),
-            also=("--attention-data-parallel-size", "--enable-dp-attention"),
+            "the data ranks of a stage, since 0.5.22",
+            beside_data(lambda pod: str(pod.layout.data) if pod.release >= _ATTENTION_DATA else None),
+            also=("--attention-data-parallel-size",),
+        ),
+        Option(
+            "--dp-size",
+            "spec.replicas",
+            "the data ranks of a stage, before 0.5.22",
+            beside_data(lambda pod: str(pod.layout.data) if pod.release < _ATTENTION_DATA else None),
+            also=("--data-parallel-size",),
+        ),
+        Option(
+            "--enable-dp-attention",
+            "spec.parallelism.data",
+            "before 0.5.22: the data ranks share the experts",
+            beside_data(lambda pod: pod.release < _ATTENTION_DATA),
         ),
         Option(
             "--dcp-size",
@@ -158,7 +177,8 @@ TABLE: Final = OptionTable(
         Option(
             "--max-running-requests",
             "spec.engine.args",
-            "the sequences that sampling is sized for; the object's own value wins",
+            "the sequences of all data ranks that sampling is sized for, and CUDA graphs with it; "
+            "the object's own value wins",
             lambda pod: str(pod.layout.data * int(sequences(pod))),
             yields=True,
         ),
@@ -207,7 +227,6 @@ TABLE: Final = OptionTable(
             every_address,
         ),
         Option("--port", "spec.service.port", "always explicit; clients use the Service's", lambda _: str(HTTP_PORT)),
-        Option("--dp-size", "spec.replicas", also=("--data-parallel-size",)),
         Option("--attn-cp-size", "spec.parallelism.context", also=("--attention-context-parallel-size",)),
         Option("--dwdp-size", PLAN),
         Option("--moe-dense-tp-size", PLAN),

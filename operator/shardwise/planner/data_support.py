@@ -35,6 +35,7 @@ class DataRow:
     uneven: bool = False
     whole_shared: tuple[str, ...] = ()
     over_stage: tuple[str, ...] = ()
+    whole_embedding_before: str | None = None
     context_since: str | None = None
     context_grouped: bool = False
 
@@ -50,14 +51,18 @@ def row_of(engine: EngineName) -> DataRow:
 
 
 @lru_cache(maxsize=8192)
-def spread_of(engine: EngineName, architecture: str, layout: Layout, redundant: int = 0) -> Spread | None:
+def spread_of(
+    engine: EngineName, architecture: str, layout: Layout, redundant: int = 0, release: Version | None = None
+) -> Spread | None:
     """Tell over how many GPUs an engine shares parts beside data parallelism; ``None`` where it changes nothing."""
     if layout.data == 1:
-        return Spread(layout.tensor, layout.tensor, layout.tensor, redundant) if redundant else None
+        return Spread(layout.tensor, layout.tensor, layout.tensor, layout.tensor, redundant) if redundant else None
     tensor, stage, row = layout.tensor, layout.stage_gpus, row_of(engine)
     dense, shared, head = (stage if part in row.over_stage else tensor for part in ("dense", "shared", "head"))
     is_whole = layout.expert and tensor > 1 and architecture in row.whole_shared
-    return Spread(dense, 1 if is_whole else shared, head, redundant)
+    whole_before = row.whole_embedding_before
+    holds_it = whole_before is not None and (release or RELEASES[engine]) < listed_version(whole_before, _FILE)
+    return Spread(dense, 1 if is_whole else shared, head, 1 if holds_it else tensor, redundant)
 
 
 def has_data(engine: EngineName, release: Version | None) -> bool:

@@ -120,9 +120,9 @@ def _weights(demand: Demand, layout: Layout, stage: Stage, *, unquantised: bool 
     """Give the bytes of weights on a rank of a stage, adapters included. ``unquantised``: see :func:`loading_use`."""
     model = demand.model
     of_stage = Layout(layout.tensor, 1, layout.expert, layout.data)
-    spread = spread_of(demand.engine, model.architecture, of_stage, demand.redundant_experts)
+    spread = spread_of(demand.engine, model.architecture, of_stage, demand.redundant_experts, demand.release)
     of_layers = layer_bytes(model, of_stage, spread, unquantised=unquantised)
-    ends = end_bytes(model, layout.tensor, demand.engine, spread.head if spread else None).on(stage)
+    ends = end_bytes(model, layout.tensor, demand.engine, spread).on(stage)
     adapters = _over_layers(stage, adapter_bytes(model, layout, demand.adapters))
     return int((_over_layers(stage, of_layers) + ends) * checkpoint_scale(model) + adapters)
 

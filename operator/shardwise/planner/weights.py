@@ -22,7 +22,7 @@ def padded_vocabulary(vocabulary: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The number of GPUs that share the feed-forward blocks, the shared experts and the output head of a model.
+    """The number of GPUs that share the feed-forward blocks, the shared experts, the output head and the embedding.
 
     ``redundant`` experts are held beside all experts of a mixture.
     """
@@ -30,6 +30,7 @@ class Spread:
     dense: int
     shared: int
     head: int
+    embedding: int
     redundant: int = 0
 
 
@@ -164,16 +165,16 @@ class EndBytes:
 
 
 @lru_cache(maxsize=8192)
-def end_bytes(model: ModelFacts, tensor: int, engine: EngineName, head_tensor: int | None = None) -> EndBytes:
+def end_bytes(model: ModelFacts, tensor: int, engine: EngineName, spread: Spread | None = None) -> EndBytes:
     """Give the bytes of a model's ends on a rank.
 
     A tied embedding is held once on a stage that has both ends. Some classes build an end on every stage.
-    ``head_tensor`` GPUs share the output head, if they are not those of a tensor group.
+    ``spread`` says how many GPUs share them, if not those of a tensor group.
     """
-    layout, every = Layout(tensor, 1), ends_everywhere(engine, model.architecture)
-    embedding = bytes_on_rank(model.embedding, layout)
-    head = bytes_on_rank(model.head, Layout(head_tensor or tensor, 1))
-    tower = bytes_on_rank(model.tower, layout)
+    every = ends_everywhere(engine, model.architecture)
+    embedding = bytes_on_rank(model.embedding, Layout(spread.embedding if spread else tensor, 1))
+    head = bytes_on_rank(model.head, Layout(spread.head if spread else tensor, 1))
+    tower = bytes_on_rank(model.tower, Layout(tensor, 1))
     spare_head, spare_embedding = head if every.head else 0, embedding if every.embedding else 0
     return EndBytes(
         first=embedding + tower + spare_head,
