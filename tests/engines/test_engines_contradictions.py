@@ -252,7 +252,7 @@ def test_other_words_are_let_through(word: str) -> None:
     [
         (
             SGLANG,
-            "--moe-a2a-backend --moe-dense-tp-size --dwdp-size --disaggregation-mode --use-ray --cpu-offload-gb",
+            "--moe-dense-tp-size --dwdp-size --disaggregation-mode --use-ray --cpu-offload-gb",
         ),
         (TENSORRT_LLM, "--server_role --grpc"),
     ],

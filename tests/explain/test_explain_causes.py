@@ -12,7 +12,12 @@ from shardwise.domain.data_causes import (
     DataAlone,
     DataOfDense,
     DataUnsupported,
+    ExchangeAcross,
+    ExchangeNeedsData,
+    ExchangeNeedsWhole,
     ExpertsAcross,
+    HiddenUnsupported,
+    RanksUnsupported,
     TooFewExperts,
 )
 from shardwise.domain.demand import Toleration
@@ -170,6 +175,30 @@ SAID: list[tuple[Cause, str]] = [
             "domains they need RDMA (`launch.rdma` of the operator's configuration) or a pinned "
             "`spec.parallelism.data`"
         ),
+    ),
+    (
+        ExchangeAcross("deepep_v2", "H100", 16, 8, by_rdma=True),
+        (
+            "`deepep_v2` exchanges tokens over NVLink, or by RDMA (`launch.rdma` of the operator's configuration), and "
+            "16 GPUs exceed the largest NVLink domain of H100, 8 GPUs"
+        ),
+    ),
+    (
+        ExchangeAcross("flashinfer", "H100", 16, 8, by_rdma=False),
+        "`flashinfer` exchanges tokens over NVLink, and 16 GPUs exceed the largest NVLink domain of H100, 8 GPUs",
+    ),
+    (ExchangeNeedsWhole("deepep"), "`deepep` exchanges tokens for whole experts, and the layout splits each expert"),
+    (
+        ExchangeNeedsData("flashinfer", 2, 4),
+        "with `flashinfer` every GPU is a data rank of its own: DP8×TP1 instead of DP4×TP2",
+    ),
+    (
+        HiddenUnsupported("nixl_ep", 16384, 8192),
+        "`nixl_ep` takes hidden states of at most 8192 elements, and the model's have 16384",
+    ),
+    (
+        RanksUnsupported("deepep", 12, (2, 4, 8)),
+        "`deepep` has no settings for 12 GPUs that share experts (possible here: 2, 4, 8)",
     ),
     (Preferred(Merit.ONE_DATA_RANK, "H100"), "fits, and a single sequence keeps only one of its data ranks busy"),
     (TooManyStages(40, 32), "32 layers cannot fill 40 stages"),

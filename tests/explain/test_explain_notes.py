@@ -98,8 +98,13 @@ SAID: dict[str, tuple[Note, str]] = {
         ExpertsAcrossDomains(16, 2, rdma=True),
         (
             "the 16 GPUs that share the experts lie in 2 NVLink domains: the estimate takes an all-to-all over RDMA, "
-            "which the engine uses only if `spec.engine.args` name it (vLLM: `--all2all-backend`)"
+            "which the engine uses only if `spec.engine.args` name it (vLLM: `--all2all-backend`, SGLang: "
+            "`--moe-a2a-backend`)"
         ),
+    ),
+    "experts over RDMA by a backend": (
+        ExpertsAcrossDomains(16, 2, rdma=True, backend="deepep_v2"),
+        "the 16 GPUs that share the experts lie in 2 NVLink domains, and exchange tokens by `deepep_v2`",
     ),
     "experts over the network": (
         ExpertsAcrossDomains(16, 2, rdma=False),

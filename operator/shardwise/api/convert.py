@@ -11,7 +11,14 @@ from shardwise.api.parse import ShardedModel
 from shardwise.api.pod_template import PodTemplate
 from shardwise.api.problems import InvalidObject, Problem, escaped
 from shardwise.api.spec import EnvVarSpec, NodeAffinitySpec, NodeRequirementSpec, QueueSpec, TolerationSpec
-from shardwise.domain.adapters import adapters_of, redundant_experts, sequences_of, uncounted, uncounted_options
+from shardwise.domain.adapters import (
+    adapters_of,
+    all_to_all_of,
+    redundant_experts,
+    sequences_of,
+    uncounted,
+    uncounted_options,
+)
 from shardwise.domain.demand import Demand, Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import (
@@ -139,6 +146,7 @@ def _demand(obj: ShardedModel, facts: ModelFacts, launch: Launch, site: LaunchSi
         adapters=adapters_of(EngineName(spec.engine.name), spec.engine.args),
         uncounted=(*uncounted(EngineName(spec.engine.name), spec.engine.args), *uncounted_options(spec.engine.options)),
         redundant_experts=redundant_experts(engine, spec.engine.args),
+        all_to_all=all_to_all_of(engine, spec.engine.args),
         sequences=sequences_of(EngineName(spec.engine.name), spec.engine.args),
         needs=needs_of(launch, site, facts),
     )

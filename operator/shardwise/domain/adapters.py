@@ -38,7 +38,6 @@ _UNCOUNTED: Final[Mapping[EngineName, tuple[str, ...]]] = {
         "--spec-method",
         "--spec-model",
         "--disable-hybrid-kv-cache-manager",
-        "--all2all-backend",
         "--enable-eplb",
     ),
     EngineName.SGLANG: (
@@ -48,11 +47,19 @@ _UNCOUNTED: Final[Mapping[EngineName, tuple[str, ...]]] = {
         "--enable-eplb",
     ),
 }
-"""Words that make an engine hold more than a plan counts: a draft model, whole contexts in sliding layers, the buffers
-of an all-to-all, or those that exchange experts."""
+"""Words that make an engine hold more than a plan counts: a draft model, whole contexts in sliding layers, or the
+buffers that exchange experts."""
 
 _UNCOUNTED_OPTIONS: Final = ("speculative_config", "lora_config")
 """Entries of TensorRT-LLM's options file with the same effect (tensorrt_llm 1.2.1, llmapi/llm_args.py)."""
+
+ALL_TO_ALL: Final[Mapping[EngineName, str]] = {
+    EngineName.VLLM: "--all2all-backend",
+    EngineName.SGLANG: "--moe-a2a-backend",
+}
+"""The words that name the backend by which data ranks exchange tokens for their experts."""
+
+_DEEPEP_MODE: Final = "--deepep-mode"
 
 _SHORT: Final[Mapping[str, str]] = {"-sc": "--speculative-config"}
 """Short forms of vLLM, with the long words they stand for."""
@@ -102,6 +109,17 @@ def sequences_of(engine: EngineName, args: Sequence[str]) -> int | None:
     return _number(given, 0) or None
 
 
+def all_to_all_of(engine: EngineName, args: Sequence[str]) -> str | None:
+    """Read the backend of the all-to-all off an object's arguments; ``None`` if they leave it to the engine.
+
+    SGLang has modes of DeepEP, which need different buffers: a mode other than ``auto`` follows the backend's name.
+    """
+    given = dict(_given(engine, args))
+    backend = given.get(ALL_TO_ALL.get(engine, ""))
+    mode = given.get(_DEEPEP_MODE, "auto") if engine is EngineName.SGLANG and backend == "deepep" else "auto"
+    return backend if backend is None or mode == "auto" else f"{backend} {mode}"
+
+
 def redundant_experts(engine: EngineName, args: Sequence[str]) -> int:
     """Count the redundant experts of a stage that an object's arguments ask for; 0 without them.
 
@@ -148,7 +166,8 @@ def _whole_word(name: str, known: Sequence[str]) -> str:
 def _known(engine: EngineName) -> tuple[str, ...]:
     words = _WORDS.get(engine)
     adapters = (*words.switches, words.count[0], words.rank[0]) if words is not None else ()
-    return (*adapters, *_UNCOUNTED.get(engine, ()), *_WIDENS_STATES.get(engine, ()), _SEQUENCES)
+    others = (_SEQUENCES, *(word for word in (ALL_TO_ALL.get(engine), _DEEPEP_MODE) if word is not None))
+    return (*adapters, *_UNCOUNTED.get(engine, ()), *_WIDENS_STATES.get(engine, ()), *others)
 
 
 def _number(text: str | None, default: int) -> int:

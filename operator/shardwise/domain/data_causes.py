@@ -76,6 +76,69 @@ class ContextUneven(Cause):
 
 
 @dataclass(frozen=True, slots=True)
+class ExchangeNeedsWhole(Cause):
+    """The backend of the all-to-all deals out whole experts over all GPUs of a stage, and the layout splits them."""
+
+    area: ClassVar[Area] = Area.LAW
+    order: ClassVar[int] = 11
+
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeNeedsData(Cause):
+    """The backend of the all-to-all needs every GPU to be a data rank, and the layout has tensor groups."""
+
+    area: ClassVar[Area] = Area.LAW
+    order: ClassVar[int] = 12
+
+    backend: str
+    tensor: int
+    data: int
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenUnsupported(Cause):
+    """The hidden state of the model is wider than the kernels of the all-to-all take: ``most`` elements."""
+
+    area: ClassVar[Area] = Area.LAW
+    order: ClassVar[int] = 13
+
+    backend: str
+    hidden: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class RanksUnsupported(Cause):
+    """The kernels of the all-to-all have no settings for so many GPUs of a stage."""
+
+    area: ClassVar[Area] = Area.LAW
+    order: ClassVar[int] = 14
+
+    backend: str
+    gpus: int
+    legal: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeAcross(Cause):
+    """The backend of the all-to-all joins its ``gpus`` GPUs only in an NVLink domain of ``largest`` GPUs at most.
+
+    ``by_rdma``: with RDMA in the operator configuration it joins GPUs of several domains, too.
+    """
+
+    area: ClassVar[Area] = Area.DOMAIN
+    order: ClassVar[int] = 2
+
+    backend: str
+    product: str
+    gpus: int
+    largest: int
+    by_rdma: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ExpertsAcross(Cause):
     """Data ranks exchange tokens for their experts, and their ``gpus`` GPUs exceed the ``largest`` NVLink domain.
 

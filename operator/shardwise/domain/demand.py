@@ -80,6 +80,7 @@ class EngineSetup:
     release: Version | None = None
     towers: TowerUse = TowerUse.SPLIT
     redundant_experts: int = 0
+    all_to_all: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ class Demand:
     ``sequences`` is the number of sequences in a step that the arguments state for vLLM, if any.
     ``needs`` is what each pod needs of its node besides GPUs. ``together``: a group of data ranks stays in an NVLink
     domain although ``pins`` state its degree, because the plan that they repeat does. ``redundant_experts`` are copies
-    of busy experts that the GPUs of a stage hold beside all experts, as the arguments state.
+    of busy experts that the GPUs of a stage hold beside all experts, as the arguments state. ``all_to_all`` is the
+    backend by which data ranks exchange tokens, as the arguments state it; ``None`` is the engine's default.
     """
 
     key: str
@@ -134,6 +136,7 @@ class Demand:
     needs: PodNeeds = field(default_factory=PodNeeds)
     together: bool = False
     redundant_experts: int = 0
+    all_to_all: str | None = None
 
     @property
     def asks_for_16_bit_cache(self) -> bool:
@@ -142,8 +145,8 @@ class Demand:
 
     @property
     def setup(self) -> EngineSetup:
-        """The release of the engine, its use of towers and its redundant experts."""
-        return EngineSetup(self.release, self.towers, self.redundant_experts)
+        """The release of the engine, its use of towers, its redundant experts and its all-to-all."""
+        return EngineSetup(self.release, self.towers, self.redundant_experts, self.all_to_all)
 
     @property
     def has_rdma(self) -> bool:

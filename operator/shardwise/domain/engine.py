@@ -45,6 +45,10 @@ LEAST_CHUNK: Final = 1024
 """The fewest tokens of a prefill chunk on a data rank: enough to keep the compute units of a GPU busy."""
 
 
+BATCHED_CHUNK: Final = 256
+"""Tokens of a step whose all-to-all reserves room for each of them (vllm 0.33.0, config/scheduler.py)."""
+
+
 def chunk_tokens(data: int) -> int:
     """Give the tokens of a prefill chunk on each of ``data`` data ranks, whose experts see the tokens of all ranks."""
     return max(LEAST_CHUNK, CHUNK_TOKENS // data)

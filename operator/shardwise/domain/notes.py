@@ -107,11 +107,15 @@ class DataWouldServe(Note):
 
 @dataclass(frozen=True, slots=True)
 class ExpertsAcrossDomains(Note):
-    """The ``gpus`` GPUs that share experts lie in ``domains`` NVLink domains. ``rdma``: RDMA is configured."""
+    """The ``gpus`` GPUs that share experts lie in ``domains`` NVLink domains. ``rdma``: RDMA is configured.
+
+    ``backend`` is the all-to-all that the object's arguments name.
+    """
 
     gpus: int
     domains: int
     rdma: bool
+    backend: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,9 @@ _KV_DTYPES: Final = {
 _POOL_OF_STATES: Final[Version] = (0, 5, 2)
 """The first release with ``--max-mamba-cache-size``: absent in 0.5.1, present in 0.5.2."""
 
+_MOST_DISPATCHED: Final = 1024
+"""The most tokens that DeepEP's kernels of low latency take of a GPU (srt/layers/moe/token_dispatcher/deepep.py)."""
+
 _ATTENTION_DATA: Final[Version] = (0, 5, 22)
 """The first release with ``--attn-dp-size``; until the end of 2026 releases also take the two words that it replaces.
 
@@ -101,6 +104,23 @@ def _states(pod: PodContext) -> str | None:
 def _kv_cache_dtype(pod: PodContext) -> str | None:
     asked = pod.model.kv_cache_dtype
     return None if asked is None else _KV_DTYPES[asked].at(pod.release)
+
+
+def _dispatched(pod: PodContext) -> str | None:
+    """Give the tokens that DeepEP sends from a GPU at once: a token of each sequence. More ends the engine.
+
+    SGLang's own default is 128 (srt/environ.py).
+    """
+    return _sequences(pod) if _uses_deepep(pod) else None
+
+
+def _uses_deepep(pod: PodContext) -> bool:
+    return (pod.wanted.demand.all_to_all or "").split()[:1] == ["deepep"]
+
+
+def _sequences(pod: PodContext) -> str:
+    """Give the sequences of a data rank. Further sequences wait for their turn."""
+    return str(min(_MOST_DISPATCHED, int(sequences(pod)))) if _uses_deepep(pod) else sequences(pod)
 
 
 TABLE: Final = OptionTable(
@@ -179,7 +199,7 @@ TABLE: Final = OptionTable(
             "spec.engine.args",
             "the sequences of all data ranks that sampling is sized for, and CUDA graphs with it; "
             "the object's own value wins",
-            lambda pod: str(pod.layout.data * int(sequences(pod))),
+            lambda pod: str(pod.layout.data * int(_sequences(pod))),
             yields=True,
         ),
         Option(
@@ -230,7 +250,6 @@ TABLE: Final = OptionTable(
         Option("--attn-cp-size", "spec.parallelism.context", also=("--attention-context-parallel-size",)),
         Option("--dwdp-size", PLAN),
         Option("--moe-dense-tp-size", PLAN),
-        Option("--moe-a2a-backend", "spec.parallelism.expert"),
         Option("--disaggregation-mode", PLAN, instead=WHOLE_REQUESTS),
         Option("--ssl-certfile", PLAN, also=("--ssl-keyfile",), instead=PLAIN_HTTP),
         Option("--use-ray", PLAN),
@@ -244,6 +263,11 @@ TABLE: Final = OptionTable(
     variables=(
         Variable("SGLANG_HOST_IP", "the pod's own address", pod_address),
         Variable("TRITON_CACHE_DIR", "the volume of the cache", lambda _: f"{CACHE_FOLDER}/triton", yields=True),
+        Variable(
+            "SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK",
+            "`--moe-a2a-backend deepep`: the sequences of a data rank, for which its buffers have room",
+            _dispatched,
+        ),
         Variable("HOST_IP", "the pod's own address"),
         Variable("SGLANG_PP_LAYER_PARTITION", "the plan's memory per stage"),
         *COMMON_VARIABLES,

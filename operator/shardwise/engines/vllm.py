@@ -36,6 +36,7 @@ from shardwise.engines.options import (
 )
 from shardwise.engines.token_request import TokenRequest
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
+from shardwise.planner.all_to_all import step_tokens
 from shardwise.planner.method_support import needed_words
 
 DEFAULT_IMAGE: Final = IMAGES[EngineName.VLLM]
@@ -169,7 +170,7 @@ TABLE: Final = OptionTable(
             "--max-num-batched-tokens",
             "spec.model.gpuMemoryReserve",
             "the chunk that activations are sized for",
-            lambda pod: str(chunk_tokens(pod.layout.data)),
+            lambda pod: str(step_tokens(pod.wanted.demand, pod.layout) or chunk_tokens(pod.layout.data)),
         ),
         Option(
             "--max-num-seqs",

@@ -14,7 +14,12 @@ from shardwise.domain.data_causes import (
     DataAlone,
     DataOfDense,
     DataUnsupported,
+    ExchangeAcross,
+    ExchangeNeedsData,
+    ExchangeNeedsWhole,
     ExpertsAcross,
+    HiddenUnsupported,
+    RanksUnsupported,
     TooFewExperts,
 )
 from shardwise.domain.refusal import (
@@ -240,6 +245,33 @@ def _experts_across_of_many(why: ExpertsAcross) -> str:
     )
 
 
+def _exchange_across(why: ExchangeAcross) -> str:
+    ways = "over NVLink, or by RDMA (`launch.rdma` of the operator's configuration)" if why.by_rdma else "over NVLink"
+    return (
+        f"`{why.backend}` exchanges tokens {ways}, and {why.gpus} GPUs exceed the largest NVLink domain of "
+        f"{why.product}, {plural(why.largest, 'GPU')}"
+    )
+
+
+def _exchange_needs_whole(why: ExchangeNeedsWhole) -> str:
+    return f"`{why.backend}` exchanges tokens for whole experts, and the layout splits each expert"
+
+
+def _exchange_needs_data(why: ExchangeNeedsData) -> str:
+    return (
+        f"with `{why.backend}` every GPU is a data rank of its own: "
+        f"DP{why.data * why.tensor}×TP1 instead of DP{why.data}×TP{why.tensor}"
+    )
+
+
+def _hidden_unsupported(why: HiddenUnsupported) -> str:
+    return f"`{why.backend}` takes hidden states of at most {why.most} elements, and the model's have {why.hidden}"
+
+
+def _ranks_unsupported(why: RanksUnsupported) -> str:
+    return f"`{why.backend}` has no settings for {why.gpus} GPUs that share experts{_legal(why.legal)}"
+
+
 def _memory_short(why: MemoryShort) -> str:
     return (
         f"{gib(why.needed)} needed of {gib(why.budget)} a GPU, {gib(why.needed - why.budget)} short "
@@ -368,6 +400,13 @@ SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
     DataUnsupported: Sentence("need data parallelism the engine lacks", _data_unsupported),
     DataAlone: Sentence("mix data ranks and tensor groups", _data_alone, apart=lambda why: (why.tensor, why.data)),
     TooFewExperts: Sentence("have more GPUs than experts", _too_few_experts, apart=lambda why: (why.gpus,)),
+    ExchangeNeedsWhole: Sentence("split experts that are exchanged whole", _exchange_needs_whole),
+    ExchangeNeedsData: Sentence(
+        "join GPUs that must be data ranks", _exchange_needs_data, apart=lambda why: (why.tensor, why.data)
+    ),
+    HiddenUnsupported: Sentence("have wide hidden states", _hidden_unsupported),
+    RanksUnsupported: Sentence("have other numbers of GPUs", _ranks_unsupported, apart=lambda why: (why.gpus,)),
+    ExchangeAcross: Sentence("exceed the reach of the all-to-all", _exchange_across),
     ContextUnsupported: Sentence("divide caches the engine keeps whole", _context_unsupported),
     ContextUneven: Sentence("cannot divide the cache", _context_uneven, apart=lambda why: (why.tensor, why.context)),
     MemoryShort: Sentence(

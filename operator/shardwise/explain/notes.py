@@ -92,9 +92,11 @@ def _experts_across_domains(noted: ExpertsAcrossDomains) -> str:
     where = f"the {noted.gpus} GPUs that share the experts lie in {noted.domains} NVLink domains"
     if not noted.rdma:
         return f"{where}, as pinned, and no RDMA is configured: every layer waits for the network"
+    if noted.backend is not None:
+        return f"{where}, and exchange tokens by `{noted.backend}`"
     return (
         f"{where}: the estimate takes an all-to-all over RDMA, which the engine uses only if `spec.engine.args` name "
-        "it (vLLM: `--all2all-backend`)"
+        "it (vLLM: `--all2all-backend`, SGLang: `--moe-a2a-backend`)"
     )
 
 

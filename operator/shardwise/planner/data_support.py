@@ -14,14 +14,17 @@ from shardwise.domain.data_causes import (
     DataUnsupported,
     TooFewExperts,
 )
+from shardwise.domain.demand import EngineSetup
 from shardwise.domain.engine import RELEASES, EngineName
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import HEADS, GroupedCache, Layer, ModelFacts
 from shardwise.domain.refusal import Cause, NotDivisible
 from shardwise.domain.version import Version, dotted, listed_version
+from shardwise.planner.all_to_all import backend_for
 from shardwise.planner.weights import Spread, expert_count
 
 _FILE: Final = "data-parallel.toml"
+_READ: Final = EngineSetup()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +54,19 @@ def row_of(engine: EngineName) -> DataRow:
 
 
 @lru_cache(maxsize=8192)
-def spread_of(
-    engine: EngineName, architecture: str, layout: Layout, redundant: int = 0, release: Version | None = None
-) -> Spread | None:
+def spread_of(engine: EngineName, architecture: str, layout: Layout, setup: EngineSetup = _READ) -> Spread | None:
     """Tell over how many GPUs an engine shares parts beside data parallelism; ``None`` where it changes nothing."""
+    redundant, exchange = setup.redundant_experts, backend_for(engine, setup.all_to_all, layout)
+    exchanges = exchange is not None and exchange.whole
     if layout.data == 1:
-        return Spread(layout.tensor, layout.tensor, layout.tensor, layout.tensor, redundant) if redundant else None
+        shared = 1 if exchanges else layout.tensor
+        changes = redundant or exchanges
+        return Spread(layout.tensor, shared, layout.tensor, layout.tensor, redundant) if changes else None
     tensor, stage, row = layout.tensor, layout.stage_gpus, row_of(engine)
     dense, shared, head = (stage if part in row.over_stage else tensor for part in ("dense", "shared", "head"))
-    is_whole = layout.expert and tensor > 1 and architecture in row.whole_shared
+    is_whole = exchanges or (layout.expert and tensor > 1 and architecture in row.whole_shared)
     whole_before = row.whole_embedding_before
-    holds_it = whole_before is not None and (release or RELEASES[engine]) < listed_version(whole_before, _FILE)
+    holds_it = whole_before is not None and (setup.release or RELEASES[engine]) < listed_version(whole_before, _FILE)
     return Spread(dense, 1 if is_whole else shared, head, 1 if holds_it else tensor, redundant)
 
 

@@ -17,6 +17,7 @@ from shardwise.planner.hints_on_load import (
     concurrency,
     context,
     engine,
+    exchange,
     least_context,
     replicas,
     reserve,
@@ -37,6 +38,7 @@ _ALWAYS: Final = frozenset[Area]()
 
 _KINDS: Final[tuple[tuple[HintKind, frozenset[Area]], ...]] = (
     (pins, _ALWAYS),
+    (exchange, frozenset({Area.LAW, Area.MEMORY, Area.DOMAIN})),
     (budget, frozenset({Area.BUDGET})),
     (products, _ALWAYS),
     (within, _ALWAYS),

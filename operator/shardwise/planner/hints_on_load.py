@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
+from shardwise.domain.adapters import ALL_TO_ALL
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
 from shardwise.domain.model import ModelFacts, Precision, Quantization, Weight
@@ -74,6 +75,13 @@ def _lengths(asked: int) -> list[int]:
     """Give the usual lengths below the wanted length: powers of two, and the lengths halfway between."""
     powers = [_SHORTEST_CONTEXT << step for step in range(max(1, asked).bit_length())]
     return sorted(length for power in powers for length in (power, power * 3 // 2) if length < asked)
+
+
+def exchange(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
+    """Try the engine's own exchange of tokens instead of the all-to-all that the arguments name."""
+    if demand.all_to_all is not None:
+        word = f"{ALL_TO_ALL[demand.engine]} {demand.all_to_all.split()[0]}"
+        yield Trial(replace(demand, all_to_all=None), "spec.engine.args", word, Change.REMOVE)
 
 
 def weights_in_fp8(demand: Demand, _: TrialFleet) -> Iterator[Trial]:

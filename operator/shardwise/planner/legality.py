@@ -10,6 +10,7 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts, Split, Weight
 from shardwise.domain.refusal import BlockSplit, Cause, NoExperts, NotDivisible, PipelineUnsupported, TooManyStages
+from shardwise.planner.all_to_all import exchange_cause
 from shardwise.planner.data_support import data_cause
 from shardwise.planner.engine_rules import EngineRules, rules_of
 from shardwise.planner.expert_blocks import cut_expert_blocks
@@ -33,6 +34,7 @@ def illegal(model: ModelFacts, engine: EngineName, layout: Layout, setup: Engine
     broken = _pipeline(model, engine, layout.pipeline) or data_cause(
         model, engine, layout, setup.release, setup.redundant_experts
     )
+    broken = broken or exchange_cause(model, engine, layout, setup.all_to_all, setup.redundant_experts)
     broken = broken or tensor_cause(model, engine, layout.tensor, setup, expert=layout.expert, data=layout.data)
     if isinstance(broken, NotDivisible | BlockSplit) and layout.data == 1 and not setup.redundant_experts:
         return replace(broken, legal=legal_tensors(model, engine, setup, expert=layout.expert))

@@ -15,6 +15,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.model import Layer, ModelFacts
 from shardwise.domain.plan import MemoryUse
 from shardwise.planner.adapter_weights import adapter_bytes
+from shardwise.planner.all_to_all import buffer_bytes
 from shardwise.planner.budgets import memory_use as budgeted
 from shardwise.planner.caches import kv_bytes, on_rank
 from shardwise.planner.data_support import spread_of
@@ -44,10 +45,13 @@ def memory_use(
     demand: Demand, layout: Layout, gpu_memory: int, capability: ComputeCapability | None = None
 ) -> MemoryUse:
     """Give the bytes on the fullest GPU of a layout. ``gpu_memory`` is the memory that CUDA offers, in bytes."""
-    demand = on_rank(demand, layout)
+    asked, demand = demand, on_rank(demand, layout)
     weights, kv_cache = max((_load(demand, layout, stage, capability) for stage, _ in _stages(demand, layout)), key=sum)
     activations = _activations(demand.model, layout, max(MOST_SEQUENCES, demand.concurrency))
     use = budgeted(demand, layout, gpu_memory, weights=weights, kv_cache=kv_cache, activations=activations)
+    buffers = buffer_bytes(asked, layout)
+    if buffers:
+        use = replace(use, reserve=use.reserve + buffers)
     if not lays_out_states(demand):
         return use
     spare = max(spare_bytes(demand, layout.tensor, stage, capability) for stage, _ in _stages(demand, layout))
@@ -120,7 +124,7 @@ def _weights(demand: Demand, layout: Layout, stage: Stage, *, unquantised: bool 
     """Give the bytes of weights on a rank of a stage, adapters included. ``unquantised``: see :func:`loading_use`."""
     model = demand.model
     of_stage = Layout(layout.tensor, 1, layout.expert, layout.data)
-    spread = spread_of(demand.engine, model.architecture, of_stage, demand.redundant_experts, demand.release)
+    spread = spread_of(demand.engine, model.architecture, of_stage, demand.setup)
     of_layers = layer_bytes(model, of_stage, spread, unquantised=unquantised)
     ends = end_bytes(model, layout.tensor, demand.engine, spread).on(stage)
     adapters = _over_layers(stage, adapter_bytes(model, layout, demand.adapters))

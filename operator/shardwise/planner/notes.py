@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from shardwise.domain.adapters import ALL_TO_ALL
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.engine import MOST_SEQUENCES, EngineName
 from shardwise.domain.layout import Layout
@@ -21,6 +22,7 @@ from shardwise.domain.notes import (
     UnknownProduct,
 )
 from shardwise.domain.plan import GroupPlacement
+from shardwise.planner.all_to_all import exchange_row
 from shardwise.planner.choose import Candidate, preference
 from shardwise.planner.engine_support import support_notes
 from shardwise.planner.legality import has_experts
@@ -48,9 +50,17 @@ def notes(demand: Demand, chosen: Candidate, pool: Pool, rivals: Iterable[Candid
         yield cut
     yield from _no_clique(pool)
     yield from (NotCounted(word, chosen.memory.slack) for word in demand.uncounted)
+    yield from _uncounted_buffers(demand, chosen)
     yield from _states_bound(demand, chosen)
     yield from _checked(demand, chosen, rivals)
     yield from _beside_data(demand, chosen, rivals)
+
+
+def _uncounted_buffers(demand: Demand, chosen: Candidate) -> Iterator[Note]:
+    """Name the all-to-all of the object's arguments if the sizes of its buffers are not known."""
+    row = exchange_row(demand.engine, demand.all_to_all)
+    if demand.all_to_all is not None and (row is None or not row.has_known_buffers):
+        yield NotCounted(f"{ALL_TO_ALL[demand.engine]} {demand.all_to_all.split()[0]}", chosen.memory.slack)
 
 
 def _states_bound(demand: Demand, chosen: Candidate) -> Iterator[Note]:
@@ -126,4 +136,4 @@ def across_domains(demand: Demand, layout: Layout, groups: tuple[GroupPlacement,
     """Say that the data ranks of a group lie in several NVLink domains, and what their exchange needs there."""
     domains = max((len({pod.domain for pod in group.pods}) for group in groups), default=1)
     if layout.data > 1 and domains > 1:
-        yield ExpertsAcrossDomains(layout.stage_gpus, domains, demand.has_rdma)
+        yield ExpertsAcrossDomains(layout.stage_gpus, domains, demand.has_rdma, demand.all_to_all)

@@ -12,6 +12,7 @@ from shardwise.domain.demand import Demand
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import GroupPlacement
 from shardwise.domain.refusal import PodsShort
+from shardwise.planner.all_to_all import backend_for
 from shardwise.planner.domain_slots import DomainSlots
 from shardwise.planner.group_places import place_group, pods_in
 from shardwise.planner.limited import lacking_for_a_pod, limited_slots, may_hold, overfull, place_limited_group
@@ -37,8 +38,12 @@ def place(demand: Demand, pool: Pool, layout: Layout) -> tuple[GroupPlacement, .
 def stays_in_domain(demand: Demand, layout: Layout) -> bool:
     """Tell whether a group must lie in a single NVLink domain: its data ranks, without RDMA, unless a pin asks for it.
 
-    All data ranks exchange tokens for their experts in every layer.
+    All data ranks exchange tokens for their experts in every layer. A backend that the object names may need the domain
+    in any case.
     """
+    row = backend_for(demand.engine, demand.all_to_all, layout)
+    if row is not None and row.network != "any" and (row.network == "nvlink" or not demand.has_rdma):
+        return True
     pinned = demand.pins.data is not None and not demand.together
     return layout.data > 1 and not demand.has_rdma and not pinned
 

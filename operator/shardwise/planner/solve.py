@@ -8,12 +8,13 @@ from itertools import islice
 from operator import itemgetter
 from typing import Final
 
-from shardwise.domain.data_causes import ExpertsAcross
+from shardwise.domain.data_causes import ExchangeAcross, ExpertsAcross
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.layout import Layout
 from shardwise.domain.notes import FasterWithMore, Note
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Cause, DomainTooSmall, NoRoom, RejectedLayout
+from shardwise.planner.all_to_all import backend_for
 from shardwise.planner.choose import Candidate, rule_of
 from shardwise.planner.judging import Judged, Lost, is_over_budget, judged, weighed, without_place
 from shardwise.planner.limited import links_data_ranks
@@ -196,6 +197,10 @@ def _crowded(demand: Demand, facts: SurveyedPool, layout: Layout) -> Cause | Non
         return DomainTooSmall(facts.pool.product, layout.tensor, facts.largest_domain, usable, nodes)
     gpus = slot_gpus(demand, layout)
     if gpus > facts.largest_domain:
+        exchange = backend_for(demand.engine, demand.all_to_all, layout)
+        if exchange is not None and demand.all_to_all is not None and exchange.network != "any":
+            by_rdma = exchange.network == "rdma"
+            return ExchangeAcross(demand.all_to_all, facts.pool.product, gpus, facts.largest_domain, by_rdma)
         return ExpertsAcross(facts.pool.product, gpus, facts.largest_domain)
     wanted = layout.world_size // gpus * demand.replicas
     slots = facts.slots(gpus)

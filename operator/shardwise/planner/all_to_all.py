@@ -1,0 +1,161 @@
+"""The exchange of tokens between data ranks by a backend that an object's arguments name: ``data/all-to-all.toml``.
+
+Which backend is fastest depends on libraries in the image and on drivers of the nodes. So the object names it, and this
+module says what it needs and what buffers it makes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from math import ceil
+from typing import Final
+
+from shardwise.data import table
+from shardwise.domain.data_causes import (
+    ExchangeNeedsData,
+    ExchangeNeedsWhole,
+    HiddenUnsupported,
+    RanksUnsupported,
+)
+from shardwise.domain.demand import Demand
+from shardwise.domain.engine import BATCHED_CHUNK, MOST_SEQUENCES, EngineName
+from shardwise.domain.layout import Layout
+from shardwise.domain.model import ModelFacts
+from shardwise.domain.refusal import Cause, NotDivisible
+from shardwise.domain.units import MIB
+from shardwise.planner.weights import expert_count
+
+_FILE: Final = "all-to-all.toml"
+
+_NODE: Final = 8
+"""GPUs that DeepEP takes for a node (LEGACY_NUM_MAX_NVL_PEERS)."""
+
+_CHANNELS: Final = 10
+"""Half of DeepEP's default number of multiprocessors (deep_ep/buffers/legacy.py, num_sms)."""
+
+_BESIDE_HIDDEN: Final = 8 + 128 * (8 + 4 + 4)
+"""Bytes of a token beside its hidden state: its origin, and 128 experts with weights and scales."""
+
+_NVLINK_TOKENS: Final = ((64, 288), (96, 480), (128, 560), (160, 720))
+"""Tokens that a channel receives over NVLink, by the most GPUs; 256 inside a node."""
+
+_IN_NODE_TOKENS: Final = 256
+_RDMA_TOKENS: Final = 140
+"""Tokens that a channel receives by RDMA: 128, rounded up to a multiple of those sent at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllToAllRow:
+    """An entry of ``all-to-all.toml``, which explains the fields."""
+
+    source: str
+    network: str
+    even: bool = False
+    alone: bool = False
+    whole: bool = False
+    hidden: tuple[str, ...] = ()
+    ranks: tuple[str, ...] = ()
+    buffers: str = ""
+    nvlink_mib: float = 0
+    rdma_mib: float = 0
+    batched: bool = False
+
+    @property
+    def has_known_buffers(self) -> bool:
+        """Whether all its buffers are counted: those of any network are the engine's own activations."""
+        return bool(self.buffers or self.nvlink_mib) or self.network == "any"
+
+
+@cache
+def _rows() -> Mapping[str, AllToAllRow]:
+    return table(_FILE, AllToAllRow)
+
+
+def exchange_row(engine: EngineName, backend: str | None) -> AllToAllRow | None:
+    """Give the entry of an engine's backend; ``None`` without a backend, or where it is left to the engine."""
+    return None if backend is None else _rows().get(f"{engine.value} {backend}")
+
+
+def backend_for(engine: EngineName, backend: str | None, layout: Layout) -> AllToAllRow | None:
+    """Give the entry of a backend if the GPUs of a layout use it: vLLM's data ranks, and all of SGLang's experts."""
+    row = exchange_row(engine, backend)
+    used = layout.expert and (layout.data > 1 if engine is EngineName.VLLM else layout.stage_gpus > 1)
+    return row if row is not None and (used or row.whole) else None
+
+
+def exchange_cause(
+    model: ModelFacts, engine: EngineName, layout: Layout, backend: str | None, redundant: int
+) -> Cause | None:
+    """Give the first need of the backend that a layout does not meet, wherever its GPUs lie."""
+    row = backend_for(engine, backend, layout)
+    if row is None or backend is None or not expert_count(model):
+        return None
+    experts, gpus = expert_count(model) + redundant, layout.stage_gpus
+    if row.whole and not layout.expert and gpus > 1:
+        return ExchangeNeedsWhole(backend)
+    if row.alone and layout.tensor > 1:
+        return ExchangeNeedsData(backend, layout.tensor, layout.data)
+    if row.hidden and model.hidden > max(map(int, row.hidden)):
+        return HiddenUnsupported(backend, model.hidden, max(map(int, row.hidden)))
+    if row.ranks and gpus > 1 and str(gpus) not in row.ranks:
+        return RanksUnsupported(backend, gpus, tuple(map(int, row.ranks)))
+    return NotDivisible(f"experts of `{backend}`", experts, gpus) if row.even and experts % gpus else None
+
+
+def step_tokens(demand: Demand, layout: Layout) -> int | None:
+    """Give the most tokens of a step on a GPU whose backend reserves room for them; ``None`` for other backends.
+
+    Low latency is for decoding, and every token costs room for every expert. vLLM's own default is 256 tokens, and it
+    refuses fewer tokens than sequences.
+    """
+    row = backend_for(demand.engine, demand.all_to_all, layout)
+    if row is None or not row.batched:
+        return None
+    return max(BATCHED_CHUNK, ceil(demand.concurrency / layout.data))
+
+
+def buffer_bytes(demand: Demand, layout: Layout) -> int:
+    """Count the bytes of the exchange's buffers on a GPU, as far as their sizes are known."""
+    row = backend_for(demand.engine, demand.all_to_all, layout)
+    if row is None or not expert_count(demand.model):
+        return 0
+    model, gpus = demand.model, layout.stage_gpus
+    tokens = max(MOST_SEQUENCES, ceil(demand.concurrency / layout.data))
+    experts = expert_count(model) + demand.redundant_experts
+    rooms = low_latency_bytes(experts, tokens, _rounded(model.hidden, row)) if row.buffers != "normal" else 0
+    nvlink, rdma = normal_bytes(model.hidden, gpus) if row.buffers in ("normal", "both") else (0, 0)
+    fixed = row.nvlink_mib + (row.rdma_mib if gpus > _NODE // 2 else 0)
+    return int(fixed * MIB) + nvlink + max(rdma, rooms if row.buffers else 0)
+
+
+@lru_cache(maxsize=1024)
+def low_latency_bytes(experts: int, tokens: int, hidden: int) -> int:
+    """Count the bytes of DeepEP's kernels of low latency: room for ``tokens`` of each GPU at every expert.
+
+    Twice (odd and even) to send and to receive. A message holds a hidden state in 16 bits and scales of 128 channels.
+    Source: deepseek-ai/DeepEP@dd758ca, csrc/legacy/config.hpp, LowLatencyLayout.
+    """
+    sent, scales = 16 + 2 * hidden, hidden // 128 * 4
+    returned = 2 * hidden + scales
+    return 2 * experts * tokens * (returned + max(sent, returned)) + 2 * _aligned(4 * experts)
+
+
+@lru_cache(maxsize=1024)
+def normal_bytes(hidden: int, gpus: int) -> tuple[int, int]:
+    """Count the bytes of DeepEP's kernels of high throughput over NVLink and by RDMA, with its default settings.
+
+    Source: deepseek-ai/DeepEP@dd758ca, csrc/legacy/config.hpp and deep_ep/buffers/legacy.py.
+    """
+    token = 2 * hidden + _BESIDE_HIDDEN
+    beyond = next((tokens for most, tokens in _NVLINK_TOKENS if gpus <= most), _NVLINK_TOKENS[-1][1])
+    received = _IN_NODE_TOKENS if gpus <= _NODE else beyond
+    nvlink = _CHANNELS * min(gpus, _NODE) * received * token
+    return nvlink, 0 if gpus <= _NODE else 2 * _CHANNELS * (gpus // _NODE) * _RDMA_TOKENS * (token + 16)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 128) * 128
+
+
+def _rounded(hidden: int, row: AllToAllRow) -> int:
+    return next((size for size in map(int, row.hidden) if size >= hidden), hidden)
