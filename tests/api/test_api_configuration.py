@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shardwise.api import InvalidObject, Problem
 from shardwise.api.configuration import configuration_schema, parse_site
 from shardwise.domain.allowed import Allowed
+from shardwise.domain.attachments import AttachmentSite, Scaler, ScalerKind
 from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuKind, gpu_kind
 from shardwise.domain.launch import (
@@ -150,6 +151,22 @@ def test_how_pods_are_started_is_read_field_by_field() -> None:
         ),
         gang=GangSystem.NATIVE,
     )
+
+
+@pytest.mark.parametrize(
+    ("scaler", "expected"),
+    [
+        pytest.param(
+            {"keda": {"prometheus": "http://prometheus:9090", "wakeQuery": "sum(a)"}},
+            Scaler(ScalerKind.KEDA, "http://prometheus:9090", "sum(a)"),
+            id="KEDA",
+        ),
+        pytest.param({"horizontalPodAutoscaler": {}}, Scaler(ScalerKind.AUTOSCALER), id="autoscaler"),
+    ],
+)
+def test_the_add_ons_are_read_field_by_field(scaler: Json, expected: Scaler) -> None:
+    given = {"inferencePools": True, "gateways": ["gateways/*"], "scaler": scaler}
+    assert parse_site({"attachments": given}).launch.attachments == AttachmentSite(True, ("gateways/*",), expected)
 
 
 @pytest.mark.parametrize(

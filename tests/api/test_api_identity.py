@@ -72,6 +72,8 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "spec.podTemplate.dnsPolicy": ("Default", "pods"),
     "spec.podTemplate.schedulingGates": (["example.com/a"], "pods"),
     "spec.service": ({"port": 80}, "nothing"),
+    "spec.endpoint": ({"gateway": {"name": "models"}}, "nothing"),
+    "spec.scaling": ({"max": 1, "signal": "queue", "target": 5}, "nothing"),
 }
 """By field: another value, and what depends on the field."""
 

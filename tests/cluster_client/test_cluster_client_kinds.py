@@ -56,6 +56,15 @@ PATHS = [
             "scheduling.x-k8s.io/v1alpha1",
         )
     ),
+    *(
+        (version, name, f"/apis/{version}/{plural}", f"/apis/{version}/namespaces/ns/{plural}/x")
+        for version, name, plural in (
+            ("inference.networking.k8s.io/v1", "InferencePool", "inferencepools"),
+            ("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes"),
+            ("keda.sh/v1alpha1", "ScaledObject", "scaledobjects"),
+            ("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+        )
+    ),
     ("v1", "Event", "/api/v1/events", "/api/v1/namespaces/ns/events/x"),
     ("v1", "Namespace", "/api/v1/namespaces", "/api/v1/namespaces/x"),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition", CRDS, f"{CRDS}/x"),
@@ -78,7 +87,8 @@ def test_only_what_groups_are_made_of_is_deleted() -> None:
     """Nothing of the user's: not the object, not a node, not a namespace; and no Secret, which the object owns."""
     deleted = {kind.name for kind in KINDS if "delete" in kind.verbs}
     made = {"Pod", "Service", "PodDisruptionBudget", "ConfigMap", "ComputeDomain", "ResourceClaimTemplate", "PodGroup"}
-    assert deleted == made | {"Workload"}, "Kueue's object for a group of ours goes with the group"
+    attached = {"InferencePool", "HTTPRoute", "ScaledObject", "HorizontalPodAutoscaler"}
+    assert deleted == made | attached | {"Workload"}, "Kueue's object for a group of ours goes with the group"
 
 
 def test_no_secret_is_ever_read() -> None:

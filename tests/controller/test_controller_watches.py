@@ -5,9 +5,10 @@ from typing import Any
 import kopf
 import pytest
 from pytest_mock import MockerFixture
+from tests.support.add_ons import a_site
 
 from shardwise.controller.watches import _handler, register, system_kinds
-from shardwise.domain.launch import GangSystem, QueueSystem
+from shardwise.domain.launch import GangSystem, LaunchSite, QueueSystem
 from shardwise.observe import Store
 from shardwise.operate import Changes, Queue
 
@@ -64,7 +65,7 @@ def test_the_kinds_of_configured_systems_are_watched_and_of_groups_only_our_own(
     """An add-on may be installed later; PodGroups of Kubernetes that are not served do not come by themselves."""
     registry = kopf.OperatorRegistry()
     gangs = {GangSystem.NATIVE: "", GangSystem.VOLCANO: "", GangSystem.KAI: "scheduling.run.ai/v2alpha2"}
-    kinds = tuple(system_kinds((QueueSystem.KUEUE,), gangs))
+    kinds = tuple(system_kinds(LaunchSite(queue_systems=(QueueSystem.KUEUE,)), gangs))
     register(registry, Changes(Store(), mocker.create_autospec(Queue, instance=True)), systems=kinds)
     handlers: list[Any] = list(registry._watching.get_all_handlers())
     assert len(handlers) == 7 + 4 + 2
@@ -72,4 +73,18 @@ def test_the_kinds_of_configured_systems_are_watched_and_of_groups_only_our_own(
     ours = {"app.kubernetes.io/managed-by": "shardwise"}
     assert groups == {"podgroup.scheduling.volcano.sh": ours, "podgroup.scheduling.run.ai": ours}
     served = {GangSystem.NATIVE: "scheduling.k8s.io/v1alpha2"}
-    assert [kind.api_version for kind in system_kinds((), served)] == ["scheduling.k8s.io/v1alpha2"]
+    assert [kind.api_version for kind in system_kinds(LaunchSite(), served)] == ["scheduling.k8s.io/v1alpha2"]
+
+
+def test_of_the_kinds_that_connect_models_only_those_configured_are_watched_and_only_our_own(
+    mocker: MockerFixture,
+) -> None:
+    """Teams have routes and scalers of their own."""
+    registry = kopf.OperatorRegistry()
+    kinds = tuple(system_kinds(a_site(), {}))
+    register(registry, Changes(Store(), mocker.create_autospec(Queue, instance=True)), systems=kinds)
+    handlers: list[Any] = list(registry._watching.get_all_handlers())
+    assert len(handlers) == 7 + 3
+    ours = {"app.kubernetes.io/managed-by": "shardwise"}
+    found = {handler.id.partition(".")[0]: handler.labels for handler in handlers[7:]}
+    assert found == dict.fromkeys(("inferencepool", "httproute", "scaledobject"), ours)

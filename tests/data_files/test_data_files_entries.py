@@ -17,6 +17,7 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.hardware import GpuRow, bare_product
 from shardwise.domain.platforms import PlatformRow
 from shardwise.domain.towers import TowerRow
+from shardwise.engines.signals import SignalRow
 from shardwise.planner.architecture_support import ArchitectureRow
 from shardwise.planner.capability_support import CapabilityRow
 from shardwise.planner.data_support import DataRow
@@ -37,6 +38,7 @@ FILES: dict[str, type[Sourced]] = {
     "on-load.toml": OnLoadRow,
     "pipeline.toml": PipelineRow,
     "platforms.toml": PlatformRow,
+    "signals.toml": SignalRow,
     "stage-ends.toml": StageEndRow,
     "towers.toml": TowerRow,
 }

@@ -16,12 +16,21 @@ from shardwise.reconcile.actions import Action, Apply, Decision, Delete, Emit, M
 from shardwise.reconcile.asks import Answer, Attempt, Heard
 from shardwise.reconcile.decide import decide
 from shardwise.reconcile.mends import Mends
-from shardwise.reconcile.observed import GangSeen, Observed, PodSeen, QueueSeen, see_companions, see_pod
+from shardwise.reconcile.observed import (
+    AttachmentsSeen,
+    GangSeen,
+    Observed,
+    PodSeen,
+    QueueSeen,
+    see_companions,
+    see_pod,
+)
 from shardwise.reconcile.records import format_time
 from shardwise.reconcile.status_data import read_status
 from shardwise.reconcile.turn_order import TurnOrder
 from shardwise.reconcile.turns import Turn, Waiter
 from shardwise.reconcile.whole import broken
+from shardwise.render.attachments import ATTACHMENTS
 from shardwise.render.manifest import SERVES
 from shardwise.render.names import serving_name
 
@@ -85,6 +94,8 @@ class World:
     relisted: bool = False
     queue: QueueSeen = field(default_factory=QueueSeen)
     gang: GangSeen = field(default_factory=GangSeen)
+    missing: frozenset[str] = frozenset()
+    """The kinds of attachments that the cluster does not serve."""
     answers: dict[Attempt, Answer] = field(default_factory=dict)
     idle: dict[Attempt, Heard] = field(default_factory=dict)
     last: Decision | None = None
@@ -113,6 +124,9 @@ class World:
             excused=self.excused,
             answers=dict(self.answers),
             heard=dict(self.idle),
+            attachments=AttachmentsSeen(
+                {named: obj for named, obj in self.companions.items() if named[0] in ATTACHMENTS}, self.missing
+            ),
         )
 
     def turn(self) -> Turn:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.reconcile.support import World, two_nodes_wide, wants
+from tests.support.add_ons import a_scaling, a_site
 from tests.support.fleets import a_fleet, gb200_rack, h100s
 from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
@@ -238,6 +239,25 @@ def queue_missing() -> Listener:
     return world
 
 
+def scaled(most: int = 4, **changes: Any) -> Listener:
+    """Give an object of a GPU a replica that is scaled between 2 and ``most`` replicas, with a budget of 8."""
+    wanted = wants(site=a_site(), **changes)
+    return Listener(replace(wanted, launch=replace(wanted.launch, scaling=a_scaling(2, most))))
+
+
+def add_on_missing() -> Listener:
+    world = scaled()
+    world.missing = frozenset({"ScaledObject"})
+    world.run()
+    return world
+
+
+def scaling_limited() -> Listener:
+    world = scaled(demand=a_demand(LLAMA_8B, budget=1))
+    world.run()
+    return world
+
+
 def too_large_for_its_queue() -> Listener:
     """Ask for a stage on each of 19 nodes."""
     world = in_a_queue(a_demand(LLAMA_405B, budget=152, pins=Pins(8, 19, None)))
@@ -268,6 +288,8 @@ def gang_ignored() -> Listener:
 SCENARIOS: dict[str, Callable[[], Listener]] = {
     "its queue admits it and takes it away": evicted_from_its_queue,
     "no queue": queue_missing,
+    "no scaler": add_on_missing,
+    "a scaler beyond the budget": scaling_limited,
     "no gangs": gang_missing,
     "gangs that the scheduler ignores": gang_ignored,
     "too large for its queue": too_large_for_its_queue,

@@ -8,11 +8,12 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from tests.support.chart_rules import CLUSTER, SERVED, Right, rights
+from tests.support.chart_rules import ATTACHED, CLUSTER, SERVED, Right, rights
 from tests.support.repository import ROOT, project
 
 from shardwise.api import values
-from shardwise.observe.kinds import KINDS, LEASE, is_served
+from shardwise.observe import kinds
+from shardwise.observe.kinds import KINDS, LEASE, Kind, is_served
 
 CHART = ROOT / "charts" / "shardwise"
 TEMPLATES = sorted(path for path in (CHART / "templates").rglob("*") if path.is_file())
@@ -48,7 +49,7 @@ def _template(name: str) -> str:
 
 def _used(*, cluster: bool) -> Iterator[Right]:
     """Give the rights that the operator needs in the whole cluster, or in the namespaces that it serves."""
-    for kind in KINDS:
+    for kind in (kind for kind in KINDS if kind not in kinds.ATTACHED):
         reading = tuple(verb for verb in kind.verbs if verb in {"get", "list", "watch"})
         everywhere = () if is_served(kind) else kind.verbs if not kind.namespaced else reading
         verbs = everywhere if cluster else tuple(verb for verb in kind.verbs if verb not in everywhere)
@@ -71,6 +72,14 @@ def test_the_roles_grant_what_the_operator_uses_and_no_more() -> None:
     """A verb too many is a risk, one too few an outage."""
     assert sorted(rights(CLUSTER)) == sorted(_used(cluster=True))
     assert sorted(rights(SERVED)) == sorted({*_used(cluster=False), OWNER_REFERENCES})
+
+
+@pytest.mark.parametrize("kind", kinds.ATTACHED, ids=lambda kind: kind.name)
+def test_a_kind_of_attachment_is_granted_by_rules_of_its_own(kind: Kind) -> None:
+    """The chart includes them only where the configuration lets objects ask for the kind: tests/cluster installs it."""
+    name = ATTACHED.format(kind.name)
+    assert list(rights(name)) == [(kind.group, kind.plural, kind.verbs)]
+    assert _template("_rules.tpl").count(f'include "{name}"') == 1
 
 
 def test_what_is_granted_in_the_whole_cluster_only_reads_if_few_namespaces_are_served() -> None:

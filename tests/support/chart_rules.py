@@ -11,6 +11,8 @@ Right = tuple[str, str, tuple[str, ...]]
 
 CLUSTER: Final = "shardwise.rules.cluster"
 SERVED: Final = "shardwise.rules.served"
+ATTACHED: Final = "shardwise.rules.{}"
+"""The rules of a kind of attachment, by its name."""
 
 
 def rules(name: str) -> list[Rule]:

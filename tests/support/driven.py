@@ -20,7 +20,7 @@ from shardwise.domain.site import Site
 from shardwise.hub import model_facts
 from shardwise.inventory import gpu_request
 from shardwise.observe import Key, Store, Waiting
-from shardwise.observe.kinds import RESOURCE_SLICE, Kind, kind_of
+from shardwise.observe.kinds import ATTACHED, RESOURCE_SLICE, Kind, kind_of
 from shardwise.operate import Asking, Changes, relist
 from shardwise.operate.deciding import Deciding
 from shardwise.operate.reconciler import Reconciler
@@ -49,6 +49,7 @@ _HEARD = (
     (KUEUE, "clusterqueues"),
     (KUEUE, "localqueues"),
     (KUEUE, "workloads"),
+    *((kind.group, kind.plural) for kind in ATTACHED),
     ("", "nodes"),
     ("", "pods"),
     ("", "services"),
@@ -236,7 +237,7 @@ class Operator:
         self.store = Store(site.fleet)
         self.keys = Keys(self.store.waiting)
         at_once = Deciding(self.store, now, _at_once)
-        self._systems = site.launch.systems
+        self._site = site.launch
         self.reconciler = Reconciler(wire, self.store, _facts, now, site.launch, deciding=at_once)  # type: ignore[arg-type]
         self.changes = Changes(self.store, self.keys)  # type: ignore[arg-type]
         self.reconciler.when_turns_change = self.changes.wake_behind
@@ -254,7 +255,7 @@ class Operator:
             self.store,
             self.changes,
             self.keys,  # type: ignore[arg-type]
-            systems=self._systems,
+            site=self._site,
         )
 
     def hear(self, changes: Iterable[ObjectChange]) -> None:
@@ -269,6 +270,7 @@ class Operator:
             "resourceclaims": self.changes.resource_claim,
             "podgroups": self.changes.pod_group(kind_of(NATIVE_POD_GROUPS, "PodGroup")),
         } | {kind.plural: self.changes.kueue(kind) for kind, _, _ in self.store.cluster_queues.shelves}
+        handlers |= {kind.plural: self.changes.attachment(kind) for kind in ATTACHED}
         for change in sorted(changes, key=lambda one: one.version):
             handler = handlers.get(change.key[1])
             if handler is not None:

@@ -95,3 +95,45 @@
   resources: [events]
   verbs: [create, patch]
 {{- end -}}
+
+{{- /* What connects models with add-ons: only the kinds that the configuration lets objects ask for. */ -}}
+{{- define "shardwise.rules.attachments" -}}
+{{- $attachments := default dict (default dict .Values.config).attachments -}}
+{{- $scaler := default dict $attachments.scaler -}}
+{{- if $attachments.inferencePools }}
+{{ include "shardwise.rules.InferencePool" . }}
+{{- end }}
+{{- if $attachments.gateways }}
+{{ include "shardwise.rules.HTTPRoute" . }}
+{{- end }}
+{{- if hasKey $scaler "keda" }}
+{{ include "shardwise.rules.ScaledObject" . }}
+{{- end }}
+{{- if hasKey $scaler "horizontalPodAutoscaler" }}
+{{ include "shardwise.rules.HorizontalPodAutoscaler" . }}
+{{- end }}
+{{- end -}}
+
+{{- define "shardwise.rules.InferencePool" -}}
+- apiGroups: [inference.networking.k8s.io]
+  resources: [inferencepools]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end -}}
+
+{{- define "shardwise.rules.HTTPRoute" -}}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end -}}
+
+{{- define "shardwise.rules.ScaledObject" -}}
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end -}}
+
+{{- define "shardwise.rules.HorizontalPodAutoscaler" -}}
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end -}}

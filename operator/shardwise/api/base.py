@@ -19,6 +19,8 @@ OBJECT_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 MODEL_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 ABSOLUTE_PATTERN: Final = r"^/"
 DNS_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+HOST_PATTERN: Final = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+GATEWAY_PATTERN: Final = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?/[-a-z0-9.]*\*?|\*)$"
 URL_PATTERN: Final = r"^https?://[^\s/?#]+(/[^\s?#]*)?$"
 ENV_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 FAULT_PATTERN: Final = r"^[A-Za-z0-9._/-]+(=(True|False|Unknown))?$"
@@ -36,6 +38,8 @@ SHAPES: Final[Mapping[str, str]] = {
     MODEL_PATTERN: "is not a model id such as `meta-llama/Llama-3.1-8B`",
     ABSOLUTE_PATTERN: "is not an absolute path: it must begin with `/`",
     DNS_PATTERN: "is not a valid Kubernetes name: use lower-case letters and digits, with `-` and `.` between them",
+    HOST_PATTERN: "is not a hostname such as `models.example.com` or `*.example.com`",
+    GATEWAY_PATTERN: "is not a Gateway such as `gateways/models`, `gateways/*` or `*`",
     ENV_PATTERN: "is not a valid variable name: use letters, digits and `_`, and begin with a letter or `_`",
     FAULT_PATTERN: "is not a condition such as `GpuBroken` or `GpuReady=False`",
     PORTS_PATTERN: "is neither a port nor a range such as `8000-8999`",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, ValidationError
 
 from shardwise.api.allow_configuration import AllowConfiguration, allow_problems, allowed_values
+from shardwise.api.attachment_configuration import AttachmentConfiguration, attachment_problems, attachment_site
 from shardwise.api.base import (
     CAPABILITY_PATTERN,
     FAULT_PATTERN,
@@ -124,6 +125,9 @@ class Configuration(Wire):
     allow: AllowConfiguration = Field(
         default=AllowConfiguration(), description="The values that objects may use: Services, classes, labels, images."
     )
+    attachments: AttachmentConfiguration = Field(
+        default=AttachmentConfiguration(), description="The add-ons of the cluster that reach and scale models."
+    )
 
 
 def parse_site(document: Mapping[str, Any]) -> Site:
@@ -136,12 +140,18 @@ def parse_site(document: Mapping[str, Any]) -> Site:
         *launch_problems(configuration.launch),
         *hub_problems(configuration.hub),
         *allow_problems(configuration.allow),
+        *attachment_problems(configuration.attachments),
     )
     fleet = _fleet(configuration.fleet)
     if wrong:
         raise InvalidObject(wrong)
     everywhere, single = allowed_values(configuration.allow)
-    launch = replace(launch_site(configuration.launch), allowed=everywhere, allowed_by_namespace=single)
+    launch = replace(
+        launch_site(configuration.launch),
+        allowed=everywhere,
+        allowed_by_namespace=single,
+        attachments=attachment_site(configuration.attachments),
+    )
     return Site(replace(fleet, device_class=launch.gpu_device_class), launch, hub_site(configuration.hub))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final, TypeVar, cast
 
+from shardwise.api.attachment_spec import EndpointSpec, ScalingSpec
 from shardwise.api.base import Wire
 from shardwise.api.identity import asks_of, content_of
 from shardwise.api.model_spec import CacheVolumeSpec
@@ -19,6 +20,7 @@ from shardwise.domain.adapters import (
     uncounted,
     uncounted_options,
 )
+from shardwise.domain.attachments import Endpoint, EndpointKind, EndpointPicker, Gateway, Scaling, Signal
 from shardwise.domain.demand import Demand, Objective, Operator, Pins, Requirement, Toleration
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import (
@@ -172,8 +174,23 @@ def _launch(obj: ShardedModel, facts: ModelFacts) -> Launch:
             gang=None if spec.placement.gang is None else GangSystem(spec.placement.gang),
         ),
         service=_converted(ClientService, spec.service),
+        endpoint=_endpoint(spec.endpoint),
+        scaling=_scaling(spec.scaling),
         extras=_extras(spec.pod_template),
     )
+
+
+def _endpoint(given: EndpointSpec) -> Endpoint:
+    picker, gateway = given.picker, given.gateway
+    return Endpoint(
+        EndpointKind(given.kind),
+        None if picker is None else _converted(EndpointPicker, picker, name=picker.service),
+        None if gateway is None else _converted(Gateway, gateway, namespace=gateway.namespace or ""),
+    )
+
+
+def _scaling(given: ScalingSpec | None) -> Scaling | None:
+    return None if given is None else Scaling(given.min, given.max, Signal(given.signal), given.target)
 
 
 def _extras(template: PodTemplate) -> PodExtras:

@@ -27,7 +27,17 @@ _NO_DEMAND: Final = frozenset({"servedName", "trustRemoteCode"})
 """Fields of the model that change the command line and never the plan."""
 
 _NO_CONTENT: Final = frozenset(
-    {"replicas", "objective", "parallelism", "restartPolicy", "updateStrategy", "health", "service"},
+    {
+        "replicas",
+        "objective",
+        "parallelism",
+        "restartPolicy",
+        "updateStrategy",
+        "health",
+        "service",
+        "endpoint",
+        "scaling",
+    },
 )
 """Fields that no pod depends on, except through its plan."""
 

@@ -135,6 +135,37 @@ _VALUES_OF: Final = {
     "Exists": "no `values`",
     "DoesNotExist": "no `values`",
 }
+
+
+def _picker_with_pool(spec: ShardedModelSpec) -> str | None:
+    pooled, picked = spec.endpoint.kind == "inferencePool", spec.endpoint.picker is not None
+    if pooled and not picked:
+        return "is required with `kind: inferencePool`: name the Service of an endpoint picker"
+    return "only an InferencePool has a picker; set `spec.endpoint.kind: inferencePool`" if picked > pooled else None
+
+
+def _scaling_in_order(spec: ShardedModelSpec) -> str | None:
+    scaling = spec.scaling
+    if scaling is None or scaling.min <= scaling.max:
+        return None
+    return f"`{scaling.min}` exceeds the {scaling.max} replicas of `spec.scaling.max`"
+
+
+def _scaling_within_budget(spec: ShardedModelSpec) -> str | None:
+    least, total = (spec.scaling.min if spec.scaling is not None else 0), spec.gpu_budget.total
+    if least <= total:
+        return None
+    return f"{least} replicas need {least} GPUs at least, `spec.gpuBudget.total` allows {total}"
+
+
+def _share_of_cache(spec: ShardedModelSpec) -> str | None:
+    scaling = spec.scaling
+    if scaling is None or scaling.signal != "kvCache" or scaling.target <= _PERCENT:
+        return None
+    return f"`{scaling.target}` percent is more than the whole KV cache; use at most {_PERCENT}"
+
+
+_PERCENT: Final = 100
 _GPU_TEST: Final = " || ".join(f"k.startsWith('{prefix}')" for prefix in GPU_PREFIXES)
 
 RULES: Final = (
@@ -215,6 +246,34 @@ RULES: Final = (
         " && self.values[0].matches('^-?[0-9]{1,18}$') : !has(self.values) || self.values.size() == 0",
         "In and NotIn need values, Gt and Lt one whole number, Exists and DoesNotExist none",
         _requirements_have_their_values,
+    ),
+    SpanningRule(
+        ("spec", "endpoint"),
+        "spec.endpoint.picker",
+        "(has(self.kind) && self.kind == 'inferencePool') == has(self.picker)",
+        "an inferencePool needs a picker, and a service has none",
+        _picker_with_pool,
+    ),
+    SpanningRule(
+        ("spec", "scaling"),
+        "spec.scaling.min",
+        "!has(self.min) || self.min <= self.max",
+        "min must be at most max",
+        _scaling_in_order,
+    ),
+    SpanningRule(
+        ("spec",),
+        "spec.scaling.min",
+        "!has(self.scaling) || !has(self.scaling.min) || self.scaling.min <= self.gpuBudget.total",
+        "scaling.min must be at most gpuBudget.total: each replica has a GPU",
+        _scaling_within_budget,
+    ),
+    SpanningRule(
+        ("spec", "scaling"),
+        "spec.scaling.target",
+        "self.signal != 'kvCache' || self.target <= 100",
+        "target is a percentage for kvCache, at most 100",
+        _share_of_cache,
     ),
 )
 """Every rule. The schema bounds each list and map that a rule walks, so that the rules stay cheap."""

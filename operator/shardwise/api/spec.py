@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from shardwise.api.attachment_spec import EndpointSpec, ScalingSpec
 from shardwise.api.base import (
     DnsName,
     Duration,
@@ -354,3 +355,12 @@ class ShardedModelSpec(Wire):
         default=PodTemplate(), description="Additions to the pods: labels, resources, volumes, containers."
     )
     service: ServiceSpec = Field(default=ServiceSpec(), description="The Service by which clients reach the replicas.")
+    endpoint: EndpointSpec = Field(
+        default=EndpointSpec(),
+        description="How clients reach the replicas: by the Service alone, or also by a gateway.",
+    )
+    scaling: ScalingSpec | None = Field(
+        default=None,
+        description="Bounds and goal of a scaler that sets spec.replicas. Leave spec.replicas out of the file then. "
+        "Default: nobody but users sets spec.replicas.",
+    )

@@ -27,7 +27,7 @@ from shardwise.controller.watches import registry_of, system_kinds
 from shardwise.domain.site import Site
 from shardwise.hub import HubFacts, HubQuestion, ask_hub, known_facts
 from shardwise.observe import OURS, Key, Store
-from shardwise.observe.kinds import BUDGET, SERVICE, is_served
+from shardwise.observe.kinds import ATTACHED, BUDGET, SERVICE, is_served
 from shardwise.operate import (
     Asking,
     Changes,
@@ -145,7 +145,7 @@ async def _term(
     reconciler.ask_engines = asking.begin
     lookups.wake = asking.wake = queue.add
     launch = options.site.launch
-    list_again = partial(relist, cluster, store, changes, queue, options.namespaces, launch.systems)
+    list_again = partial(relist, cluster, store, changes, queue, options.namespaces, launch)
     work = partial(_acting, options, store, queue, list_again)
     health.begin(progress)
     try:
@@ -154,7 +154,7 @@ async def _term(
             return
         health.listed = True
         quotas, devices, trace = store.reads_quotas, store.devices.index.known, measuring.trace()
-        kinds = tuple(system_kinds(launch.queue_systems, store.gangs.served))
+        kinds = tuple(system_kinds(launch, store.gangs.served))
         registry = partial(registry_of, changes, connection, quotas=quotas, devices=devices, systems=kinds, trace=trace)
         tasks = [asyncio.create_task(watch) for watch in _watches(registry, options.namespaces, stop)]
         tasks.append(asyncio.create_task(_led(options, connection, work, ready, measuring)))
@@ -281,7 +281,7 @@ def _watches(
 async def _watch(registry: kopf.OperatorRegistry, stop: asyncio.Event, namespaces: tuple[str, ...] = ()) -> None:
     tasks = await kopf.spawn_tasks(
         registry=registry,
-        settings=frugal_settings(dict.fromkeys((SERVICE.plural, BUDGET.plural), OURS)),
+        settings=frugal_settings(dict.fromkeys((kind.plural for kind in (SERVICE, BUDGET, *ATTACHED)), OURS)),
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,

@@ -8,9 +8,10 @@ import kopf
 
 from shardwise.cluster import Connection
 from shardwise.cluster.answers import Answer
-from shardwise.domain.launch import GangSystem, QueueSystem
+from shardwise.domain.launch import GangSystem, LaunchSite, QueueSystem
 from shardwise.observe import Json
 from shardwise.observe.kinds import (
+    ATTACHED,
     BUDGET,
     DEVICE_CLASS,
     KUEUE,
@@ -28,6 +29,7 @@ from shardwise.observe.kinds import (
 )
 from shardwise.operate import Changes
 from shardwise.queues import GANGS
+from shardwise.render.attachments import kinds_read
 from shardwise.render.manifest import MANAGED_BY, OPERATOR
 
 
@@ -44,7 +46,7 @@ def registry_of(
     """Register the handlers. Plain events: kopf writes nothing onto any object, no finalizer, no annotation.
 
     ``quotas`` tells whether ResourceQuotas may be watched, ``devices`` whether the API server serves ResourceSlices,
-    claims and DeviceClasses, and they may be watched. ``systems`` are the kinds of Kueue and of gang schedulers.
+    claims and DeviceClasses, and they may be watched. ``systems`` are the kinds of add-ons that are configured.
     ``among`` tells of each kind whether this registry watches it. ``trace`` sees the requests of kopf.
     """
     registry = kopf.OperatorRegistry()
@@ -53,13 +55,15 @@ def registry_of(
     return registry
 
 
-def system_kinds(queues: Iterable[QueueSystem], gangs: Mapping[GangSystem, str]) -> Iterator[Kind]:
-    """Give the kinds to watch of configured systems. ``gangs`` has the version of the groups that is served, or none.
+def system_kinds(site: LaunchSite, gangs: Mapping[GangSystem, str]) -> Iterator[Kind]:
+    """Give the kinds to watch of the add-ons that are configured.
 
-    An add-on that is not there may be installed at any time. Kubernetes' own PodGroups do not come without a restart of
-    the API server.
+    ``gangs`` has the version of the groups that is served, or none. An add-on that is not there may be installed at any
+    time. Kubernetes' own PodGroups do not come without a restart of the API server.
     """
-    if QueueSystem.KUEUE in queues:
+    attached = kinds_read(site.attachments)
+    yield from (kind for kind in ATTACHED if kind.name in attached)
+    if QueueSystem.KUEUE in site.queue_systems:
         yield from KUEUE
     for system, version in gangs.items():
         if version or system is not GangSystem.NATIVE:
@@ -91,14 +95,19 @@ def register(
         watched.append((DEVICE_CLASS, changes.device_class, {}))
         watched.append((RESOURCE_SLICE, changes.resource_slice, {}))
         watched.append((RESOURCE_CLAIM, changes.resource_claim, {}))
-    watched += [
-        (kind, changes.kueue(kind), {}) if kind in KUEUE else (kind, changes.pod_group(kind), ours) for kind in systems
-    ]
+    watched += [_of_system(changes, kind) for kind in systems]
     for kind, take, labels in watched:
         if not among(kind):
             continue
         name = f"{kind.name.lower()}.{kind.group}" if kind in POD_GROUPS else kind.name.lower()
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=name, labels=labels)(_handler(take))
+
+
+def _of_system(changes: Changes, kind: Kind) -> tuple[Kind, Callable[[Json, bool], None], dict[str, str]]:
+    """Give a kind of an add-on with the method that takes its objects in, and their labels."""
+    if kind in KUEUE:
+        return kind, changes.kueue(kind), {}
+    return kind, (changes.attachment if kind in ATTACHED else changes.pod_group)(kind), {MANAGED_BY: OPERATOR}
 
 
 def _handler(take: Callable[[Json, bool], None]) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from shardwise.domain.allowed import Allowed
+from shardwise.domain.attachments import AttachmentSite, Endpoint, Scaling
 from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.engine import EngineName
 
@@ -208,7 +209,7 @@ class PodExtras:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How the pods of an object are started."""
+    """How the pods of an object are started, reached and scaled. ``scaling`` ``None`` leaves the replicas to users."""
 
     owner: Owner
     model: ServedModel
@@ -216,6 +217,8 @@ class Launch:
     scheduling: Scheduling = field(default_factory=Scheduling)
     service: ClientService = field(default_factory=ClientService)
     extras: PodExtras = field(default_factory=PodExtras)
+    endpoint: Endpoint = field(default_factory=Endpoint)
+    scaling: Scaling | None = None
 
 
 SHARED_MEMORY: Final = "16Gi"
@@ -252,7 +255,8 @@ class LaunchSite:
     are the values that objects may use; ``allowed_by_namespace`` replaces them in single namespaces. ``queue_systems``
     are the systems whose queues objects may name; ``queue`` is the queue of the objects that name none. ``gangs`` are
     the gang schedulers that objects may name, ``gang`` that of the objects that name none and go through no queue.
-    ``native_pod_groups`` is the version of Kubernetes' own PodGroups that the cluster serves.
+    ``native_pod_groups`` is the version of Kubernetes' own PodGroups that the cluster serves. ``attachments`` are the
+    add-ons that reach and scale models.
     """
 
     env: tuple[tuple[str, str], ...] = ()
@@ -274,6 +278,7 @@ class LaunchSite:
     gangs: tuple[GangScheduler, ...] = ()
     gang: GangSystem = GangSystem.NONE
     native_pod_groups: str = NATIVE_POD_GROUPS
+    attachments: AttachmentSite = field(default_factory=AttachmentSite)
 
     @property
     def systems(self) -> "tuple[QueueSystem | GangSystem, ...]":

@@ -35,6 +35,8 @@ class Reason(StrEnum):
     FIELDS_CONTESTED = "FieldsContested"
     NODE_CHANGED = "NodeChanged"
     GANG_IGNORED = "GangIgnored"
+    ADD_ON_MISSING = "AddOnMissing"
+    SCALING_LIMITED = "ScalingLimited"
     PLANNED = "Planned"
     GROUP_READY = "GroupReady"
     GROUP_UNREADY = "GroupUnready"

@@ -97,6 +97,15 @@ def times(text: str, count: int) -> str:
     return f"{product.numerator if whole else float(product)}{match[3] or ''}"
 
 
+def written_amount(amount: int) -> str:
+    """Write an amount as the API server does: ``800m``, ``5``, ``2k``. ``amount`` is in thousandths, and above 0."""
+    for suffix in ("m", "", "k", "M"):
+        if amount % 1000:
+            return f"{amount}{suffix}"
+        amount //= 1000
+    return f"{amount}G"
+
+
 def amount_text(resource: str, amount: int) -> str:
     """Say a count of a resource for people: bytes in GiB, everything else as a number. ``amount`` is in thousandths."""
     if resource in ("memory", "ephemeral-storage"):

@@ -10,6 +10,7 @@ from shardwise.domain.release import image_of, release_of
 from shardwise.domain.units import gib, parse_quantity
 from shardwise.domain.version import dotted
 from shardwise.engines.additions import addition_problems, folders
+from shardwise.engines.attaching import unattachable
 from shardwise.engines.permissions import forbidden
 from shardwise.engines.protocol import Engine
 from shardwise.engines.weights import cache_of, is_fetched
@@ -32,6 +33,7 @@ def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     yield from _health(wanted)
     yield from _queue(wanted)
     yield from _gang(wanted)
+    yield from unattachable(wanted, engine)
     yield from engine.problems(wanted)
     yield from engine.TABLE.argument_problems(wanted.launch.container.args)
     yield from engine.TABLE.variable_problems(variable.name for variable in wanted.launch.container.env)

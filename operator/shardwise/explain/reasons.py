@@ -141,6 +141,18 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
             "names the feature gate that is off.",
             "Turn the feature gate on, or set `spec.placement.gang` to `none`.",
         ),
+        Reason.ADD_ON_MISSING: Meaning(
+            ("Degraded=True", WARNING),
+            "The object asks for an InferencePool, an HTTPRoute or a scaler that the cluster does not have. "
+            "The message names the API. The replicas serve at the Service.",
+            "Install the add-on: the operator notices it within five minutes. Or take the field away.",
+        ),
+        Reason.SCALING_LIMITED: Meaning(
+            ("Degraded=True", WARNING),
+            "The GPU budget allows fewer replicas than `spec.scaling.min` asks for, so the scaler keeps as many as it "
+            "allows.",
+            "Raise `spec.gpuBudget.total`, or lower `spec.scaling.min`.",
+        ),
         Reason.PLANNED: Meaning(
             (EVENT,), "Replicas got a place. The message gives the layout, the nodes and the rule."
         ),

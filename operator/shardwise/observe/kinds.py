@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from shardwise.render.attachments import ATTACHMENTS
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -74,6 +76,11 @@ KINDS: Final = (
             ("scheduling.x-k8s.io", "v1alpha1"),
         )
     ),
+    # What connects models with add-ons, where it is configured: routes to them, and scalers.
+    Kind("InferencePool", "inference.networking.k8s.io", "v1", "inferencepools", True, _OWNED),
+    Kind("HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes", True, _OWNED),
+    Kind("ScaledObject", "keda.sh", "v1alpha1", "scaledobjects", True, _OWNED),
+    Kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers", True, _OWNED),
     Kind("Event", "", "v1", "events", True, ("create", "patch")),
     # kopf finds out which namespaces and resources there are before it watches anything.
     Kind("Namespace", "", "v1", "namespaces", False, _WATCHED),
@@ -113,6 +120,9 @@ CLUSTER_QUEUE: Final = kind_of("kueue.x-k8s.io/v1beta2", "ClusterQueue")
 FLAVOR: Final = kind_of("kueue.x-k8s.io/v1beta2", "ResourceFlavor")
 KUEUE: Final = (FLAVOR, CLUSTER_QUEUE, LOCAL_QUEUE, WORKLOAD)
 POD_GROUPS: Final = tuple(kind for kind in KINDS if kind.name == "PodGroup")
+ATTACHED: Final = tuple(kind_of(module.API_VERSION, name) for name, module in ATTACHMENTS.items())
+"""The kinds of attachments."""
+
 NAMESPACE: Final = kind_of("v1", "Namespace")
 DEFINITION: Final = kind_of("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 

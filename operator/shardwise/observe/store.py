@@ -16,6 +16,7 @@ from shardwise.domain.needs import Amounts
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import Ledger, gpu_request, is_finished, use
 from shardwise.inventory.quotas import gpu_limits
+from shardwise.observe.attachment_shelves import AttachmentShelves
 from shardwise.observe.device_shelves import DeviceShelves
 from shardwise.observe.gang_shelf import GangShelf
 from shardwise.observe.objects import STRANGERS, Json, Key, key_of, owner_of
@@ -45,9 +46,10 @@ class Store:
     Services and budgets was put right. ``relisted`` are the objects not looked at since the last list. ``reads_quotas``
     tells whether ResourceQuotas may be read: without this right, the shelf of quotas is empty. ``excused`` are the
     objects in whose namespace the limits of a quota were changed since they were last decided on. ``cluster_queues``
-    are the queues of the cluster that objects go through, ``gangs`` the groups of gang schedulers. ``answers`` are the
-    questions put to the engines of an object, by attempt, ``heard`` the requests of one token. ``gave_back`` is called
-    when an object has given GPUs back: perhaps no pod held them, so that no event tells.
+    are the queues of the cluster that objects go through, ``gangs`` the groups of gang schedulers, ``attachments`` the
+    objects that connect with add-ons. ``answers`` are the questions put to the engines of an object, by attempt,
+    ``heard`` the requests of one token. ``gave_back`` is called when an object has given GPUs back: perhaps no pod held
+    them, so that no event tells.
     """
 
     def __init__(self, site: FleetSite | None = None) -> None:
@@ -66,6 +68,7 @@ class Store:
         self.devices: Final = DeviceShelves(site, self.ledger, *watched, self._bind, self._node_read_again)
         self.cluster_queues: Final = QueueShelves()
         self.gangs: Final = GangShelf()
+        self.attachments: Final = AttachmentShelves()
         self.refused: Final[dict[Key, str]] = {}
         self.mends: Final[dict[Key, Mends]] = {}
         self.answers: Final[dict[Key, dict[Attempt, Answer]]] = {}
@@ -139,6 +142,7 @@ class Store:
             gpus_of_others=self.gpus_of_others(key),
             queue=self.cluster_queues.seen(key, partial(self._group_names, key), fleet, self._plans),
             gang=self.gangs.seen(key[0], partial(self._group_names, key)),
+            attachments=self.attachments.seen(key),
         )
 
     @property
@@ -182,12 +186,13 @@ class Store:
 
     def shelf_of(self, kind: str) -> Shelf | None:
         """Give the shelf of a kind that is watched and made, or ``None`` for a kind that is only made."""
-        return {
+        made = {
             "Pod": self.pods,
             "Service": self.services,
             "PodDisruptionBudget": self.budgets,
             "PodGroup": self.gangs.pod_groups,
-        }.get(kind)
+        }
+        return (made | self.attachments.shelves).get(kind)
 
     def fleet(self, without: Key | None = None) -> Fleet:
         """Give the fleet, as if an object held nothing."""

@@ -158,6 +158,14 @@ class Changes:
 
         return take
 
+    def attachment(self, kind: Kind) -> Callable[[Json, bool], None]:
+        """Give the method that takes in the attachments of a kind."""
+
+        def take(obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
+            self._made(self._store.attachments.shelves[kind.name], obj, deleted)
+
+        return take
+
     def wake_waiting(self) -> None:
         """Look again at every object that could use more GPUs, in turn: some may have become free."""
         self._queue.sweep()

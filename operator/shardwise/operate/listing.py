@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from shardwise.cluster import Cluster, Refused
-from shardwise.domain.launch import GangSystem, QueueSystem
+from shardwise.domain.launch import GangSystem, LaunchSite, QueueSystem
 from shardwise.inventory.claims import read_claim, slim_claim
 from shardwise.inventory.slices import pool_of
 from shardwise.observe import (
@@ -22,7 +22,9 @@ from shardwise.observe import (
     slim_pod,
     slim_pod_group,
 )
+from shardwise.observe.attachment_shelves import AttachmentShelves
 from shardwise.observe.kinds import (
+    ATTACHED,
     BUDGET,
     COMPUTE_DOMAIN,
     DEVICE_CLASS,
@@ -44,6 +46,7 @@ from shardwise.operate.changes import Changes
 from shardwise.operate.queue import Queue
 from shardwise.queues import GANGS
 from shardwise.reconcile.status_data import holdings
+from shardwise.render.attachments import kinds_read
 
 Object = dict[str, Any]
 
@@ -85,13 +88,14 @@ async def relist(
     changes: Changes,
     queue: Queue[Key],
     namespaces: Collection[str] = (),
-    systems: Iterable[QueueSystem | GangSystem] = (),
+    site: LaunchSite | None = None,
 ) -> None:
     """List everything, sweep deleted objects, and look at every object: the barrier before the first decision.
 
-    ``namespaces`` are those whose objects the operator serves; none: all of them. ``systems`` are the systems of the
-    cluster that may admit groups or bind them as gangs.
+    ``namespaces`` are those whose objects the operator serves; none: all of them. ``site`` says which kinds of add-ons
+    are read.
     """
+    site = site or LaunchSite()
     lists = await _lists_of(cluster, namespaces)
     nodes, nodes_at = await lists.of(NODE, trim=slim_node)
     pods, pods_at = await lists.of(POD, trim=slim_pod)
@@ -100,9 +104,9 @@ async def relist(
     classes, classes_at = await lists.of(PRIORITY_CLASS)
     quotas, quotas_at, store.reads_quotas = await _quotas(lists)
     devices = await _devices(lists)
-    systems = tuple(systems)
-    await _list_kueue(lists, store.cluster_queues, systems)
-    await _list_gangs(lists, store.gangs, systems)
+    await _list_kueue(lists, store.cluster_queues, site.systems)
+    await _list_gangs(lists, store.gangs, site.systems)
+    await _list_attachments(lists, store.attachments, kinds_read(site.attachments))
     sharded_models, sharded_models_at = await lists.of(SHARDED_MODEL)
     store.compute_domains = await cluster.serves(COMPUTE_DOMAIN)
     store.read_devices(known=devices is not None)
@@ -156,6 +160,18 @@ async def _list_gangs(lists: _Lists, gangs: GangShelf, systems: Iterable[QueueSy
 
 def _slim_group(kind: Kind, obj: Object) -> Object:
     return slim_pod_group(obj, kind.api_version)
+
+
+async def _list_attachments(lists: _Lists, attachments: AttachmentShelves, names: Collection[str]) -> None:
+    """List the attachments of the kinds that objects may ask for and the API server serves."""
+    missing = set()
+    for kind in (kind for kind in ATTACHED if kind.name in names):
+        if await lists.cluster.serves(kind):
+            attachments.shelves[kind.name].sweep(*(await lists.of(kind, OURS, slim_owned)))
+        else:
+            missing.add(kind.name)
+            attachments.shelves[kind.name].forget()
+    attachments.missing = frozenset(missing)
 
 
 _Listed = tuple[list[Object], int]

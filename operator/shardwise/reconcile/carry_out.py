@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.reconcile.actions import Action, Apply, Delete, MakeKeys
+from shardwise.reconcile.attached import attached
 from shardwise.reconcile.cluster_queue import left_queue, steered
 from shardwise.reconcile.desired import Case, DesiredState
 from shardwise.reconcile.drift import Live, label_path, owners
@@ -55,6 +56,7 @@ def actions_of(case: Case, desired: DesiredState) -> Iterator[Action]:
             action for view in beginning for action in _launch(view, made[view.record.replica], observed, mender)
         )
         yield from sorted(_once(launches), key=_rank)
+    yield from attached(wanted, plan, observed.attachments, mender)
 
 
 def _beginning(group_set: GroupSet, made: Mapping[int, Group], observed: Observed) -> Iterator[GroupView]:

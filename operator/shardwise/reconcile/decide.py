@@ -111,6 +111,7 @@ def _progress(case: Case, desired: DesiredState, mends: Mends) -> Progress:
         contested=contested(mends),
         changed=node_changes(desired.in_force.plan, desired.group_set.groups, with_lent_gpus(case.observed)),
         ganged=ignored_gangs(case.wanted, desired.group_set.groups, case.observed.gang),
+        missing=case.observed.attachments.missing,
     )
 
 

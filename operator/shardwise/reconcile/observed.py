@@ -70,6 +70,17 @@ class PodSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class AttachmentsSeen:
+    """The attachments that an object has, by kind and name.
+
+    ``missing`` are the kinds that objects may ask for and that the cluster does not serve.
+    """
+
+    present: Mapping[tuple[str, str], Live] = field(default_factory=dict)
+    missing: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class QueueSeen:
     """The queue of the cluster that an object goes through, as the operator sees it.
 
@@ -116,7 +127,7 @@ class Observed:
     the last decision. ``relisted`` tells that everything was listed anew since then: objects that may not be read are
     applied again. ``answers`` are the questions to engines and what they answered, by attempt; ``heard`` are the
     requests of one token. ``queue`` is what is seen of the queue of the cluster that the object goes through, ``gang``
-    what is seen of the gang schedulers.
+    what is seen of the gang schedulers. ``attachments`` are the objects that connect it with add-ons.
     """
 
     pods: tuple[PodSeen, ...]
@@ -137,6 +148,7 @@ class Observed:
     heard: Mapping[Attempt, Heard] = field(default_factory=dict)
     queue: QueueSeen = field(default_factory=QueueSeen)
     gang: GangSeen = field(default_factory=GangSeen)
+    attachments: AttachmentsSeen = field(default_factory=AttachmentsSeen)
 
 
 def companion_of(manifest: Mapping[str, Any]) -> Companion:

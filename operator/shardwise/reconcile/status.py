@@ -21,6 +21,7 @@ from shardwise.explain.node_changes import node_changes_message
 from shardwise.explain.plans import plan_message
 from shardwise.explain.reasons import remedy
 from shardwise.explain.refusals import refusal_message
+from shardwise.reconcile.attached import unattached
 from shardwise.reconcile.cluster_queue import evictions, queue_waits
 from shardwise.reconcile.conditions import (
     MOST_MESSAGE,
@@ -63,7 +64,8 @@ class Progress:
     """The input of a status: the plan in force, the groups before and after, and the queue.
 
     ``refused`` is the last refused write, ``contested`` says which objects something changes again and again.
-    ``changed`` are the nodes that changed under running groups.
+    ``changed`` are the nodes that changed under running groups. ``ganged`` says why a gang is bound pod by pod;
+    ``missing`` are the kinds of attachments that the cluster does not serve.
     """
 
     wanted: Wanted
@@ -77,6 +79,7 @@ class Progress:
     contested: str = ""
     changed: tuple[NodeChange, ...] = ()
     ganged: str = ""
+    missing: frozenset[str] = frozenset()
 
     @property
     def groups(self) -> tuple[GroupView, ...]:
@@ -263,6 +266,7 @@ def _degraded(progress: Progress) -> Condition:
         (Reason.NODE_CHANGED, changed),
         (Reason.GANG_IGNORED, progress.ganged),
         (Reason.FIELDS_CONTESTED, progress.contested),
+        *unattached(progress.wanted, progress.plan, progress.missing),
     )
     told = (Condition("Degraded", holds=True, reason=reason, message=message) for reason, message in found if message)
     return next(told, Condition("Degraded", holds=False, reason=Reason.AS_PLANNED))

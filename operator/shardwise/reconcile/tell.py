@@ -18,7 +18,13 @@ from shardwise.reconcile.shunned import Shunned, ShunReason
 from shardwise.reconcile.status import UPDATE_FAILED, Progress, located, remedy_for
 from shardwise.reconcile.views import GroupView
 
-_DEGRADED: Final = (Reason.FIELDS_CONTESTED, Reason.NODE_CHANGED, Reason.GANG_IGNORED)
+_DEGRADED: Final = (
+    Reason.FIELDS_CONTESTED,
+    Reason.NODE_CHANGED,
+    Reason.GANG_IGNORED,
+    Reason.ADD_ON_MISSING,
+    Reason.SCALING_LIMITED,
+)
 """Reasons of the condition ``Degraded`` that are told by an Event."""
 
 

@@ -6,6 +6,7 @@ from shardwise.domain.digest import json_digest
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.engines import GroupLaunch, launch
+from shardwise.render.attachments import attachments
 from shardwise.render.companions import companions, keys, needs_compute_domain
 from shardwise.render.disruption import disruption_budget, has_budget
 from shardwise.render.gangs import pod_groups
@@ -71,7 +72,8 @@ def bundle(wanted: Wanted, plan: Plan) -> tuple[Manifest, ...]:
     secrets = [started.keys for started in groups if started.keys is not None][:1]
     count = sum(len(placed.pods) for placed in plan.groups)
     budgets = [disruption_budget(wanted.launch, count)] if has_budget(wanted) else []
-    made = [serving(wanted), *budgets, *secrets, *(manifest for started in groups for manifest in started.manifests)]
+    of_groups = (manifest for started in groups for manifest in started.manifests)
+    made = [serving(wanted), *budgets, *secrets, *of_groups, *attachments(wanted, plan)]
     return tuple({(manifest["kind"], manifest["metadata"]["name"]): _serves(manifest) for manifest in made}.values())
 
 

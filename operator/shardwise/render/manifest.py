@@ -20,6 +20,8 @@ SERVES: Final = "shardwise.dev/serves"
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 OPERATOR: Final = "shardwise"
+_OBJECT: Final = ("shardwise.dev/v1alpha1", "ShardedModel")
+
 LEADER: Final = "leader"
 WORKER: Final = "worker"
 
@@ -55,14 +57,19 @@ def serving_selector(launch: Launch) -> dict[str, str]:
     return leader_selector(launch) | {SERVES: "true"}
 
 
+def scale_target(launch: Launch) -> Manifest:
+    """Name an object for a scaler, which finds the scale subresource by this reference."""
+    return {"apiVersion": _OBJECT[0], "kind": _OBJECT[1], "name": launch.owner.name}
+
+
 def metadata(owner: Owner, name: str, labels: dict[str, str]) -> Manifest:
     """Give the metadata of an owned manifest. An owner without uid is on no cluster, so there is no reference to it."""
     found: Manifest = {"name": name, "namespace": owner.namespace, "labels": labels}
     if owner.uid:
         found["ownerReferences"] = [
             {
-                "apiVersion": "shardwise.dev/v1alpha1",
-                "kind": "ShardedModel",
+                "apiVersion": _OBJECT[0],
+                "kind": _OBJECT[1],
                 "name": owner.name,
                 "uid": owner.uid,
                 "controller": True,
