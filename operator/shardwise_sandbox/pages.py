@@ -237,8 +237,8 @@ def _refused(engine: EngineName) -> Iterator[str]:
     )
     yield from _table(("option", "instead"), rows)
     for option in table.options:
-        if option.leader_only:
-            yield f"The leader alone gets {' or '.join(f'`{word}`' for word in option.spellings)} and its value."
+        if option.servers_only:
+            yield f"Only pods that serve get {' or '.join(f'`{word}`' for word in option.spellings)} and its value."
             yield ""
     yield "Variables:"
     yield ""

@@ -22,6 +22,7 @@ from shardwise.domain.launch import (
     Owner,
     QueueSystem,
     RestartPolicy,
+    Servers,
     Source,
     SourceKind,
     UpdateStrategy,
@@ -143,6 +144,12 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
         {"huggingFace": {"cache": {"hostPath": {"path": "/data"}}}},
         lambda wanted: wanted.launch.model.source,
         Source(cache=WeightCache(CacheKind.HOST_PATH, "/data")),
+    ),
+    "servers": (
+        "spec.engine.servers",
+        "everyPod",
+        lambda wanted: wanted.launch.container.servers,
+        Servers.EVERY_POD,
     ),
     "release": ("spec.engine.version", "0.33.0", lambda wanted: wanted.launch.container.version, "0.33.0"),
     "options": (

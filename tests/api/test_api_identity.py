@@ -40,6 +40,7 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "spec.engine.env": ([{"name": "A", "value": "b"}], "pods"),
     "spec.engine.version": ("0.20.0", "pods"),
     "spec.engine.options": ({"print_iter_log": True}, "pods"),
+    "spec.engine.servers": ("everyPod", "pods"),
     "spec.placement.nodeAffinity": (
         {"nodeSelectorTerms": [{"matchExpressions": [{"key": "pool", "operator": "Exists"}]}]},
         "plan and pods",

@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import Final
 
 import pytest
-from tests.engines.support import LEADER, VLLM, a_plan, options, started, wants
-from tests.support.models import R1, a_demand
+from tests.engines.support import HOSTS, LEADER, SGLANG, VLLM, a_plan, options, started, wants
+from tests.support.models import LLAMA_8B, R1, a_demand
 
+from shardwise.domain.launch import Servers, Wanted
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.engines import PodLaunch, problems
@@ -18,6 +19,7 @@ DATA_WORDS: Final = (
     "--data-parallel-start-rank",
     "--data-parallel-address",
     "--data-parallel-rpc-port",
+    "--data-parallel-hybrid-lb",
     "--headless",
     "--nnodes",
     "--node-rank",
@@ -101,6 +103,76 @@ def test_start_ranks_and_local_ranks_make_up_all_data_ranks(plan: Plan, expected
     assert len(pods) == len(expected)
 
 
+HYBRID: Final = {"--data-parallel-hybrid-lb": ""}
+SHARED: dict[str, tuple[Plan, list[dict[str, str]]]] = {
+    "two pods of eight data ranks": (
+        a_plan(Layout(1, 1, True, 16), 8, 8),
+        [
+            {
+                "--data-parallel-size": "16",
+                "--data-parallel-size-local": "8",
+                "--data-parallel-start-rank": first,
+                **AT,
+                **HYBRID,
+            }
+            for first in ("0", "8")
+        ],
+    ),
+    "a data rank on each pod": (
+        a_plan(Layout(8, 1, True, 2), 8, 8),
+        [
+            {
+                "--data-parallel-size": "2",
+                "--data-parallel-size-local": "1",
+                "--data-parallel-start-rank": first,
+                **AT,
+                **HYBRID,
+            }
+            for first in ("0", "1")
+        ],
+    ),
+    "one pod": (a_plan(Layout(1, 1, True, 8), 8), [{"--data-parallel-size": "8"}]),
+    "data ranks of two pods each": CASES["data ranks of two pods each"],
+}
+
+
+@pytest.mark.parametrize(("plan", "expected"), SHARED.values(), ids=SHARED)
+def test_every_pod_serves_where_pods_hold_whole_data_ranks(plan: Plan, expected: list[dict[str, str]]) -> None:
+    """Otherwise the leader serves, as without the field."""
+    pods = started(plan, wants(a_demand(R1), servers=Servers.EVERY_POD)).pods
+    assert [said(pod) for pod in pods] == expected
+    assert [pod.serves for pod in pods] == ["--headless" not in words for words in expected]
+
+
+def test_a_pod_that_serves_is_probed_drained_and_given_time_like_a_leader() -> None:
+    wanted = wants(a_demand(R1), servers=Servers.EVERY_POD, args=("--api-server-count", "4"))
+    leader, other = started(a_plan(Layout(1, 1, True, 16), 8, 8), wanted).pods
+    assert (leader.startup, leader.readiness, leader.liveness) == (other.startup, other.readiness, other.liveness)
+    assert other.readiness is not None
+    assert other.readiness.command[-1] == "2"
+    assert (leader.drain, leader.grace) == (other.drain, other.grace)
+    assert ",".join(HOSTS[:2]) in other.drain
+    assert "--api-server-count" in other.args
+    assert other.waits != leader.waits
+
+
+REFUSED: dict[str, tuple[Wanted, str]] = {
+    "SGLang": (
+        wants(a_demand(R1, engine=SGLANG), servers=Servers.EVERY_POD),
+        "`everyPod` cannot be used: only the leader of `sglang` serves; leave it out, or use `vllm`",
+    ),
+    "a dense model": (
+        wants(a_demand(LLAMA_8B), servers=Servers.EVERY_POD),
+        "`everyPod` cannot be used: a model without experts has no data ranks; use `spec.replicas`",
+    ),
+}
+
+
+@pytest.mark.parametrize(("wanted", "message"), REFUSED.values(), ids=REFUSED)
+def test_every_pod_serves_on_vllm_and_with_data_ranks_alone(wanted: Wanted, message: str) -> None:
+    assert problems(wanted) == (("spec.engine.servers", message),)
+
+
 def test_every_follower_waits_for_the_port_where_data_ranks_meet() -> None:
     group = started(a_plan(Layout(1, 1, True, 16), 8, 8))
     assert dict(group.ports) == {"http": 8000, "rendezvous": 29550}
@@ -135,7 +207,7 @@ def test_the_context_degree_is_said_where_it_divides() -> None:
 
 ARGS: dict[str, tuple[str, str]] = {
     "another data degree": ("--data-parallel-size=4", "use `spec.parallelism.data`"),
-    "another balance": ("--data-parallel-hybrid-lb", "use `spec.parallelism.data`"),
+    "another balance": ("--data-parallel-hybrid-lb", "use `spec.engine.servers`"),
     "an external balance": ("--data-parallel-rank=1", "use `spec.parallelism.data`"),
     "another address": ("--data-parallel-address=10.0.0.1", "the plan decides it"),
     "another port": ("--data-parallel-rpc-port=1", "the plan decides it"),

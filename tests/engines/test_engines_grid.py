@@ -24,13 +24,14 @@ from tests.engines.support import (
 from tests.support.models import LLAMA_8B, QWEN_235B_FP8, a_demand, a_model
 
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import CacheKind, EnvVar, LaunchSite, Source, SourceKind, Wanted, WeightCache
+from shardwise.domain.launch import CacheKind, EnvVar, LaunchSite, Servers, Source, SourceKind, Wanted, WeightCache
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import CheckpointMethod, Quantization
 from shardwise.domain.plan import MemoryUse, Plan
 from shardwise.domain.units import GIB
 from shardwise.engines import ENGINES, GroupLaunch, PodLaunch, problems
 from shardwise.engines.environment import NETWORK_VARIABLES
+from shardwise.planner.legality import has_experts
 
 EMITTED = {
     VLLM: {
@@ -52,6 +53,7 @@ EMITTED = {
         "--data-parallel-start-rank",
         "--data-parallel-address",
         "--data-parallel-rpc-port",
+        "--data-parallel-hybrid-lb",
         "--decode-context-parallel-size",
         "--nnodes",
         "--node-rank",
@@ -176,6 +178,8 @@ def grid_of(engine: EngineName) -> Iterator[tuple[Any, ...]]:
 def wanted_of(engine: EngineName, source: Source, quantisation: tuple[object, str | None], dtype: str | None) -> Wanted:
     model, forced = quantisation
     demand = a_demand(model, engine=engine)  # type: ignore[arg-type]
+    if engine is SGLANG and has_experts(demand.model):
+        demand = replace(demand, all_to_all="deepep")
     named = demand.model.name
     return wants(
         demand,
@@ -186,6 +190,7 @@ def wanted_of(engine: EngineName, source: Source, quantisation: tuple[object, st
         quantization=forced,
         kv_cache_dtype=dtype,
         trust_remote_code=dtype == "fp8",
+        servers=Servers.EVERY_POD if engine is VLLM and has_experts(demand.model) else Servers.LEADER,
         version="0.5.21" if engine is SGLANG and dtype == "bfloat16" else None,
     )
 
@@ -329,7 +334,8 @@ def test_pods_of_a_group_differ_in_rank_and_role_alone(grid: Grid) -> None:
             local = int(said[0]["--data-parallel-size-local"])
             first = [int(options.get("--data-parallel-start-rank", 0)) for options in said]
             assert first == list(range(0, plan.layout.data, local))
-            assert ["--data-parallel-start-rank" in options for options in said] == [False] + [True] * (len(said) - 1)
+            leads = "--data-parallel-hybrid-lb" in said[0]
+            assert ["--data-parallel-start-rank" in options for options in said] == [leads] + [True] * (len(said) - 1)
 
 
 def test_degrees_context_and_chunk_are_those_of_the_plan(grid: Grid) -> None:
@@ -454,7 +460,7 @@ def test_nvlink_between_nodes_is_used_or_fails(grid: Grid) -> None:
 
 
 def test_probes_and_grace_fit_each_role(grid: Grid) -> None:
-    """The leader of any engine is probed at its HTTP port, gets time to answer, and is drained; followers are not."""
+    """Pods that serve are probed at their HTTP port, get time to answer, and are drained; followers are not."""
     engine, found = grid
     for _, _, group in found:
         leader, *followers = group.pods
@@ -464,6 +470,9 @@ def test_probes_and_grace_fit_each_role(grid: Grid) -> None:
         assert leader.startup.period * leader.startup.failures >= 1800
         assert (leader.grace, bool(leader.drain)) == (60, True)
         for pod in followers:
+            if pod.serves:
+                assert (pod.liveness, pod.grace, pod.drain) == (leader.liveness, leader.grace, leader.drain)
+                continue
             assert (pod.liveness, pod.grace, pod.drain) == (None, 2, ())
             how = {VLLM: None, SGLANG: "/health", TENSORRT_LLM: ""}[engine]
             assert (None if pod.readiness is None else pod.readiness.path) == how

@@ -12,8 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.engines.support import TENSORRT_LLM, a_plan, started
+from tests.engines.support import TENSORRT_LLM, a_plan, started, wants
+from tests.support.models import R1, a_demand
 
+from shardwise.domain.engine import EngineName
+from shardwise.domain.launch import Servers
 from shardwise.domain.layout import Layout
 from shardwise.engines import mpi
 from shardwise.engines.meeting import ARRIVE_SCRIPT, GATHER_SCRIPT, WAIT_SCRIPT, WHOLE_SCRIPT, drain
@@ -232,6 +235,18 @@ def test_a_leader_is_drained(texts: tuple[str | None, ...], asked: int, pauses: 
         run(command[2], *command[3:])
     assert paths == ["/metrics"] * asked
     assert pauses == [5] + [1] * (asked - 1)
+
+
+def test_pods_that_serve_together_wait_for_each_other(pauses: list[float]) -> None:
+    """Until no pod has a request; a pod that does not answer has ended."""
+    demand = a_demand(R1, engine=EngineName.VLLM)
+    wanted = wants(demand, servers=Servers.EVERY_POD)
+    (command, *_) = [pod.drain for pod in started(a_plan(Layout(1, 1, True, 16), 8, 8), wanted).pods]
+    script, (_, limit, _, *gauges) = command[2], command[3:]
+    with metrics(BUSY, IDLE, QUEUED, IDLE) as (port, paths):
+        run(script, str(port), limit, "localhost,127.0.0.1,gone.invalid", *gauges)
+    assert paths == ["/metrics"] * 5
+    assert pauses == [5, 1, 1]
 
 
 def test_draining_ends_with_its_time(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:

@@ -40,6 +40,7 @@ from shardwise.domain.launch import (
     RestartPolicy,
     Scheduling,
     ServedModel,
+    Servers,
     Source,
     SourceKind,
     UpdateStrategy,
@@ -165,7 +166,12 @@ def _launch(obj: ShardedModel, facts: ModelFacts) -> Launch:
     return Launch(
         owner=Owner(obj.metadata.name, obj.metadata.namespace, obj.metadata.uid),
         model=_served_model(obj, facts),
-        container=_converted(EngineContainer, spec.engine, env=tuple(_env(variable) for variable in spec.engine.env)),
+        container=_converted(
+            EngineContainer,
+            spec.engine,
+            env=tuple(_env(variable) for variable in spec.engine.env),
+            servers=Servers(spec.engine.servers),
+        ),
         scheduling=_converted(
             Scheduling,
             spec.placement,

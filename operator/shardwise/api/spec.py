@@ -130,6 +130,12 @@ class EngineSpec(Wire):
         description="Extra environment variables of the engine's container. A variable that the plan or the "
         "launch decides is refused.",
     )
+    servers: Literal["leader", "everyPod"] = Field(
+        default="leader",
+        description="The pods of a replica that clients reach: leader, which gives requests to all data ranks, or "
+        "everyPod, where each pod serves for its own data ranks and the Service divides requests among pods. everyPod "
+        "needs vllm, and counts only where the pods of a replica hold whole data ranks; elsewhere the leader serves.",
+    )
     options: dict[str, Any] = Field(
         default={},
         max_length=128,

@@ -93,12 +93,20 @@ class ServedModel:
     quantization: str | None = None
 
 
+class Servers(StrEnum):
+    """The pods of a group that clients reach."""
+
+    LEADER = "leader"
+    EVERY_POD = "everyPod"
+
+
 @dataclass(frozen=True, slots=True)
 class EngineContainer:
     """The container of the engine. ``image`` ``None`` is the default image; ``args`` are appended, item by item.
 
     ``version`` is the engine's release, for images whose tag does not name the release. ``options`` are entries for
-    the options file, for engines that read such a file.
+    the options file, for engines that read such a file. ``servers`` are the pods that serve clients, if the pods of a
+    group hold whole data ranks; the leader serves otherwise.
     """
 
     image: str | None = None
@@ -108,6 +116,7 @@ class EngineContainer:
     args: tuple[str, ...] = ()
     env: tuple[EnvVar, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    servers: Servers = Servers.LEADER
 
 
 class QueueSystem(StrEnum):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shardwise.domain.launch import ServedModel, Wanted
+from shardwise.domain.launch import ServedModel, Servers, Wanted
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.domain.version import Version
@@ -37,6 +37,22 @@ class PodContext:
     def leads(self) -> bool:
         """Whether the pod is the leader of its group."""
         return self.place.index == 0
+
+    @property
+    def holds_data_ranks(self) -> bool:
+        """Whether the pod holds whole data ranks of several."""
+        return self.layout.data > 1 and self.place.gpus >= self.layout.data_rank_gpus
+
+    @property
+    def shares_serving(self) -> bool:
+        """Whether every pod of the group serves clients, each for its own data ranks."""
+        asked = self.wanted.launch.container.servers is Servers.EVERY_POD
+        return asked and self.has_followers and self.holds_data_ranks
+
+    @property
+    def serves(self) -> bool:
+        """Whether the pod serves clients."""
+        return self.leads or self.shares_serving
 
     @property
     def has_followers(self) -> bool:

@@ -40,6 +40,7 @@ class PodLaunch:
 
     ``waits`` runs before the engine, and ends when the engine may start. ``grace`` is the seconds that a pod gets to
     end. ``drain`` is a command that runs before the pod is told to end. A probe that is ``None`` is not made.
+    ``serves``: clients reach the pod.
     """
 
     index: int
@@ -52,6 +53,7 @@ class PodLaunch:
     liveness: Probe | None = None
     waits: Script | None = None
     drain: tuple[str, ...] = ()
+    serves: bool = False
 
 
 EVERY_IPV4: Final = "0.0.0.0"  # noqa: S104 - a server that listens inside the pod alone serves nobody

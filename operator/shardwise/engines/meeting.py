@@ -42,6 +42,23 @@ while gauges and time.monotonic() < end:
 """
 """Waits until no proxy sends new requests to the pod, then until the pod has answered the requests it has."""
 
+_DRAIN_TOGETHER_SCRIPT: Final = """\
+import sys, time, urllib.request
+port, limit, hosts, *gauges = sys.argv[1:]
+end = time.monotonic() + float(limit)
+time.sleep(5)
+def works(host):
+    try:
+        with urllib.request.urlopen(f'http://{host}:{port}/metrics', timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return False
+    return any(line.startswith(tuple(gauges)) and float(line.rpartition(' ')[2]) > 0 for line in lines)
+while time.monotonic() < end and any(works(host) for host in hosts.split(',')):
+    time.sleep(1)
+"""
+"""As above, for groups in which several pods serve: the data ranks of a pod are needed by the requests of all pods."""
+
 WAIT_SCRIPT: Final = """\
 import socket, sys, time
 for place in sys.argv[1:]:
@@ -154,8 +171,16 @@ def drain(port: int, gauges: tuple[str, ...]) -> tuple[str, ...]:
     return ("python3", "-c", _DRAIN_SCRIPT, str(port), str(_DRAIN_SECONDS), *gauges)
 
 
+def drain_together(port: int, gauges: tuple[str, ...], pod: PodContext) -> tuple[str, ...]:
+    """Give the command that waits until all pods that serve have answered their requests, see :func:`drain`."""
+    if not pod.shares_serving:
+        return drain(port, gauges)
+    hosts = ",".join(pod.hosts[: len(pod.group.pods)])
+    return ("python3", "-c", _DRAIN_TOGETHER_SCRIPT, str(port), str(_DRAIN_SECONDS), hosts, *gauges)
+
+
 def while_whole(probe: Probe, port: int, pod: PodContext) -> Probe:
-    """Give the readiness probe of a leader that also fails if a pod of its group has ended. No operator is needed.
+    """Give the readiness probe of a pod that serves, which also fails if a pod of its group has ended, by itself.
 
     For engines that answer ``probe`` without their other ranks.
     """
@@ -170,13 +195,16 @@ def in_role(launch: PodLaunch, pod: PodContext, rendezvous_port: int) -> PodLaun
     """Let a pod lead or follow, for engines whose ranks wait some minutes for each other at a port of the leader.
 
     The engines of a group start side by side: when every pod has its image, and its weights if they are fetched before
-    (0055). Only the leader is drained, and only the leader has a liveness probe.
+    (0055). Only pods that serve are drained, and only they have a liveness probe.
     """
+    launch = replace(launch, serves=pod.serves)
     if pod.leads:
         followers = pod.hosts[1 : len(pod.group.pods)]
         gather = Script(GATHER_SCRIPT, (str(ARRIVAL_PORT), *followers)) if followers else None
         return replace(launch, grace=LEADER_GRACE, waits=gather)
     arrive = Script(ARRIVE_SCRIPT, (str(ARRIVAL_PORT), pod.leader_host, str(rendezvous_port)))
+    if pod.serves:
+        return replace(launch, grace=LEADER_GRACE, waits=arrive)
     return replace(launch, grace=FOLLOWER_GRACE, waits=arrive, liveness=None, drain=())
 
 

@@ -39,8 +39,8 @@ class Option:
     ``word`` is its long form, ``also`` are its other spellings, ``field`` is the field that an object uses instead.
     ``value`` gives the value to emit; ``None`` if the option is only refused. ``why`` tells the reader of the engine's
     page why the option is emitted. ``positional``: the value is emitted without the word. ``yields``: an object may
-    give the argument itself, and its value wins, because all these parsers take the last value. ``leader_only``: the
-    engine refuses the argument, and its value, in a pod that follows; only the leader gets the object's argument.
+    give the argument itself, and its value wins, because all these parsers take the last value. ``servers_only``: the
+    engine refuses the argument, and its value, in a pod that serves nobody; only pods that serve get it.
     ``instead`` says what an object does instead, where no field says it.
     """
 
@@ -51,7 +51,7 @@ class Option:
     also: tuple[str, ...] = ()
     positional: bool = False
     yields: bool = False
-    leader_only: bool = False
+    servers_only: bool = False
     instead: str = ""
 
     @property
@@ -155,15 +155,15 @@ class OptionTable:
         return tuple(word for option in self.options for word in option.words(pod))
 
     def arguments(self, pod: PodContext) -> tuple[str, ...]:
-        """Give the object's own arguments for a pod; a follower gets none that only the leader may get."""
+        """Give the object's own arguments for a pod; a pod that does not serve gets none that only servers may get."""
         given = pod.wanted.launch.container.args
-        return given if pod.leads else tuple(self._without_leaders(given))
+        return given if pod.serves else tuple(self._without_servers(given))
 
-    def _without_leaders(self, args: Iterable[str]) -> Iterator[str]:
+    def _without_servers(self, args: Iterable[str]) -> Iterator[str]:
         skips_value = False
         for word in args:
             option = self.option(word)
-            if option is not None and option.leader_only:
+            if option is not None and option.servers_only:
                 skips_value = "=" not in word
             elif skips_value and not word.startswith("-"):
                 skips_value = False

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import CacheKind, GangSystem, LaunchSite, SourceKind, Wanted
+from shardwise.domain.launch import CacheKind, GangSystem, LaunchSite, Servers, SourceKind, Wanted
 from shardwise.domain.model import Quantization
 from shardwise.domain.release import image_of, release_of
 from shardwise.domain.units import gib, parse_quantity
@@ -14,6 +14,7 @@ from shardwise.engines.attaching import unattachable
 from shardwise.engines.permissions import forbidden
 from shardwise.engines.protocol import Engine
 from shardwise.engines.weights import cache_of, is_fetched
+from shardwise.planner.legality import has_experts
 from shardwise.planner.on_load import made_on_load, quantises_to
 
 _LEAST_INTERVAL: Final = 60.0
@@ -29,6 +30,7 @@ def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     yield from _cache_size(wanted)
     yield from _dashes(wanted)
     yield from _options(wanted)
+    yield from _servers(wanted)
     yield from _precision(wanted, engine)
     yield from _health(wanted)
     yield from _queue(wanted)
@@ -118,6 +120,17 @@ def _options(wanted: Wanted) -> Iterator[tuple[str, str]]:
     name = wanted.demand.engine
     if wanted.launch.container.options and name is not EngineName.TENSORRT_LLM:
         yield "spec.engine.options", f"`{name.value}` has no options file; use `spec.engine.args`"
+
+
+def _servers(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    """Refuse that every pod serves where only a leader can."""
+    if wanted.launch.container.servers is Servers.LEADER:
+        return
+    field, name = "spec.engine.servers", wanted.demand.engine
+    if name is not EngineName.VLLM:
+        yield field, f"`everyPod` cannot be used: only the leader of `{name.value}` serves; leave it out, or use `vllm`"
+    elif not has_experts(wanted.demand.model):
+        yield field, "`everyPod` cannot be used: a model without experts has no data ranks; use `spec.replicas`"
 
 
 def _queue(wanted: Wanted) -> Iterator[tuple[str, str]]:

@@ -263,6 +263,7 @@ def _leader(pod: PodContext) -> PodLaunch:
         liveness=Probe("/health", 10, 10, 6),
         waits=wait_for(tuple((host, mpi.SSH_PORT) for host, _ in slots[1:])),
         drain=drain(HTTP_PORT, ()),
+        serves=True,
     )
 
 

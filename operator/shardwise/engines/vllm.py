@@ -1,7 +1,7 @@
 """vLLM, 0.11.1 or later: one GPU, one node, or several nodes by its own multiprocessing executor, without Ray.
 
 All pods of a group run the same command but for their node rank; followers are headless. Data ranks have an engine core
-each, and the leader serves for all of them. Sources: vllm 0.33.0
+each. The leader serves for all of them, or each pod for its own. Sources: vllm 0.33.0
 (config/parallel.py, engine/arg_utils.py, entrypoints/cli/serve.py).
 """
 
@@ -18,7 +18,7 @@ from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment, pod_address
 from shardwise.engines.figures import Figures, has_windows, keeps_states, samples, whole
 from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, every_address, named_ports
-from shardwise.engines.meeting import drain, in_role, while_whole
+from shardwise.engines.meeting import drain_together, in_role, while_whole
 from shardwise.engines.options import (
     IN_GPU_MEMORY,
     MODEL_OPTIONS,
@@ -110,7 +110,13 @@ def _allows_deprecated(pod: PodContext) -> bool:
 
 def _ranks_span_pods(pod: PodContext) -> bool:
     """Tell whether a data rank has more GPUs than a pod."""
-    return pod.layout.data > 1 and pod.place.gpus < pod.layout.data_rank_gpus
+    return pod.layout.data > 1 and not pod.holds_data_ranks
+
+
+def _first_data_rank(pod: PodContext) -> str | None:
+    """Give the first data rank of a pod; a leader that alone serves has the first without a word."""
+    alone = pod.leads and not pod.shares_serving
+    return None if alone else str(pod.place.index * _data_ranks(pod))
 
 
 def _data_ranks(pod: PodContext) -> int:
@@ -224,8 +230,9 @@ TABLE: Final = OptionTable(
         Option(
             "--data-parallel-start-rank",
             "spec.parallelism.data",
-            "the first data rank of a pod that follows: the only word of the ranks that differs from pod to pod",
-            _between_data_ranks(lambda pod: None if pod.leads else str(pod.place.index * _data_ranks(pod))),
+            "the first data rank of a pod that follows, or of any pod if all serve: the only word of the ranks that "
+            "differs from pod to pod",
+            _between_data_ranks(_first_data_rank),
             also=("-dpr",),
         ),
         Option(
@@ -268,8 +275,15 @@ TABLE: Final = OptionTable(
         Option(
             "--headless",
             PLAN,
-            "every pod but the leader: it has ranks and no HTTP server",
-            lambda pod: not pod.leads,
+            "every pod that serves no clients: it has ranks and no HTTP server",
+            lambda pod: not pod.serves,
+        ),
+        Option(
+            "--data-parallel-hybrid-lb",
+            "spec.engine.servers",
+            "every pod serves for its own data ranks",
+            lambda pod: pod.shares_serving,
+            also=("-dph",),
         ),
         Option("--host", "spec.service.port", "always explicit", every_address),
         Option(
@@ -288,7 +302,6 @@ TABLE: Final = OptionTable(
         ),
         Option("--data-parallel-rank", "spec.parallelism.data", also=("-dpn",)),
         Option("--data-parallel-backend", "spec.parallelism.data", also=("-dpb",)),
-        Option("--data-parallel-hybrid-lb", "spec.parallelism.data", also=("-dph",)),
         Option("--data-parallel-external-lb", "spec.parallelism.data", also=("-dpe",)),
         Option("--data-parallel-multi-port-external-lb", "spec.parallelism.data", also=("-dpm",)),
         Option("--data-parallel-supervisor-port", "spec.parallelism.data"),
@@ -300,7 +313,7 @@ TABLE: Final = OptionTable(
         Option("--num-gpu-blocks-override", "spec.model.gpuMemoryReserve"),
         Option("--ssl-certfile", PLAN, also=("--ssl-keyfile",), instead=PLAIN_HTTP),
         Option("--grpc", PLAN, instead=WHOLE_REQUESTS),
-        Option("--api-server-count", "spec.engine.args", also=("-asc",), yields=True, leader_only=True),
+        Option("--api-server-count", "spec.engine.args", also=("-asc",), yields=True, servers_only=True),
         Option("--config", "spec.engine.args"),
     ),
     variables=(
@@ -394,9 +407,9 @@ def _pod(pod: PodContext) -> PodLaunch:
         command=("vllm", "serve"),
         args=(*TABLE.words(pod), *TABLE.arguments(pod)),
         env=environment(pod, TABLE),
-        startup=Probe("/health", 10, 5, ceil(startup_seconds(pod.plan) / 10)) if pod.leads else None,
-        readiness=while_whole(Probe("/health", 10, 5, 3), HTTP_PORT, pod) if pod.leads else None,
+        startup=Probe("/health", 10, 5, ceil(startup_seconds(pod.plan) / 10)) if pod.serves else None,
+        readiness=while_whole(Probe("/health", 10, 5, 3), HTTP_PORT, pod) if pod.serves else None,
         liveness=Probe("/health", 10, 10, 6),
-        drain=drain(HTTP_PORT, _IN_WORK),
+        drain=drain_together(HTTP_PORT, _IN_WORK, pod),
     )
     return in_role(made, pod, _meeting_port(pod))

@@ -64,6 +64,6 @@ def _is_over(pods: Sequence[PodSeen], replaced: GroupView | None) -> bool:
 
 
 def _next_to_go(pods: Sequence[PodSeen]) -> Sequence[PodSeen]:
-    """Choose the pods of a drained group that go now: the leader alone while all ranks are with it."""
-    leaders = [pod for pod in pods if pod.index == 0 and pod.ready]
-    return leaders if leaders and is_together(pods) else pods
+    """Choose the pods of a drained group that go now: those that serve while all ranks are with them."""
+    servers = [pod for pod in pods if pod.serves and pod.ready]
+    return servers if servers and is_together(pods) else pods

@@ -18,7 +18,7 @@ from shardwise.reconcile.records import parse_time
 from shardwise.reconcile.turns import Turn
 from shardwise.render.companions import LABELS
 from shardwise.render.containers import WEIGHTS
-from shardwise.render.manifest import ATTEMPT, GROUP_SIZE, INDEX, REPLICA, REVISION, SERVES
+from shardwise.render.manifest import ATTEMPT, GROUP_SIZE, INDEX, REPLICA, REVISION, ROLE, SERVER, SERVES
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class PodSeen:
     ``wants`` is the node that the pod must go to, ``gpus`` is the GPUs that it asks for there. ``loaded`` tells whether
     a pod that fetches weights before its engine starts has them; ``None`` for a pod that does not fetch. ``blameless``
     tells that a pod failed only because its node was shut down or other pods needed the space. ``reached`` tells that
-    the Service for clients selects the pod, as it does the leader of a group that serves. ``grace`` is the seconds that
+    the Service for clients selects the pod, as it does the leader of a group that serves. ``server`` tells that a pod
+    besides the leader serves clients. ``grace`` is the seconds that
     a pod that is being deleted may take. ``address`` is the pod's IP address, empty until it has one. ``gated`` tells
     that a scheduling gate keeps the pod from being bound. ``evicted`` says why a queue of the cluster takes the pod
     away; empty if it does not. ``for_gang`` tells that the scheduler has a node for the pod, and waits for others of
@@ -62,6 +63,12 @@ class PodSeen:
     evicted: str = ""
     for_gang: bool = False
     grouped: bool = False
+    server: bool = False
+
+    @property
+    def serves(self) -> bool:
+        """Whether the pod serves clients, if its group does."""
+        return self.index == 0 or self.server
 
     @property
     def failure(self) -> str:
@@ -189,6 +196,7 @@ def see_pod(pod: Mapping[str, Any]) -> PodSeen:
         address=str(status.get("podIP") or ""),
         gated=bool((pod.get("spec") or {}).get("schedulingGates")),
         evicted=evicted_by(status),
+        server=labels.get(ROLE) == SERVER,
         for_gang=waits_for_gang(_condition(status, "PodScheduled")),
         grouped=bool((pod.get("spec") or {}).get("schedulingGroup")),
     )

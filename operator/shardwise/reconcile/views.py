@@ -88,12 +88,12 @@ class GroupView:
     def failed(self) -> Loss | None:
         """The first pod that ended, or whose engine an earlier version let start again in place; or the leader's hang.
 
-        A leader of several pods ends by itself, without an error, also because another rank ended or hangs. Which rank
-        of several pods hangs is not known.
+        A pod that serves, of several pods, ends by itself, without an error, also because another rank ended or hangs.
+        Which rank of several pods hangs is not known.
         """
         pod, several = self._first_ended, len(self.record.nodes) > 1
         if pod is not None:
-            by_itself = pod.index == 0 and pod.exit is not None and pod.exit.code == 0
+            by_itself = pod.serves and pod.exit is not None and pod.exit.code == 0
             return Loss(pod.index, pod.node, f": {pod.failure}", whose=not (several and by_itself))
         if self.hangs and self.pods:
             return Loss(

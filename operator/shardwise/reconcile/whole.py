@@ -1,4 +1,4 @@
-"""The leaders that the Service for clients reaches: the leaders of whole groups that serve.
+"""The pods that the Service for clients reaches: the leaders of whole groups that serve, or all their pods that serve.
 
 An engine may answer its probe although other ranks of its group are gone: then its leader is Ready, and each request to
 it hangs. So the Service selects a label, which the operator sets when a group serves. It takes the label away before it
@@ -27,17 +27,22 @@ def by_attempt(pods: Iterable[PodSeen]) -> Mapping[Attempt, Sequence[PodSeen]]:
 
 
 def is_together(pods: Sequence[PodSeen]) -> bool:
-    """Tell whether an attempt has all its pods, no pod has ended, and its followers stay.
+    """Tell whether an attempt has all its pods, no pod has ended, and the pods that do not serve stay.
 
-    The leader may be on its way out: it finishes its requests while the followers are there.
+    The leader may be on its way out, and so may others that serve: they finish requests while all ranks are there.
     """
     complete = len(pods) == pods[0].size and all(pod.exit is None for pod in pods)
-    return complete and not any(pod.deleting for pod in pods if pod.index)
+    return complete and not any(pod.deleting for pod in pods if not pod.serves)
 
 
 def is_whole(pods: Sequence[PodSeen]) -> bool:
-    """Tell whether an attempt is together and its followers are ready. A follower on a lost node is not."""
-    return is_together(pods) and all(pod.ready for pod in pods if pod.index)
+    """Tell whether an attempt is together and its followers are ready. A follower on a lost node is not.
+
+    If several pods serve and one leaves, the others lose its data ranks: no new request may reach them.
+    """
+    servers = [pod for pod in pods if pod.serves]
+    leaves = len(servers) > 1 and any(pod.deleting for pod in servers)
+    return is_together(pods) and not leaves and all(pod.ready for pod in pods if pod.index)
 
 
 def broken(pods: Iterable[PodSeen]) -> Iterator[Reach]:
@@ -68,7 +73,7 @@ def admissions(pods: Iterable[PodSeen], records: Iterable[Record]) -> Iterator[R
     ready = {(record.replica, record.attempt) for record in records if record.state is State.READY}
     for number, attempt in by_attempt(pods).items():
         if number in ready and is_whole(attempt):
-            yield from (Reach(pod.name, pod.uid, reached=True) for pod in attempt if pod.index == 0 and not pod.reached)
+            yield from (Reach(pod.name, pod.uid, reached=True) for pod in attempt if pod.serves and not pod.reached)
 
 
 def _withdrawn(attempt: Iterable[PodSeen]) -> Iterator[Reach]:

@@ -10,7 +10,7 @@ from shardwise.render.attachments import attachments
 from shardwise.render.companions import companions, keys, needs_compute_domain
 from shardwise.render.disruption import disruption_budget, has_budget
 from shardwise.render.gangs import pod_groups
-from shardwise.render.manifest import LEADER, ROLE, SERVES, Manifest
+from shardwise.render.manifest import LEADER, ROLE, SERVER, SERVES, Manifest
 from shardwise.render.names import hosts
 from shardwise.render.pods import pods, with_revision
 from shardwise.render.services import rendezvous, to_leaders
@@ -66,7 +66,7 @@ def revision(wanted: Wanted, plan: Plan, replica: int) -> str:
 def bundle(wanted: Wanted, plan: Plan) -> tuple[Manifest, ...]:
     """Make all manifests of an object at its first attempt, each once; the Secret for keys has no keys.
 
-    Leaders have the label of leaders that serve: where no operator runs, nobody else would set it.
+    Pods that serve clients have the label of groups that serve: where no operator runs, nobody else would set it.
     """
     groups = [group(wanted, plan, placed.replica, 0) for placed in plan.groups]
     secrets = [started.keys for started in groups if started.keys is not None][:1]
@@ -78,9 +78,9 @@ def bundle(wanted: Wanted, plan: Plan) -> tuple[Manifest, ...]:
 
 
 def _serves(manifest: Manifest) -> Manifest:
-    """Give a leader the label by which the Service for clients selects it; any other manifest stays as it is."""
+    """Give a pod that serves the label by which the Service for clients selects it; leave other manifests alone."""
     labels = manifest["metadata"]["labels"]
-    if labels.get(ROLE) != LEADER:
+    if labels.get(ROLE) not in (LEADER, SERVER):
         return manifest
     return manifest | {"metadata": manifest["metadata"] | {"labels": labels | {SERVES: "true"}}}
 

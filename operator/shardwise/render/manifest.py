@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from shardwise.domain.launch import Launch, Owner
+from shardwise.domain.launch import Launch, Owner, Servers
 from shardwise.render.names import group_name, label_value
 
 Manifest = dict[str, Any]
@@ -16,13 +16,16 @@ GROUP: Final = "shardwise.dev/group"
 GROUP_SIZE: Final = "shardwise.dev/group-size"
 REVISION: Final = "shardwise.dev/revision"
 SERVES: Final = "shardwise.dev/serves"
-"""The label of the leaders that the Service for clients reaches. Its value is ``true``."""
+"""The label of the pods that the Service for clients reaches. Its value is ``true``."""
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 OPERATOR: Final = "shardwise"
 _OBJECT: Final = ("shardwise.dev/v1alpha1", "ShardedModel")
 
 LEADER: Final = "leader"
+SERVER: Final = "server"
+"""The role of a pod besides the leader that serves clients."""
+
 WORKER: Final = "worker"
 
 
@@ -53,8 +56,11 @@ def leader_selector(launch: Launch) -> dict[str, str]:
 
 
 def serving_selector(launch: Launch) -> dict[str, str]:
-    """Select the leaders of the groups that serve, for the Service for clients."""
-    return leader_selector(launch) | {SERVES: "true"}
+    """Select the pods of groups that serve, for the Service for clients: leaders, or every pod."""
+    selected = leader_selector(launch) | {SERVES: "true"}
+    if launch.container.servers is Servers.EVERY_POD:
+        del selected[ROLE]
+    return selected
 
 
 def scale_target(launch: Launch) -> Manifest:

@@ -18,6 +18,7 @@ from shardwise.render.manifest import (
     LEADER,
     REVISION,
     ROLE,
+    SERVER,
     SERVES,
     WORKER,
     Manifest,
@@ -47,7 +48,7 @@ def _pod(
 ) -> Manifest:
     launch = wanted.launch
     name = pod_name(launch.owner.name, placed.replica, attempt, place.index)
-    role = LEADER if place.index == 0 else WORKER
+    role = LEADER if place.index == 0 else SERVER if started.pods[place.index].serves else WORKER
     labels = {key: value for key, value in launch.extras.labels if key != SERVES}
     labels |= group_labels(launch, placed.replica, attempt)
     labels |= {INDEX: str(place.index), ROLE: role, GROUP_SIZE: str(len(started.pods))}
