@@ -1,6 +1,7 @@
 """Fleets that differ in a few nodes: made from each other, and compared."""
 
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -60,3 +61,10 @@ def test_the_changes_turn_a_fleet_into_the_other(before: dict[int, int], after: 
             assert come.name == name
             nodes[name] = come
     assert tuple(nodes[name] for name in sorted(nodes)) == new.nodes
+
+
+def test_a_node_with_other_counts_is_otherwise_the_same() -> None:
+    """Every field has a value of its own, so that none is in the place of another."""
+    fields = {name: cast("Any", f"value of {name}") for name in Node.__slots__}
+    node = Node(**fields)
+    assert node.with_left(3, (("cpu", 1),)) == replace(node, free=3, taken=(("cpu", 1),))

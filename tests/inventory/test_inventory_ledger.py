@@ -1,6 +1,7 @@
 """Who holds what, event by event: always the same as counting everything anew, and no more work than the event asks."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import settings
@@ -9,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.support.examples import FACTOR
 
 from shardwise.domain.fleet import Exclusion
+from shardwise.domain.needs import Amounts
 from shardwise.domain.occupancy import Holding
 from shardwise.domain.platforms import Level
 from shardwise.domain.site import FleetSite
@@ -149,6 +151,11 @@ def test_holders_are_named_strangers_last() -> None:
     assert (first.free, second.free) == (2, 8)
 
 
+def cores(gpus: int) -> Amounts:
+    """Give the other resources of a pod with so many GPUs."""
+    return (("cpu", 4000 * gpus),)
+
+
 NODES = st.sampled_from(["a", "b", "c"])
 HOLDERS = st.sampled_from(["x", "y", ""])
 
@@ -159,39 +166,41 @@ class Counting(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.ledger: Ledger[str] = Ledger()
+        self.unread: Ledger[str] = Ledger()
+        """Takes in the same events, and nobody asks it anything until the end."""
         self.nodes: dict[str, int] = {}
         self.pods: list[tuple[str, str, int]] = []
         self.plans: dict[str, dict[str, int]] = {}
 
     @rule(name=NODES, gpus=st.integers(1, 8))
     def node_comes_or_changes(self, name: str, gpus: int) -> None:
-        self.ledger.put(a_node(name, gpus))
+        self._both(lambda ledger: ledger.put(a_node(name, gpus)))
         self.nodes[name] = gpus
 
     @rule(name=NODES)
     def node_goes(self, name: str) -> None:
-        self.ledger.drop(name)
+        self._both(lambda ledger: ledger.drop(name))
         self.nodes.pop(name, None)
 
     @rule(holder=HOLDERS, node=NODES, gpus=st.integers(1, 4))
     def pod_is_bound(self, holder: str, node: str, gpus: int) -> None:
-        self.ledger.bind(holder, node, gpus)
+        self._both(lambda ledger: ledger.bind(holder, node, gpus, cores(gpus)))
         self.pods.append((holder, node, gpus))
 
     @rule(which=st.integers(0, 20))
     def pod_goes(self, which: int) -> None:
         if self.pods:
             holder, node, gpus = self.pods.pop(which % len(self.pods))
-            self.ledger.bind(holder, node, -gpus)
+            self._both(lambda ledger: ledger.bind(holder, node, -gpus, cores(-gpus)))
 
     @rule(holder=HOLDERS, plan=st.dictionaries(NODES, st.integers(1, 4)))
     def plan_is_made(self, holder: str, plan: dict[str, int]) -> None:
-        self.ledger.plan(holder, plan)
+        self._both(lambda ledger: ledger.plan(holder, plan, {node: cores(gpus) for node, gpus in plan.items()}))
         self.plans[holder] = plan
 
     @rule(holder=HOLDERS)
     def holder_is_released(self, holder: str) -> None:
-        self.ledger.release(holder)
+        self._both(lambda ledger: ledger.release(holder))
         self.plans.pop(holder, None)
         self.pods = [pod for pod in self.pods if pod[0] != holder]
 
@@ -199,6 +208,22 @@ class Counting(RuleBasedStateMachine):
     def it_is_as_if_counted_anew(self) -> None:
         for without in (None, "x", "y", ""):
             assert free(self.ledger, without) == self._free(without)
+
+    def teardown(self) -> None:
+        """Compare what is free: it is the same however often anybody asked, and for a ledger made of what is there."""
+        anew: Ledger[str] = Ledger()
+        for name, gpus in self.nodes.items():
+            anew.put(a_node(name, gpus))
+        for holder, plan in self.plans.items():
+            anew.plan(holder, plan, {node: cores(gpus) for node, gpus in plan.items()})
+        for holder, node, gpus in self.pods:
+            anew.bind(holder, node, gpus, cores(gpus))
+        for without in (None, "x", "y", ""):
+            assert self.unread.fleet(without) == self.ledger.fleet(without) == anew.fleet(without)
+
+    def _both(self, take: Callable[[Ledger[str]], object]) -> None:
+        take(self.ledger)
+        take(self.unread)
 
     @invariant()
     def planners_are_those_who_plan(self) -> None:
@@ -218,6 +243,20 @@ class Counting(RuleBasedStateMachine):
 
 TestCounting = Counting.TestCase
 TestCounting.settings = settings(max_examples=60 * FACTOR, stateful_step_count=25)
+
+
+def test_what_is_free_after_many_events_is_compared_with_what_was_free_when_it_was_last_asked() -> None:
+    """A pod that went and a pod that came are no gain together."""
+    ledger = a_ledger("a", "b")
+    ledger.bind("x", "a", 4)
+    mark = ledger.mark
+    assert ledger.mark == mark
+    ledger.bind("x", "a", -4)
+    ledger.bind("y", "a", 4)
+    assert (ledger.mark, ledger.gained(mark, lambda _: True)) == (mark, False)
+    ledger.bind("y", "a", -1)
+    assert ledger.gained(mark, lambda _: True)
+    assert ledger.mark > mark
 
 
 def test_the_fleet_is_the_same_value_for_all_that_hold_nothing_until_something_changes() -> None:

@@ -1,6 +1,7 @@
 """Nodes as clusters really label them, and as nobody should: read without a slip, or left out with a reason."""
 
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from shardwise.domain.platforms import FaultCondition, fault_condition, platform
 from shardwise.domain.site import FleetSite, StatedProduct
 from shardwise.domain.units import GIB, MIB
 from shardwise.inventory import read_fleet
-from shardwise.inventory.nodes import nvlink_domain, read_node
+from shardwise.inventory.nodes import NodeReader, nvlink_domain, read_node
 from shardwise.inventory.vendors import read_count
 from shardwise.observe import slim
 
@@ -407,3 +408,34 @@ ADDRESSES: dict[str, tuple[Json, Json, bool]] = {
 def test_the_family_of_the_pods_addresses_is_read(spec: Json, status: Json, ipv6: bool) -> None:
     node = a_node()
     assert read_node({**node, "spec": spec, "status": node["status"] | status}, 0).ipv6 is ipv6
+
+
+_CHANGED: list[Json] = [
+    {},
+    {"metadata": {"name": "m", "labels": H100}},
+    {"spec": {"unschedulable": True}},
+    {"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}},
+    {"spec": {"taints": [{"key": "a", "value": "b", "effect": "NoSchedule"}]}},
+    {"spec": {"podCIDRs": ["fd00::/64"]}},
+    {"status": {"allocatable": {"nvidia.com/gpu": 8, "cpu": "8"}}},
+    {"status": {"allocatable": {"nvidia.com/gpu": 8.0, "cpu": "8"}}},
+    {"status": {"allocatable": {"amd.com/gpu": "8", "memory": "1Gi"}}},
+    {"status": {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [{"type": "Ready", "status": "False"}]}},
+    {"status": {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [{"type": "Ready", "status": "True"}]}},
+    {"status": {"allocatable": {"nvidia.com/gpu": date(2026, 1, 1)}}},
+    {"metadata": {"name": "n", "labels": H100, "annotations": {"hami.io/node-nvidia-register": "x"}}},
+    *({"metadata": {"name": "n", "labels": labels}} for labels in SAMPLES.values()),
+    *({"metadata": {"name": "n", "labels": {"example.com/h": name}}} for name in ("one", "two")),
+]
+
+
+@given(st.lists(st.sampled_from(_CHANGED), max_size=12))
+def test_a_node_is_read_as_it_is_whatever_was_read_before(parts: list[Json]) -> None:
+    """What nodes have in common is read once."""
+    products = ("one", "two")
+    stated = tuple(StatedProduct(gpu_kind(name), name, GIB, (("example.com/h", name),)) for name in products)
+    site = FleetSite(products=stated)
+    reader = NodeReader(site)
+    for part in parts:
+        node = a_node() | part
+        assert reader.read(node) == read_node(node, 0, site)

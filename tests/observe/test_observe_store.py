@@ -23,7 +23,10 @@ from tests.controller.support import (
     owned,
 )
 
-from shardwise.inventory import ledger, read_node, use
+from shardwise.domain.fleet import Node
+from shardwise.inventory import nodes, pods, read_node, use
+from shardwise.inventory.nodes import NodeReader
+from shardwise.inventory.read_once import ReadOnce
 from shardwise.observe import Key, Shelf, is_relevant, key_of, owner_of, slim, slim_node, slim_pod, version_of
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.status_data import read_status
@@ -287,7 +290,8 @@ def test_texts_that_nodes_repeat_are_kept_once() -> None:
         other = second["metadata"]["labels"]
         assert next(key for key in other if key == name) is name
         assert other[name] is value or name == "kubernetes.io/hostname"
-    mine, theirs = read_node(first, 0), read_node(second, 0)
+    reader = NodeReader()
+    mine, theirs = reader.read(first), reader.read(second)
     assert mine.allocatable is theirs.allocatable
     shared = [pair for pair in mine.labels if any(pair is other for other in theirs.labels)]
     assert len(shared) >= len(mine.labels) - 1
@@ -395,7 +399,7 @@ def test_nodes_come_in_name_order_and_go_when_deleted() -> None:
 
 def test_a_node_is_read_once_until_it_changes(mocker: MockerFixture) -> None:
     """A fleet of thousands is looked at for every decision."""
-    read = mocker.spy(ledger, "read_node")
+    read = mocker.spy(NodeReader, "read")
     store = a_store(nodes=TWO)
     for _ in range(3):
         store.fleet()
@@ -403,6 +407,23 @@ def test_a_node_is_read_once_until_it_changes(mocker: MockerFixture) -> None:
     store.nodes.put(a_node("h100-2", version=2, gpus=4))
     assert free(store) == {"h100-1": 8, "h100-2": 4}
     assert read.call_count == 3
+
+
+def test_a_list_settles_each_node_once_and_reads_alike_nodes_and_pods_once(mocker: MockerFixture) -> None:
+    """However many pods a node has: thousands of nodes come with tens of thousands of pods."""
+    names = [f"h100-{index}" for index in range(30)]
+    settled, read = mocker.spy(Node, "with_left"), mocker.spy(nodes, "_node_of")
+    mocker.patch.object(pods, "_READ", ReadOnce())
+    requests = mocker.spy(pods, "_requests_anew")
+    store = a_store(nodes=tuple(map(a_node, names)))
+    for number, name in enumerate(6 * names):
+        store.pods.put(a_pod(f"p{number}", node=name, gpus=1))
+    assert {node.free for node in store.fleet().nodes} == {2}
+    assert (settled.call_count, read.call_count, requests.call_count) == (30, 1, 1)
+    store.fleet()
+    store.pods.remove(("default", "p7"), 2)
+    assert sum(node.free for node in store.fleet().nodes) == 61
+    assert (settled.call_count, read.call_count, requests.call_count) == (31, 1, 1)
 
 
 def test_the_holders_of_a_node_are_those_that_planned_on_it() -> None:

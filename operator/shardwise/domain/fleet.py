@@ -103,6 +103,29 @@ class Node:
     source: GpuSource = GpuSource.DEVICE_PLUGIN
     withheld: tuple[Withheld, ...] = ()
 
+    def with_left(self, free: int, taken: Amounts) -> "Node":
+        """Give the node with other counts of what is left. ``dataclasses.replace`` takes three times as long."""
+        return Node(
+            self.name,
+            self.product,
+            self.gpus,
+            free,
+            self.memory,
+            self.domain,
+            self.labels,
+            self.taints,
+            self.exclusion,
+            self.places,
+            self.resource,
+            self.detail,
+            self.compute_capability,
+            self.ipv6,
+            self.allocatable,
+            taken,
+            self.source,
+            self.withheld,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Fleet:

@@ -6,7 +6,7 @@ does not state the size of the memory: the node's own label does.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from shardwise.data import table
@@ -97,6 +97,7 @@ def written_capability(capability: ComputeCapability) -> str:
     return ".".join(str(part) for part in capability)
 
 
+@lru_cache(maxsize=1024)
 def bare_product(product: str) -> str:
     """Strip the vendor, which old drivers leave out, and the suffix of shared and partitioned GPUs."""
     return product.partition("-MIG-")[0].removesuffix("-SHARED").removeprefix("NVIDIA-").removeprefix("AMD_")

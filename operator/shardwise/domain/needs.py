@@ -51,6 +51,11 @@ def added(*parts: Iterable[tuple[str, int]]) -> dict[str, int]:
     return total
 
 
+def negative(amounts: Amounts) -> Amounts:
+    """Give counts that take others away."""
+    return tuple((name, -amount) for name, amount in amounts)
+
+
 @dataclass(frozen=True, slots=True)
 class PodNeeds:
     """What a pod needs: ``each_pod`` in any case, ``each_gpu`` for each of its GPUs.

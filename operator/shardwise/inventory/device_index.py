@@ -68,6 +68,15 @@ class DeviceIndex:
             self._read.pop(node, None)
         return before | after
 
+    @property
+    def has_claims(self) -> bool:
+        """Whether any claim holds devices."""
+        return bool(self._claims)
+
+    def concerns(self, node: str) -> bool:
+        """Tell whether slices list devices of a node, or claims hold any there."""
+        return node in self._pools_of or node in self._claims_on
+
     def nodes_of_slice(self, found: ResourceSlice) -> set[str]:
         """Name the nodes whose devices the pool of a slice lists."""
         pool = pool_of(found)
@@ -159,7 +168,7 @@ class DeviceIndex:
         ``serve``: pods get the GPUs of the node from slices. Else all GPUs count, of whatever class, and also devices
         that no slice lists any more.
         """
-        if node not in self._pools_of and node not in self._claims_on:
+        if not self.concerns(node):
             return Counter()
         listed, devices = self._of(node)
         held = {device: min(keys) for device, keys in self._held_on(node, listed)}

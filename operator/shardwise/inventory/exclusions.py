@@ -15,10 +15,11 @@ from shardwise.domain.platforms import FaultCondition
 from shardwise.domain.site import FleetSite
 from shardwise.domain.units import plural
 from shardwise.inventory.devices import NodeDevices
-from shardwise.inventory.vendors import Labels, Vendor, is_mixed, read_count
+from shardwise.inventory.vendors import LABELS, VENDORS, Labels, Vendor, is_mixed, read_count
 
 _REPLICAS: Final = "nvidia.com/gpu.replicas"
 _SHARING: Final = "nvidia.com/gpu.sharing-strategy"
+_MIG: Final = "nvidia.com/mig-"
 _MIG_CONFIG: Final = "nvidia.com/mig.config"
 _DISPLAY: Final = "-DGX-Display"
 """The graphics card of a DGX station. Its labels and the labels of the GPUs overwrite each other in turn."""
@@ -98,7 +99,7 @@ def _of_sharing(facts: NodeFacts) -> Iterator[ReasonAndDetail]:
     """``gpu.replicas`` is 0 in MIG mode. The MIG strategy ``single`` changes the product, ``mixed`` adds label keys."""
     labels = facts.labels
     sliced = labels.get(_MIG_CONFIG, "all-disabled") not in ("all-disabled", "")
-    profile = next((key for key in labels if key.startswith("nvidia.com/mig-") and key.endswith(".count")), "")
+    profile = next((key for key in labels if key.startswith(_MIG) and key.endswith(".count")), "")
     if "-MIG-" in facts.product or labels.get(_REPLICAS) == "0" or sliced or profile:
         yield Exclusion.PARTITIONED, _told(labels, _MIG_CONFIG, profile, facts.vendor.product)
     strategy = labels.get(_SHARING, "none")
@@ -147,6 +148,15 @@ def _of_health(facts: NodeFacts, site: FleetSite) -> Iterator[ReasonAndDetail]:
 def _told(labels: Labels, *keys: str) -> str:
     """Give the first label that the node has."""
     return next((f"{key}={labels[key]}" for key in keys if labels.get(key)), "")
+
+
+_SHARING_LABELS: Final = frozenset({_REPLICAS, _SHARING, _MIG_CONFIG})
+_PREFIXES: Final = (_MIG, *(f"{vendor.product}." for vendor in VENDORS))
+
+
+def tells_of_gpus(key: str) -> bool:
+    """Tell whether a label says anything of the GPUs of a node: only such labels are read for its exclusion."""
+    return key in LABELS or key in _SHARING_LABELS or key.startswith(_PREFIXES)
 
 
 def conditions_of(status: Mapping[str, Any]) -> Mapping[str, str]:

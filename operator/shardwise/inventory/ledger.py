@@ -17,7 +17,7 @@ from shardwise.domain.needs import Amounts
 from shardwise.domain.occupancy import Holding, Occupied
 from shardwise.domain.site import FleetSite
 from shardwise.inventory.devices import NodeDevices
-from shardwise.inventory.nodes import KubernetesNode, read_node
+from shardwise.inventory.nodes import KubernetesNode, NodeReader
 from shardwise.inventory.sightings import settled, sighted
 from shardwise.inventory.uses import Uses
 
@@ -30,11 +30,13 @@ REMEMBERED: Final = 512
 class Ledger(Generic[H]):
     """The nodes of a fleet, and the GPUs that each holder has on each node. A holder is any hashable value.
 
-    ``mark`` grows with every change of a node or of its free GPUs, ``moves`` also when holders change.
+    ``moves`` grows when a node changes, and when the GPUs of a holder change. The free GPUs of a node are computed when
+    anybody asks for them: once, however many pods were bound to the node since.
     """
 
     def __init__(self, site: FleetSite | None = None) -> None:
         self.site = site or FleetSite()
+        self._reader = NodeReader(self.site)
         self._levels = tuple(level.name for level in self.site.levels)
         self._kinds = tuple(stated.kind for stated in self.site.products)
         self._names: list[str] = []
@@ -44,19 +46,26 @@ class Ledger(Generic[H]):
         self._bound: dict[H, Counter[str]] = {}
         self._planned: dict[H, Counter[str]] = {}
         self._holders: dict[str, dict[H, int]] = {}
-        self.mark = 0
+        self._mark = 0
         self.moves = 0
         self.compute_domains = True
         self._whole: tuple[tuple[int, bool], Fleet] | None = None
         self._log: deque[tuple[int, str, Node | None]] = deque(maxlen=REMEMBERED)
         self._others = Uses[H]()
+        self._unsettled: dict[str, None] = {}
+
+    @property
+    def mark(self) -> int:
+        """A number that grows with every change of a node or of what is free on it."""
+        self._settle()
+        return self._mark
 
     def put(self, node: KubernetesNode, devices: NodeDevices | None = None) -> bool:
         """Add a node or its changes. Tell whether anything changed but a heartbeat. O(log nodes) for a known node.
 
         ``devices`` are the GPUs that ResourceSlices list of it.
         """
-        read = read_node(node, 0, self.site, devices)
+        read = self._reader.read(node, devices)
         products = self._products[read.name] = sighted(self._products.get(read.name, ()), read)
         read = settled(products, read)
         at, known = self._find(read.name)
@@ -86,14 +95,16 @@ class Ledger(Generic[H]):
 
     def bind(self, holder: H, node: str, gpus: int, others: Amounts = ()) -> None:
         """Add the GPUs and other resources of a pod that was bound to a node. Negative counts take a gone pod away."""
-        bound = self._bound.setdefault(holder, Counter())
-        bound[node] += gpus
-        if not bound[node]:
-            del bound[node]
-        if not bound:
-            del self._bound[holder]
+        if gpus:
+            bound = self._bound.setdefault(holder, Counter())
+            bound[node] += gpus
+            if not bound[node]:
+                del bound[node]
+            if not bound:
+                del self._bound[holder]
+            self._count(holder, node)
         self._others.bind(holder, node, others)
-        self._settle(holder, node)
+        self._unsettled[node] = None
 
     def plan(self, holder: H, gpus: Mapping[str, int], others: Mapping[str, Amounts] | None = None) -> None:
         """Note the GPUs and other resources that a plan gives its object on each node, in place of the plan before."""
@@ -101,8 +112,9 @@ class Ledger(Generic[H]):
         if gpus:
             self._planned[holder] = Counter(gpus)
         changed = self._others.plan(holder, others or {})
-        for node in {**before, **gpus, **dict.fromkeys(changed)}:
-            self._settle(holder, node)
+        for node in {**before, **gpus}:
+            self._count(holder, node)
+        self._unsettled |= dict.fromkeys((*before, *gpus, *changed))
 
     def release(self, holder: H) -> None:
         """Free all GPUs and other resources of a holder."""
@@ -123,9 +135,10 @@ class Ledger(Generic[H]):
 
         For all holders of nothing, and while nothing changes, it is the same fleet.
         """
+        self._settle()
         if without in self._bound or without in self._planned or (without is not None and self._others.nodes(without)):
             return self._fleet_of(self._freed(without))
-        state = self.mark, self.compute_domains
+        state = self._mark, self.compute_domains
         if self._whole is None or self._whole[0] != state:
             self._whole = state, self._fleet_of(self._left)
         return self._whole[1]
@@ -158,10 +171,11 @@ class Ledger(Generic[H]):
                 left[at] = _less(self._empty[at], held, self._others.taken(node, without=holder))
         return left
 
-    def _settle(self, holder: H, node: str) -> None:
-        """Compute again the GPUs that a holder has on a node, and the free GPUs of the node."""
+    def _count(self, holder: H, node: str) -> None:
+        """Compute again the GPUs that a holder has on a node."""
         self.moves += 1
-        has = max(self._bound.get(holder, Counter())[node], self._planned.get(holder, Counter())[node])
+        nothing = Counter[str]()
+        has = max(self._bound.get(holder, nothing)[node], self._planned.get(holder, nothing)[node])
         holders = self._holders.setdefault(node, {})
         if has > 0:
             holders[holder] = has
@@ -169,12 +183,18 @@ class Ledger(Generic[H]):
             holders.pop(holder, None)
         if not holders:
             del self._holders[node]
-        at, known = self._find(node)
-        if known:
-            left = _less(self._empty[at], self._held(node), self._others.taken(node))
-            if left != self._left[at]:
-                self._note(node, self._left[at])
-                self._left[at] = left
+
+    def _settle(self) -> None:
+        """Compute again what is free on the nodes on which holders have changed since."""
+        unsettled, self._unsettled = self._unsettled, {}
+        for name in unsettled:
+            at, known = self._find(name)
+            if known:
+                before = self._left[at]
+                left = _less(self._empty[at], self._held(name), self._others.taken(name))
+                if (left.free, left.taken) != (before.free, before.taken):
+                    self._note(name, before)
+                    self._left[at] = left
 
     def gained(self, mark: int, matters: Callable[[Node], bool]) -> bool:
         """Tell whether any node that matters has more free than at a mark, or has changed otherwise.
@@ -182,6 +202,7 @@ class Ledger(Generic[H]):
         ``mark`` is an earlier value of the ledger's ``mark``. GPUs that became free and were taken again are no gain.
         Gives ``True`` for a mark from so long ago that the changes since are forgotten. O(changes since the mark).
         """
+        self._settle()
         if self._log and self._log[0][0] > mark + 1:
             return True
         before: dict[str, Node | None] = {}
@@ -204,12 +225,13 @@ class Ledger(Generic[H]):
 
     def _note(self, name: str, before: Node | None) -> None:
         """Remember a node as it was before a change."""
-        self.mark += 1
+        self._mark += 1
         self.moves += 1
-        self._log.append((self.mark, name, before))
+        self._log.append((self._mark, name, before))
 
     def _held(self, node: str) -> int:
-        return sum(self.holdings(node).values())
+        holders = self._holders.get(node)
+        return sum(holders.values()) if holders else 0
 
     def _find(self, name: str) -> tuple[int, bool]:
         at = bisect_left(self._names, name)
@@ -221,4 +243,4 @@ def _less(node: Node, held: int, taken: Amounts) -> Node:
     if not node.gpus:
         return node
     free = max(0, node.free - held)
-    return node if free == node.free and not taken else replace(node, free=free, taken=taken)
+    return node if free == node.free and not taken else node.with_left(free, taken)

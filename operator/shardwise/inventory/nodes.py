@@ -11,7 +11,8 @@ from shardwise.domain.needs import Amounts, amounts_of
 from shardwise.domain.platforms import CLIQUE, Level
 from shardwise.domain.site import FleetSite
 from shardwise.inventory.devices import NodeDevices
-from shardwise.inventory.exclusions import NodeFacts, conditions_of, exclusion
+from shardwise.inventory.exclusions import SHARERS, NodeFacts, conditions_of, exclusion, tells_of_gpus
+from shardwise.inventory.read_once import MOST, ReadOnce, content
 from shardwise.inventory.vendors import RESOURCES, Labels, Vendor, read_count, vendor_of
 
 KubernetesNode = Mapping[str, Any]
@@ -19,36 +20,113 @@ _PLAIN: Final = FleetSite()
 
 
 def read_node(node: KubernetesNode, held: int, site: FleetSite = _PLAIN, devices: NodeDevices | None = None) -> Node:
-    """Read a Node. ``held`` counts the GPUs that pods and plans already hold on it.
+    """Read a single Node, as :class:`NodeReader` does. ``held`` counts the GPUs that pods and plans hold on it."""
+    read = NodeReader(site).read(node, devices)
+    return read.with_left(max(0, read.free - held), ())
 
-    ``devices`` are the GPUs that ResourceSlices list of it; ``None`` if nothing is known of them. Where pods get their
-    GPUs from the slices, the devices say what the labels and the device plugin say elsewhere. A node that cannot be
-    used has the reason and no free GPUs.
-    """
-    metadata, status = node.get("metadata") or {}, node.get("status") or {}
-    labels: Labels = metadata.get("labels") or {}
-    facts = _with_devices(_facts_of(node, labels, status, site), devices)
+
+class NodeReader:
+    """Reads the Nodes of a site. What nodes have in common is read once."""
+
+    def __init__(self, site: FleetSite = _PLAIN) -> None:
+        self._site = site
+        self._told_by = frozenset(key for stated in site.products for key, _ in stated.node_labels)
+        self._keys: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._alike = ReadOnce[Node]()
+        self._offers = ReadOnce[Amounts]()
+
+    def read(self, node: KubernetesNode, devices: NodeDevices | None = None) -> Node:
+        """Read a Node as if nobody held its GPUs.
+
+        ``devices`` are the GPUs that ResourceSlices list of it; ``None`` if nothing is known of them. Where pods get
+        their GPUs from the slices, the devices say what the labels and the device plugin say elsewhere. A node that
+        cannot be used has the reason and no free GPUs.
+        """
+        metadata, status = node.get("metadata") or {}, node.get("status") or {}
+        labels: Labels = metadata.get("labels") or {}
+        offered: Mapping[str, object] = status.get("allocatable") or {}
+        like, name, site = self._like(node, labels, offered, devices), str(metadata.get("name", "")), self._site
+        return Node(
+            name,
+            like.product,
+            like.gpus,
+            like.free,
+            like.memory,
+            nvlink_domain(labels, site.domain_keys) or name,
+            tuple(map(_label_once, sorted(labels.items()))),
+            like.taints,
+            like.exclusion,
+            tuple([_place(labels, level) for level in site.levels]),
+            like.resource,
+            like.detail,
+            like.compute_capability,
+            ":" in _address(node),
+            self._offer(offered),
+            (),
+            like.source,
+            like.withheld,
+        )
+
+    def _like(
+        self, node: KubernetesNode, labels: Labels, offered: Mapping[str, object], devices: NodeDevices | None
+    ) -> Node:
+        """Give a node without a name that is like a Node in all that its GPUs, its health and its taints say."""
+        metadata, spec, status = node.get("metadata") or {}, node.get("spec") or {}, node.get("status") or {}
+        annotations = metadata.get("annotations") or {}
+        told = {key: labels[key] for key in self._telling(tuple(labels))}
+        gpus = {name: offered[name] for name in RESOURCES if name in offered}
+        conditions = conditions_of(status)
+        sharers = {key: "" for key in SHARERS if key in annotations}
+        cordoned, taints = bool(spec.get("unschedulable")), spec.get("taints") or ()
+
+        read_from = content((told, gpus, conditions, sharers, cordoned, taints))
+        like = self._alike.get(read_from) if devices is None else None
+        if like is None:
+            facts = _facts_of(told, gpus, conditions, sharers, self._site, cordoned=cordoned)
+            like = _node_of(_with_devices(facts, devices), taints, self._site, devices)
+            if devices is None:
+                self._alike.keep(read_from, like)
+        return like
+
+    def _offer(self, offered: Mapping[str, object]) -> Amounts:
+        """Give the counts of the resources besides GPUs that a node offers to pods."""
+        read_from = content(offered)
+        known = self._offers.get(read_from)
+        if known is not None:
+            return known
+        others = {name: offered[name] for name in offered if name not in RESOURCES}
+        return self._offers.keep(read_from, tuple(sorted(amounts_of(others).items())))
+
+    def _telling(self, keys: tuple[str, ...]) -> tuple[str, ...]:
+        """Give those of a node's label keys that say anything of its GPUs. Nodes mostly have the same keys."""
+        telling = self._keys.get(keys)
+        if telling is None:
+            if len(self._keys) >= MOST:
+                self._keys.clear()
+            found = (key for key in keys if key in self._told_by or tells_of_gpus(key))
+            telling = self._keys[keys] = tuple(found)
+        return telling
+
+
+def _node_of(
+    facts: NodeFacts, taints: Iterable[Mapping[str, Any]], site: FleetSite, devices: NodeDevices | None
+) -> Node:
     reason, detail = exclusion(facts, site) or (None, "")
-    name = str(metadata.get("name", ""))
     gpus = _counted(facts)
     return Node(
-        name=name,
+        name="",
         product=facts.product,
         gpus=gpus,
-        free=0 if reason is not None else max(0, gpus - held),
+        free=0 if reason is not None else gpus,
         memory=facts.memory,
-        domain=nvlink_domain(labels, site.domain_keys) or name,
-        labels=tuple(map(_label_once, sorted(labels.items()))),
+        domain="",
         source=_source(facts, devices),
         withheld=facts.devices.withheld if facts.devices is not None and facts.devices.usable else (),
-        taints=tuple(_taint(taint) for taint in (node.get("spec") or {}).get("taints") or ()),
+        taints=tuple(_taint(taint) for taint in taints),
         exclusion=reason,
-        places=tuple(_place(labels, level) for level in site.levels),
         resource=facts.vendor.resource,
         detail=detail,
         compute_capability=_compute_capability(facts, site),
-        ipv6=":" in _address(node),
-        allocatable=_allocatable(status),
     )
 
 
@@ -73,22 +151,10 @@ def _source(facts: NodeFacts, devices: NodeDevices | None) -> GpuSource:
     return GpuSource.DRA if facts.devices is not None else GpuSource.DEVICE_PLUGIN
 
 
-def _allocatable(status: Mapping[str, Any]) -> Amounts:
-    """Give the counts of the resources besides GPUs that a node offers to pods."""
-    offered: Mapping[str, object] = status.get("allocatable") or {}
-    return _offer_once(tuple(sorted(amounts_of({name: offered[name] for name in offered.keys() - RESOURCES}).items())))
-
-
 @lru_cache(maxsize=4096)
 def _label_once(label: tuple[str, str]) -> tuple[str, str]:
     """Give the first label of its kind: thousands of nodes have the same labels."""
     return label
-
-
-@lru_cache(maxsize=1024)
-def _offer_once(offered: Amounts) -> Amounts:
-    """Give the first offer of its kind: thousands of nodes offer the same resources."""
-    return offered
 
 
 def nvlink_domain(labels: Labels, keys: Iterable[str] = _PLAIN.domain_keys) -> str | None:
@@ -104,19 +170,26 @@ def nvlink_domain(labels: Labels, keys: Iterable[str] = _PLAIN.domain_keys) -> s
     return None
 
 
-def _facts_of(node: KubernetesNode, labels: Labels, status: Mapping[str, Any], site: FleetSite) -> NodeFacts:
-    allocatable: Mapping[str, object] = status.get("allocatable") or {}
-    vendor = vendor_of(labels, allocatable)
+def _facts_of(
+    labels: Labels,
+    offered: Mapping[str, object],
+    conditions: Mapping[str, str],
+    annotations: Mapping[str, str],
+    site: FleetSite,
+    *,
+    cordoned: bool,
+) -> NodeFacts:
+    vendor = vendor_of(labels, offered)
     product = labels.get(vendor.product) or _stated_product(labels, site)
     return NodeFacts(
         vendor=vendor,
         product=product,
-        offered=read_count(allocatable.get(vendor.resource)) or 0,
+        offered=read_count(offered.get(vendor.resource)) or 0,
         memory=_memory(vendor, labels, product, site),
         labels=labels,
-        conditions=conditions_of(status),
-        cordoned=bool((node.get("spec") or {}).get("unschedulable")),
-        annotations=(node.get("metadata") or {}).get("annotations") or {},
+        conditions=conditions,
+        cordoned=cordoned,
+        annotations=annotations,
     )
 
 
@@ -124,8 +197,10 @@ def _address(node: KubernetesNode) -> str:
     """Give an address of the family that comes first for the node's pods: of its pods' range, else the node's own."""
     spec, status = node.get("spec") or {}, node.get("status") or {}
     ranges = spec.get("podCIDRs") or [spec.get("podCIDR") or ""]
+    if ranges[0]:
+        return str(ranges[0])
     internal = (found.get("address") for found in status.get("addresses") or () if found.get("type") == "InternalIP")
-    return str(ranges[0] or next(internal, ""))
+    return str(next(internal, ""))
 
 
 def _stated_product(labels: Labels, site: FleetSite) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from shardwise.domain.needs import Amounts, added
+from shardwise.domain.needs import Amounts, added, negative
 
 H = TypeVar("H")
 
@@ -22,14 +22,22 @@ class Uses(Generic[H]):
         """Add the resources of a pod that was bound to a node; negative counts take a gone pod away."""
         if not amounts:
             return
-        holders = self._bound.setdefault(node, {})
-        left = added(holders.get(holder, {}).items(), amounts)
-        holders[holder] = {name: amount for name, amount in left.items() if amount}
-        if not holders[holder]:
+        holders = self._bound.get(node)
+        if holders is None:
+            holders = self._bound[node] = {}
+        counts = holders.get(holder)
+        if counts is None:
+            counts = holders[holder] = {}
+            self._nodes.setdefault(holder, set()).add(node)
+        for name, amount in amounts:
+            counts[name] = counts.get(name, 0) + amount
+            if not counts[name]:
+                del counts[name]
+        if not counts:
             del holders[holder]
-        if not holders:
-            del self._bound[node]
-        self._note(holder, node)
+            if not holders:
+                del self._bound[node]
+            self._note(holder, node)
 
     def plan(self, holder: H, amounts: Mapping[str, Amounts]) -> set[str]:
         """Note the resources that a plan gives its object on each node. Name the nodes with a change."""
@@ -49,7 +57,7 @@ class Uses(Generic[H]):
         nodes = self.nodes(holder)
         for node in nodes:
             bound = self._bound.get(node, {}).get(holder, {})
-            self.bind(holder, node, tuple((name, -amount) for name, amount in bound.items()))
+            self.bind(holder, node, negative(tuple(bound.items())))
         return nodes
 
     def nodes(self, holder: H) -> set[str]:
@@ -58,9 +66,12 @@ class Uses(Generic[H]):
 
     def taken(self, node: str, without: H | None = None) -> Amounts:
         """Add up the resources of a node that holders have, as if the holder ``without`` had none."""
-        bound, planned = self._bound.get(node, {}), self._planned.get(node, {})
-        if not planned and len(bound) == 1 and without is None:
+        bound, planned = self._bound.get(node), self._planned.get(node)
+        if not bound and not planned:
+            return ()
+        if bound and not planned and len(bound) == 1 and without is None:
             return tuple(sorted(next(iter(bound.values())).items()))
+        bound, planned = bound or {}, planned or {}
         parts = (
             _larger(bound.get(holder, {}), planned.get(holder, ()))
             for holder in {**bound, **planned}

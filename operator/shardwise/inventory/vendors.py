@@ -55,6 +55,13 @@ VENDORS: Final = (
     ),
 )
 RESOURCES: Final = frozenset(vendor.resource for vendor in VENDORS)
+LABELS: Final = frozenset(
+    key
+    for vendor in VENDORS
+    for key in (vendor.product, vendor.memory, vendor.count, *(vendor.capability or ()))
+    if key is not None
+)
+"""The labels that describe the GPUs of a node. A label that begins with a product's and a dot may describe some."""
 
 
 def vendor_of(labels: Labels, allocatable: Mapping[str, object]) -> Vendor:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from shardwise.domain.fleet import GpuSource
-from shardwise.domain.needs import A_CHANNEL
+from shardwise.domain.needs import A_CHANNEL, negative
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import CLAIMED_GPUS, Ledger
 from shardwise.inventory.claims import read_claim
@@ -85,13 +85,17 @@ class DeviceShelves:
         covered = self.index.covered(namespace, name, str(metadata.get("uid") or ""), by_resource=by_resource)
         return max(0, gpus - covered)
 
-    def pod_changed(self, key: Key) -> None:
+    def pod_changed(self, before: Json | None, after: Json | None) -> None:
         """Give the GPUs of a pod's claims to the owner that the pod now has."""
-        for node in self.index.nodes_of(*key):
-            self.settle(node)
+        if self.index.has_claims:
+            for node in self.index.nodes_of(*key_of(after or before or {})):
+                self.settle(node)
 
     def settle(self, node: str) -> None:
         """Note in the ledger who holds GPUs of a node by claims."""
+        noted = self._bound, self._channels, self._crossed
+        if not self.index.concerns(node) and not any(node in nodes for nodes in noted):
+            return
         read = self._ledger.node(node)
         source = GpuSource.DEVICE_PLUGIN if read is None else read.source
         serve = source is GpuSource.DRA or (source is GpuSource.BOTH and self._by_claim)
@@ -124,8 +128,7 @@ class DeviceShelves:
         """Note whether a stranger holds the channel of a node. Those of our pods count with the pods."""
         held = any(self._holder(claim) == STRANGERS for claim in self.index.channels(node))
         if held != (node in self._channels):
-            sign = 1 if held else -1
-            self._ledger.bind(STRANGERS, node, 0, tuple((name, sign * amount) for name, amount in A_CHANNEL))
+            self._ledger.bind(STRANGERS, node, 0, A_CHANNEL if held else negative(A_CHANNEL))
             self._channels.symmetric_difference_update({node})
 
     def _holder(self, claim: ClaimKey) -> Key:

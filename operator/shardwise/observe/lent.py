@@ -24,7 +24,8 @@ class Lent:
 
     def pod_changed(self, before: Json | None, after: Json | None) -> None:
         """Take in a pod as it was and as it is."""
-        held, holds = _held(before), _held(after)
+        held = None if before is None else _held(before)
+        holds = None if after is None else _held(after)
         if held == holds:
             return
         if held is not None:
@@ -60,10 +61,8 @@ class Lent:
         )
 
 
-def _held(pod: Json | None) -> _Use | None:
-    if pod is None or not is_queued(pod):
-        return None
-    used = use(pod)
+def _held(pod: Json) -> _Use | None:
+    used = use(pod) if is_queued(pod) else None
     if used is None:
         return None
     holder: Hashable = owner_of(pod) or ("", pod["metadata"].get("uid") or pod["metadata"]["name"])

@@ -37,8 +37,8 @@ def version_of(obj: Json) -> int:
 def owner_of(obj: Json) -> Key | None:
     """Give the key of the ShardedModel that an object was made for; ``None`` where a stranger made it."""
     metadata = obj["metadata"]
-    labels = metadata.get("labels") or {}
-    if labels.get(MANAGED_BY) != OPERATOR or MODEL not in labels:
+    labels = metadata.get("labels")
+    if not labels or labels.get(MANAGED_BY) != OPERATOR or MODEL not in labels:
         return None
     owners = metadata.get("ownerReferences") or ()
     name = next((owner["name"] for owner in owners if owner.get("kind") == SHARDED_MODEL.name), None)

@@ -55,11 +55,12 @@ class QueueShelves:
     def pod_changed(self, before: Json | None, after: Json | None) -> None:
         """Take in a pod as it was and as it is. Why a queue takes a group away is kept: its pods may soon be gone."""
         self.lent.pod_changed(before, after)
-        pod = after or before
-        words = "" if pod is None else evicted_by(pod.get("status") or {})
-        if pod is not None and words:
-            group = (pod["metadata"].get("labels") or {}).get(GROUP, "")
-            self._evicted[pod["metadata"].get("namespace") or "", group] = words
+        pod = after or before or {"metadata": {}}
+        labels = pod["metadata"].get("labels")
+        if labels and GROUP in labels:
+            words = evicted_by(pod.get("status") or {})
+            if words:
+                self._evicted[pod["metadata"].get("namespace") or "", labels[GROUP]] = words
 
     def group_gone(self, group: Key) -> None:
         """Forget a group by its namespace and name."""

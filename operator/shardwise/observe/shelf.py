@@ -23,10 +23,11 @@ class Shelf:
         """Keep an object unless a newer version, or its deletion, is known. Tell whether it was kept."""
         key = key_of(obj)
         known = self.objects.get(key)
-        newest = max(self.listed_at if known is None else version_of(known), self.graves.get(key, -1))
-        if version_of(obj) <= newest:
+        newest = self.listed_at if known is None else version_of(known)
+        if version_of(obj) <= (max(newest, self.graves.get(key, -1)) if self.graves else newest):
             return False
-        self.show(obj)
+        self.objects[key] = obj
+        self.changed(known, obj)
         return True
 
     def show(self, obj: Json) -> None:

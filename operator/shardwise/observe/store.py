@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.gpu_limit import GpuLimit
-from shardwise.domain.needs import Amounts
+from shardwise.domain.needs import Amounts, negative
 from shardwise.domain.site import FleetSite
 from shardwise.inventory import Ledger, gpu_request, is_finished, use
 from shardwise.inventory.quotas import gpu_limits
@@ -237,35 +237,42 @@ class Store:
                 self._node_read_again(name)
 
     def _pod_changed(self, before: Json | None, after: Json | None) -> None:
-        _move(self._pods_of, before, after)
+        was = None if before is None else owner_of(before)
+        now = None if after is None else owner_of(after)
+        if was is not None or now is not None:
+            _move(self._pods_of, before, after)
         self.cluster_queues.pod_changed(before, after)
-        used, uses = self._use(before), self._use(after)
+        used = None if before is None else self._use(before, was)
+        uses = None if after is None else self._use(after, now)
         if used != uses:
-            self._bind_use(used, -1)
-            self._bind_use(uses, 1)
-        self.devices.pod_changed(key_of(after or before or {}))
+            if used is not None:
+                self._bind_use(used, -1)
+            if uses is not None:
+                self._bind_use(uses, 1)
+        self.devices.pod_changed(before, after)
 
     def _bind(self, pod: Json, sign: int) -> None:
         """Add what a pod holds to the ledger, or take it away."""
-        self._bind_use(self._use(pod), sign)
-
-    def _bind_use(self, used: Use | None, sign: int) -> None:
+        used = self._use(pod, owner_of(pod))
         if used is not None:
-            holder, node, gpus, others = used
-            self.ledger.bind(holder, node, sign * gpus, tuple((name, sign * amount) for name, amount in others))
-            if holder == STRANGERS and gpus:
-                self.devices.requested(node, sign * gpus)
+            self._bind_use(used, sign)
 
-    def _use(self, pod: Json | None) -> Use | None:
+    def _bind_use(self, used: Use, sign: int) -> None:
+        holder, node, gpus, others = used
+        self.ledger.bind(holder, node, sign * gpus, others if sign > 0 else negative(others))
+        if gpus and holder == STRANGERS:
+            self.devices.requested(node, sign * gpus)
+
+    def _use(self, pod: Json, owner: Key | None) -> Use | None:
         """Give the holder of a pod's resources, the node, the GPUs and the other resources; ``None`` if it holds none.
 
         GPUs that the pod holds by a claim are counted with the claim.
         """
-        used = None if pod is None else use(pod)
-        if pod is None or used is None:
+        used = use(pod)
+        if used is None:
             return None
         node, gpus, others = used
-        return owner_of(pod) or STRANGERS, node, self.devices.uncovered(pod, gpus), others
+        return owner or STRANGERS, node, self.devices.uncovered(pod, gpus) if gpus else 0, others
 
     def _service_changed(self, before: Json | None, after: Json | None) -> None:
         _move(self._services_of, before, after)

@@ -4,6 +4,7 @@ Every system has a module. The modules keep the protocols in ``shardwise.queues.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from shardwise.domain.launch import GangSystem, QueueSystem
@@ -48,6 +49,7 @@ GANGS: Final[Mapping[GangSystem, GangBinder]] = {
 """Every gang scheduler that an object may name."""
 
 
+@lru_cache(maxsize=4096)
 def marks(key: str) -> bool:
     """Tell whether a label of pods says that a queue of the cluster decides when the pod runs."""
     return any(system.marks(key) for system in SYSTEMS.values())
@@ -55,7 +57,8 @@ def marks(key: str) -> bool:
 
 def is_queued(pod: Mapping[str, Any]) -> bool:
     """Tell whether a queue of the cluster decides when a pod of any owner runs."""
-    return any(map(marks, pod["metadata"].get("labels") or {}))
+    labels = pod["metadata"].get("labels")
+    return bool(labels) and any(map(marks, labels))
 
 
 def gang_of(api_version: str) -> GangSystem:
