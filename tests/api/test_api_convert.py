@@ -29,6 +29,7 @@ from shardwise.domain.launch import (
     Wanted,
     WeightCache,
 )
+from shardwise.domain.target import Target
 from shardwise.domain.units import GIB
 
 
@@ -168,6 +169,18 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
     "products": ("spec.gpuBudget.products", ["b", "a"], lambda wanted: wanted.demand.products, ("b", "a")),
     "replicas": ("spec.replicas", 2, lambda wanted: wanted.demand.replicas, 2),
     "objective": ("spec.objective", "latency", lambda wanted: wanted.demand.objective, Objective.LATENCY),
+    "target": (
+        "spec.target",
+        {
+            "inputTokens": 2000,
+            "outputTokens": 300,
+            "timeToFirstToken": "1.5s",
+            "timePerToken": "33.3ms",
+            "requestsPerSecond": 4,
+        },
+        lambda wanted: wanted.demand.target,
+        Target(2000, 300, first_token=1.5, per_token=0.0333, rate=4.0),
+    ),
     "pins": (
         "spec.parallelism",
         {"tensor": 2, "pipeline": 2, "expert": False, "data": 2, "context": 1},

@@ -31,6 +31,7 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "spec.gpuBudget.products": (["NVIDIA-H200"], "plan and pods"),
     "spec.replicas": (2, "nothing"),
     "spec.objective": ("latency", "plan"),
+    "spec.target": ({"inputTokens": 900, "outputTokens": 100, "timePerToken": "50ms"}, "nothing"),
     "spec.parallelism": ({"tensor": 2}, "plan"),
     "spec.engine.name": ("sglang", "plan and pods"),
     "spec.engine.image": ("example.com/vllm:1", "plan and pods"),

@@ -17,7 +17,7 @@ from shardwise.reconcile.status_data import write_status
 from shardwise_sandbox import Sandbox
 
 Json = dict[str, Any]
-KINDS = {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}
+KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 SCHEMA: Json = crd.object_schema()["properties"]["status"]
 
 

@@ -39,7 +39,7 @@ REFUSED: dict[str, tuple[str, object, str]] = {
     "an option": ("spec.engine.options", {"a": ["b\x1b"]}, rf"spec.engine.options.a.0: `b\x1b` {SEVERAL}"),
     "a value of another kind": (
         "spec.objective", "a\nb",
-        r"spec.objective: unknown value `a\nb` (known values: fewest-gpus, latency, throughput)",
+        r"spec.objective: unknown value `a\nb` (known values: fewest-gpus, latency, throughput, cheapest)",
     ),
     "an unknown field": ("spec.service", {"a\nb": 1}, r"spec.service.a\nb: unknown field (known fields: port, type)"),
     "an API version": ("apiVersion", "v1\n", r"apiVersion: `v1\n` is not `shardwise.dev/v1alpha1`"),

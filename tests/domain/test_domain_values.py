@@ -179,7 +179,7 @@ def test_reasons_of_refusals_are_stable() -> None:
 
 
 def test_objectives_and_rules_are_the_words_of_the_object() -> None:
-    assert [objective.value for objective in Objective] == ["fewest-gpus", "latency", "throughput"]
+    assert [objective.value for objective in Objective] == ["fewest-gpus", "latency", "throughput", "cheapest"]
     assert len({rule.value for rule in Rule}) == 14
 
 

@@ -51,6 +51,7 @@ from shardwise.domain.refusal import (
     TooManyStages,
     TowerNotDivisible,
 )
+from shardwise.domain.target_causes import Dearer, FirstTokenLate, PriceUnknown, TokensSlow
 from shardwise.domain.units import GIB
 from shardwise.explain.causes import cause, fate, numbers
 from shardwise.explain.hints import hint, hint_document
@@ -249,6 +250,16 @@ SAID: list[tuple[Cause, str]] = [
     ),
     (MoreGpus(8, 4), "fits, and needs 8 GPUs where 4 are enough"),
     (MoreGpus(2, 1), "fits, and needs 2 GPUs where 1 is enough"),
+    (
+        FirstTokenLate("H100", 1.2, 0.5, 1),
+        "an estimated 1.2s of 500ms to the first token with 1 request at once",
+    ),
+    (TokensSlow("H100", 0.0333, 0.02, 8), "an estimated 33.3ms of 20ms a token with 8 requests at once"),
+    (
+        PriceUnknown("H100"),
+        "H100 has no price: `fleet.hardware` of the operator's configuration states no `pricePerHour`",
+    ),
+    (Dearer(12.5, 8), "fits, and costs 12.50 an hour where 8.00 is enough"),
     (Tight(GIB // 2, 4 * GIB), "fits, but tightly: 0.5 GiB of slack a GPU, 4.0 GiB wanted"),
     (Slower("time per token", 1.254), "fits, at an estimated 1.25 times the time per token"),
     (

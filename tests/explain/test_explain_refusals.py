@@ -64,6 +64,7 @@ def test_the_cases_show_every_hint_there_is() -> None:
         "spec.model.kvCacheDtype",
         "spec.model.minContextLength",
         "spec.model.quantization",
+        "spec.objective",
         "spec.parallelism",
         "spec.parallelism.context",
         "spec.parallelism.data",
@@ -74,6 +75,10 @@ def test_the_cases_show_every_hint_there_is() -> None:
         "spec.placement.tolerations",
         "spec.placement.within",
         "spec.replicas",
+        "spec.target",
+        "spec.target.requestsPerSecond",
+        "spec.target.timePerToken",
+        "spec.target.timeToFirstToken",
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.fleets import H100, H200, L40S, a_fleet, a_node, h100s, h200s, l40s
+from tests.support.fleets import H100, H200, L40S, a_fleet, a_node, h100s, h200s, l40s, priced
 from tests.support.models import (
     DATA,
     LLAMA_8B,
@@ -57,7 +57,7 @@ def candidate(
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-FEWEST, LATENCY, THROUGHPUT = Objective
+FEWEST, LATENCY, THROUGHPUT, CHEAPEST = Objective
 BETTER: dict[str, tuple[Objective, Candidate, Candidate]] = {
     "roomy before fewer GPUs": (FEWEST, candidate(4), candidate(2, memory=TIGHT)),
     "fewer GPUs": (FEWEST, candidate(2), candidate(4)),
@@ -164,7 +164,7 @@ def test_stages_are_faster_than_tensor_parallelism_over_a_network() -> None:
 @pytest.mark.parametrize("objective", list(Objective))
 @pytest.mark.parametrize("name", [LLAMA_8B, LLAMA_70B])
 def test_the_plan_carries_the_estimate_it_was_ranked_by(objective: Objective, name: str) -> None:
-    made = planned(a_demand(name, objective=objective), a_fleet(h100s(1)))
+    made = planned(a_demand(name, objective=objective), priced(a_fleet(h100s(1))))
     rivals = [
         alternative.estimate
         for alternative in made.alternatives

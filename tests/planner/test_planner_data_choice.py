@@ -30,7 +30,7 @@ from shardwise.planner.cost import estimate
 from shardwise.planner.links import EXCHANGE_START, NIC, NVLINK_SHARE, Links, all_reduce_seconds, exchange_seconds
 from shardwise.planner.memory import memory_use
 
-FEWEST, LATENCY, THROUGHPUT = Objective
+FEWEST, LATENCY, THROUGHPUT, CHEAPEST = Objective
 ON_NVLINK = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_domain=True, domain=8)
 ACROSS = Links(gpu_kind(H200), tensor_on_nvlink=True, stages_in_domain=False, domain=8)
 ON_PCIE = Links(gpu_kind(L40S), tensor_on_nvlink=False, stages_in_domain=True, domain=8)

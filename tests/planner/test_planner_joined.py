@@ -1,7 +1,7 @@
 """Tensor groups wider than any NVLink domain: never planned unasked, placed as pinned, and said to be slow."""
 
 import pytest
-from tests.support.fleets import a_fleet, gb200_rack, h100s, l40s
+from tests.support.fleets import a_fleet, gb200_rack, h100s, l40s, priced
 from tests.support.models import LLAMA_8B, LLAMA_70B, LLAMA_405B, R1, Objective, a_demand, pinned
 from tests.support.plans import check_capacity, check_invariants, planned, pods, refused
 
@@ -32,7 +32,7 @@ def test_a_pinned_tensor_group_may_cross_nodes(
 @pytest.mark.parametrize("objective", Objective)
 @pytest.mark.parametrize("name", [LLAMA_8B, LLAMA_70B, LLAMA_405B, R1])
 def test_no_tensor_group_crosses_nodes_unasked(name: str, objective: Objective) -> None:
-    made = planned(a_demand(name, budget=32, objective=objective), a_fleet(h100s(4)))
+    made = planned(a_demand(name, budget=32, objective=objective), priced(a_fleet(h100s(4))))
     assert made.layout.tensor <= 8
     check_invariants(made)
 

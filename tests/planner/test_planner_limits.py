@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
-from tests.support.fleets import H100, L40S, a_fleet, a_node, cuda_bytes, gb200_rack, h100s, h200s
+from tests.support.fleets import H100, L40S, a_fleet, a_node, cuda_bytes, gb200_rack, h100s, h200s, priced
 from tests.support.models import (
     KIMI_K2,
     LLAMA_8B,
@@ -330,7 +330,7 @@ def test_a_plan_says_what_it_was_made_for(engine: EngineName) -> None:
 
 @pytest.mark.parametrize("objective", Objective)
 def test_those_that_fit_are_told_first_the_best_first_then_the_others_by_size(objective: Objective) -> None:
-    made = planned(a_demand(R1, budget=16, objective=objective), a_fleet(h200s(2)))
+    made = planned(a_demand(R1, budget=16, objective=objective), priced(a_fleet(h200s(2))))
     outcomes = [lost.outcome for lost in made.alternatives]
     fitting = outcomes.count(LayoutOutcome.FITS)
     assert set(outcomes[:fitting]) == {LayoutOutcome.FITS}

@@ -3,7 +3,21 @@
 from dataclasses import replace
 
 import pytest
-from tests.support.fleets import GB200, H100, H200, L40S, UNKNOWN, a_fleet, a_node, gb200_rack, h100s, h200s, l40s
+from tests.support.fleets import (
+    GB200,
+    H100,
+    H200,
+    L40S,
+    PRICES,
+    UNKNOWN,
+    a_fleet,
+    a_node,
+    gb200_rack,
+    h100s,
+    h200s,
+    l40s,
+    priced,
+)
 from tests.support.models import LLAMA_8B, LLAMA_70B, QWEN_235B_FP8, R1, Objective, a_demand, facts, pinned
 from tests.support.plans import fate, planned
 
@@ -13,12 +27,13 @@ from shardwise.domain.model import GroupedCache
 from shardwise.domain.needs import A_CHANNEL, PodNeeds
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, PodPlacement, Rule
 from shardwise.domain.refusal import Cause, Merit, MoreGpus, Preferred, Slower, Tight
+from shardwise.domain.target_causes import Dearer
 from shardwise.explain.notes import note
 from shardwise.planner.choose import Candidate, is_uneven, lost_because, preference, rule_of
 from shardwise.planner.notes import notes
 from shardwise.planner.pools import Pool, eligible
 
-FEWEST, LATENCY, THROUGHPUT = Objective
+FEWEST, LATENCY, THROUGHPUT, CHEAPEST = Objective
 ROOMY = MemoryUse(10, 0, 0, 0, 100)
 TIGHT = MemoryUse(97, 0, 0, 0, 100)
 
@@ -166,13 +181,16 @@ def test_a_candidate_that_fits_lost_by_the_first_difference(
 @pytest.mark.parametrize("name", [LLAMA_70B, QWEN_235B_FP8, R1])
 def test_no_loser_is_told_to_be_better_than_the_chosen(objective: Objective, name: str) -> None:
     """Ratios above 1, more GPUs, less slack than wanted."""
-    made = planned(a_demand(name, budget=16, objective=objective), a_fleet(h100s(1), h200s(2), l40s(2)))
+    fleet = priced(a_fleet(h100s(1), h200s(2), l40s(2)))
+    made = planned(a_demand(name, budget=16, objective=objective), fleet)
     for lost in made.alternatives:
         match lost.cause:
             case Slower(ratio=ratio):
                 assert ratio >= 1
             case MoreGpus(gpus=gpus, chosen=chosen):
                 assert gpus == lost.layout.world_size > chosen == made.layout.world_size
+            case Dearer(cost=cost, chosen=least):
+                assert cost > least == made.layout.world_size * PRICES[made.product]
             case Tight(slack=slack, wanted=wanted):
                 assert 0 <= slack < wanted
             case _:

@@ -25,7 +25,7 @@ from tests.support.plans import refused
 from tests.support.strategies import demands, fleets
 
 from shardwise.api.spec import GpuBudget
-from shardwise.domain.demand import Demand, Toleration
+from shardwise.domain.demand import Demand, Objective, Toleration
 from shardwise.domain.engine import EngineName
 from shardwise.domain.exclusions import Mismatch
 from shardwise.domain.fleet import Exclusion, Fleet, Taint
@@ -44,7 +44,7 @@ from shardwise.domain.refusal import (
     TooManyStages,
 )
 from shardwise.domain.summary import DemandSummary
-from shardwise.domain.units import GIB
+from shardwise.domain.units import GIB, parse_latency
 from shardwise.planner import plan
 from shardwise.planner.hints_on_place import MOST_BUDGET
 from shardwise.planner.layouts import layouts
@@ -359,6 +359,11 @@ CHANGES: dict[str, Callable[[Demand, Any], Demand]] = {
     "spec.model.kvCacheDtype": lambda demand, _: replace(demand, kv_bytes=1),
     "spec.model.minContextLength": lambda demand, value: replace(demand, least_context=value),
     "spec.model.quantization": lambda demand, value: replace(demand, model=facts(demand.model.name, value)),
+    "spec.objective": lambda demand, value: replace(demand, objective=Objective(value)),
+    "spec.target": lambda demand, value: replace(demand, target=value),
+    "spec.target.requestsPerSecond": lambda demand, value: with_target(demand, rate=value),
+    "spec.target.timePerToken": lambda demand, value: with_target(demand, per_token=parse_latency(value)),
+    "spec.target.timeToFirstToken": lambda demand, value: with_target(demand, first_token=parse_latency(value)),
     "spec.parallelism": lambda demand, _: replace(demand, pins=Pins()),
     "spec.parallelism.expert": lambda demand, value: replace(demand, pins=replace(demand.pins, expert=value)),
     "spec.parallelism.pipeline": lambda demand, value: replace(demand, pins=replace(demand.pins, pipeline=value)),
@@ -369,6 +374,11 @@ CHANGES: dict[str, Callable[[Demand, Any], Demand]] = {
     "spec.replicas": lambda demand, value: replace(demand, replicas=value),
 }
 """What a user does who follows a hint, by the field it names."""
+
+
+def with_target(demand: Demand, **changes: Any) -> Demand:
+    assert demand.target is not None
+    return replace(demand, target=replace(demand.target, **changes))
 
 
 def _without(demand: Demand, key: str | None) -> tuple[tuple[str, str], ...]:

@@ -57,7 +57,7 @@ def test_what_nothing_rules_out_is_what_the_plan_chose_from(demand: Demand, flee
     made = solve(demand, pools).plan
     if made is None:
         return
-    found = {(layout, pool.product) for layout, pool in fitting(demand, pools)}
+    found = {(layout, pool.product) for _, layout, pool in fitting(demand, pools)}
     lost = {
         (alternative.layout, alternative.product)
         for alternative in made.alternatives

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tests.support.fleets import H100, a_fleet, a_node, cuda_bytes, gb200_rack, h100s, h200s, l40s
+from tests.support.fleets import H100, a_fleet, a_node, cuda_bytes, gb200_rack, h100s, h200s, l40s, priced
 from tests.support.models import (
     LLAMA_8B,
     LLAMA_70B,
@@ -83,9 +83,9 @@ def test_free_gpus_in_unequal_parts_are_used() -> None:
 
 @pytest.mark.parametrize("objective", list(Objective))
 def test_pcie_and_nvlink_do_not_rank_equal(objective: Objective) -> None:
-    nvlink = planned(a_demand(LLAMA_70B, objective=objective), a_fleet(h100s(1)))
+    nvlink = planned(a_demand(LLAMA_70B, objective=objective), priced(a_fleet(h100s(1))))
     pcie = replace(a_node("pcie", product="NVIDIA-L40S"), product="NVIDIA-H100-PCIe", memory=81559 * MIB)
-    slow = planned(a_demand(LLAMA_70B, objective=objective), a_fleet(pcie))
+    slow = planned(a_demand(LLAMA_70B, objective=objective), priced(a_fleet(pcie), {"NVIDIA-H100-PCIe": 2.0}))
     assert slow.estimate.seconds_per_token > nvlink.estimate.seconds_per_token
 
 

@@ -43,6 +43,10 @@ LAST = Waiter("default/llama", -1_000, 2 * START, START)
 """The object as it stands in the queue: behind everybody."""
 
 
+_UNASKED = ("model", "replicas", "target")
+"""Fields of a demand by which no plan is named: the name of the model stands for its facts."""
+
+
 def wants(demand: Demand | None = None, *, generation: int = 1, **changes: Any) -> Wanted:
     """Give an object as wanted; a keyword is a field of a part of ``Launch``, of a policy, or of the object."""
     restart = {key: changes.pop(key) for key in list(changes) if key in RestartPolicy.__dataclass_fields__}
@@ -56,8 +60,10 @@ def wants(demand: Demand | None = None, *, generation: int = 1, **changes: Any) 
 def named(wanted: Wanted) -> Wanted:
     """Name what an object asks for and what its pods are made from, as its wire form is named."""
     demand = wanted.demand
-    asked = {name: getattr(demand, name) for name in demand.__dataclass_fields__ if name not in ("model", "replicas")}
-    content = {name: value for name, value in asked.items() if name not in ("gpu_budget", "pins", "objective")}
+    asked = {name: getattr(demand, name) for name in demand.__dataclass_fields__ if name not in _UNASKED}
+    content = {
+        name: value for name, value in asked.items() if name not in ("gpu_budget", "pins", "objective", "target")
+    }
     launch = changed_launch(wanted.launch, port=0, type="")
     return replace(wanted, asks=f"{demand.model.name} {asked}", content=f"{launch} {content}")
 

@@ -235,14 +235,16 @@ def test_no_hint_is_given_that_the_fleet_could_not_keep() -> None:
 
 @pytest.mark.parametrize("document", [{}, {"tensor": 1}, {"tensor": "x"}, {"memory": 3}, 7], ids=str)
 def test_a_record_that_cannot_be_read_is_no_record(document: Any) -> None:
-    assert recorded(read_status({"plan": document}), "") is None
-    assert recorded(read_status({}), "") is None
+    wanted = replace(wants(TWO), asks="")
+    assert recorded(read_status({"plan": document}), wanted, FLEET) is None
+    assert recorded(read_status({}), wanted, FLEET) is None
 
 
 @pytest.mark.parametrize(("asks", "found"), [("asked", True), ("other", False)])
 def test_a_plan_answers_the_demand_it_was_made_for(asks: str, found: bool) -> None:
-    made = new_plan(replace(wants(TWO), asks="asked"), UsableFleet(FLEET))
-    assert (recorded(Status(plan=made.recorded), asks) is not None) is found
+    wanted = replace(wants(TWO), asks="asked")
+    made = new_plan(wanted, UsableFleet(FLEET))
+    assert (recorded(Status(plan=made.recorded), replace(wanted, asks=asks), FLEET) is not None) is found
 
 
 def test_a_recorded_plan_says_how_and_not_where() -> None:

@@ -18,6 +18,7 @@ from tests.support.fleets import (
     h100s,
     h200s,
     l40s,
+    priced,
 )
 from tests.support.models import (
     KIMI_K2,
@@ -41,6 +42,7 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Exclusion, Fleet, Node, Taint
 from shardwise.domain.model import CheckpointMethod, Precision, Quantization, TowerHeads
 from shardwise.domain.needs import PodNeeds
+from shardwise.domain.target import Target
 from shardwise.domain.units import GIB
 
 Case = tuple[Demand, Fleet]
@@ -63,7 +65,18 @@ def with_rdma(nodes: Iterable[Node]) -> tuple[Node, ...]:
     return tuple(replace(node, allocatable=(("rdma/ib", 8_000),)) for node in nodes)
 
 
+TIMED = Target(2000, 400, per_token=0.03, rate=30)
+
 PLANNED: Mapping[str, Case] = {
+    "a target, and the fewest GPUs": (a_demand(LLAMA_8B, budget=16, target=TIMED), a_fleet(h100s(1), h200s(1))),
+    "a target, and the lowest price": (
+        a_demand(LLAMA_8B, budget=16, target=TIMED, objective=Objective.CHEAPEST),
+        priced(a_fleet(h100s(1), h200s(1)), {H100: 1.0, H200: 6.0}),
+    ),
+    "a time for a number of sequences": (
+        a_demand(LLAMA_8B, concurrency=16, replicas=2, target=Target(4000, 200, first_token=1.0)),
+        a_fleet(h100s(1)),
+    ),
     "data ranks": (a_demand(R1, objective=Objective.THROUGHPUT), a_fleet(h200s(1))),
     "data ranks over RDMA": (
         a_demand(KIMI_K2, objective=Objective.THROUGHPUT, budget=16, needs=RDMA),
@@ -98,6 +111,17 @@ PLANNED: Mapping[str, Case] = {
 }
 
 REFUSED: Mapping[str, Case] = {
+    "a first token that comes too late": (
+        a_demand(LLAMA_8B, target=Target(4000, 200, first_token=0.03, rate=1)),
+        a_fleet(h100s(1)),
+    ),
+    "tokens that are too slow": (a_demand(LLAMA_8B, target=Target(4000, 200, per_token=0.001)), a_fleet(h100s(1))),
+    "two times that are too short": (
+        a_demand(LLAMA_8B, target=Target(4000, 200, first_token=0.03, per_token=0.001)),
+        a_fleet(h100s(1)),
+    ),
+    "a rate beyond the budget": (a_demand(LLAMA_8B, budget=2, target=TIMED), a_fleet(h100s(1))),
+    "the cheapest without prices": (a_demand(LLAMA_8B, objective=Objective.CHEAPEST), a_fleet(h100s(1))),
     "memory": (a_demand(LLAMA_405B), a_fleet(h100s(1))),
     "memory of two products": (a_demand(LLAMA_405B), a_fleet(h100s(1), l40s(1))),
     "memory of one layout": (a_demand(LLAMA_405B, pins=pinned(8, 1)), a_fleet(h100s(1))),

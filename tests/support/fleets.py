@@ -92,6 +92,25 @@ def gb200_rack(trays: int, *, clique: str = "rack-0", free: Iterable[int] | None
     return tuple(replace(tray, domain=clique) for tray in _row(f"{clique}-tray", GB200, 4, trays, free))
 
 
+PRICES: Mapping[str, float] = {
+    A100: 1.5,
+    B200: 5.0,
+    GB200: 5.5,
+    H100: 2.5,
+    H200: 3.25,
+    L40S: 0.8,
+    RTX_PRO: 1.75,
+    T4: 0.25,
+}
+"""Made-up money for an hour of a GPU."""
+
+
+def priced(fleet: Fleet, prices: Mapping[str, float] = PRICES) -> Fleet:
+    """Give a fleet whose products have prices."""
+    kinds = tuple(replace(fleet.kind(product), price=price) for product, price in prices.items())
+    return replace(fleet, kinds=kinds)
+
+
 def _row(prefix: str, product: str, gpus: int, count: int, free: Iterable[int] | None) -> tuple[Node, ...]:
     held = list(free) if free is not None else [gpus] * count
     if len(held) != count:

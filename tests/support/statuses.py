@@ -10,6 +10,7 @@ from shardwise.domain.cache_tokens import CacheTokens
 from shardwise.domain.notes import Remark
 from shardwise.domain.plan import Alternative, Estimate, Plan
 from shardwise.domain.reasons import FailureKind
+from shardwise.domain.target import Bound, Sizing, Target
 from shardwise.reconcile.conditions import DatedCondition
 from shardwise.reconcile.object_status import GroupStatus, Status
 from shardwise.reconcile.recorded_plan import RecordedPlan, record_plan
@@ -24,7 +25,10 @@ def _plan() -> RecordedPlan:
     made = replace(
         made, notes=(Remark("a note"),), resource="amd.com/gpu", ipv6=True, joined=True, estimate=Estimate(0.02, 300.0)
     )
-    made = replace(made, memory=replace(made.memory, left_free=1024), states=192, linked=True)
+    made = replace(made, memory=replace(made.memory, left_free=1024), states=192, linked=True, price=2.5)
+    asked = Target(2000, 300, first_token=1.5, per_token=0.05, rate=4.0)
+    sizing = Sizing(asked, 2, first_token=0.4, per_token=0.031, sequences=40, most_rate=2.25, binds=Bound.PER_TOKEN)
+    made = replace(made, sizing=sizing)
     made = replace(made, layout=replace(made.layout, data=2, context=2), alternatives=_with_data(made))
     return replace(record_plan(made, "4a00c551c28c"), made_at=NOON)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from shardwise.domain.units import DURATION_PATTERN, QUANTITY_PATTERN
+from shardwise.domain.units import DURATION_PATTERN, LATENCY_PATTERN, QUANTITY_PATTERN
 from shardwise.domain.version import VERSION_PATTERN
 
 GROUP = "shardwise.dev"
@@ -52,6 +52,7 @@ SHAPES: Final[Mapping[str, str]] = {
     CAPABILITY_PATTERN: "is not a compute capability such as `9.0`",
     URL_PATTERN: "is not an address such as `https://hub.example.com`",
     VERSION_PATTERN: "is not a release such as `0.33.0`",
+    LATENCY_PATTERN: "is not a time above zero such as `50ms` or `1.5s`",
     DURATION_PATTERN: "is not a duration such as `90s`, `15m` or `1h30m`",
     QUANTITY_PATTERN: "is not a quantity such as `500Mi` or `2Gi`",
 }
@@ -84,6 +85,9 @@ CpuQuantity = Annotated[str, Field(pattern=CPU_PATTERN, max_length=32, examples=
 
 Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=32, examples=["1h30m"])]
 """A time such as ``90s`` or ``1h30m``."""
+
+Latency = Annotated[str, Field(pattern=LATENCY_PATTERN, min_length=2, max_length=16, examples=["500ms"])]
+"""A short time such as ``50ms`` or ``1.5s``."""
 
 ShortText = Annotated[str, Field(min_length=1, max_length=253)]
 Path = Annotated[str, Field(min_length=1, max_length=1024)]

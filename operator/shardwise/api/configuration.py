@@ -79,6 +79,13 @@ class HardwareConfiguration(Wire):
         default=None,
         description="Compute capability of an NVIDIA GPU, such as 9.0, for nodes without its labels. A label wins.",
     )
+    price_per_hour: float | None = Field(
+        default=None,
+        ge=0.0001,
+        le=1_000_000,
+        description="Money that a GPU costs in an hour, in the same currency for all products. Objects with spec."
+        "objective cheapest use only products with a price.",
+    )
     node_labels: dict[LabelKey, LabelValue] = Field(
         default={}, max_length=8, description="Labels of nodes that hold this product and have no product label."
     )
@@ -186,6 +193,8 @@ def _product(given: HardwareConfiguration) -> StatedProduct:
     facts: dict[str, Any] = {name: float(parse_quantity(text)) or None for name, text in stated.items() if text}
     if given.nvlink_across_nodes is not None:
         facts["rack"] = given.nvlink_across_nodes
+    if given.price_per_hour is not None:
+        facts["price"] = given.price_per_hour
     if given.compute_capability is not None:
         facts["compute_capability"] = parse_capability(given.compute_capability)
     kind = replace(gpu_kind(given.like or given.product), product=bare_product(given.product), proven=True, **facts)

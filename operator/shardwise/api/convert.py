@@ -12,6 +12,7 @@ from shardwise.api.parse import ShardedModel
 from shardwise.api.pod_template import PodTemplate
 from shardwise.api.problems import InvalidObject, Problem, escaped
 from shardwise.api.spec import EnvVarSpec, NodeAffinitySpec, NodeRequirementSpec, QueueSpec, TolerationSpec
+from shardwise.api.target_spec import TargetSpec
 from shardwise.domain.adapters import (
     adapters_of,
     all_to_all_of,
@@ -50,8 +51,9 @@ from shardwise.domain.launch import (
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.release import is_published, named_image, named_release
 from shardwise.domain.requests import needs_of
+from shardwise.domain.target import Target
 from shardwise.domain.towers import tower_use
-from shardwise.domain.units import parse_duration, parse_quantity
+from shardwise.domain.units import parse_duration, parse_latency, parse_quantity
 
 _KV_BYTES: Final = {None: 2, "bfloat16": 2, "fp8": 1}
 
@@ -116,6 +118,15 @@ def _check_context(obj: ShardedModel, facts: ModelFacts) -> None:
     if least is not None and least > most:
         message = f"`{least}` exceeds the {most} tokens of `spec.model.contextLength`"
         raise InvalidObject((Problem("spec.model.minContextLength", message),))
+    _check_target(obj.spec.target, "contextLength" if least is None else "minContextLength", least or most)
+
+
+def _check_target(target: TargetSpec | None, field: str, tokens: int) -> None:
+    """Refuse requests that are longer than the shortest context that a plan may have."""
+    asked = 0 if target is None else target.input_tokens + target.output_tokens
+    if asked > tokens:
+        message = f"`inputTokens` and `outputTokens` are {asked}, more than the {tokens} tokens of `spec.model.{field}`"
+        raise InvalidObject((Problem("spec.target", message),))
 
 
 def _demand(obj: ShardedModel, facts: ModelFacts, launch: Launch, site: LaunchSite) -> Demand:
@@ -152,6 +163,20 @@ def _demand(obj: ShardedModel, facts: ModelFacts, launch: Launch, site: LaunchSi
         all_to_all=all_to_all_of(engine, spec.engine.args),
         sequences=sequences_of(EngineName(spec.engine.name), spec.engine.args),
         needs=needs_of(launch, site, facts),
+        target=_target(spec.target),
+    )
+
+
+def _target(given: TargetSpec | None) -> Target | None:
+    if given is None:
+        return None
+    first, token = given.time_to_first_token, given.time_per_token
+    return Target(
+        input_tokens=given.input_tokens,
+        output_tokens=given.output_tokens,
+        first_token=None if first is None else parse_latency(first),
+        per_token=None if token is None else parse_latency(token),
+        rate=given.requests_per_second,
     )
 
 

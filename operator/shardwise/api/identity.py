@@ -30,6 +30,7 @@ _NO_CONTENT: Final = frozenset(
     {
         "replicas",
         "objective",
+        "target",
         "parallelism",
         "restartPolicy",
         "updateStrategy",
@@ -43,7 +44,10 @@ _NO_CONTENT: Final = frozenset(
 
 
 def asks_of(obj: ShardedModel) -> str:
-    """Give the fingerprint of an object's demand, without its replicas: 12 hexadecimal digits."""
+    """Give the fingerprint of an object's demand, without its replicas and its target: 12 hexadecimal digits.
+
+    A plan that meets another target stays (decision 67).
+    """
     written = _written(obj)
     asked = {name: _part(written[name], only) for name, only in _ASKS.items() if name in written}
     asked["model"] = {name: value for name, value in asked["model"].items() if name not in _NO_DEMAND}

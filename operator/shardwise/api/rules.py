@@ -68,6 +68,20 @@ def _pins_within_budget(spec: ShardedModelSpec) -> str | None:
     return f"{degrees} need {needed} GPUs, `spec.gpuBudget.total` allows {spec.gpu_budget.total}"
 
 
+def _target_asks_for_something(spec: ShardedModelSpec) -> str | None:
+    target = spec.target
+    if target is None or any((target.time_to_first_token, target.time_per_token, target.requests_per_second)):
+        return None
+    return "at least one of `timeToFirstToken`, `timePerToken` and `requestsPerSecond` is needed"
+
+
+def _one_decides_on_replicas(spec: ShardedModelSpec) -> str | None:
+    rate = None if spec.target is None else spec.target.requests_per_second
+    if spec.scaling is None or rate is None:
+        return None
+    return "`requestsPerSecond` and `spec.scaling` would both decide the number of replicas; leave one of them out"
+
+
 def _env_has_one_origin(spec: ShardedModelSpec) -> str | None:
     wrong = next((variable.name for variable in spec.engine.env if not _one_origin(variable)), None)
     return None if wrong is None else f"`{wrong}` needs exactly one of `value` and `valueFrom`"
@@ -193,6 +207,20 @@ RULES: Final = (
         " <= self.gpuBudget.total",
         "parallelism.data x parallelism.tensor x parallelism.pipeline must be at most gpuBudget.total",
         _pins_within_budget,
+    ),
+    SpanningRule(
+        ("spec", "target"),
+        "spec.target",
+        "has(self.timeToFirstToken) || has(self.timePerToken) || has(self.requestsPerSecond)",
+        "at least one of timeToFirstToken, timePerToken and requestsPerSecond is needed",
+        _target_asks_for_something,
+    ),
+    SpanningRule(
+        ("spec",),
+        "spec.target.requestsPerSecond",
+        "!has(self.scaling) || !has(self.target) || !has(self.target.requestsPerSecond)",
+        "target.requestsPerSecond and scaling would both decide the number of replicas",
+        _one_decides_on_replicas,
     ),
     SpanningRule(
         ("spec", "engine", "env", "items"),

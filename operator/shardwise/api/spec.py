@@ -17,6 +17,7 @@ from shardwise.api.base import (
 )
 from shardwise.api.model_spec import ModelSpec, SecretKey
 from shardwise.api.pod_template import PodTemplate
+from shardwise.api.target_spec import TargetSpec
 from shardwise.domain.version import VERSION_PATTERN
 
 
@@ -338,12 +339,19 @@ class ShardedModelSpec(Wire):
         default=1,
         ge=0,
         le=1000,
-        description="Number of replicas. Each replica is a group of pods that holds a whole copy of the model.",
+        description="Number of replicas. Each replica is a group of pods that holds a whole copy of the model. With "
+        "spec.target.requestsPerSecond, the least number; 0 still asks for none.",
     )
-    objective: Literal["fewest-gpus", "latency", "throughput"] = Field(
+    objective: Literal["fewest-gpus", "latency", "throughput", "cheapest"] = Field(
         default="fewest-gpus",
-        description="Goal by which the planner chooses among the layouts that fit: the fewest GPUs, the lowest latency"
-        " for one sequence, or the highest throughput per GPU.",
+        description="Goal by which the planner chooses among the layouts that fit and meet the target: the fewest GPUs,"
+        " the lowest latency for one sequence, the highest throughput per GPU, or the lowest price by the prices of the"
+        " operator's configuration.",
+    )
+    target: TargetSpec | None = Field(
+        default=None,
+        description="Load of the object and speed that its clients want. The planner chooses layout, product and "
+        "number of replicas by estimates so that they are met. Default: every layout that fits will do.",
     )
     parallelism: Parallelism = Field(default=Parallelism(), description="Parts of the layout that you fix yourself.")
     engine: EngineSpec = Field(

@@ -50,6 +50,39 @@ class EstimateReport(Reported):
     )
 
 
+class AskedReport(Reported):
+    """The target that the plan was sized for, as spec.target asks."""
+
+    input_tokens: int = Field(description="Tokens of a prompt, as a mean.")
+    output_tokens: int = Field(description="Tokens that a request gets, as a mean.")
+    microseconds_to_first_token: int | None = Field(
+        default=None, description="Longest time from a request to its first token, in microseconds. Default: any time."
+    )
+    microseconds_per_token: int | None = Field(
+        default=None, description="Longest time from a token to the next token, in microseconds. Default: any time."
+    )
+    requests_per_second: float | None = Field(
+        default=None, description="Requests per second that all replicas serve together. Default: no rate is asked for."
+    )
+
+
+class SizingReport(Reported):
+    """How the replicas meet the target. All figures besides the target are estimates for the planned load."""
+
+    asked: AskedReport = Field(description="The target that the plan was sized for.")
+    replicas: int = Field(description="Least number of replicas that meets the target.")
+    microseconds_to_first_token: int = Field(description="Microseconds from a request to its first token.")
+    microseconds_per_token: int = Field(description="Microseconds from a token of a request to the next token.")
+    sequences: int = Field(description="Requests that a replica works on at once.")
+    requests_per_second_per_replica: float = Field(
+        description="Most requests per second that a replica serves within the target."
+    )
+    binds: str = Field(
+        description="Why a replica serves no more: first-token or per-token (the times of the target), cache (the room "
+        "of its KV cache) or sequences (the most requests that the engine works on at once)."
+    )
+
+
 class AlternativeReport(Reported):
     """A layout that was considered and not chosen."""
 
@@ -118,6 +151,13 @@ class PlanReport(Reported):
         default=None,
         description="States of sequences (Mamba, linear attention) that each GPU has room for. Present for models that "
         "keep states, on vLLM and SGLang.",
+    )
+    target: SizingReport | None = Field(
+        default=None, description="How the replicas meet spec.target. Present with a target."
+    )
+    gpu_price_per_hour: float | None = Field(
+        default=None,
+        description="Money that a GPU costs in an hour, by the operator's configuration. Present if a price is stated.",
     )
     resource: str | None = Field(
         default=None, description="Extended resource by which the pods request GPUs. Default: nvidia.com/gpu."

@@ -7,6 +7,7 @@ from shardwise.domain.adapters import Adapters
 from shardwise.domain.engine import RELEASES, EngineName
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.needs import PodNeeds
+from shardwise.domain.target import Target
 from shardwise.domain.version import Version
 
 
@@ -16,6 +17,7 @@ class Objective(StrEnum):
     FEWEST_GPUS = "fewest-gpus"
     LATENCY = "latency"
     THROUGHPUT = "throughput"
+    CHEAPEST = "cheapest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ class Demand:
     domain although ``pins`` state its degree, because the plan that they repeat does. ``redundant_experts`` are copies
     of busy experts that the GPUs of a stage hold beside all experts, as the arguments state. ``all_to_all`` is the
     backend by which data ranks exchange tokens, as the arguments state it; ``None`` is the engine's default.
+    ``target`` is the load and the speed that clients want: with a rate, ``replicas`` is the least number of replicas,
+    and 0 asks for none.
     """
 
     key: str
@@ -137,6 +141,7 @@ class Demand:
     together: bool = False
     redundant_experts: int = 0
     all_to_all: str | None = None
+    target: Target | None = None
 
     @property
     def asks_for_16_bit_cache(self) -> bool:

@@ -32,6 +32,7 @@ class GpuKind:
     ``hbm`` is the bandwidth of the memory. In ``rack`` products NVLink also joins the nodes of a clique. ``proven`` is
     false for a product that is not in the table. ``compute_capability`` is ``None`` where nobody knows it, and for
     AMD's GPUs, which have none. ``driver_memory`` is the labelled memory that CUDA does not offer, in bytes.
+    ``price`` is the money that a GPU costs in an hour, if the operator configuration states it.
     """
 
     product: str
@@ -43,6 +44,7 @@ class GpuKind:
     proven: bool = True
     compute_capability: ComputeCapability | None = None
     driver_memory: int = int(_DRIVER_GIB * GIB)
+    price: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

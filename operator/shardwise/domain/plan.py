@@ -8,6 +8,7 @@ from shardwise.domain.fleet import NVIDIA
 from shardwise.domain.layout import Layout
 from shardwise.domain.notes import Note
 from shardwise.domain.refusal import Cause
+from shardwise.domain.target import Sizing
 
 
 class Rule(StrEnum):
@@ -108,6 +109,8 @@ class Plan:
     each. ``alternatives`` lists all layouts that lost, best first. ``resource`` is the extended resource that a pod
     requests. ``ipv6``: the first address of the pods is of IPv6. ``joined``: tensor groups cross nodes without NVLink,
     because a pin asks for them. ``linked``: the data ranks of a group use NVLink between nodes.
+    ``sizing`` says how the replicas meet the target of the demand. ``price`` is the money that a GPU costs in an hour,
+    where the operator configuration states it.
     ``states`` is the number of states of sequences (Mamba, linear attention) that each GPU
     has room for; ``None`` where the engine needs no such number.
     """
@@ -129,6 +132,8 @@ class Plan:
     joined: bool = False
     states: int | None = None
     linked: bool = False
+    sizing: Sizing | None = None
+    price: float | None = None
 
     @property
     def nvlink_gpus(self) -> int:

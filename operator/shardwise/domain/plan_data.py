@@ -10,6 +10,7 @@ from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import NVIDIA
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, MemoryUse, Plan, Rule
+from shardwise.domain.sizing_data import read_sizing, sizing_data
 
 Data = dict[str, Any]
 
@@ -35,7 +36,9 @@ def _unusual(plan: Plan) -> Data:
     """Give the fields that are there only where they differ from those of nearly every plan."""
     resource = {} if plan.resource == NVIDIA else {"resource": plan.resource}
     placed = {name: True for name in ("ipv6", "joined", "linked") if getattr(plan, name)}
-    return resource | placed | ({} if plan.states is None else {"states": plan.states})
+    sized = {} if plan.sizing is None else {"target": sizing_data(plan.sizing)}
+    priced = {} if plan.price is None else {"gpuPricePerHour": plan.price}
+    return resource | placed | ({} if plan.states is None else {"states": plan.states}) | sized | priced
 
 
 def layout_data(layout: Layout) -> Data:
@@ -87,6 +90,8 @@ def read_plan(data: Mapping[str, Any]) -> Plan:
         joined=bool(data.get("joined")),
         linked=bool(data.get("linked")),
         states=None if data.get("states") is None else int(data["states"]),
+        sizing=None if data.get("target") is None else read_sizing(data["target"]),
+        price=None if data.get("gpuPricePerHour") is None else float(data["gpuPricePerHour"]),
     )
 
 

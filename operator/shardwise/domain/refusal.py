@@ -13,6 +13,7 @@ from shardwise.domain.exclusions import LeftOut
 from shardwise.domain.layout import Layout
 from shardwise.domain.needs import IdleGpus
 from shardwise.domain.summary import DemandSummary, PoolCount
+from shardwise.domain.target import Target
 
 
 class RefusalReason(StrEnum):
@@ -23,7 +24,9 @@ class RefusalReason(StrEnum):
 
     NO_MATCHING_NODES = "NoMatchingNodes"
     ILLEGAL_LAYOUT = "IllegalLayout"
+    PRICE_UNKNOWN = "PriceUnknown"
     MEMORY_SHORT = "MemoryShort"
+    TARGET_MISSED = "TargetMissed"
     BUDGET_SHORT = "BudgetShort"
     QUOTA_SHORT = "QuotaShort"
     CAPACITY_SHORT = "CapacityShort"
@@ -39,12 +42,14 @@ class Area(Enum):
 
     LAW = 0, RefusalReason.ILLEGAL_LAYOUT, 3, False, False
     PRODUCT = 1, RefusalReason.ILLEGAL_LAYOUT, 3, True, False
-    MEMORY = 2, RefusalReason.MEMORY_SHORT, 1, True, False
-    DOMAIN = 3, RefusalReason.CAPACITY_SHORT, 3, True, False
-    BUDGET = 4, RefusalReason.BUDGET_SHORT, 2, False, False
-    QUOTA = 5, RefusalReason.QUOTA_SHORT, 2, False, False
-    ROOM = 6, RefusalReason.CAPACITY_SHORT, 0, True, True
-    PREFERENCE = 7, None, 3, False, False
+    PRICE = 2, RefusalReason.PRICE_UNKNOWN, 3, True, False
+    MEMORY = 3, RefusalReason.MEMORY_SHORT, 1, True, False
+    DOMAIN = 4, RefusalReason.CAPACITY_SHORT, 3, True, False
+    TARGET = 5, RefusalReason.TARGET_MISSED, 1, True, False
+    BUDGET = 6, RefusalReason.BUDGET_SHORT, 2, False, False
+    QUOTA = 7, RefusalReason.QUOTA_SHORT, 2, False, False
+    ROOM = 8, RefusalReason.CAPACITY_SHORT, 0, True, True
+    PREFERENCE = 9, None, 3, False, False
 
     def __init__(self, order: int, reason: RefusalReason | None, distance: int, of_product: bool, waits: bool) -> None:  # noqa: FBT001 - a row of the table above
         self.order = order
@@ -449,7 +454,7 @@ class Hint:
     """
 
     field: str
-    value: int | bool | str | Toleration | None
+    value: int | float | bool | str | Toleration | Target | None
     layout: Layout
     product: str
     gpus: int

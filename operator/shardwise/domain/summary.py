@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from shardwise.domain.target import Target
+
 
 @dataclass(frozen=True, slots=True)
 class DemandSummary:
@@ -11,6 +13,7 @@ class DemandSummary:
     gpu_budget: int
     context_length: int
     concurrency: int
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,27 @@ def parse_duration(text: str) -> float:
     return float(hours * 3600 + minutes * 60 + seconds)
 
 
+LATENCY_PATTERN: Final = r"^(0*[1-9][0-9]*(\.[0-9]{1,3})?|0+\.[0-9]{0,2}[1-9][0-9]{0,2})(ms|s)$"
+"""The short times that the object accepts: milliseconds or seconds above zero, with at most three decimals."""
+
+
+def parse_latency(text: str) -> float:
+    """Read a short time such as ``50ms`` or ``1.5s``, in seconds, exact to a microsecond.
+
+    Raises ``ValueError`` with the text if it is not such a time.
+    """
+    if re.fullmatch(LATENCY_PATTERN, text) is None:
+        message = f"`{text}` is not a time such as 50ms or 1.5s"
+        raise ValueError(message)
+    number, micros = (text[:-2], 1000) if text.endswith("ms") else (text[:-1], 1_000_000)
+    return round(Fraction(number) * micros) / 1e6
+
+
+def latency_text(seconds: float) -> str:
+    """Say a short time as the object accepts it, in milliseconds below a second: ``38.5ms``, ``2.1s``."""
+    return f"{seconds * 1000:.3g}ms" if seconds < 0.9995 else f"{seconds:.4g}s"  # noqa: PLR2004 - rounds to a second
+
+
 def gib(count: float) -> str:
     """Say bytes for people, in GiB with a single decimal: ``75.6 GiB``."""
     return f"{count / GIB:.1f} GiB"

@@ -11,6 +11,8 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Alternative, GroupPlacement, Plan, PodPlacement
 from shardwise.domain.plan_data import estimate_data, layout_data, memory_data, plan_data
 from shardwise.domain.refusal import Refusal, RejectedLayout
+from shardwise.domain.sizing_data import target_data
+from shardwise.domain.summary import DemandSummary
 from shardwise.explain.alternatives import grounds, rest, telling
 from shardwise.explain.causes import cause, numbers
 from shardwise.explain.derivation import Clause, derive
@@ -49,7 +51,7 @@ def refusal_answer(refusal: Refusal) -> Document:
         "reason": refusal.reason.value,
         "message": refusal_message(refusal),
         "waits": refusal.waits,
-        "asked": None if asked is None else {_CAMEL[name]: value for name, value in asdict(asked).items()},
+        "asked": None if asked is None else _asked(asked),
         "derivation": [_clause(clause) for clause in derive(refusal)],
         "nearest": None if refusal.nearest is None else _rejected(refusal.nearest),
         "nodes": _nodes(refusal),
@@ -57,12 +59,13 @@ def refusal_answer(refusal: Refusal) -> Document:
     }
 
 
-_CAMEL = {
-    "replicas": "replicas",
-    "gpu_budget": "gpuBudget",
-    "context_length": "contextLength",
-    "concurrency": "concurrency",
-}
+def _asked(asked: DemandSummary) -> Document:
+    return {
+        "replicas": asked.replicas,
+        "gpuBudget": asked.gpu_budget,
+        "contextLength": asked.context_length,
+        "concurrency": asked.concurrency,
+    } | ({} if asked.target is None else {"target": target_data(asked.target)})
 
 
 def _group(group: GroupPlacement) -> Document:

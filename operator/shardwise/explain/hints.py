@@ -5,6 +5,8 @@ from typing import Any
 from shardwise.domain.demand import Toleration
 from shardwise.domain.plan_data import layout_data
 from shardwise.domain.refusal import Change, Hint
+from shardwise.domain.target import Target
+from shardwise.explain.targets import written_target
 
 
 def hint(given: Hint) -> str:
@@ -42,10 +44,14 @@ def _edit(given: Hint) -> str:
 def _said(value: object) -> str:
     if isinstance(value, Toleration):
         return f"{value.key}={value.value}:{value.effect}"
+    if isinstance(value, Target):
+        return "{" + ", ".join(f"{name}: {text}" for name, text in written_target(value).items()) + "}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, Target):
+        return written_target(value)
     if not isinstance(value, Toleration):
         return value
     return {"key": value.key, "operator": value.operator, "value": value.value, "effect": value.effect}

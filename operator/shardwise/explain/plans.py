@@ -13,6 +13,7 @@ from shardwise.explain.layouts import LISTED, others
 from shardwise.explain.notes import note
 from shardwise.explain.rules import rule
 from shardwise.explain.tables import aligned
+from shardwise.explain.targets import target_lines
 
 _MOST_PODS: Final = 16
 """The most pods that are listed: a group of two racks has no more."""
@@ -41,6 +42,7 @@ def _lines(plan: Plan, name: str) -> Iterator[str]:
     yield f"  memory   {_memory(plan)}"
     yield f"  serves   {plural(plan.concurrency, 'sequence')} of {plan.context_length} tokens"
     yield f"  speed    {_speed(plan)}"
+    yield from (f"  {name:<9}{text}" for name, text in target_lines(plan))
     yield from _section("placed", list(_placed(plan.groups)))
     yield from (f"  note     {note(noted)}" for noted in plan.notes)
     yield from _section("layouts", list(_side_by_side(plan)))

@@ -198,6 +198,16 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
             "Add nodes, or change `spec.placement`. The message counts the nodes by the reason they are left out.",
         ),
         RefusalReason.ILLEGAL_LAYOUT: Meaning(_REFUSED, "The pinned layout does not divide the model.", _READ_MESSAGE),
+        RefusalReason.PRICE_UNKNOWN: Meaning(
+            _REFUSED,
+            "The object asks for the cheapest layout, and the operator configuration states no price of these GPUs.",
+            "State `fleet.hardware[].pricePerHour` in the operator configuration, or choose another `spec.objective`.",
+        ),
+        RefusalReason.TARGET_MISSED: Meaning(
+            _REFUSED,
+            "By the estimates, no layout that fits meets the times of `spec.target`.",
+            "The message names the nearest layout and the nearest target that can be met.",
+        ),
         RefusalReason.MEMORY_SHORT: Meaning(
             _REFUSED, "The model does not fit into the memory of any layout that is allowed.", _READ_MESSAGE
         ),

@@ -12,6 +12,7 @@ from shardwise.explain.derivation import Clause, derive
 from shardwise.explain.exclusions import exclusion
 from shardwise.explain.hints import hint
 from shardwise.explain.layouts import LISTED, listed, others
+from shardwise.explain.targets import asked_target
 
 MOST_MESSAGE: Final = 1024
 """A condition's message stays within this many characters."""
@@ -68,6 +69,8 @@ def _lines(refusal: Refusal, name: str) -> Iterator[str]:
     yield from _derivation(refusal)
     if refusal.asked is not None:
         yield f"asked: {_asked(refusal.asked)}"
+        if refusal.asked.target is not None:
+            yield f"target: {asked_target(refusal.asked.target)}"
     if refusal.pools or refusal.excluded:  # nobody counted the nodes where the plan in force is refused
         yield f"nodes: {_nodes(refusal)}"
     yield from (f"idle: {idle_text(idle)}" for idle in refusal.idle)

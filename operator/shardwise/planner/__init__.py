@@ -5,15 +5,19 @@ demand alone; placement depends on the fleet too. A single sort key orders the l
 that was tried, and why it lost.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
+from typing import Final
 
-from shardwise.domain.demand import Demand
+from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
+from shardwise.domain.target import Sizing
 from shardwise.planner.driver import noted_without_driver, plan_for_driver
+from shardwise.planner.judging import weighed
 from shardwise.planner.largest import largest_that_fits
 from shardwise.planner.pools import eligible
 from shardwise.planner.refuse import refuse
@@ -21,7 +25,13 @@ from shardwise.planner.shorten import with_shorter_context
 from shardwise.planner.solve import solve, survey
 from shardwise.planner.trials import TrialFleet
 
-__all__ = ["most_replicas", "plan", "take"]
+__all__ = ["most_replicas", "plan", "sizing_of", "take"]
+
+_RATE_PARTS: Final = 64
+"""The parts into which the rate of a target is cut where the fleet has no room for all of it."""
+
+Share = Callable[[Demand, int | None, int], Demand]
+"""Gives a demand with some of its parts, and with their share of the GPUs that all parts share, if they share any."""
 
 
 def plan(demand: Demand, fleet: Fleet, *, hinted: bool = True) -> Plan | Refusal:
@@ -55,17 +65,51 @@ def most_replicas(demand: Demand, fleet: Fleet, shared: int | None = None) -> Pl
     demand = replace(demand, model=_first_alike(demand.model))
     pools = eligible(demand, fleet)
     searched = TrialFleet(fleet, demand, pools, survey(demand, pools))
+    whole, part = _parts(demand)
     for shares in (True, False):
-        fewer = partial(_with_replicas, demand, shared=(shared or demand.gpu_budget) if shares else None)
-        counts = range(1, min(demand.replicas, demand.gpu_budget + 1))
+        fewer = partial(part, demand, (shared or demand.gpu_budget) if shares else None)
+        counts = range(1, whole)
         # mypy cannot infer the type of a lambda's default.
         most = largest_that_fits(counts, lambda replicas, fewer=fewer: searched.fits(fewer(replicas)))  # type: ignore[misc]
         if most is not None:
-            return searched.plan(fewer(most))
+            made = searched.plan(fewer(most))
+            return made and replace(made, sizing=sizing_of(demand, fleet, made))
     return None
 
 
-def _with_replicas(demand: Demand, replicas: int, *, shared: int | None) -> Demand:
+def sizing_of(demand: Demand, fleet: Fleet, made: Plan) -> Sizing | None:
+    """Size the layout of a plan for the target of a demand, on any GPUs of its product, free or not.
+
+    ``None`` without a target, and where the layout misses it. The budget does not count.
+    """
+    if demand.target is None:
+        return None
+    layout = made.layout
+    pins = Pins(layout.tensor, layout.pipeline, layout.expert, layout.data, layout.context)
+    pinned = replace(demand, products=(made.product,), pins=pins, context_length=made.context_length)
+    tried = (
+        found
+        for facts in survey(pinned, eligible(pinned, fleet, emptied=True))
+        for found in weighed(pinned, facts.gpus)
+    )
+    return next((found.sizing(demand) for found in tried if found.layout == layout), None)
+
+
+def _parts(demand: Demand) -> tuple[int, Share]:
+    """Give into how many parts a demand can be cut, and the function that gives some of them."""
+    if demand.target is not None and demand.target.rate is not None and demand.replicas:
+        return _RATE_PARTS, _with_part_of_rate
+    return min(demand.replicas, demand.gpu_budget + 1), _with_replicas
+
+
+def _with_part_of_rate(demand: Demand, shared: int | None, parts: int) -> Demand:
+    assert demand.target is not None and demand.target.rate is not None  # noqa: S101, PT018 - called only with a rate
+    target = replace(demand.target, rate=demand.target.rate * parts / _RATE_PARTS)
+    share = demand.gpu_budget if shared is None else shared * parts // _RATE_PARTS
+    return replace(demand, replicas=1, target=target, gpu_budget=min(share, demand.gpu_budget))
+
+
+def _with_replicas(demand: Demand, shared: int | None, replicas: int) -> Demand:
     share = demand.gpu_budget if shared is None else shared * replicas // demand.replicas
     return replace(demand, replicas=replicas, gpu_budget=min(share, demand.gpu_budget))
 

@@ -14,6 +14,7 @@ from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Rule
 from shardwise.domain.refusal import Cause, Merit, MoreGpus, Preferred, Slower, Tight
+from shardwise.domain.target_causes import Dearer
 from shardwise.planner.expert_blocks import needs_finer_blocks
 from shardwise.planner.memory import is_tight, wanted_slack
 from shardwise.planner.merged import cut_by_waiver
@@ -27,12 +28,28 @@ SortKey = tuple[float | int | str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A legal layout on a GPU product. Its memory fits, and enough GPUs are free for it."""
+    """A legal layout on a GPU product. Its memory fits, and enough GPUs are free for it.
+
+    ``replicas`` is the number of replicas that the target needs, and 1 without a target. ``rate`` is the most requests
+    per second that they serve within the target; 0 if no rate is asked for.
+    """
 
     layout: Layout
     pool: PoolGpus
     memory: MemoryUse
     estimate: Estimate
+    replicas: int = 1
+    rate: float = 0.0
+
+    @property
+    def gpus(self) -> int:
+        """The GPUs of all replicas that the target needs; of a single replica without a target."""
+        return self.layout.world_size * self.replicas
+
+    @property
+    def cost(self) -> float:
+        """The money that these GPUs cost in an hour; 0 where the price is not known."""
+        return self.gpus * (self.pool.kind.price or 0.0)
 
     @property
     def tight(self) -> bool:
@@ -46,16 +63,32 @@ def preference(demand: Demand, candidate: Candidate) -> SortKey:
     expert = expert_rank(demand, layout)
     last = (candidate.pool.memory, candidate.pool.product, layout.pipeline, layout.tensor, expert, layout.data)
     match demand.objective:
-        case Objective.FEWEST_GPUS:
+        case Objective.FEWEST_GPUS | Objective.CHEAPEST:
             linked = candidate.pool.kind.nvlink is not None
             by_links = (-layout.tensor, expert) if linked else (expert, estimate.seconds_per_token)
-            first: SortKey = (layout.world_size, candidate.pool.memory, layout.data, *by_links)
+            first: SortKey = (candidate.pool.memory, layout.data, *by_links)
         case Objective.LATENCY:
             first = (layout.data > 1, estimate.seconds_per_token, layout.world_size)
         case Objective.THROUGHPUT:
             first = (-estimate.tokens_per_second_per_gpu, layout.world_size)
-    uneven = demand.objective is Objective.FEWEST_GPUS and is_uneven(candidate)
-    return (cuts_blocks(demand, candidate), uneven, candidate.tight, candidate.pool.joined, *first, *last)
+    return (cuts_blocks(demand, candidate), *_by_size(demand, candidate), *first, *last)
+
+
+def _by_size(demand: Demand, candidate: Candidate) -> SortKey:
+    """Order by evenness, slack and size. With a target, size comes first: the target says how much slack is enough.
+
+    So a larger budget never makes a plan for a target larger.
+    """
+    if not is_for_size(demand):
+        return candidate.tight, candidate.pool.joined
+    size = (candidate.cost if demand.objective is Objective.CHEAPEST else 0, candidate.gpus)
+    uneven, tight, joined = is_uneven(candidate), candidate.tight, candidate.pool.joined
+    return (uneven, tight, joined, *size) if demand.target is None else (joined, *size, uneven, tight, -candidate.rate)
+
+
+def is_for_size(demand: Demand) -> bool:
+    """Tell whether the objective is a small number of GPUs or a low price, and not speed."""
+    return demand.objective in (Objective.FEWEST_GPUS, Objective.CHEAPEST)
 
 
 def expert_rank(demand: Demand, layout: Layout) -> int:
@@ -90,7 +123,10 @@ def _power_of_two(number: int) -> bool:
 
 def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
     """Give the cause why a fitting candidate lost: the first part of the preference in which it is worse."""
-    first = _lost_first(demand, chosen, loser)
+    if cuts_blocks(demand, loser) and not cuts_blocks(demand, chosen):
+        return Preferred(Merit.WHOLE_BLOCKS, chosen.pool.product)
+    first = _lost_for_target(demand, chosen, loser) if demand.target is not None and is_for_size(demand) else None
+    first = first or _lost_first(demand, chosen, loser)
     if first is not None:
         return first
     if demand.objective is Objective.LATENCY:
@@ -103,11 +139,17 @@ def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
     return _lost_by_rules(demand, chosen, loser)
 
 
+def _lost_for_target(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause | None:
+    """Give the cause where it is the size for a target, or the rate that this size serves."""
+    first = _larger(demand, chosen, loser) or _lost_first(demand, chosen, loser)
+    if first is not None or loser.rate >= chosen.rate:
+        return first
+    return Slower("GPU time per request", chosen.rate / loser.rate)
+
+
 def _lost_first(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause | None:
-    """Give the cause where it is one of those that come before every objective."""
-    if cuts_blocks(demand, loser) and not cuts_blocks(demand, chosen):
-        return Preferred(Merit.WHOLE_BLOCKS, chosen.pool.product)
-    if demand.objective is Objective.FEWEST_GPUS and is_uneven(loser) and not is_uneven(chosen):
+    """Give the cause where it is one of those that come before every objective, but the cutting of blocks."""
+    if is_for_size(demand) and is_uneven(loser) and not is_uneven(chosen):
         return Preferred(Merit.NODES_USED_EVENLY, chosen.pool.product)
     if loser.tight and not chosen.tight:
         return Tight(loser.memory.slack, wanted_slack(loser.memory))
@@ -116,9 +158,17 @@ def _lost_first(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause | 
     return None
 
 
+def _larger(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause | None:
+    """Give the cause where a layout costs more, or needs more GPUs."""
+    if demand.objective is Objective.CHEAPEST and loser.cost > chosen.cost:
+        return Dearer(loser.cost, chosen.cost)
+    return MoreGpus(loser.gpus, chosen.gpus) if loser.gpus > chosen.gpus else None
+
+
 def _lost_by_rules(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
-    if loser.layout.world_size > chosen.layout.world_size:
-        return MoreGpus(loser.layout.world_size, chosen.layout.world_size)
+    larger = _larger(demand, chosen, loser)
+    if larger is not None:
+        return larger
     if loser.pool.product != chosen.pool.product:
         return Preferred(Merit.SMALLER_GPUS, chosen.pool.product)
     linked = chosen.pool.kind.nvlink is not None

@@ -11,8 +11,9 @@ from typing import Final
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import MOST_SEQUENCES, EngineName, chunk_tokens
+from shardwise.domain.hardware import GpuKind
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import GroupedCache, Layer, ModelFacts, SequenceCache, StateCache, Weight
+from shardwise.domain.model import GroupedCache, Layer, ModelFacts, Quantization, SequenceCache, StateCache, Weight
 from shardwise.domain.plan import Estimate, MemoryUse
 from shardwise.planner.caches import on_rank, token_bytes
 from shardwise.planner.data_support import spread_of
@@ -24,6 +25,22 @@ HBM_SHARE: Final = 0.7
 """Achieved share of peak memory bandwidth: Llama 8B at batch 1 on an H200 took 4.84 ms where the peak allows 3.36."""
 
 FLOPS_SHARE: Final = 0.7
+"""Achieved share of the dense 16-bit peak: Llama 8B read 8 prompts of 512 tokens on an H200 in 80 ms."""
+
+_FP8_SHARE: Final = 1.1
+"""The same for 8-bit floating-point weights and activations. Their peak is twice as high, and less of it is achieved.
+
+Llama 3.3 70B on two H100 read 5,000 tokens in 0.41 s (NVIDIA NIM LLM Benchmarking 1.0.0, NIM 1.8.0).
+"""
+
+_NVFP4_SHARE: Final = 1.6
+"""The same for NVFP4 on Blackwell, whose peak is four times the 16-bit peak.
+
+Fitted to Llama 3.3 70B on a B200 (TensorRT-LLM 1.0, docs/source/performance/perf-overview.md).
+"""
+
+_FP8_SINCE: Final = (8, 9)
+_BLACKWELL: Final = (10, 0)
 SECONDS_PER_SEQUENCE: Final = 40e-6
 """Time for sampling and streaming, for each sequence of a step. Measured between batch 1 and batch 64."""
 
@@ -42,11 +59,23 @@ def estimate(demand: Demand, layout: Layout, links: Links, use: MemoryUse) -> Es
     demand = on_rank(demand, layout)
     single = step_seconds(demand, layout, links, batch=1)
     batch = max(1, _sequences(demand, use) // layout.pipeline)
-    slowest = max(_stage_seconds(demand, layout, links, batch=batch)) + _border(
-        demand.model, layout, links, batch=batch
-    )
+    slowest = max(stage_seconds(demand, layout, links, batch=batch)) + border(demand.model, layout, links, batch=batch)
     token = slowest / batch + _prompt_token_seconds(demand, layout, links)
     return Estimate(seconds_per_token=single, tokens_per_second_per_gpu=layout.data / token / layout.world_size)
+
+
+def achieved_flops(model: ModelFacts, kind: GpuKind) -> float:
+    """Give the FLOP per second that the linear layers of a model achieve on a GPU.
+
+    GPUs without units for the precision of the weights compute in 16 bits, as engines do for weights of 4-bit integers.
+    """
+    capability = kind.compute_capability or (0, 0)
+    share = FLOPS_SHARE
+    if capability >= _BLACKWELL and model.quantization is Quantization.NVFP4:
+        share = _NVFP4_SHARE
+    elif model.quantization is Quantization.FP8 and capability >= _FP8_SINCE:
+        share = _FP8_SHARE
+    return share * kind.flops
 
 
 def _sequences(demand: Demand, use: MemoryUse) -> int:
@@ -59,8 +88,8 @@ def _prompt_token_seconds(demand: Demand, layout: Layout, links: Links) -> float
     """Estimate the slowest stage's time for a prompt token. Chunks fill the pipeline; compute limits them."""
     model, chunk = demand.model, chunk_tokens(layout.data)
     layers = tuple(
-        2 * _touched(demand, index, layout, 1)[1] / (FLOPS_SHARE * links.kind.flops)
-        + _exchange(model, layer, layout, links, chunk) / chunk
+        2 * touched(demand, index, layout, 1)[1] / achieved_flops(model, links.kind)
+        + exchange(model, layer, layout, links, chunk) / chunk
         for index, layer in enumerate(model.kinds)
     )
     return max(
@@ -71,8 +100,8 @@ def _prompt_token_seconds(demand: Demand, layout: Layout, links: Links) -> float
 
 def step_seconds(demand: Demand, layout: Layout, links: Links, *, batch: int) -> float:
     """Estimate a decode step of ``batch`` sequences through all stages. Each is half as long as the context."""
-    stages = zip(_stage_seconds(demand, layout, links, batch=batch), _stage_counts(demand, layout), strict=True)
-    borders = (layout.pipeline - 1) * _border(demand.model, layout, links, batch=batch)
+    stages = zip(stage_seconds(demand, layout, links, batch=batch), _stage_counts(demand, layout), strict=True)
+    borders = (layout.pipeline - 1) * border(demand.model, layout, links, batch=batch)
     return sum(seconds * count for seconds, count in stages) + borders
 
 
@@ -80,7 +109,8 @@ def _stage_counts(demand: Demand, layout: Layout) -> tuple[int, ...]:
     return tuple(count for _, count in stages_of(demand.model, demand.engine, layout.pipeline))
 
 
-def _stage_seconds(demand: Demand, layout: Layout, links: Links, *, batch: int) -> list[float]:
+def stage_seconds(demand: Demand, layout: Layout, links: Links, *, batch: int) -> list[float]:
+    """Estimate the time of a step in each different stage, for ``batch`` sequences."""
     model = demand.model
     layers = tuple(
         _layer_seconds(demand, layer, index, layout, links, batch) for index, layer in enumerate(model.kinds)
@@ -99,14 +129,14 @@ def _head_bytes(model: ModelFacts, tensor: int) -> float:
 
 
 def _layer_seconds(demand: Demand, layer: Layer, index: int, layout: Layout, links: Links, batch: int) -> float:
-    touched, elements = _touched(demand, index, layout, batch)
+    read, elements = touched(demand, index, layout, batch)
     cache = sum(_cache_read(demand, kept, layout.tensor) for kept in (layer.cache, layer.state)) * batch
-    memory = (touched + cache) / (HBM_SHARE * links.kind.hbm)
-    compute = 2 * elements * batch / (FLOPS_SHARE * links.kind.flops)
-    return max(memory, compute) + _exchange(demand.model, layer, layout, links, batch)
+    memory = (read + cache) / (HBM_SHARE * links.kind.hbm)
+    compute = 2 * elements * batch / achieved_flops(demand.model, links.kind)
+    return max(memory, compute) + exchange(demand.model, layer, layout, links, batch)
 
 
-def _exchange(model: ModelFacts, layer: Layer, layout: Layout, links: Links, tokens: int) -> float:
+def exchange(model: ModelFacts, layer: Layer, layout: Layout, links: Links, tokens: int) -> float:
     """Estimate the time in which the GPUs of a stage exchange their results of a layer, for a data rank's tokens."""
     reduced = all_reduce_seconds(tokens * model.hidden * _ACTIVATION_BYTES, layout.tensor, links)
     active = _active_experts(layer) if layout.data > 1 else 0
@@ -120,7 +150,7 @@ def _active_experts(layer: Layer) -> int:
     return max((weight.experts.active for weight in layer.weights if weight.experts is not None), default=0)
 
 
-def _touched(demand: Demand, index: int, layout: Layout, batch: int) -> tuple[float, float]:
+def touched(demand: Demand, index: int, layout: Layout, batch: int) -> tuple[float, float]:
     """Give the bytes of a layer that a step reads on a rank, and the elements that each token of its batch meets."""
     of_stage = Layout(layout.tensor, 1, layout.expert, layout.data)
     return _touched_in_stage(demand.model, index, of_stage, demand.engine, batch)
@@ -130,18 +160,18 @@ def _touched(demand: Demand, index: int, layout: Layout, batch: int) -> tuple[fl
 def _touched_in_stage(
     model: ModelFacts, index: int, layout: Layout, engine: EngineName, batch: int
 ) -> tuple[float, float]:
-    """See :func:`_touched`. A step reads the experts that any token of all data ranks picked.
+    """See :func:`touched`. A step reads the experts that any token of all data ranks picked.
 
     Each token uses its active experts only. The experts of a rank serve the tokens of all data ranks.
     """
-    spread, touched, elements = spread_of(engine, model.architecture, layout), 0.0, 0.0
+    spread, read, elements = spread_of(engine, model.architecture, layout), 0.0, 0.0
     for weight in model.kinds[index].weights:
         if weight.derived:
             continue
-        touched += weight.size / parts(weight, layout, spread) * _read_share(weight, batch * layout.data)
+        read += weight.size / parts(weight, layout, spread) * _read_share(weight, batch * layout.data)
         beside = layout.data if weight.experts is not None else 1
         elements += weight.elements * beside / parts(weight, layout) * _active_share(weight)
-    return touched, elements
+    return read, elements
 
 
 def _active_share(weight: Weight) -> float:
@@ -164,6 +194,6 @@ def _cache_read(demand: Demand, cache: SequenceCache | None, tensor: int) -> flo
     return token_bytes(cache, tensor, demand.kv_bytes) * tokens
 
 
-def _border(model: ModelFacts, layout: Layout, links: Links, *, batch: int) -> float:
+def border(model: ModelFacts, layout: Layout, links: Links, *, batch: int) -> float:
     """Estimate the time to send a batch from a stage to the next stage."""
     return send_seconds(batch * model.hidden * _ACTIVATION_BYTES, links) if layout.pipeline > 1 else 0.0

@@ -24,6 +24,7 @@ from shardwise.planner.hints_on_load import (
     weights_in_fp8,
 )
 from shardwise.planner.hints_on_place import budget, node_selector, pins, products, tolerations, within
+from shardwise.planner.hints_on_target import first_token, objective, per_token, rate, times
 from shardwise.planner.trials import MOST_TRIES, HintKind, Trial, TrialFleet
 
 MOST_HINTS: Final = 5
@@ -44,6 +45,11 @@ _KINDS: Final[tuple[tuple[HintKind, frozenset[Area]], ...]] = (
     (within, _ALWAYS),
     (node_selector, _ALWAYS),
     (tolerations, _ALWAYS),
+    (objective, frozenset({Area.PRICE})),
+    (first_token, frozenset({Area.TARGET})),
+    (per_token, frozenset({Area.TARGET})),
+    (times, frozenset({Area.TARGET})),
+    (rate, frozenset({Area.BUDGET, Area.ROOM})),
     (replicas, frozenset({Area.BUDGET, Area.DOMAIN, Area.ROOM})),
     (cache_in_fp8, frozenset({Area.MEMORY})),
     (cache_as_stored, frozenset({Area.PRODUCT})),

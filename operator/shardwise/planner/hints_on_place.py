@@ -38,7 +38,7 @@ def _moves(demand: Demand, name: str, tried_on: TrialFleet) -> list[tuple[float,
     """Give the nearest value of a pin with which a layout fits, and its distance; an empty list where there is none."""
     asked = getattr(demand.pins, name)
     freed = replace(demand, pins=replace(demand.pins, **{name: None}))
-    values = {getattr(layout, name) for layout in tried_on.fitting(freed)} - {asked}
+    values = {getattr(layout, name) for layout, _ in tried_on.fitting(freed)} - {asked}
     return sorted((_FLIP if name == "expert" else abs(log2(value / asked)), name, value) for value in values)[:1]
 
 
@@ -46,7 +46,7 @@ def budget(demand: Demand, tried_on: TrialFleet) -> Iterator[Trial]:
     """Try the smallest budgets, of those that a layout needs which fits when the budget is as large as the fleet."""
     free = sum(facts.free for facts in tried_on.surveyed(demand))
     most = replace(demand, gpu_budget=min(free, MOST_BUDGET))
-    wanted = {layout.world_size * demand.replicas for layout in tried_on.fitting(most)}
+    wanted = {layout.world_size * replicas for layout, replicas in tried_on.fitting(most)}
     for total in sorted(wanted):
         yield Trial(replace(demand, gpu_budget=total), "spec.gpuBudget.total", total)
 

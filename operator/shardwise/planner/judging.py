@@ -8,11 +8,13 @@ from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
-from shardwise.domain.demand import Demand
+from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.layout import Layout
 from shardwise.domain.needs import A_CHANNEL, PodNeeds
 from shardwise.domain.plan import Alternative, Estimate, LayoutOutcome, MemoryUse
 from shardwise.domain.refusal import Cause, LoadingShort, MemoryShort, OverBudget, RejectedLayout
+from shardwise.domain.target import Sizing, Target
+from shardwise.domain.target_causes import PriceUnknown
 from shardwise.domain.version import dotted
 from shardwise.planner.budgets import loading_budget
 from shardwise.planner.capability_support import unsuited_layout
@@ -24,6 +26,7 @@ from shardwise.planner.legality import illegal
 from shardwise.planner.links import Links
 from shardwise.planner.memory import loading_use, memory_use, relays_experts
 from shardwise.planner.pools import SurveyedGpus
+from shardwise.planner.sizing import Capacity, Sizer
 from shardwise.planner.sparse_cache import on_gpus
 
 _DEMANDS: Final = 32
@@ -58,6 +61,7 @@ class Weighed:
         demand, layout = self._demand, self.layout
         return (
             _unfit(demand, self._gpus)
+            or _unpriced(demand, self._gpus)
             or illegal(demand.model, demand.engine, layout, demand.setup)
             or unsuited_layout(demand, self._gpus, layout)
         )
@@ -88,7 +92,56 @@ class Weighed:
     def estimate(self) -> Estimate:
         """The estimated speed."""
         gpus, layout = self._gpus, self.layout
-        return estimate(self._demand, layout, _links(self._demand, gpus, layout), self.memory)
+        return estimate(self._demand, layout, links_of(self._demand, gpus, layout), self.memory)
+
+    @cached_property
+    def _sizer(self) -> Sizer:
+        gpus, layout = self._gpus, self.layout
+        links = links_of(self._demand, gpus, layout)
+        return Sizer(self._demand, layout, links, self.memory, (gpus.memory, gpus.compute_capability))
+
+    def missed(self, demand: Demand) -> Cause | None:
+        """Give the cause for which the layout, which fits, misses the target of a demand."""
+        found = None if demand.target is None else self._sizer.capacity(demand.target)
+        return found if isinstance(found, Cause) else None
+
+    def most_rate(self, target: Target) -> float:
+        """Give the most requests per second that a replica serves within a target; 0 where it misses the target."""
+        found = self._sizer.capacity(target)
+        return found.rate if isinstance(found, Capacity) else 0.0
+
+    def sizing(self, demand: Demand) -> Sizing | None:
+        """Say how replicas meet the target of a demand; ``None`` without a target, and where none meets it."""
+        found = None if demand.target is None else self._sizer.capacity(demand.target)
+        if demand.target is None or not isinstance(found, Capacity):
+            return None
+        return self._sizer.sizing(demand.target, found)
+
+    def is_out(self, demand: Demand) -> bool:
+        """Tell whether :meth:`cause` gives a cause, without working out which."""
+        if self.law or is_over_budget(demand, self.layout) or self.short:
+            return True
+        if demand.target is None:
+            return False
+        return self.missed(demand) is not None or is_over_budget(self.sized(demand), self.layout)
+
+    def cause(self, demand: Demand) -> Cause | None:
+        """Give the first cause that rules the layout out for a demand, whatever is free."""
+        fits = self.law or _over_budget(demand, self.layout) or self.short
+        if fits is not None or demand.target is None:
+            return fits
+        return self.missed(demand) or _over_budget(self.sized(demand), self.layout)
+
+    def sized(self, demand: Demand) -> Demand:
+        """Give a demand with the replicas that its target needs of this layout, or more if it asks for more.
+
+        A demand for no replicas stays one.
+        """
+        found = None if demand.target is None else self._sizer.capacity(demand.target)
+        if demand.target is None or not isinstance(found, Capacity) or not demand.replicas:
+            return demand
+        needed = found.replicas(demand.target)
+        return replace(demand, replicas=needed) if needed > demand.replicas else demand
 
 
 class Judged:
@@ -96,7 +149,7 @@ class Judged:
 
     def __init__(self, demand: Demand, gpus: SurveyedGpus, weighed: Weighed) -> None:
         self.layout = weighed.layout
-        self.cause = weighed.law or _over_budget(demand, self.layout) or weighed.short
+        self.cause = weighed.cause(demand)
         self._demand = demand
         self._gpus = gpus
         self._weighed = weighed
@@ -105,7 +158,19 @@ class Judged:
     @cached_property
     def candidate(self) -> Candidate:
         """The layout as a candidate: nothing rules it out."""
-        return Candidate(self.layout, self._gpus, self._weighed.memory, self._weighed.estimate)
+        weighed, target = self._weighed, self._demand.target
+        replicas = 1 if target is None else self.sized(self._demand).replicas
+        rate = 0.0 if target is None or target.rate is None else replicas * weighed.most_rate(target)
+        return Candidate(self.layout, self._gpus, weighed.memory, weighed.estimate, replicas, rate)
+
+    @property
+    def sizing(self) -> Sizing | None:
+        """How the replicas meet the target; ``None`` without a target."""
+        return self._weighed.sizing(self._demand)
+
+    def sized(self, demand: Demand) -> Demand:
+        """Give the demand, or an equal one with a place, with the replicas that its target needs of this layout."""
+        return self._weighed.sized(demand)
 
     @cached_property
     def preference(self) -> SortKey:
@@ -128,7 +193,7 @@ class Judged:
         return known
 
 
-def _links(demand: Demand, gpus: SurveyedGpus, layout: Layout) -> Links:
+def links_of(demand: Demand, gpus: SurveyedGpus, layout: Layout) -> Links:
     """Say how ranks are joined. Stages that fit a node get no channel for NVLink between nodes."""
     kind, node = gpus.kind, max(gpus.node_sizes)
     domain = gpus.largest_domain if kind.rack and not gpus.joined else node
@@ -138,8 +203,9 @@ def _links(demand: Demand, gpus: SurveyedGpus, layout: Layout) -> Links:
 
 
 def weighed(demand: Demand, gpus: SurveyedGpus) -> tuple[Weighed, ...]:
-    """Give the layouts of a demand on GPUs, in their order, for every budget."""
-    return _weighed(replace(without_place(demand), gpu_budget=0, replicas=1), gpus)
+    """Give the layouts of a demand on GPUs, in their order, for every budget, number of replicas, time and rate."""
+    target = demand.target and Target(demand.target.input_tokens, demand.target.output_tokens)
+    return _weighed(replace(without_place(demand), gpu_budget=0, replicas=1, target=target), gpus)
 
 
 @lru_cache(maxsize=_DEMANDS)
@@ -152,6 +218,11 @@ def _weighed(demand: Demand, gpus: SurveyedGpus) -> tuple[Weighed, ...]:
 def judged(demand: Demand, gpus: SurveyedGpus) -> tuple[Judged, ...]:
     """Judge the layouts of a demand on GPUs, in their order. The demand is one of :func:`without_place`."""
     return tuple(Judged(demand, gpus, found) for found in weighed(demand, gpus))
+
+
+def _unpriced(demand: Demand, gpus: SurveyedGpus) -> Cause | None:
+    wanted = demand.objective is Objective.CHEAPEST and gpus.kind.price is None
+    return PriceUnknown(gpus.product) if wanted else None
 
 
 @lru_cache(maxsize=_DEMANDS)

@@ -37,8 +37,14 @@ def refuse(
         free_gpus=sum(pool.free for pool in counted),
         excluded=pools.excluded,
         pools=counted,
-        asked=DemandSummary(demand.replicas, demand.gpu_budget, demand.context_length, demand.concurrency),
+        asked=_summary(demand),
         idle=pools.idle,
+    )
+
+
+def _summary(demand: Demand) -> DemandSummary:
+    return DemandSummary(
+        demand.replicas, demand.gpu_budget, demand.context_length, demand.concurrency, target=demand.target
     )
 
 

@@ -16,7 +16,7 @@ from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Cause, DomainTooSmall, NoRoom, RejectedLayout
 from shardwise.planner.all_to_all import backend_for
 from shardwise.planner.choose import Candidate, rule_of
-from shardwise.planner.judging import Judged, Lost, is_over_budget, judged, weighed, without_place
+from shardwise.planner.judging import Judged, Lost, judged, weighed, without_place
 from shardwise.planner.limited import links_data_ranks
 from shardwise.planner.memory import states
 from shardwise.planner.notes import across_domains, notes
@@ -46,7 +46,7 @@ def solve(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Solution:
     rejected: list[Lost] = []
     for facts in surveyed:
         for layout in judged(asked, facts.gpus):
-            lost = layout.lost or _crowded_out(demand, facts, layout.layout)
+            lost = layout.lost or _crowded_out(layout.sized(demand), facts, layout.layout)
             if lost is None:
                 found.append((layout, facts.pool))
             else:
@@ -55,28 +55,33 @@ def solve(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Solution:
     return Solution(made, tuple(lost.rejected for lost in rejected))
 
 
-def fitting(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Iterator[tuple[Layout, Pool]]:
-    """Give the layouts that no cause rules out, in the order of the search. Placement may still fail."""
+def fitting(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> Iterator[tuple[Demand, Layout, Pool]]:
+    """Give the layouts that no cause rules out, in the order of the search. Placement may still fail.
+
+    The demands have the replicas that their target needs of the layout.
+    """
     for facts in surveyed:
         for found in weighed(demand, facts.gpus):
-            if found.law or is_over_budget(demand, found.layout) or found.short:
+            if found.is_out(demand):
                 continue
-            if _crowded(demand, facts, found.layout) is None:
-                yield found.layout, facts.pool
+            sized = found.sized(demand)
+            if _crowded(sized, facts, found.layout) is None:
+                yield sized, found.layout, facts.pool
 
 
 def fits(demand: Demand, surveyed: Iterable["SurveyedPool"]) -> bool:
     """Tell whether :func:`solve` would find a plan, without choosing the best layout."""
-    return any(place(demand, pool, layout) is not None for layout, pool in fitting(demand, surveyed))
+    return any(place(sized, pool, layout) is not None for sized, layout, pool in fitting(demand, surveyed))
 
 
 def _choose(demand: Demand, found: list[Fitting], rejected: list[Lost]) -> Plan | None:
     """Give the plan of the most preferred layout that has a place. Layouts without a place are rejected, too."""
     found.sort(key=lambda fit: fit[0].preference)
     for position, (chosen, pool) in enumerate(found):
-        groups = place(demand, pool, chosen.layout)
+        sized = chosen.sized(demand)
+        groups = place(sized, pool, chosen.layout)
         if groups is None:
-            rejected.append(Lost.of(chosen.layout, pool.product, _no_room(demand, pool, chosen.layout)))
+            rejected.append(Lost.of(chosen.layout, pool.product, _no_room(sized, pool, chosen.layout)))
             continue
         losers = (loser.lost_to(chosen) for loser, _ in found[position + 1 :])
         candidate, rivals = chosen.candidate, [rival.candidate for rival, _ in found]
@@ -103,6 +108,8 @@ def _choose(demand: Demand, found: list[Fitting], rejected: list[Lost]) -> Plan 
             joined=pool.joined,
             states=states(demand, candidate.layout, candidate.memory, pool.compute_capability),
             linked=links_data_ranks(pool, candidate.layout),
+            sizing=chosen.sizing,
+            price=pool.kind.price,
         )
     return None
 
@@ -112,7 +119,8 @@ def _faster_with_more(demand: Demand, chosen: Candidate, pool: Pool) -> Iterator
     layout, pins = chosen.layout, demand.pins
     most = _LITTLE_MORE * layout.world_size * demand.replicas
     pinned = pins.tensor is not None or pins.pipeline is not None
-    if layout.pipeline == 1 or pinned or demand.objective is not Objective.FEWEST_GPUS or demand.gpu_budget >= most:
+    small = demand.target is None and demand.objective is Objective.FEWEST_GPUS
+    if layout.pipeline == 1 or pinned or not small or demand.gpu_budget >= most:
         return
     richer, facts = replace(demand, gpu_budget=most), SurveyedPool(pool)
     beyond = (

@@ -53,12 +53,15 @@ class TrialFleet:
         """Tell whether a changed demand has a plan."""
         return not self._is_spent() and fits(at_least(demand), self.surveyed(demand))
 
-    def fitting(self, demand: Demand) -> Iterator[Layout]:
-        """Give the layouts that no cause rules out for a changed demand, and that fit the free GPUs."""
+    def fitting(self, demand: Demand) -> Iterator[tuple[Layout, int]]:
+        """Give the layouts that no cause rules out for a changed demand, and that fit the free GPUs.
+
+        Each comes with its number of replicas.
+        """
         if self._is_spent():
             return iter(())
         possible = fitting(at_least(demand), self.surveyed(demand))
-        return (layout for layout, pool in possible if has_room(demand, pool, layout))
+        return ((layout, sized.replicas) for sized, layout, pool in possible if has_room(sized, pool, layout))
 
     def _is_spent(self) -> bool:
         """Count a search, and tell whether it is one too many."""

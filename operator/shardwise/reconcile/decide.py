@@ -1,6 +1,6 @@
 """The decision for an object: work out its desired state, then report the state and list the actions that reach it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.obstacle import Obstacle
@@ -50,6 +50,7 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Decision:
         return decide_invalid(Invalid(wanted.generation, message), observed, now)
     case = remember(wanted, observed, now)
     desired = desired_state(case)
+    case = replace(case, wanted=desired.wanted)
     obstacle = obstacle_of(case, desired)
     if obstacle is not None:
         reason = Reason(obstacle.reason)

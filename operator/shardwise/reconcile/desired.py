@@ -18,7 +18,7 @@ from shardwise.reconcile.life import Terms, Trigger, advance, decided
 from shardwise.reconcile.limits import limit_of
 from shardwise.reconcile.look import look
 from shardwise.reconcile.observed import Observed
-from shardwise.reconcile.plans import PlanInForce, again, dated, identity, new_plan, recorded
+from shardwise.reconcile.plans import PlanInForce, again, dated, identity, new_plan, recorded, sized
 from shardwise.reconcile.records import BEGINNING, State
 from shardwise.reconcile.refused import tries_of, with_words_once
 from shardwise.reconcile.roll import roll
@@ -48,8 +48,12 @@ class JudgedNodes:
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """The plan in force, the groups before and after the decision, and the nodes as judged."""
+    """The plan in force, the groups before and after the decision, and the nodes as judged.
 
+    ``wanted`` is the object with as many replicas as its target needs.
+    """
+
+    wanted: Wanted
     in_force: PlanInForce
     before: Views
     group_set: GroupSet
@@ -67,7 +71,9 @@ def desired_state(case: Case) -> DesiredState:
     after = with_words_once(tuple(map(_forgiven, before, after)))
     in_force, group_set = place_and_replace(case, in_force, after, nodes.usable)
     group_set = with_figures(in_force.plan, _signed(case, in_force.plan, before, group_set), case.observed)
-    return DesiredState(dated(in_force, case.terms.now), before, group_set, nodes)
+    return DesiredState(
+        sized(case.wanted, in_force, len(group_set.groups)), dated(in_force, case.terms.now), before, group_set, nodes
+    )
 
 
 def remember(wanted: Wanted, observed: Observed, now: float) -> Case:
@@ -104,7 +110,7 @@ def _judged(shuns: Shuns, usable: UsableFleet) -> JudgedNodes:
 
 def plan_in_force(case: Case, usable: UsableFleet) -> PlanInForce:
     """Keep the recorded plan if it answers the demand; else make a plan."""
-    return recorded(case.observed.status, case.wanted.asks) or new_plan(case.wanted, usable)
+    return recorded(case.observed.status, case.wanted, usable.fleet) or new_plan(case.wanted, usable)
 
 
 def _advanced(view: GroupView, terms: Terms) -> GroupView:
@@ -161,11 +167,12 @@ def place_and_replace(
 
 
 def _grouped(case: Case, in_force: PlanInForce, groups: Views, usable: UsableFleet) -> GroupSet:
+    wanted = sized(case.wanted, in_force, len(groups))
     if in_force.plan is None:
-        return without_plan(case.wanted, in_force, groups)
+        return without_plan(wanted, in_force, groups)
     named = frozenset(pod.replica for pod in case.observed.pods)
-    builder = GroupSetBuilder(case.wanted, in_force.plan, usable, case.terms, named)
-    builder.keep(retained(case.wanted, groups))
+    builder = GroupSetBuilder(wanted, in_force.plan, usable, case.terms, named)
+    builder.keep(retained(wanted, groups))
     builder.fill(places_of(in_force) if not builder.capacity.taken else ())
     roll(builder)
     return builder.build()

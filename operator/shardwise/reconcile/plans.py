@@ -16,7 +16,8 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.domain.plan_data import layout_data
 from shardwise.domain.refusal import Hint, OverBudget, OverQuota, Refusal, RefusalReason, RejectedLayout
-from shardwise.planner import most_replicas
+from shardwise.domain.target import Sizing
+from shardwise.planner import most_replicas, sizing_of
 from shardwise.planner import plan as plan_demand
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.recorded_plan import RecordedPlan, record_plan
@@ -36,10 +37,39 @@ class PlanInForce:
     fresh: tuple[GroupPlacement, ...] = ()
 
 
-def recorded(status: Status, asks: str) -> PlanInForce | None:
-    """Give the plan of a status, if it answers exactly the demand that ``asks`` names."""
+def recorded(status: Status, wanted: Wanted, fleet: Fleet) -> PlanInForce | None:
+    """Give the plan of a status, if it answers the demand of an object and meets its target.
+
+    A plan for another target stays if it meets the new target, too, with as many replicas as that needs.
+    """
     known = status.plan
-    return PlanInForce(known.plan, known) if known is not None and known.demand == asks else None
+    if known is None or known.demand != wanted.asks:
+        return None
+    sizing, target = known.plan.sizing, wanted.demand.target
+    if target != (sizing.target if sizing is not None else None):
+        sizing = sizing_of(wanted.demand, fleet, known.plan)
+        if target is not None and (sizing is None or _exceeds(wanted.demand, known.plan, sizing)):
+            return None
+        known = replace(known, plan=replace(known.plan, sizing=sizing))
+    return PlanInForce(known.plan, known)
+
+
+def _exceeds(demand: Demand, plan: Plan, sizing: Sizing) -> bool:
+    """Tell whether the replicas that a target needs exceed the budget."""
+    return max(sizing.replicas, demand.replicas) * plan.layout.world_size > demand.gpu_budget
+
+
+def sized(wanted: Wanted, in_force: PlanInForce, running: int = 0) -> Wanted:
+    """Give an object with the replicas that its target needs of the plan in force, or more if it asks for more.
+
+    If no plan meets the target, the ``running`` groups stay.
+    """
+    asked, target = wanted.demand.replicas, wanted.demand.target
+    sizing = None if in_force.plan is None else in_force.plan.sizing
+    needed = running if sizing is None else sizing.replicas
+    if target is None or target.rate is None or needed <= asked or not asked:
+        return wanted
+    return replace(wanted, demand=replace(wanted.demand, replicas=needed))
 
 
 def new_plan(wanted: Wanted, usable: UsableFleet) -> PlanInForce:
@@ -140,6 +170,7 @@ def one_more(wanted: Wanted, plan: Plan) -> Demand:
         context_length=plan.context_length,
         concurrency=plan.concurrency,
         least_context=None,
+        target=None,
         together=wanted.demand.pins.data is None,
     )
 

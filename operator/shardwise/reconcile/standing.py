@@ -31,7 +31,7 @@ def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
     status = case.observed.status
     planned = _planned(status, desired.nodes.usable)
     today = plan(wanted.demand, observed.fleet)
-    following = _next(wanted, desired, today)
+    following = _next(desired.wanted, desired, today)
     return Standing(
         planned=planned,
         planned_at=_planned_at(status) if planned is not None else "",

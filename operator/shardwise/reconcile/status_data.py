@@ -93,6 +93,8 @@ def wants_place(model: Data) -> bool:
     """
     data = model.get("status") or {}
     replicas = (model.get("spec") or {}).get("replicas", 1)
+    sizing = (data.get("plan") or {}).get("target") or {}
+    replicas = max(replicas, _whole(sizing.get("replicas"))) if replicas else 0
     groups = data.get("groups") or ()
     placed = sum(bool(group.get("nodes")) for group in groups)
     lacks = placed < replicas and not any(group.get("state") == State.REFUSED for group in groups)

@@ -1,0 +1,74 @@
+"""Targets in words: what was asked, how a plan meets it, what binds, and what the GPUs cost."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from shardwise.domain.plan import Plan
+from shardwise.domain.target import Bound, Sizing, Target
+from shardwise.domain.units import latency_text, plural
+
+_BINDS: Final[dict[Bound, str]] = {
+    Bound.FIRST_TOKEN: "the time to the first token",
+    Bound.PER_TOKEN: "the time per token",
+    Bound.CACHE: "the room of the KV cache",
+    Bound.SEQUENCES: "the most requests that the engine works on at once",
+}
+
+
+def target_lines(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Say how a plan meets its target, and its price, as names and texts of lines; none without target and price."""
+    if plan.sizing is not None:
+        yield "target", times_text(plan.sizing)
+        if plan.sizing.target.rate is not None:
+            yield "rate", _rate(plan.sizing, plan.sizing.target.rate, plan.replicas)
+    if plan.price is not None:
+        yield "price", f"{plan.price * plan.gpus:.2f} an hour, {plan.price:.2f} a GPU"
+
+
+def times_text(sizing: Sizing) -> str:
+    """Say the estimated times of a target beside the times that were asked for."""
+    target = sizing.target
+    first = _beside(sizing.first_token, target.first_token)
+    token = _beside(sizing.per_token, target.per_token)
+    return (
+        f"{first} to the first token, {token} a token, with {plural(sizing.sequences, 'request')} at once in a replica "
+        f"(estimates); {_load(target)}"
+    )
+
+
+def _beside(seconds: float, most: float | None) -> str:
+    return latency_text(seconds) if most is None else f"{latency_text(seconds)} of {latency_text(most)}"
+
+
+def _load(target: Target) -> str:
+    return f"requests of {target.input_tokens} + {target.output_tokens} tokens"
+
+
+def _rate(sizing: Sizing, rate: float, replicas: int) -> str:
+    served, spare = replicas * sizing.most_rate, sizing.spare_rate(replicas) or 0.0
+    left = f"{spare:.0%} spare" if spare >= 0 else f"{plural(sizing.replicas - replicas, 'replica')} short"
+    return (
+        f"{plural(replicas, 'replica')} for {rate:g} requests a second, up to {served:.3g} (an estimate), {left}; "
+        f"{_BINDS[sizing.binds]} binds"
+    )
+
+
+def written_target(target: Target) -> dict[str, Any]:
+    """Give a target as `spec.target` has it."""
+    times = {"timeToFirstToken": target.first_token, "timePerToken": target.per_token}
+    written = {name: latency_text(seconds) for name, seconds in times.items() if seconds is not None}
+    rated = {} if target.rate is None else {"requestsPerSecond": _whole(target.rate)}
+    return {"inputTokens": target.input_tokens, "outputTokens": target.output_tokens} | written | rated
+
+
+def _whole(rate: float) -> float:
+    return int(rate) if rate == int(rate) else rate
+
+
+def asked_target(target: Target) -> str:
+    """Say a target: the load, and the times and the rate that are asked for."""
+    parts = [_load(target)]
+    parts += [] if target.rate is None else [f"{target.rate:g} a second"]
+    parts += [] if target.first_token is None else [f"{latency_text(target.first_token)} to the first token"]
+    parts += [] if target.per_token is None else [f"{latency_text(target.per_token)} a token"]
+    return ", ".join(parts)
