@@ -55,6 +55,7 @@ def test_the_cases_show_every_hint_there_is() -> None:
     hints = [hint for case in REFUSED.values() for hint in refused(*case).hints]
     assert {hint.change for hint in hints} == set(Change)
     assert {hint.field for hint in hints} == {
+        "spec.engine.args",
         "spec.engine.name",
         "spec.gpuBudget.products",
         "spec.gpuBudget.total",

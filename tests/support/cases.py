@@ -145,7 +145,27 @@ REFUSED: Mapping[str, Case] = {
     "no experts": (a_demand(LLAMA_8B, pins=pinned(2, expert=True)), a_fleet(h100s(1))),
     "data ranks of a dense model": (a_demand(LLAMA_70B, pins=Pins(data=4)), a_fleet(h100s(1))),
     "data ranks of an older release": (
-        a_demand(R1, pins=Pins(data=8), engine=EngineName.SGLANG, release=(0, 5, 12)),
+        a_demand(R1, pins=Pins(data=8), engine=EngineName.TENSORRT_LLM, release=(0, 21, 0)),
+        a_fleet(h200s(1)),
+    ),
+    "an all-to-all over NVLink alone": (
+        a_demand(R1, budget=16, pins=Pins(1, 1, True, 16), all_to_all="flashinfer_nvlink_one_sided"),
+        a_fleet(h200s(2)),
+    ),
+    "an all-to-all of whole experts": (
+        a_demand(R1, pins=Pins(tensor=8, expert=False), engine=EngineName.SGLANG, all_to_all="deepep"),
+        a_fleet(h200s(1)),
+    ),
+    "an all-to-all between data ranks alone": (
+        a_demand(R1, pins=Pins(tensor=2, data=4), engine=EngineName.SGLANG, all_to_all="flashinfer"),
+        a_fleet(h200s(1)),
+    ),
+    "an all-to-all without settings for the GPUs": (
+        a_demand(KIMI_K2, budget=16, pins=Pins(1, 1, True, 12), engine=EngineName.SGLANG, all_to_all="deepep"),
+        a_fleet(h200s(2)),
+    ),
+    "an all-to-all of narrow hidden states": (
+        a_demand(replace(facts(R1), hidden=16384), pins=Pins(data=8), all_to_all="deepep_low_latency"),
         a_fleet(h200s(1)),
     ),
     "data ranks of several GPUs": (

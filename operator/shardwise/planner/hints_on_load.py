@@ -106,7 +106,12 @@ def _stored_in_fp8(weight: Weight) -> Weight:
 
 
 def engine(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
-    """Try each other engine; for a class that the demand's engine lacks, only engines whose classes are known."""
+    """Try each other engine; for a class that the demand's engine lacks, only engines whose classes are known.
+
+    Arguments that name an all-to-all suit one engine alone.
+    """
+    if demand.all_to_all is not None:
+        return
     lacks_class = class_in(demand.engine, demand.runs, demand.model.architecture).state is ClassState.NONE
     for engine in EngineName:
         if engine is not demand.engine and (lists_classes(engine) or not lacks_class):

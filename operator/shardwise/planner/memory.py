@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from shardwise.domain.demand import Demand
+from shardwise.domain.adapters import Adapters
+from shardwise.domain.demand import Demand, EngineSetup
 from shardwise.domain.engine import MOST_SEQUENCES, EngineName, chunk_tokens
 from shardwise.domain.hardware import HOPPER, ComputeCapability
 from shardwise.domain.layout import Layout
@@ -46,7 +47,8 @@ def memory_use(
 ) -> MemoryUse:
     """Give the bytes on the fullest GPU of a layout. ``gpu_memory`` is the memory that CUDA offers, in bytes."""
     asked, demand = demand, on_rank(demand, layout)
-    weights, kv_cache = max((_load(demand, layout, stage, capability) for stage, _ in _stages(demand, layout)), key=sum)
+    loads = zip(_weights(demand, layout), _kv_caches(demand, layout, capability), strict=True)
+    weights, kv_cache = max(loads, key=sum)
     activations = _activations(demand.model, layout, max(MOST_SEQUENCES, demand.concurrency))
     use = budgeted(demand, layout, gpu_memory, weights=weights, kv_cache=kv_cache, activations=activations)
     buffers = buffer_bytes(asked, layout)
@@ -65,8 +67,8 @@ def states(demand: Demand, layout: Layout, use: MemoryUse, capability: ComputeCa
     demand = on_rank(demand, layout)
     free = use.budget - use.activations - use.reserve
     found = (
-        states_in(demand, layout.tensor, stage, free - _weights(demand, layout, stage), capability)
-        for stage, _ in _stages(demand, layout)
+        states_in(demand, layout.tensor, stage, free - weights, capability)
+        for (stage, _), weights in zip(_stages(demand, layout), _weights(demand, layout), strict=True)
     )
     return min((count for count in found if count is not None), default=None)
 
@@ -87,13 +89,12 @@ def loading_use(demand: Demand, layout: Layout, capability: ComputeCapability | 
     them when all are read. If it gives experts another form, a layer's gates and ups are there three times.
     """
     if relays_experts(demand, capability):
-        return max(
-            _weights(demand, layout, stage) + 2 * _largest(stage, relaid_bytes(demand.model, layout))
-            for stage, _ in _stages(demand, layout)
-        )
+        relaid, stages = relaid_bytes(demand.model, layout), _stages(demand, layout)
+        held = zip(stages, _weights(demand, layout), strict=True)
+        return max(weights + 2 * _largest(stage, relaid) for (stage, _), weights in held)
     if not is_quantised_on_load(demand.model) or not holds_unquantised(demand.engine, demand.runs):
         return 0
-    return max(_weights(demand, layout, stage, unquantised=True) for stage, _ in _stages(demand, layout))
+    return max(_weights(demand, layout, unquantised=True))
 
 
 def is_tight(use: MemoryUse) -> bool:
@@ -110,25 +111,45 @@ def _stages(demand: Demand, layout: Layout) -> tuple[tuple[Stage, int], ...]:
     return stages_of(demand.model, demand.engine, layout.pipeline)
 
 
-def _load(demand: Demand, layout: Layout, stage: Stage, capability: ComputeCapability | None) -> tuple[int, int]:
-    """Give the bytes of weights and of KV cache on a rank of a stage."""
-    kv_cache = (
-        cached_bytes(demand, layout.tensor, stage, capability)
-        if lays_out_states(demand)
-        else _over_layers(stage, _kv_by_kind(demand, layout.tensor))
+def _kv_caches(demand: Demand, layout: Layout, capability: ComputeCapability | None) -> tuple[int, ...]:
+    """Give the bytes of KV cache on a rank of each different stage."""
+    stages = _stages(demand, layout)
+    if lays_out_states(demand):
+        return tuple(int(cached_bytes(demand, layout.tensor, stage, capability)) for stage, _ in stages)
+    by_kind = _kv_by_kind(demand, layout.tensor)
+    return tuple(int(_over_layers(stage, by_kind)) for stage, _ in stages)
+
+
+def _weights(demand: Demand, layout: Layout, *, unquantised: bool = False) -> tuple[int, ...]:
+    """Give the bytes of weights on a rank of each different stage, adapters included.
+
+    ``unquantised``: see :func:`loading_use`.
+    """
+    return _weights_of_stages(
+        demand.model, layout, demand.engine, demand.setup, demand.adapters, unquantised=unquantised
     )
-    return _weights(demand, layout, stage), int(kv_cache)
 
 
-def _weights(demand: Demand, layout: Layout, stage: Stage, *, unquantised: bool = False) -> int:
-    """Give the bytes of weights on a rank of a stage, adapters included. ``unquantised``: see :func:`loading_use`."""
-    model = demand.model
+@lru_cache(maxsize=8192)
+def _weights_of_stages(
+    model: ModelFacts,
+    layout: Layout,
+    engine: EngineName,
+    setup: EngineSetup,
+    adapters: Adapters | None,
+    *,
+    unquantised: bool,
+) -> tuple[int, ...]:
+    """See :func:`_weights`. Weights depend on no load: the demands of a search for hints share them."""
     of_stage = Layout(layout.tensor, 1, layout.expert, layout.data)
-    spread = spread_of(demand.engine, model.architecture, of_stage, demand.setup)
+    spread = spread_of(engine, model.architecture, of_stage, setup)
     of_layers = layer_bytes(model, of_stage, spread, unquantised=unquantised)
-    ends = end_bytes(model, layout.tensor, demand.engine, spread).on(stage)
-    adapters = _over_layers(stage, adapter_bytes(model, layout, demand.adapters))
-    return int((_over_layers(stage, of_layers) + ends) * checkpoint_scale(model) + adapters)
+    ends, scale = end_bytes(model, layout.tensor, engine, spread), checkpoint_scale(model)
+    of_adapters = adapter_bytes(model, layout, adapters)
+    return tuple(
+        int((_over_layers(stage, of_layers) + ends.on(stage)) * scale + _over_layers(stage, of_adapters))
+        for stage, _ in stages_of(model, engine, layout.pipeline)
+    )
 
 
 def _over_layers(stage: Stage, sizes: Sequence[float]) -> float:
