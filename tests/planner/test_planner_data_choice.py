@@ -1,7 +1,7 @@
 """Which layouts with data ranks are chosen, for which objective, and how that agrees with published deployments."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, Final
@@ -195,7 +195,11 @@ def test_a_single_sequence_is_slower_on_a_data_rank_than_on_a_tensor_group() -> 
 
 # Published deployments.
 
-DEPLOYED: Final[list[dict[str, Any]]] = json.loads((DATA / "data-parallel-deployments.json").read_text())["rows"]
+_READ: Final = json.loads((DATA / "data-parallel-deployments.json").read_text())
+DEPLOYED: Final[list[dict[str, Any]]] = _READ["rows"]
+OTHERS: Final[list[dict[str, Any]]] = _READ["others"]
+"""Deployments on which the planner was never fitted: they were looked for when it was done."""
+
 GPUS: Final = {
     "H100-SXM-80GB": (H100, 81559),
     "H800-SXM-80GB": (H100, 81559),
@@ -209,6 +213,8 @@ GPUS: Final = {
 
 _MODELOPT: Final = {"fp4": "NVFP4", "nvfp4": "NVFP4", "fp8": "FP8"}
 _SAME: Final = {
+    "MiniMaxAI/MiniMax-M2.5": "MiniMaxAI/MiniMax-M2",
+    "MiniMaxAI/MiniMax-M2.7": "MiniMaxAI/MiniMax-M2",
     "deepseek-ai/DeepSeek-R1-0528": R1,
     "nvidia/DeepSeek-R1-0528-FP4-V2": "nvidia/DeepSeek-V3.1-NVFP4",
     "nvidia/DeepSeek-R1-0528-FP4-v2": "nvidia/DeepSeek-V3.1-NVFP4",
@@ -251,8 +257,8 @@ def pins_of(row: dict[str, Any]) -> Pins:
     return Pins(row["tensor"], row["pipeline"], row["expert"] > 1, row["data"])
 
 
-def scored() -> Iterator[tuple[dict[str, Any], Demand, Fleet]]:
-    for row in DEPLOYED:
+def scored(rows: Sequence[dict[str, Any]] = DEPLOYED) -> Iterator[tuple[dict[str, Any], Demand, Fleet]]:
+    for row in rows:
         found = deployed(row)
         if found is not None:
             yield row, *found
@@ -286,19 +292,32 @@ def test_published_deployments_are_accepted_as_they_are() -> None:
     assert accepted >= 50
 
 
+def has_the_shape(row: dict[str, Any], demand: Demand, fleet: Fleet) -> bool:
+    """Tell whether the plan for throughput has data ranks, and experts over as many GPUs as are published."""
+    made = plan(replace(demand, objective=THROUGHPUT), fleet)
+    return isinstance(made, Plan) and made.layout.data > 1 and made.layout.stage_gpus == row["tensor"] * row["data"]
+
+
 def test_throughput_has_the_shape_of_published_deployments() -> None:
-    """Data ranks or none, and experts over as many GPUs: for 70 of 100 at least."""
-    alike = total = 0
-    for row, demand, fleet in scored():
-        if row["data"] == 1 or (row["model"], row["gpu"], row["gpus"]) in IMPOSSIBLE:
-            continue
-        total += 1
-        made = plan(replace(demand, objective=THROUGHPUT), fleet)
-        alike += (
-            isinstance(made, Plan) and made.layout.data > 1 and made.layout.stage_gpus == row["tensor"] * row["data"]
-        )
-    assert total >= 45
-    assert alike / total >= 0.7, f"{alike} of {total}"
+    """Of 40 of the 47 that are legal and have data ranks."""
+    legal = [
+        (row, demand, fleet)
+        for row, demand, fleet in scored()
+        if row["data"] > 1 and (row["model"], row["gpu"], row["gpus"]) not in IMPOSSIBLE
+    ]
+    assert len(legal) >= 47
+    assert sum(has_the_shape(*case) for case in legal) / len(legal) >= 40 / 47
+
+
+def test_other_published_deployments_are_accepted_and_have_the_shape_too() -> None:
+    """All are accepted as they are. On two nodes of H100 the plan for throughput has two stages instead."""
+    found = list(scored(OTHERS))
+    assert len(found) == 13
+    for row, demand, fleet in found:
+        made = planned(replace(demand, pins=pins_of(row)), fleet)
+        assert made.layout == Layout(row["tensor"], row["pipeline"], True, row["data"])
+    differs = [(row["gpu"], row["gpus"]) for row, demand, fleet in found if not has_the_shape(row, demand, fleet)]
+    assert differs == [("H100-SXM-80GB", 16)]
 
 
 def test_the_same_deployments_get_data_ranks_for_latency_only_where_nothing_else_fits_with_room() -> None:
