@@ -29,6 +29,7 @@ from shardwise.domain.launch import (
     Wanted,
     WeightCache,
 )
+from shardwise.domain.roles import Connector, Role, RoleName
 from shardwise.domain.target import Target
 from shardwise.domain.units import GIB
 
@@ -366,7 +367,55 @@ def test_a_field_arrives_where_it_is_honoured(
     assert read(wanted(path, value)) == expected
 
 
+BOTH = [
+    {"name": "prefill", "replicas": 3, "objective": "throughput", "products": ["NVIDIA-H200"]},
+    {"name": "decode", "parallelism": {"tensor": 2}},
+]
+
+
+def with_roles(transfer: object = None) -> Wanted:
+    given = changed("spec.roles", BOTH)
+    given["spec"] |= {} if transfer is None else {"transfer": transfer}
+    return to_wanted(parse(given), facts(LLAMA_8B))
+
+
+def test_each_role_is_an_object_of_its_own() -> None:
+    """Decode first: it may serve alone, and stands for the whole object."""
+    whole = with_roles()
+    decode, prefill = whole.roles
+    assert [part.launch.role for part in (decode, prefill)] == [Role(RoleName.DECODE), Role(RoleName.PREFILL)]
+    assert (prefill.demand.replicas, prefill.demand.objective) == (3, Objective.THROUGHPUT)
+    assert (prefill.demand.products, prefill.demand.pins) == (("NVIDIA-H200",), Pins())
+    assert (decode.demand.objective, decode.demand.products) == (Objective.FEWEST_GPUS, ())
+    assert decode.demand.pins == Pins(tensor=2)
+    assert {part.demand.gpu_budget for part in (whole, decode, prefill)} == {whole.demand.gpu_budget}
+    assert replace(whole, roles=()) == decode
+
+
+def test_a_role_without_a_number_of_replicas_is_counted_by_the_estimates() -> None:
+    halves = [part.demand.half for part in with_roles().roles]
+    assert [half.counted for half in halves if half is not None] == [True, False]
+
+
+def test_the_transfer_goes_to_both_roles() -> None:
+    transfer = {"connector": "mooncake", "within": "rack"}
+    assert [part.launch.role for part in with_roles(transfer).roles] == [
+        Role(name, Connector.MOONCAKE, "rack") for name in (RoleName.DECODE, RoleName.PREFILL)
+    ]
+
+
+def test_the_pods_of_a_role_need_rdma_although_they_are_alone() -> None:
+    """Their caches go to other pods."""
+    site = LaunchSite(rdma=(("rdma/ib", "1"),))
+    wanted = to_wanted(parse(changed("spec.roles", BOTH)), facts(LLAMA_8B), site)
+    assert ("rdma/ib", 1000) in wanted.roles[0].demand.needs.of_pod(1, 1, 1)
+    assert ("rdma/ib", 1000) in wanted.roles[0].demand.needs.of_the_least_pod
+    assert ("rdma/ib", 1000) not in to_wanted(parse(PLAIN), facts(LLAMA_8B), site).demand.needs.of_pod(1, 1, 1)
+
+
 ELSEWHERE = {
+    "spec.transfer.connector": "test_the_transfer_goes_to_both_roles",
+    "spec.transfer.within": "test_the_transfer_goes_to_both_roles",
     "spec.model.config": "read by shardwise.hub",
     "spec.model.weightBytes": "read by shardwise.hub",
 }

@@ -33,6 +33,8 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "spec.objective": ("latency", "plan"),
     "spec.target": ({"inputTokens": 900, "outputTokens": 100, "timePerToken": "50ms"}, "nothing"),
     "spec.parallelism": ({"tensor": 2}, "plan"),
+    "spec.roles": ([{"name": "prefill"}, {"name": "decode"}], "plan and pods"),
+    "spec.transfer": ({"connector": "mooncake"}, "plan and pods"),
     "spec.engine.name": ("sglang", "plan and pods"),
     "spec.engine.image": ("example.com/vllm:1", "plan and pods"),
     "spec.engine.imagePullPolicy": ("Always", "pods"),
@@ -81,13 +83,16 @@ CHANGES: dict[str, tuple[Any, str]] = {
 
 
 def object_with(path: str | None = None, value: object = None) -> ShardedModel:
-    return parse(PLAIN if path is None else changed(path, value))
+    made = PLAIN if path is None else changed(path, value)
+    if path == "spec.transfer":
+        made["spec"]["roles"] = CHANGES["spec.roles"][0]
+    return parse(made)
 
 
 @pytest.mark.parametrize(("path", "value", "depends"), [(path, *row) for path, row in CHANGES.items()], ids=CHANGES)
 def test_what_depends_on_a_field(path: str, value: object, depends: str) -> None:
     """The plan is made anew only for what it depends on; pods are compared only when what they depend on changed."""
-    before, after = object_with(), object_with(path, value)
+    before, after = object_with(path if path == "spec.transfer" else None), object_with(path, value)
     assert (asks_of(before) != asks_of(after)) is ("plan" in depends)
     assert (content_of(before) != content_of(after)) is ("pods" in depends)
 
@@ -105,6 +110,33 @@ def test_every_field_has_its_row_here_and_in_the_document() -> None:
     known = {path for path in fields if any(path == row or path.startswith(f"{row}.") for row in CHANGES)}
     assert fields - known == set()
     assert fields - named == set()
+
+
+ROLE = {"name": "decode", "replicas": 1}
+OF_ROLES: dict[str, tuple[Any, str]] = {
+    "replicas": ({**ROLE, "replicas": 2}, "nothing"),
+    "objective": ({**ROLE, "objective": "latency"}, "plan"),
+    "parallelism": ({**ROLE, "parallelism": {"tensor": 2}}, "plan"),
+    "products": ({**ROLE, "products": ["NVIDIA-H200"]}, "plan and pods"),
+}
+
+
+@pytest.mark.parametrize(("value", "depends"), OF_ROLES.values(), ids=OF_ROLES)
+def test_what_depends_on_a_field_of_a_role(value: object, depends: str) -> None:
+    """Of the role itself: the other role depends on none of its fields."""
+    before, after = (
+        to_wanted(object_with("spec.roles", [{"name": "prefill"}, role]), facts(LLAMA_8B)).roles
+        for role in (ROLE, value)
+    )
+    assert (before[0].asks != after[0].asks) is ("plan" in depends)
+    assert (before[0].content != after[0].content) is ("pods" in depends)
+    assert (before[1].asks, before[1].content) == (after[1].asks, after[1].content)
+
+
+def test_the_roles_of_an_object_have_names_of_their_own() -> None:
+    decode, prefill = to_wanted(object_with("spec.roles", CHANGES["spec.roles"][0]), facts(LLAMA_8B)).roles
+    assert decode.asks != prefill.asks
+    assert decode.content != prefill.content
 
 
 @pytest.mark.parametrize(

@@ -136,3 +136,14 @@ def test_nothing_in_a_status_is_filled_in_but_that_nobody_has_seen_it() -> None:
     status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
     assert status["default"] == {"observedGeneration": -1}
     assert json.dumps(status).count('"default"') == 1
+
+
+@pytest.mark.parametrize(("field", "value"), [("replicas", 2), ("parallelism", {"tensor": 2})])
+def test_an_object_with_roles_has_no_degrees_of_its_own(field: str, value: object) -> None:
+    """They would be honoured for no role."""
+    given = changed("spec.roles", [{"name": "prefill"}, {"name": "decode"}])
+    given["spec"][field] = value
+    with pytest.raises(InvalidObject) as caught:
+        parse(given)
+    said = f"spec.roles: with roles, each role has its own: use `spec.roles[].{field}` instead of `spec.{field}`"
+    assert str(caught.value) == said

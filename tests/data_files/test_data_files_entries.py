@@ -25,6 +25,7 @@ from shardwise.planner.method_support import MethodRow
 from shardwise.planner.on_load import OnLoadRow
 from shardwise.planner.pipeline_support import PipelineRow
 from shardwise.planner.stage_ends import StageEndRow
+from shardwise.planner.transfer_support import TransferRow
 
 FOLDER = PACKAGE / "data"
 FILES: dict[str, type[Sourced]] = {
@@ -41,6 +42,7 @@ FILES: dict[str, type[Sourced]] = {
     "signals.toml": SignalRow,
     "stage-ends.toml": StageEndRow,
     "towers.toml": TowerRow,
+    "transfer.toml": TransferRow,
 }
 SOURCES = re.compile(
     r"[\w.-]+/[\w.-]+(@[0-9a-f]{7,}|, docs/)|[\w-]+ \d+\.\d+\.\d+, |data sheet|documentation|docs\.\w+\.\w+"

@@ -1,8 +1,9 @@
 """Plans by hand, so that a launch is tested without the planner; and how the engines' own parsers read their words."""
 
+import itertools
 import json
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, NoReturn
@@ -12,11 +13,12 @@ from tests.support.models import DATA, LLAMA_8B, a_demand
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import EnvVar, LaunchSite, Wanted
+from shardwise.domain.launch import CacheKind, EnvVar, LaunchSite, Source, SourceKind, Wanted, WeightCache
 from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Plan, PodPlacement, Rule
+from shardwise.domain.roles import Connector, Role, RoleName
 from shardwise.domain.units import GIB
-from shardwise.engines import GroupLaunch, PodLaunch, launch
+from shardwise.engines import GroupLaunch, PodLaunch, launch, problems
 
 HOSTS = tuple(f"llama-0-0-{index}.llama-0-0.default.svc" for index in range(16))
 """Where the pods of a group are found: given to the engine, not made by it."""
@@ -32,6 +34,17 @@ OF_OTHER_RELEASES = frozenset({"--no-enable-expert-parallel"})
 
 ALLOWED = LaunchSite(host_paths=("/data",))
 """A cluster whose operator lets objects mount what is below /data."""
+
+
+SOURCES = [
+    Source(),
+    Source(revision="v1.0", token_secret="hub", token_key="read", pre_pull=True),
+    Source(cache=WeightCache(CacheKind.HOST_PATH, "/data/cache")),
+    Source(SourceKind.PERSISTENT_VOLUME_CLAIM, location="claim", path="a/b"),
+    Source(SourceKind.HOST_PATH, location="/data/llama"),
+    Source(SourceKind.IMAGE, location="registry.example/llama@sha256:0"),
+]
+"""Every kind of place that weights come from."""
 
 
 def wants(demand: Demand | None = None, *, site: LaunchSite = ALLOWED, **changes: Any) -> Wanted:
@@ -144,3 +157,17 @@ def as_engine_reads(engine: EngineName, word: str) -> str | None:
         return None
     read: str | None = next((key for key, given in vars(found).items() if given is not None), None)
     return None if rest else read
+
+
+def role_groups(
+    engine: EngineName, layouts: Sequence[tuple[Layout, tuple[int, ...]]], site: LaunchSite
+) -> Iterator[tuple[Plan, Wanted, GroupLaunch]]:
+    """Launch groups of both roles, with each connector that the engine has; one model keeps states."""
+    models = (LLAMA_8B, "Qwen/Qwen3-Next-80B-A3B-Instruct")
+    for model, name, connector in itertools.product(models, RoleName, Connector):
+        wanted = wants(a_demand(model, engine=engine), site=site, model=model, served_name=model)
+        wanted = replace(wanted, launch=replace(wanted.launch, role=Role(name, connector)))
+        if not problems(wanted):
+            for layout, pods in layouts:
+                plan = a_plan(layout, *pods, engine=engine)
+                yield plan, wanted, started(plan, wanted)

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from tests.engines.support import (
     SGLANG,
+    SOURCES,
     TENSORRT_LLM,
     VLLM,
     a_plan,
     by_name,
     known_flags,
     options,
+    role_groups,
     started,
     values_of,
     wants,
@@ -24,10 +26,11 @@ from tests.engines.support import (
 from tests.support.models import LLAMA_8B, QWEN_235B_FP8, a_demand, a_model
 
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import CacheKind, EnvVar, LaunchSite, Servers, Source, SourceKind, Wanted, WeightCache
+from shardwise.domain.launch import EnvVar, LaunchSite, Servers, Source, SourceKind, Wanted
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import CheckpointMethod, Quantization
 from shardwise.domain.plan import MemoryUse, Plan
+from shardwise.domain.roles import Role, RoleName
 from shardwise.domain.units import GIB
 from shardwise.engines import ENGINES, GroupLaunch, PodLaunch, problems
 from shardwise.engines.environment import NETWORK_VARIABLES
@@ -63,8 +66,12 @@ EMITTED = {
         "--headless",
         "--host",
         "--port",
+        "--kv-transfer-config",
     },
     SGLANG: {
+        "--disaggregation-mode",
+        "--disaggregation-transfer-backend",
+        "--disaggregation-bootstrap-port",
         "--model-path",
         "--served-model-name",
         "--revision",
@@ -102,11 +109,13 @@ EMITTED = {
         "--host",
         "--port",
         "--extra_llm_api_options",
+        "--server_role",
     },
 }
 """All a launch of each engine may ever say, and does say somewhere in the grid."""
 
 YIELDING = {
+    "--kv-transfer-config",
     "--allow-deprecated-quantization",
     "--max-num-seqs",
     "--max-running-requests",
@@ -142,15 +151,6 @@ GROUPS_OF_DATA = [
     (Layout(8, 2, True, 2), (8, 8, 8, 8)),
 ]
 """Data ranks of several GPUs, for engines that have them: on one node, on a node each, and on two nodes each."""
-
-SOURCES = [
-    Source(),
-    Source(revision="v1.0", token_secret="hub", token_key="read", pre_pull=True),
-    Source(cache=WeightCache(CacheKind.HOST_PATH, "/data/cache")),
-    Source(SourceKind.PERSISTENT_VOLUME_CLAIM, location="claim", path="a/b"),
-    Source(SourceKind.HOST_PATH, location="/data/llama"),
-    Source(SourceKind.IMAGE, location="registry.example/llama@sha256:0"),
-]
 
 PLAIN = a_model(name=LLAMA_8B)
 FBGEMM = replace(PLAIN, method=CheckpointMethod("fbgemm_fp8", Quantization.FP8))
@@ -204,6 +204,7 @@ def cells(engine: EngineName) -> Iterator[tuple[Plan, Wanted, GroupLaunch]]:
             states = 400 if layout.world_size == 1 else None
             plan = a_plan(layout, *pods, engine=engine, memory=whole, states=states)
             yield plan, wanted, started(plan, wanted)
+    yield from role_groups(engine, LAYOUTS, SITE)
 
 
 def served(engine: EngineName, pod: PodLaunch) -> tuple[str, ...]:
@@ -225,7 +226,7 @@ def test_the_grid_leaves_out_only_what_is_refused(grid: Grid) -> None:
     """No engine quantises to int4 or nvfp4 on load; TensorRT-LLM to nothing, and it takes no bfloat16 cache."""
     engine, found = grid
     part = {VLLM: 5 / 7, SGLANG: 5 / 7, TENSORRT_LLM: 4 / 7 * 2 / 3}[engine]
-    assert len(found) == round(len(list(grid_of(engine))) * part)
+    assert sum(wanted.launch.role is None for _, wanted, _ in found) == round(len(list(grid_of(engine))) * part)
 
 
 def test_every_option_is_one_the_engine_declares_and_is_said_once(grid: Grid) -> None:
@@ -242,11 +243,13 @@ def test_every_option_is_one_the_engine_declares_and_is_said_once(grid: Grid) ->
 
 
 def test_every_word_is_one_argument_and_no_value_reads_as_an_option(grid: Grid) -> None:
-    """No blank, no quote, nothing a shell would take apart; commands apart, which are constants."""
+    """No blank, no quote but in JSON, nothing a shell would take apart; commands apart, which are constants."""
     engine, found = grid
     for _, _, group in found:
         for pod in group.pods:
-            assert all(word and not set(word) & set(" \t\n\"'$`;|&*?") for word in pod.args)
+            words = [word for word in pod.args if not word.startswith("{")]
+            assert all(word and not set(word) & set(" \t\n\"'$`;|&*?") for word in words)
+            assert all(json.loads(word) for word in pod.args if word not in words)
             values = [value for value in options(served(engine, pod)).values() if value.startswith("-")]
             assert values == []
 
@@ -293,10 +296,15 @@ def test_every_entry_of_an_options_file_stands_in_the_table_and_is_refused(grid:
     for _, wanted, group in found[::7]:
         ours = set(_paths(_options_of(group))) - set(_paths(wanted.launch.container.options))
         assert ours <= {name for name, row in rows.items() if row.value is not None}
-    for name in rows:
+    for name, row in rows.items():
         outer, _, inner = name.rpartition(".")
         given = {outer: {inner: 1}} if outer else {inner: 1}
-        assert [field for field, _ in problems(wants_of(engine, options=given))] == [f"spec.engine.options.{name}"]
+        wanted = wants_of(engine, options=given)
+        assert [field for field, _ in problems(wanted)] == ([] if row.of_roles else [f"spec.engine.options.{name}"])
+        wanted = replace(wanted, launch=replace(wanted.launch, role=Role(RoleName.PREFILL)))
+        assert [field for field, _ in problems(wanted)][:1] == [
+            f"spec.engine.options.{outer if row.of_roles and outer else name}"
+        ]
 
 
 def _options_of(group: GroupLaunch) -> dict[str, Any]:
@@ -493,7 +501,8 @@ def test_the_options_file_of_tensorrt_llm_says_nothing_the_command_line_says(gri
 def test_the_sequences_of_a_step_are_those_the_plan_is_sized_for(grid: Grid) -> None:
     """256, or as many as are asked for at full length; a user's own number comes last, and wins."""
     engine, _ = grid
-    (word,) = (YIELDING - {"--allow-deprecated-quantization", "--max-mamba-cache-size"}) & EMITTED[engine]
+    others = {"--allow-deprecated-quantization", "--max-mamba-cache-size", "--kv-transfer-config"}
+    (word,) = (YIELDING - others) & EMITTED[engine]
     for concurrency, expected in ((1, "256"), (256, "256"), (300, "300")):
         plan = a_plan(Layout(1, 1), engine=engine, concurrency=concurrency)
         (pod,) = started(plan, wants_of(engine, args=(word, "1024"))).pods

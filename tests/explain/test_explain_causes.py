@@ -51,6 +51,7 @@ from shardwise.domain.refusal import (
     TooManyStages,
     TowerNotDivisible,
 )
+from shardwise.domain.role_causes import ContextApart, DecodeStages, PrefillStages, PrefillWider, TensorApart
 from shardwise.domain.target_causes import Dearer, FirstTokenLate, PriceUnknown, TokensSlow
 from shardwise.domain.units import GIB
 from shardwise.explain.causes import cause, fate, numbers
@@ -58,6 +59,26 @@ from shardwise.explain.hints import hint, hint_document
 from shardwise.explain.rules import rule
 
 SAID: list[tuple[Cause, str]] = [
+    (DecodeStages("vllm", 2), "decode of vllm takes KV caches in one stage, not in 2"),
+    (
+        PrefillStages("vllm", 2),
+        "prefill of vllm cannot send KV caches from 2 stages: the layers of the model keep several kinds of cache",
+    ),
+    (
+        TensorApart("sglang", 2, 4, equal=True),
+        "prefill of sglang has tensor degree 2 and decode has 4: they must be equal with grouped attention",
+    ),
+    (
+        PrefillWider("vllm", 16, 8, 8),
+        (
+            "prefill of vllm has tensor degree 16, decode has 8: a larger degree of prefill is possible up to the 8 KV "
+            "heads of the model"
+        ),
+    ),
+    (
+        ContextApart("vllm", "decode", 4, (1, 8)),
+        "decode of vllm cannot move KV caches that 4 GPUs divide (possible here: 1, 8)",
+    ),
     (
         NotDivisible("attention heads", 64, 6, (1, 2, 4)),
         "64 attention heads are not divisible by 6 (possible here: 1, 2, 4)",

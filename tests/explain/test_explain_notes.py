@@ -6,6 +6,7 @@ from shardwise.domain import notes
 from shardwise.domain.layout import Layout
 from shardwise.domain.notes import (
     ArchitectureFromElsewhere,
+    CacheByTcp,
     CacheOnEachGpu,
     CheckedAgainst,
     ContextShortened,
@@ -19,6 +20,7 @@ from shardwise.domain.notes import (
     NotCounted,
     Note,
     Remark,
+    RolesCounted,
     StatesBoundSequences,
     TensorAcrossNodes,
     TransformersCode,
@@ -71,6 +73,29 @@ SAID: dict[str, tuple[Note, str]] = {
     "a few more GPUs": (
         FasterWithMore(Layout(8, 1), 8, 0.0209, 0.1447),
         "with `spec.gpuBudget.total: 8`, TP8×PP1 would take an estimated 20.9 ms a token instead of 144.7 ms",
+    ),
+    "replicas by the estimates": (
+        RolesCounted(1, 3, (1, 3), 15000.4, 1250, 4),
+        (
+            "1 of prefill and 3 of decode, by the estimates: a replica of prefill takes in 15000 tokens a second, a "
+            "replica of decode gives 1250, and a request is taken to have 4 prompt tokens for a token of its answer; "
+            "`spec.roles[].replicas` states other numbers"
+        ),
+    ),
+    "fewer replicas than by the estimates": (
+        RolesCounted(1, 2, (1, 3), 15000, 1250, 4),
+        (
+            "1 of prefill and 2 of decode, by the estimates, which ask for 1 and 3: a replica of prefill takes in "
+            "15000 tokens a second, a replica of decode gives 1250, and a request is taken to have 4 prompt tokens for "
+            "a token of its answer; `spec.roles[].replicas` states other numbers"
+        ),
+    ),
+    "no RDMA": (
+        CacheByTcp(),
+        (
+            "KV caches travel by TCP, which takes many times as long as RDMA: the operator's configuration states no "
+            "RDMA (`launch.rdma`)"
+        ),
     ),
     "cut blocks": (
         MergedBlocksCut("vllm", "self_attn.k_proj", 64, 128),

@@ -1,7 +1,7 @@
 """The conversion of an object as written to the values that the core works on."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final, TypeVar, cast
 
 from shardwise.api.attachment_spec import EndpointSpec, ScalingSpec
@@ -11,7 +11,15 @@ from shardwise.api.model_spec import CacheVolumeSpec
 from shardwise.api.parse import ShardedModel
 from shardwise.api.pod_template import PodTemplate
 from shardwise.api.problems import InvalidObject, Problem, escaped
-from shardwise.api.spec import EnvVarSpec, NodeAffinitySpec, NodeRequirementSpec, QueueSpec, TolerationSpec
+from shardwise.api.spec import (
+    EnvVarSpec,
+    NodeAffinitySpec,
+    NodeRequirementSpec,
+    QueueSpec,
+    RoleSpec,
+    TolerationSpec,
+    TransferSpec,
+)
 from shardwise.api.target_spec import TargetSpec
 from shardwise.domain.adapters import (
     adapters_of,
@@ -51,6 +59,7 @@ from shardwise.domain.launch import (
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.release import is_published, named_image, named_release
 from shardwise.domain.requests import needs_of
+from shardwise.domain.roles import Connector, Half, Role, RoleName
 from shardwise.domain.target import Target
 from shardwise.domain.towers import tower_use
 from shardwise.domain.units import parse_duration, parse_latency, parse_quantity
@@ -67,6 +76,8 @@ def to_wanted(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None = No
     pause annotation is neither true nor false.
     """
     _check_context(obj, facts)
+    if len(obj.spec.roles) > 1:
+        return _of_roles(obj, facts, site)
     policy, strategy = obj.spec.restart_policy, obj.spec.update_strategy
     interval = obj.spec.health.idle_request_interval
     site = site or LaunchSite()
@@ -83,6 +94,39 @@ def to_wanted(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None = No
         asks=asks_of(obj),
         content=content_of(obj),
     )
+
+
+def _of_roles(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None) -> Wanted:
+    """Convert an object with roles: each role is an object of its own, and decode stands for the whole object."""
+    ordered = sorted(obj.spec.roles, key=lambda role: RoleName(role.name) is not RoleName.DECODE)
+    wanted = tuple(to_wanted(_of_role(obj, role), facts, site) for role in ordered)
+    return replace(wanted[0], roles=wanted)
+
+
+def _of_role(obj: ShardedModel, role: RoleSpec) -> ShardedModel:
+    """Give the object that has the groups of a role alone, as its user would write it."""
+    spec = obj.spec
+    budget = spec.gpu_budget.model_copy(update={"products": role.products or spec.gpu_budget.products})
+    own = {
+        "roles": [role],
+        "replicas": 1 if role.replicas is None else role.replicas,
+        "objective": role.objective or spec.objective,
+        "parallelism": role.parallelism,
+        "gpu_budget": budget,
+    }
+    return obj.model_copy(update={"spec": spec.model_copy(update=own)})
+
+
+def _half(obj: ShardedModel) -> Half | None:
+    role = _role(obj)
+    return None if role is None else Half(role, counted=obj.spec.roles[0].replicas is None)
+
+
+def _role(obj: ShardedModel) -> Role | None:
+    if not obj.spec.roles:
+        return None
+    transfer = obj.spec.transfer or TransferSpec()
+    return Role(RoleName(obj.spec.roles[0].name), Connector(transfer.connector), transfer.within)
 
 
 def _paused(obj: ShardedModel) -> bool:
@@ -164,6 +208,7 @@ def _demand(obj: ShardedModel, facts: ModelFacts, launch: Launch, site: LaunchSi
         sequences=sequences_of(EngineName(spec.engine.name), spec.engine.args),
         needs=needs_of(launch, site, facts),
         target=_target(spec.target),
+        half=_half(obj),
     )
 
 
@@ -208,6 +253,7 @@ def _launch(obj: ShardedModel, facts: ModelFacts) -> Launch:
         endpoint=_endpoint(spec.endpoint),
         scaling=_scaling(spec.scaling),
         extras=_extras(spec.pod_template),
+        role=_role(obj),
     )
 
 

@@ -18,6 +18,7 @@ _ASKS: Final[Mapping[str, frozenset[str] | None]] = {
     "gpuBudget": None,
     "objective": None,
     "parallelism": None,
+    "transfer": None,
     "engine": frozenset({"name"}),
     "placement": frozenset({"nodeSelector", "nodeAffinity", "tolerations", "within"}),
 }
@@ -32,6 +33,7 @@ _NO_CONTENT: Final = frozenset(
         "objective",
         "target",
         "parallelism",
+        "roles",
         "restartPolicy",
         "updateStrategy",
         "health",
@@ -53,6 +55,7 @@ def asks_of(obj: ShardedModel) -> str:
     asked["model"] = {name: value for name, value in asked["model"].items() if name not in _NO_DEMAND}
     # AMD GPUs need an image of the user; the planner only needs to know that there is an image.
     asked["ownImage"] = obj.spec.engine.image is not None
+    asked["role"] = _role_of(obj)
     return _name({name: value for name, value in asked.items() if value})
 
 
@@ -60,7 +63,13 @@ def content_of(obj: ShardedModel) -> str:
     """Give the fingerprint of the fields that an object's pods may depend on: 12 hexadecimal digits."""
     kept = {name: value for name, value in _written(obj).items() if name not in _NO_CONTENT}
     kept["gpuBudget"] = {name: value for name, value in kept["gpuBudget"].items() if name != "total"}
-    return _name(kept)
+    role = _role_of(obj)
+    return _name(kept | {"role": role} if role else kept)
+
+
+def _role_of(obj: ShardedModel) -> str:
+    """Name the roles of an object: one of an object that stands for a role of another; empty without roles."""
+    return " ".join(sorted(role.name for role in obj.spec.roles))
 
 
 def _written(obj: ShardedModel) -> Mapping[str, Any]:

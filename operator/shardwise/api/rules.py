@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from shardwise.api.spec import EnvVarSpec, NodeRequirementSpec, ShardedModelSpec
+from shardwise.api.spec import EnvVarSpec, NodeRequirementSpec, Parallelism, ShardedModelSpec
 from shardwise.domain.fleet import GPU_PREFIXES
 
 OWN_PREFIX: Final = "shardwise.dev/"
@@ -80,6 +80,24 @@ def _one_decides_on_replicas(spec: ShardedModelSpec) -> str | None:
     if spec.scaling is None or rate is None:
         return None
     return "`requestsPerSecond` and `spec.scaling` would both decide the number of replicas; leave one of them out"
+
+
+def _roles_are_both(spec: ShardedModelSpec) -> str | None:
+    named = sorted(role.name for role in spec.roles)
+    if not named or named == ["decode", "prefill"]:
+        return None
+    return f"{' and '.join(f'`{name}`' for name in named)} given: `prefill` and `decode` are needed, each once"
+
+
+def _roles_have_the_degrees(spec: ShardedModelSpec) -> str | None:
+    if not spec.roles or (spec.replicas == 1 and spec.parallelism == Parallelism()):
+        return None
+    field = "parallelism" if spec.replicas == 1 else "replicas"
+    return f"with roles, each role has its own: use `spec.roles[].{field}` instead of `spec.{field}`"
+
+
+def _transfer_has_roles(spec: ShardedModelSpec) -> str | None:
+    return None if spec.roles or spec.transfer is None else "only roles move KV caches: `spec.roles` is empty"
 
 
 def _env_has_one_origin(spec: ShardedModelSpec) -> str | None:
@@ -221,6 +239,30 @@ RULES: Final = (
         "!has(self.scaling) || !has(self.target) || !has(self.target.requestsPerSecond)",
         "target.requestsPerSecond and scaling would both decide the number of replicas",
         _one_decides_on_replicas,
+    ),
+    SpanningRule(
+        ("spec",),
+        "spec.roles",
+        "!has(self.roles) || self.roles.size() == 0 || (self.roles.size() == 2 && self.roles.exists(r, r.name == "
+        "'prefill') && self.roles.exists(r, r.name == 'decode'))",
+        "roles are prefill and decode, each once",
+        _roles_are_both,
+    ),
+    SpanningRule(
+        ("spec",),
+        "spec.roles",
+        "!has(self.roles) || self.roles.size() == 0 || ((!has(self.replicas) || self.replicas == 1) && "
+        "(!has(self.parallelism) || !(has(self.parallelism.tensor) || has(self.parallelism.pipeline) || "
+        "has(self.parallelism.expert) || has(self.parallelism.data) || has(self.parallelism.context))))",
+        "with roles, each role has its own replicas and parallelism",
+        _roles_have_the_degrees,
+    ),
+    SpanningRule(
+        ("spec",),
+        "spec.transfer",
+        "!has(self.transfer) || (has(self.roles) && self.roles.size() > 0)",
+        "transfer needs roles",
+        _transfer_has_roles,
     ),
     SpanningRule(
         ("spec", "engine", "env", "items"),

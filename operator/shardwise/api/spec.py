@@ -330,6 +330,48 @@ class ServiceSpec(Wire):
     )
 
 
+class RoleSpec(Wire):
+    """A role: the groups that work on the same part of every request. Fields that are left out are the object's."""
+
+    name: Literal["prefill", "decode"] = Field(
+        description="The part of a request that the groups of the role work on: prefill the prompt, decode the answer."
+    )
+    replicas: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="Number of replicas of the role. Default: from the estimated speeds of both roles, as few as keep "
+        "the ratio.",
+    )
+    objective: Literal["fewest-gpus", "latency", "throughput", "cheapest"] | None = Field(
+        default=None,
+        description="Goal by which the planner chooses among the layouts that fit. Default: spec.objective.",
+    )
+    products: list[ShortText] = Field(
+        default=[],
+        max_length=32,
+        description="GPU products that the role may use, as in spec.gpuBudget.products. Default: those.",
+    )
+    parallelism: Parallelism = Field(
+        default=Parallelism(), description="Parts of the layout of the role that you fix yourself."
+    )
+
+
+class TransferSpec(Wire):
+    """How KV caches travel from prefill to decode."""
+
+    connector: Literal["nixl", "mooncake"] = Field(
+        default="nixl",
+        description="Library by which the engine moves KV caches: nixl or mooncake. The image must contain it.",
+    )
+    within: LabelKey | None = Field(
+        default=None,
+        description="Part of the cluster that must hold all replicas of both roles, such as an NVLink domain or an "
+        "island of RDMA: node, domain, a level that the operator's configuration names, or the key of any node label. "
+        "Default: the whole cluster.",
+    )
+
+
 class ShardedModelSpec(Wire):
     """A model to serve, with its GPU budget and every wish about its launch."""
 
@@ -354,6 +396,14 @@ class ShardedModelSpec(Wire):
         "number of replicas by estimates so that they are met. Default: every layout that fits will do.",
     )
     parallelism: Parallelism = Field(default=Parallelism(), description="Parts of the layout that you fix yourself.")
+    roles: Annotated[list[RoleSpec], Field(max_length=2)] = Field(
+        default=[],
+        description="Prefill and decode as groups of their own: both roles, each once. They share the GPU budget. Not "
+        "with spec.replicas or spec.parallelism, which the roles have themselves. Default: each replica does both.",
+    )
+    transfer: TransferSpec | None = Field(
+        default=None, description="How KV caches travel from prefill to decode. Only with spec.roles."
+    )
     engine: EngineSpec = Field(
         default=EngineSpec(), description="The inference engine, its image and its extra arguments."
     )

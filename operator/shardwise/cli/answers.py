@@ -18,7 +18,7 @@ from shardwise.explain.refusals import refusal_text
 def write_answers(answers: list[Answer], form: str) -> None:
     """Write the answer for each object; its errors go to standard error in every form."""
     if form == "text":
-        outcomes = [(answer.outcome, answer.name) for answer in answers]
+        outcomes = [(answer.outcome, answer.title) for answer in answers]
         write_blocks(_text(outcome, name) for outcome, name in outcomes if not isinstance(outcome, tuple))
     else:
         write_data([answer_document(answer) for answer in answers], form)
@@ -29,6 +29,7 @@ def write_answers(answers: list[Answer], form: str) -> None:
 def answer_document(answer: Answer) -> dict[str, Any]:
     """Give an answer as JSON data."""
     document: dict[str, Any] = {"name": answer.name, "namespace": answer.namespace, "fits": answer.verdict == "placed"}
+    document |= {"role": answer.role} if answer.role else {}
     match answer.outcome:
         case Plan() as plan:
             document["plan"] = plan_answer(plan)
@@ -46,7 +47,7 @@ def write_failures(answers: list[Answer]) -> None:
     """Say on standard error why an object has no manifests."""
     for answer in answers:
         if isinstance(answer.outcome, Refusal | Obstacle):
-            click.echo(_text(answer.outcome, answer.name)[0], err=True)
+            click.echo(_text(answer.outcome, answer.title)[0], err=True)
         write_problems(answer.name, answer.namespace, answer.outcome)
 
 

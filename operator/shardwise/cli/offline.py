@@ -1,7 +1,8 @@
 """Planning without a cluster: objects and a fleet from files, the same core, the same answer."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
@@ -15,7 +16,7 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.model import ModelFacts
-from shardwise.domain.needs import Amounts, needs_by_node
+from shardwise.domain.needs import Amounts, added, needs_by_node
 from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.plan import Plan
 from shardwise.domain.reasons import Reason
@@ -30,16 +31,24 @@ from shardwise.planner import plan
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer for an object.
+    """The answer for an object, or for a role of an object that has a plan for each role.
 
     ``outcome`` is a plan, a refusal, an obstacle that keeps the plan from being started, or the lines that list the
-    errors of the object.
+    errors of the object. ``role`` names the role; empty for an object without roles. ``document`` counts the objects
+    before this object.
     """
 
     name: str
     namespace: str
     outcome: Plan | Refusal | Obstacle | tuple[str, ...]
     wanted: Wanted | None = None
+    role: str = ""
+    document: int = 0
+
+    @property
+    def title(self) -> str:
+        """The name of the object, with the role."""
+        return f"{self.name} ({self.role})" if self.role else self.name
 
     @property
     def verdict(self) -> Verdict:
@@ -81,23 +90,28 @@ def plan_all(objects: Iterable[Document], seen: Seen, *, independent: bool, site
     facts = facts_once(site.hub)
     documents = list(objects)
     with working(lambda: f"planning, {len(answers)} of {plural(len(documents), 'object')} done"):
-        for document in documents:
+        for number, document in enumerate(documents):
             key = key_for(document)
-            answer = _answer(document, key, seen.store, facts, site.launch)
-            answers.append(answer)
-            if not independent and isinstance(answer.outcome, Plan):
+            roles = [
+                replace(answer, document=number) for answer in _answers(document, key, seen.store, facts, site.launch)
+            ]
+            answers += roles
+            if not independent and any(answer.placed for answer in roles):
                 seen.store.ledger.release(key)
-                seen.store.hold(key, answer.outcome.gpus_by_node(), _needs(answer))
+                seen.store.hold(key, *_held(roles))
     return answers
 
 
-def _needs(answer: Answer) -> Mapping[str, Amounts]:
-    """Add up the resources besides GPUs that the pods of a plan need, by node."""
-    if answer.placed is None:
-        return {}
-    wanted, plan = answer.placed
-    groups = (([pod.node for pod in group.pods], group.pods[0].gpus) for group in plan.groups)
-    return needs_by_node(wanted.demand.needs, plan.nvlink_gpus, groups)
+def _held(roles: list[Answer]) -> tuple[Mapping[str, int], Mapping[str, Amounts]]:
+    """Add up the GPUs, and the other resources, that the pods of an object's plans hold, by node."""
+    gpus: Counter[str] = Counter()
+    others: dict[str, dict[str, int]] = {}
+    for wanted, made in (answer.placed for answer in roles if answer.placed is not None):
+        groups = (([pod.node for pod in group.pods], group.pods[0].gpus) for group in made.groups)
+        gpus.update(made.gpus_by_node())
+        for node, needs in needs_by_node(wanted.demand.needs, made.nvlink_gpus, groups).items():
+            others[node] = added(others.get(node, {}).items(), needs)
+    return gpus, {node: tuple(sorted(found.items())) for node, found in others.items()}
 
 
 Facts = Callable[[ShardedModel], ModelFacts]
@@ -130,22 +144,44 @@ def read_wanted(document: Document, facts: Facts, site: LaunchSite | None) -> Wa
     return tuple(f"{field}: {message}" for field, message in found) if found else wanted
 
 
-def _answer(document: Document, key: Key, store: Store, facts: Facts, site: LaunchSite | None) -> Answer:
+def _answers(document: Document, key: Key, store: Store, facts: Facts, site: LaunchSite | None) -> tuple[Answer, ...]:
+    """Give the answer for an object, or an answer for each of its roles."""
     namespace, name = key
     read = read_wanted(document, facts, site)
     if not isinstance(read, Wanted):
-        return Answer(name, namespace, read)
+        return (Answer(name, namespace, read),)
     fleet = store.fleet(without=key)
-    made = plan(read.demand, fleet)
-    if isinstance(made, Plan):
-        made = _within_limit(read, made, fleet, store.limits(key, document), store.gpus_of_others(key))
-    if isinstance(made, Plan) and store.compute_domains is False:
-        from shardwise.reconcile.fabric import missing_compute_domains  # noqa: PLC0415 - few clusters say that they lack them
+    limits = store.limits(key, document), store.gpus_of_others(key)
+    if read.roles:
+        found = _of_roles(read, fleet, *limits)
+    else:
+        made = plan(read.demand, fleet)
+        found = {"": (read, _within_limit(read, made, fleet, *limits) if isinstance(made, Plan) else made)}
+    return tuple(
+        Answer(name, namespace, _startable(wanted, made, fleet, store), wanted, role)
+        for role, (wanted, made) in found.items()
+    )
 
-        message = missing_compute_domains(read, made, fleet)
-        if message:
-            return Answer(name, namespace, Obstacle(Reason.COMPUTE_DOMAINS_MISSING.value, message), read)
-    return Answer(name, namespace, made, read)
+
+def _of_roles(
+    wanted: Wanted, fleet: Fleet, quotas: tuple[GpuLimit, ...], gpus_of_others: int
+) -> dict[str, tuple[Wanted, Plan | Refusal]]:
+    """Plan the roles of an object together: both plans, or the refusal of the role that has no plan."""
+    from shardwise.reconcile.limits import limit_of  # noqa: PLC0415 - few objects have roles
+    from shardwise.reconcile.role_plans import planned_roles  # noqa: PLC0415 - few objects have roles
+
+    found = planned_roles(wanted, fleet, limit_of(wanted, fleet, quotas, gpus_of_others))
+    return {role.value: made for role, made in found.items()}
+
+
+def _startable(wanted: Wanted, made: Plan | Refusal, fleet: Fleet, store: Store) -> Plan | Refusal | Obstacle:
+    """Give a plan, or the obstacle that keeps it from being started."""
+    if not isinstance(made, Plan) or store.compute_domains is not False:
+        return made
+    from shardwise.reconcile.fabric import missing_compute_domains  # noqa: PLC0415 - few clusters say that they lack them
+
+    message = missing_compute_domains(wanted, made, fleet)
+    return Obstacle(Reason.COMPUTE_DOMAINS_MISSING.value, message) if message else made
 
 
 def _within_limit(

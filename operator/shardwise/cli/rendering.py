@@ -2,13 +2,14 @@
 
 import json
 import sys
+from itertools import groupby
 
 import click
 
 from shardwise.cli.answers import write_failures
 from shardwise.cli.examples import examples
 from shardwise.cli.looking import Look, looking
-from shardwise.cli.offline import plan_all, read_objects
+from shardwise.cli.offline import Answer, plan_all, read_objects
 from shardwise.cli.options import independent_option, objects_option
 from shardwise.cli.output import in_yaml
 from shardwise.cli.verdicts import exit_status
@@ -40,12 +41,22 @@ from shardwise.render.manifest import Manifest
 def render(files: tuple[str, ...], look: Look, form: str, *, independent: bool) -> None:
     """Print the manifests the operator would apply, ready for `kubectl apply -f -`."""
     answers = plan_all(read_objects(files), look.seen(), independent=independent, site=look.site)
-    bundled = [manifest for answer in answers if answer.placed is not None for manifest in bundle(*answer.placed)]
+    bundled = [manifest for _, roles in groupby(answers, _key) for manifest in _bundled(list(roles))]
     manifests = [_with_keys(manifest) for manifest in bundled]
     _write_manifests(manifests, form)
     _write_secrets(manifests)
     write_failures(answers)
     sys.exit(exit_status(answer.verdict for answer in answers))
+
+
+def _key(answer: Answer) -> tuple[str, str, int]:
+    return answer.namespace, answer.name, answer.document
+
+
+def _bundled(roles: list[Answer]) -> tuple[Manifest, ...]:
+    """Give the manifests of an object, whose roles have an answer each."""
+    placed = [answer.placed for answer in roles if answer.placed is not None]
+    return bundle(*placed[0], *placed[1:]) if placed else ()
 
 
 def _write_manifests(manifests: list[Manifest], form: str) -> None:

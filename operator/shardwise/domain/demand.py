@@ -7,6 +7,7 @@ from shardwise.domain.adapters import Adapters
 from shardwise.domain.engine import RELEASES, EngineName
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.needs import PodNeeds
+from shardwise.domain.roles import Half
 from shardwise.domain.target import Target
 from shardwise.domain.version import Version
 
@@ -109,6 +110,7 @@ class Demand:
     backend by which data ranks exchange tokens, as the arguments state it; ``None`` is the engine's default.
     ``target`` is the load and the speed that clients want: with a rate, ``replicas`` is the least number of replicas,
     and 0 asks for none.
+    ``half`` is the role of the groups, where an object has roles: prefill or decode.
     """
 
     key: str
@@ -142,6 +144,7 @@ class Demand:
     redundant_experts: int = 0
     all_to_all: str | None = None
     target: Target | None = None
+    half: Half | None = None
 
     @property
     def asks_for_16_bit_cache(self) -> bool:

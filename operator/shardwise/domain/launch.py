@@ -9,6 +9,7 @@ from shardwise.domain.allowed import Allowed
 from shardwise.domain.attachments import AttachmentSite, Endpoint, Scaling
 from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.engine import EngineName
+from shardwise.domain.roles import Role
 
 
 class SourceKind(StrEnum):
@@ -218,7 +219,10 @@ class PodExtras:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How the pods of an object are started, reached and scaled. ``scaling`` ``None`` leaves the replicas to users."""
+    """How the pods of an object, or of a role of an object, are started, reached and scaled.
+
+    ``scaling`` ``None`` leaves the replicas to users.
+    """
 
     owner: Owner
     model: ServedModel
@@ -228,6 +232,7 @@ class Launch:
     extras: PodExtras = field(default_factory=PodExtras)
     endpoint: Endpoint = field(default_factory=Endpoint)
     scaling: Scaling | None = None
+    role: Role | None = None
 
 
 SHARED_MEMORY: Final = "16Gi"
@@ -351,7 +356,9 @@ class Wanted:
     """An object after parsing and conversion: its demand, its launch, and the policies it is operated by.
 
     ``asks`` is a fingerprint of every field that the plan depends on, ``content`` of every field that the pods may
-    depend on. Both are taken from the text of the user, so that no new version of the operator changes them.
+    depend on. Both are taken from the text of the user, so that no new version of the operator changes them. ``roles``
+    are the objects that an object with roles is made of, each with the groups of a role and the whole budget; decode
+    stands first, because it can serve alone. Then the demand and the launch of the object itself are those of decode.
     """
 
     demand: Demand
@@ -364,6 +371,7 @@ class Wanted:
     health: HealthPolicy = field(default_factory=HealthPolicy)
     asks: str = ""
     content: str = ""
+    roles: tuple["Wanted", ...] = ()
 
     @property
     def queue(self) -> ClusterQueue | None:

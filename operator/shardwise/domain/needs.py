@@ -61,7 +61,8 @@ class PodNeeds:
     """What a pod needs: ``each_pod`` in any case, ``each_gpu`` for each of its GPUs.
 
     Pods of groups with several pods also need ``in_group``; pods that hold a part of a stage also need ``in_stage``.
-    ``claims``: the pods get their GPUs by resource claims.
+    ``claims``: the pods get their GPUs by resource claims. ``moves_caches``: the pods of every group talk to other
+    groups, so that a lone pod needs ``in_group``, too.
     """
 
     each_pod: Amounts = ()
@@ -69,10 +70,11 @@ class PodNeeds:
     in_group: Amounts = ()
     in_stage: Amounts = ()
     claims: bool = False
+    moves_caches: bool = False
 
     def of_pod(self, gpus: int, tensor: int, world: int) -> Amounts:
         """Add up the needs of a pod with so many of a group's ``world`` GPUs. ``tensor`` GPUs make a stage."""
-        return _of_pod(self, gpus, gpus < tensor, gpus < world)
+        return _of_pod(self, gpus, gpus < tensor, self.moves_caches or gpus < world)
 
     @property
     def channels(self) -> bool:
@@ -82,7 +84,7 @@ class PodNeeds:
     @property
     def of_the_least_pod(self) -> Amounts:
         """The needs of a pod with a single GPU that is a group of its own: no pod needs less."""
-        return _of_pod(self, 1, False, False)
+        return _of_pod(self, 1, False, self.moves_caches)
 
 
 @lru_cache(maxsize=4096)

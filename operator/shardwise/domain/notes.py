@@ -182,3 +182,24 @@ class TransformersCode(Note):
     engine: str
     release: str
     architecture: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolesCounted(Note):
+    """The numbers of replicas follow from the estimates: ``decode`` replicas answer what ``prefill`` replicas feed.
+
+    Budget and fleet may have room for fewer than ``wanted``, prefill first. Speeds are estimated tokens per second of a
+    replica, on prompts and on answers; a request is taken to have ``prompt`` tokens for each token of its answer.
+    """
+
+    prefill: int
+    decode: int
+    wanted: tuple[int, int]
+    prefill_speed: float
+    decode_speed: float
+    prompt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheByTcp(Note):
+    """KV caches travel between prefill and decode by TCP: the operator configuration gives pods no RDMA devices."""

@@ -1,6 +1,6 @@
 """A plan: how a model is split, where each rank runs, and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from shardwise.domain.engine import EngineName
@@ -57,10 +57,22 @@ class MemoryUse:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A roofline estimate that ranks layouts, not a promise. Seconds are per output token of a sequence, at batch 1."""
+    """A roofline estimate that ranks layouts, not a promise. Seconds are per output token of a sequence, at batch 1.
+
+    ``tokens_per_second_per_gpu`` counts a prompt token for each output token. ``prompt_tokens_per_second_per_gpu`` is
+    the speed on prompts alone; 0 where it is not known, as of a plan in a status.
+    """
 
     seconds_per_token: float
     tokens_per_second_per_gpu: float
+    prompt_tokens_per_second_per_gpu: float = 0.0
+
+    @property
+    def answer_tokens_per_second_per_gpu(self) -> float:
+        """The speed on answers alone, at the same batch: the rest of the time of a token; 0 where it is not known."""
+        if not self.prompt_tokens_per_second_per_gpu:
+            return 0.0
+        return 1 / (1 / self.tokens_per_second_per_gpu - 1 / self.prompt_tokens_per_second_per_gpu)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +171,11 @@ class Plan:
             return 0
         sequences = -(-self.concurrency // self.layout.data)
         return self.context_length * sequences * (use.kv_cache + use.slack) // use.kv_cache
+
+    def numbered_from(self, first: int) -> "Plan":
+        """Give the plan with other numbers of its replicas: the groups of an object have a number each."""
+        groups = (replace(group, replica=first + position) for position, group in enumerate(self.groups))
+        return replace(self, groups=tuple(groups))
 
     def gpus_by_node(self) -> dict[str, int]:
         """Count the GPUs that the plan uses on each node."""

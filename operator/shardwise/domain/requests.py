@@ -43,6 +43,7 @@ def needs_of(launch: Launch, site: LaunchSite, facts: ModelFacts) -> PodNeeds:
         in_group=_sorted(amounts_of(shared).items()),
         in_stage=A_CHANNEL if site.node_nvlink is NodeNvlink.COMPUTE_DOMAIN else (),
         claims=site.gpu_device_class is not None,
+        moves_caches=launch.role is not None,
     )
 
 

@@ -49,5 +49,7 @@ def launch(wanted: Wanted, plan: Plan, group: GroupPlacement, hosts: tuple[str, 
 
 
 def problems(wanted: Wanted) -> tuple[tuple[str, str], ...]:
-    """Give ``(field path, message)`` for each field of the object that its launch cannot honour."""
-    return tuple(found_problems(wanted, ENGINES[wanted.demand.engine]))
+    """Give ``(field path, message)`` for each field of the object that its launch cannot honour, each once."""
+    each = wanted.roles or (wanted,)
+    found = (problem for part in each for problem in found_problems(part, ENGINES[part.demand.engine]))
+    return tuple(dict.fromkeys(found))

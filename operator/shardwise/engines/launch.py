@@ -93,6 +93,7 @@ class GroupLaunch:
 
     ``keys_at`` is the folder of the keys for ssh between pods; empty for groups without ssh. ``model_at`` is the mount
     path of weights on a volume, ``model_inside`` the mounted folder of the volume; empty mounts the whole volume.
+    ``annotations`` are those of the leader, which routers read.
     """
 
     image: str
@@ -103,3 +104,4 @@ class GroupLaunch:
     keys_at: str = ""
     model_at: str = MODEL_FOLDER
     model_inside: str = ""
+    annotations: tuple[tuple[str, str], ...] = ()

@@ -115,12 +115,13 @@ class Entry:
     """An entry of an engine's options file that the plan or a field of the object decides.
 
     ``name`` is the path of the entry, with dots. ``field`` is the field that an object uses instead. ``value`` gives
-    the value to write; ``None`` if the entry is only refused.
+    the value to write; ``None`` if the entry is only refused. ``of_roles``: only objects with roles may not give it.
     """
 
     name: str
     field: str
     value: Callable[[PodContext], str | float | bool | None] | None = None
+    of_roles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +218,13 @@ class OptionTable:
                 yield f"spec.engine.env.{index}.name", f"`{name}` is given twice"
             seen.add(name)
 
-    def entry_problems(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Give ``(field path, message)`` for each entry of the options file that contradicts the plan."""
-        decided = {entry.name: entry.field for entry in self.entries}
+    def entry_problems(self, names: Iterable[str], *, roles: bool = False) -> Iterator[tuple[str, str]]:
+        """Give ``(field path, message)`` for each entry of the options file that contradicts the plan.
+
+        ``roles``: the object has roles. An object that gives a whole section gives each entry of the section.
+        """
+        decided = {entry.name: entry.field for entry in self.entries if roles or not entry.of_roles}
+        decided |= {entry.name.partition(".")[0]: entry.field for entry in self.entries if roles and entry.of_roles}
         for name in names:
             if name in decided:
                 yield f"spec.engine.options.{name}", f"would contradict the plan; {remedy(decided[name])}"

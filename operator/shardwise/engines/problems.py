@@ -13,6 +13,7 @@ from shardwise.engines.additions import addition_problems, folders
 from shardwise.engines.attaching import unattachable
 from shardwise.engines.permissions import forbidden
 from shardwise.engines.protocol import Engine
+from shardwise.engines.transfer import role_problems
 from shardwise.engines.weights import cache_of, is_fetched
 from shardwise.planner.legality import has_experts
 from shardwise.planner.on_load import made_on_load, quantises_to
@@ -36,6 +37,7 @@ def found_problems(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     yield from _queue(wanted)
     yield from _gang(wanted)
     yield from unattachable(wanted, engine)
+    yield from role_problems(wanted, engine.READ)
     yield from engine.problems(wanted)
     yield from engine.TABLE.argument_problems(wanted.launch.container.args)
     yield from engine.TABLE.variable_problems(variable.name for variable in wanted.launch.container.env)

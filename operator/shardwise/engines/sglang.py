@@ -11,6 +11,7 @@ from typing import Final
 from shardwise.domain.engine import IMAGES, RELEASES, EngineName, chunk_tokens
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import MemoryUse
+from shardwise.domain.roles import RoleName
 from shardwise.domain.version import Version
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment, pod_address
@@ -24,7 +25,6 @@ from shardwise.engines.options import (
     PLAIN_HTTP,
     PLAN,
     STORED,
-    WHOLE_REQUESTS,
     Option,
     OptionTable,
     Since,
@@ -32,6 +32,15 @@ from shardwise.engines.options import (
     beside_data,
     between_pods,
     context_degree,
+)
+from shardwise.engines.transfer import (
+    BOOTSTRAP,
+    ROLES,
+    TRANSFER,
+    of_role,
+    sglang_annotations,
+    sglang_backend,
+    sglang_ports,
 )
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
 
@@ -250,7 +259,24 @@ TABLE: Final = OptionTable(
         Option("--attn-cp-size", "spec.parallelism.context", also=("--attention-context-parallel-size",)),
         Option("--dwdp-size", PLAN),
         Option("--moe-dense-tp-size", PLAN),
-        Option("--disaggregation-mode", PLAN, instead=WHOLE_REQUESTS),
+        Option(
+            "--disaggregation-mode",
+            ROLES,
+            "the role of the pod, in objects with roles",
+            of_role(lambda _, role: role.name.value),
+        ),
+        Option(
+            "--disaggregation-transfer-backend",
+            TRANSFER,
+            "the library that moves KV caches, in objects with roles",
+            of_role(sglang_backend),
+        ),
+        Option(
+            "--disaggregation-bootstrap-port",
+            TRANSFER,
+            "the port of prefill where decode finds its ranks; routers read it from an annotation",
+            of_role(lambda *_: str(BOOTSTRAP), RoleName.PREFILL),
+        ),
         Option("--ssl-certfile", PLAN, also=("--ssl-keyfile",), instead=PLAIN_HTTP),
         Option("--use-ray", PLAN),
         Option("--dtype", "spec.model.name", instead=STORED),
@@ -308,7 +334,8 @@ def token_request(_: Wanted) -> None:
 def launch(image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:
     """Describe how the pods of a group are started."""
     launches = tuple(_pod(pod) for pod in pods)
-    return GroupLaunch(image, HTTP_PORT, named_ports(HTTP_PORT, ("rendezvous", MEETING_PORT), launches), launches)
+    ports = (*named_ports(HTTP_PORT, ("rendezvous", MEETING_PORT), launches), *sglang_ports(pods[0]))
+    return GroupLaunch(image, HTTP_PORT, ports, launches, annotations=sglang_annotations(pods[0]))
 
 
 def _command(pod: PodContext) -> tuple[str, ...]:

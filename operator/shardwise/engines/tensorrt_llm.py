@@ -14,6 +14,7 @@ from typing import Any, Final
 from shardwise.domain.engine import IMAGES, RELEASES, TENSORRT_LLM_FREE_FRACTION, EngineName, chunk_tokens
 from shardwise.domain.launch import ServedModel, Wanted
 from shardwise.domain.plan import MemoryUse
+from shardwise.domain.roles import RoleName
 from shardwise.domain.version import Version
 from shardwise.engines import mpi
 from shardwise.engines.context import PodContext
@@ -22,6 +23,7 @@ from shardwise.engines.figures import Figures, has_windows, keeps_states
 from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe, every_address, named_ports
 from shardwise.engines.meeting import FOLLOWER_GRACE, LEADER_GRACE, drain, wait_for
 from shardwise.engines.options import PLAN, WHOLE_REQUESTS, Entry, Option, OptionTable, Variable, beside_data
+from shardwise.engines.transfer import ROLES, TRANSFER, of_role, tensorrt_llm_role
 from shardwise.engines.weights import MODEL_FOLDER, is_fetched, sequences, startup_seconds
 
 DEFAULT_IMAGE: Final = IMAGES[EngineName.TENSORRT_LLM]
@@ -143,7 +145,12 @@ TABLE: Final = OptionTable(
         Option("--cp_size", "spec.parallelism.context", also=("--context_parallel_size",)),
         Option("--enable_attention_dp", "spec.parallelism.data"),
         Option("--backend", "spec.engine.name"),
-        Option("--server_role", PLAN, instead=WHOLE_REQUESTS),
+        Option(
+            "--server_role",
+            ROLES,
+            "the role of the pod, in objects with roles",
+            of_role(tensorrt_llm_role),
+        ),
         Option("--grpc", PLAN, instead=WHOLE_REQUESTS),
     ),
     variables=(
@@ -161,6 +168,14 @@ TABLE: Final = OptionTable(
         ),
         Entry("kv_cache_config.dtype", "spec.model.kvCacheDtype", lambda pod: pod.model.kv_cache_dtype),
         Entry("revision", "spec.model.source.huggingFace.revision", lambda pod: pod.model.source.revision),
+        Entry("cache_transceiver_config.backend", TRANSFER, of_role(lambda *_: "NIXL"), of_roles=True),
+        Entry(
+            "cache_transceiver_config.max_tokens_in_buffer",
+            TRANSFER,
+            of_role(lambda pod, _: pod.plan.context_length),
+            of_roles=True,
+        ),
+        Entry("disable_overlap_scheduler", ROLES, of_role(lambda *_: True, RoleName.PREFILL), of_roles=True),
         Entry("tensor_parallel_size", "spec.parallelism.tensor"),
         Entry("pipeline_parallel_size", "spec.parallelism.pipeline"),
         Entry("moe_expert_parallel_size", "spec.parallelism.expert"),
@@ -312,4 +327,5 @@ def _entry_problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
     if not isinstance(cache, dict):
         yield "spec.engine.options.kv_cache_config", f"`{cache}` is not an object"
         cache = {}
-    yield from TABLE.entry_problems((*options, *(f"kv_cache_config.{key}" for key in cache)))
+    inside = (f"kv_cache_config.{key}" for key in cache)
+    yield from TABLE.entry_problems((*options, *inside), roles=wanted.launch.role is not None)

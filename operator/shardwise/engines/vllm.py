@@ -13,6 +13,7 @@ from typing import Final
 from shardwise.domain.engine import IMAGES, RELEASES, VLLM_MEMORY_FRACTION, EngineName, chunk_tokens
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import MemoryUse
+from shardwise.domain.roles import Connector, RoleName
 from shardwise.domain.version import Version
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment, pod_address
@@ -35,6 +36,15 @@ from shardwise.engines.options import (
     context_degree,
 )
 from shardwise.engines.token_request import TokenRequest
+from shardwise.engines.transfer import (
+    BOOTSTRAP,
+    KEEP_ALIVE,
+    SIDE_CHANNEL,
+    of_role,
+    state_layout,
+    vllm_ports,
+    vllm_transfer,
+)
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
 from shardwise.planner.all_to_all import step_tokens
 from shardwise.planner.method_support import needed_words
@@ -300,6 +310,13 @@ TABLE: Final = OptionTable(
             context_degree,
             also=("-dcp",),
         ),
+        Option(
+            "--kv-transfer-config",
+            "spec.transfer.connector",
+            "the part of the pod's role in moving KV caches; an object without roles may give its own",
+            of_role(vllm_transfer),
+            yields=True,
+        ),
         Option("--data-parallel-rank", "spec.parallelism.data", also=("-dpn",)),
         Option("--data-parallel-backend", "spec.parallelism.data", also=("-dpb",)),
         Option("--data-parallel-external-lb", "spec.parallelism.data", also=("-dpe",)),
@@ -329,6 +346,36 @@ TABLE: Final = OptionTable(
             _STEP_LIMIT,
             "several pods: the time after which a step of the engine counts as hung",
             between_pods(lambda pod: _STEP_SECONDS.at(pod.release)),
+            yields=True,
+        ),
+        Variable(
+            "VLLM_NIXL_SIDE_CHANNEL_HOST",
+            "the pod's own address, at which decode asks for caches",
+            of_role(lambda pod, _: pod_address(pod), connector=Connector.NIXL),
+            yields=True,
+        ),
+        Variable(
+            "VLLM_NIXL_SIDE_CHANNEL_PORT",
+            "the port at which decode asks for caches",
+            of_role(lambda *_: str(SIDE_CHANNEL), connector=Connector.NIXL),
+            yields=True,
+        ),
+        Variable(
+            "VLLM_MOONCAKE_BOOTSTRAP_PORT",
+            "the port at which decode looks up the ranks of prefill",
+            of_role(lambda *_: str(BOOTSTRAP), RoleName.PREFILL, Connector.MOONCAKE),
+            yields=True,
+        ),
+        Variable(
+            "VLLM_HTTP_TIMEOUT_KEEP_ALIVE",
+            "objects with roles: as long as routers keep idle connections",
+            of_role(lambda *_: KEEP_ALIVE),
+            yields=True,
+        ),
+        Variable(
+            "VLLM_SSM_CONV_STATE_LAYOUT",
+            "objects with roles, models that keep states: the only layout that can be moved",
+            of_role(state_layout),
             yields=True,
         ),
         Variable("VLLM_PORT", "chosen by the engine"),
@@ -393,7 +440,8 @@ def launch(image: str, pods: tuple[PodContext, ...]) -> GroupLaunch:
     """Describe how the pods of a group are started."""
     launches = tuple(_pod(pod) for pod in pods)
     meeting = ("rendezvous", _meeting_port(pods[0]))
-    return GroupLaunch(image, HTTP_PORT, named_ports(HTTP_PORT, meeting, launches), launches)
+    ports = (*named_ports(HTTP_PORT, meeting, launches), *vllm_ports(pods[0]))
+    return GroupLaunch(image, HTTP_PORT, ports, launches)
 
 
 def _meeting_port(pod: PodContext) -> int:

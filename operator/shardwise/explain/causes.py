@@ -48,6 +48,7 @@ from shardwise.domain.refusal import (
     TooManyStages,
     TowerNotDivisible,
 )
+from shardwise.domain.role_causes import ContextApart, DecodeStages, PrefillStages, PrefillWider, TensorApart
 from shardwise.domain.target_causes import Dearer, FirstTokenLate, PriceUnknown, TokensSlow
 from shardwise.domain.units import amount_text, gib, latency_text, plural
 
@@ -273,6 +274,36 @@ def _ranks_unsupported(why: RanksUnsupported) -> str:
     return f"`{why.backend}` has no settings for {why.gpus} GPUs that share experts{_legal(why.legal)}"
 
 
+def _decode_stages(why: DecodeStages) -> str:
+    as_prefill = ", or in as many stages as prefill" if why.or_as_prefill else ""
+    return f"decode of {why.engine} takes KV caches in one stage{as_prefill}, not in {why.pipeline}"
+
+
+def _prefill_stages(why: PrefillStages) -> str:
+    return (
+        f"prefill of {why.engine} cannot send KV caches from {why.pipeline} stages: the layers of the model keep "
+        "several kinds of cache"
+    )
+
+
+def _tensor_apart(why: TensorApart) -> str:
+    wanted = "they must be equal with grouped attention" if why.equal else "one must divide the other"
+    return f"prefill of {why.engine} has tensor degree {why.prefill} and decode has {why.decode}: {wanted}"
+
+
+def _prefill_wider(why: PrefillWider) -> str:
+    return (
+        f"prefill of {why.engine} has tensor degree {why.prefill}, decode has {why.decode}: a larger degree of prefill "
+        f"is possible up to the {plural(why.kv_heads, 'KV head')} of the model"
+    )
+
+
+def _context_apart(why: ContextApart) -> str:
+    return (
+        f"{why.role} of {why.engine} cannot move KV caches that {plural(why.context, 'GPU')} divide{_legal(why.legal)}"
+    )
+
+
 def _memory_short(why: MemoryShort) -> str:
     return (
         f"{gib(why.needed)} needed of {gib(why.budget)} a GPU, {gib(why.needed - why.budget)} short "
@@ -442,6 +473,11 @@ SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
     ExchangeAcross: Sentence("exceed the reach of the all-to-all", _exchange_across),
     ContextUnsupported: Sentence("divide caches the engine keeps whole", _context_unsupported),
     ContextUneven: Sentence("cannot divide the cache", _context_uneven, apart=lambda why: (why.tensor, why.context)),
+    DecodeStages: Sentence("give decode stages it cannot have", _decode_stages, apart=lambda why: (why.pipeline,)),
+    PrefillStages: Sentence("give prefill stages it cannot have", _prefill_stages, apart=lambda why: (why.pipeline,)),
+    TensorApart: Sentence("do not suit the other role", _tensor_apart, apart=lambda why: (why.prefill, why.decode)),
+    PrefillWider: Sentence("make prefill too wide", _prefill_wider, apart=lambda why: (why.prefill, why.decode)),
+    ContextApart: Sentence("divide caches that cannot move", _context_apart, apart=lambda why: (why.context,)),
     MemoryShort: Sentence(
         "lack memory", _memory_short, _memory_short_of_many, _memory_short_in_brief, tells_nearest=True
     ),

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from shardwise.domain.notes import (
     ArchitectureFromElsewhere,
+    CacheByTcp,
     CacheOnEachGpu,
     CheckedAgainst,
     ContextShortened,
@@ -18,6 +19,7 @@ from shardwise.domain.notes import (
     NotCounted,
     Note,
     Remark,
+    RolesCounted,
     StatesBoundSequences,
     TensorAcrossNodes,
     TransformersCode,
@@ -154,6 +156,24 @@ def _transformers_code(noted: TransformersCode) -> str:
     )
 
 
+def _roles_counted(noted: RolesCounted) -> str:
+    counts = f"{noted.prefill} of prefill and {noted.decode} of decode"
+    more = "" if noted.wanted == (noted.prefill, noted.decode) else ", which ask for {} and {}".format(*noted.wanted)
+    return (
+        f"{counts}, by the estimates{more}: a replica of prefill takes in "
+        f"{noted.prefill_speed:.0f} tokens a second, a replica of decode gives {noted.decode_speed:.0f}, and a request "
+        f"is taken to have {noted.prompt} prompt tokens for a token of its answer; `spec.roles[].replicas` states "
+        "other numbers"
+    )
+
+
+def _cache_by_tcp(_: CacheByTcp) -> str:
+    return (
+        "KV caches travel by TCP, which takes many times as long as RDMA: the operator's configuration states no RDMA "
+        "(`launch.rdma`)"
+    )
+
+
 SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     Remark: lambda noted: str(noted.text),
     UnknownProduct: lambda noted: f"{noted.product} is not a product Shardwise knows: no NVLink is assumed",
@@ -173,4 +193,6 @@ SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     TransformersCode: _transformers_code,
     MergedBlocksCut: _merged_blocks_cut,
     FasterWithMore: _faster_with_more,
+    RolesCounted: _roles_counted,
+    CacheByTcp: _cache_by_tcp,
 }

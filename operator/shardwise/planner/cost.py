@@ -60,8 +60,9 @@ def estimate(demand: Demand, layout: Layout, links: Links, use: MemoryUse) -> Es
     single = step_seconds(demand, layout, links, batch=1)
     batch = max(1, _sequences(demand, use) // layout.pipeline)
     slowest = max(stage_seconds(demand, layout, links, batch=batch)) + border(demand.model, layout, links, batch=batch)
-    token = slowest / batch + _prompt_token_seconds(demand, layout, links)
-    return Estimate(seconds_per_token=single, tokens_per_second_per_gpu=layout.data / token / layout.world_size)
+    prompt = _prompt_token_seconds(demand, layout, links)
+    share = layout.data / layout.world_size
+    return Estimate(single, share / (slowest / batch + prompt), share / prompt)
 
 
 def achieved_flops(model: ModelFacts, kind: GpuKind) -> float:

@@ -28,6 +28,7 @@ from shardwise.planner.memory import loading_use, memory_use, relays_experts
 from shardwise.planner.pools import SurveyedGpus
 from shardwise.planner.sizing import Capacity, Sizer
 from shardwise.planner.sparse_cache import on_gpus
+from shardwise.planner.transfer_support import transfer_cause
 
 _DEMANDS: Final = 32
 """Demands on a pool whose judgements are kept: the objects of a cluster have few different demands."""
@@ -63,6 +64,7 @@ class Weighed:
             _unfit(demand, self._gpus)
             or _unpriced(demand, self._gpus)
             or illegal(demand.model, demand.engine, layout, demand.setup)
+            or transfer_cause(demand.model, demand.engine, layout, demand.half)
             or unsuited_layout(demand, self._gpus, layout)
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
+from shardwise.engines.transfer import serves_clients
 from shardwise.reconcile.actions import Action, Apply, Delete, MakeKeys
 from shardwise.reconcile.attached import attached
 from shardwise.reconcile.cluster_queue import left_queue, steered
@@ -50,7 +51,7 @@ def actions_of(case: Case, desired: DesiredState) -> Iterator[Action]:
     yield from _budget(case, plan, group_set, mender)
     yield from admissions(observed.pods, group_set.records)
     if plan is not None:
-        yield from mender.kept(serving(wanted), observed.services)
+        yield from mender.kept(serving(wanted), observed.services) if serves_clients(wanted) else ()
         beginning = _beginning(group_set, made, observed)
         launches = (
             action for view in beginning for action in _launch(view, made[view.record.replica], observed, mender)

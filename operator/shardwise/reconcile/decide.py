@@ -48,6 +48,9 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Decision:
     if refused:
         message = "; ".join(f"{field}: {text}" for field, text in refused)
         return decide_invalid(Invalid(wanted.generation, message), observed, now)
+    if wanted.roles:
+        message = "spec.roles: this operator plans and renders roles, and does not run them yet; leave the field out"
+        return decide_invalid(Invalid(wanted.generation, message), observed, now)
     case = remember(wanted, observed, now)
     desired = desired_state(case)
     case = replace(case, wanted=desired.wanted)

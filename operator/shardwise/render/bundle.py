@@ -6,6 +6,7 @@ from shardwise.domain.digest import json_digest
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan
 from shardwise.engines import GroupLaunch, launch
+from shardwise.engines.transfer import serves_clients
 from shardwise.render.attachments import attachments
 from shardwise.render.companions import companions, keys, needs_compute_domain
 from shardwise.render.disruption import disruption_budget, has_budget
@@ -35,7 +36,7 @@ class Group:
 
 
 def serving(wanted: Wanted) -> Manifest:
-    """Make the Service to the leaders."""
+    """Make the Service to the leaders. Groups that clients must not reach without a router have no such Service."""
     return to_leaders(wanted.launch)
 
 
@@ -63,17 +64,20 @@ def revision(wanted: Wanted, plan: Plan, replica: int) -> str:
     return json_digest(pods(wanted, plan, placed, _started(wanted, plan, placed, 0), 0))
 
 
-def bundle(wanted: Wanted, plan: Plan) -> tuple[Manifest, ...]:
+def bundle(wanted: Wanted, plan: Plan, *others: tuple[Wanted, Plan]) -> tuple[Manifest, ...]:
     """Make all manifests of an object at its first attempt, each once; the Secret for keys has no keys.
 
-    Pods that serve clients have the label of groups that serve: where no operator runs, nobody else would set it.
+    ``others`` are the further roles of an object with roles. Pods that serve clients have the label of groups that
+    serve: where no operator runs, nobody else would set it.
     """
-    groups = [group(wanted, plan, placed.replica, 0) for placed in plan.groups]
+    placed = (wanted, plan), *others
+    groups = [group(part, plan, found.replica, 0) for part, plan in placed for found in plan.groups]
     secrets = [started.keys for started in groups if started.keys is not None][:1]
-    count = sum(len(placed.pods) for placed in plan.groups)
+    count = sum(len(started.pods) for started in groups)
     budgets = [disruption_budget(wanted.launch, count)] if has_budget(wanted) else []
+    services = [serving(part) for part, _ in placed if serves_clients(part)]
     of_groups = (manifest for started in groups for manifest in started.manifests)
-    made = [serving(wanted), *budgets, *secrets, *of_groups, *attachments(wanted, plan)]
+    made = [*services, *budgets, *secrets, *of_groups, *attachments(wanted, plan)]
     return tuple({(manifest["kind"], manifest["metadata"]["name"]): _serves(manifest) for manifest in made}.values())
 
 

@@ -129,8 +129,8 @@ def _pull_policy(launch: Launch) -> Manifest:
 
 
 def _resources(wanted: Wanted, started: GroupLaunch, gpus: int, asked: ResourcesAsked) -> Manifest:
-    """Request the planned GPUs, RDMA devices if the group has several pods, and CPU, memory and disk."""
-    needed = dict(wanted.site.rdma if len(started.pods) > 1 else ()) | dict(asked.gpus)
+    """Request the planned GPUs, RDMA devices if the pod talks to other pods, and CPU, memory and disk."""
+    needed = dict(wanted.site.rdma if _talks(wanted, started) else ()) | dict(asked.gpus)
     resources = {
         "requests": dict(requests_of(wanted.launch, wanted.site, wanted.demand.model, gpus)) | needed,
         "limits": dict(wanted.launch.extras.limits) | needed,
@@ -140,9 +140,14 @@ def _resources(wanted: Wanted, started: GroupLaunch, gpus: int, asked: Resources
     return found | ({"claims": used} if used else {})
 
 
+def _talks(wanted: Wanted, started: GroupLaunch) -> bool:
+    """Tell whether ranks talk to other pods: of their group, or of the other role."""
+    return len(started.pods) > 1 or wanted.launch.role is not None
+
+
 def _security(wanted: Wanted, started: GroupLaunch) -> Manifest:
     found = _security_of(wanted, {})
-    if wanted.site.ipc_lock and len(started.pods) > 1:
+    if wanted.site.ipc_lock and _talks(wanted, started):
         found["capabilities"] = {**found.get("capabilities", {}), "add": ["IPC_LOCK"]}
     return found
 

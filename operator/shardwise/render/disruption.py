@@ -19,8 +19,8 @@ KIND: Final = "PodDisruptionBudget"
 
 
 def has_budget(wanted: Wanted) -> bool:
-    """Tell whether an object has other replicas to keep while a replica is drained."""
-    return wanted.demand.replicas > 1
+    """Tell whether an object has other replicas, of any role, to keep while a replica is drained."""
+    return wanted.demand.replicas > 1 or wanted.launch.role is not None
 
 
 def disruption_budget(launch: Launch, pods: int) -> Manifest:

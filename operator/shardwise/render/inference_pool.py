@@ -3,6 +3,7 @@
 Source: gateway-api-inference-extension 1.0.2 to 1.6.0, config/crd/bases. Up to 1.5.0 every pool needs a picker.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from shardwise.domain.attachments import EndpointKind
@@ -23,12 +24,12 @@ def is_wanted(wanted: Wanted) -> bool:
 
 
 def spec(wanted: Wanted, plan: Plan) -> Manifest:
-    """Select the leaders that the Service for clients selects (0047).
+    """Select the leaders that serve, as the Service for clients does (0047), but of both roles of an object with roles.
 
     A group serves at the single port of its leader: the engine itself spreads requests over data ranks.
     """
     made: Manifest = {
-        "selector": {"matchLabels": serving_selector(wanted.launch)},
+        "selector": {"matchLabels": serving_selector(replace(wanted.launch, role=None))},
         "targetPorts": [{"number": ENGINES[plan.engine].HTTP_PORT}],
     }
     picker = wanted.launch.endpoint.picker

@@ -12,6 +12,12 @@ REPLICA: Final = "shardwise.dev/replica"
 ATTEMPT: Final = "shardwise.dev/attempt"
 INDEX: Final = "shardwise.dev/index"
 ROLE: Final = "shardwise.dev/role"
+SERVING_ROLE: Final = "shardwise.dev/serving-role"
+"""The label of the groups of an object with roles: prefill or decode."""
+
+ROUTER_ROLE: Final = "llm-d.ai/role"
+"""The label by which llm-d's router tells the leaders of prefill from those of decode. Pods without HTTP lack it."""
+
 GROUP: Final = "shardwise.dev/group"
 GROUP_SIZE: Final = "shardwise.dev/group-size"
 REVISION: Final = "shardwise.dev/revision"
@@ -43,16 +49,21 @@ def common_labels(launch: Launch) -> dict[str, str]:
 
 def group_labels(launch: Launch, replica: int, attempt: int) -> dict[str, str]:
     """Give the labels of every manifest that belongs to an attempt of a replica."""
-    return common_labels(launch) | {
+    labels = common_labels(launch) | {
         GROUP: group_name(launch.owner.name, replica, attempt),
         REPLICA: str(replica),
         ATTEMPT: str(attempt),
     }
+    return labels | _role_labels(launch)
+
+
+def _role_labels(launch: Launch) -> dict[str, str]:
+    return {} if launch.role is None else {SERVING_ROLE: launch.role.name.value}
 
 
 def leader_selector(launch: Launch) -> dict[str, str]:
-    """Select the leaders of all replicas of an object."""
-    return {MODEL: label_value(launch.owner.name), ROLE: LEADER}
+    """Select the leaders of all replicas of an object, or of the role that stands for it."""
+    return {MODEL: label_value(launch.owner.name), ROLE: LEADER} | _role_labels(launch)
 
 
 def serving_selector(launch: Launch) -> dict[str, str]:

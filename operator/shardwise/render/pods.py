@@ -18,6 +18,7 @@ from shardwise.render.manifest import (
     LEADER,
     REVISION,
     ROLE,
+    ROUTER_ROLE,
     SERVER,
     SERVES,
     WORKER,
@@ -59,6 +60,9 @@ def _pod(
         "shardwise.dev/layout": str(plan.layout),
         "shardwise.dev/ranks": f"{place.ranks[0]}-{place.ranks[-1]}",
     }
+    if role != WORKER:
+        found["annotations"] |= dict(started.annotations)
+        found["labels"] |= {} if launch.role is None else {ROUTER_ROLE: launch.role.name.value}
     claims = dict(_claims(wanted, plan, placed, place))
     spec = _spec(wanted, plan, started, place, claims) | {
         "hostname": name,

@@ -1,0 +1,69 @@
+"""The plans of an object with roles, made together: one budget, one limit of the namespace, and layouts that agree."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from shardwise.domain.fleet import Fleet
+from shardwise.domain.gpu_limit import GpuLimit
+from shardwise.domain.launch import Wanted
+from shardwise.domain.layout import Layout
+from shardwise.domain.plan import Plan
+from shardwise.domain.refusal import Refusal
+from shardwise.domain.roles import RoleName
+from shardwise.planner.pairs import Pair, PairRefusal, for_other, plan_pair
+from shardwise.reconcile.plans import over_quota
+from shardwise.reconcile.usable_fleet import UsableFleet
+
+Planned = Mapping[RoleName, tuple[Wanted, Plan | Refusal]]
+"""Each role as it was planned, with its plan; or the only role that was refused, with its refusal."""
+
+
+def planned_roles(wanted: Wanted, fleet: Fleet, limit: GpuLimit | None) -> Planned:
+    """Plan the roles of an object within the limit of its namespace."""
+    whole = _pair(wanted, fleet, wanted.demand.gpu_budget)
+    if limit is None or isinstance(whole, PairRefusal) or _gpus(whole) <= limit.left:
+        return _told(wanted, whole)
+    smaller = _pair(wanted, fleet, limit.left) if limit.left else None
+    if isinstance(smaller, Pair):
+        return _told(wanted, smaller)
+    part = part_of(wanted, RoleName.DECODE)
+    return {RoleName.DECODE: (part, over_quota(whole.decode, _gpus(whole), UsableFleet(fleet, limit=limit)))}
+
+
+def part_of(wanted: Wanted, name: RoleName) -> Wanted:
+    """Give a role of an object that has roles."""
+    return next(part for part in wanted.roles if part.launch.role is not None and part.launch.role.name is name)
+
+
+def beside(part: Wanted, other: Layout, replicas: int, budget: int) -> Wanted:
+    """Give a role with its replicas and its share of the budget, beside groups of a layout."""
+    demand = for_other(replace(part.demand, replicas=replicas, gpu_budget=budget), other)
+    return replace(part, demand=demand)
+
+
+def _pair(wanted: Wanted, fleet: Fleet, budget: int) -> Pair | PairRefusal:
+    decode, prefill = (
+        replace(part_of(wanted, name).demand, gpu_budget=budget) for name in (RoleName.DECODE, RoleName.PREFILL)
+    )
+    return plan_pair(decode, prefill, fleet)
+
+
+def _gpus(pair: Pair) -> int:
+    return pair.decode.gpus + pair.prefill.gpus
+
+
+def _told(wanted: Wanted, found: Pair | PairRefusal) -> Planned:
+    if isinstance(found, PairRefusal):
+        return {found.role: (part_of(wanted, found.role), found.refusal)}
+    return {
+        name: (
+            beside(
+                part_of(wanted, name),
+                found.of(name.other).layout,
+                found.of(name).replicas,
+                wanted.demand.gpu_budget - found.of(name.other).gpus,
+            ),
+            found.of(name),
+        )
+        for name in (RoleName.DECODE, RoleName.PREFILL)
+    }
