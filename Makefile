@@ -79,6 +79,7 @@ contracts: $(READY) ## Check that every layer imports only what it may
 fresh: $(READY) ## Check that generated files are what would be generated now
 	$(BIN)/shardwise crds --check
 	$(BIN)/python -m shardwise_sandbox pages --check
+	$(BIN)/python -m shardwise_sandbox errors --check
 
 .PHONY: unit
 unit: $(READY) ## Run the tests, in parallel (JOBS=0: in one process)
@@ -170,6 +171,10 @@ test-engine: $(READY) ## Serve tokens by a real vLLM on CPUs; kill, hang, edit, 
 .PHONY: crds
 crds: $(READY) ## Write the CustomResourceDefinition from the models
 	$(BIN)/shardwise crds
+
+.PHONY: errors
+errors: $(READY) ## Hold the estimates of speed against measurements, and write how far they are off
+	$(BIN)/python -m shardwise_sandbox errors
 
 .PHONY: pages
 pages: $(READY) ## Write the generated pages: engines, fields, command line, reasons, metrics

@@ -9,6 +9,7 @@ from shardwise.cli.generated import check_option, root_option, write_generated
 from shardwise.cli.main import run_commands
 from shardwise.cli.wrong import WrongInput
 from shardwise_sandbox.demo import play, write_files
+from shardwise_sandbox.estimate_errors import FILE, errors_text
 from shardwise_sandbox.pages import pages as generated_pages
 
 PROGRAM = "python -m shardwise_sandbox"
@@ -45,6 +46,14 @@ def pages(*, check: bool, root: Path) -> None:
     """Write the generated pages about the engines and the reasons."""
     texts = {root / path: text for path, text in generated_pages().items()}
     write_generated(texts, f"{PROGRAM} pages", check=check)
+
+
+@cli.command()
+@check_option
+@root_option
+def errors(*, check: bool, root: Path) -> None:
+    """Hold the planner's estimates of speed against measurements, and write how far they are off."""
+    write_generated({root / FILE: errors_text(root)}, f"{PROGRAM} errors", check=check)
 
 
 def main() -> None:

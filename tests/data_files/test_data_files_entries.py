@@ -14,6 +14,7 @@ from shardwise.checkpoint.model_types import ModelTypeRow
 from shardwise.data import DataError, read_table, table
 from shardwise.data.tables import Sourced
 from shardwise.domain.engine import EngineName
+from shardwise.domain.estimate_errors import EstimateError
 from shardwise.domain.hardware import GpuRow, bare_product
 from shardwise.domain.platforms import PlatformRow
 from shardwise.domain.towers import TowerRow
@@ -30,6 +31,7 @@ from shardwise.planner.transfer_support import TransferRow
 FOLDER = PACKAGE / "data"
 FILES: dict[str, type[Sourced]] = {
     "data-parallel.toml": DataRow,
+    "estimate-errors.toml": EstimateError,
     "gpus.toml": GpuRow,
     "model-types.json": ModelTypeRow,
     "models.json": ModelRow,

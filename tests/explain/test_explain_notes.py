@@ -3,6 +3,7 @@
 import pytest
 
 from shardwise.domain import notes
+from shardwise.domain.estimate_errors import EstimateError, Measure
 from shardwise.domain.layout import Layout
 from shardwise.domain.notes import (
     ArchitectureFromElsewhere,
@@ -12,6 +13,7 @@ from shardwise.domain.notes import (
     ContextShortened,
     DataWouldServe,
     DomainUnlabelled,
+    EstimatesTrusted,
     ExpertsAcrossDomains,
     ExpertsInsideGroup,
     FasterWithMore,
@@ -34,6 +36,25 @@ PAIR = Layout(4, 1), Layout(2, 2)
 SAID: dict[str, tuple[Note, str]] = {
     "a sentence stays": (Remark("the sizes are a guess"), "the sizes are a guess"),
     "an unknown product": (UnknownProduct("X1"), "X1 is not a product Shardwise knows: no NVLink is assumed"),
+    "estimates that were measured": (
+        EstimatesTrusted(
+            "NVIDIA-H100",
+            mixture=False,
+            errors=(
+                (Measure.RATE, EstimateError("x", 33, 0.12, 0.87)),
+                (Measure.PER_TOKEN, EstimateError("x", 1, 0.1, 0.1)),
+                (Measure.FIRST_TOKEN, None),
+            ),
+        ),
+        (
+            "estimates beside measurements of dense models on NVIDIA-H100: rate half off by at most 12%, all by 87% "
+            "(33 figures); time per token off by 10% (1 figure); time to the first token not measured"
+        ),
+    ),
+    "estimates of a mixture": (
+        EstimatesTrusted("NVIDIA-L40S", mixture=True, errors=((Measure.PER_TOKEN, None),)),
+        "estimates beside measurements of mixtures of experts on NVIDIA-L40S: time per token not measured",
+    ),
     "across nodes": (
         TensorAcrossNodes(16),
         "tensor groups of 16 cross nodes without NVLink, as pinned: every layer waits for the network twice",

@@ -5,6 +5,7 @@ A new note needs a class here and a sentence there.
 
 from dataclasses import dataclass
 
+from shardwise.domain.estimate_errors import EstimateError, Measure
 from shardwise.domain.layout import Layout
 
 
@@ -203,3 +204,15 @@ class RolesCounted(Note):
 @dataclass(frozen=True, slots=True)
 class CacheByTcp(Note):
     """KV caches travel between prefill and decode by TCP: the operator configuration gives pods no RDMA devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatesTrusted(Note):
+    """How far the estimates for the target are from measurements; ``None`` where nothing was measured.
+
+    ``mixture``: of mixtures of experts, else of dense models, on the GPU product.
+    """
+
+    product: str
+    mixture: bool
+    errors: tuple[tuple[Measure, EstimateError | None], ...]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from shardwise.domain.estimate_errors import EstimateError, Measure
 from shardwise.domain.notes import (
     ArchitectureFromElsewhere,
     CacheByTcp,
@@ -11,6 +12,7 @@ from shardwise.domain.notes import (
     ContextShortened,
     DataWouldServe,
     DomainUnlabelled,
+    EstimatesTrusted,
     ExpertsAcrossDomains,
     ExpertsInsideGroup,
     FasterWithMore,
@@ -33,6 +35,27 @@ from shardwise.domain.units import gib, plural
 def note(noted: Note) -> str:
     """Say a note in a sentence."""
     return SENTENCES[type(noted)](noted)
+
+
+def _trusted(noted: EstimatesTrusted) -> str:
+    kind = "mixtures of experts" if noted.mixture else "dense models"
+    said = "; ".join(f"{_MEASURES[measure]} {_within(error)}" for measure, error in noted.errors)
+    return f"estimates beside measurements of {kind} on {noted.product}: {said}"
+
+
+def _within(error: EstimateError | None) -> str:
+    if error is None:
+        return "not measured"
+    if error.figures == 1:
+        return f"off by {error.all_within:.0%} (1 figure)"
+    return f"half off by at most {error.half_within:.0%}, all by {error.all_within:.0%} ({error.figures:.0f} figures)"
+
+
+_MEASURES: Final[Mapping[Measure, str]] = {
+    Measure.RATE: "rate",
+    Measure.PER_TOKEN: "time per token",
+    Measure.FIRST_TOKEN: "time to the first token",
+}
 
 
 def _across_nodes(noted: TensorAcrossNodes) -> str:
@@ -178,6 +201,7 @@ SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     Remark: lambda noted: str(noted.text),
     UnknownProduct: lambda noted: f"{noted.product} is not a product Shardwise knows: no NVLink is assumed",
     TensorAcrossNodes: _across_nodes,
+    EstimatesTrusted: _trusted,
     DomainUnlabelled: _unlabelled,
     WithDriver: _with_driver,
     CheckedAgainst: _checked_against,

@@ -6,12 +6,14 @@ from typing import Final
 from shardwise.domain.adapters import ALL_TO_ALL
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.engine import MOST_SEQUENCES, EngineName
+from shardwise.domain.estimate_errors import Measure, estimate_error
 from shardwise.domain.layout import Layout
 from shardwise.domain.notes import (
     CacheOnEachGpu,
     CheckedAgainst,
     DataWouldServe,
     DomainUnlabelled,
+    EstimatesTrusted,
     ExpertsAcrossDomains,
     ExpertsInsideGroup,
     NotCounted,
@@ -51,6 +53,7 @@ def notes(demand: Demand, chosen: Candidate, pool: Pool, rivals: Iterable[Candid
     yield from _no_clique(pool)
     yield from (NotCounted(word, chosen.memory.slack) for word in demand.uncounted)
     yield from _uncounted_buffers(demand, chosen)
+    yield from _trusted(demand, chosen)
     yield from _states_bound(demand, chosen)
     yield from _checked(demand, chosen, rivals)
     yield from _beside_data(demand, chosen, rivals)
@@ -61,6 +64,22 @@ def _uncounted_buffers(demand: Demand, chosen: Candidate) -> Iterator[Note]:
     row = exchange_row(demand.engine, demand.all_to_all)
     if demand.all_to_all is not None and (row is None or not row.has_known_buffers):
         yield NotCounted(f"{ALL_TO_ALL[demand.engine]} {demand.all_to_all.split()[0]}", chosen.memory.slack)
+
+
+def _trusted(demand: Demand, chosen: Candidate) -> Iterator[Note]:
+    """Say how far the estimates that met the target are from measurements."""
+    target = demand.target
+    if target is None:
+        return
+    product, mixture = chosen.pool.product, has_experts(demand.model)
+    asked = {
+        Measure.RATE: target.rate,
+        Measure.PER_TOKEN: target.per_token,
+        Measure.FIRST_TOKEN: target.first_token,
+    }
+    measures = [measure for measure, wanted in asked.items() if wanted is not None]
+    errors = tuple((measure, estimate_error(measure, product, mixture=mixture)) for measure in measures)
+    yield EstimatesTrusted(product, mixture, errors)
 
 
 def _states_bound(demand: Demand, chosen: Candidate) -> Iterator[Note]:

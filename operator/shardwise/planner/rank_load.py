@@ -27,6 +27,14 @@ prompt 10 ms (tests/data/vllm-h200-memory.json).
 """
 
 
+EXPERTS_SHARE: Final = 0.5
+"""The share of the compute of other linear layers that experts achieve on prompts.
+
+Fitted to Qwen3-235B in fp8 on eight H200, whose prompts took twice the time of the estimate without it
+(TensorRT-LLM 1.0, docs/source/performance/perf-overview.md).
+"""
+
+
 class RankLoad:
     """The estimated times of a data rank. ``demand`` must have a target, and its context is that of the target."""
 
@@ -92,7 +100,9 @@ class RankLoad:
         """Estimate the time of a prompt in a layer: linear layers, attention, and exchanges, chunk by chunk."""
         model, layout, links = self._demand.model, self._layout, self._links
         chunk = min(chunk_tokens(layout.data), self._input)
-        linear = 2 * touched(self._demand, index, layout, 1)[1] * self._input / achieved_flops(model, links.kind)
+        experts = any(weight.experts is not None for weight in layer.weights)
+        achieved = achieved_flops(model, links.kind) * (EXPERTS_SHARE if experts else 1)
+        linear = 2 * touched(self._demand, index, layout, 1)[1] * self._input / achieved
         attention = attention_flops(layer, self._input) / layout.tensor / (FLOPS_SHARE * links.kind.flops)
         return linear + attention + exchange(model, layer, layout, links, chunk) * self._input / chunk
 
