@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.api.support import PLAIN, changed
-from tests.support.models import LLAMA_8B, facts
+from tests.support.models import LLAMA_8B, R1, facts
 
 from shardwise.api import InvalidObject, crd, parse, to_wanted
 from shardwise.api.spec import ShardedModelSpec
@@ -490,3 +490,11 @@ def test_a_pause_that_is_neither_true_nor_false_is_refused(given: str) -> None:
         wanted("metadata.annotations", {"shardwise.dev/paused": given})
     expected = f"metadata.annotations.shardwise.dev/paused: `{given}` is neither `true` nor `false`"
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(("slots", "redundant"), [(288, 32), (256, 0), (None, 0)])
+def test_places_for_experts_beyond_the_experts_are_redundant_experts(slots: int | None, redundant: int) -> None:
+    balancer = {} if slots is None else {"num_slots": slots}
+    options = {"moe_config": {"load_balancer": balancer}}
+    found = to_wanted(parse(changed("spec.engine", {"name": "tensorrt-llm", "options": options})), facts(R1))
+    assert found.demand.redundant_experts == redundant

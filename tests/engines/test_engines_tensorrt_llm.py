@@ -12,8 +12,10 @@ from tests.engines.support import (
     a_plan,
     started,
     values_of,
+    wants,
     wants_of,
 )
+from tests.support.models import R1, a_demand
 
 from shardwise.domain.launch import EnvVar, LaunchSite, Source, SourceKind, Wanted
 from shardwise.domain.layout import Layout
@@ -304,3 +306,13 @@ def test_the_cache_leaves_to_others_what_the_object_asks(left_free: int, fractio
     """45 GiB of cache are nine tenths of 50: of 60 GiB free after loading, 10 are for others."""
     memory = MemoryUse(20 * GIB, 30 * GIB, 0, 0, 65 * GIB, left_free)
     assert free_fraction(memory) == fraction
+
+
+@pytest.mark.parametrize(("slots", "refused"), [(255, True), (256, False), (288, False), ("many", False)])
+def test_places_for_experts_hold_all_experts(slots: object, refused: bool) -> None:
+    """What is no number is the engine's to refuse."""
+    options = {"moe_config": {"load_balancer": {"num_slots": slots}}}
+    found = problems(wants(a_demand(R1, engine=TENSORRT_LLM), served_name=R1, model=R1, options=options))
+    field = "spec.engine.options.moe_config.load_balancer.num_slots"
+    message = "`255` has no room for the 256 experts of the model; use `256` or more"
+    assert found == (((field, message),) if refused else ())

@@ -12,6 +12,7 @@ from shardwise.api.parse import ShardedModel
 from shardwise.api.pod_template import PodTemplate
 from shardwise.api.problems import InvalidObject, Problem, escaped
 from shardwise.api.spec import (
+    EngineSpec,
     EnvVarSpec,
     NodeAffinitySpec,
     NodeRequirementSpec,
@@ -24,6 +25,7 @@ from shardwise.api.target_spec import TargetSpec
 from shardwise.domain.adapters import (
     adapters_of,
     all_to_all_of,
+    expert_slots,
     redundant_experts,
     sequences_of,
     uncounted,
@@ -63,6 +65,7 @@ from shardwise.domain.roles import Connector, Half, Role, RoleName
 from shardwise.domain.target import Target
 from shardwise.domain.towers import tower_use
 from shardwise.domain.units import parse_duration, parse_latency, parse_quantity
+from shardwise.planner.weights import expert_count
 
 _KV_BYTES: Final = {None: 2, "bfloat16": 2, "fp8": 1}
 
@@ -203,7 +206,7 @@ def _demand(obj: ShardedModel, facts: ModelFacts, launch: Launch, site: LaunchSi
         kv_cache_dtype=_kv_cache_dtype(obj, facts),
         adapters=adapters_of(EngineName(spec.engine.name), spec.engine.args),
         uncounted=(*uncounted(EngineName(spec.engine.name), spec.engine.args), *uncounted_options(spec.engine.options)),
-        redundant_experts=redundant_experts(engine, spec.engine.args),
+        redundant_experts=_redundant_experts(engine, spec.engine, facts),
         all_to_all=all_to_all_of(engine, spec.engine.args),
         sequences=sequences_of(EngineName(spec.engine.name), spec.engine.args),
         needs=needs_of(launch, site, facts),
@@ -223,6 +226,12 @@ def _target(given: TargetSpec | None) -> Target | None:
         per_token=None if token is None else parse_latency(token),
         rate=given.requests_per_second,
     )
+
+
+def _redundant_experts(engine: EngineName, spec: EngineSpec, facts: ModelFacts) -> int:
+    """Count the redundant experts that the arguments or, for TensorRT-LLM, the options ask for."""
+    slots = expert_slots(spec.options) if engine is EngineName.TENSORRT_LLM else None
+    return redundant_experts(engine, spec.args) if slots is None else max(0, slots - expert_count(facts))
 
 
 def _kv_cache_dtype(obj: ShardedModel, facts: ModelFacts) -> str | None:

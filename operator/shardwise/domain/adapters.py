@@ -132,6 +132,17 @@ def redundant_experts(engine: EngineName, args: Sequence[str]) -> int:
     return _number(given.get("--ep-num-redundant-experts"), 0) if engine is EngineName.SGLANG else 0
 
 
+def expert_slots(options: Mapping[str, object]) -> int | None:
+    """Read the places for experts, redundant ones included, off an options file of TensorRT-LLM; ``None`` without them.
+
+    Source: tensorrt_llm/_torch/modules/fused_moe/interface.py, ``num_local_slots``.
+    """
+    found: object = options
+    for step in ("moe_config", "load_balancer", "num_slots"):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
+
+
 def _in_config(text: str | None) -> int:
     try:
         read = json.loads(text or "{}")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from math import ceil, floor
 from typing import Any, Final
 
+from shardwise.domain.adapters import expert_slots
 from shardwise.domain.engine import IMAGES, RELEASES, TENSORRT_LLM_FREE_FRACTION, EngineName, chunk_tokens
 from shardwise.domain.launch import ServedModel, Wanted
 from shardwise.domain.plan import MemoryUse
@@ -25,6 +26,7 @@ from shardwise.engines.meeting import FOLLOWER_GRACE, LEADER_GRACE, drain, wait_
 from shardwise.engines.options import PLAN, WHOLE_REQUESTS, Entry, Option, OptionTable, Variable, beside_data
 from shardwise.engines.transfer import ROLES, TRANSFER, of_role, tensorrt_llm_role
 from shardwise.engines.weights import MODEL_FOLDER, is_fetched, sequences, startup_seconds
+from shardwise.planner.weights import expert_count
 
 DEFAULT_IMAGE: Final = IMAGES[EngineName.TENSORRT_LLM]
 """NVIDIA's own image. Over several nodes it also needs an ssh server and client."""
@@ -327,5 +329,9 @@ def _entry_problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
     if not isinstance(cache, dict):
         yield "spec.engine.options.kv_cache_config", f"`{cache}` is not an object"
         cache = {}
+    slots, experts = expert_slots(options), expert_count(wanted.demand.model)
+    if slots is not None and slots < experts:
+        field = "spec.engine.options.moe_config.load_balancer.num_slots"
+        yield field, f"`{slots}` has no room for the {experts} experts of the model; use `{experts}` or more"
     inside = (f"kv_cache_config.{key}" for key in cache)
     yield from TABLE.entry_problems((*options, *inside), roles=wanted.launch.role is not None)
