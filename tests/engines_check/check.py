@@ -34,6 +34,9 @@ REGISTRIES: Final = {"vllm": "model_executor/models/registry.py", "sglang": "srt
 CONVERTS: Final = {"vllm": ["ForCausalLM", "ForConditionalGeneration", "ChatModel", "LMHeadModel"]}
 """Endings of names that an engine takes for one another: vllm 0.33.0, config/model.py, _SUFFIX_TO_DEFAULTS."""
 
+DATA_RANKS: Final = ("--data-parallel-size", "--attn-dp-size")
+"""The words by which a command line has data ranks."""
+
 Verdict = Mapping[str, str]
 """The verdict on a probe by the word of ``--quantization``; the empty word where none is given."""
 
@@ -139,12 +142,15 @@ def read_lines(engine: str, cache: Path, lines: list[Any], folders: Mapping[str,
     configured = 0
     for gpu in dict.fromkeys(line.gpu for line in lines):
         of_gpu = [line for line in lines if line.gpu == gpu]
-        given = [{"words": line.words, "config": folders.get(line.model) if line.leads else None} for line in of_gpu]
+        given = [
+            {"words": line.words, "config": folders.get(line.model) if line.configures else None} for line in of_gpu
+        ]
         configured += sum(line["config"] is not None for line in given)
         verdicts = asked(engine, cache, f"{engine}_lines.py", gpu, str(work), given=given)
         refused |= {line.name: said for line, said in zip(of_gpu, verdicts, strict=True) if said}
     say(f"{engine}: {len(lines)} lines parsed, {configured} configured, {len(refused)} refused")
-    counts = {"lines": len(lines), "configured": configured}
+    of_data = sum(any(word in DATA_RANKS for word in line.words) for line in lines)
+    counts = {"lines": len(lines), "configured": configured, "of_data_ranks": of_data}
     return {"read": today(), "engine": engine, "release": RELEASES[engine], **counts, "refused": refused}
 
 

@@ -12,14 +12,17 @@ from typing import Any, Final
 
 from shardwise.api import parse, to_wanted
 from shardwise.checkpoint import from_config
+from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.hardware import gpu_kind
 from shardwise.domain.launch import LaunchSite, Wanted
+from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.domain.units import GIB
 from shardwise.engines import launch, problems
 from shardwise.planner import plan
-from shardwise.planner.legality import heads
+from shardwise.planner.data_support import data_cause
+from shardwise.planner.legality import has_experts, heads
 
 MODELS: Final = Path(__file__).parents[1] / "data" / "models"
 
@@ -32,6 +35,18 @@ FLEETS: Final[Mapping[str, tuple[str, int, int, int, bool]]] = {
     "L40S": ("NVIDIA-L40S", 4, 4, 45, False),
 }
 """Product, nodes, GPUs a node, GiB a GPU, and whether NVLink joins the nodes; by the name in `pretended.py`."""
+
+_REDUNDANT: Final[Mapping[str, list[str]]] = {
+    "vllm": ["--enable-eplb", "--eplb-config", '{"num_redundant_experts": 32}'],
+    "sglang": ["--enable-eplb", "--ep-num-redundant-experts", "32"],
+}
+"""Arguments for redundant experts, by engine."""
+
+_LOW_LATENCY: Final[Mapping[str, list[str]]] = {
+    "vllm": ["--all2all-backend", "deepep_low_latency"],
+    "sglang": ["--moe-a2a-backend", "deepep"],
+}
+"""Arguments for an exchange of tokens that keeps room for them."""
 
 _VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "plain": {},
@@ -49,6 +64,30 @@ _VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """Changes of an object's spec, by name."""
 
+_OF_EXPERTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "data ranks": {"parallelism": {"data": 8, "tensor": 1}},
+    "data ranks over nodes": {"parallelism": {"data": 16, "tensor": 1}},
+    "data ranks of tensor groups": {"parallelism": {"data": 4, "tensor": 4}},
+    "data ranks over two nodes each": {"parallelism": {"data": 2, "tensor": 8, "pipeline": 2}},
+    "data ranks with stages": {"parallelism": {"data": 4, "tensor": 2, "pipeline": 2}},
+    "data ranks that split experts": {"parallelism": {"data": 4, "tensor": 2, "expert": False}},
+    "data ranks, cache in fp8": {"parallelism": {"data": 8}, "model": {"kvCacheDtype": "fp8"}},
+    "data ranks, many sequences": {"parallelism": {"data": 8}, "model": {"concurrency": 3000, "contextLength": 1024}},
+    "cache by context beside data ranks": {"parallelism": {"data": 2, "tensor": 8, "context": 8}},
+    "redundant experts": {"parallelism": {"data": 8}, "args": _REDUNDANT},
+    "every pod serves": {"parallelism": {"data": 16, "tensor": 1}, "engine": {"servers": "everyPod"}},
+    "a data rank on each pod that serves": {"parallelism": {"data": 2, "tensor": 8}, "engine": {"servers": "everyPod"}},
+    "exchange of low latency": {"parallelism": {"data": 8}, "args": _LOW_LATENCY},
+}
+"""Changes for models with experts alone."""
+
+_DIVIDED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "cache by two": {"parallelism": {"tensor": 8, "context": 2}},
+    "cache by eight": {"parallelism": {"tensor": 8, "context": 8}},
+    "cache by context in stages": {"parallelism": {"tensor": 8, "pipeline": 2, "context": 2}},
+}
+"""Changes for models whose cache a tensor group can divide."""
+
 
 MOST_DEGREE: Final = 32
 """The largest tensor degree for which models are built."""
@@ -56,14 +95,18 @@ MOST_DEGREE: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A command line: the words behind the program, the model whose config the engine reads, and the product."""
+    """A command line: the words behind the program, the model whose config the engine reads, and the product.
+
+    ``configures``: the engine makes its configuration of the words, too. It does so for a pod that leads or that holds
+    data ranks of its own.
+    """
 
     name: str
     gpu: str
     devices: int
     model: str
     words: tuple[str, ...]
-    leads: bool
+    configures: bool
 
 
 def configs() -> dict[str, dict[str, Any]]:
@@ -82,15 +125,27 @@ def degrees(model: str, config: Mapping[str, Any]) -> list[int]:
 
 
 def lines(engine: str) -> Iterator[Line]:
-    """Give each different command line of an engine once: of the leader, and of the first follower."""
+    """Give each different command line of an engine once: of the leader, the first follower and the last."""
     seen: set[tuple[str, ...]] = set()
-    for (gpu, fleet), (variant, changes), (model, config) in itertools.product(
-        FLEETS.items(), _VARIANTS.items(), configs().items()
-    ):
-        for words, leads, devices in _launched(engine, model, config, changes, _fleet(*fleet)):
-            if (gpu, *words) not in seen:
-                seen.add((gpu, *words))
-                yield Line(f"{model}, {gpu}, {variant}", gpu, devices, model, words, leads)
+    for (gpu, fleet), (model, config) in itertools.product(FLEETS.items(), configs().items()):
+        for variant, changes in _variants(engine, model, config):
+            for words, configures, devices in _launched(engine, model, config, changes, _fleet(*fleet)):
+                if (gpu, *words) not in seen:
+                    seen.add((gpu, *words))
+                    yield Line(f"{model}, {gpu}, {variant}", gpu, devices, model, words, configures)
+
+
+def _variants(engine: str, model: str, config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the changes that are worth trying for a model: a refusal takes longer than a plan."""
+    yield from _VARIANTS.items()
+    facts, name = from_config(config, name=model, origin="tests/data/models"), EngineName(engine)
+    if has_experts(facts):
+        yield from _OF_EXPERTS.items()
+    yield from (
+        (variant, changes)
+        for variant, changes in _DIVIDED.items()
+        if data_cause(facts, name, Layout(8, 1, context=changes["parallelism"]["context"]), None) is None
+    )
 
 
 def _launched(
@@ -101,16 +156,18 @@ def _launched(
     if isinstance(found, Plan):
         group = found.groups[0]
         pods = launch(wanted, found, group, _HOSTS).pods
-        for pod, placed in list(zip(pods, group.pods, strict=True))[:2]:
-            yield (*pod.command, *pod.args), pod.index == 0, placed.gpus
+        holds_ranks = found.layout.data > 1 and group.pods[0].gpus >= found.layout.data_rank_gpus
+        for index in sorted({0, min(1, len(pods) - 1), len(pods) - 1}):
+            pod = pods[index]
+            yield (*pod.command, *pod.args), pod.index == 0 or holds_ranks, group.pods[index].gpus
 
 
 def _wanted(engine: str, model: str, config: Mapping[str, Any], changes: Mapping[str, Any]) -> Wanted:
     spec: dict[str, Any] = {
         "model": {"name": model, "config": config, "contextLength": 2048, **changes.get("model", {})},
         "gpuBudget": {"total": 32},
-        "engine": {"name": engine},
-        **{key: value for key, value in changes.items() if key != "model"},
+        "engine": {"name": engine, "args": changes.get("args", {}).get(engine, []), **changes.get("engine", {})},
+        **{key: value for key, value in changes.items() if key not in ("model", "args", "engine")},
     }
     manifest = {
         "apiVersion": "shardwise.dev/v1alpha1",
