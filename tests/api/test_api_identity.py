@@ -54,6 +54,7 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "spec.placement.priorityClassName": ("high", "pods"),
     "spec.placement.schedulerName": ("other", "pods"),
     "spec.placement.queue": ({"kueue": {"localQueue": "team"}}, "pods"),
+    "spec.placement.owner": ("scheduler", "pods"),
     "spec.placement.gang": ("volcano", "pods"),
     "spec.placement.gangQueue": ("team", "pods"),
     "spec.placement.serviceAccountName": ("me", "pods"),

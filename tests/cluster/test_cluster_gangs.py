@@ -63,6 +63,12 @@ def ganged(name: str, system: str = "native") -> Json:
     return a_model(name, gpus=16, model_contextLength=8192, parallelism=layout, placement={"gang": system})
 
 
+def placed_by_the_scheduler(name: str, **placement: Any) -> Json:
+    made = ganged(name)
+    made["spec"]["placement"] = {"owner": "scheduler", **placement}
+    return made
+
+
 def pod_groups(operator: Running, group: str = "scheduling.k8s.io") -> list[Json]:
     found: list[Json] = operator.get(f"podgroups.{group}")["items"]
     return found
@@ -142,6 +148,55 @@ def test_a_group_that_is_deleted_before_its_pods_are_bound_is_made_again(ganging
     ganging.until(lambda: [found for found in pod_groups(ganging) if found["metadata"]["uid"] != uid], "it is back")
     ganging.plane.kubectl("delete", "pod", "hermit", "-n", MODELS, "--wait=true")
     ganging.ready("lost")
+
+
+@pytest.fixture
+def more_nodes(gang_plane: ControlPlane) -> Iterator[None]:
+    """Give two nodes more, which come after the others by name, and one of another product."""
+    names = ("h100-2", "h100-3", "h200-0")
+    nodes = [h100_node(name) for name in names]
+    nodes[-1]["metadata"]["labels"]["nvidia.com/gpu.product"] = "NVIDIA-H200"
+    fleet(gang_plane, nodes)
+    yield
+    gang_plane.kubectl("delete", "nodes", *names)
+
+
+@pytest.mark.usefixtures("more_nodes")
+def test_the_scheduler_picks_the_nodes_and_the_status_tells_which(ganging: Running) -> None:
+    """A hermit that no plan knows of keeps one of the planned nodes: only who picks the nodes can step aside."""
+    ganging.apply(a_hermit("h100-1"))
+    ganging.until(lambda: ganging.get("pod", "hermit")["spec"].get("nodeName"), "the hermit has its node")
+    ganging.apply(placed_by_the_scheduler("free", gang="native"))
+    ganging.ready("free")
+    (group,) = ganging.status("free")["groups"]
+    pods = ganging.pods("free")
+    assert group["nodes"] == [pod["spec"]["nodeName"] for pod in pods]
+    assert group["plannedNodes"] == ["h100-0", "h100-1"]
+    assert not {"h100-1", "h200-0"} & set(group["nodes"])
+    said = ganging.status("free")["groups"][0]["message"]
+    assert said == (
+        "the scheduler chose other nodes than the plan (h100-0, h100-1), as near to each other: the estimate holds"
+    )
+    (told,) = [event for event in ganging.events("free") if event["reason"] == "Planned"]
+    assert ", ".join(group["nodes"]) in told["message"]
+    ganging.apply(ganged("named"))
+    ganging.until(lambda: ganging.condition("named", "Reconciling").get("status") == "True", "it is decided on")
+    held = set(group["nodes"])
+    ganging.until(lambda: ganging.status("named").get("message"), "it says why it waits")
+    assert not held & set((ganging.status("named").get("groups") or [{}])[0].get("nodes", [])), "no GPU twice"
+    ganging.plane.kubectl("delete", "pod", "hermit", "-n", MODELS, "--wait=true")
+
+
+@pytest.mark.usefixtures("more_nodes")
+def test_without_a_gang_the_scheduler_picks_them_one_by_one(ganging: Running) -> None:
+    ganging.apply(placed_by_the_scheduler("single"))
+    ganging.ready("single")
+    (group,) = ganging.status("single")["groups"]
+    assert group["nodes"] == [pod["spec"]["nodeName"] for pod in ganging.pods("single")]
+    assert all("schedulingGroup" not in pod["spec"] for pod in ganging.pods("single"))
+    ganging.fail(ganging.pod_names("single")[0], "CUDA error")
+    ganging.until(lambda: ganging.status("single")["groups"][0]["attempt"] == 1, "the next attempt")
+    ganging.ready("single")
 
 
 def test_a_scheduler_without_the_gate_is_noticed(ganging: Running, gang_plane: ControlPlane) -> None:

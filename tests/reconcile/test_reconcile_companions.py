@@ -12,9 +12,10 @@ from tests.support.fleets import a_fleet, gb200_rack, h100s
 from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand, pinned
 
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import LaunchSite, NodeNvlink, Owner, Source, Wanted
+from shardwise.domain.launch import GangScheduler, GangSystem, LaunchSite, NodeNvlink, Owner, Source, Wanted
 from shardwise.domain.layout import Layout
 from shardwise.reconcile.actions import Apply, Delete, Emit, MakeKeys, Reach
+from shardwise.reconcile.observed import companion_of
 from shardwise.render.bundle import group
 from shardwise.render.companions import is_named_by_us
 
@@ -181,12 +182,14 @@ def test_a_label_somebody_changed_gets_nothing_of_others_deleted(name: str) -> N
 def test_whatever_an_object_is_called_its_companions_are_known_for_its_own(name: str, replica: int, pods: int) -> None:
     """And for no other object's, unless that has the very same name."""
     wanted = over_mpi(owner=Owner(name, "default", "uid"))
-    wanted = replace(wanted, site=LaunchSite(gpu_device_class="gpu.nvidia.com"))
+    gangs = (GangScheduler(GangSystem.NATIVE),)
+    wanted = replace(wanted, site=LaunchSite(gpu_device_class="gpu.nvidia.com", gangs=gangs, gang=GangSystem.NATIVE))
     plan = a_plan(Layout(8 * pods, 1), *(8,) * pods, replicas=replica + 1, engine=TENSORRT_LLM)
     made = group(wanted, plan, replica, 0).companions
-    assert len(made) == 3
-    assert all(is_named_by_us(name, name_of(manifest)) for manifest in made)
-    assert not any(is_named_by_us(f"{name[:40]}-x", name_of(manifest)) for manifest in made)
+    assert len(made) == 4
+    assert all(is_named_by_us(name, *companion_of(manifest)) for manifest in made)
+    assert not any(is_named_by_us(f"{name[:40]}-x", *companion_of(manifest)) for manifest in made)
+    assert not is_named_by_us(name, "v1", "ConfigMap", name_of(made[-1])), "only groups have the name of a group"
 
 
 def test_a_replica_that_goes_takes_what_only_it_needed() -> None:

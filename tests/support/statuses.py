@@ -52,6 +52,7 @@ _RECORD = Record(
     failure=FailureKind.OTHER,
     refused=1,
     cache=CacheTokens(102_083, 98_000),
+    planned=("h100-02", "h100-01"),
 )
 
 FULL = Status(

@@ -158,6 +158,8 @@ def parse_site(document: Mapping[str, Any]) -> Site:
         allowed=everywhere,
         allowed_by_namespace=single,
         attachments=attachment_site(configuration.attachments),
+        domain_keys=fleet.domain_keys,
+        levels=fleet.levels,
     )
     return Site(replace(fleet, device_class=launch.gpu_device_class), launch, hub_site(configuration.hub))
 

@@ -232,6 +232,12 @@ class Placement(Wire):
         "level that the operator's configuration names, such as rack or zone, or the key of any node "
         "label.",
     )
+    owner: Literal["shardwise", "scheduler"] = Field(
+        default="shardwise",
+        description="Who picks the nodes of the pods. shardwise: each pod names the node that the plan gives it. "
+        "scheduler: the plan fixes the layout, the GPU product, the NVLink domain and the place of within, and the "
+        "scheduler of the pods picks the nodes.",
+    )
     gang: Literal["none", "native", "volcano", "kai", "coscheduling"] | None = Field(
         default=None,
         description="Gang scheduler, which binds all pods of a replica or none. native: Kubernetes' own PodGroups. "

@@ -207,6 +207,11 @@ class GroupReport(Reported):
         description="Number of pods that have all weights. Present if they are fetched before the engine starts.",
     )
     nodes: list[str] = Field(default=[], description="Nodes of the replica's pods, in the order of their ranks.")
+    planned_nodes: list[str] = Field(
+        default=[],
+        description="Nodes that the plan had in mind, if the scheduler picks the nodes (spec.placement.owner). The "
+        "replica holds GPUs there only if they are in nodes, too.",
+    )
     gpus_per_pod: int = Field(
         default=0, description="GPUs that each pod holds. Pod 0 runs the first ranks, pod 1 the next ranks, and so on."
     )

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 
 import click
@@ -13,8 +15,13 @@ from shardwise.cli.offline import Answer, plan_all, read_objects
 from shardwise.cli.options import independent_option, objects_option
 from shardwise.cli.output import in_yaml
 from shardwise.cli.verdicts import exit_status
+from shardwise.domain.launch import Wanted
+from shardwise.domain.plan import Plan
+from shardwise.reconcile.open_places import open_to
+from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.render.bundle import bundle
 from shardwise.render.manifest import Manifest
+from shardwise.render.pods import OpenTo
 
 
 @click.command(
@@ -40,8 +47,10 @@ from shardwise.render.manifest import Manifest
 @independent_option
 def render(files: tuple[str, ...], look: Look, form: str, *, independent: bool) -> None:
     """Print the manifests the operator would apply, ready for `kubectl apply -f -`."""
-    answers = plan_all(read_objects(files), look.seen(), independent=independent, site=look.site)
-    bundled = [manifest for _, roles in groupby(answers, _key) for manifest in _bundled(list(roles))]
+    objects, seen = read_objects(files), look.seen()
+    answers = plan_all(objects, seen, independent=independent, site=look.site)
+    where = partial(open_to, usable=UsableFleet(seen.store.fleet()))
+    bundled = [manifest for _, roles in groupby(answers, _key) for manifest in _bundled(list(roles), where)]
     manifests = [_with_keys(manifest) for manifest in bundled]
     _write_manifests(manifests, form)
     _write_secrets(manifests)
@@ -53,10 +62,10 @@ def _key(answer: Answer) -> tuple[str, str, int]:
     return answer.namespace, answer.name, answer.document
 
 
-def _bundled(roles: list[Answer]) -> tuple[Manifest, ...]:
-    """Give the manifests of an object, whose roles have an answer each."""
+def _bundled(roles: list[Answer], where: Callable[[Wanted, Plan], OpenTo]) -> tuple[Manifest, ...]:
+    """Give the manifests of an object, whose roles have an answer each. ``where`` is as of ``bundle``."""
     placed = [answer.placed for answer in roles if answer.placed is not None]
-    return bundle(*placed[0], *placed[1:]) if placed else ()
+    return bundle(*placed[0], *placed[1:], where=where) if placed else ()
 
 
 def _write_manifests(manifests: list[Manifest], form: str) -> None:

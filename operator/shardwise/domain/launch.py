@@ -9,6 +9,7 @@ from shardwise.domain.allowed import Allowed
 from shardwise.domain.attachments import AttachmentSite, Endpoint, Scaling
 from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.engine import EngineName
+from shardwise.domain.platforms import GENERIC, Level
 from shardwise.domain.roles import Role
 
 
@@ -137,6 +138,13 @@ class ClusterQueue:
     name: str
 
 
+class PlacedBy(StrEnum):
+    """Who picks the nodes of the pods: the plan, or the scheduler inside the bounds of the plan."""
+
+    SHARDWISE = "shardwise"
+    SCHEDULER = "scheduler"
+
+
 class GangSystem(StrEnum):
     """The schedulers that bind all pods of a group or none. Each but ``NONE`` has a module in ``shardwise.queues``."""
 
@@ -165,7 +173,8 @@ class Scheduling:
     """The fields of a pod that its scheduling and its rights depend on, besides its node. ``None`` sets no field.
 
     ``queue`` is the queue of the cluster that the object names, ``gang`` the gang scheduler; ``None`` leaves them to
-    the operator's configuration. ``gang_queue`` is a queue of the gang scheduler.
+    the operator's configuration. ``gang_queue`` is a queue of the gang scheduler. ``placed_by`` says
+    who picks the nodes.
     """
 
     tolerations: tuple[Toleration, ...] = ()
@@ -176,6 +185,7 @@ class Scheduling:
     queue: ClusterQueue | None = None
     gang: GangSystem | None = None
     gang_queue: str | None = None
+    placed_by: PlacedBy = PlacedBy.SHARDWISE
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +280,8 @@ class LaunchSite:
     are the systems whose queues objects may name; ``queue`` is the queue of the objects that name none. ``gangs`` are
     the gang schedulers that objects may name, ``gang`` that of the objects that name none and go through no queue.
     ``native_pod_groups`` is the version of Kubernetes' own PodGroups that the cluster serves. ``attachments`` are the
-    add-ons that reach and scale models.
+    add-ons that reach and scale models. ``domain_keys`` and ``levels`` are the labels of NVLink domains and of the
+    levels above, as nodes are read by them.
     """
 
     env: tuple[tuple[str, str], ...] = ()
@@ -293,6 +304,8 @@ class LaunchSite:
     gang: GangSystem = GangSystem.NONE
     native_pod_groups: str = NATIVE_POD_GROUPS
     attachments: AttachmentSite = field(default_factory=AttachmentSite)
+    domain_keys: tuple[str, ...] = GENERIC.domains
+    levels: tuple[Level, ...] = GENERIC.levels
 
     @property
     def systems(self) -> "tuple[QueueSystem | GangSystem, ...]":
@@ -390,3 +403,8 @@ class Wanted:
     def gang_queue(self) -> str | None:
         """The queue of its gang scheduler; ``None`` leaves it to the system."""
         return self.launch.scheduling.gang_queue or (None if self.gang is None else self.gang.queue)
+
+    @property
+    def left_open(self) -> bool:
+        """Whether the scheduler picks the nodes of its pods."""
+        return self.launch.scheduling.placed_by is PlacedBy.SCHEDULER

@@ -55,8 +55,10 @@ def _section(name: str, lines: list[str]) -> Iterator[str]:
 
 def whereabouts(plan: Plan) -> str:
     """Say a plan's number of GPUs, its product and its nodes."""
-    nodes = list(dict.fromkeys(pod.node for group in plan.groups for pod in group.pods))
+    nodes = list(dict.fromkeys(pod.node for group in plan.groups for pod in group.pods if pod.node))
     shown = ", ".join(nodes[:LISTED]) + others(max(0, len(nodes) - LISTED))
+    if any(not pod.node for group in plan.groups for pod in group.pods):
+        shown = f"{shown}; " * bool(shown) + "the scheduler picks the nodes"
     replicas = f", {plan.replicas} replicas" if plan.replicas != 1 else ""
     return f"{plural(plan.gpus, plan.product, plan.product)}{replicas} ({shown})"
 
@@ -99,7 +101,7 @@ def _of(group: GroupPlacement, groups: tuple[GroupPlacement, ...]) -> str:
 def _pod(pod: PodPlacement) -> tuple[str, str, str]:
     ranks = f"rank {pod.ranks[0]}" if len(pod.ranks) == 1 else f"ranks {pod.ranks[0]}–{pod.ranks[-1]}"
     domain = "" if pod.domain == pod.node else f", NVLink domain {pod.domain}"
-    return f"pod {pod.index}", ranks, f"on {pod.node}{domain}"
+    return f"pod {pod.index}", ranks, f"on {pod.node}{domain}" if pod.node else "on a node that the scheduler picks"
 
 
 def _side_by_side(plan: Plan) -> Iterator[str]:

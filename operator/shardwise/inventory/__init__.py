@@ -15,10 +15,12 @@ from shardwise.inventory.pods import (
     use,
 )
 from shardwise.inventory.sightings import settled, sighted
+from shardwise.inventory.vendors import PRODUCT_LABELS
 
 __all__ = [
     "CHANNEL_CLAIM",
     "CLAIMED_GPUS",
+    "PRODUCT_LABELS",
     "SHARERS",
     "Ledger",
     "gpu_request",

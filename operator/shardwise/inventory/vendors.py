@@ -54,6 +54,7 @@ VENDORS: Final = (
         lambda text: (read_count(text.removesuffix("G")) or 0) * GIB,
     ),
 )
+PRODUCT_LABELS: Final = tuple(vendor.product for vendor in VENDORS)
 RESOURCES: Final = frozenset(vendor.resource for vendor in VENDORS)
 LABELS: Final = frozenset(
     key

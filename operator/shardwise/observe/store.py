@@ -88,16 +88,19 @@ class Store:
         """The GPUs that each object holds on each node, as last decided, whether or not the API server knows it yet."""
         return self._plans
 
-    def hold(self, key: Key, gpus: Mapping[str, int], others: Mapping[str, Amounts] | None = None) -> None:
+    def hold(
+        self, key: Key, gpus: Mapping[str, int], others: Mapping[str, Amounts] | None = None, coming: int = 0
+    ) -> None:
         """Note the GPUs and other resources that an object holds on each node from now on.
 
-        Others may use the GPUs that it gives back.
+        Others may use the GPUs that it gives back. ``coming`` GPUs count for the limits of its namespace alone: the
+        scheduler has yet to pick their nodes.
         """
         before = self._plans.pop(key, {})
         if gpus:
             self._plans[key] = gpus
         self.ledger.plan(key, gpus, others)
-        _put(self._planned_in, key[0], key, sum(gpus.values()) or None)
+        _put(self._planned_in, key[0], key, sum(gpus.values()) + coming or None)
         if any(gpus.get(node, 0) < count for node, count in before.items()):
             self.gave_back()
 

@@ -70,7 +70,7 @@ class Deciding:
                 if observed.excused:  # else a quota was changed while the decision was made: for the next decision
                     self._store.excused.discard(key)
                 needed = decision.status.other_holdings(wanted.demand.needs)
-                self._store.hold(key, decision.status.holdings, needed)
+                self._store.hold(key, decision.status.holdings, needed, decision.status.coming)
                 self._store.count_mends(key, decision.mends)
                 return decision
         return None
@@ -95,7 +95,7 @@ class Deciding:
         The limits of the namespace must not have become narrower either: others there may have planned meanwhile.
         """
         planned = decision.status.holdings
-        if not planned:
+        if not planned and not decision.status.coming:
             return True
         now = self._store.observe(key, self._now())
         if now.gpus_of_others > seen.gpus_of_others or now.quotas != seen.quotas:

@@ -45,7 +45,7 @@ from shardwise.observe.kinds import (
 from shardwise.operate.changes import Changes
 from shardwise.operate.queue import Queue
 from shardwise.queues import GANGS
-from shardwise.reconcile.status_data import holdings
+from shardwise.reconcile.status_data import coming, holdings
 from shardwise.render.attachments import kinds_read
 
 Object = dict[str, Any]
@@ -127,7 +127,8 @@ async def relist(
         store.devices.claims.sweep(*devices[2])
     for key, obj in store.sharded_models.objects.items():
         if key not in store.plans:
-            store.hold(key, holdings(obj.get("status") or {}))
+            status = obj.get("status") or {}
+            store.hold(key, holdings(status), coming=coming(status))
     store.relisted.update(store.sharded_models.objects)
     for key in (*store.left_behind, *store.waiting.in_turn(list(store.sharded_models.objects))):
         queue.add(key)

@@ -53,7 +53,10 @@ def steered(pod: Manifest, labels: Mapping[str, str], keys: Collection[str]) -> 
 def _with_expressions(affinity: Json, expressions: list[Manifest]) -> Manifest:
     required = "requiredDuringSchedulingIgnoredDuringExecution"
     node = affinity["nodeAffinity"]
-    terms = [{**term, "matchExpressions": expressions} for term in node[required]["nodeSelectorTerms"]]
+    terms = [
+        {**term, "matchExpressions": [*term.get("matchExpressions", ()), *expressions]}
+        for term in node[required]["nodeSelectorTerms"]
+    ]
     return {**affinity, "nodeAffinity": {**node, required: {"nodeSelectorTerms": terms}}}
 
 

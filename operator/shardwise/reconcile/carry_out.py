@@ -21,6 +21,7 @@ from shardwise.reconcile.group_set import GroupSet
 from shardwise.reconcile.leaving import leaving_pods
 from shardwise.reconcile.mender import Mender, has_other_content
 from shardwise.reconcile.observed import Companion, Observed, companion_of
+from shardwise.reconcile.open_places import open_to
 from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.usable_fleet import UsableFleet
@@ -91,7 +92,8 @@ def _made(
         if record.nodes and not view.stale and (companions_go or begins or observed.relisted):
             domains = usable.domains(record.nodes)
             placed = with_group(plan, record.replica, record.nodes, record.gpus, domains)
-            made = group(wanted, placed, record.replica, record.attempt)
+            terms = open_to(wanted, placed, usable)
+            made = group(wanted, placed, record.replica, record.attempt, terms)
             yield record.replica, steered(wanted, made, record, usable, observed.queue.offer)
 
 
@@ -130,7 +132,7 @@ def _companion_removals(model: str, gone: list[str], made: Mapping[int, Group], 
     needed = {companion_of(companion) for present in made.values() for companion in present.companions}
     needed |= _said_of(observed, [name for name in observed.services if name not in gone])
     for api_version, kind, name in sorted(_said_of(observed, gone) - needed):
-        if is_named_by_us(model, name):
+        if is_named_by_us(model, api_version, kind, name):
             yield Delete(kind, name, api_version=api_version)
 
 

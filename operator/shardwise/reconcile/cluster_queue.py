@@ -46,7 +46,7 @@ def queue_obstacle(wanted: Wanted, queue: QueueSeen, records: Sequence[Record]) 
         )
         return Obstacle(Reason.QUEUE_MISSING.value, message)
     pods = max((len(record.nodes) for record in records if record.state is State.QUEUED), default=0)
-    if pods > system.MOST_PODS:
+    if pods > system.MOST_PODS and not wanted.left_open:
         message = (
             f"a replica has {pods} pods, and {system.NAME} admits groups of at most {system.MOST_PODS} pods with nodes "
             "of their own; allow layouts of fewer nodes by `spec.gpuBudget`, or take the queue away"

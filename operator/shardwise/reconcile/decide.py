@@ -22,6 +22,7 @@ from shardwise.reconcile.mender import mended_by
 from shardwise.reconcile.mends import Mends, contested, mends_after, next_mend
 from shardwise.reconcile.node_changes import node_changes
 from shardwise.reconcile.observed import Observed
+from shardwise.reconcile.open_places import landing
 from shardwise.reconcile.refused import until_next_try
 from shardwise.reconcile.status import Progress, status_of
 from shardwise.reconcile.tell import told, write_refused
@@ -114,6 +115,7 @@ def _progress(case: Case, desired: DesiredState, mends: Mends) -> Progress:
         refused=case.observed.refused,
         contested=contested(mends),
         changed=node_changes(desired.in_force.plan, desired.group_set.groups, with_lent_gpus(case.observed)),
+        landed={view.record.replica: landing(view.record, case.observed.fleet) for view in desired.group_set.groups},
         ganged=ignored_gangs(case.wanted, desired.group_set.groups, case.observed.gang),
         missing=case.observed.attachments.missing,
     )

@@ -86,6 +86,7 @@ def remember(wanted: Wanted, observed: Observed, now: float) -> Case:
         tries=tries_of(status.records.values()),
         excused=observed.excused or status.generation != wanted.generation,
         queued=wanted.queue is not None,
+        left_open=wanted.left_open,
     )
     wanted = as_served(on_offer(wanted, observed.queue.offer), observed.gang)
     return Case(wanted, replace(observed, status=status), terms)
@@ -147,7 +148,8 @@ def blame_nodes(case: Case, nodes: JudgedNodes, before: Views, after: Views) -> 
             shuns = held_against(shuns, [old.failed.node], ShunReason.FAILED, now)
         gave_up = new.record.state is State.WAITING and old.record.state is State.STARTING
         if gave_up and not (old.shut_out or case.wanted.queue):
-            refused = [old.record.nodes[pod.index] for pod in old.refused if not pod.for_gang]
+            known = old.record.known_nodes
+            refused = [known[pod.index] for pod in old.refused if known[pod.index] and not pod.for_gang]
             shuns = held_against(shuns, refused, ShunReason.UNSCHEDULABLE, now)
     return nodes if shuns is nodes.shuns else _judged(shuns, nodes.usable)
 

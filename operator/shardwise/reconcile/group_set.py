@@ -77,7 +77,8 @@ class GroupSetBuilder:
     def _begin(self, view: GroupView) -> None:
         """Let a group begin in its old place if it can. It leaves a blamed node if there is another place."""
         record = view.record
-        if record.nodes and self.capacity.holds(record):
+        begun = record.open and bool(view.pods)  # the scheduler looks for the nodes of the other pods, too
+        if record.nodes and (begun or self.capacity.holds(record)):
             elsewhere = None if view.pods else self._elsewhere(record)
             if elsewhere is not None:
                 record = replace(record, nodes=elsewhere[0], gpus=elsewhere[1], content="")

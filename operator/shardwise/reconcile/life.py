@@ -30,6 +30,9 @@ the gates of the queue. A Queued group holds no GPUs. It is Starting when all ga
 away, as for another of higher priority, the attempt ends without a failure, and the next attempt enters the queue as a
 group of its own. An attempt that never served waits for ``FIRST_WAIT`` seconds from its beginning first, as above.
 
+Where the scheduler picks the nodes, the place of an attempt is open until all its pods are bound. An open place holds
+no GPUs, and no node is left or blamed for it: its nodes are those of the plan. Then the nodes are those of the pods.
+
 ``LIFE`` gives the triggers of each state and the step for each trigger, most urgent first. Other triggers change
 nothing.
 """
@@ -88,7 +91,8 @@ class Terms:
 
     ``refused`` is the refusal of a write in the words of the API server; empty if nothing is refused. ``tries`` counts
     the refused tries of the object in a row. ``excused`` tells that the spec or a quota was changed since the last
-    decision. ``queued`` tells that a queue of the cluster admits the groups.
+    decision. ``queued`` tells that a queue of the cluster admits the groups, ``left_open`` that the scheduler picks
+    their nodes.
     """
 
     policy: RestartPolicy
@@ -97,6 +101,7 @@ class Terms:
     tries: int = 0
     excused: bool = False
     queued: bool = False
+    left_open: bool = False
 
     @property
     def first(self) -> State:
@@ -162,6 +167,8 @@ def _next_attempt(view: GroupView, terms: Terms, message: str = "") -> Record:
         message=message or record.message,
         failure=None,
         cache=None,
+        open=terms.left_open,
+        planned=(),
     )
 
 
@@ -174,7 +181,7 @@ def _entered(state: State) -> Step:
 
 def _begin_there(view: GroupView, terms: Terms) -> Record:
     """Begin in a place that was just found. The message says why the group left the place before."""
-    return replace(view.record, state=terms.first, since=terms.now)
+    return replace(view.record, state=terms.first, since=terms.now, open=terms.left_open, planned=())
 
 
 def _serve(view: GroupView, terms: Terms) -> Record:
@@ -247,7 +254,8 @@ def _try_again(view: GroupView, terms: Terms) -> Record:
 
 def _give_up(view: GroupView, terms: Terms) -> Record:
     pod = min((*view.shut_out, *view.refused), key=lambda pod: pod.for_gang)
-    message = f"pod {pod.index} found no place on {view.record.nodes[pod.index]}: {pod.waiting}"
+    where = view.record.known_nodes[pod.index]
+    message = f"pod {pod.index} found no place{f' on {where}' if where else ''}: {pod.waiting}"
     return _without_place(_next_attempt(view, terms, message))
 
 
@@ -271,7 +279,7 @@ def _no_place(view: GroupView) -> str:
 
 
 def _without_place(record: Record) -> Record:
-    return replace(record, state=State.WAITING, nodes=(), gpus=0, content="")
+    return replace(record, state=State.WAITING, nodes=(), gpus=0, content="", open=False, planned=())
 
 
 def _renew(view: GroupView, terms: Terms) -> Record:

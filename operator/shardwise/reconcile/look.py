@@ -1,8 +1,9 @@
 """The groups of an object as they are, from records and pods together, with old content told from new."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import repeat
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
@@ -26,8 +27,7 @@ def look(
     for pod in observed.pods:
         by_replica[pod.replica].append(pod)
     known = _remembered(observed, by_replica, now)
-    first = State.PENDING if wanted.queue is None else State.QUEUED
-    records = [_present(record, by_replica[replica], now, first) for replica, record in sorted(known.items())]
+    records = [_present(wanted, record, by_replica[replica], now) for replica, record in sorted(known.items())]
     linger = _lingering(observed.pods, records)
     views = (_view(wanted, plan, record, tuple(by_replica[record.replica]), usable, linger) for record in records)
     return tuple(replace(view, queued=_queued(wanted, observed, view.record)) for view in views)
@@ -51,27 +51,37 @@ def _remembered(observed: Observed, replicas: Iterable[int], now: float) -> dict
     return {replica: Record(replica, -1, since=now) for replica in replicas} | known
 
 
-def _present(record: Record, pods: list[PodSeen], now: float, first: State) -> Record:
+def _present(wanted: Wanted, record: Record, pods: list[PodSeen], now: float) -> Record:
     """Find the present attempt: the recorded attempt, or the attempt of the pods if the pods know better.
 
-    ``first`` is the state of an attempt that begins.
-
     The pods know better if they belong to a later attempt, or to another place than the recorded place. Then a late
-    operator made them, or the status was set back. The place is the node each pod must go to. If not all pods exist,
-    the place is unknown, and the attempt is abandoned.
+    operator made them, or the status was set back. The place is the node each pod must go to, or the node that the
+    scheduler picked for it. If not all pods exist, the place is unknown, and the attempt is abandoned.
     """
     attempt = max((record.attempt, *(pod.attempt for pod in pods)))
     present = sorted((pod for pod in pods if pod.attempt == attempt), key=lambda pod: pod.index)
-    if attempt == record.attempt and not any(_is_elsewhere(pod, record) for pod in present):
-        return record
+    places = [pod.wants or (pod.node if wanted.left_open else "") for pod in present]
+    if attempt == record.attempt and not any(map(_is_elsewhere, present, places, repeat(record.known_nodes))):
+        return _as_bound(record, present)
+    first = State.PENDING if wanted.queue is None else State.QUEUED
     fresh = Record(record.replica, attempt, first, now, record.failures)
-    if len(present) == present[0].size and all(pod.wants and pod.gpus == present[0].gpus for pod in present):
-        return replace(fresh, nodes=tuple(pod.wants for pod in present), gpus=present[0].gpus)
+    if len(present) == present[0].size and all(places) and all(pod.gpus == present[0].gpus for pod in present):
+        return replace(fresh, nodes=tuple(places), gpus=present[0].gpus)
     return replace(fresh, attempt=attempt + 1, state=State.WAITING)
 
 
-def _is_elsewhere(pod: PodSeen, record: Record) -> bool:
-    return bool(pod.wants) and pod.index < len(record.nodes) and pod.wants != record.nodes[pod.index]
+def _as_bound(record: Record, present: list[PodSeen]) -> Record:
+    """Close an open place when all pods are bound: their nodes are the place, and the nodes of the plan are kept."""
+    nodes = tuple(pod.node for pod in present)
+    if not record.open or len(nodes) < len(record.nodes) or not all(nodes):
+        return record
+    return replace(record, nodes=nodes, planned=record.nodes, open=False)
+
+
+def _is_elsewhere(pod: PodSeen, place: str, known: Sequence[str]) -> bool:
+    """Tell whether a pod has another place than the recorded place, as far as both are known."""
+    recorded = known[pod.index] if pod.index < len(known) else ""
+    return bool(place and recorded) and place != recorded
 
 
 def _lingering(pods: Pods, records: list[Record]) -> frozenset[str]:
@@ -84,8 +94,8 @@ def _view(
     wanted: Wanted, plan: Plan | None, record: Record, pods: Pods, usable: UsableFleet, linger: frozenset[str]
 ) -> GroupView:
     present = tuple(sorted((pod for pod in pods if pod.attempt == record.attempt), key=lambda pod: pod.index))
-    seen = {*record.nodes, *(pod.node for pod in present if pod.node)}
-    waits = any(pod.unschedulable and not pod.node for pod in present)
+    seen = {*filter(None, record.known_nodes), *(pod.node for pod in present if pod.node)}
+    waits = not record.open and any(pod.unschedulable and not pod.node for pod in present)
     closed = usable.closed(wanted.demand, record.nodes) if waits else frozenset()
     view = GroupView(record, present, nodes=usable.exclusions(sorted(seen)), linger=linger, closed=closed)
     if plan is None:

@@ -54,7 +54,7 @@ def _of_node(plan: Plan, node: Node | None, own: int) -> Iterator[NodeChange]:
 
 def _of_domains(plan: Plan, view: GroupView, fleet: Fleet) -> Iterator[NodeChange]:
     """Compare the NVLink domains of the nodes that share a tensor group; a pin may join nodes without NVLink."""
-    if not fleet.kind(plan.product).rack or plan.joined:
+    if not fleet.kind(plan.product).rack or plan.joined or view.record.open:
         return
     nodes, width = view.record.nodes, max(1, plan.layout.tensor // max(1, view.record.gpus))
     for first in range(0, len(nodes), width):

@@ -73,6 +73,11 @@ class Status:
         """The GPUs that its groups hold, by node."""
         return held_by(self.records.values())
 
+    @property
+    def coming(self) -> int:
+        """The GPUs that its groups will hold on nodes that the scheduler has yet to pick."""
+        return sum(record.coming_gpus for record in self.records.values())
+
     def other_holdings(self, needs: PodNeeds) -> Mapping[str, Amounts]:
         """Add up the resources besides GPUs that the pods of its groups need, by node."""
         plan = None if self.plan is None else self.plan.plan

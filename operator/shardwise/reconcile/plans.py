@@ -185,10 +185,11 @@ def with_group(plan: Plan, replica: int, nodes: tuple[str, ...], gpus: int, doma
 
 
 def identity(wanted: Wanted, plan: Plan, nodes: tuple[str, ...], gpus: int) -> str:
-    """Name the content of a group's pods: the user's spec, the plan in force, and the place."""
+    """Name the content of a group's pods: the user's spec, the plan in force, and the place if the plan picks it."""
     layout = plan.layout
     shape = [*layout_data(layout).values(), plan.context_length, plan.concurrency]
-    return json_digest([wanted.content, shape, list(nodes), gpus])
+    place = [""] * len(nodes) if wanted.left_open else list(nodes)
+    return json_digest([wanted.content, shape, place, gpus])
 
 
 def over_budget(wanted: Wanted, plan: Plan, fleet: Fleet) -> Refusal:

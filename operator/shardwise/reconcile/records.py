@@ -45,7 +45,9 @@ class Record:
     ``refused`` counts the refused tries of the object in a row, up to the last try of this group; 0 if its pods are not
     refused. ``nodes`` are the nodes of its pods in rank order; ``gpus`` is the GPUs of each pod; both are empty without
     a place. ``content`` names the content of its pods. ``failure`` is the kind of its last failure, while the group
-    waits in Backoff or is Held. ``cache`` is the size of this attempt's KV cache, once the engine has said it.
+    waits in Backoff or is Held. ``cache`` is the size of this attempt's KV cache, once the engine has said it. ``open``
+    tells that the scheduler has yet to pick the nodes: ``nodes`` then are those of the plan, which only show that there
+    is room. When all pods are bound, ``planned`` keeps them.
     """
 
     replica: int
@@ -62,6 +64,13 @@ class Record:
     failure: FailureKind | None = None
     refused: int = 0
     cache: CacheTokens | None = None
+    open: bool = False
+    planned: tuple[str, ...] = ()
+
+    @property
+    def known_nodes(self) -> tuple[str, ...]:
+        """The nodes of its pods; a name is empty if the scheduler has yet to pick the node."""
+        return ("",) * len(self.nodes) if self.open else self.nodes
 
     @property
     def held_gpus(self) -> int:
@@ -70,12 +79,17 @@ class Record:
 
     @property
     def held_nodes(self) -> tuple[str, ...]:
-        """The nodes on which it holds GPUs: none while a queue of the cluster has not admitted it."""
-        return () if self.state is State.QUEUED else self.nodes
+        """The nodes on which it holds GPUs: none while a queue of the cluster has not admitted it, or they are open."""
+        return () if self.state is State.QUEUED or self.open else self.nodes
+
+    @property
+    def coming_gpus(self) -> int:
+        """The GPUs that it will hold on nodes that the scheduler has yet to pick."""
+        return self.held_gpus if self.open and self.state is not State.QUEUED else 0
 
 
 def held_by(records: Iterable[Record]) -> Mapping[str, int]:
-    """Count the GPUs that groups hold, by node. Groups without a place, and Queued groups, hold none."""
+    """Count the GPUs that groups hold, by node. Groups without a place, Queued groups and open places hold none."""
     gpus: Counter[str] = Counter()
     for record in records:
         for node in record.held_nodes:

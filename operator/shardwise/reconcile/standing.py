@@ -84,8 +84,10 @@ def _same(first: Plan, other: Plan) -> bool:
 
 def _placements(made: Plan, records: Iterable[Record], usable: UsableFleet) -> tuple[GroupPlacement, ...]:
     ordered = sorted(records, key=lambda record: record.replica)
-    domains = usable.domains(node for record in ordered for node in record.nodes)
-    return tuple(with_group(made, record.replica, record.nodes, record.gpus, domains).groups[0] for record in ordered)
+    domains = usable.domains(node for record in ordered for node in record.known_nodes)
+    return tuple(
+        with_group(made, record.replica, record.known_nodes, record.gpus, domains).groups[0] for record in ordered
+    )
 
 
 def _planned(status: Status, usable: UsableFleet) -> Plan | None:
@@ -110,7 +112,7 @@ def _planned_at(status: Status) -> str:
 def _lost(planned: Plan, fleet: Fleet) -> Iterator[tuple[str, Exclusion | None]]:
     """Name the nodes that cannot be used any more, each with the reason; ``None`` if the node is gone."""
     nodes = {node.name: node for node in fleet.nodes}
-    for name in dict.fromkeys(pod.node for group in planned.groups for pod in group.pods):
+    for name in dict.fromkeys(pod.node for group in planned.groups for pod in group.pods if pod.node):
         if name not in nodes:
             yield name, None
         elif nodes[name].exclusion is not None:

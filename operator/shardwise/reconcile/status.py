@@ -6,7 +6,7 @@ how groups are split, and each group says where it is.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -80,6 +80,7 @@ class Progress:
     changed: tuple[NodeChange, ...] = ()
     ganged: str = ""
     missing: frozenset[str] = frozenset()
+    landed: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def groups(self) -> tuple[GroupView, ...]:
@@ -110,7 +111,7 @@ def status_of(progress: Progress, before: Status, now: float) -> Status:
         selector=",".join(f"{key}={value}" for key, value in leader_selector(wanted.launch).items()),
         endpoint=f"http://{serving_name(owner.name)}.{owner.namespace}.svc:{wanted.launch.service.port}/v1",
         restarts=_restarts(progress, before),
-        groups=tuple(_group(view) for view in progress.group_set.groups if _is_told(view)),
+        groups=tuple(_group(progress, view) for view in progress.group_set.groups if _is_told(view)),
         plan=progress.recorded,
         shuns=progress.shuns,
         waiting_since=(before.waiting_since or now) if _waits(progress) else 0.0,
@@ -124,7 +125,7 @@ def located(progress: Progress) -> Plan:
     assert progress.plan is not None  # noqa: S101 - called only with a plan
     plan = progress.plan
     placed = (
-        with_group(plan, record.replica, record.nodes, record.gpus, {}).groups[0] for record in _records(progress)
+        with_group(plan, record.replica, record.known_nodes, record.gpus, {}).groups[0] for record in _records(progress)
     )
     return replace(plan, groups=tuple(placed))
 
@@ -285,9 +286,11 @@ def _is_told(view: GroupView) -> bool:
     return bool(record.nodes or record.attempt or record.failures or record.message or record.refused)
 
 
-def _group(view: GroupView) -> GroupStatus:
+def _group(progress: Progress, view: GroupView) -> GroupStatus:
     record = view.record
     message = _progress(view) if record.state in WORDLESS else record.message
+    if record.state is State.READY:
+        message = "; ".join(filter(None, (message, progress.landed.get(record.replica, ""))))
     return GroupStatus(
         record=record,
         message=message[:_MOST_GROUP_MESSAGE],

@@ -96,7 +96,7 @@ def wants_place(model: Data) -> bool:
     sizing = (data.get("plan") or {}).get("target") or {}
     replicas = max(replicas, _whole(sizing.get("replicas"))) if replicas else 0
     groups = data.get("groups") or ()
-    placed = sum(bool(group.get("nodes")) for group in groups)
+    placed = sum(bool(group.get("nodes") or group.get("plannedNodes")) for group in groups)
     lacks = placed < replicas and not any(group.get("state") == State.REFUSED for group in groups)
     leaving = any(condition.get("reason") == Reason.NODE_FAULTY for condition in data.get("conditions") or ())
     return not data.get("plan") or lacks or is_waiting(data) or leaving
@@ -105,6 +105,11 @@ def wants_place(model: Data) -> bool:
 def holdings(data: Data) -> Mapping[str, int]:
     """Read the GPUs that the groups of a status hold, by node."""
     return held_by(read_records(data).values())
+
+
+def coming(data: Data) -> int:
+    """Read the GPUs that the groups of a status will hold on nodes that the scheduler has yet to pick."""
+    return sum(record.coming_gpus for record in read_records(data).values())
 
 
 def read_records(data: Data) -> dict[int, Record]:
@@ -157,7 +162,8 @@ def _write_group(group: GroupStatus) -> dict[str, Any]:
 
 def _read_record(group: Data, plan: Data) -> Record:
     state = State(group["state"])
-    nodes = tuple(str(node) for node in group.get("nodes", ()))
+    bound, planned = (tuple(str(node) for node in group.get(name, ())) for name in ("nodes", "plannedNodes"))
+    nodes = bound or planned
     return Record(
         replica=int(group["replica"]),
         attempt=int(group["attempt"]),
@@ -173,6 +179,8 @@ def _read_record(group: Data, plan: Data) -> Record:
         failure=_read_failure(group.get("failure")),
         refused=int(group.get("refused", 0)),
         cache=_read_cache(group.get("kvCacheTokens")),
+        open=bool(planned) and not bound,
+        planned=planned if bound else (),
     )
 
 
@@ -208,7 +216,8 @@ def write_record(record: Record) -> dict[str, Any]:
         "failures": record.failures,
         "served": record.served and format_time(record.served),
         "retryAt": record.retry_at and format_time(record.retry_at),
-        "nodes": list(record.nodes),
+        "nodes": [] if record.open else list(record.nodes),
+        "plannedNodes": list(record.nodes if record.open else record.planned),
         "gpusPerPod": record.gpus,
         "content": record.content,
         "failure": record.failure and record.failure.value,

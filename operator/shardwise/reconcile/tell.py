@@ -95,7 +95,8 @@ def _asked_anew(progress: Progress, observed: Observed) -> bool:
 
 
 def _places(records: Iterable[Record]) -> set[tuple[int, tuple[str, ...]]]:
-    return {(record.replica, record.nodes) for record in records if record.nodes}
+    """Give the places of groups, as far as they are known."""
+    return {(record.replica, record.nodes) for record in records if record.nodes and not record.open}
 
 
 def _in_queue(old: GroupView | None, record: Record) -> Iterator[Emit]:

@@ -128,7 +128,7 @@ class GroupView:
     def _missing(self) -> Loss | None:
         here = {pod.index for pod in self.pods}
         gone = next((index for index in range(len(self.record.nodes)) if index not in here), None)
-        return None if gone is None else Loss(gone, self.record.nodes[gone], " is gone")
+        return None if gone is None else Loss(gone, self.record.known_nodes[gone], " is gone")
 
     @property
     def not_ready_node(self) -> Loss | None:

@@ -1,5 +1,6 @@
 """Sets of manifests: a group, the Service for clients, a whole object; and the revision that names their content."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shardwise.domain.digest import json_digest
@@ -13,7 +14,7 @@ from shardwise.render.disruption import disruption_budget, has_budget
 from shardwise.render.gangs import pod_groups
 from shardwise.render.manifest import LEADER, ROLE, SERVER, SERVES, Manifest
 from shardwise.render.names import hosts
-from shardwise.render.pods import pods, with_revision
+from shardwise.render.pods import OpenTo, pods, with_revision
 from shardwise.render.services import rendezvous, to_leaders
 
 
@@ -40,12 +41,15 @@ def serving(wanted: Wanted) -> Manifest:
     return to_leaders(wanted.launch)
 
 
-def group(wanted: Wanted, plan: Plan, replica: int, attempt: int) -> Group:
-    """Make an attempt of a replica. Raises ``LookupError`` for a replica that the plan does not have."""
+def group(wanted: Wanted, plan: Plan, replica: int, attempt: int, open_to: OpenTo | None = None) -> Group:
+    """Make an attempt of a replica. Raises ``LookupError`` for a replica that the plan does not have.
+
+    ``open_to`` has the terms on nodes for pods whose nodes the scheduler picks, by the planned node.
+    """
     placed = _placed(plan, replica)
     label = revision(wanted, plan, replica)
     started = _started(wanted, plan, placed, attempt)
-    made = pods(wanted, plan, placed, started, attempt)
+    made = pods(wanted, plan, placed, started, attempt, open_to or {})
     beside = (*companions(wanted, plan, placed, started), *pod_groups(wanted, placed, attempt, made))
     return Group(
         service=rendezvous(wanted.launch, started, replica, attempt, beside),
@@ -61,17 +65,23 @@ def revision(wanted: Wanted, plan: Plan, replica: int) -> str:
     Two versions of the operator that render the same pods give the same revision, so that an upgrade restarts no pod.
     """
     placed = _placed(plan, replica)
-    return json_digest(pods(wanted, plan, placed, _started(wanted, plan, placed, 0), 0))
+    anywhere: OpenTo = {pod.node: () for pod in placed.pods} if wanted.left_open else {}
+    return json_digest(pods(wanted, plan, placed, _started(wanted, plan, placed, 0), 0, anywhere))
 
 
-def bundle(wanted: Wanted, plan: Plan, *others: tuple[Wanted, Plan]) -> tuple[Manifest, ...]:
+def bundle(
+    wanted: Wanted,
+    plan: Plan,
+    *others: tuple[Wanted, Plan],
+    where: Callable[[Wanted, Plan], OpenTo] = lambda _wanted, _plan: {},
+) -> tuple[Manifest, ...]:
     """Make all manifests of an object at its first attempt, each once; the Secret for keys has no keys.
 
     ``others`` are the further roles of an object with roles. Pods that serve clients have the label of groups that
-    serve: where no operator runs, nobody else would set it.
+    serve: where no operator runs, nobody else would set it. ``where`` gives the ``open_to`` of the groups of a plan.
     """
     placed = (wanted, plan), *others
-    groups = [group(part, plan, found.replica, 0) for part, plan in placed for found in plan.groups]
+    groups = [group(part, plan, found.replica, 0, where(part, plan)) for part, plan in placed for found in plan.groups]
     secrets = [started.keys for started in groups if started.keys is not None][:1]
     count = sum(len(started.pods) for started in groups)
     budgets = [disruption_budget(wanted.launch, count)] if has_budget(wanted) else []

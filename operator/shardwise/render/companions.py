@@ -15,7 +15,7 @@ from shardwise.engines import GroupLaunch
 from shardwise.engines.environment import spans_nodes
 from shardwise.queues import GANGS
 from shardwise.render.manifest import Manifest, common_labels, metadata
-from shardwise.render.names import joined
+from shardwise.render.names import is_group_of, joined
 
 CONFIG_MAP: Final = ("v1", "ConfigMap")
 COMPUTE_DOMAIN: Final = ("resource.nvidia.com/v1beta1", "ComputeDomain")
@@ -33,7 +33,7 @@ LABELS: Final = {
 """Labels of a group's headless Service that name its companions, so that they are found when the group goes."""
 
 _DIGITS: Final = 8
-_SUFFIX: Final = re.compile(r"-(files-[0-9a-f]{8}|gpus-[0-9a-f]{8}|\d+-nvlink-\d+|\d+-\d+)$")
+_SUFFIX: Final = re.compile(r"-(files-[0-9a-f]{8}|gpus-[0-9a-f]{8}|\d+-nvlink-\d+)$")
 
 
 def companions(wanted: Wanted, plan: Plan, placed: GroupPlacement, started: GroupLaunch) -> tuple[Manifest, ...]:
@@ -54,8 +54,10 @@ def companion_labels(manifests: tuple[Manifest, ...]) -> dict[str, str]:
     return {kinds[manifest["apiVersion"], manifest["kind"]]: manifest["metadata"]["name"] for manifest in manifests}
 
 
-def is_named_by_us(model: str, name: str) -> bool:
-    """Tell whether a name is that of a companion of a model: anybody may write labels on a Service."""
+def is_named_by_us(model: str, api_version: str, kind: str, name: str) -> bool:
+    """Tell whether an object has the name of such a companion of a model: anybody may write labels on a Service."""
+    if (api_version, kind) in POD_GROUPS:
+        return is_group_of(model, name)
     suffix = _SUFFIX.search(name)
     return suffix is not None and name == joined(model, suffix.group())
 

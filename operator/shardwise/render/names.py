@@ -20,6 +20,13 @@ def pod_name(model: str, replica: int, attempt: int, index: int) -> str:
     return joined(model, f"-{replica}-{attempt}-{index}")
 
 
+def is_group_of(model: str, name: str) -> bool:
+    """Tell whether a name is that of a group of a model, of any replica and attempt."""
+    numbers = name.rsplit("-", 2)[1:]
+    named = len(numbers) == 2 and all(number.isdecimal() for number in numbers)  # noqa: PLR2004 - replica, attempt
+    return named and name == group_name(model, *map(int, numbers))
+
+
 def is_pod_of(model: str, pod: str) -> bool:
     """Tell whether a name is that of a pod of a model, of any replica and attempt."""
     numbers = pod.rsplit("-", 3)[1:]

@@ -1,9 +1,9 @@
 """The pods of a group: a pod for each equal share of GPUs on a node."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from shardwise.domain.demand import Toleration
+from shardwise.domain.demand import Requirement, Toleration
 from shardwise.domain.launch import Launch, Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.engines import GroupLaunch
@@ -33,9 +33,32 @@ _NODE_LOST_SECONDS: Final = 30
 """Seconds that a pod stays on a lost node; Kubernetes' own default would hold the group for five minutes."""
 
 
-def pods(wanted: Wanted, plan: Plan, placed: GroupPlacement, started: GroupLaunch, attempt: int) -> list[Manifest]:
+OpenTo = Mapping[str, tuple[tuple[Requirement, ...], ...]]
+"""The terms on nodes for the pods of a planned node whose node the scheduler picks. Other pods name their node."""
+
+
+def pods(
+    wanted: Wanted, plan: Plan, placed: GroupPlacement, started: GroupLaunch, attempt: int, open_to: OpenTo
+) -> list[Manifest]:
     """Make the pods of an attempt of a replica, in rank order, without their revision label."""
-    return [_pod(wanted, plan, placed, started, place, attempt) for place in placed.pods]
+    made = (_pod(wanted, plan, placed, started, place, attempt) for place in placed.pods)
+    return [_opened(wanted, pod, open_to.get(place.node)) for pod, place in zip(made, placed.pods, strict=True)]
+
+
+def _opened(wanted: Wanted, pod: Manifest, terms: tuple[tuple[Requirement, ...], ...] | None) -> Manifest:
+    """Let the scheduler pick the node of a pod among those that meet a term; without terms, the pod names its node."""
+    if terms is None:
+        return pod
+    chosen = [{"matchExpressions": list(map(_expression, term))} for term in terms]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": chosen}}
+    spec = pod["spec"] | {"affinity": {"nodeAffinity": required}}
+    selector = dict(wanted.demand.node_selector)
+    return pod | {"spec": spec | {"nodeSelector": selector} if selector else spec}
+
+
+def _expression(wanted: Requirement) -> Manifest:
+    expression: Manifest = {"key": wanted.key, "operator": wanted.operator.value}
+    return expression | {"values": list(wanted.values)} if wanted.values else expression
 
 
 def with_revision(manifest: Manifest, revision: str) -> Manifest:
