@@ -9,10 +9,10 @@ from syrupy.assertion import SnapshotAssertion
 from tests.engines.support import wants
 from tests.render.support import DATA_ON_TWO_NODES, ONE_GPU, ONE_NODE, TWO_NODES, engine, everything, leader, of_kind
 from tests.support.fleets import a_fleet, gb200_rack
-from tests.support.models import LLAMA_405B, a_demand
+from tests.support.models import LLAMA_405B, R1, a_demand
 from tests.support.plans import planned
 
-from shardwise.domain.launch import GangScheduler, GangSystem, LaunchSite, Source, SourceKind
+from shardwise.domain.launch import GangScheduler, GangSystem, LaunchSite, Servers, Source, SourceKind
 from shardwise.domain.plan import Plan
 
 
@@ -33,6 +33,12 @@ def written(documents: object) -> str:
 def test_a_plan_is_rendered_so(plan: Plan, snapshot: SnapshotAssertion) -> None:
     """The Service to the leaders, the group's own Service, and its pods in rank order."""
     assert written(list(everything(plan))) == snapshot
+
+
+def test_a_group_whose_pods_all_serve_is_rendered_so(snapshot: SnapshotAssertion) -> None:
+    """The Service selects no role, and every pod has the role, the probes and the drain of one that serves."""
+    wanted = wants(a_demand(R1), servers=Servers.EVERY_POD)
+    assert written(list(everything(DATA_ON_TWO_NODES, wanted))) == snapshot
 
 
 def test_a_tensor_group_over_trays_of_a_rack_is_rendered_so(snapshot: SnapshotAssertion) -> None:
