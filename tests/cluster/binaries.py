@@ -75,8 +75,13 @@ QUEUES: Final = (
 """Programs of other queues, for `make test-queue` alone."""
 
 
+_POOLS: Final = "config/crd/bases/inference.networking.k8s.io_inferencepools.yaml"
 DEFINITIONS: Final = {
     "volcano": ("volcano.sh/volcano@v1.14.1", "config/crd/volcano/bases/scheduling.volcano.sh_podgroups.yaml"),
+    "pools": ("sigs.k8s.io/gateway-api-inference-extension@v1.6.0", _POOLS),
+    "pools-before": ("sigs.k8s.io/gateway-api-inference-extension@v1.0.2", _POOLS),
+    "routes": ("sigs.k8s.io/gateway-api@v1.6.3", "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"),
+    "keda": ("github.com/kedacore/keda/v2@v2.21.0", "config/crd/bases/keda.sh_scaledobjects.yaml"),
     "coscheduling": ("sigs.k8s.io/scheduler-plugins@v0.34.7", "config/crd/bases/scheduling.x-k8s.io_podgroups.yaml"),
 }
 """CustomResourceDefinitions of systems whose programs do not run here: module, version and file."""

@@ -123,6 +123,7 @@ class ControlPlane(Reached):
             "--node-monitor-grace-period=20s",
             "--node-eviction-rate=10",
             "--horizontal-pod-autoscaler-sync-period=2s",
+            "--horizontal-pod-autoscaler-downscale-stabilization=2s",
             "--leader-elect=false",
             f"--kube-api-qps={_CALLS_A_SECOND}",
             f"--kube-api-burst={_CALLS_A_SECOND}",
