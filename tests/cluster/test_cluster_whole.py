@@ -9,6 +9,7 @@ import pytest
 from tests.cluster.installed import MODELS, Running
 from tests.cluster.pool import in_pool, pool
 from tests.cluster.reached import Reached
+from tests.support.operating import a_model
 
 Json = dict[str, Any]
 
@@ -56,6 +57,28 @@ def test_a_follower_that_ends_takes_its_leader_out_of_the_service_and_itself_out
     running.until(partial(publishes, running, "broken-0-0", [leader]), "DNS gives the leader alone")
     running.until(lambda: running.condition("broken", "Stalled").get("status") == "True", "broken is held")
     assert running.pod_names("broken") == [leader, follower]
+
+
+def test_clients_reach_every_pod_of_data_ranks_that_serves_and_none_when_one_ends(running: Running) -> None:
+    """Each pod serves for its own data ranks, and their experts are needed by the requests of all."""
+    parallelism = {"data": 4, "tensor": 1, "pipeline": 1, "expert": True}
+    placement = {"nodeSelector": {"pool": POOL}}
+    shared = a_model(
+        "shared",
+        "Qwen/Qwen3-30B-A3B",
+        gpus=4,
+        parallelism=parallelism,
+        placement=placement,
+        engine={"servers": "everyPod"},
+        model_contextLength=8192,
+        **ONCE,
+    )
+    running.apply(shared)
+    running.ready("shared")
+    first, second = with_addresses(running, "shared")
+    running.until(partial(publishes, running, "shared", [first, second]), "clients reach both pods")
+    running.fail(second, "CUDA error")
+    running.until(partial(publishes, running, "shared", []), "clients reach nobody")
 
 
 def test_a_follower_that_ends_while_no_operator_runs_leaves_dns(running: Running) -> None:
