@@ -90,7 +90,7 @@ PORT = "use `spec.service.port`"
         pytest.param("--port", PORT, id="port"),
         pytest.param("--config=/tmp/all.yaml", "use `spec.engine.args`", id="a file of options"),
         pytest.param("-dcp=2", CACHE, id="a cache shared over a tensor group"),
-        pytest.param("--data-parallel-hybrid-lb", DATA, id="data parallelism behind a balancer"),
+        pytest.param("--data-parallel-hybrid-lb", "use `spec.engine.servers`", id="data parallelism behind a balancer"),
         pytest.param("--enable-elastic-ep", DATA, id="experts that grow"),
         pytest.param("--dtype=float32", STORED, id="another precision"),
         pytest.param("--hf-overrides", STORED, id="another config"),
