@@ -221,6 +221,13 @@ def test_a_step_is_short_where_every_token_has_room_at_every_expert(
     assert int(said["--max-num-seqs"]) <= int(tokens)
 
 
+def test_a_step_has_a_token_for_every_sequence_that_the_arguments_state() -> None:
+    demand = a_demand(R1, all_to_all=LOW, sequences=512)
+    assert buffer_bytes(demand, ranks(8)) == 1024 * MIB + low_latency_bytes(256, 512, 7168)
+    (pod,) = started(a_plan(ranks(8)), wants(demand)).pods
+    assert options(pod.args)["--max-num-batched-tokens"] == "512"
+
+
 @pytest.mark.parametrize(("concurrency", "running"), [(16, 256), (12000, 1024)])
 def test_sglang_sends_a_token_of_every_sequence_at_once(concurrency: int, running: int) -> None:
     """Its own default has room for 128 tokens; more sequences would end it. Its kernels take at most 1024."""

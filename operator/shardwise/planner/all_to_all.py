@@ -111,7 +111,12 @@ def step_tokens(demand: Demand, layout: Layout) -> int | None:
     row = backend_for(demand.engine, demand.all_to_all, layout)
     if row is None or not row.batched:
         return None
-    return max(BATCHED_CHUNK, ceil(demand.concurrency / layout.data))
+    return _sequences(demand, layout, BATCHED_CHUNK)
+
+
+def _sequences(demand: Demand, layout: Layout, usual: int) -> int:
+    """Give the most sequences of a step on a GPU: the usual number, those of the arguments, or more for the object."""
+    return max(demand.sequences or usual, usual, ceil(demand.concurrency / layout.data))
 
 
 def buffer_bytes(demand: Demand, layout: Layout) -> int:
@@ -120,7 +125,7 @@ def buffer_bytes(demand: Demand, layout: Layout) -> int:
     if row is None or not expert_count(demand.model):
         return 0
     model, gpus = demand.model, layout.stage_gpus
-    tokens = max(MOST_SEQUENCES, ceil(demand.concurrency / layout.data))
+    tokens = _sequences(demand, layout, MOST_SEQUENCES)
     experts = expert_count(model) + demand.redundant_experts
     rooms = low_latency_bytes(experts, tokens, _rounded(model.hidden, row)) if row.buffers != "normal" else 0
     nvlink, rdma = normal_bytes(model.hidden, gpus) if row.buffers in ("normal", "both") else (0, 0)
