@@ -47,6 +47,15 @@ PATHS = [
     (f"{KUEUE}/v1beta2", "ClusterQueue", f"{QUEUES}/clusterqueues", f"{QUEUES}/clusterqueues/x"),
     (f"{KUEUE}/v1beta2", "ResourceFlavor", f"{QUEUES}/resourceflavors", f"{QUEUES}/resourceflavors/x"),
     *(
+        (
+            f"visibility.{KUEUE}/{version}",
+            "PendingWorkloadsSummary",
+            f"/apis/visibility.{KUEUE}/{version}/localqueues/pendingworkloads",
+            f"/apis/visibility.{KUEUE}/{version}/namespaces/ns/localqueues/x/pendingworkloads",
+        )
+        for version in ("v1beta2", "v1beta1")
+    ),
+    *(
         (version, "PodGroup", f"/apis/{version}/podgroups", f"/apis/{version}/namespaces/ns/podgroups/x")
         for version in (
             "scheduling.k8s.io/v1beta1",

@@ -178,7 +178,7 @@ async def test_one_who_begins_to_lead_holds_what_is_recorded_by_then(scene: Scen
     options = Options(lease=("default", "shardwise"))
     scene.queue.serve.side_effect = asyncio.Event().wait
     begun = asyncio.Event()
-    task = asyncio.create_task(_acting(options, store, scene.queue, partial(scene.relist, store), begun))
+    task = asyncio.create_task(_acting(options, store, scene.queue, partial(scene.relist, store), (), begun))
     await begun.wait()
     assert store.plans == {KEY: gpus_of(moved)}
     assert free(store) == {"h100-1": 8, "h100-2": 0}

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from tests.reconcile.support import World, two_nodes_wide
 from tests.support.fleets import a_fleet, h100s
 from tests.support.models import LLAMA_405B, a_demand
@@ -162,3 +163,23 @@ def test_a_group_that_kueue_would_never_admit_is_refused() -> None:
     world.settle()
     assert world.standing() == "Stalled/GroupTooLarge"
     assert "a replica has 19 pods, and Kueue admits groups of at most 18 pods" in world.status["message"]
+
+
+PLACES = {
+    "not told": (None, ""),
+    "the first": (1, ", at position 1"),
+    "the tenth": (10, ", at position 10"),
+    "far back": (38, ", with 20 or more groups before it"),
+}
+
+
+@pytest.mark.parametrize(("position", "said"), PLACES.values(), ids=PLACES)
+def test_the_object_says_its_place_in_the_queue_where_the_queue_tells_it(position: int | None, said: str) -> None:
+    """Far back, a round number: else each object would be written anew whenever one leaves the queue."""
+    world = in_queue()
+    world.settle()
+    world.queue = replace(SERVED, groups={"llama-0-0": QueuedGroup(Phase.WAITING, "8 more needed", position=position)})
+    world.settle()
+    assert world.condition("Reconciling")["message"] == (
+        f"0 of 1 replicas serve; replica 0, attempt 0, waits in the queue `team` of Kueue{said}: 8 more needed"
+    )

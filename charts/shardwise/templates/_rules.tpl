@@ -78,6 +78,10 @@
 - apiGroups: [kueue.x-k8s.io]
   resources: [localqueues]
   verbs: [get, list, watch]
+# The places of groups in queues of Kueue, where Kueue tells them.
+- apiGroups: [visibility.kueue.x-k8s.io]
+  resources: [localqueues/pendingworkloads]
+  verbs: [get]
 # Gang schedulers, where they are configured: the group of each replica, made before its pods.
 - apiGroups: [scheduling.k8s.io]
   resources: [podgroups]

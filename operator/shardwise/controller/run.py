@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from shardwise.controller.frugal import frugal_settings
 from shardwise.controller.health import Health, served
 from shardwise.controller.measuring import MeasuredLease, Measuring
 from shardwise.controller.watches import registry_of, system_kinds
+from shardwise.domain.launch import QueueSystem
 from shardwise.domain.site import Site
 from shardwise.hub import HubFacts, HubQuestion, ask_hub, known_facts
 from shardwise.observe import OURS, Key, Store
@@ -34,6 +35,7 @@ from shardwise.operate import (
     Deciding,
     InTurn,
     Lookups,
+    Positions,
     Progress,
     Queue,
     Reconciler,
@@ -146,7 +148,10 @@ async def _term(
     lookups.wake = asking.wake = queue.add
     launch = options.site.launch
     list_again = partial(relist, cluster, store, changes, queue, options.namespaces, launch)
-    work = partial(_acting, options, store, queue, list_again)
+    beside: list[Listing] = [partial(_relist_again, options, list_again)]
+    if QueueSystem.KUEUE in launch.queue_systems:
+        beside.append(Positions(cluster, store, queue.add).keep)
+    work = partial(_acting, options, store, queue, list_again, beside)
     health.begin(progress)
     try:
         await until_one_ends([asyncio.create_task(list_again()), asyncio.create_task(_set(stop))])
@@ -228,22 +233,30 @@ Listing = Callable[[], Coroutine[Any, Any, None]]
 
 
 async def _acting(
-    options: Options, store: Store, queue: Queue[Key], list_again: Listing, ready: asyncio.Event | None
+    options: Options,
+    store: Store,
+    queue: Queue[Key],
+    list_again: Listing,
+    beside: Iterable[Listing],
+    ready: asyncio.Event | None,
 ) -> None:
-    """Work until cancelled. Everything is listed first: another operator may have acted before us."""
+    """Work until cancelled. Everything is listed first: another operator may have acted before us.
+
+    What is done ``beside`` goes on for as long.
+    """
     if options.lease is not None:
         store.forget_plans()
         await list_again()
-    async with _background(options, queue, list_again):
+    async with _background(options, queue, beside):
         if ready is not None:
             ready.set()
         await asyncio.Event().wait()
 
 
 @contextlib.asynccontextmanager
-async def _background(options: Options, queue: Queue[Key], list_again: Listing) -> AsyncIterator[None]:
+async def _background(options: Options, queue: Queue[Key], beside: Iterable[Listing]) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(queue.serve()) for _ in range(options.workers)]
-    tasks.append(asyncio.create_task(_relist_again(options, list_again)))
+    tasks += [asyncio.create_task(work()) for work in beside]
     try:
         yield
     finally:

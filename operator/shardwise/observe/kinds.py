@@ -8,7 +8,10 @@ from shardwise.render.attachments import ATTACHMENTS
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of object. ``verbs`` are those the operator uses, ``status_verbs`` those on its status."""
+    """A kind of object. ``verbs`` are those the operator uses, ``status_verbs`` those on its status.
+
+    A plural such as ``localqueues/pendingworkloads`` is a part of the objects of another kind, which has their names.
+    """
 
     name: str
     group: str
@@ -26,7 +29,8 @@ class Kind:
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """Give the path of an object, of a namespace's objects, or of all objects of the kind."""
         inside = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
-        return "/".join(part for part in (f"{self.root()}{inside}/{self.plural}", name, subresource) if part)
+        plural, _, of_each = self.plural.partition("/")
+        return "/".join(part for part in (f"{self.root()}{inside}/{plural}", name, of_each, subresource) if part)
 
     def root(self) -> str:
         """Give the path of the group's version, which lists its kinds."""
@@ -65,6 +69,18 @@ KINDS: Final = (
     Kind("LocalQueue", "kueue.x-k8s.io", "v1beta2", "localqueues", True, _WATCHED),
     Kind("ClusterQueue", "kueue.x-k8s.io", "v1beta2", "clusterqueues", False, _WATCHED),
     Kind("ResourceFlavor", "kueue.x-k8s.io", "v1beta2", "resourceflavors", False, _WATCHED),
+    # The places of groups in queues of Kueue, where Kueue tells them.
+    *(
+        Kind(
+            "PendingWorkloadsSummary",
+            "visibility.kueue.x-k8s.io",
+            version,
+            "localqueues/pendingworkloads",
+            True,
+            ("get",),
+        )
+        for version in ("v1beta2", "v1beta1")
+    ),
     # Gang schedulers, where they are configured: the groups that we make for them, and what becomes of those.
     *(
         Kind("PodGroup", group, version, "podgroups", True, _OWNED)
@@ -119,6 +135,7 @@ LOCAL_QUEUE: Final = kind_of("kueue.x-k8s.io/v1beta2", "LocalQueue")
 CLUSTER_QUEUE: Final = kind_of("kueue.x-k8s.io/v1beta2", "ClusterQueue")
 FLAVOR: Final = kind_of("kueue.x-k8s.io/v1beta2", "ResourceFlavor")
 KUEUE: Final = (FLAVOR, CLUSTER_QUEUE, LOCAL_QUEUE, WORKLOAD)
+PENDING_WORKLOADS: Final = tuple(kind for kind in KINDS if kind.name == "PendingWorkloadsSummary")
 POD_GROUPS: Final = tuple(kind for kind in KINDS if kind.name == "PodGroup")
 ATTACHED: Final = tuple(kind_of(module.API_VERSION, name) for name, module in ATTACHMENTS.items())
 """The kinds of attachments."""

@@ -23,7 +23,7 @@ class QueueShelves:
     """The objects of Kueue, and the queues that objects go through.
 
     ``served`` tells whether the cluster serves Kueue's objects; ``None`` while nothing shows it, or if Kueue is not
-    configured.
+    configured. ``positions`` are the places of waiting groups in their queues, from 1, where Kueue tells them.
     """
 
     def __init__(self) -> None:
@@ -33,6 +33,7 @@ class QueueShelves:
         self.flavors: Final = Shelf()
         self.served: bool | None = None
         self.lent: Final = Lent()
+        self.positions: Final[dict[Key, int]] = {}
         self._entered: Final[dict[Key, ClusterQueue]] = {}
         self._evicted: Final[dict[Key, str]] = {}
 
@@ -88,6 +89,11 @@ class QueueShelves:
         return self._entered.keys()
 
     @property
+    def queues(self) -> Mapping[Key, ClusterQueue]:
+        """The queues of the objects that go through one."""
+        return self._entered
+
+    @property
     def _api_version(self) -> str | None:
         return None if self.served is None else WORKLOAD.api_version if self.served else ""
 
@@ -98,7 +104,7 @@ class QueueShelves:
             if words is not None:
                 yield name, replace(self._read(workload), phase=Phase.EVICTED, words=words)
             elif workload is not None and _is_of_group(workload, name):
-                yield name, self._read(workload)
+                yield name, replace(self._read(workload), position=self.positions.get((namespace, name)))
 
     def _read(self, workload: Json | None) -> QueuedGroup:
         return QueuedGroup(Phase.EVICTED, deleting=True) if workload is None else self._system.read_group(workload)

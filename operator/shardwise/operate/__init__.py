@@ -10,6 +10,7 @@ from shardwise.operate.deciding import Deciding
 from shardwise.operate.in_turn import InTurn
 from shardwise.operate.listing import relist
 from shardwise.operate.lookups import Lookups
+from shardwise.operate.positions import Positions
 from shardwise.operate.progress import Progress
 from shardwise.operate.queue import Queue
 from shardwise.operate.reconciler import Reconciler
@@ -21,6 +22,7 @@ __all__ = [
     "Deciding",
     "InTurn",
     "Lookups",
+    "Positions",
     "Progress",
     "Queue",
     "Reconciler",

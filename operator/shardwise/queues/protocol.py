@@ -27,12 +27,14 @@ class QueuedGroup:
     """A group as a system shows it. ``words`` is the reason of the system, for people.
 
     ``uid`` is that of the system's object for the group; ``deleting`` tells that this object is being deleted.
+    ``position`` is its place in its queue, from 1, where the system tells it.
     """
 
     phase: Phase
     words: str = ""
     uid: str = ""
     deleting: bool = False
+    position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

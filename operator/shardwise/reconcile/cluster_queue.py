@@ -11,9 +11,10 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.reasons import Reason
-from shardwise.queues import SYSTEMS, Offer
+from shardwise.queues import SYSTEMS, Offer, Phase, QueuedGroup
 from shardwise.reconcile.actions import Delete
 from shardwise.reconcile.asks import Attempt
+from shardwise.reconcile.far_back import TOLD_EXACTLY, rounded
 from shardwise.reconcile.observed import Observed, PodSeen, QueueSeen
 from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.usable_fleet import UsableFleet
@@ -104,7 +105,16 @@ def queue_waits(wanted: Wanted, view: GroupView) -> str:
         return f"{where}: admitted"
     words = view.queued.words if view.queued is not None else ""
     before = f"; the attempt before: {view.record.message}" if view.record.message else ""
-    return f"{where}: {words or f'{system} has said nothing about it yet'}{before}"
+    return f"{where}{_place_in(view.queued)}: {words or f'{system} has said nothing about it yet'}{before}"
+
+
+def _place_in(queued: QueuedGroup | None) -> str:
+    """Say the place of a group that waits, if its queue tells it: far back, a round number, which seldom changes."""
+    if queued is None or queued.position is None or queued.phase is not Phase.WAITING:
+        return ""
+    if queued.position > TOLD_EXACTLY:
+        return f", with {rounded(queued.position - 1)} or more groups before it"
+    return f", at position {queued.position}"
 
 
 def evictions(before: Collection[GroupView]) -> frozenset[int]:

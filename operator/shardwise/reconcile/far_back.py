@@ -21,12 +21,12 @@ def place_told(turn: Turn) -> str:
     if turn.length <= 1:
         return ""
     if turn.position > TOLD_EXACTLY:
-        return f"{_rounded(turn.position - 1)} or more objects are before it in the queue"
+        return f"{rounded(turn.position - 1)} or more objects are before it in the queue"
     first = f", after `{turn.first}`" if turn.first else ""
     return f"position {turn.position} of {turn.length} in the queue{first}"
 
 
-def _rounded(count: int) -> int:
+def rounded(count: int) -> int:
     """Round down to 1, 2 or 5 times a power of ten: of N objects, about 3 · log10(N) change when one leaves."""
     power = int(10 ** (len(str(count)) - 1))
     return max(step * power for step in (1, 2, 5) if step * power <= count)
