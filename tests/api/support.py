@@ -37,6 +37,12 @@ RIGHT: dict[str, tuple[str, object]] = {
     "an image": ("spec.model.source", {"image": {"reference": "r.example/x@sha256:0"}}),
     "products": ("spec.gpuBudget.products", ["NVIDIA-H200", "NVIDIA-H100-80GB-HBM3"]),
     "no replica": ("spec.replicas", 0),
+    "a rate": ("spec.target", {"inputTokens": 1, "outputTokens": 1, "requestsPerSecond": 0.5}),
+    "a whole rate": ("spec.target", {"inputTokens": 1, "outputTokens": 1, "requestsPerSecond": 12}),
+    "times": (
+        "spec.target",
+        {"inputTokens": 2000, "outputTokens": 300, "timeToFirstToken": "1.5s", "timePerToken": "0.5ms"},
+    ),
     "pins": ("spec.parallelism", {"tensor": 4, "pipeline": 2, "expert": False}),
     "pins of data ranks": ("spec.parallelism", {"data": 2, "tensor": 4, "context": 2}),
     "an engine": ("spec.engine", {"image": "i:1", "imagePullPolicy": "Never", "args": ["--seed=1"]}),

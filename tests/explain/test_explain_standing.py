@@ -13,6 +13,7 @@ from tests.support.models import LLAMA_8B, LLAMA_70B, Pins, a_demand
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.launch import RestartPolicy
 from shardwise.domain.standing import PodStanding, Standing
+from shardwise.domain.target import Target
 from shardwise.explain.standing import standing_answer, standing_text
 from shardwise.reconcile.standing import standing_of
 
@@ -94,6 +95,23 @@ def edited_beyond() -> World:
     return world
 
 
+RATED = Target(2000, 200, per_token=0.03, rate=12)
+
+
+def rated_better_today() -> World:
+    """Another product would need fewer replicas: the plan stays, and the object has not changed."""
+    world = running(World(wants(a_demand(LLAMA_8B, budget=8, target=RATED)), a_fleet(h100s(1))))
+    world.fleet = a_fleet(h100s(1), h200s(1))
+    return world
+
+
+def rated_otherwise() -> World:
+    """Ask for a rate that the plan serves with another replica."""
+    world = running(World(wants(a_demand(LLAMA_8B, budget=8, target=RATED)), a_fleet(h100s(1))))
+    world.demand(target=replace(RATED, rate=30))
+    return world
+
+
 def scaled_down() -> World:
     world = two_replicas()
     world.demand(replicas=1)
@@ -141,6 +159,8 @@ WORLDS: dict[str, Callable[[], World]] = {
         refused_today,
         edited,
         edited_beyond,
+        rated_better_today,
+        rated_otherwise,
         scaled_down,
         node_gone,
         node_gone_for_good,

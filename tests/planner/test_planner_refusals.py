@@ -1,14 +1,13 @@
 """Refusals: a cause for every layout, the right reason, whether waiting helps, and hints that work."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.cases import RACKS, in_levels
 from tests.support.fleets import H200, T4, a_fleet, a_node, gb200_rack, h100s, h200s, l40s
+from tests.support.followed import CHANGES, follow
 from tests.support.models import (
     KIMI_K2,
     LLAMA_8B,
@@ -16,7 +15,6 @@ from tests.support.models import (
     LLAMA_405B,
     QWEN_235B_FP8,
     R1,
-    Pins,
     a_demand,
     facts,
     pinned,
@@ -25,7 +23,7 @@ from tests.support.plans import refused
 from tests.support.strategies import demands, fleets
 
 from shardwise.api.spec import GpuBudget
-from shardwise.domain.demand import Demand, Objective, Toleration
+from shardwise.domain.demand import Demand, Toleration
 from shardwise.domain.engine import EngineName
 from shardwise.domain.exclusions import Mismatch
 from shardwise.domain.fleet import Exclusion, Fleet, Taint
@@ -34,7 +32,6 @@ from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import (
     BlockSplit,
     DomainTooSmall,
-    Hint,
     MemoryShort,
     NoRoom,
     NotDivisible,
@@ -44,7 +41,7 @@ from shardwise.domain.refusal import (
     TooManyStages,
 )
 from shardwise.domain.summary import DemandSummary
-from shardwise.domain.units import GIB, parse_latency
+from shardwise.domain.units import GIB
 from shardwise.planner import plan
 from shardwise.planner.hints_on_place import MOST_BUDGET
 from shardwise.planner.layouts import layouts
@@ -347,46 +344,6 @@ def test_an_engine_that_can_is_hinted_at() -> None:
 def test_kimi_at_128k_does_not_fit_eight_h200_in_one_tensor_group() -> None:
     refusal = refused(a_demand(KIMI_K2, context=131072, pins=pinned(8)), a_fleet(h200s(1)))
     assert refusal.reason is RefusalReason.MEMORY_SHORT
-
-
-CHANGES: dict[str, Callable[[Demand, Any], Demand]] = {
-    "spec.engine.name": lambda demand, value: replace(demand, engine=EngineName(value)),
-    "spec.gpuBudget.products": lambda demand, value: replace(demand, products=(*demand.products, value)),
-    "spec.gpuBudget.total": lambda demand, value: replace(demand, gpu_budget=value),
-    "spec.model.concurrency": lambda demand, value: replace(demand, concurrency=value),
-    "spec.model.contextLength": lambda demand, value: replace(demand, context_length=value),
-    "spec.model.gpuMemoryReserve": lambda demand, _: replace(demand, reserve=None),
-    "spec.model.kvCacheDtype": lambda demand, _: replace(demand, kv_bytes=1),
-    "spec.model.minContextLength": lambda demand, value: replace(demand, least_context=value),
-    "spec.model.quantization": lambda demand, value: replace(demand, model=facts(demand.model.name, value)),
-    "spec.objective": lambda demand, value: replace(demand, objective=Objective(value)),
-    "spec.target": lambda demand, value: replace(demand, target=value),
-    "spec.target.requestsPerSecond": lambda demand, value: with_target(demand, rate=value),
-    "spec.target.timePerToken": lambda demand, value: with_target(demand, per_token=parse_latency(value)),
-    "spec.target.timeToFirstToken": lambda demand, value: with_target(demand, first_token=parse_latency(value)),
-    "spec.parallelism": lambda demand, _: replace(demand, pins=Pins()),
-    "spec.parallelism.expert": lambda demand, value: replace(demand, pins=replace(demand.pins, expert=value)),
-    "spec.parallelism.pipeline": lambda demand, value: replace(demand, pins=replace(demand.pins, pipeline=value)),
-    "spec.parallelism.tensor": lambda demand, value: replace(demand, pins=replace(demand.pins, tensor=value)),
-    "spec.placement.nodeSelector": lambda demand, value: replace(demand, node_selector=_without(demand, value)),
-    "spec.placement.tolerations": lambda demand, value: replace(demand, tolerations=(*demand.tolerations, value)),
-    "spec.placement.within": lambda demand, value: replace(demand, within=value),
-    "spec.replicas": lambda demand, value: replace(demand, replicas=value),
-}
-"""What a user does who follows a hint, by the field it names."""
-
-
-def with_target(demand: Demand, **changes: Any) -> Demand:
-    assert demand.target is not None
-    return replace(demand, target=replace(demand.target, **changes))
-
-
-def _without(demand: Demand, key: str | None) -> tuple[tuple[str, str], ...]:
-    return tuple(label for label in demand.node_selector if key is not None and label[0] != key)
-
-
-def follow(demand: Demand, hint: Hint) -> Demand:
-    return CHANGES[hint.field](demand, hint.value)
 
 
 harder = st.builds(

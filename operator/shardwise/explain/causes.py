@@ -50,7 +50,8 @@ from shardwise.domain.refusal import (
 )
 from shardwise.domain.role_causes import ContextApart, DecodeStages, PrefillStages, PrefillWider, TensorApart
 from shardwise.domain.target_causes import Dearer, FirstTokenLate, PriceUnknown, TokensSlow
-from shardwise.domain.units import amount_text, gib, latency_text, plural
+from shardwise.domain.units import amount_text, gib, plural
+from shardwise.explain import targets
 
 C = TypeVar("C", bound=Cause)
 
@@ -400,38 +401,6 @@ def _slower(why: Slower) -> str:
     return f"fits, at an estimated {why.ratio:.2f} times the {why.measure}"
 
 
-def _first_token_late(why: FirstTokenLate) -> str:
-    return f"{_late(why.seconds, why.most)} to the first token{_at_once(why.sequences)}"
-
-
-def _tokens_slow(why: TokensSlow) -> str:
-    return f"{_late(why.seconds, why.most)} a token{_at_once(why.sequences)}"
-
-
-def _first_token_late_of_many(why: FirstTokenLate) -> str:
-    return f"take {latency_text(why.seconds)} or more of {latency_text(why.most)} to the first token, by the estimates"
-
-
-def _tokens_slow_of_many(why: TokensSlow) -> str:
-    return f"take {latency_text(why.seconds)} or more of {latency_text(why.most)} a token, by the estimates"
-
-
-def _late(seconds: float, most: float) -> str:
-    return f"an estimated {latency_text(seconds)} of {latency_text(most)}"
-
-
-def _at_once(sequences: int) -> str:
-    return f" with {plural(sequences, 'request')} at once"
-
-
-def _price_unknown(why: PriceUnknown) -> str:
-    return f"{why.product} has no price: `fleet.hardware` of the operator's configuration states no `pricePerHour`"
-
-
-def _dearer(why: Dearer) -> str:
-    return f"fits, and costs {why.cost:.2f} an hour where {why.chosen:.2f} is enough"
-
-
 def _preferred(why: Preferred) -> str:
     return f"fits, and {_MERITS[why.merit].format(chosen=why.chosen)}"
 
@@ -484,11 +453,13 @@ SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
     LoadingShort: Sentence("lack memory while loading", _loading_short, _loading_short_of_many, tells_nearest=True),
     DomainTooSmall: Sentence("exceed the NVLink domain", _domain_too_small, _domain_too_small_for_many),
     ExpertsAcross: Sentence("exceed the NVLink domain without RDMA", _experts_across, _experts_across_of_many),
-    PriceUnknown: Sentence("have no price", _price_unknown),
+    PriceUnknown: Sentence("have no price", targets.price_unknown),
     FirstTokenLate: Sentence(
-        "give the first token too late", _first_token_late, _first_token_late_of_many, tells_nearest=True
+        "give the first token too late", targets.first_token_late, targets.first_token_late_of_many, tells_nearest=True
     ),
-    TokensSlow: Sentence("are too slow for the target", _tokens_slow, _tokens_slow_of_many, tells_nearest=True),
+    TokensSlow: Sentence(
+        "are too slow for the target", targets.tokens_slow, targets.tokens_slow_of_many, tells_nearest=True
+    ),
     OverBudget: Sentence("exceed the budget", _over_budget, _over_budget_of_many),
     OverQuota: Sentence("exceed the quota", _over_quota),
     NoRoom: Sentence(
@@ -506,7 +477,7 @@ SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
         tells_nearest=True,
     ),
     MoreGpus: Sentence("fit on more GPUs", _more_gpus),
-    Dearer: Sentence("fit and cost more", _dearer),
+    Dearer: Sentence("fit and cost more", targets.dearer),
     Tight: Sentence("fit tightly", _tight),
     Slower: Sentence("fit and are slower", _slower),
     Preferred: Sentence("fit and rank after the chosen layout", _preferred),

@@ -133,11 +133,18 @@ def _today(standing: Standing, planned: Plan) -> str:
         because = "" if nearest is None else f"; {rejection_text(nearest)}"
         return f"it would be refused, {refusal_headline(standing.today)}{because}"
     made = f"{standing.today.layout} on {whereabouts(standing.today)} would be planned"
-    if standing.changed or standing.today.replicas != planned.replicas:
+    if standing.changed or _asks_for_other(standing.today, planned):
         return f"{made}: the object has changed"
     if (standing.today.layout, standing.today.product) == (planned.layout, planned.product):
         return f"{made}: other GPUs are free"
     return f"{made}; {planned.layout} on {planned.product} {_why_not(planned, standing.today)}"
+
+
+def _asks_for_other(today: Plan, planned: Plan) -> bool:
+    """Tell whether the object asks for another number of replicas, or has another target, than the plan answers."""
+    if today.sizing is not None and planned.sizing is not None:
+        return today.sizing.target != planned.sizing.target
+    return today.replicas != planned.replicas
 
 
 def _why_not(planned: Plan, today: Plan) -> str:

@@ -1,10 +1,11 @@
-"""Targets in words: what was asked, how a plan meets it, what binds, and what the GPUs cost."""
+"""Targets in words: the load and the times, how a plan meets them, the price, and why a layout does not."""
 
 from collections.abc import Iterator
 from typing import Any, Final
 
 from shardwise.domain.plan import Plan
 from shardwise.domain.target import Bound, Sizing, Target
+from shardwise.domain.target_causes import Dearer, FirstTokenLate, PriceUnknown, TokensSlow
 from shardwise.domain.units import latency_text, plural
 
 _BINDS: Final[dict[Bound, str]] = {
@@ -72,3 +73,41 @@ def asked_target(target: Target) -> str:
     parts += [] if target.first_token is None else [f"{latency_text(target.first_token)} to the first token"]
     parts += [] if target.per_token is None else [f"{latency_text(target.per_token)} a token"]
     return ", ".join(parts)
+
+
+def first_token_late(why: FirstTokenLate) -> str:
+    """Say that the first token of a layout comes too late."""
+    return f"{_late(why.seconds, why.most)} to the first token{_at_once(why.sequences)}"
+
+
+def tokens_slow(why: TokensSlow) -> str:
+    """Say that the tokens of a layout come too slowly."""
+    return f"{_late(why.seconds, why.most)} a token{_at_once(why.sequences)}"
+
+
+def first_token_late_of_many(why: FirstTokenLate) -> str:
+    """Say that the first token of many layouts comes too late; the nearest has the numbers."""
+    return f"take {latency_text(why.seconds)} or more of {latency_text(why.most)} to the first token, by the estimates"
+
+
+def tokens_slow_of_many(why: TokensSlow) -> str:
+    """Say that the tokens of many layouts come too slowly; the nearest has the numbers."""
+    return f"take {latency_text(why.seconds)} or more of {latency_text(why.most)} a token, by the estimates"
+
+
+def _late(seconds: float, most: float) -> str:
+    return f"an estimated {latency_text(seconds)} of {latency_text(most)}"
+
+
+def _at_once(sequences: int) -> str:
+    return f" with {plural(sequences, 'request')} at once"
+
+
+def price_unknown(why: PriceUnknown) -> str:
+    """Say that a product has no price."""
+    return f"{why.product} has no price: `fleet.hardware` of the operator's configuration states no `pricePerHour`"
+
+
+def dearer(why: Dearer) -> str:
+    """Say that a layout costs more than the chosen layout."""
+    return f"fits, and costs {why.cost:.2f} an hour where {why.chosen:.2f} is enough"

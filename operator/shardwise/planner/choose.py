@@ -66,7 +66,7 @@ def preference(demand: Demand, candidate: Candidate) -> SortKey:
         case Objective.FEWEST_GPUS | Objective.CHEAPEST:
             linked = candidate.pool.kind.nvlink is not None
             by_links = (-layout.tensor, expert) if linked else (expert, estimate.seconds_per_token)
-            first: SortKey = (candidate.pool.memory, layout.data, *by_links)
+            first: SortKey = (candidate.pool.memory, -candidate.rate, layout.data, *by_links)
         case Objective.LATENCY:
             first = (layout.data > 1, estimate.seconds_per_token, layout.world_size)
         case Objective.THROUGHPUT:
@@ -83,7 +83,7 @@ def _by_size(demand: Demand, candidate: Candidate) -> SortKey:
         return candidate.tight, candidate.pool.joined
     size = (candidate.cost if demand.objective is Objective.CHEAPEST else 0, candidate.gpus)
     uneven, tight, joined = is_uneven(candidate), candidate.tight, candidate.pool.joined
-    return (uneven, tight, joined, *size) if demand.target is None else (joined, *size, uneven, tight, -candidate.rate)
+    return (uneven, tight, joined, *size) if demand.target is None else (joined, *size, uneven, tight)
 
 
 def is_for_size(demand: Demand) -> bool:
@@ -125,8 +125,8 @@ def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
     """Give the cause why a fitting candidate lost: the first part of the preference in which it is worse."""
     if cuts_blocks(demand, loser) and not cuts_blocks(demand, chosen):
         return Preferred(Merit.WHOLE_BLOCKS, chosen.pool.product)
-    first = _lost_for_target(demand, chosen, loser) if demand.target is not None and is_for_size(demand) else None
-    first = first or _lost_first(demand, chosen, loser)
+    larger = _larger(demand, chosen, loser) if demand.target is not None and is_for_size(demand) else None
+    first = larger or _lost_first(demand, chosen, loser)
     if first is not None:
         return first
     if demand.objective is Objective.LATENCY:
@@ -137,14 +137,6 @@ def lost_because(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
         mine, theirs = chosen.estimate.tokens_per_second_per_gpu, loser.estimate.tokens_per_second_per_gpu
         return Slower("GPU time per token", mine / theirs)
     return _lost_by_rules(demand, chosen, loser)
-
-
-def _lost_for_target(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause | None:
-    """Give the cause where it is the size for a target, or the rate that this size serves."""
-    first = _larger(demand, chosen, loser) or _lost_first(demand, chosen, loser)
-    if first is not None or loser.rate >= chosen.rate:
-        return first
-    return Slower("GPU time per request", chosen.rate / loser.rate)
 
 
 def _lost_first(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause | None:
@@ -165,12 +157,17 @@ def _larger(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause | None
     return MoreGpus(loser.gpus, chosen.gpus) if loser.gpus > chosen.gpus else None
 
 
-def _lost_by_rules(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
-    larger = _larger(demand, chosen, loser)
-    if larger is not None:
-        return larger
+def _of_larger_gpus(chosen: Candidate, loser: Candidate) -> Cause | None:
+    """Give the cause where as many GPUs are of another product, or serve fewer requests of the target."""
     if loser.pool.product != chosen.pool.product:
         return Preferred(Merit.SMALLER_GPUS, chosen.pool.product)
+    return Slower("GPU time per request", chosen.rate / loser.rate) if loser.rate < chosen.rate else None
+
+
+def _lost_by_rules(demand: Demand, chosen: Candidate, loser: Candidate) -> Cause:
+    size = _larger(demand, chosen, loser) or _of_larger_gpus(chosen, loser)
+    if size is not None:
+        return size
     linked = chosen.pool.kind.nvlink is not None
     if loser.layout.data > chosen.layout.data or (linked and loser.layout.tensor < chosen.layout.tensor):
         fewer = loser.layout.data > chosen.layout.data
