@@ -18,6 +18,14 @@ def test_a_wrong_object_is_refused_with_one_clear_message(path: str, value: obje
     assert str(caught.value) == message
 
 
+def test_a_scaler_and_roles_do_not_go_together() -> None:
+    """The scaler would set a number that no role has."""
+    wrong = changed("spec.scaling", {"max": 1, "signal": "queue", "target": 5})
+    wrong["spec"]["roles"] = [{"name": "prefill"}, {"name": "decode"}]
+    with pytest.raises(InvalidObject, match="a scaler sets `spec.replicas`, and roles have replicas of their own"):
+        parse(wrong)
+
+
 def test_all_problems_are_told_at_once_in_the_order_of_the_fields() -> None:
     """Nobody likes to be told one after the other."""
     wrong = changed("spec.model.concurrency", 0)

@@ -61,7 +61,7 @@ def test_an_sglang_model_is_scaled_by_its_own_metrics() -> None:
     wanted = replace(wanted, launch=replace(wanted.launch, scaling=a_scaling(signal=Signal.KV_CACHE, target=80)))
     (trigger,) = attached(wanted)["ScaledObject"]["spec"]["triggers"]
     series = 'sglang:token_usage{namespace="default",shardwise_dev_model="llama"}'
-    assert trigger["metadata"]["query"] == f"sum(max by (pod) ({series}))"
+    assert trigger["metadata"]["query"] == f"sum(max by (shardwise_dev_replica) ({series}))"
 
 
 @pytest.mark.parametrize(

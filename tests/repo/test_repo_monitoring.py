@@ -226,12 +226,20 @@ def test_the_chart_takes_rules_and_dashboard_from_these_files() -> None:
     assert f'.Files.Get "{DASHBOARD.relative_to(CHART)}"' in templates["dashboard.yaml"]
 
 
-def test_the_engines_monitor_selects_the_labels_and_the_port_of_leader_pods() -> None:
-    from shardwise.render.manifest import LEADER, MANAGED_BY, MODEL, OPERATOR, REPLICA, ROLE  # noqa: PLC0415 - only here
+def test_the_engines_monitor_selects_the_labels_and_the_port_of_pods_that_serve() -> None:
+    from shardwise.render.manifest import (  # noqa: PLC0415 - only here
+        LEADER,
+        MANAGED_BY,
+        MODEL,
+        OPERATOR,
+        REPLICA,
+        ROLE,
+        SERVER,
+    )
 
     text = (CHART / "templates" / "podmonitor.yaml").read_text()
     assert f"{MANAGED_BY}: {OPERATOR}\n" in text
-    assert f"{ROLE}: {LEADER}\n" in text
+    assert f"key: {ROLE}, operator: In, values: [{LEADER}, {SERVER}]" in text
     assert f"podTargetLabels: [{MODEL}, {REPLICA}]" in text
     assert "- port: http\n" in text
 

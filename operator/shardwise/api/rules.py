@@ -197,6 +197,12 @@ def _share_of_cache(spec: ShardedModelSpec) -> str | None:
     return f"`{scaling.target}` percent is more than the whole KV cache; use at most {_PERCENT}"
 
 
+def _scaling_without_roles(spec: ShardedModelSpec) -> str | None:
+    if not spec.roles or spec.scaling is None:
+        return None
+    return "a scaler sets `spec.replicas`, and roles have replicas of their own: leave one of them out"
+
+
 _PERCENT: Final = 100
 _GPU_TEST: Final = " || ".join(f"k.startsWith('{prefix}')" for prefix in GPU_PREFIXES)
 
@@ -337,6 +343,13 @@ RULES: Final = (
         "!has(self.scaling) || !has(self.scaling.min) || self.scaling.min <= self.gpuBudget.total",
         "scaling.min must be at most gpuBudget.total: each replica has a GPU",
         _scaling_within_budget,
+    ),
+    SpanningRule(
+        ("spec",),
+        "spec.scaling",
+        "!has(self.scaling) || !has(self.roles) || self.roles.size() == 0",
+        "a scaler sets replicas, and roles have replicas of their own",
+        _scaling_without_roles,
     ),
     SpanningRule(
         ("spec", "scaling"),

@@ -23,7 +23,8 @@ _ONE_REPLICA: Final = "1000000000"
 """Requests for each replica: with so high a target, the trigger for activity asks for a single replica."""
 
 _MODEL_LABEL: Final = "shardwise_dev_model"
-"""How Prometheus writes the label of the pods that names their object."""
+_REPLICA_LABEL: Final = "shardwise_dev_replica"
+"""How Prometheus writes the labels of the pods that name their object and their replica."""
 
 
 def is_wanted(wanted: Wanted) -> bool:
@@ -67,7 +68,7 @@ def _query(wanted: Wanted, scaling: Scaling) -> str:
         case Signal.QUEUE:
             return f"sum({_series(wanted, row)})"
         case Signal.KV_CACHE:
-            return f"sum(max by (pod) ({_series(wanted, row)}))"
+            return f"sum(max by ({_REPLICA_LABEL}) ({_series(wanted, row)}))"
         case Signal.TIME_PER_TOKEN:
             # An engine at rest measures no time. KEDA takes an answer that is no number for 0.
             return f"histogram_quantile(0.95, sum by (le) (rate({_series(wanted, row, '_bucket')}[2m])))"
