@@ -20,7 +20,9 @@ from tests.cluster.installed import Installed, Running
 from tests.process_kubelet import fake_engine
 from tests.process_kubelet.image import missing, python_image
 from tests.process_kubelet.kubelet import Line, Refused, process_kubelets
-from tests.process_kubelet.scene import Operator, Scene, folder_of_gates, nodes_of_processes
+from tests.process_kubelet.load import Request
+from tests.process_kubelet.random_kills import RandomKills, Target
+from tests.process_kubelet.scene import LIMIT, Operator, Scene, folder_of_gates, nodes_of_processes
 from tests.support.operating import a_model
 
 from shardwise.api import crd
@@ -44,6 +46,12 @@ def snapshot_download(name, revision):
 """A library of the Hub whose downloads last as long as their gate is there."""
 
 PROMPT: Final = "Hello"
+TARGETS: Final = (
+    Target("the leader's rank", 0, " rank "),
+    Target("the follower's rank", 1, " rank "),
+    Target("the leader", 0),
+    Target("the follower", 1),
+)
 TOKENS: Final = [(sum(PROMPT.encode()) + 31 * place) % 256 for place in range(5)]
 
 
@@ -273,46 +281,18 @@ async def test_no_request_goes_to_a_broken_group(scene: Scene, gates: Path, pres
     assert "shardwise.dev/serves" not in labels
 
 
-async def test_a_loss_costs_only_requests_to_the_broken_group(scene: Scene, gates: Path) -> None:
+async def test_kills_at_random_cost_only_requests_to_the_killed_groups(scene: Scene, gates: Path) -> None:
     """Two replicas under load: no request is lost that begins after the leader has left, and none waits for long."""
     limit = {"VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "1"}
-    await scene.apply(pair(gates=gates, env=limit, replicas=2, restartPolicy=HELD))
+    await scene.apply(pair(gates=gates, env=limit, replicas=2, restartPolicy={"window": "1s"}))
     await scene.ready("pair")
-    broken = f"{(await scene.pod('pair-0-0-0'))['status']['podIP']}:8000"
-    asked: list[tuple[str, float, float, bool]] = []
-    done = asyncio.Event()
-
-    async def client() -> None:
-        while not done.is_set():
-            began = time.monotonic()  # the Service is asked now
-            for place in await scene.endpoints("pair"):
-                try:
-                    right = await scene.ask(place, PROMPT, 5) == TOKENS
-                except (aiohttp.ClientError, Refused):
-                    right = False
-                asked.append((place, began, time.monotonic(), right))
-
-    async def answers(place: str, count: int) -> bool:
-        return sum(one == place and right for one, _, _, right in asked) >= count
-
-    clients = [asyncio.create_task(client()) for _ in range(2)]
-    await scene.until(lambda: answers(broken, 10), "answers of both")
-    os.kill(rank_of(scene, "pair-0-0-1"), signal.SIGKILL)
-
-    async def has_left() -> bool:
-        return len(await scene.endpoints("pair")) == 1
-
-    await scene.until(has_left, "the leader out of the Service")
-    left = time.monotonic()
-    (whole,) = await scene.endpoints("pair")
-    before = len(asked)
-    await scene.until(lambda: answers(whole, before + 20), "answers of the other")
-    done.set()
-    await asyncio.gather(*clients)
-    lost = [(place, began) for place, began, _, right in asked if not right]
-    assert {place for place, _ in lost} <= {broken}
-    assert all(began < left for _, began in lost)
-    assert max(ended - began for _, began, ended, _ in asked) < 10
+    request = Request(PROMPT, len(TOKENS))
+    killing = RandomKills(scene, "pair", request, TARGETS, LIMIT, pause=0.2)
+    losses = await killing.run(2, TOKENS, lambda kills: kills < 5)
+    assert losses.unexplained == []
+    assert losses.lost, "no kill met a request: the load is too thin"
+    assert losses.longest_wait < 10
+    assert [await scene.ask(place, PROMPT, 5) for place in await scene.endpoints("pair")] == [TOKENS, TOKENS]
 
 
 async def test_a_group_heals_though_a_request_is_in_work(scene: Scene, gates: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -160,10 +160,13 @@ class Scene:
             raise Refused(f"the Service {service} has no endpoints")
         return await self.ask(there[0], prompt, tokens)
 
-    async def ask(self, place: str, prompt: str, tokens: int, **more: Any) -> list[int]:
-        """Ask a server itself for a completion."""
+    async def ask(
+        self, place: str, prompt: str, tokens: int, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> list[int]:
+        """Ask a server itself for a completion. ``more`` are further fields of the body."""
         body = {"prompt": prompt, "max_tokens": tokens, **more}
-        async with self.line.session.post(f"http://{place}/v1/completions", json=body) as answer:
+        url = f"http://{place}/v1/completions"
+        async with self.line.session.post(url, json=body, headers=headers) as answer:
             if answer.status != _OK:
                 raise Refused(f"{answer.status} {await answer.text()}")
             found: list[int] = (await answer.json(content_type=None))["choices"][0]["token_ids"]
