@@ -1,7 +1,7 @@
 """Run the story with the engine of an environment, which is made if it is not there.
 
-The steps ``pair delete`` only start and end a group of two pods. ``--operator`` runs the operator of another checkout,
-to compare builds.
+The steps ``pair delete`` only start and end a group of two pods. ``random-kills`` takes ten minutes more, and runs only
+if it is named. ``--operator`` runs the operator of another checkout, to compare builds.
 """
 
 import argparse
@@ -15,7 +15,8 @@ from pathlib import Path
 
 from tests.engine_story.cluster import cluster
 from tests.engine_story.environment import ready
-from tests.engine_story.story import STEPS, Story, Wrong
+from tests.engine_story.steps import BY_NAME, STEPS
+from tests.engine_story.story import Story, Wrong
 from tests.process_kubelet.image import missing
 from tests.support.repository import ROOT
 
@@ -26,7 +27,7 @@ async def run(given: argparse.Namespace, models: Path) -> None:
         async with cluster(Path(name), given.engine.resolve(), models, given.operator.resolve()) as scene:
             story = Story(scene, models)
             for step in given.steps or STEPS:
-                await STEPS[step](story)
+                await BY_NAME[step](story)
 
 
 def main() -> int:
@@ -34,14 +35,17 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--engine", type=Path, required=True, help="folder of the engine's environment")
     parser.add_argument("--python", default="python3.12", help="interpreter that the environment is made with")
-    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"by default all: {', '.join(STEPS)}")
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"by default {', '.join(STEPS)}")
     parser.add_argument("--operator", type=Path, default=ROOT, help="checkout of the operator to run")
     given = parser.parse_args()
+    if unknown := set(given.steps) - BY_NAME.keys():
+        parser.error(f"no step {', '.join(sorted(unknown))}; there are {', '.join(BY_NAME)}")
     with tempfile.TemporaryDirectory() as folder:
         why = missing(Path(folder))
     if why:
         print(f"not run: {why}")
         return 2
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start what runs in the background without it
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # so that all is cleaned up
     models = ready(given.engine.resolve(), given.python)
     began = time.monotonic()

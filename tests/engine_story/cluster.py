@@ -11,11 +11,11 @@ from typing import Final
 
 import aiohttp
 import yaml
+from tests.process_kubelet.container import Json
 from tests.process_kubelet.image import Image
 from tests.process_kubelet.kubelet import Line, process_kubelets
 from tests.process_kubelet.scene import Scene, nodes_of_processes
 
-from shardwise.api import crd
 from shardwise_sandbox import Sandbox, compute_domain_definition, h100_node
 
 FLEET: Final = {"narrow": (1, 1, 1, 1), "wide": (2,)}
@@ -51,13 +51,15 @@ class Process:
 @contextlib.asynccontextmanager
 async def cluster(folder: Path, engine: Path, models: Path, checkout: Path) -> AsyncIterator[Scene]:
     """Run a cluster whose pods run the engine of an environment, with the operator of a checkout."""
-    configuration = folder / "operator.yaml"
-    configuration.write_text(yaml.safe_dump({"launch": {"hostPaths": [str(models)]}}))
+    configuration, cache = folder / "operator.yaml", engine / "cache"
+    cache.mkdir(exist_ok=True)
+    launch = {"hostPaths": [str(models)], "cache": {"hostPath": {"path": str(cache)}}}
+    configuration.write_text(yaml.safe_dump({"launch": launch}))
     nodes = [_node(pool, number, gpus) for pool, sizes in FLEET.items() for number, gpus in enumerate(sizes)]
     python = (engine / "bin" / "python3").resolve()
     image = Image(engine, folders=(python.parent.parent,))
     async with contextlib.AsyncExitStack() as stack:
-        kinds = [crd.definition(), compute_domain_definition()]
+        kinds = [*_definitions(checkout), compute_domain_definition()]
         sandbox = await stack.enter_async_context(Sandbox(objects=kinds, kubelets=False))
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(900)))
         line = Line(session, sandbox.url)
@@ -69,6 +71,11 @@ async def cluster(folder: Path, engine: Path, models: Path, checkout: Path) -> A
         await operator.start()
         stack.push_async_callback(operator.stop)
         yield Scene(line, kubelets, operator)
+
+
+def _definitions(checkout: Path) -> list[Json]:
+    """Give the definitions that the operator of a checkout brings: it may not know the fields of others."""
+    return [yaml.safe_load(path.read_text()) for path in sorted((checkout / "crds").glob("*.yaml"))]
 
 
 def _node(pool: str, number: int, gpus: int) -> dict[str, object]:

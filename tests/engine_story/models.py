@@ -41,7 +41,8 @@ def main(folder: Path) -> None:
         "tie_word_embeddings": False,
         "torch_dtype": "bfloat16",
     }
-    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 128, "decoder_sparse_step": 1}
+    # With an expert for each token, its output is not rounded before a sum over ranks: the same tokens in each layout.
+    experts = {"num_experts": 4, "num_experts_per_tok": 1, "moe_intermediate_size": 128, "decoder_sparse_step": 1}
     kinds = {
         "dense": (LlamaForCausalLM, LlamaConfig(**common)),
         "experts": (Qwen3MoeForCausalLM, Qwen3MoeConfig(**common, **experts)),
