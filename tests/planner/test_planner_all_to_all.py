@@ -7,7 +7,7 @@ import pytest
 from tests.engines.support import SGLANG, VLLM, a_plan, by_name, options, started, wants
 from tests.support.cases import RDMA, with_rdma
 from tests.support.fleets import a_fleet, gb200_rack, h200s
-from tests.support.models import R1, a_demand, facts
+from tests.support.models import LLAMA_405B, R1, a_demand, facts
 from tests.support.plans import planned, refused
 
 from shardwise.domain.adapters import all_to_all_of
@@ -194,6 +194,14 @@ def test_a_backend_goes_only_where_its_network_is(demand: Demand, fleet: Fleet, 
     assert SENTENCES[ExchangeAcross].single(cause) == words
     hints = {(hint.field, hint.change, hint.value) for hint in refusal.hints}
     assert ("spec.engine.args", Change.REMOVE, f"--all2all-backend {demand.all_to_all}") in hints
+
+
+@pytest.mark.parametrize("name", [LLAMA_405B, R1])
+def test_stages_without_data_ranks_exchange_no_tokens_across_domains(name: str) -> None:
+    """A tensor group never leaves its domain, and a model without experts has no use for the backend."""
+    whole = name == R1
+    demand = a_demand(name, budget=16, engine=SGLANG, pins=Pins(8, 2, whole), all_to_all="deepep")
+    assert planned(demand, a_fleet(h200s(2))).layout == Layout(8, 2, whole)
 
 
 def test_a_plan_names_the_backend_across_domains_and_buffers_that_are_not_counted() -> None:

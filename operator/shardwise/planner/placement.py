@@ -41,11 +41,13 @@ def stays_in_domain(demand: Demand, layout: Layout) -> bool:
     All data ranks exchange tokens for their experts in every layer. A backend that the object names may need the domain
     in any case.
     """
+    if layout.data == 1:
+        return False
     row = backend_for(demand.engine, demand.all_to_all, layout)
     if row is not None and row.network != "any" and (row.network == "nvlink" or not demand.has_rdma):
         return True
     pinned = demand.pins.data is not None and not demand.together
-    return layout.data > 1 and not demand.has_rdma and not pinned
+    return not demand.has_rdma and not pinned
 
 
 def slot_gpus(demand: Demand, layout: Layout) -> int:
