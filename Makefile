@@ -103,6 +103,10 @@ else
 	$(BIN)/python -m benchmarks.against BASE=$(BASE)
 endif
 
+.PHONY: bench-operators
+bench-operators: $(READY) ## Measure memory, start and reaction of the operator beside an older build (BASE=a commit; 30 minutes)
+	$(BIN)/python -m benchmarks.operators $(if $(BASE),BASE=$(BASE))
+
 .PHONY: bench-commands
 bench-commands: $(READY) ## Measure what commands cost beside an older build (BASE=a commit; about 2 minutes)
 	$(BIN)/python -m benchmarks.commands $(if $(BASE),BASE=$(BASE))

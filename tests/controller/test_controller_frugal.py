@@ -1,9 +1,14 @@
 """kopf's settings: nothing is kept of any object, nothing is written to any, and only what may be ours is asked for."""
 
+from typing import Any
+
+import aiohttp
 import kopf
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from shardwise.controller.frugal import IDLE_SECONDS, Aimless, Forgetful, frugal_settings
+from shardwise.controller.frugal import IDLE_SECONDS, Aimless, Forgetful, Unremembered, frugal_settings, slimming
 
 NODE = kopf.Body(
     {
@@ -44,7 +49,7 @@ def test_the_settings_are_those_of_a_watcher() -> None:
     assert settings.posting.enabled is False
     assert isinstance(settings.persistence.diffbase_storage, Forgetful)
     assert isinstance(settings.persistence.progress_storage, Aimless)
-    assert settings.watching.chunk_size == 500
+    assert settings.watching.chunk_size == 200
     assert settings.queueing.idle_timeout == IDLE_SECONDS
     assert settings.queueing.worker_limit is None  # a limit deadlocks, or crawls: kopf's tasks wait for one another
 
@@ -63,3 +68,38 @@ def test_kopf_tries_again_soon_and_never_kills_a_process_that_lives_on() -> None
     assert settings.networking.connect_timeout == 10.0
     assert isinstance(settings.networking.error_backoffs, tuple)
     assert max(settings.networking.error_backoffs) == 5
+
+
+async def test_of_an_object_no_record_is_kept() -> None:
+    """Kopf has one for every object that was ever seen, in case that a handler goes on."""
+    memories = Unremembered()
+    body = kopf.RawBody(metadata={"uid": "u", "name": "n"})
+    first = await memories.recall(body, noticed_by_listing=True)
+    assert first.noticed_by_listing
+    assert await memories.recall(body) is not first
+    assert list(memories.iter_all_memories()) == []
+    await memories.forget(body)
+
+
+async def test_the_objects_of_a_list_are_slim_before_kopf_sees_them() -> None:
+    """It begins a task for each: whole, they take some hundred megabytes together."""
+    known = {"metadata": {"name": "a"}}
+    lists: dict[str, Any] = {
+        "NodeList": {"kind": "NodeList", "items": [{"metadata": {"name": "a"}, "status": {"images": ["x"]}}]},
+        "PodList": {"kind": "PodList", "items": [{"spec": "whole"}]},
+        "Empty": {"kind": "NodeList", "items": None},
+        "Table": ["no", "list"],
+    }
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(lists[request.path[1:]])
+
+    app = web.Application()
+    app.router.add_get("/{kind}", answer)
+    async with TestServer(app) as server:
+        kind = slimming({"NodeList": lambda _: known})
+        async with aiohttp.ClientSession(server.make_url("/"), response_class=kind) as session:
+            read = {name: await (await session.get(f"/{name}")).json() for name in lists}
+    assert read["NodeList"]["items"] == [known]
+    assert read["NodeList"]["items"][0] is not known, "kopf adds fields"
+    assert (read["PodList"], read["Empty"]["items"], read["Table"]) == (lists["PodList"], [], ["no", "list"])

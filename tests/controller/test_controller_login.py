@@ -30,7 +30,7 @@ async def log_in(mocker: MockerFixture) -> AsyncIterator[LogIn]:
     tokens = iter(("first", "first", "second"))
     mocker.patch.object(Connection, "renewed", lambda self: _soon(replace(self, token=next(tokens))))
     registry = kopf.OperatorRegistry()
-    _log_in(registry, KNOWN, [])
+    _log_in(registry, KNOWN, {}, [])
     (handler,) = registry._activities.get_all_handlers()
     opened: list[kopf.AiohttpSession] = []
 
@@ -59,7 +59,7 @@ async def test_credentials_that_did_not_change_give_the_same_session(log_in: Log
 
 async def test_answers_are_read_to_any_depth(log_in: LogIn) -> None:
     session = await log_in()
-    assert session.aiohttp_session._response_class is Answer
+    assert issubclass(session.aiohttp_session._response_class, Answer)
     assert session.server == "http://cluster.invalid"
     await log_in()
     await log_in()

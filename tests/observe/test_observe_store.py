@@ -1,6 +1,5 @@
 """The store: nothing older replaces something newer, and no GPU is free that a pod or a plan holds."""
 
-import json
 from typing import Any
 
 import pytest
@@ -24,13 +23,19 @@ from tests.controller.support import (
 )
 
 from shardwise.domain.fleet import Node
-from shardwise.inventory import nodes, pods, read_node, use
+from shardwise.inventory import nodes, pods
 from shardwise.inventory.nodes import NodeReader
 from shardwise.inventory.read_once import ReadOnce
-from shardwise.observe import Key, Shelf, is_relevant, key_of, owner_of, slim, slim_node, slim_pod, version_of
+from shardwise.observe import (
+    Key,
+    Shelf,
+    is_relevant,
+    key_of,
+    owner_of,
+    version_of,
+)
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.status_data import read_status
-from shardwise_sandbox.sample_nodes import gb200_tray, h100_node
 
 OBJECT: Json = {"metadata": {"name": "a", "namespace": "n"}}
 NAME: Key = ("n", "a")
@@ -224,105 +229,6 @@ def test_an_owner_with_a_long_name_is_found_by_its_shortened_label(label: str, f
 )
 def test_pods_matter_that_are_ours_or_hold_resources_of_a_node(pod: Json, relevant: bool) -> None:
     assert is_relevant(pod) is relevant
-
-
-def test_of_a_strangers_pod_only_its_node_and_its_requests_are_kept() -> None:
-    """A cluster has many such pods. The kept part holds the same as the whole pod."""
-    pod = a_pod(gpus=2)
-    pod["metadata"] |= {"labels": {"a": "b"}, "annotations": {"big": "x"}, "managedFields": [{}]}
-    first, *_ = pod["spec"]["containers"]
-    first["resources"]["requests"] = {"cpu": "1500m", "memory": "1Gi"}
-    sidecar = {"name": "s", "restartPolicy": "Always", "resources": {"limits": {"cpu": "1"}}}
-    pod["spec"] |= {"initContainers": [sidecar], "volumes": [{}] * 9}
-    kept = slim_pod(pod)
-    assert use(kept) == use(pod)
-    assert (kept["metadata"].keys() & {"labels", "annotations", "managedFields"}, set(kept["spec"])) == (
-        set(),
-        {"containers", "nodeName"},
-    )
-    assert (key_of(kept), version_of(kept)) == (key_of(pod), version_of(pod))
-    assert slim_pod(kept) == kept
-
-
-def test_a_pod_of_ours_keeps_the_fields_that_are_read() -> None:
-    pod = a_pod(gpus=1, owner="llama")
-    assert slim_pod(pod) == slim(pod)
-
-
-SEEN: dict[str, Json] = {
-    "a node of GPUs": h100_node("n", labels={"rack": "r1"}),
-    "a tray of a rack": gb200_tray("n", clique="c.1"),
-    "a node with an IPv6 address": h100_node("n")
-    | {"status": {"addresses": [{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "fd00::1"}]}},
-    "a node with ranges for its pods": {
-        "metadata": {"name": "n"},
-        "spec": {"podCIDR": "10.0.0.0/24", "podCIDRs": ["fd00::/64"]},
-    },
-    "a node that is cordoned and tainted": {
-        "metadata": {"name": "n"},
-        "spec": {
-            "unschedulable": True,
-            "taints": [{"key": "k", "value": "v", "effect": "NoSchedule", "timeAdded": "x"}],
-        },
-    },
-    "a node with conditions": {
-        "metadata": {"name": "n"},
-        "status": {"conditions": [{"type": "Ready", "status": "False", "message": "m"}, {"type": "GpuMemWatch"}]},
-    },
-    "a node shared by HAMi": {"metadata": {"name": "n", "annotations": {"hami.io/node-nvidia-register": "GPU-0"}}},
-    "a node that says nothing": {"metadata": {"name": "n"}},
-    "a node with nothing in its parts": {"metadata": {"name": "n"}, "spec": None, "status": None},
-}
-
-
-@pytest.mark.parametrize("node", SEEN.values(), ids=SEEN)
-def test_a_node_keeps_the_fields_that_are_read(node: Json) -> None:
-    kept = slim_node(node)
-    assert read_node(kept, 0) == read_node(node, 0)
-    assert (key_of(kept), version_of(kept)) == (key_of(node), version_of(node))
-    assert slim_node(kept) == kept
-
-
-def test_texts_that_nodes_repeat_are_kept_once() -> None:
-    """Each list and each watch brings texts of its own."""
-    first, second = (slim_node(json.loads(json.dumps(h100_node(name)))) for name in ("a", "b"))
-    for name, value in first["metadata"]["labels"].items():
-        other = second["metadata"]["labels"]
-        assert next(key for key in other if key == name) is name
-        assert other[name] is value or name == "kubernetes.io/hostname"
-    reader = NodeReader()
-    mine, theirs = reader.read(first), reader.read(second)
-    assert mine.allocatable is theirs.allocatable
-    shared = [pair for pair in mine.labels if any(pair is other for other in theirs.labels)]
-    assert len(shared) >= len(mine.labels) - 1
-
-
-def test_nothing_of_a_node_is_kept_that_nobody_reads() -> None:
-    node = h100_node("n")
-    node["metadata"] |= {"annotations": {"big": "x"}, "managedFields": [{}], "uid": "u", "creationTimestamp": "t"}
-    node["status"] |= {"images": [{}], "nodeInfo": {"a": "b"}, "capacity": {"cpu": "1"}, "volumesInUse": ["v"]}
-    kept = slim_node(node)
-    assert set(kept) == {"metadata", "spec", "status"}
-    assert set(kept["metadata"]) <= {"name", "resourceVersion", "labels"}
-    assert set(kept["status"]) == {"allocatable", "conditions", "addresses"}
-
-
-def test_what_fills_a_cluster_and_nobody_reads_is_dropped() -> None:
-    """And the object given is left as it is: others read it, too."""
-    obj = {
-        "kind": "Node",
-        "metadata": {"name": "n", "labels": {"a": "b"}, "annotations": {"big": "x"}, "managedFields": [{}]},
-        "spec": {"taints": []},
-        "status": {"images": [{}], "allocatable": {"cpu": "1"}},
-    }
-    assert slim(obj) == {
-        "kind": "Node",
-        "metadata": {"name": "n", "labels": {"a": "b"}},
-        "spec": {"taints": []},
-        "status": {"allocatable": {"cpu": "1"}},
-    }
-    assert obj["status"] == {"images": [{}], "allocatable": {"cpu": "1"}}
-    assert slim({"metadata": {"name": "n"}})["status"] == {}
 
 
 @pytest.mark.parametrize(

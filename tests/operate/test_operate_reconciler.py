@@ -80,7 +80,7 @@ async def test_a_decision_on_what_is_no_longer_so_is_not_written(scene: Scene) -
     with pytest.raises(Retryable):
         await scene.reconcile()
     assert scene.calls() == ["apply_status", "get"]
-    assert scene.store.sharded_models.objects[key] is newer
+    assert scene.store.sharded_models.objects[key] == newer
 
 
 async def test_those_behind_are_looked_at_when_one_begins_to_wait_or_no_longer_does(scene: Scene) -> None:

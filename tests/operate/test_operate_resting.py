@@ -257,5 +257,6 @@ def test_a_look_from_long_ago_counts_as_a_gain(monkeypatch: pytest.MonkeyPatch) 
     mark = ledger.mark
     for gpus in (1, 2) * 300:
         ledger.plan("x", {"a": gpus})
+        assert ledger.fleet().nodes, "or no change would be remembered: nobody has asked"
     assert ledger.gained(mark, lambda _: True)
     assert not ledger.gained(ledger.mark, lambda _: True)

@@ -2,15 +2,19 @@
 
 kopf keeps, for handlers that we have none of, each object as it was when last handled: it copies every
 object of every event for it. Here it is given nothing to keep. It also keeps a task for each object for a while after
-its last event, in case there is another: thousands at the start.
+its last event, in case there is another: thousands at the start. And it keeps a record of every object that was ever
+seen, for handlers that go on.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
+from shardwise.cluster.answers import Answer
 from shardwise.cluster.client import PAGE
+from shardwise.observe import Json
 
 IDLE_SECONDS: Final = 0.1
 """How long the task of an object waits for its next event."""
@@ -55,6 +59,42 @@ class Aimless(kopf.ProgressStorage):
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
         """Have nothing to clear."""
         return essence
+
+
+class Unremembered(ResourceMemories):
+    """Keeps no record of any object: plain events begin nothing that goes on."""
+
+    async def recall(
+        self,
+        raw_body: kopf.RawBody,
+        *,
+        memobase: Any = None,  # noqa: ANN401 - kopf's own type is not public
+        noticed_by_listing: bool = False,
+        ephemeral: bool = False,
+    ) -> ResourceMemory:
+        """Make a record that goes with the event."""
+        del ephemeral
+        return await super().recall(raw_body, memobase=memobase, noticed_by_listing=noticed_by_listing, ephemeral=True)
+
+
+Trims = Mapping[str, Callable[[Json], dict[str, Any]]]
+"""The functions that keep the fields that are read, by the kind of a list, such as ``NodeList``."""
+
+
+def slimming(trims: Trims) -> type[Answer]:
+    """Make a class of answers that slim the objects of a list before kopf begins a task for each of them."""
+
+    class Slimming(Answer):
+        async def json(self, **options: Any) -> Any:  # noqa: ANN401 - any JSON
+            found = await super().json(**options)
+            trim = trims.get(str(found.get("kind"))) if isinstance(found, dict) else None
+            if trim is not None:
+                items = found["items"] = found.get("items") or []
+                for at, obj in enumerate(items):
+                    items[at] = dict(trim(obj))  # kopf adds fields
+            return found
+
+    return Slimming
 
 
 def frugal_settings(selectors: Mapping[str, str]) -> kopf.OperatorSettings:

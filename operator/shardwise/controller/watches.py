@@ -7,7 +7,7 @@ import aiohttp
 import kopf
 
 from shardwise.cluster import Connection
-from shardwise.cluster.answers import Answer
+from shardwise.controller.frugal import Trims, slimming
 from shardwise.domain.launch import GangSystem, LaunchSite, QueueSystem
 from shardwise.observe import Json
 from shardwise.observe.kinds import (
@@ -51,7 +51,7 @@ def registry_of(
     """
     registry = kopf.OperatorRegistry()
     register(registry, changes, quotas=quotas, devices=devices, systems=systems, among=among)
-    _log_in(registry, connection, [] if trace is None else [trace])
+    _log_in(registry, connection, changes.trims, [] if trace is None else [trace])
     return registry
 
 
@@ -117,7 +117,9 @@ def _handler(take: Callable[[Json, bool], None]) -> Callable[..., Any]:
     return handle
 
 
-def _log_in(registry: kopf.OperatorRegistry, connection: Connection, traces: list[aiohttp.TraceConfig]) -> None:
+def _log_in(
+    registry: kopf.OperatorRegistry, connection: Connection, trims: Trims, traces: list[aiohttp.TraceConfig]
+) -> None:
     """Give kopf our credentials, read again whenever it asks: it does when the API server refused the last ones.
 
     kopf takes no credentials that it had before, so the same credentials get the same session.
@@ -136,16 +138,16 @@ def _log_in(registry: kopf.OperatorRegistry, connection: Connection, traces: lis
             private_key_path=fresh.private_key_path,
             insecure=fresh.insecure,
         )
-        session = sessions.get(info) or _session(info, traces)
+        session = sessions.get(info) or _session(info, trims, traces)
         sessions.clear()
         sessions[info] = session
         return session
 
 
-def _session(info: kopf.ConnectionInfo, traces: list[aiohttp.TraceConfig]) -> kopf.AiohttpSession:
-    """Open a session as kopf opens its own, but for answers of any depth. kopf closes it."""
+def _session(info: kopf.ConnectionInfo, trims: Trims, traces: list[aiohttp.TraceConfig]) -> kopf.AiohttpSession:
+    """Open a session as kopf opens its own, but for answers of any depth and slim lists. kopf closes it."""
     connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context())
     session = aiohttp.ClientSession(
-        connector=connector, headers=info.as_http_headers(), response_class=Answer, trace_configs=traces
+        connector=connector, headers=info.as_http_headers(), response_class=slimming(trims), trace_configs=traces
     )
     return kopf.AiohttpSession(server=info.server, aiohttp_session=session)

@@ -59,20 +59,71 @@ def slim_pod(pod: Json) -> dict[str, Any]:
 
     A cluster has many pods of others. Their requests are added up as if they had a single container.
     """
-    if owner_of(pod) is not None:
-        return slim(pod)
+    kept: dict[str, Any] = _once(_slim_own_pod(pod) if owner_of(pod) is not None else _slim_strange_pod(pod))
+    return kept
+
+
+def _slim_own_pod(pod: Json) -> dict[str, Any]:
+    metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
+    owners = [_part(owner, ("kind", "name")) for owner in metadata.get("ownerReferences") or ()]
+    kept = _part(spec, _SPEC_OF_POD)
+    kept |= {name: [_part(each, _CONTAINER) for each in spec.get(name) or ()] for name in _CONTAINERS if name in spec}
+    node_affinity = (spec.get("affinity") or {}).get("nodeAffinity")
+    if node_affinity:
+        kept["affinity"] = {"nodeAffinity": node_affinity}
+    shown = _part(status, _STATUS_OF_POD)
+    shown |= {name: [_part(each, _SHOWN) for each in status.get(name) or ()] for name in _STATUSES if name in status}
+    conditions = [_part(each, _POD_CONDITION) for each in status.get("conditions") or ()]
+    return {
+        "metadata": _part(metadata, _OF_POD) | {"ownerReferences": owners},
+        "spec": kept,
+        "status": shown | ({"conditions": conditions} if conditions else {}),
+    }
+
+
+_OF_POD: Final = (
+    "name", "namespace", "uid", "resourceVersion", "labels", "deletionTimestamp", "deletionGracePeriodSeconds",
+)  # fmt: skip
+_SPEC_OF_POD: Final = ("nodeName", "resources", "resourceClaims", "hostNetwork", "overhead", "schedulingGates")
+_CONTAINERS: Final = ("containers", "initContainers")
+_CONTAINER: Final = ("name", "restartPolicy", "resources")
+_STATUS_OF_POD: Final = ("phase", "reason", "message", "podIP")
+_STATUSES: Final = ("containerStatuses", "initContainerStatuses")
+_SHOWN: Final = ("name", "state", "lastState", "restartCount")
+_POD_CONDITION: Final = ("type", "status", "reason", "message", "lastTransitionTime")
+
+
+def _part(obj: Json, names: Iterable[str]) -> dict[str, Any]:
+    """Give some fields of an object, as far as it has them."""
+    return {name: obj[name] for name in names if name in obj}
+
+
+def _slim_strange_pod(pod: Json) -> dict[str, Any]:
     metadata, spec = pod["metadata"], pod.get("spec") or {}
     requests = {name: f"{amount}m" for name, amount in other_requests(pod) if name not in (PODS, CHANNEL, HOST_NETWORK)}
     kept: dict[str, Any] = {"containers": [{"resources": {"requests": requests | gpus_asked(pod)}}]}
     kept |= {name: spec[name] for name in ("nodeName", "resourceClaims", "hostNetwork") if spec.get(name)}
     phase = (pod.get("status") or {}).get("phase")
-    named = {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion") if name in metadata}
     labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key == CLAIMED_GPUS or marks(key)}
+    named = _part(metadata, ("name", "namespace", "uid", "resourceVersion"))
     return {
         "metadata": named | ({"labels": labels} if labels else {}),
         "spec": kept,
         "status": {} if phase is None else {"phase": phase},
     }
+
+
+def slim_model(obj: Json) -> dict[str, Any]:
+    """Keep of a ShardedModel everything but the record of who wrote which field, and what kubectl last applied."""
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    if _LAST_APPLIED in (metadata.get("annotations") or {}):
+        annotations = metadata["annotations"].items()
+        metadata["annotations"] = {key: value for key, value in annotations if key != _LAST_APPLIED}
+    kept: dict[str, Any] = _once({**obj, "metadata": metadata})
+    return kept
+
+
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def slim_node(node: Json) -> dict[str, Any]:
@@ -100,23 +151,28 @@ _SPEC_OF_NODE: Final = ("taints", "unschedulable", "podCIDR", "podCIDRs")
 _CONDITION: Final = ("type", "status")
 
 
-def _once(value: Any) -> Any:  # noqa: ANN401 - any part of an object
-    """Give a part of an object with each of its texts as the text that all objects share."""
+def _once(value: Any, levels: int = 50) -> Any:  # noqa: ANN401 - any part of an object
+    """Give a part of an object with each of its texts as the text that all objects share.
+
+    Parts below some ``levels`` stay as they are: only configs of models are that deep.
+    """
     if isinstance(value, str):
         return sys.intern(value)
-    if isinstance(value, Mapping):
-        return {sys.intern(name): _once(part) for name, part in value.items()}
-    return [_once(part) for part in value] if isinstance(value, list) else value
+    if not levels:
+        return value
+    if isinstance(value, dict):
+        return {sys.intern(name): _once(part, levels - 1) for name, part in value.items()}
+    return [_once(part, levels - 1) for part in value] if isinstance(value, list) else value
 
 
 def slim_owned(obj: Json) -> dict[str, Any]:
     """Keep of a Service or a disruption budget the fields that the operator compares, and who else owns them."""
-    metadata = {name: obj["metadata"][name] for name in _COMPARED if name in obj["metadata"]}
+    metadata = _part(obj["metadata"], _COMPARED)
     foreign = list(_foreign(obj["metadata"].get("managedFields") or ()))
     if foreign:
         metadata["managedFields"] = foreign
-    kept = {name: obj[name] for name in ("apiVersion", "kind", "spec") if name in obj}
-    return {**kept, "metadata": metadata}
+    kept: dict[str, Any] = _once(_part(obj, ("apiVersion", "kind", "spec")) | {"metadata": metadata})
+    return kept
 
 
 _COMPARED: Final = (

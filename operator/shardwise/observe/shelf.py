@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from shardwise.observe.objects import Json, Key, key_of, version_of
 
@@ -19,15 +20,27 @@ class Shelf:
     graves: dict[Key, int] = field(default_factory=dict)
     listed_at: int = -1
 
-    def put(self, obj: Json) -> bool:
-        """Keep an object unless a newer version, or its deletion, is known. Tell whether it was kept."""
+    def is_news(self, obj: Json) -> bool:
+        """Tell whether neither a newer version of an object, nor this version, nor its deletion is known."""
         key = key_of(obj)
         known = self.objects.get(key)
         newest = self.listed_at if known is None else version_of(known)
-        if version_of(obj) <= (max(newest, self.graves.get(key, -1)) if self.graves else newest):
+        return version_of(obj) > (max(newest, self.graves.get(key, -1)) if self.graves else newest)
+
+    def slimmed(self, obj: Json, trim: Callable[[Json], dict[str, Any]]) -> dict[str, Any]:
+        """Give an object with the fields that are read: the object that is here, if it is of the same version.
+
+        A list tells again of thousands of objects that have not changed.
+        """
+        known = self.objects.get(key_of(obj))
+        same = known is not None and version_of(known) == version_of(obj)
+        return cast("dict[str, Any]", known) if same else trim(obj)
+
+    def put(self, obj: Json) -> bool:
+        """Keep an object unless a newer version, or its deletion, is known. Tell whether it was kept."""
+        if not self.is_news(obj):
             return False
-        self.objects[key] = obj
-        self.changed(known, obj)
+        self.show(obj)
         return True
 
     def show(self, obj: Json) -> None:

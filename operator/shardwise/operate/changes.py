@@ -1,6 +1,8 @@
 """Taking in changes: each goes into the store, and wakes the objects it may concern."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final
 
 from shardwise.inventory import gpu_request
 from shardwise.inventory.claims import read_claim, slim_claim
@@ -14,6 +16,7 @@ from shardwise.observe import (
     key_of,
     owner_of,
     slim,
+    slim_model,
     slim_node,
     slim_owned,
     slim_pod,
@@ -25,18 +28,26 @@ from shardwise.operate.queue import Queue
 
 
 class Changes:
-    """Takes in changed objects, from watches and lists alike."""
+    """Takes in changed objects, from watches and lists alike.
+
+    ``trims`` keep of each object in a list the fields that are read, by the kind of the list.
+    """
 
     def __init__(self, store: Store, queue: Queue[Key]) -> None:
         self._store = store
         self._queue = queue
         store.gave_back = self.wake_waiting
+        self.trims: Final[Mapping[str, Callable[[Json], dict[str, Any]]]] = {
+            "NodeList": partial(store.nodes.slimmed, trim=slim_node),
+            "PodList": partial(store.pods.slimmed, trim=slim_pod),
+            "ShardedModelList": partial(store.sharded_models.slimmed, trim=slim_model),
+        }
 
     def sharded_model(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - the two parts of an event
         """Take in a ShardedModel. An object that goes gives its GPUs back, and its place in the queue."""
         key, waiting = key_of(obj), self._store.waiting
         stood = waiting.place(key)
-        if self._taken(self._store.sharded_models, obj, deleted):
+        if self._taken(self._store.sharded_models, obj, slim_model, deleted):
             self._queue.add(key)
         now = self._store.sharded_models.objects.get(key)
         if now is None or "deletionTimestamp" in now["metadata"]:
@@ -48,7 +59,7 @@ class Changes:
         """Take in a pod. Foreign pods matter while they hold resources of a node, or ask for GPUs."""
         known = self._store.pods.objects.get(key_of(obj))
         deleted = deleted or (known is not None and not is_relevant(obj))
-        if (known is None and not is_relevant(obj)) or not self._taken(self._store.pods, slim_pod(obj), deleted):
+        if (known is None and not is_relevant(obj)) or not self._taken(self._store.pods, obj, slim_pod, deleted):
             return
         owners = (owner_of(obj), owner_of(known or obj))
         self._queue_all({owner for owner in owners if owner is not None})
@@ -71,7 +82,7 @@ class Changes:
     def _made(self, shelf: Shelf, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
         """Take in an object that the operator made. Its owner is woken also when it is no longer named as the owner."""
         known = shelf.objects.get(key_of(obj), obj)
-        if self._taken(shelf, slim_owned(obj), deleted):
+        if self._taken(shelf, obj, slim_owned, deleted):
             owners = (owner_of(known), owner_of(obj))
             self._queue_all({owner for owner in owners if owner is not None})
 
@@ -79,7 +90,7 @@ class Changes:
         """Take in a node. A heartbeat changes nothing for anybody, so it wakes nobody."""
         name = obj["metadata"]["name"]
         before = self._store.node(name)
-        if not self._taken(self._store.nodes, slim_node(obj), deleted):
+        if not self._taken(self._store.nodes, obj, slim_node, deleted):
             return
         if self._store.node(name) != before:
             self._queue_all(self._store.holders(name))
@@ -91,7 +102,7 @@ class Changes:
             return
         mark, index = self._store.ledger.mark, self._store.devices.index
         before = index.nodes_of_slice(obj)
-        if self._taken(self._store.devices.slices, slim(obj), deleted) and self._store.ledger.mark != mark:
+        if self._taken(self._store.devices.slices, obj, slim, deleted) and self._store.ledger.mark != mark:
             for name in before | index.nodes_of_slice(obj):
                 self._queue_all(self._store.holders(name))
             self.wake_waiting()
@@ -99,7 +110,7 @@ class Changes:
     def device_class(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
         """Take in a DeviceClass: it may select other GPUs than before."""
         mark = self._store.ledger.mark
-        if self._taken(self._store.devices.classes, slim(obj), deleted) and self._store.ledger.mark != mark:
+        if self._taken(self._store.devices.classes, obj, slim, deleted) and self._store.ledger.mark != mark:
             self._queue_all(self._store.sharded_models.objects)
             self.wake_waiting()
 
@@ -109,7 +120,7 @@ class Changes:
         holds = read_claim(obj) is not None
         mark = self._store.ledger.mark
         if (known is None and not holds) or not self._taken(
-            self._store.devices.claims, slim_claim(obj), deleted or not holds
+            self._store.devices.claims, obj, slim_claim, deleted or not holds
         ):
             return
         if self._store.ledger.gained(mark, lambda _: True):
@@ -117,12 +128,12 @@ class Changes:
 
     def priority(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
         """Take in a PriorityClass: it may change whose turn it is."""
-        if self._taken(self._store.priorities, slim(obj), deleted):
+        if self._taken(self._store.priorities, obj, slim, deleted):
             self.wake_waiting()
 
     def quota(self, obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
         """Take in a ResourceQuota: the objects of its namespace may hold more GPUs, or fewer."""
-        if self._taken(self._store.quotas, slim(obj), deleted):
+        if self._taken(self._store.quotas, obj, slim, deleted):
             lacking = (key for key in self._store.waiting.lacking_from() if key[0] == key_of(obj)[0])
             for key in dict.fromkeys((*lacking, *sorted(self._store.excused))):
                 self._queue.add(key)
@@ -136,7 +147,7 @@ class Changes:
 
         def take(obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
             before = shelf.objects.get(key_of(obj))
-            if not self._taken(shelf, trim(obj), deleted):
+            if not self._taken(shelf, obj, trim, deleted):
                 return
             if kind == WORKLOAD:
                 service = self._store.services.objects.get(key_of(obj))
@@ -151,9 +162,9 @@ class Changes:
         """Give the method that takes in the groups of a gang scheduler."""
 
         def take(obj: Json, deleted: bool) -> None:  # noqa: FBT001 - as above
-            slim_one = slim_pod_group(obj, kind.api_version)
-            if self._taken(self._store.gangs.pod_groups, slim_one, deleted):
-                owner = owner_of(slim_one)
+            trim = partial(slim_pod_group, api_version=kind.api_version)
+            if self._taken(self._store.gangs.pod_groups, obj, trim, deleted):
+                owner = owner_of(obj)
                 self._queue_all(set() if owner is None else {owner})
 
         return take
@@ -182,5 +193,8 @@ class Changes:
             self._queue.add(key)
 
     @staticmethod
-    def _taken(shelf: Shelf, obj: Json, deleted: bool) -> bool:  # noqa: FBT001 - as above
-        return shelf.remove(key_of(obj), version_of(obj)) if deleted else shelf.put(obj)
+    def _taken(shelf: Shelf, obj: Json, trim: Callable[[Any], Json], deleted: bool) -> bool:  # noqa: FBT001 - as above
+        """Keep of an object the fields that are read. Every list and watch tells again of most objects: they stay."""
+        if deleted:
+            return shelf.remove(key_of(obj), version_of(obj))
+        return shelf.is_news(obj) and shelf.put(trim(obj))

@@ -17,9 +17,7 @@ from shardwise.observe import (
     Store,
     is_relevant,
     slim,
-    slim_node,
     slim_owned,
-    slim_pod,
     slim_pod_group,
 )
 from shardwise.observe.attachment_shelves import AttachmentShelves
@@ -97,8 +95,8 @@ async def relist(
     """
     site = site or LaunchSite()
     lists = await _lists_of(cluster, namespaces)
-    nodes, nodes_at = await lists.of(NODE, trim=slim_node)
-    pods, pods_at = await lists.of(POD, trim=slim_pod)
+    nodes, nodes_at = await lists.of(NODE, trim=changes.trims["NodeList"])
+    pods, pods_at = await lists.of(POD, trim=changes.trims["PodList"])
     services, services_at = await lists.of(SERVICE, OURS, slim_owned)
     budgets, budgets_at = await lists.of(BUDGET, OURS, slim_owned)
     classes, classes_at = await lists.of(PRIORITY_CLASS)
@@ -107,7 +105,7 @@ async def relist(
     await _list_kueue(lists, store.cluster_queues, site.systems)
     await _list_gangs(lists, store.gangs, site.systems)
     await _list_attachments(lists, store.attachments, kinds_read(site.attachments))
-    sharded_models, sharded_models_at = await lists.of(SHARDED_MODEL)
+    sharded_models, sharded_models_at = await lists.of(SHARDED_MODEL, trim=changes.trims["ShardedModelList"])
     store.compute_domains = await cluster.serves(COMPUTE_DOMAIN)
     store.read_devices(known=devices is not None)
     for shelf, listed in zip((store.devices.classes, store.devices.slices), devices or (), strict=False):

@@ -19,7 +19,18 @@ from shardwise.domain.model import ModelFacts
 from shardwise.domain.reasons import Reason
 from shardwise.domain.site import HubSite
 from shardwise.hub import FactsUnavailable, HubQuestion, ask_hub, facts_from
-from shardwise.observe import Json, Key, Store, key_of, slim_owned, slim_pod, slim_pod_group, version_of, waits
+from shardwise.observe import (
+    Json,
+    Key,
+    Store,
+    key_of,
+    slim_model,
+    slim_owned,
+    slim_pod,
+    slim_pod_group,
+    version_of,
+    waits,
+)
 from shardwise.observe.kinds import POD, SHARDED_MODEL, kind_of
 from shardwise.operate.deciding import Deciding
 from shardwise.operate.lookups import Lookups
@@ -231,12 +242,12 @@ class Reconciler:
             "status": status,
         }
         try:
-            shown = await self._cluster.apply_status(manifest)
+            shown = slim_model(await self._cluster.apply_status(manifest))
             self._store.sharded_models.put(shown)
         except ClusterError as error:
             if error.status == HTTPStatus.CONFLICT:
                 # Decided on an object that has changed: by an edit, another leader, or a write whose answer was lost.
-                self._store.sharded_models.put(await self._cluster.get(SHARDED_MODEL, *key))
+                self._store.sharded_models.put(slim_model(await self._cluster.get(SHARDED_MODEL, *key)))
             raise
         if waits(obj) != bool(decision.status.waiting_since):
             self.when_turns_change(key)
