@@ -15,6 +15,15 @@ PLAIN: Json = {
     "spec": {"model": {"name": "meta-llama/Llama-3.1-8B"}, "gpuBudget": {"total": 8}},
 }
 
+TARGET: Json = {
+    "inputTokens": 2000,
+    "outputTokens": 300,
+    "timeToFirstToken": "1.5s",
+    "timePerToken": "33.3ms",
+    "requestsPerSecond": 4,
+}
+"""A target with every field."""
+
 RIGHT: dict[str, tuple[str, object]] = {
     "all of a model": (
         "spec.model",

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.api.support import PLAIN, changed
+from tests.api.support import PLAIN, TARGET, changed
 from tests.support.models import LLAMA_8B, R1, facts
 
 from shardwise.api import InvalidObject, crd, parse, to_wanted
@@ -171,18 +171,7 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
     "products": ("spec.gpuBudget.products", ["b", "a"], lambda wanted: wanted.demand.products, ("b", "a")),
     "replicas": ("spec.replicas", 2, lambda wanted: wanted.demand.replicas, 2),
     "objective": ("spec.objective", "latency", lambda wanted: wanted.demand.objective, Objective.LATENCY),
-    "target": (
-        "spec.target",
-        {
-            "inputTokens": 2000,
-            "outputTokens": 300,
-            "timeToFirstToken": "1.5s",
-            "timePerToken": "33.3ms",
-            "requestsPerSecond": 4,
-        },
-        lambda wanted: wanted.demand.target,
-        Target(2000, 300, first_token=1.5, per_token=0.0333, rate=4.0),
-    ),
+    "target": ("spec.target", TARGET, lambda wanted: wanted.demand.target, Target(2000, 300, 1.5, 0.0333, 4.0)),
     "pins": (
         "spec.parallelism",
         {"tensor": 2, "pipeline": 2, "expert": False, "data": 2, "context": 1},

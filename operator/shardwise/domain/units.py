@@ -99,7 +99,9 @@ def parse_latency(text: str) -> float:
 
 def latency_text(seconds: float) -> str:
     """Say a short time as the object accepts it, in milliseconds below a second: ``38.5ms``, ``2.1s``."""
-    return f"{seconds * 1000:.3g}ms" if seconds < 0.9995 else f"{seconds:.4g}s"  # noqa: PLR2004 - rounds to a second
+    if seconds < 0.9995:  # noqa: PLR2004 - rounds to a second
+        return f"{seconds * 1000:.3g}ms"
+    return f"{seconds:.4g}s" if seconds < 1000 else f"{seconds:.0f}s"  # noqa: PLR2004 - no exponent
 
 
 def gib(count: float) -> str:

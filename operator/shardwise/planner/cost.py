@@ -99,7 +99,7 @@ def _prompt_token_seconds(demand: Demand, layout: Layout, links: Links) -> float
     )
 
 
-def step_seconds(demand: Demand, layout: Layout, links: Links, *, batch: int) -> float:
+def step_seconds(demand: Demand, layout: Layout, links: Links, *, batch: float) -> float:
     """Estimate a decode step of ``batch`` sequences through all stages. Each is half as long as the context."""
     stages = zip(stage_seconds(demand, layout, links, batch=batch), _stage_counts(demand, layout), strict=True)
     borders = (layout.pipeline - 1) * border(demand.model, layout, links, batch=batch)
@@ -110,7 +110,7 @@ def _stage_counts(demand: Demand, layout: Layout) -> tuple[int, ...]:
     return tuple(count for _, count in stages_of(demand.model, demand.engine, layout.pipeline))
 
 
-def stage_seconds(demand: Demand, layout: Layout, links: Links, *, batch: int) -> list[float]:
+def stage_seconds(demand: Demand, layout: Layout, links: Links, *, batch: float) -> list[float]:
     """Estimate the time of a step in each different stage, for ``batch`` sequences."""
     model = demand.model
     layers = tuple(
@@ -129,7 +129,7 @@ def _head_bytes(model: ModelFacts, tensor: int) -> float:
     return head + (bytes_on_rank(model.embedding, Layout(tensor, 1)) if model.tied else 0)
 
 
-def _layer_seconds(demand: Demand, layer: Layer, index: int, layout: Layout, links: Links, batch: int) -> float:
+def _layer_seconds(demand: Demand, layer: Layer, index: int, layout: Layout, links: Links, batch: float) -> float:
     read, elements = touched(demand, index, layout, batch)
     cache = sum(_cache_read(demand, kept, layout.tensor) for kept in (layer.cache, layer.state)) * batch
     memory = (read + cache) / (HBM_SHARE * links.kind.hbm)
@@ -137,7 +137,7 @@ def _layer_seconds(demand: Demand, layer: Layer, index: int, layout: Layout, lin
     return max(memory, compute) + exchange(demand.model, layer, layout, links, batch)
 
 
-def exchange(model: ModelFacts, layer: Layer, layout: Layout, links: Links, tokens: int) -> float:
+def exchange(model: ModelFacts, layer: Layer, layout: Layout, links: Links, tokens: float) -> float:
     """Estimate the time in which the GPUs of a stage exchange their results of a layer, for a data rank's tokens."""
     reduced = all_reduce_seconds(tokens * model.hidden * _ACTIVATION_BYTES, layout.tensor, links)
     active = _active_experts(layer) if layout.data > 1 else 0
@@ -151,7 +151,7 @@ def _active_experts(layer: Layer) -> int:
     return max((weight.experts.active for weight in layer.weights if weight.experts is not None), default=0)
 
 
-def touched(demand: Demand, index: int, layout: Layout, batch: int) -> tuple[float, float]:
+def touched(demand: Demand, index: int, layout: Layout, batch: float) -> tuple[float, float]:
     """Give the bytes of a layer that a step reads on a rank, and the elements that each token of its batch meets."""
     of_stage = Layout(layout.tensor, 1, layout.expert, layout.data)
     return _touched_in_stage(demand.model, index, of_stage, demand.engine, batch)
@@ -159,7 +159,7 @@ def touched(demand: Demand, index: int, layout: Layout, batch: int) -> tuple[flo
 
 @lru_cache(maxsize=65536)
 def _touched_in_stage(
-    model: ModelFacts, index: int, layout: Layout, engine: EngineName, batch: int
+    model: ModelFacts, index: int, layout: Layout, engine: EngineName, batch: float
 ) -> tuple[float, float]:
     """See :func:`touched`. A step reads the experts that any token of all data ranks picked.
 
@@ -179,7 +179,7 @@ def _active_share(weight: Weight) -> float:
     return weight.experts.active / weight.experts.count if weight.experts is not None else 1.0
 
 
-def _read_share(weight: Weight, batch: int) -> float:
+def _read_share(weight: Weight, batch: float) -> float:
     return 1 - (1 - _active_share(weight)) ** batch if weight.experts is not None else 1.0
 
 
@@ -195,6 +195,6 @@ def _cache_read(demand: Demand, cache: SequenceCache | None, tensor: int) -> flo
     return token_bytes(cache, tensor, demand.kv_bytes) * tokens
 
 
-def border(model: ModelFacts, layout: Layout, links: Links, *, batch: int) -> float:
+def border(model: ModelFacts, layout: Layout, links: Links, *, batch: float) -> float:
     """Estimate the time to send a batch from a stage to the next stage."""
     return send_seconds(batch * model.hidden * _ACTIVATION_BYTES, links) if layout.pipeline > 1 else 0.0

@@ -56,7 +56,7 @@ class RankLoad:
     def _step(self, requests: int) -> float:
         """Work out a step. With a pipeline, the requests are divided into as many parts as there are stages."""
         stages = self._layout.pipeline
-        batch = ceil(requests / stages)
+        batch = max(1, requests / stages) if stages > 1 else requests
         through = step_seconds(self._demand, self._layout, self._links, batch=batch)
         if stages == 1 or requests == 1:
             return through
