@@ -10,7 +10,7 @@ from tests.support.statuses import FULL
 from shardwise.api import crd
 from shardwise.domain.cache_tokens import CacheTokens
 from shardwise.domain.notes import Remark
-from shardwise.reconcile.object_status import GroupStatus, Status
+from shardwise.reconcile.object_status import GroupStatus, RoleStatus, Status
 from shardwise.reconcile.recorded_plan import RecordedPlan
 from shardwise.reconcile.records import Record
 from shardwise.reconcile.status_data import write_status
@@ -68,6 +68,7 @@ def _sparse() -> Status:
     return Status(
         groups=(GroupStatus(Record(0, since=1.0, cache=CacheTokens(1, 1))),),
         plan=plan,
+        roles=(RoleStatus("decode", plan=plan),),
         shuns=FULL.shuns,
         conditions=FULL.conditions,
     )

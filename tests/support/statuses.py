@@ -12,7 +12,7 @@ from shardwise.domain.plan import Alternative, Estimate, Plan
 from shardwise.domain.reasons import FailureKind
 from shardwise.domain.target import Bound, Sizing, Target
 from shardwise.reconcile.conditions import DatedCondition
-from shardwise.reconcile.object_status import GroupStatus, Status
+from shardwise.reconcile.object_status import GroupStatus, RoleStatus, Status
 from shardwise.reconcile.recorded_plan import RecordedPlan, record_plan
 from shardwise.reconcile.records import Record, State
 from shardwise.reconcile.shunned import Shunned, ShunReason
@@ -53,6 +53,7 @@ _RECORD = Record(
     refused=1,
     cache=CacheTokens(102_083, 98_000),
     planned=("h100-02", "h100-01"),
+    role="decode",
 )
 
 FULL = Status(
@@ -68,5 +69,6 @@ FULL = Status(
     shuns=(Shunned("h100-02", ShunReason.FAILED, 2, NOON + 3600),),
     waiting_since=NOON,
     conditions=(DatedCondition("Ready", "False", "GroupBackoff", "replica 1 starts again", NOON, 4),),
+    roles=(RoleStatus("decode", 2, 2, 1, _plan()),),
 )
 """A status in which every field says something. No object has it."""

@@ -104,7 +104,9 @@ def _of_roles(obj: ShardedModel, facts: ModelFacts, site: LaunchSite | None) -> 
     """Convert an object with roles: each role is an object of its own, and decode stands for the whole object."""
     ordered = sorted(obj.spec.roles, key=lambda role: RoleName(role.name) is not RoleName.DECODE)
     wanted = tuple(to_wanted(_of_role(obj, role), facts, site) for role in ordered)
-    return replace(wanted[0], roles=wanted)
+    products = [part.demand.products for part in wanted]
+    either = () if () in products else tuple(dict.fromkeys(name for listed in products for name in listed))
+    return replace(wanted[0], demand=replace(wanted[0].demand, products=either), roles=wanted)
 
 
 def _of_role(obj: ShardedModel, role: RoleSpec) -> ShardedModel:

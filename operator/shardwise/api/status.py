@@ -175,6 +175,7 @@ class GroupReport(Reported):
     """The state of one replica."""
 
     replica: int = Field(description="Number of the replica, from 0.")
+    role: str = Field(default="", description="Role of the replica, in an object with roles: prefill or decode.")
     attempt: int = Field(
         description="Number of the current attempt, from 0. Every restart of the replica begins a new attempt."
     )
@@ -247,6 +248,18 @@ class ShunnedReport(Reported):
     until: str = Field(description="Until when the node is left out.", json_schema_extra={"format": "date-time"})
 
 
+class RoleReport(Reported):
+    """The state of a role of the object."""
+
+    name: str = Field(description="The role: prefill or decode.")
+    wanted_replicas: int = Field(
+        default=0, description="Number of replicas that the role shall have, by the object or by the estimates."
+    )
+    replicas: int = Field(default=0, description="Number of replicas that exist.")
+    ready_replicas: int = Field(default=0, description="Number of replicas that serve requests.")
+    plan: PlanReport | None = Field(default=None, description="The plan that the replicas are started from.")
+
+
 class ShardedModelStatus(Reported):
     """The object as the operator last saw it."""
 
@@ -264,6 +277,9 @@ class ShardedModelStatus(Reported):
     endpoint: str = Field(default="", description="URL of the OpenAI-compatible API inside the cluster.")
     restarts: int = Field(default=0, description="Number of restarts of all replicas together.")
     plan: PlanReport | None = Field(default=None, description="The plan that the replicas are started from.")
+    roles: list[RoleReport] = Field(
+        default=[], description="The roles of an object with roles, each with its plan. Then the object has no plan."
+    )
     groups: list[GroupReport] = Field(default=[], description="The state of each replica.")
     shunned_nodes: list[ShunnedReport] = Field(
         default=[], description="Nodes that this model does not use for a while, after failures there."

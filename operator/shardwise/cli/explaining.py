@@ -25,18 +25,24 @@ from shardwise.domain.standing import Standing
 from shardwise.explain.standing import standing_answer, standing_text
 from shardwise.observe import Store, in_namespace, waits
 from shardwise.observe.kinds import SHARDED_MODEL
-from shardwise.reconcile.standing import standing_of
+from shardwise.reconcile.standing import standings_of
 
 _LISTED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """Where an object stands, or the lines that list its errors."""
+    """Where an object, or a role of an object with roles, stands; or the lines that list the errors of the object."""
 
     name: str
     namespace: str
     outcome: Standing | tuple[str, ...]
+    role: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name of the object, with the role."""
+        return f"{self.name} ({self.role})" if self.role else self.name
 
     @property
     def verdict(self) -> Verdict:
@@ -85,13 +91,14 @@ def explain_all(objects: Iterable[Document], seen: Seen, now: float, *, site: Si
     site = site or Site()
     facts, store = facts_once(site.hub), seen.store
     _learn_demands(store, facts, site.launch)
-    explained = []
+    explained: list[Explained] = []
     for document in objects:
         namespace, name = key = key_for(document)
         read = read_wanted(document, facts, site.launch)
         if isinstance(read, Wanted):
             _show(store, document)
-            explained.append(Explained(name, namespace, standing_of(read, store.observe(key, now), now)))
+            found = standings_of(read, store.observe(key, now), now)
+            explained += (Explained(name, namespace, standing, role) for role, standing in found.items())
         else:
             explained.append(Explained(name, namespace, read))
     return explained
@@ -128,7 +135,7 @@ def write_explained(explained: list[Explained], form: str) -> None:
     """Write where each object stands; its errors go to standard error in every form."""
     if form == "text":
         texts = [
-            (standing_text(told.outcome, told.name), told) for told in explained if isinstance(told.outcome, Standing)
+            (standing_text(told.outcome, told.title), told) for told in explained if isinstance(told.outcome, Standing)
         ]
         write_blocks([(text, "yellow" if told.verdict == "refused" else "") for text, told in texts])
     else:
@@ -140,6 +147,7 @@ def write_explained(explained: list[Explained], form: str) -> None:
 def explained_document(told: Explained) -> dict[str, Any]:
     """Give where an object stands as JSON data."""
     document: dict[str, Any] = {"name": told.name, "namespace": told.namespace, "verdict": told.verdict}
+    document |= {"role": told.role} if told.role else {}
     if isinstance(told.outcome, Standing):
         return document | standing_answer(told.outcome)
     return document | {"problems": list(told.outcome)}

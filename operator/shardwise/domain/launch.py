@@ -371,7 +371,8 @@ class Wanted:
     ``asks`` is a fingerprint of every field that the plan depends on, ``content`` of every field that the pods may
     depend on. Both are taken from the text of the user, so that no new version of the operator changes them. ``roles``
     are the objects that an object with roles is made of, each with the groups of a role and the whole budget; decode
-    stands first, because it can serve alone. Then the demand and the launch of the object itself are those of decode.
+    stands first, because it can serve alone. Then the demand and the launch of the object itself are those of decode,
+    but for the products of both.
     """
 
     demand: Demand

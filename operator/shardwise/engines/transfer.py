@@ -140,12 +140,12 @@ def _connector_problems(wanted: Wanted, connector: Connector, read: Version) -> 
 
 def _not_with_roles(wanted: Wanted) -> Iterator[tuple[str, str]]:
     """Refuse the fields that act on the replicas of an object as a whole."""
-    if wanted.launch.scaling is not None:
-        yield "spec.scaling", "a scaler sets `spec.replicas`, which roles do not have; use `spec.roles[].replicas`"
     if wanted.demand.target is not None:
         yield "spec.target", "targets of objects with roles cannot be planned yet; leave the field out"
     if wanted.queue is not None:
         yield "spec.placement.queue", "roles cannot go through a queue of the cluster yet; leave the queue out"
+    if wanted.left_open:
+        yield "spec.placement.owner", "the scheduler cannot pick the nodes of roles yet; use `shardwise`"
 
 
 def _own_transfer(wanted: Wanted) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
+from shardwise.domain.roles import RoleName
 from shardwise.engines.transfer import serves_clients
 from shardwise.reconcile.actions import Action, Apply, Delete, MakeKeys
 from shardwise.reconcile.attached import attached
@@ -49,7 +50,8 @@ def actions_of(case: Case, desired: DesiredState) -> Iterator[Action]:
     made = {} if plan is None else dict(_made(wanted, plan, group_set, observed, desired.nodes.usable))
     yield from withdrawals(observed.pods, group_set.records)
     yield from _removals(case, desired, made)
-    yield from _budget(case, plan, group_set, mender)
+    if wanted.launch.role is None:
+        yield from budget(case, to_keep(wanted, group_set), mender, planned=plan is not None)
     yield from admissions(observed.pods, group_set.records)
     if plan is not None:
         yield from mender.kept(serving(wanted), observed.services) if serves_clients(wanted) else ()
@@ -58,7 +60,8 @@ def actions_of(case: Case, desired: DesiredState) -> Iterator[Action]:
             action for view in beginning for action in _launch(view, made[view.record.replica], observed, mender)
         )
         yield from sorted(_once(launches), key=_rank)
-    yield from attached(wanted, plan, observed.attachments, mender)
+    if wanted.launch.role is None or wanted.launch.role.name is RoleName.DECODE:
+        yield from attached(wanted, plan, observed.attachments, mender)
 
 
 def _beginning(group_set: GroupSet, made: Mapping[int, Group], observed: Observed) -> Iterator[GroupView]:
@@ -117,7 +120,8 @@ def _removals(case: Case, desired: DesiredState, made: Mapping[int, Group]) -> I
     yield from left_queue(wanted.launch.owner.name, leaving, observed.queue)
     draining = {(replica, attempt) for replica, attempt in leaving if replica not in replicas}
     kept = {group_name(wanted.launch.owner.name, *attempt) for attempt in present | draining}
-    kept.add(serving_name(wanted.launch.owner.name))
+    kept |= {serving_name(wanted.launch.owner.name)} if serves_clients(wanted) else set()
+    kept |= frozenset() if observed.other is None else observed.other.services
     gone = [name for name in sorted(observed.services) if name not in kept]
     yield from _companion_removals(wanted.launch.owner.name, gone, made, observed)
     yield from (Delete("Service", name) for name in gone)
@@ -141,22 +145,23 @@ def _said_of(observed: Observed, services: Iterable[str]) -> set[Companion]:
     return {companion for service in services for companion in observed.companions.get(service, ())}
 
 
-def _budget(case: Case, plan: Plan | None, group_set: GroupSet, mender: Mender) -> Iterator[Action]:
-    """Keep the disruption budget. While there are replicas to keep, the budget is changed and never deleted.
+def budget(case: Case, pods: int, mender: Mender, *, planned: bool) -> Iterator[Action]:
+    """Keep the disruption budget, for so many pods of all roles. ``planned``: the object has a plan.
 
-    If the budget is deleted during an eviction, the API server answers 404. `kubectl drain` then believes that the pod
-    is gone: it leaves the pod on the node, and reports the node as drained.
+    While there are replicas to keep, the budget is changed and never deleted. If the budget is deleted during an
+    eviction, the API server answers 404. `kubectl drain` then believes that the pod is gone: it leaves the pod on the
+    node, and reports the node as drained.
     """
     wanted, budgets = case.wanted, case.observed.budgets
-    budget = disruption_budget(wanted.launch, _to_keep(wanted, group_set))
-    there = budget["metadata"]["name"] in budgets
-    if has_budget(wanted) and (there or plan is not None):
-        yield from mender.kept(budget, budgets)
+    manifest = disruption_budget(wanted.launch, pods)
+    there = manifest["metadata"]["name"] in budgets
+    if has_budget(wanted) and (there or planned):
+        yield from mender.kept(manifest, budgets)
     elif there:
-        yield Delete(budget["kind"], budget["metadata"]["name"], api_version=budget["apiVersion"])
+        yield Delete(manifest["kind"], manifest["metadata"]["name"], api_version=manifest["apiVersion"])
 
 
-def _to_keep(wanted: Wanted, group_set: GroupSet) -> int:
+def to_keep(wanted: Wanted, group_set: GroupSet) -> int:
     """Count the pods of the wanted number of replicas, serving replicas first.
 
     A replica that is held, queued or without a place may never come back by itself. It does not count, or drains would

@@ -1,5 +1,6 @@
 """The decision for an object: work out its desired state, then report the state and list the actions that reach it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shardwise.domain.launch import Wanted
@@ -8,7 +9,7 @@ from shardwise.domain.reasons import Reason
 from shardwise.engines import problems
 from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.asks import Ask, TokenAsk
-from shardwise.reconcile.carry_out import actions_of
+from shardwise.reconcile.carry_out import actions_of, budget, to_keep
 from shardwise.reconcile.cluster_queue import queue_obstacle, with_lent_gpus
 from shardwise.reconcile.desired import Case, DesiredState, desired_state, remember
 from shardwise.reconcile.endings import attempt_ends
@@ -18,12 +19,14 @@ from shardwise.reconcile.gang import gang_obstacle, ignored_gangs
 from shardwise.reconcile.idle import token_asks, until_next_token_ask
 from shardwise.reconcile.left_alone import invalid_status, paused_status
 from shardwise.reconcile.life import until_next
-from shardwise.reconcile.mender import mended_by
+from shardwise.reconcile.mender import Mender, mended_by
 from shardwise.reconcile.mends import Mends, contested, mends_after, next_mend
 from shardwise.reconcile.node_changes import node_changes
 from shardwise.reconcile.observed import Observed
 from shardwise.reconcile.open_places import landing
 from shardwise.reconcile.refused import until_next_try
+from shardwise.reconcile.role_decisions import RoleDecision, whole_actions, whole_status
+from shardwise.reconcile.roles import Decided, decided_roles, without_roles
 from shardwise.reconcile.status import Progress, status_of
 from shardwise.reconcile.tell import told, write_refused
 
@@ -49,17 +52,41 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Decision:
     if refused:
         message = "; ".join(f"{field}: {text}" for field, text in refused)
         return decide_invalid(Invalid(wanted.generation, message), observed, now)
-    if wanted.roles:
-        message = "spec.roles: this operator plans and renders roles, and does not run them yet; leave the field out"
-        return decide_invalid(Invalid(wanted.generation, message), observed, now)
-    case = remember(wanted, observed, now)
+    decided = decided_roles(wanted, observed, now) if wanted.roles else _alone(wanted, observed, now)
+    for case, desired in decided:
+        obstacle = obstacle_of(case, desired)
+        if obstacle is not None:
+            reason = Reason(obstacle.reason)
+            return decide_invalid(Invalid(wanted.generation, obstacle.message, reason), observed, now)
+    return _of_roles(decided, observed, now) if wanted.roles else _reported(*decided[0])
+
+
+def _alone(wanted: Wanted, observed: Observed, now: float) -> Sequence[Decided]:
+    """Decide on an object without roles."""
+    case = remember(wanted, replace(observed, status=without_roles(observed.status)), now)
     desired = desired_state(case)
-    case = replace(case, wanted=desired.wanted)
-    obstacle = obstacle_of(case, desired)
-    if obstacle is not None:
-        reason = Reason(obstacle.reason)
-        return decide_invalid(Invalid(wanted.generation, obstacle.message, reason), observed, now)
-    return _reported(case, desired)
+    return ((replace(case, wanted=desired.wanted), desired),)
+
+
+def _of_roles(decided: Sequence[Decided], observed: Observed, now: float) -> Decision:
+    """Put the decisions for the roles of an object together."""
+    roles = [RoleDecision(case.wanted, _reported(case, desired)) for case, desired in decided]
+    status = whole_status(roles, observed.status, now)
+    case, mender = decided[0][0], Mender(observed.mends, now)
+    pods = sum(to_keep(case.wanted, desired.group_set) for case, desired in decided)
+    planned = any(desired.in_force.plan is not None for _, desired in decided)
+    acts = (*budget(case, pods, mender, planned=planned), *whole_actions(roles, status))
+    mends = mends_after(observed.mends, mended_by(acts), now)
+    waits = [wait for role in roles if (wait := role.decision.retry_after) is not None]
+    return Decision(
+        status,
+        acts,
+        min(waits, default=None),
+        mends,
+        tuple(end for role in roles for end in role.decision.ends),
+        sum(role.decision.leaving for role in roles),
+        tuple(ask for role in roles for ask in role.decision.asks),
+    )
 
 
 def obstacle_of(case: Case, desired: DesiredState) -> Obstacle | None:

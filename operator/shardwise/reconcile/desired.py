@@ -31,11 +31,15 @@ Views = tuple[GroupView, ...]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The input of every step: the object as its user wants it, the observation, and the terms of its groups."""
+    """The input of every step: the object as its user wants it, the observation, and the terms of its groups.
+
+    ``settled`` is the plan of a role that was made together with the plan of the other role.
+    """
 
     wanted: Wanted
     observed: Observed
     terms: Terms
+    settled: PlanInForce | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ def _judged(shuns: Shuns, usable: UsableFleet) -> JudgedNodes:
 
 def plan_in_force(case: Case, usable: UsableFleet) -> PlanInForce:
     """Keep the recorded plan if it answers the demand; else make a plan."""
-    return recorded(case.observed.status, case.wanted, usable.fleet) or new_plan(case.wanted, usable)
+    return case.settled or recorded(case.observed.status, case.wanted, usable.fleet) or new_plan(case.wanted, usable)
 
 
 def _advanced(view: GroupView, terms: Terms) -> GroupView:
@@ -173,10 +177,11 @@ def _grouped(case: Case, in_force: PlanInForce, groups: Views, usable: UsableFle
     if in_force.plan is None:
         return without_plan(wanted, in_force, groups)
     named = frozenset(pod.replica for pod in case.observed.pods)
+    named |= frozenset() if case.observed.other is None else case.observed.other.numbers
     builder = GroupSetBuilder(wanted, in_force.plan, usable, case.terms, named)
-    builder.keep(retained(wanted, groups))
+    builder.keep(retained(wanted, groups, case.observed.other))
     builder.fill(places_of(in_force) if not builder.capacity.taken else ())
-    roll(builder)
+    roll(builder, case.observed.other)
     return builder.build()
 
 

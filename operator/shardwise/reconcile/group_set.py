@@ -15,6 +15,7 @@ from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.reconcile.free_capacity import FreeCapacity, Place, place_of
 from shardwise.reconcile.life import Terms, Trigger, decided
+from shardwise.reconcile.observed import OtherRole
 from shardwise.reconcile.plans import PlanInForce, over_budget, over_quota
 from shardwise.reconcile.records import BEGINNING, Record, State
 from shardwise.reconcile.refused import holds_back, next_to_try, tried
@@ -33,6 +34,8 @@ _WORTH: Final = (
     State.WAITING,
 )
 """States by their worth to clients, highest first."""
+
+_SERVE: Final = (State.READY, State.UNREADY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +180,19 @@ def _begins(view: GroupView) -> bool:
     return view.record.state in BEGINNING
 
 
-def retained(wanted: Wanted, groups: tuple[GroupView, ...]) -> tuple[GroupView, ...]:
-    """Choose the groups that stay: the wanted number, and groups that are starting to replace old groups."""
+def retained(wanted: Wanted, groups: tuple[GroupView, ...], other: OtherRole | None = None) -> tuple[GroupView, ...]:
+    """Choose the groups that stay: the wanted number, and groups that are starting to replace old groups.
+
+    While the other role of an object still serves with old content alone, and its new content begins, a group of old
+    content stays too: groups of different content may not be able to exchange KV caches.
+    """
     replicas = wanted.demand.replicas
     ordered = sorted(groups, key=_worth)
     kept, rest = ordered[:replicas], ordered[replicas:]
     if any(view.leaving for view in kept):
         kept += [view for view in rest if not view.leaving][: wanted.update.max_surge]
+    elif other is not None and other.waits_for_a_pair:
+        kept += [view for view in rest if view.leaving and view.record.state in _SERVE][:1]
     return tuple(_within_budget(wanted.demand.gpu_budget, kept))
 
 

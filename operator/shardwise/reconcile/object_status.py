@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shardwise.domain.needs import Amounts, PodNeeds, needs_by_node
+from shardwise.domain.needs import Amounts, PodNeeds, added, needs_by_node
 from shardwise.reconcile.conditions import DatedCondition
 from shardwise.reconcile.recorded_plan import RecordedPlan
 from shardwise.reconcile.records import Record, held_by
@@ -34,13 +34,25 @@ class GroupStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleStatus:
+    """A role in a status: its plan, the replicas that it shall have, those that have a place and those that serve."""
+
+    name: str
+    wanted: int = 0
+    replicas: int = 0
+    ready_replicas: int = 0
+    plan: RecordedPlan | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The status of an object.
 
     ``generation`` is the generation that the status describes, -1 before the first look. ``groups`` is ``None`` until
     a decision is written. ``restarts`` counts the restarts of all groups. ``waiting_since`` is in seconds since the
     epoch; 0 if the object does not wait for GPUs. ``unread_plan`` and ``unread_groups`` are data that this version
-    cannot read: they stay as they are while the object is left alone, and no decision writes them.
+    cannot read: they stay as they are while the object is left alone, and no decision writes them. ``roles`` have the
+    plans of an object with roles, which has no other plan.
     """
 
     generation: int = -1
@@ -57,6 +69,7 @@ class Status:
     conditions: tuple[DatedCondition, ...] = ()
     unread_plan: object = None
     unread_groups: tuple[object, ...] = ()
+    roles: tuple[RoleStatus, ...] = ()
 
     @property
     def records(self) -> dict[int, Record]:
@@ -80,9 +93,18 @@ class Status:
 
     def other_holdings(self, needs: PodNeeds) -> Mapping[str, Amounts]:
         """Add up the resources besides GPUs that the pods of its groups need, by node."""
-        plan = None if self.plan is None else self.plan.plan
-        tensor = 1 if plan is None else plan.nvlink_gpus
-        return needs_by_node(needs, tensor, ((record.held_nodes, record.gpus) for record in self.records.values()))
+        plans = {role.name: role.plan for role in self.roles} | {"": self.plan}
+        total: dict[str, dict[str, int]] = {}
+        for name in sorted({record.role for record in self.records.values()}):
+            known = plans.get(name)
+            groups = ((record.held_nodes, record.gpus) for record in self.records.values() if record.role == name)
+            for node, found in needs_by_node(needs, 1 if known is None else known.plan.nvlink_gpus, groups).items():
+                total[node] = added(total.get(node, {}).items(), found)
+        return {node: tuple(sorted(found.items())) for node, found in total.items()}
+
+    def role(self, name: str) -> RoleStatus:
+        """Give a role; a role that nobody has decided on is empty."""
+        return next((role for role in self.roles if role.name == name), RoleStatus(name))
 
     def condition(self, kind: str) -> DatedCondition | None:
         """Find a condition by its kind."""

@@ -18,7 +18,7 @@ from shardwise.reconcile.records import parse_time
 from shardwise.reconcile.turns import Turn
 from shardwise.render.companions import LABELS
 from shardwise.render.containers import WEIGHTS
-from shardwise.render.manifest import ATTEMPT, GROUP_SIZE, INDEX, REPLICA, REVISION, ROLE, SERVER, SERVES
+from shardwise.render.manifest import ATTEMPT, GROUP_SIZE, INDEX, REPLICA, REVISION, ROLE, SERVER, SERVES, SERVING_ROLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class PodSeen:
     that a scheduling gate keeps the pod from being bound. ``evicted`` says why a queue of the cluster takes the pod
     away; empty if it does not. ``for_gang`` tells that the scheduler has a node for the pod, and waits for others of
     its gang. ``grouped`` tells that the API server kept the field by which the pod belongs to a gang of Kubernetes.
+    ``role`` is the role of its group, in an object with roles.
     """
 
     name: str
@@ -64,6 +65,7 @@ class PodSeen:
     for_gang: bool = False
     grouped: bool = False
     server: bool = False
+    role: str = ""
 
     @property
     def serves(self) -> bool:
@@ -121,6 +123,28 @@ Companion = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class OtherRole:
+    """The other role of an object, as a decision about a role sees it: nothing of it is decided.
+
+    ``numbers`` are the replica numbers of its groups and pods, ``services`` are the names of its Services. ``serves``:
+    a group of the wanted content serves. ``begins``: such a group begins, and does not serve yet. ``leaves``: groups of
+    old content serve. ``spare``: it has more groups than it shall have.
+    """
+
+    numbers: frozenset[int] = frozenset()
+    services: frozenset[str] = frozenset()
+    serves: bool = False
+    begins: bool = False
+    leaves: bool = False
+    spare: bool = False
+
+    @property
+    def waits_for_a_pair(self) -> bool:
+        """Whether its new content begins while only its old content serves."""
+        return self.begins and self.leaves and not self.serves
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """The whole input of a decision.
 
@@ -134,7 +158,8 @@ class Observed:
     the last decision. ``relisted`` tells that everything was listed anew since then: objects that may not be read are
     applied again. ``answers`` are the questions to engines and what they answered, by attempt; ``heard`` are the
     requests of one token. ``queue`` is what is seen of the queue of the cluster that the object goes through, ``gang``
-    what is seen of the gang schedulers. ``attachments`` are the objects that connect it with add-ons.
+    what is seen of the gang schedulers. ``attachments`` are the objects that connect it with add-ons. ``other`` is the
+    other role, where a role of an object is decided on.
     """
 
     pods: tuple[PodSeen, ...]
@@ -156,6 +181,7 @@ class Observed:
     queue: QueueSeen = field(default_factory=QueueSeen)
     gang: GangSeen = field(default_factory=GangSeen)
     attachments: AttachmentsSeen = field(default_factory=AttachmentsSeen)
+    other: OtherRole | None = None
 
 
 def companion_of(manifest: Mapping[str, Any]) -> Companion:
@@ -197,6 +223,7 @@ def see_pod(pod: Mapping[str, Any]) -> PodSeen:
         gated=bool((pod.get("spec") or {}).get("schedulingGates")),
         evicted=evicted_by(status),
         server=labels.get(ROLE) == SERVER,
+        role=labels.get(SERVING_ROLE, ""),
         for_gang=waits_for_gang(_condition(status, "PodScheduled")),
         grouped=bool((pod.get("spec") or {}).get("schedulingGroup")),
     )

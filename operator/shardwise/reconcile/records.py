@@ -48,6 +48,7 @@ class Record:
     waits in Backoff or is Held. ``cache`` is the size of this attempt's KV cache, once the engine has said it. ``open``
     tells that the scheduler has yet to pick the nodes: ``nodes`` then are those of the plan, which only show that there
     is room. When all pods are bound, ``planned`` keeps them.
+    ``role`` is the role of the group, in an object with roles.
     """
 
     replica: int
@@ -66,6 +67,7 @@ class Record:
     cache: CacheTokens | None = None
     open: bool = False
     planned: tuple[str, ...] = ()
+    role: str = ""
 
     @property
     def known_nodes(self) -> tuple[str, ...]:

@@ -10,8 +10,10 @@ successor has no place.
 """
 
 from shardwise.domain.refusal import Refusal
+from shardwise.domain.roles import RoleName
 from shardwise.reconcile.free_capacity import Place
 from shardwise.reconcile.group_set import GroupSetBuilder
+from shardwise.reconcile.observed import OtherRole
 from shardwise.reconcile.records import State
 from shardwise.reconcile.views import GroupView
 
@@ -26,8 +28,8 @@ def halted(groups: tuple[GroupView, ...]) -> bool:
     return failed and any(view.leaving for view in groups)
 
 
-def roll(builder: GroupSetBuilder) -> None:
-    """Replace the groups that may be replaced now."""
+def roll(builder: GroupSetBuilder, other: OtherRole | None = None) -> None:
+    """Replace the groups that may be replaced now. ``other`` is the other role of an object with roles."""
     groups = tuple(view for _, view in sorted(builder.groups.items()))
     stale = [view for view in groups if view.leaving]
     if not stale or halted(groups):
@@ -39,8 +41,18 @@ def roll(builder: GroupSetBuilder) -> None:
         if view.record.state not in _SERVES:
             _replace(builder, [view], least=1)
     serving = [view for view in stale if view.record.state in _SERVES]
-    if not _beside(builder, serving):
+    if _waits_for(builder, other):
+        return
+    # The other role is about to give GPUs back: then a new group may have room beside the old group.
+    if not _beside(builder, serving) and not (other is not None and other.spare):
         _in_place(builder, serving)
+
+
+def _waits_for(builder: GroupSetBuilder, other: OtherRole | None) -> bool:
+    """Tell whether decode waits until new content of prefill serves. Its old content can serve alone meanwhile."""
+    role = builder.wanted.launch.role
+    waits = role is not None and role.name is RoleName.DECODE
+    return waits and other is not None and not other.serves and (other.leaves or other.begins)
 
 
 def _recreate(builder: GroupSetBuilder, stale: list[GroupView]) -> None:

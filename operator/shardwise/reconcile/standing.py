@@ -1,6 +1,6 @@
 """The standing of an object, from the same observation as a decision. Nothing is decided here."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from shardwise.domain.fleet import Exclusion, Fleet
@@ -20,15 +20,31 @@ from shardwise.reconcile.observed import Observed, PodSeen
 from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import Record, format_time
 from shardwise.reconcile.refused import refusal_told
+from shardwise.reconcile.roles import decided_roles, without_roles
 from shardwise.reconcile.turns import Turn
 from shardwise.reconcile.usable_fleet import UsableFleet
 
 
+def standings_of(wanted: Wanted, observed: Observed, now: float) -> Mapping[str, Standing]:
+    """Report the standing of an object, or of each of its roles by name. ``now`` is as of ``decide``."""
+    if not wanted.roles:
+        return {"": standing_of(wanted, observed, now)}
+    decided = decided_roles(wanted, observed, now)
+    return {
+        case.wanted.launch.role.name.value: _standing(case, desired)
+        for case, desired in decided
+        if case.wanted.launch.role
+    }
+
+
 def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
-    """Report the standing of an object. ``now`` is in seconds since the epoch, as of ``decide``."""
-    case = remember(wanted, observed, now)
-    desired = desired_state(case)
-    status = case.observed.status
+    """Report the standing of an object without roles. ``now`` is in seconds since the epoch, as of ``decide``."""
+    case = remember(wanted, replace(observed, status=without_roles(observed.status)), now)
+    return _standing(case, desired_state(case))
+
+
+def _standing(case: Case, desired: DesiredState) -> Standing:
+    wanted, observed, status = case.wanted, case.observed, case.observed.status
     planned = _planned(status, desired.nodes.usable)
     today = plan(wanted.demand, observed.fleet)
     following = _next(desired.wanted, desired, today)

@@ -117,7 +117,7 @@ def status_of(progress: Progress, before: Status, now: float) -> Status:
         waiting_since=(before.waiting_since or now) if _waits(progress) else 0.0,
         conditions=date_conditions(conditions, before.conditions, wanted.generation, now),
     )
-    return as_written(_small(status), before, progress.turn)
+    return as_written(small(status), before, progress.turn)
 
 
 def located(progress: Progress) -> Plan:
@@ -307,7 +307,7 @@ def _progress(view: GroupView) -> str:
     return cache_text(cache) if cache is not None and cache.differs else ""
 
 
-def _small(status: Status) -> Status:
+def small(status: Status) -> Status:
     """Leave out explanations, then shorten messages, until the status is small enough."""
     shorter = [partial(_with_short_messages, most=most) for most in _SHORTER_GROUP_MESSAGES]
     steps: list[Callable[[Status], Status]] = [_without_alternatives, _without_notes, *shorter]
@@ -319,11 +319,17 @@ def _small(status: Status) -> Status:
 
 
 def _without_alternatives(status: Status) -> Status:
-    return replace(status, plan=status.plan and replace(status.plan, alternatives=()))
+    roles = tuple(replace(role, plan=role.plan and replace(role.plan, alternatives=())) for role in status.roles)
+    return replace(status, plan=status.plan and replace(status.plan, alternatives=()), roles=roles)
 
 
 def _without_notes(status: Status) -> Status:
-    return replace(status, plan=status.plan and replace(status.plan, plan=replace(status.plan.plan, notes=())))
+    roles = tuple(replace(role, plan=_noteless(role.plan)) for role in status.roles)
+    return replace(status, plan=_noteless(status.plan), roles=roles)
+
+
+def _noteless(recorded: RecordedPlan | None) -> RecordedPlan | None:
+    return recorded and replace(recorded, plan=replace(recorded.plan, notes=()))
 
 
 def _with_short_messages(status: Status, most: int) -> Status:

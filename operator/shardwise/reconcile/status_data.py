@@ -17,7 +17,7 @@ from shardwise.domain.reasons import FailureKind, Reason
 from shardwise.explain.notes import note
 from shardwise.explain.rules import rule
 from shardwise.reconcile.conditions import DatedCondition
-from shardwise.reconcile.object_status import GroupStatus, Status
+from shardwise.reconcile.object_status import GroupStatus, RoleStatus, Status
 from shardwise.reconcile.recorded_plan import RecordedAlternative, RecordedPlan
 from shardwise.reconcile.records import WORDLESS, Record, State, format_time, held_by, parse_time
 from shardwise.reconcile.shunned import Shunned, ShunReason
@@ -47,6 +47,7 @@ def read_status(data: Data) -> Status:
         conditions=_readable(_read_condition, data.get("conditions"))[0],
         unread_plan=data.get("plan") if plan is None else None,
         unread_groups=unread_groups,
+        roles=_readable(_read_role, data.get("roles"))[0],
     )
 
 
@@ -64,6 +65,7 @@ def write_status(status: Status) -> dict[str, Any]:
         }
     optional = {
         "plan": status.unread_plan if status.plan is None else _write_recorded_plan(status.plan),
+        "roles": [_write_role(role) for role in status.roles],
         "shunnedNodes": [_write_shunned(shun) for shun in status.shuns],
         "waitingSince": status.waiting_since and format_time(status.waiting_since),
     }
@@ -95,11 +97,15 @@ def wants_place(model: Data) -> bool:
     replicas = (model.get("spec") or {}).get("replicas", 1)
     sizing = (data.get("plan") or {}).get("target") or {}
     replicas = max(replicas, _whole(sizing.get("replicas"))) if replicas else 0
+    roles = data.get("roles") or ()
+    if roles:
+        replicas = sum(_whole(role.get("wantedReplicas")) for role in roles)
     groups = data.get("groups") or ()
     placed = sum(bool(group.get("nodes") or group.get("plannedNodes")) for group in groups)
     lacks = placed < replicas and not any(group.get("state") == State.REFUSED for group in groups)
     leaving = any(condition.get("reason") == Reason.NODE_FAULTY for condition in data.get("conditions") or ())
-    return not data.get("plan") or lacks or is_waiting(data) or leaving
+    planned = all(role.get("plan") for role in roles) if roles else bool(data.get("plan"))
+    return not planned or lacks or is_waiting(data) or leaving
 
 
 def holdings(data: Data) -> Mapping[str, int]:
@@ -137,6 +143,26 @@ def _readable(read: Callable[[Any], T], entries: Iterable[Any] | None) -> tuple[
 
 def _whole(value: object, otherwise: int = 0) -> int:
     return value if isinstance(value, int) else otherwise
+
+
+def _read_role(data: Data) -> RoleStatus:
+    return RoleStatus(
+        name=str(data["name"]),
+        wanted=_whole(data.get("wantedReplicas")),
+        replicas=_whole(data.get("replicas")),
+        ready_replicas=_whole(data.get("readyReplicas")),
+        plan=_read_recorded_plan(data.get("plan")),
+    )
+
+
+def _write_role(role: RoleStatus) -> dict[str, Any]:
+    written = {
+        "name": role.name,
+        "wantedReplicas": role.wanted,
+        "replicas": role.replicas,
+        "readyReplicas": role.ready_replicas,
+    }
+    return written | ({} if role.plan is None else {"plan": _write_recorded_plan(role.plan)})
 
 
 def _read_group(group: Data, plan: Data) -> GroupStatus:
@@ -181,6 +207,7 @@ def _read_record(group: Data, plan: Data) -> Record:
         cache=_read_cache(group.get("kvCacheTokens")),
         open=bool(planned) and not bound,
         planned=planned if bound else (),
+        role=str(group.get("role") or ""),
     )
 
 
@@ -223,6 +250,7 @@ def write_record(record: Record) -> dict[str, Any]:
         "failure": record.failure and record.failure.value,
         "refused": record.refused,
         "kvCacheTokens": _write_cache(record.cache),
+        "role": record.role,
     }
     return written | {name: value for name, value in optional.items() if value}
 

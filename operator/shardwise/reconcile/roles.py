@@ -1,0 +1,183 @@
+"""The desired states of the roles of an object: decode first, then prefill with what decode leaves.
+
+The plans of both roles are made together, so that their groups can exchange KV caches, and stay while both answer their
+demands. Each role gets a share of the budget of GPUs that leaves the other role its replicas.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from shardwise.domain.launch import Wanted
+from shardwise.domain.plan import Plan
+from shardwise.domain.roles import RoleName
+from shardwise.planner.pairs import for_other
+from shardwise.reconcile.desired import Case, DesiredState, desired_state, judge_nodes, remember
+from shardwise.reconcile.limits import limit_of
+from shardwise.reconcile.look import look
+from shardwise.reconcile.object_status import Status
+from shardwise.reconcile.observed import Observed, OtherRole
+from shardwise.reconcile.plans import PlanInForce, new_plan, recorded
+from shardwise.reconcile.recorded_plan import record_plan
+from shardwise.reconcile.role_plans import Planned, part_of, planned_roles
+from shardwise.reconcile.role_sights import Held, other_role, sight, status_of_role
+
+Decided: TypeAlias = tuple[Case, DesiredState]
+
+_ORDER = (RoleName.DECODE, RoleName.PREFILL)
+
+
+def decided_roles(wanted: Wanted, observed: Observed, now: float) -> Sequence[Decided]:
+    """Work out the desired state of each role. ``now`` is in seconds since the epoch."""
+    parts, plans = _settled(wanted, observed, now)
+    found: list[Decided] = []
+    shuns = observed.status.shuns
+    for name in _ORDER:
+        whole = replace(observed, status=replace(observed.status, shuns=shuns))
+        other, held = _other(parts, plans, whole, found, name, now)
+        part = _with_share(parts[name], plans, held, name, parts[name.other].demand.replicas)
+        case = remember(part, sight(part, whole, other, held), now)
+        case = replace(case, settled=plans[name])
+        desired = desired_state(case)
+        refusal = desired.group_set.refusal
+        if refusal is not None:  # the hints are changes of an object without roles
+            told = replace(desired.group_set, refusal=replace(refusal, hints=()))
+            desired = replace(desired, group_set=told)
+        found.append((replace(case, wanted=desired.wanted), desired))
+        shuns = desired.nodes.shuns
+    return found
+
+
+def without_roles(status: Status) -> Status:
+    """Give the status of an object that has no roles any more: its groups are those of an object like any other."""
+    if not status.roles:
+        return status
+    groups = tuple(replace(group, record=replace(group.record, role="")) for group in status.groups or ())
+    return replace(status, groups=groups, roles=())
+
+
+def _other(
+    parts: Mapping[RoleName, Wanted],
+    plans: Mapping[RoleName, PlanInForce],
+    observed: Observed,
+    found: Sequence[Decided],
+    name: RoleName,
+    now: float,
+) -> tuple[OtherRole, Held]:
+    """Say what the other role has: as decided just now, or as its groups stand."""
+    part, plan = parts[name.other], plans[name.other].plan
+    nvlink = 1 if plan is None else plan.nvlink_gpus
+    if found:
+        group_set = found[0][1].group_set
+        return other_role(group_set.groups, part.demand.replicas), Held(group_set.records, nvlink)
+    seen = replace(observed, status=status_of_role(observed.status, name.other))
+    seen = replace(seen, pods=tuple(pod for pod in seen.pods if pod.role == name.other.value))
+    case = remember(part, seen, now)
+    views = look(part, plan, case.observed, judge_nodes(case).usable, now)
+    return other_role(views, part.demand.replicas), Held([view.record for view in views], nvlink)
+
+
+def _with_share(
+    part: Wanted, plans: Mapping[RoleName, PlanInForce], held: Held, name: RoleName, replicas: int
+) -> Wanted:
+    """Give a role with the share of the budget that the other role, of so many ``replicas``, leaves it.
+
+    Decode leaves prefill the replicas that it shall have; but a group of decode may always run, because decode can
+    serve alone. Prefill gets what decode does not hold.
+    """
+    total, left = part.demand.gpu_budget, held.gpus
+    mine, other = plans[name].plan, plans[name.other].plan
+    if name is RoleName.DECODE and mine is not None and other is not None:
+        left = max(left, min(other.layout.world_size * replicas, total - mine.layout.world_size), 0)
+    layout = None if other is None else other.layout
+    demand = for_other(replace(part.demand, gpu_budget=max(0, total - left)), layout)
+    return replace(part, demand=demand)
+
+
+def _settled(
+    wanted: Wanted, observed: Observed, now: float
+) -> tuple[Mapping[RoleName, Wanted], Mapping[RoleName, PlanInForce]]:
+    """Give each role with its replicas, and the plans in force: those of the status, or new plans for both."""
+    parts = {name: _with_replicas(part_of(wanted, name), observed.status) for name in _ORDER}
+    known = {
+        name: recorded(status_of_role(observed.status, name), part, observed.fleet) for name, part in parts.items()
+    }
+    if all(plan is not None for plan in known.values()):
+        return parts, {name: plan for name, plan in known.items() if plan is not None}
+    for name, plan in known.items():
+        alone = None if plan is None else _beside(parts[name.other], plan, observed, now)
+        if plan is not None and alone is not None:
+            return parts, {name: plan, name.other: alone}
+    return _together(wanted, parts, observed, now)
+
+
+def _with_replicas(part: Wanted, status: Status) -> Wanted:
+    """Give a role the replicas that the estimates asked for when it was planned, if its object does not state them."""
+    role, half = part.launch.role, part.demand.half
+    if role is None or half is None or not half.counted:
+        return part
+    planned = status.role(role.name.value)
+    count = planned.wanted if planned.plan is not None and planned.plan.demand == part.asks else 1
+    return replace(part, demand=replace(part.demand, replicas=max(1, count)))
+
+
+def _beside(part: Wanted, other: PlanInForce, observed: Observed, now: float) -> PlanInForce | None:
+    """Plan a role for the plan that the other role keeps; ``None`` if no change of the fleet can make that possible."""
+    name = part.launch.role.name if part.launch.role is not None else RoleName.DECODE
+    if other.plan is None or (part.demand.half is not None and part.demand.half.counted):
+        return None
+    records = [record for record in observed.status.records.values() if record.role == name.other.value]
+    held = Held(records, other.plan.nvlink_gpus)
+    left = max(0, part.demand.gpu_budget - max(held.gpus, other.plan.layout.world_size))
+    shared = replace(part, demand=for_other(replace(part.demand, gpu_budget=left), other.plan.layout))
+    case = remember(shared, sight(shared, observed, OtherRole(), held), now)
+    made = new_plan(shared, judge_nodes(case).usable)
+    return _dated(made, now) if made.plan is not None or (made.refusal is not None and made.refusal.may_pass) else None
+
+
+def _together(
+    wanted: Wanted, parts: Mapping[RoleName, Wanted], observed: Observed, now: float
+) -> tuple[Mapping[RoleName, Wanted], Mapping[RoleName, PlanInForce]]:
+    """Plan both roles: with all their replicas, or else with a replica each, to which others may come."""
+    case = remember(parts[RoleName.DECODE], observed, now)
+    *_, fleet = judge_nodes(case).usable.choices()
+    limit = limit_of(wanted, observed.fleet, observed.quotas, observed.gpus_of_others)
+    made = planned_roles(wanted, fleet, limit)
+    refusal = next((found for _, found in made.values() if not isinstance(found, Plan)), None)
+    if refusal is not None:
+        fewer = planned_roles(_of_one_each(wanted), fleet, limit)
+        made = fewer if all(isinstance(found, Plan) for _, found in fewer.values()) else made
+    if not all(isinstance(found, Plan) for _, found in made.values()):
+        return parts, {name: PlanInForce(None, None, refusal) for name in _ORDER}
+    return _counted(parts, made), {name: _in_force(parts[name], made, name, observed, now) for name in _ORDER}
+
+
+def _of_one_each(wanted: Wanted) -> Wanted:
+    roles = tuple(
+        replace(part, demand=replace(part.demand, replicas=min(1, part.demand.replicas))) for part in wanted.roles
+    )
+    return replace(wanted, roles=roles)
+
+
+def _counted(parts: Mapping[RoleName, Wanted], made: Planned) -> Mapping[RoleName, Wanted]:
+    """Give each role the replicas that the estimates ask for, if its object does not state them."""
+    return {
+        name: replace(part, demand=replace(part.demand, replicas=made[name][0].demand.replicas))
+        if part.demand.half is not None and part.demand.half.counted
+        else part
+        for name, part in parts.items()
+    }
+
+
+def _in_force(part: Wanted, made: Planned, name: RoleName, observed: Observed, now: float) -> PlanInForce:
+    """Give a new plan in force. Its places are used only where no group of the object holds GPUs yet."""
+    found = made[name][1]
+    assert isinstance(found, Plan)  # noqa: S101 - called only with plans
+    fresh = () if observed.status.holdings else found.groups
+    return _dated(PlanInForce(replace(found, groups=()), record_plan(found, part.asks), fresh=fresh), now)
+
+
+def _dated(made: PlanInForce, now: float) -> PlanInForce:
+    if made.recorded is None:
+        return made
+    return replace(made, recorded=replace(made.recorded, made_at=now))
