@@ -13,7 +13,7 @@ from tests.support.models import Dense, Mixed, a_demand, a_model, attention
 
 from shardwise.domain.hardware import GpuKind
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import GroupedCache, ModelFacts, StateCache
+from shardwise.domain.model import GroupedCache, ModelFacts, Quantization, StateCache
 from shardwise.domain.plan import MemoryUse
 from shardwise.planner.cost import estimate, step_seconds
 from shardwise.planner.links import Links
@@ -36,6 +36,8 @@ CACHE = 4096 * 4 * 128 * 2
 
 HEAD = (64000 * 1024 + 1024) * 2
 SAMPLED = 40e-6
+CHOSEN = 50e-6
+"""In a layer with experts: for their choice."""
 SENT = 12e-6 + 2048 / (0.72 * 4e11)
 REDUCED = 6e-6 + 2 * 0.6e-6 + 2048 / (0.62 * 4e11)
 """Of one token over NVLink: a send of 1024 activations of two bytes, and an all-reduce of two GPUs."""
@@ -168,21 +170,35 @@ STEPS: dict[str, tuple[ModelFacts, Layout, Links, int, float]] = {
         Layout(1, 1),
         LINKS,
         1,
-        (2 * (ROUTED + 16 * EXPERTS / 4) + CACHE + HEAD) / BANDWIDTH + SAMPLED,
+        (2 * (ROUTED + 16 * EXPERTS / 4) + CACHE + HEAD) / BANDWIDTH + SAMPLED + CHOSEN,
     ),
     "7 of 16 parts of the experts for two tokens": (
         MIXTURE,
         Layout(1, 1),
         LINKS,
         2,
-        (2 * (ROUTED + 16 * EXPERTS * 7 / 16) + 2 * CACHE + HEAD) / BANDWIDTH + 2 * SAMPLED,
+        (2 * (ROUTED + 16 * EXPERTS * 7 / 16) + 2 * CACHE + HEAD) / BANDWIDTH + 2 * SAMPLED + CHOSEN,
+    ),
+    "activations are quantized to fp8 in each layer": (
+        replace(PLAIN, quantization=Quantization.FP8),
+        Layout(1, 1),
+        replace(LINKS, kind=replace(KIND, compute_capability=(8, 9))),
+        1,
+        (4 * LAYER + HEAD) / BANDWIDTH + SAMPLED + 4 * 42e-6,
+    ),
+    "a GPU without fp8 quantizes no activations": (
+        replace(PLAIN, quantization=Quantization.FP8),
+        Layout(1, 1),
+        replace(LINKS, kind=replace(KIND, compute_capability=(8, 0))),
+        1,
+        (4 * LAYER + HEAD) / BANDWIDTH + SAMPLED,
     ),
     "each token passes its active experts": (
         MIXTURE,
         Layout(1, 1),
         MODEST,
         2,
-        2 * 2 * (ROUTED + 4 * EXPERTS) / 1e11 + HEAD / BANDWIDTH + 2 * SAMPLED,
+        2 * 2 * (ROUTED + 4 * EXPERTS) / 1e11 + HEAD / BANDWIDTH + 2 * SAMPLED + CHOSEN,
     ),
 }
 

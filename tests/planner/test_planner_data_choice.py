@@ -190,7 +190,7 @@ def test_a_single_sequence_is_slower_on_a_data_rank_than_on_a_tensor_group() -> 
         estimate(demand, layout, ON_NVLINK, memory_use(demand, layout, 141 * 2**30)).seconds_per_token
         for layout in (Layout(8, 1), Layout(1, 1, True, 8))
     )
-    assert data > 2 * tensor
+    assert data > 1.9 * tensor
 
 
 # Published deployments.

@@ -52,15 +52,15 @@ def test_a_token_waits_for_a_step_and_for_the_prompts_of_all_requests(requests: 
     assert load().rate(requests) == pytest.approx(requests / (100 * step + requests * PROMPT))
 
 
-def test_the_first_token_of_a_lone_request_waits_for_the_server_the_prompt_and_a_step() -> None:
+def test_the_first_token_of_a_lone_request_waits_for_the_server_and_for_its_prompt() -> None:
     step = step_seconds(DEMAND, Layout(1, 1), LINKS, batch=1)
-    assert load().first_token(1) == pytest.approx(REQUEST_START + PROMPT + step + PROMPT**2 / (200 * step))
+    assert load().first_token(1) == pytest.approx(REQUEST_START + max(PROMPT, step) + PROMPT**2 / (200 * step))
 
 
 def test_among_others_a_request_waits_for_the_running_step_and_for_the_prompts_before_it() -> None:
     step = step_seconds(DEMAND, Layout(1, 1), LINKS, batch=8)
     queued = 8 * PROMPT**2 / (200 * step)
-    assert load().first_token(8) == pytest.approx(REQUEST_START + PROMPT + 1.5 * step + queued)
+    assert load().first_token(8) == pytest.approx(REQUEST_START + max(PROMPT, step) + 1.5 * step + queued)
 
 
 def test_stages_work_on_a_part_of_the_requests_each() -> None:

@@ -3,7 +3,8 @@
 A decode step reads every weight that it uses once, at a share of the peak memory bandwidth. Tensor parallelism adds an
 all-reduce after attention and another after the feed-forward. Pipeline parallelism adds a send for each stage border.
 With data parallelism each data rank has a batch of its own, and the tokens of all data ranks meet at the experts.
-The constants are fitted to the times of a real vLLM on an H200 (tests/data/vllm-h200-memory.json).
+The constants are fitted to the times of a real vLLM on one and two H200 (tests/data/vllm-h200-memory.json and
+vllm-h200-speed.json).
 """
 
 from functools import lru_cache
@@ -43,6 +44,12 @@ _FP8_SINCE: Final = (8, 9)
 _BLACKWELL: Final = (10, 0)
 SECONDS_PER_SEQUENCE: Final = 40e-6
 """Time for sampling and streaming, for each sequence of a step. Measured between batch 1 and batch 64."""
+
+MIXTURE_START: Final = 50e-6
+FP8_START: Final = 42e-6
+"""Seconds that a layer takes beside its reading, whatever its size: for the choice of experts and their small kernels,
+and for the quantization of activations to fp8. A tensor group does not divide them. Fitted to Qwen3-30B-A3B and
+Qwen3-32B-FP8 on an H200 (tests/data/vllm-h200-speed.json)."""
 
 _ACTIVATION_BYTES: Final = 2
 _MEAN_SHARE_OF_CONTEXT: Final = 0.5
@@ -134,7 +141,15 @@ def _layer_seconds(demand: Demand, layer: Layer, index: int, layout: Layout, lin
     cache = sum(_cache_read(demand, kept, layout.tensor) for kept in (layer.cache, layer.state)) * batch
     memory = (read + cache) / (HBM_SHARE * links.kind.hbm)
     compute = 2 * elements * batch / achieved_flops(demand.model, links.kind)
-    return max(memory, compute) + exchange(demand.model, layer, layout, links, batch)
+    start = _start(demand.model, layer, links.kind)
+    return start + max(memory, compute) + exchange(demand.model, layer, layout, links, batch)
+
+
+def _start(model: ModelFacts, layer: Layer, kind: GpuKind) -> float:
+    """Give the seconds of a layer that do not depend on its size."""
+    mixture = MIXTURE_START if _active_experts(layer) else 0.0
+    in_fp8 = model.quantization is Quantization.FP8 and (kind.compute_capability or (0, 0)) >= _FP8_SINCE
+    return mixture + (FP8_START if in_fp8 else 0.0)
 
 
 def exchange(model: ModelFacts, layer: Layer, layout: Layout, links: Links, tokens: float) -> float:

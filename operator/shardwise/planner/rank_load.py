@@ -19,13 +19,9 @@ from shardwise.planner.cost import FLOPS_SHARE, achieved_flops, border, exchange
 from shardwise.planner.links import Links
 from shardwise.planner.stages import stages_of
 
-REQUEST_START: Final = 25e-3
-"""Seconds from a request to the first chunk of its prompt: the server and the tokenizer.
-
-Llama 8B on an H200 gave the first token of a prompt of 512 tokens after 38.8 ms, of which a step takes 4.8 ms, and the
-prompt 10 ms (tests/data/vllm-h200-memory.json).
-"""
-
+REQUEST_START: Final = 15e-3
+"""Seconds of a request beside the steps of the engine: 6 to 14 ms for prompts of tokens on H200
+(tests/data/vllm-h200-speed.json), more for prompts of text over a network."""
 
 EXPERTS_SHARE: Final = 0.5
 """The share of the compute of other linear layers that experts achieve on prompts.
@@ -75,9 +71,9 @@ class RankLoad:
     def first_token(self, requests: int) -> float:
         """Give the mean seconds from a request to its first token."""
         step = self.step(requests)
-        running = step / 2 if requests > 1 else 0.0
+        beside = 1.5 * step if requests > 1 else 0.0
         before = requests * self.prompt**2 / (2 * self._output * step)
-        return REQUEST_START + running + before + self._through + step
+        return REQUEST_START + beside + before + max(self._through, step)
 
     @cached_property
     def prompt(self) -> float:
