@@ -117,7 +117,7 @@ LAUNCH: Json = {
     "nodeNvlink": "provided",
     "queues": {"kueue": {"localQueue": "team"}},
     "gangs": {
-        "native": {},
+        "native": {"topology": True},
         "volcano": {"queue": "team"},
         "kai": {"queue": "team", "schedulerName": "kai"},
         "coscheduling": {"schedulerName": "plugins"},
@@ -144,7 +144,7 @@ def test_how_pods_are_started_is_read_field_by_field() -> None:
         queue_systems=(QueueSystem.KUEUE,),
         queue=ClusterQueue(QueueSystem.KUEUE, "team"),
         gangs=(
-            GangScheduler(GangSystem.NATIVE),
+            GangScheduler(GangSystem.NATIVE, topology=True),
             GangScheduler(GangSystem.VOLCANO, queue="team"),
             GangScheduler(GangSystem.KAI, queue="team", scheduler="kai"),
             GangScheduler(GangSystem.COSCHEDULING, scheduler="plugins"),

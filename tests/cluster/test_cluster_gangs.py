@@ -13,21 +13,21 @@ from tests.cluster.plane import ControlPlane, control_plane
 from tests.cluster.reached import Reached, fleet
 from tests.support.operating import a_model
 
-from shardwise_sandbox import h100_node, pod_group_definition
+from shardwise_sandbox import gb200_tray, h100_node, pod_group_definition
 
 Json = dict[str, Any]
 
 GATES = "--feature-gates=GenericWorkload=true"
-SCHEDULES = f"{GATES},GangScheduling=true"
+SCHEDULES = f"{GATES},GangScheduling=true,TopologyAwareWorkloadScheduling=true"
 FLAGS = {
     "kube-apiserver": (SCHEDULES, "--runtime-config=scheduling.k8s.io/v1alpha2=true"),
     "kube-controller-manager": (GATES,),
     "kube-scheduler": (SCHEDULES,),
 }
 KAI = "scheduling.run.ai/v2alpha2"
-CONFIG = {
-    "launch": {"gangs": {"native": {}, "volcano": {"queue": "team"}, "kai": {"queue": "team"}, "coscheduling": {}}}
-}
+QUEUED = {"queue": "team"}
+GANGS = {"native": {"topology": True}, "volcano": QUEUED, "kai": QUEUED, "coscheduling": {}}
+CONFIG = {"launch": {"gangs": GANGS, "nodeNvlink": "provided"}}
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +199,30 @@ def test_without_a_gang_the_scheduler_picks_them_one_by_one(ganging: Running) ->
     ganging.ready("single")
 
 
+@pytest.fixture
+def trays(gang_plane: ControlPlane) -> Iterator[None]:
+    """Give two racks of two trays, joined by NVLink inside each rack."""
+    rack = "0a0a0a0a-0000-4000-8000-000000000001"
+    nodes = [gb200_tray(f"gb200-{number}", f"{rack}.{1 + number // 2}") for number in range(4)]
+    fleet(gang_plane, nodes)
+    yield
+    gang_plane.kubectl("delete", "nodes", *(tray["metadata"]["name"] for tray in nodes))
+
+
+@pytest.mark.usefixtures("trays")
+def test_a_tensor_group_over_trays_stays_in_its_domain(ganging: Running) -> None:
+    """By the label on its pods, and by the constraint of its group, which the scheduler understands."""
+    made = placed_by_the_scheduler("rack", gang="native", tolerations=[{"operator": "Exists"}])
+    made["spec"]["gpuBudget"] = {"total": 8, "products": ["NVIDIA-GB200"]}
+    made["spec"]["parallelism"] = {"tensor": 8, "pipeline": 1}
+    ganging.apply(made)
+    ganging.ready("rack")
+    (group,) = pod_groups(ganging)
+    assert group["spec"]["schedulingConstraints"] == {"topology": [{"key": "nvidia.com/gpu.clique"}]}
+    nodes = {pod["spec"]["nodeName"] for pod in ganging.pods("rack")}
+    assert nodes in ({"gb200-0", "gb200-1"}, {"gb200-2", "gb200-3"})
+
+
 def test_a_scheduler_without_the_gate_is_noticed(ganging: Running, gang_plane: ControlPlane) -> None:
     """It binds the pods one by one, and says nothing of their group."""
     gang_plane.processes.stop("kube-scheduler")
@@ -243,7 +267,7 @@ def test_what_is_missing_is_named_with_group_and_version(telling: Running) -> No
 @pytest.fixture
 def definitions(plane: Reached) -> Iterator[None]:
     """Serve the PodGroups of Volcano, coscheduling and KAI: with the CRDs of their releases, KAI's reduced to ours."""
-    found = [yaml.safe_load(binaries.definition(name).read_text()) for name in binaries.DEFINITIONS]
+    found = [yaml.safe_load(binaries.definition(name).read_text()) for name in ("volcano", "coscheduling")]
     found.append(pod_group_definition(KAI))
     for made in found:
         plane.kubectl("apply", "--server-side", "-f", "-", given=made)

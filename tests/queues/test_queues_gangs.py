@@ -89,6 +89,16 @@ SPECS = {
     "native, 1.36": (NATIVE, ENTRY, V1ALPHA2, {**GANG, "disruptionMode": "PodGroup", "priorityClassName": "high"}),
     "native, 1.37": (NATIVE, ENTRY, V1BETA1, {**GANG, "disruptionMode": {"all": {}}, "priorityClassName": "high"}),
     "native, without a class": (NATIVE, QUEUED, V1ALPHA2, {**GANG, "disruptionMode": "PodGroup"}),
+    "native, inside a domain": (
+        NATIVE,
+        GangEntry("m-0-1", 2, topology="nvidia.com/gpu.clique"),
+        V1ALPHA2,
+        {
+            **GANG,
+            "disruptionMode": "PodGroup",
+            "schedulingConstraints": {"topology": [{"key": "nvidia.com/gpu.clique"}]},
+        },
+    ),
     "Volcano": (VOLCANO, QUEUED, "", {"minMember": 2, "minResources": TOTAL, "queue": "team"}),
     "Volcano, its own queue": (
         VOLCANO,

@@ -11,8 +11,10 @@ from tests.support.models import LLAMA_405B, a_demand
 
 from shardwise.domain.demand import Operator, Requirement
 from shardwise.domain.fleet import Fleet, Node
-from shardwise.domain.launch import PlacedBy, Wanted
+from shardwise.domain.launch import GangScheduler, GangSystem, LaunchSite, PlacedBy, Wanted
 from shardwise.domain.platforms import Level
+from shardwise.queues import Phase, QueuedGroup
+from shardwise.reconcile.observed import GangSeen
 
 Json = dict[str, Any]
 
@@ -137,6 +139,22 @@ def test_a_tensor_group_over_trays_stays_in_its_domain() -> None:
     assert len(expressions) == 2
     assert {"key": CLIQUE, "operator": "In", "values": [domain]} in expressions[0]
     assert expressions[0] == expressions[1]
+
+
+def test_a_gang_names_the_label_of_its_domain_where_the_scheduler_understands_it() -> None:
+    """Where each pod names its node, the label would add nothing, and such groups preempt no others."""
+    gangs = (GangScheduler(GangSystem.NATIVE, topology=True),)
+    site = LaunchSite(gangs=gangs, gang=GangSystem.NATIVE)
+    expected = {SCHEDULER: {"topology": [{"key": CLIQUE}]}, PlacedBy.SHARDWISE: None}
+    for owner, constraints in expected.items():
+        wanted = wants(a_demand(LLAMA_405B, budget=8), placed_by=owner, site=site)
+        world = a_world(wanted, a_fleet(labelled(gb200_rack(4))))
+        there = {"llama-0-0": QueuedGroup(Phase.WAITING)}
+        world.gang = GangSeen({GangSystem.NATIVE: "scheduling.k8s.io/v1alpha2"})
+        world.step()
+        world.gang = replace(world.gang, groups=there)
+        world.settle()
+        assert world.companions["PodGroup", "llama-0-0"]["spec"].get("schedulingConstraints") == constraints
 
 
 def test_wishes_of_the_object_bind_the_scheduler_too() -> None:

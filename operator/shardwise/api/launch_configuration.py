@@ -95,6 +95,12 @@ class NativeGangs(Wire):
     scheduler_name: DnsName | None = Field(
         default=None, description="Name of the scheduler of the pods. Default: the cluster's default scheduler."
     )
+    topology: bool = Field(
+        default=False,
+        description="Whether the feature gate TopologyAwareWorkloadScheduling is on. The PodGroup of a replica whose "
+        "nodes the scheduler picks (spec.placement.owner) then names the label of its NVLink domain. Groups with such "
+        "a constraint preempt no others.",
+    )
 
 
 class QueuedGangs(Wire):
@@ -240,7 +246,8 @@ def _gangs(given: GangsConfiguration) -> Iterator[GangScheduler]:
     named = ((system, getattr(given, system.value)) for system in GangSystem if system is not GangSystem.NONE)
     for system, gangs in named:
         if gangs is not None:
-            yield GangScheduler(system, getattr(gangs, "queue", None), gangs.scheduler_name)
+            topology = getattr(gangs, "topology", False)
+            yield GangScheduler(system, getattr(gangs, "queue", None), gangs.scheduler_name, topology)
 
 
 def _default_queue(given: QueuesConfiguration) -> ClusterQueue | None:

@@ -160,12 +160,13 @@ class GangScheduler:
     """A gang scheduler of this cluster.
 
     ``queue`` is its queue of the objects that name none, ``scheduler`` the name by which pods ask for it; ``None``
-    leaves both to the system.
+    leaves both to the system. ``topology`` tells that it can keep a gang inside an NVLink domain of several nodes.
     """
 
     system: GangSystem
     queue: str | None = None
     scheduler: str | None = None
+    topology: bool = False
 
 
 @dataclass(frozen=True, slots=True)

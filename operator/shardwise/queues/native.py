@@ -27,11 +27,13 @@ def ganged(pod: Manifest, entry: GangEntry) -> Manifest:
 
 
 def group_spec(entry: GangEntry, api_version: str) -> Manifest:
-    """Ask for all pods of the group. Nobody may change this later."""
+    """Ask for all pods of the group, inside a domain if the entry names its label. Nobody may change this later."""
     spec: Manifest = {
         "schedulingPolicy": {"gang": {"minCount": entry.pods}},
         "disruptionMode": _WHOLE_GROUP[api_version],
     }
+    if entry.topology is not None:
+        spec["schedulingConstraints"] = {"topology": [{"key": entry.topology}]}
     return spec if entry.priority_class is None else spec | {"priorityClassName": entry.priority_class}
 
 

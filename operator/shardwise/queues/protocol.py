@@ -50,7 +50,8 @@ class QueueEntry:
 class GangEntry:
     """A group as it is given to a gang scheduler: its name, the number of its pods, and what they request together.
 
-    ``scheduler``, ``queue`` and ``priority_class`` are ``None`` where nobody names them.
+    ``scheduler``, ``queue`` and ``priority_class`` are ``None`` where nobody names them. ``topology`` is the label of
+    the NVLink domain that the gang must not leave; ``None`` if it may, or if the scheduler cannot be told.
     """
 
     group: str
@@ -59,6 +60,7 @@ class GangEntry:
     scheduler: str | None = None
     queue: str | None = None
     priority_class: str | None = None
+    topology: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The gang of a group: the object by which a gang scheduler knows it, and the pods' part in it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from shardwise.domain.launch import GangSystem, Wanted
@@ -19,14 +19,15 @@ def ganged(wanted: Wanted, pod: Manifest, placed: GroupPlacement, attempt: int) 
     return GANGS[wanted.gang.system].ganged(pod, _entry(wanted, placed, attempt))
 
 
-def pod_groups(wanted: Wanted, placed: GroupPlacement, attempt: int, pods: Iterable[Manifest]) -> tuple[Manifest, ...]:
+def pod_groups(wanted: Wanted, placed: GroupPlacement, attempt: int, pods: Sequence[Manifest]) -> tuple[Manifest, ...]:
     """Make the object for the group of an attempt, which has the group's name; none if no gang scheduler is used."""
     if wanted.gang is None:
         return ()
     module, owner = GANGS[wanted.gang.system], wanted.launch.owner
     native = wanted.gang.system is GangSystem.NATIVE
     api_version = wanted.site.native_pod_groups if native else module.SERVED_BY[0]
-    entry = replace(_entry(wanted, placed, attempt), requests=tuple(_requests(pods)))
+    topology = _domain_label(wanted, placed, pods) if wanted.gang.topology else None
+    entry = replace(_entry(wanted, placed, attempt), requests=tuple(_requests(pods)), topology=topology)
     labels = group_labels(wanted.launch, placed.replica, attempt)
     made = {
         "apiVersion": api_version,
@@ -45,6 +46,21 @@ def _entry(wanted: Wanted, placed: GroupPlacement, attempt: int) -> GangEntry:
         queue=wanted.gang_queue,
         priority_class=wanted.launch.scheduling.priority_class_name,
     )
+
+
+def _domain_label(wanted: Wanted, placed: GroupPlacement, pods: Iterable[Manifest]) -> str | None:
+    """Give the label of the NVLink domain of several nodes that all pods of a group require; ``None`` without one."""
+    if len({pod.domain for pod in placed.pods}) > 1:
+        return None
+    terms = (term for pod in pods for term in _node_terms(pod))
+    required = {expression["key"] for term in terms for expression in term.get("matchExpressions", ())}
+    return next((key for key in wanted.site.domain_keys if key in required), None)
+
+
+def _node_terms(pod: Manifest) -> Iterable[Manifest]:
+    affinity = pod["spec"]["affinity"]["nodeAffinity"]
+    found: Iterable[Manifest] = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    return found
 
 
 def _requests(pods: Iterable[Manifest]) -> Iterable[tuple[str, str]]:
