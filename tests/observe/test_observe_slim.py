@@ -99,6 +99,7 @@ def test_of_our_pods_the_fields_that_are_read_are_kept(bound: bool, phase: str) 
         "initContainers": [{"name": "fetch-weights", "args": ["--long"]} | requests],
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": wants("h100-1")}},
         "schedulingGates": [{"name": "g"}],
+        "schedulingGroup": {"podGroupName": "llama-0-0"},
         "volumes": [{"name": "big"}],
     }
     pod["spec"]["containers"][0] |= {"args": ["--long"], "env": [{"name": "A"}]}
@@ -116,6 +117,7 @@ def test_of_our_pods_the_fields_that_are_read_are_kept(bound: bool, phase: str) 
     pod["metadata"] |= {"deletionTimestamp": "t", "deletionGracePeriodSeconds": 30, "managedFields": [{"manager": "m"}]}
     kept = slim_pod(pod)
     assert see_pod(kept) == see_pod(pod)
+    assert see_pod(kept).grouped
     assert (use(kept), owner_of(kept), key_of(kept), version_of(kept)) == (
         use(pod),
         owner_of(pod),

@@ -84,7 +84,9 @@ def _slim_own_pod(pod: Json) -> dict[str, Any]:
 _OF_POD: Final = (
     "name", "namespace", "uid", "resourceVersion", "labels", "deletionTimestamp", "deletionGracePeriodSeconds",
 )  # fmt: skip
-_SPEC_OF_POD: Final = ("nodeName", "resources", "resourceClaims", "hostNetwork", "overhead", "schedulingGates")
+_SPEC_OF_POD: Final = (
+    "nodeName", "resources", "resourceClaims", "hostNetwork", "overhead", "schedulingGates", "schedulingGroup",
+)  # fmt: skip
 _CONTAINERS: Final = ("containers", "initContainers")
 _CONTAINER: Final = ("name", "restartPolicy", "resources")
 _STATUS_OF_POD: Final = ("phase", "reason", "message", "podIP")
