@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.api.attachments import ATTACHMENTS
 from tests.api.support import PLAIN, TARGET, changed
 from tests.support.models import LLAMA_8B, R1, facts
 
 from shardwise.api import InvalidObject, crd, parse, to_wanted
 from shardwise.api.spec import ShardedModelSpec
-from shardwise.domain.attachments import Endpoint, EndpointKind, EndpointPicker, Gateway, Scaling, Signal
 from shardwise.domain.demand import Objective, Operator, Pins, Requirement, Toleration, TowerUse
 from shardwise.domain.engine import EngineName
 from shardwise.domain.launch import (
@@ -243,26 +243,7 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
         lambda wanted: wanted.launch.scheduling.runtime_class_name,
         "nvidia",
     ),
-    "endpoint": (
-        "spec.endpoint",
-        {
-            "kind": "inferencePool",
-            "picker": {"service": "epp", "port": 9003, "failureMode": "FailOpen"},
-            "gateway": {"name": "models", "namespace": "gateways", "hostnames": ["*.example.com"]},
-        },
-        lambda wanted: wanted.launch.endpoint,
-        Endpoint(
-            EndpointKind.INFERENCE_POOL,
-            EndpointPicker("epp", 9003, "FailOpen"),
-            Gateway("models", "gateways", ("*.example.com",)),
-        ),
-    ),
-    "scaling": (
-        "spec.scaling",
-        {"min": 0, "max": 1, "signal": "timePerToken", "target": 50},
-        lambda wanted: wanted.launch.scaling,
-        Scaling(0, 1, Signal.TIME_PER_TOKEN, 50),
-    ),
+    **ATTACHMENTS,
     "restarts": ("spec.restartPolicy.maxRestarts", 0, lambda wanted: wanted.restart.max_restarts, 0),
     "window": ("spec.restartPolicy.window", "1h30m", lambda wanted: wanted.restart.window, 5400.0),
     "failed pods": ("spec.restartPolicy.keepFailed", False, lambda wanted: wanted.restart.keep_failed, False),
