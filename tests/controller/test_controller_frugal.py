@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from shardwise.controller.frugal import IDLE_SECONDS, Aimless, Forgetful, Unremembered, frugal_settings, slimming
+from shardwise.controller.frugal import IDLE_SECONDS, Aimless, Forgetful, frugal_settings, no_records, slimming
 
 NODE = kopf.Body(
     {
@@ -72,7 +72,7 @@ def test_kopf_tries_again_soon_and_never_kills_a_process_that_lives_on() -> None
 
 async def test_of_an_object_no_record_is_kept() -> None:
     """Kopf has one for every object that was ever seen, in case that a handler goes on."""
-    memories = Unremembered()
+    memories = no_records()
     body = kopf.RawBody(metadata={"uid": "u", "name": "n"})
     first = await memories.recall(body, noticed_by_listing=True)
     assert first.noticed_by_listing

@@ -7,10 +7,10 @@ seen, for handlers that go on.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, get_args, get_type_hints
 
 import kopf
-from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from shardwise.cluster.answers import Answer
 from shardwise.cluster.client import PAGE
@@ -61,20 +61,14 @@ class Aimless(kopf.ProgressStorage):
         return essence
 
 
-class Unremembered(ResourceMemories):
-    """Keeps no record of any object: plain events begin nothing that goes on."""
+def no_records() -> Any:  # noqa: ANN401 - kopf's own type is not public
+    """Make a container that keeps no record of any object: plain events begin nothing that goes on.
 
-    async def recall(
-        self,
-        raw_body: kopf.RawBody,
-        *,
-        memobase: Any = None,  # noqa: ANN401 - kopf's own type is not public
-        noticed_by_listing: bool = False,
-        ephemeral: bool = False,
-    ) -> ResourceMemory:
-        """Make a record that goes with the event."""
-        del ephemeral
-        return await super().recall(raw_body, memobase=memobase, noticed_by_listing=noticed_by_listing, ephemeral=True)
+    kopf names its type only as that of an argument. It asks the same container for records that are not to be kept.
+    """
+    container = get_args(get_type_hints(kopf.spawn_tasks)["memories"])[0]()
+    container.recall = partial(container.recall, ephemeral=True)
+    return container
 
 
 Trims = Mapping[str, Callable[[Json], dict[str, Any]]]

@@ -20,7 +20,7 @@ from shardwise.cluster import Cluster, ClusterError, Connection, Election, Leade
 from shardwise.cluster.lease import Lease
 from shardwise.cluster.outage import Sparing
 from shardwise.cluster.own_loop import own_loop
-from shardwise.controller.frugal import Unremembered, frugal_settings
+from shardwise.controller.frugal import frugal_settings, no_records
 from shardwise.controller.health import Health, served
 from shardwise.controller.measuring import MeasuredLease, Measuring
 from shardwise.controller.watches import registry_of, system_kinds
@@ -295,7 +295,7 @@ async def _watch(registry: kopf.OperatorRegistry, stop: asyncio.Event, namespace
     tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=frugal_settings(dict.fromkeys((kind.plural for kind in (SERVICE, BUDGET, *ATTACHED)), OURS)),
-        memories=Unremembered(),
+        memories=no_records(),
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,
