@@ -46,6 +46,13 @@ SOURCES = [
 ]
 """Every kind of place that weights come from."""
 
+GROUPS_OF_DATA = [
+    (Layout(4, 1, True, 2), (8,)),
+    (Layout(8, 1, True, 2, 8), (8, 8)),
+    (Layout(8, 2, True, 2), (8, 8, 8, 8)),
+]
+"""Data ranks of several GPUs, for engines that have them: on one node, on a node each, and on two nodes each."""
+
 
 def wants(demand: Demand | None = None, *, site: LaunchSite = ALLOWED, **changes: Any) -> Wanted:
     """Give an object that serves a model; keywords are fields of the parts of ``Launch``."""
@@ -171,3 +178,10 @@ def role_groups(
             for layout, pods in layouts:
                 plan = a_plan(layout, *pods, engine=engine)
                 yield plan, wanted, started(plan, wanted)
+
+
+def served(engine: EngineName, pod: PodLaunch) -> tuple[str, ...]:
+    """Give the words of the engine itself, without those of mpirun before them."""
+    if engine is TENSORRT_LLM and "trtllm-serve" in pod.args:
+        return pod.args[pod.args.index("trtllm-serve") + 1 :]
+    return pod.args

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.engines.support import (
+    GROUPS_OF_DATA,
     SGLANG,
     SOURCES,
     TENSORRT_LLM,
@@ -18,6 +19,7 @@ from tests.engines.support import (
     known_flags,
     options,
     role_groups,
+    served,
     started,
     values_of,
     wants,
@@ -32,7 +34,7 @@ from shardwise.domain.model import CheckpointMethod, Quantization
 from shardwise.domain.plan import MemoryUse, Plan
 from shardwise.domain.roles import Role, RoleName
 from shardwise.domain.units import GIB
-from shardwise.engines import ENGINES, GroupLaunch, PodLaunch, problems
+from shardwise.engines import ENGINES, GroupLaunch, problems
 from shardwise.engines.environment import NETWORK_VARIABLES
 from shardwise.planner.legality import has_experts
 
@@ -145,13 +147,6 @@ LAYOUTS = [
 """Layouts with the GPUs of each pod: one GPU, one node, several nodes, tensor groups over the trays of a rack; data
 ranks on one node, on two nodes, and in two stages."""
 
-GROUPS_OF_DATA = [
-    (Layout(4, 1, True, 2), (8,)),
-    (Layout(8, 1, True, 2, 8), (8, 8)),
-    (Layout(8, 2, True, 2), (8, 8, 8, 8)),
-]
-"""Data ranks of several GPUs, for engines that have them: on one node, on a node each, and on two nodes each."""
-
 PLAIN = a_model(name=LLAMA_8B)
 FBGEMM = replace(PLAIN, method=CheckpointMethod("fbgemm_fp8", Quantization.FP8))
 QUANTISATIONS = [
@@ -205,13 +200,6 @@ def cells(engine: EngineName) -> Iterator[tuple[Plan, Wanted, GroupLaunch]]:
             plan = a_plan(layout, *pods, engine=engine, memory=whole, states=states)
             yield plan, wanted, started(plan, wanted)
     yield from role_groups(engine, LAYOUTS, SITE)
-
-
-def served(engine: EngineName, pod: PodLaunch) -> tuple[str, ...]:
-    """Give the words of the engine itself, without those of mpirun before them."""
-    if engine is TENSORRT_LLM and "trtllm-serve" in pod.args:
-        return pod.args[pod.args.index("trtllm-serve") + 1 :]
-    return pod.args
 
 
 @pytest.fixture(scope="module", params=list(EngineName), ids=lambda engine: engine.value)

@@ -276,3 +276,69 @@ def test_whatever_is_planned_keeps_budget_fleet_and_law(
 def test_the_same_pair_is_planned_for_the_same_fleet(demand: Demand, fleet: Fleet, engine: EngineName) -> None:
     decode, prefill = (replace(demand, engine=engine, half=Half(Role(name))) for name in (DECODE, PREFILL))
     assert plan_pair(decode, prefill, fleet) == plan_pair(decode, prefill, fleet)
+
+
+REFUSED: dict[str, tuple[str, int, tuple[int, ...], RoleName, RefusalReason, bool]] = {
+    "no GPU for prefill": (LLAMA_70B, 16, (0, 0), PREFILL, RefusalReason.CAPACITY_SHORT, True),
+    "no GPU for decode": (LLAMA_70B, 16, (2, 0), PREFILL, RefusalReason.CAPACITY_SHORT, True),
+    "a budget for prefill alone": (LLAMA_8B, 1, (8, 8), DECODE, RefusalReason.BUDGET_SHORT, False),
+    "a budget for no role": (LLAMA_70B, 1, (8, 8), PREFILL, RefusalReason.BUDGET_SHORT, False),
+    "GPUs for a role of one GPU": (LLAMA_8B, 8, (1,), DECODE, RefusalReason.CAPACITY_SHORT, True),
+}
+
+
+@pytest.mark.parametrize(("model", "budget", "free", "role", "reason", "waits"), REFUSED.values(), ids=REFUSED)
+def test_a_refusal_names_the_role_and_whether_waiting_helps(
+    model: str, budget: int, free: tuple[int, ...], role: RoleName, reason: RefusalReason, waits: bool
+) -> None:
+    decode, prefill = halves(model, budget=budget)
+    pinned_prefill = replace(prefill, pins=pinned(4 if model == LLAMA_70B and budget > 1 else None))
+    found = plan_pair(decode, pinned_prefill, a_fleet(h100s(len(free), free=free)))
+    assert isinstance(found, PairRefusal)
+    assert (found.role, found.refusal.reason, found.refusal.waits) == (role, reason, waits)
+    assert found.refusal.hints == ()
+
+
+COUNTS: dict[str, tuple[int | None, int | None, int]] = {
+    "both stated": (2, 1, 3),
+    "decode stated": (2, None, 3),
+    "prefill stated": (None, 1, 2),
+}
+
+
+@pytest.mark.parametrize(("decoding", "prefilling", "least"), COUNTS.values(), ids=COUNTS)
+def test_stated_numbers_are_kept_and_others_are_at_least_one(
+    decoding: int | None, prefilling: int | None, least: int
+) -> None:
+    decode, prefill = (
+        replace(demand, replicas=count or 1, half=Half(Role(name), counted=count is None))
+        for demand, count, name in zip(
+            halves(LLAMA_8B, budget=16), (decoding, prefilling), (DECODE, PREFILL), strict=True
+        )
+    )
+    pair = paired(decode, prefill, h100s(2))
+    assert decoding in (None, pair.decode.replicas)
+    assert prefilling in (None, pair.prefill.replicas)
+    assert pair.decode.replicas + pair.prefill.replicas >= least
+    counted = [noted for noted in pair.decode.notes if isinstance(noted, RolesCounted)]
+    assert len(counted) == (None in (decoding, prefilling))
+
+
+@given(demands, fleets(), st.integers(1, 8))
+@settings(max_examples=30)
+def test_more_free_gpus_never_lose_a_pair(demand: Demand, fleet: Fleet, more: int) -> None:
+    """A node with free GPUs beside the others: whatever was planned can still be planned."""
+    decode, prefill = (replace(demand, half=Half(Role(name))) for name in (DECODE, PREFILL))
+    if isinstance(plan_pair(decode, prefill, fleet), PairRefusal):
+        return
+    wider = a_fleet(fleet.nodes, a_node("z-more", free=more))
+    assert isinstance(plan_pair(decode, prefill, wider), Pair)
+
+
+def test_the_plan_of_a_role_is_that_of_an_object_where_the_other_role_leaves_it_all() -> None:
+    """The same planner: layout, memory and estimate of decode are those of a demand without a role."""
+    decode, prefill = halves(budget=16)
+    alone = planned(replace(decode, half=None, gpu_budget=12), a_fleet(h100s(4)))
+    pair = paired(decode, prefill, h100s(4))
+    assert (pair.decode.layout, pair.decode.memory) == (alone.layout, alone.memory)
+    assert pair.decode.estimate == alone.estimate

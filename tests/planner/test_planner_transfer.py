@@ -232,3 +232,73 @@ def test_data_ranks_differ_freely_between_the_roles(engine: EngineName, data: in
     """Each is an endpoint of its own."""
     found = transfer_cause(facts(R1), engine, Layout(1, 1, True, data), Half(Role(DECODE), Layout(1, 1, True, 16)))
     assert found is None
+
+
+ALONE: dict[str, tuple[str, EngineName, RoleName, Layout, bool]] = {
+    "one GPU": (LLAMA_8B, VLLM, PREFILL, of(1), True),
+    "one GPU of decode": (LLAMA_8B, VLLM, DECODE, of(1), True),
+    "a wide prefill while decode is open": (LLAMA_70B, VLLM, PREFILL, of(16), True),
+    "a wide decode while prefill is open": (LLAMA_70B, VLLM, DECODE, of(16), True),
+    "an odd degree while the other is open": (R1, VLLM, DECODE, of(6), True),
+    "an odd degree on SGLang while the other is open": (LLAMA_8B, SGLANG, DECODE, of(3), True),
+    "a prefill of eight stages": (LLAMA_70B, VLLM, PREFILL, of(1, 8), True),
+    "a prefill of eight stages on SGLang": (LLAMA_70B, SGLANG, PREFILL, of(1, 8), True),
+    "a prefill of eight stages on TensorRT-LLM": (LLAMA_70B, TENSORRT_LLM, PREFILL, of(1, 8), True),
+    "a decode of eight stages": (LLAMA_70B, VLLM, DECODE, of(1, 8), False),
+    "a decode of eight stages on TensorRT-LLM": (LLAMA_70B, TENSORRT_LLM, DECODE, of(1, 8), True),
+    "a prefill of latent attention in stages": (R1, VLLM, PREFILL, of(8, 2), True),
+    "a decode of latent attention in stages": (R1, VLLM, DECODE, of(8, 2), False),
+    "a prefill with windows in a stage": (GPT_OSS, VLLM, PREFILL, of(4), True),
+    "a decode with windows in a stage": (GPT_OSS, VLLM, DECODE, of(4), True),
+    "a prefill with windows in stages on SGLang": (GPT_OSS, SGLANG, PREFILL, of(1, 2), True),
+    "a prefill with states in a stage": (QWEN_NEXT, VLLM, PREFILL, of(2), True),
+    "a prefill with states in stages on TensorRT-LLM": (QWEN_NEXT, TENSORRT_LLM, PREFILL, of(1, 2), True),
+    "a prefill that divides its caches": (R1, VLLM, PREFILL, of(8, context=8), True),
+    "a prefill that divides its caches in part": (R1, VLLM, PREFILL, of(8, context=2), False),
+    "a grouped decode that divides its caches on SGLang": (LLAMA_70B, SGLANG, DECODE, of(8, context=2), False),
+    "a decode that divides its caches over all on SGLang": (R1, SGLANG, DECODE, of(8, context=8), True),
+    "a prefill that divides its caches on TensorRT-LLM": (R1, TENSORRT_LLM, PREFILL, of(8, context=2), False),
+}
+
+
+@pytest.mark.parametrize(("model", "engine", "role", "layout", "legal"), ALONE.values(), ids=ALONE)
+def test_the_law_of_a_role_whose_other_is_not_planned_yet(
+    model: str, engine: EngineName, role: RoleName, layout: Layout, legal: bool
+) -> None:
+    """Only what no layout of the other role could allow is ruled out."""
+    found = transfer_cause(facts(model), engine, layout, Half(Role(role)))
+    assert (found is None) is legal
+
+
+@pytest.mark.parametrize("name", [name for name, case in ALONE.items() if not case[4]])
+def test_what_a_role_may_not_have_alone_it_may_not_have_beside_any_other(name: str) -> None:
+    model, engine, role, layout, _ = ALONE[name]
+    for other in (of(1), of(8), of(8, 2), layout):
+        if engine is SGLANG and layout.pipeline > 1:
+            continue
+        assert transfer_cause(facts(model), engine, layout, Half(Role(role), other)) is not None
+
+
+@pytest.mark.parametrize("connector", list(Connector))
+@pytest.mark.parametrize("name", ["a wider decode", "degrees that do not divide", "equal degrees"])
+def test_the_law_is_the_same_for_every_connector(name: str, connector: Connector) -> None:
+    model, engine, role, layout, other, expected = LAW[name]
+    assert transfer_cause(facts(model), engine, layout, Half(Role(role, connector), other)) == expected
+
+
+CONTEXTS: dict[str, tuple[Layout, Layout, bool]] = {
+    "whole on both": (of(8), of(8), True),
+    "divided on both": (of(8, context=8), of(8, context=8), True),
+    "divided on decode alone": (of(8), of(8, context=8), True),
+    "divided on prefill alone": (of(8, context=8), of(8), True),
+    "divided twice as much on decode": (of(4, context=4), of(8, context=8), True),
+    "divided in ways that do not divide each other": (of(4, context=4), of(6, context=6), False),
+}
+
+
+@pytest.mark.parametrize(("prefill", "decode", "legal"), CONTEXTS.values(), ids=CONTEXTS)
+def test_divided_caches_between_the_roles(prefill: Layout, decode: Layout, legal: bool) -> None:
+    """Of latent attention on vLLM: one of the two degrees divides the other."""
+    found = transfer_cause(facts(R1), VLLM, decode, Half(Role(DECODE), prefill))
+    assert (found is None) is legal
+    assert (transfer_cause(facts(R1), VLLM, prefill, Half(Role(PREFILL), decode)) is None) is legal
