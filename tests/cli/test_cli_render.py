@@ -80,6 +80,24 @@ def test_what_is_rendered_is_what_the_operators_first_decision_applies(tmp_path:
     assert {manifest["metadata"]["ownerReferences"][0]["uid"] for manifest in manifests(ran)} == {"0f8c"}
 
 
+def test_pods_whose_nodes_the_scheduler_picks_are_rendered_as_the_operator_applies_them(
+    tmp_path: Path, fleet: Path
+) -> None:
+    """With the terms on labels: without them, the pods of a replica could go to any node."""
+    document = changed(OBJECTS["llama-405b"], spec__placement={"owner": "scheduler"})
+    observed = Observed((), {}, Status(), read_fleet(fleet_documents(), []))
+    decision = decide(wanted_of(document), observed, 1_800_000_000.0)
+    applied = [action.manifest for action in decision.actions if isinstance(action, Apply)]
+    pods = [manifest for manifest in plain(applied) if manifest["kind"] == "Pod"]
+    rendered = [
+        made for made in manifests(render(write(tmp_path / "o.yaml", document), fleet)) if made["kind"] == "Pod"
+    ]
+    assert [made["spec"] for made in rendered] == [made["spec"] for made in pods]
+    written = json.dumps([made["spec"]["affinity"] for made in rendered])
+    assert "nvidia.com/gpu.product" in written
+    assert "metadata.name" not in written
+
+
 def test_objects_rendered_together_are_placed_beside_each_other(scene: Path, fleet: Path) -> None:
     """In order, like the answers of plan; each manifest belongs to one of them."""
     ran = render(scene, fleet)

@@ -13,8 +13,10 @@ from shardwise.domain.demand import Operator, Requirement
 from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.launch import GangScheduler, GangSystem, LaunchSite, PlacedBy, Wanted
 from shardwise.domain.platforms import Level
+from shardwise.explain.standing import standing_text
 from shardwise.queues import Phase, QueuedGroup
 from shardwise.reconcile.observed import GangSeen
+from shardwise.reconcile.standing import standing_of
 
 Json = dict[str, Any]
 
@@ -127,6 +129,20 @@ def test_the_choice_may_be_as_near_as_the_plan() -> None:
     assert world.status["groups"][0]["message"].endswith("as near to each other: the estimate holds")
     before = world.status
     assert (world.step().actions, world.status) == ((), before), "nothing more is written"
+
+
+def test_explain_tells_the_nodes_that_came_of_it_and_the_estimate() -> None:
+    """Before the pods are bound, it names no node."""
+    world = a_world(fleet=in_racks())
+    world.settle()
+    text = standing_text(standing_of(world.wanted, world.observe(), world.now), "llama")
+    assert "TP8×PP2 on 16 NVIDIA-H100-80GB-HBM3 (the scheduler picks the nodes)" in text
+    assert text.count("on a node that the scheduler picks") == 2
+    bind(world, llama_0_0_0="h100-02", llama_0_0_1="h100-03")
+    world.settle()
+    text = standing_text(standing_of(world.wanted, world.observe(), world.now), "llama")
+    assert "TP8×PP2 on 16 NVIDIA-H100-80GB-HBM3 (h100-02, h100-03)" in text
+    assert WIDER in text
 
 
 def test_a_tensor_group_over_trays_stays_in_its_domain() -> None:

@@ -17,6 +17,7 @@ from shardwise.reconcile.desired import Case, DesiredState, desired_state, remem
 from shardwise.reconcile.node_changes import node_changes
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.observed import Observed, PodSeen
+from shardwise.reconcile.open_places import landing
 from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import Record, format_time
 from shardwise.reconcile.refused import refusal_told
@@ -55,7 +56,7 @@ def _standing(case: Case, desired: DesiredState) -> Standing:
         lost=() if planned is None else tuple(_lost(planned, observed.fleet)),
         next=following,
         today=today,
-        groups=tuple(_groups(planned, status.records, observed.pods)),
+        groups=tuple(_groups(planned, status.records, observed)),
         generation=wanted.generation,
         observed=status.generation,
         paused=wanted.paused,
@@ -135,17 +136,17 @@ def _lost(planned: Plan, fleet: Fleet) -> Iterator[tuple[str, Exclusion | None]]
             yield name, nodes[name].exclusion
 
 
-def _groups(planned: Plan | None, records: dict[int, Record], pods: tuple[PodSeen, ...]) -> Iterator[GroupStanding]:
+def _groups(planned: Plan | None, records: dict[int, Record], observed: Observed) -> Iterator[GroupStanding]:
     for group in planned.groups if planned is not None else ():
         record = records.get(group.replica, Record(group.replica))
-        mine = [pod for pod in pods if (pod.replica, pod.attempt) == (group.replica, record.attempt)]
+        mine = [pod for pod in observed.pods if (pod.replica, pod.attempt) == (group.replica, record.attempt)]
         yield GroupStanding(
             replica=group.replica,
             state=record.state.value,
             since=format_time(record.since) if record.since else "",
             attempt=record.attempt,
             failures=record.failures,
-            message=record.message,
+            message=record.message or landing(record, observed.fleet),
             ready=sum(pod.ready for pod in mine),
             pods=len(group.pods),
             waiting=tuple(_waiting(sorted(mine, key=lambda pod: pod.index))),
