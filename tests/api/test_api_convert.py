@@ -84,12 +84,7 @@ FIELDS: dict[str, tuple[str, object, Callable[[Wanted], Any], object]] = {
         lambda wanted: wanted.demand.published,
         True,
     ),
-    "an image of another name": (
-        "spec.engine.image",
-        "r/vllm-openai:v0.20.1",
-        lambda wanted: wanted.demand.published,
-        False,
-    ),
+    "another image": ("spec.engine.image", "r/vllm-openai:v0.20.1", lambda wanted: wanted.demand.published, False),
     "served name": ("spec.model.servedName", "llm", lambda wanted: wanted.launch.model.served_name, "llm"),
     "model": ("spec.model.name", "a/b", lambda wanted: wanted.launch.model.name, "a/b"),
     "least context": ("spec.model.minContextLength", 4096, lambda wanted: wanted.demand.least_context, 4096),

@@ -26,6 +26,10 @@ def obj(name: str, **placement: Any) -> dict[str, Any]:
     return made
 
 
+def create_open(driven: Driven) -> None:
+    driven.sandbox.create(obj("m", owner="scheduler"))
+
+
 def nothing(_: Driven) -> None:
     """Begin with an empty cluster."""
 
@@ -79,6 +83,7 @@ class Scenario:
 
 SCENARIOS = {
     "enter": Scenario(nothing, create, {"m": "Ready"}),
+    "enter without nodes": Scenario(nothing, create_open, {"m": "Ready"}),
     "wait": Scenario(create, another, {"m": "Ready", "n": "Queued"}),
     "wait on free nodes": Scenario(create, another, {"m": "Ready", "n": "Queued"}, nodes=4),
     "preempt": Scenario(both, preempt, {"m": "Queued", "n": "Queued", "p": "Ready"}),
