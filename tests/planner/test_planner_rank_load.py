@@ -199,12 +199,12 @@ def test_stages_divide_the_requests_into_parts(stages: int, requests: int, batch
 
 def test_a_prompt_goes_through_all_stages_in_chunks() -> None:
     """One chunk takes as long as all stages together; many chunks little longer than the slowest stage."""
-    sent = send_seconds(1000 * HIDDEN * BYTES, LINKS)
-    whole, half = load(PLAIN, Layout(1, 1)), load(PLAIN, Layout(1, 2))
-    alone = half.first_token(1) - half.step(1) - REQUEST_START - half.prompt**2 / (200 * half.step(1))
+    sent = send_seconds(8000 * HIDDEN * BYTES, LINKS)
+    whole, half = load(PLAIN, Layout(1, 1), sent=8000), load(PLAIN, Layout(1, 2), sent=8000)
+    alone = half.first_token(1) - REQUEST_START - half.prompt**2 / (200 * half.step(1))
     assert alone == pytest.approx(whole.prompt + sent, rel=1e-9)
     long = load(PLAIN, Layout(1, 2), sent=81_920, got=100)
-    through = long.first_token(1) - long.step(1) - REQUEST_START - long.prompt**2 / (200 * long.step(1))
+    through = long.first_token(1) - REQUEST_START - long.prompt**2 / (200 * long.step(1))
     assert through == pytest.approx(long.prompt * 11 / 10 + send_seconds(8192 * HIDDEN * BYTES, LINKS), rel=1e-9)
 
 

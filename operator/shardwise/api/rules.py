@@ -240,6 +240,13 @@ RULES: Final = (
         _target_asks_for_something,
     ),
     SpanningRule(
+        ("spec", "target"),
+        "spec.target.requestsPerSecond",
+        "!has(self.requestsPerSecond) || self.requestsPerSecond >= 0.001",
+        "requestsPerSecond must be at least 0.001",
+        lambda _: None,  # reading refuses it by the bound of the field, which the API server drops for whole numbers
+    ),
+    SpanningRule(
         ("spec",),
         "spec.target.requestsPerSecond",
         "!has(self.scaling) || !has(self.target) || !has(self.target.requestsPerSecond)",
