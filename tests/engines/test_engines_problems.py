@@ -259,6 +259,10 @@ def test_an_empty_dir_that_the_weights_do_not_fit_is_refused(
 VOLCANO = GangSystem.VOLCANO
 KNOWN = LaunchSite(gangs=(GangScheduler(VOLCANO), GangScheduler(GangSystem.NATIVE)))
 TEAM = ClusterQueue(QueueSystem.KUEUE, "team")
+WITHOUT_QUEUE = (
+    "KAI schedules no group without a queue; name a queue, or let the operator's configuration set "
+    "`launch.gangs.kai.queue`"
+)
 GANGS = {
     "not configured": (
         LaunchSite(),
@@ -277,6 +281,12 @@ GANGS = {
         {"gang": GangSystem.NATIVE, "gang_queue": "team"},
         "spec.placement.gangQueue",
         "`team` cannot be used: `native` has no queues; set `spec.placement.gang` to `volcano` or `kai`",
+    ),
+    "KAI without a queue": (
+        replace(KNOWN, gangs=(GangScheduler(GangSystem.KAI),)),
+        {"gang": GangSystem.KAI},
+        "spec.placement.gangQueue",
+        WITHOUT_QUEUE,
     ),
     "a queue of no gang": (
         KNOWN,

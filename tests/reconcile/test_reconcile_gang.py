@@ -34,7 +34,7 @@ NO_NATIVE = (
 
 
 def ganged(system: GangSystem = NATIVE, gang: GangSeen = HELD, **changes: Any) -> Ganged:
-    site = LaunchSite(gangs=(GangScheduler(system),))
+    site = LaunchSite(gangs=(GangScheduler(system, queue="team"),))
     return Ganged(two_nodes_wide(gang=system, site=site, **changes), a_fleet(h100s(4)), gang=gang)
 
 

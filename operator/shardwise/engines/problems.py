@@ -164,6 +164,9 @@ def _gang(wanted: Wanted) -> Iterator[tuple[str, str]]:
     if queue is not None and (wanted.gang is None or wanted.gang.system not in _WITH_QUEUES):
         other = "no gang scheduler is used" if wanted.gang is None else f"`{wanted.gang.system.value}` has no queues"
         yield "spec.placement.gangQueue", f"`{queue}` cannot be used: {other}; set `{field}` to `volcano` or `kai`"
+    if wanted.gang is not None and wanted.gang.system is GangSystem.KAI and wanted.gang_queue is None:
+        remedy = "name a queue, or let the operator's configuration set `launch.gangs.kai.queue`"
+        yield "spec.placement.gangQueue", f"KAI schedules no group without a queue; {remedy}"
 
 
 def _precision(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
