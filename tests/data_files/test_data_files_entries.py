@@ -19,6 +19,7 @@ from shardwise.domain.hardware import GpuRow, bare_product
 from shardwise.domain.platforms import PlatformRow
 from shardwise.domain.towers import TowerRow
 from shardwise.engines.signals import SignalRow
+from shardwise.planner.all_to_all import AllToAllRow
 from shardwise.planner.architecture_support import ArchitectureRow
 from shardwise.planner.capability_support import CapabilityRow
 from shardwise.planner.data_support import DataRow
@@ -30,6 +31,7 @@ from shardwise.planner.transfer_support import TransferRow
 
 FOLDER = PACKAGE / "data"
 FILES: dict[str, type[Sourced]] = {
+    "all-to-all.toml": AllToAllRow,
     "data-parallel.toml": DataRow,
     "estimate-errors.toml": EstimateError,
     "gpus.toml": GpuRow,
