@@ -50,8 +50,10 @@ FILES: dict[str, type[Sourced]] = {
 }
 SOURCES = re.compile(
     r"[\w.-]+/[\w.-]+(@[0-9a-f]{7,}|, docs/)|[\w-]+ \d+\.\d+\.\d+, |data sheet|documentation|docs\.\w+\.\w+"
+    r"|tests/data/[\w-]+\.json"
 )
-"""A repository at a commit, a document in a repository, a release and its file, a data sheet, or documentation."""
+"""A repository at a commit, a document in a repository, a release and its file, a data sheet, documentation, or our own
+measurement in tests/data."""
 
 
 @pytest.mark.parametrize("name", FILES)
