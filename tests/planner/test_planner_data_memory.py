@@ -12,12 +12,12 @@ from tests.support.models import DATA, KIMI_K2, LLAMA_8B, R1, Mixed, a_demand, a
 
 from shardwise.domain.engine import EngineName, chunk_tokens
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import ModelFacts
+from shardwise.domain.model import ModelFacts, expert_count
 from shardwise.planner.budgets import COMMUNICATOR_OF_TENSOR
 from shardwise.planner.caches import on_rank
 from shardwise.planner.data_support import spread_of
 from shardwise.planner.memory import memory_use
-from shardwise.planner.weights import Spread, bytes_on_rank, expert_count, parts
+from shardwise.planner.weights import Spread, bytes_on_rank, parts
 
 VLLM, SGLANG, TENSORRT_LLM = EngineName
 GPU = cuda_bytes(H200)

@@ -12,12 +12,13 @@ from tests.support.add_ons import a_scaling, a_site
 from tests.support.fleets import a_fleet, gb200_rack, h100s
 from tests.support.models import LLAMA_8B, LLAMA_405B, a_demand
 
-from shardwise.domain.demand import Demand, Pins
+from shardwise.domain.demand import Demand, Objective, Pins
 from shardwise.domain.fleet import Exclusion
 from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import ClusterQueue, GangScheduler, GangSystem, LaunchSite, QueueSystem
 from shardwise.domain.reasons import FailureKind, Reason
 from shardwise.domain.refusal import RefusalReason
+from shardwise.domain.target import Target
 from shardwise.explain.reasons import EVENT, FAILURES, REASONS, WARNING
 from shardwise.queues import Phase, QueuedGroup
 from shardwise.reconcile.actions import Decision, Emit
@@ -313,6 +314,8 @@ SCENARIOS: dict[str, Callable[[], Listener]] = {
     "illegal": refused({"pins": Pins(6, None, None)}),
     "memory": refused({"budget": 8, "pins": Pins(1, 1, None)}, model=LLAMA_405B),
     "budget of one replica": refused({"budget": 1}, model=LLAMA_405B),
+    "a price that nobody stated": refused({"objective": Objective.CHEAPEST}),
+    "a time that no layout meets": refused({"budget": 24, "target": Target(2000, 200, per_token=1e-4)}),
     "budget": refused({"budget": 1, "replicas": 2}),
     "even the empty fleet is too small": refused({"budget": 16, "pins": Pins(8, 2, None)}, fleet=1, model=LLAMA_405B),
     "no driver of ComputeDomains": without_a_driver,

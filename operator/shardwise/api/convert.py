@@ -59,14 +59,13 @@ from shardwise.domain.launch import (
     Wanted,
     WeightCache,
 )
-from shardwise.domain.model import ModelFacts
+from shardwise.domain.model import ModelFacts, expert_count
 from shardwise.domain.release import is_published, named_image, named_release
 from shardwise.domain.requests import needs_of
 from shardwise.domain.roles import Connector, Half, Role, RoleName
 from shardwise.domain.target import Target
 from shardwise.domain.towers import tower_use
 from shardwise.domain.units import parse_duration, parse_latency, parse_quantity
-from shardwise.planner.weights import expert_count
 
 _KV_BYTES: Final = {None: 2, "bfloat16": 2, "fp8": 1}
 

@@ -8,6 +8,7 @@ from the same list, for every architecture.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from shardwise.domain.engine import EngineName
@@ -280,3 +281,10 @@ class ModelFacts:
     def __hash__(self) -> int:
         """Hash a few fields that tell models apart. Hashing all layers at every look-up costs more than planning."""
         return hash((self.name, self.architecture, len(self.order), self.hidden, self.quantization))
+
+
+@lru_cache(maxsize=1024)
+def expert_count(model: ModelFacts) -> int:
+    """Count the experts of the mixture with the fewest; 0 for a model without experts."""
+    counts = (weight.experts.count for layer in model.kinds for weight in layer.weights if weight.experts is not None)
+    return min(counts, default=0)

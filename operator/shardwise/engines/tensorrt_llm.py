@@ -14,6 +14,7 @@ from typing import Any, Final
 from shardwise.domain.adapters import expert_slots
 from shardwise.domain.engine import IMAGES, RELEASES, TENSORRT_LLM_FREE_FRACTION, EngineName, chunk_tokens
 from shardwise.domain.launch import ServedModel, Wanted
+from shardwise.domain.model import expert_count
 from shardwise.domain.plan import MemoryUse
 from shardwise.domain.roles import RoleName
 from shardwise.domain.version import Version
@@ -26,7 +27,6 @@ from shardwise.engines.meeting import FOLLOWER_GRACE, LEADER_GRACE, drain, wait_
 from shardwise.engines.options import PLAN, WHOLE_REQUESTS, Entry, Option, OptionTable, Variable, beside_data
 from shardwise.engines.transfer import ROLES, TRANSFER, of_role, tensorrt_llm_role
 from shardwise.engines.weights import MODEL_FOLDER, is_fetched, sequences, startup_seconds
-from shardwise.planner.weights import expert_count
 
 DEFAULT_IMAGE: Final = IMAGES[EngineName.TENSORRT_LLM]
 """NVIDIA's own image. Over several nodes it also needs an ssh server and client."""

@@ -20,10 +20,9 @@ from shardwise.domain.data_causes import (
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import BATCHED_CHUNK, MOST_SEQUENCES, EngineName
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import ModelFacts
+from shardwise.domain.model import ModelFacts, expert_count
 from shardwise.domain.refusal import Cause, NotDivisible
 from shardwise.domain.units import MIB
-from shardwise.planner.weights import expert_count
 
 _FILE: Final = "all-to-all.toml"
 

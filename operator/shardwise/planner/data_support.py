@@ -17,11 +17,11 @@ from shardwise.domain.data_causes import (
 from shardwise.domain.demand import EngineSetup
 from shardwise.domain.engine import RELEASES, EngineName
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import HEADS, GroupedCache, Layer, ModelFacts
+from shardwise.domain.model import HEADS, GroupedCache, Layer, ModelFacts, expert_count
 from shardwise.domain.refusal import Cause, NotDivisible
 from shardwise.domain.version import Version, dotted, listed_version
 from shardwise.planner.all_to_all import backend_for
-from shardwise.planner.weights import Spread, expert_count
+from shardwise.planner.weights import Spread
 
 _FILE: Final = "data-parallel.toml"
 _READ: Final = EngineSetup()

@@ -8,7 +8,7 @@ from typing import Final
 from shardwise.domain.demand import EngineSetup
 from shardwise.domain.engine import EngineName
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import ModelFacts, Split, Weight
+from shardwise.domain.model import ModelFacts, Split, Weight, expert_count
 from shardwise.domain.refusal import BlockSplit, Cause, NoExperts, NotDivisible, PipelineUnsupported, TooManyStages
 from shardwise.planner.all_to_all import exchange_cause
 from shardwise.planner.data_support import data_cause
@@ -17,7 +17,7 @@ from shardwise.planner.expert_blocks import cut_expert_blocks
 from shardwise.planner.merged import must_be_whole, outputs_on_rank
 from shardwise.planner.pipeline_support import can_pipeline
 from shardwise.planner.tower_support import undivided
-from shardwise.planner.weights import expert_count, is_padded, is_shared, padded_vocabulary
+from shardwise.planner.weights import is_padded, is_shared, padded_vocabulary
 
 _READ: Final = EngineSetup()
 

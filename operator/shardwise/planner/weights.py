@@ -87,13 +87,6 @@ def _whole_blocks(weight: Weight, tensor: int) -> float:
     return blocks / ceil(blocks / tensor)
 
 
-@lru_cache(maxsize=1024)
-def expert_count(model: ModelFacts) -> int:
-    """Count the experts of the mixture with the fewest; 0 for a model without experts."""
-    counts = (weight.experts.count for layer in model.kinds for weight in layer.weights if weight.experts is not None)
-    return min(counts, default=0)
-
-
 def bytes_on_rank(
     weights: Iterable[Weight], layout: Layout, spread: Spread | None = None, *, unquantised: bool = False
 ) -> float:
