@@ -244,7 +244,10 @@ WRONG: dict[str, tuple[Json, str]] = {
         {"allow": {"serviceTypes": ["Ingress"]}},
         "allow.serviceTypes.0: unknown value `Ingress` (known values: ClusterIP, NodePort, LoadBalancer)",
     ),
-    "a port that is a number": ({"allow": {"servicePorts": [80]}}, "allow.servicePorts.0: `80` is not a string"),
+    "a port that is a number": (
+        {"allow": {"servicePorts": [80]}},
+        "allow.servicePorts.0: `80` is neither a port nor a range such as `8000-8999`",
+    ),
     "a port that is none": (
         {"allow": {"servicePorts": ["http"]}},
         "allow.servicePorts.0: `http` is neither a port nor a range such as `8000-8999`",
@@ -307,7 +310,10 @@ WRONG: dict[str, tuple[Json, str]] = {
         {"fleet": {"hardware": [TURBO, TURBO | {"product": "NVIDIA-Acme-Turbo"}]}},
         "fleet.hardware.1.product: `NVIDIA-Acme-Turbo` is listed twice",
     ),
-    "a number for a quantity": (hardware(nvlink=900), "fleet.hardware.0.nvlink: `900` is not a string"),
+    "a number for a quantity": (
+        hardware(nvlink=900),
+        "fleet.hardware.0.nvlink: `900` is not a quantity such as `500Mi` or `2Gi`",
+    ),
     "no quantity": (
         hardware(nvlink="900 GB/s"),
         "fleet.hardware.0.nvlink: `900 GB/s` is not a quantity such as `500Mi` or `2Gi`",
@@ -339,7 +345,10 @@ WRONG: dict[str, tuple[Json, str]] = {
             "use letters, digits and `_`, and begin with a letter or `_`"
         ),
     ),
-    "a variable that is a number": ({"launch": {"env": {"A": 3}}}, "launch.env.A: `3` is not a string"),
+    "a variable that is a number": (
+        {"launch": {"env": {"A": 3}}},
+        "launch.env.A: `3` is not a string; write it in quotes",
+    ),
     "cores by a word": (
         {"launch": {"requests": {"cpu": "many"}}},
         "launch.requests.cpu: `many` is not a count of cores such as `2` or `500m`",

@@ -87,3 +87,28 @@ def test_a_hub_that_is_turned_off_is_not_asked(tmp_path: Path, racks: Path) -> N
         assert ran.status == 2
         assert "`nobody/unknown` is not in the catalog" in ran.err
         assert "(`hub.enabled`); set `spec.model.config`" in ran.err
+
+
+@pytest.mark.parametrize("command", ["plan", "render", "explain"])
+def test_without_a_configuration_an_error_about_it_hints_at_the_option(tmp_path: Path, command: str) -> None:
+    """The operator of the cluster may well have the entry."""
+    queued = {"queue": {"kueue": {"localQueue": "serving"}}}
+    model = write(tmp_path / "model.yaml", a_model("llama-8b", spec__placement=queued))
+    fleet = write(tmp_path / "fleet.yaml", *fleet_documents())
+    config = write(tmp_path / "config.yaml", {"launch": {"queues": {}}})
+    hint = "hint: this command was given no operator configuration; give it by --config FILE"
+    ran = shardwise(command, "-f", model, "--fleet", fleet)
+    assert ran.status == 2
+    assert ran.err.splitlines()[-1] == hint
+    assert hint not in shardwise(command, "-f", model, "--fleet", fleet, "--config", config).err
+    wrong = write(tmp_path / "wrong.yaml", a_model("llama-8b", spec__gpuBudget__total=0))
+    assert hint not in shardwise(command, "-f", wrong, "--fleet", fleet).err
+
+
+def test_a_plan_says_that_the_scheduler_picks_the_nodes(tmp_path: Path) -> None:
+    """The nodes of the plan are then an example."""
+    fleet = write(tmp_path / "fleet.yaml", *fleet_documents())
+    said = "the scheduler picks the nodes"
+    for owner, told in (("scheduler", True), ("shardwise", False)):
+        model = write(tmp_path / f"{owner}.yaml", a_model("llama-8b", spec__placement={"owner": owner}))
+        assert (said in shardwise("plan", "-f", model, "--fleet", fleet).out) is told

@@ -17,6 +17,7 @@ from shardwise.observe.kinds import NODE, POD, SHARDED_MODEL, Kind
 from shardwise_sandbox import Sandbox, sample_fleet
 from shardwise_sandbox.demo import fleet_documents
 
+ROLES: list[Json] = [{"name": "prefill"}, {"name": "decode"}]
 WIDE = a_model("llama-405b")
 
 
@@ -320,3 +321,13 @@ def test_a_group_that_cannot_be_read_holds_nothing(tmp_path: Path) -> None:
     fleet = write(tmp_path / "f.yaml", a_list([*fleet_documents(), broken]))
     ran = shardwise("plan", "-f", write(tmp_path / "o.yaml", WIDE), "--fleet", fleet, "-o", "json")
     assert [answer["fits"] for answer in ran.data] == [True]
+
+
+def test_the_notes_of_a_pair_are_told_as_by_plan(tmp_path: Path) -> None:
+    """A role planned alone knows nothing of how its caches travel, and of the numbers of replicas."""
+    model = write(tmp_path / "roles.yaml", a_model("llama-8b", spec__gpuBudget__total=8, spec__roles=ROLES))
+    fleet = write(tmp_path / "fleet.yaml", *fleet_documents())
+    told = [shardwise(command, "-f", model, "--fleet", fleet).out.splitlines() for command in ("plan", "explain")]
+    notes = [[line for line in lines if line.startswith("  note ")] for lines in told]
+    assert notes[0] == notes[1]
+    assert len(notes[0]) == 2

@@ -1,5 +1,6 @@
 """An operator that serves some namespaces, with the rights that the chart gives it there and nowhere else."""
 
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -107,3 +108,14 @@ def test_the_rights_of_this_test_end_at_the_namespaces_that_are_served(rights: R
         assert rights(services) is not None
         assert rights(pods) is not None
         assert rights(RequestInfo("GET", "/pods", resource="pods", namespace=namespace)) is None
+
+
+@pytest.mark.parametrize(("served", "said"), [((), "all namespaces"), ((OURS, LATER), "`default`, `team-c`")])
+async def test_the_log_says_once_whose_objects_are_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, served: tuple[str, ...], said: str
+) -> None:
+    """An operator that serves nothing by mistake would else say nothing at all."""
+    caplog.set_level(logging.INFO, logger="shardwise.controller.run")
+    async with operating(tmp_path, namespaces=served):
+        pass
+    assert [text for text in caplog.messages if text.startswith("serves")] == [f"serves 0 ShardedModels of {said}"]

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from kopf._cogs.structs import references
 
 from shardwise.controller.watch_log import OUTAGE_SECONDS, OncePerOutage, log_an_outage_once
 
@@ -47,6 +48,30 @@ def test_other_records_pass(caplog: pytest.LogCaptureFixture) -> None:
         "Watching has failed",
         "Request attempt #2/9: GET /pods",
     ]
+
+
+def test_kinds_that_the_cluster_lacks_are_named_in_plain_words(caplog: pytest.LogCaptureFixture) -> None:
+    """As kopf prints its selectors; without a selector in it, the record stays as it is."""
+    log_an_outage_once()
+    kinds = frozenset(
+        {references.Selector("keda.sh", "v1alpha1", "scaledobjects"), references.Selector("a.dev", "v1", "widgets")}
+    )
+    record(0, f"Unresolved resources cannot be served (try creating their CRDs): {', '.join(map(repr, kinds))}", 30)
+    record(1, "Unresolved resources cannot be served", 30)
+    kinds_named = "scaledobjects of keda.sh/v1alpha1, widgets of a.dev/v1"
+    assert [one.getMessage() for one in caplog.records] == [
+        f"the cluster does not serve {kinds_named}; they are watched as soon as it does",
+        "Unresolved resources cannot be served",
+    ]
+
+
+def test_kopf_logs_missing_kinds_with_these_words() -> None:
+    """They are kopf's, and may change with it."""
+    import inspect  # noqa: PLC0415 - needed here alone
+
+    from kopf._core.reactor import observation  # noqa: PLC0415 - kopf's own module
+
+    assert "Unresolved resources cannot be served (try creating their CRDs)" in inspect.getsource(observation)
 
 
 def test_kopf_logs_failed_requests_with_these_words() -> None:

@@ -51,6 +51,9 @@ KNOWN: Final[dict[str, dict[str, str]]] = {
     "cluster/nesting.py": {
         r'["\\{}\[\]]': "finditer",
     },
+    "controller/watch_log.py": {
+        "group='([^']*)', version='([^']*)', any_name='([^']*)'": "findall",
+    },
     "domain/units.py": {
         r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)": "fullmatch",
         r"([0-9]{1,24}(?:\.[0-9]{0,12})?)(?:([eE][+-]?[0-9]{1,2})|([A-Za-z]{0,2}))": "fullmatch",

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from shardwise.api.base import SHAPES
-from shardwise.api.schema_walk import known_fields
+from shardwise.api.schema_walk import known_fields, pattern_at
 from shardwise.domain.units import plural
 
 MOST_TOLD: Final = 50
@@ -82,6 +82,14 @@ def _unknown_value(value: object, expected: str) -> str:
     return f"unknown value `{_brief(value)}` (known values: {', '.join(choice or '``' for choice in known)}{guess})"
 
 
+def _no_text(wrong: Wrong) -> str:
+    """Say what would be right in place of a number or a truth value: YAML reads ``40`` and ``yes`` as such."""
+    shape = SHAPES.get(pattern_at(wrong.path, wrong.root) or "")
+    if shape is not None:
+        return shape
+    return "is not a string" + ("; write it in quotes" if isinstance(wrong.value, int | float) else "")
+
+
 def closest(word: str, known: Iterable[str]) -> str | None:
     """Find the known word that the user probably meant, in any case of letters."""
     spelled = {name.lower(): name for name in known}
@@ -120,7 +128,7 @@ _MESSAGES: Final[Mapping[str, Callable[[Wrong], str]]] = {
     "too_long": lambda wrong: f"has too many entries: at most {wrong.context['max_length']} are allowed",
     "int_type": lambda wrong: f"`{_brief(wrong.value)}` is not a whole number",
     "bool_type": lambda wrong: f"`{_brief(wrong.value)}` is neither true nor false",
-    "string_type": lambda wrong: f"`{_brief(wrong.value)}` is not a string",
+    "string_type": lambda wrong: f"`{_brief(wrong.value)}` {_no_text(wrong)}",
     "list_type": lambda wrong: f"`{_brief(wrong.value)}` is not a list",
     "dict_type": lambda wrong: f"`{_brief(wrong.value)}` is not an object",
     "model_type": lambda wrong: "is required" if wrong.value is None else f"`{_brief(wrong.value)}` is not an object",

@@ -1,10 +1,12 @@
-"""The known fields at a path of a document, for messages about unknown fields."""
+"""The known fields, and the pattern of a text, at a path of a document: for messages about wrong values."""
 
 import types
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 
 def known_fields(path: tuple[int | str, ...], root: type[BaseModel]) -> list[str]:
@@ -14,6 +16,28 @@ def known_fields(path: tuple[int | str, ...], root: type[BaseModel]) -> list[str
         found = found if isinstance(part, int) else _inside(found, part)
     model = _model_of(found)
     return [] if model is None else [_wire_name(model, name) for name in model.model_fields]
+
+
+def pattern_at(path: tuple[int | str, ...], root: type[BaseModel]) -> str | None:
+    """Give the pattern of the text that ``root`` has at a path; ``None`` if the text is free."""
+    found: Any = root
+    field: FieldInfo | None = None
+    for part in path:
+        model = None if isinstance(part, int) else _model_of(found)
+        if model is not None:
+            field = next((known for name, known in model.model_fields.items() if _wire_name(model, name) == part), None)
+        found = found if isinstance(part, int) else _inside(found, part)
+    return None if field is None else next(_patterns(field.annotation, field.metadata), None)
+
+
+def _patterns(annotation: Any, constraints: typing.Iterable[Any]) -> Iterator[str]:  # noqa: ANN401 - any type form
+    """Give the patterns of a text, of the items of a list, or of the values of a map."""
+    for constraint in constraints:
+        given = constraint.metadata if isinstance(constraint, FieldInfo) else [constraint]
+        yield from (one.pattern for one in given if getattr(one, "pattern", None))
+    inner = typing.get_args(annotation)[1 if typing.get_origin(annotation) is dict else 0 :]
+    for argument in inner if not hasattr(annotation, "__metadata__") else ():
+        yield from _patterns(argument, getattr(argument, "__metadata__", ()))
 
 
 def _inside(annotation: Any, part: str) -> Any:  # noqa: ANN401 - an annotation is any type form

@@ -18,8 +18,7 @@ from shardwise.explain.refusals import refusal_text
 def write_answers(answers: list[Answer], form: str) -> None:
     """Write the answer for each object; its errors go to standard error in every form."""
     if form == "text":
-        outcomes = [(answer.outcome, answer.title) for answer in answers]
-        write_blocks(_text(outcome, name) for outcome, name in outcomes if not isinstance(outcome, tuple))
+        write_blocks(_text(answer) for answer in answers if not isinstance(answer.outcome, tuple))
     else:
         write_data([answer_document(answer) for answer in answers], form)
     for answer in answers:
@@ -47,13 +46,18 @@ def write_failures(answers: list[Answer]) -> None:
     """Say on standard error why an object has no manifests."""
     for answer in answers:
         if isinstance(answer.outcome, Refusal | Obstacle):
-            click.echo(_text(answer.outcome, answer.title)[0], err=True)
+            click.echo(_text(answer)[0], err=True)
         write_problems(answer.name, answer.namespace, answer.outcome)
 
 
-def _text(outcome: Plan | Refusal | Obstacle, name: str) -> tuple[str, str]:
-    if isinstance(outcome, Plan):
-        return plan_text(outcome, name), ""
-    if isinstance(outcome, Obstacle):
-        return obstacle_text(outcome, name), "yellow"
-    return refusal_text(outcome, name), "yellow"
+def _text(answer: Answer) -> tuple[str, str]:
+    match answer.outcome:
+        case Plan() as plan:
+            left_open = answer.wanted is not None and answer.wanted.left_open
+            return plan_text(plan, answer.title, left_open=left_open), ""
+        case Refusal() as refusal:
+            return refusal_text(refusal, answer.title), "yellow"
+        case Obstacle() as obstacle:
+            return obstacle_text(obstacle, answer.title), "yellow"
+        case lines:
+            return "\n".join(lines), "yellow"

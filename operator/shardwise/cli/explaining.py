@@ -14,7 +14,7 @@ from shardwise.cli.looking import Look, looking
 from shardwise.cli.names import complete_names
 from shardwise.cli.offline import Facts, facts_once, key_for, read_objects, read_wanted
 from shardwise.cli.options import form_option, objects_option
-from shardwise.cli.output import write_blocks, write_data, write_problems
+from shardwise.cli.output import write_blocks, write_config_hint, write_data, write_problems
 from shardwise.cli.reading import Seen
 from shardwise.cli.verdicts import Verdict, exit_status
 from shardwise.cli.wrong import WrongInput
@@ -80,6 +80,7 @@ def explain(name: str | None, namespace: str | None, files: tuple[str, ...], loo
         objects = [find_object(seen, name, namespace)]
     explained = explain_all(objects, seen, time.time(), site=look.site)
     write_explained(explained, form)
+    write_config_hint((told.outcome for told in explained), configured=look.configured)
     sys.exit(exit_status(answer.verdict for answer in explained))
 
 

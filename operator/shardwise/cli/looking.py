@@ -47,6 +47,8 @@ class Look:
     fleets: tuple[str, ...]
     cluster: Context
     site: Site
+    configured: bool = True
+    """Whether the operator's configuration was given; else it is empty, whatever the operator of the cluster has."""
 
     def seen(self) -> Seen:
         """Look, once. Raises ``WrongInput`` for files that are wrong and for a cluster that does not let us."""
@@ -80,6 +82,6 @@ def looking(command: Callable[..., None]) -> Callable[..., None]:
         config: Path | None,
         **others: Any,  # noqa: ANN401 - the command's own
     ) -> None:
-        command(look=Look(fleets, Context(kubeconfig, context), read_site(config)), **others)
+        command(look=Look(fleets, Context(kubeconfig, context), read_site(config), config is not None), **others)
 
     return with_look

@@ -32,6 +32,13 @@ def write_problems(name: str, namespace: str, outcome: object) -> None:
         click.echo(f"error: {namespace}/{name}: {line}", err=True)
 
 
+def write_config_hint(outcomes: Iterable[object], *, configured: bool) -> None:
+    """Say on standard error that no operator configuration was given, if an error is about an entry of it."""
+    lines = (line for outcome in outcomes if isinstance(outcome, tuple) for line in outcome)
+    if not configured and any("of the operator's configuration" in line for line in lines):
+        click.echo("hint: this command was given no operator configuration; give it by --config FILE", err=True)
+
+
 def in_yaml(document: object) -> str:
     """Give a document as YAML, with its fields in their order."""
     return yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True)

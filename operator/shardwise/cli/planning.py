@@ -9,6 +9,7 @@ from shardwise.cli.examples import examples
 from shardwise.cli.looking import Look, looking
 from shardwise.cli.offline import plan_all, read_objects
 from shardwise.cli.options import form_option, independent_option, objects_option
+from shardwise.cli.output import write_config_hint
 from shardwise.cli.verdicts import exit_status
 
 
@@ -34,4 +35,5 @@ def plan(files: tuple[str, ...], look: Look, form: str, *, independent: bool) ->
         write_failures(answers)
     else:
         write_answers(answers, form)
+    write_config_hint((answer.outcome for answer in answers), configured=look.configured)
     sys.exit(exit_status(answer.verdict for answer in answers))

@@ -13,7 +13,7 @@ from shardwise.cli.examples import examples
 from shardwise.cli.looking import Look, looking
 from shardwise.cli.offline import Answer, plan_all, read_objects
 from shardwise.cli.options import independent_option, objects_option
-from shardwise.cli.output import in_yaml
+from shardwise.cli.output import in_yaml, write_config_hint
 from shardwise.cli.verdicts import exit_status
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
@@ -55,6 +55,7 @@ def render(files: tuple[str, ...], look: Look, form: str, *, independent: bool) 
     _write_manifests(manifests, form)
     _write_secrets(manifests)
     write_failures(answers)
+    write_config_hint((answer.outcome for answer in answers), configured=look.configured)
     sys.exit(exit_status(answer.verdict for answer in answers))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shardwise.domain.units import plural
 from shardwise.explain.cache_tokens import cache_text
 from shardwise.reconcile.object_status import GroupStatus, Status
 from shardwise.reconcile.observed import PodSeen, see_pod
@@ -59,7 +60,7 @@ class StatusView:
         if self.status.plan is not None:
             plan = self.status.plan.plan
             gpus = sum(self.status.holdings.values())
-            yield f"plan: {plan.layout} on {plan.product}, {gpus} GPUs held"
+            yield f"plan: {plan.layout} on {plan.product}, {plural(gpus, 'GPU')} held"
         if self.status.waiting_since:
             yield f"has waited for GPUs for {_duration(self.now - self.status.waiting_since)}"
         for group in self.status.groups or ():

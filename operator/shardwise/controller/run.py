@@ -26,6 +26,7 @@ from shardwise.controller.measuring import MeasuredLease, Measuring
 from shardwise.controller.watches import registry_of, system_kinds
 from shardwise.domain.launch import QueueSystem
 from shardwise.domain.site import Site
+from shardwise.domain.units import plural
 from shardwise.hub import HubFacts, HubQuestion, ask_hub, known_facts
 from shardwise.observe import OURS, Key, Store
 from shardwise.observe.kinds import ATTACHED, BUDGET, SERVICE, is_served
@@ -247,6 +248,8 @@ async def _acting(
     if options.lease is not None:
         store.forget_plans()
         await list_again()
+    spaces = "all namespaces" if not options.namespaces else ", ".join(f"`{name}`" for name in options.namespaces)
+    _log.info("serves %s of %s", plural(len(store.sharded_models.objects), "ShardedModel"), spaces)
     async with _background(options, queue, beside):
         if ready is not None:
             ready.set()

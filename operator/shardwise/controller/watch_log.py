@@ -1,15 +1,18 @@
-"""kopf's records in the log: of its failed requests, one for an outage.
+"""kopf's records in the log: of its failed requests, one for an outage; and kinds that are missing in plain words.
 
 kopf tries each of seven watches again every few seconds, and logs each try as an error.
 """
 
 import logging
+import re
 from typing import Final
 
 OUTAGE_SECONDS: Final = 60.0
 """A failed request that comes later than this after the last one belongs to another outage."""
 
 _FAILED: Final = "Request attempt #"
+_UNSERVED: Final = "Unresolved resources cannot be served"
+_KIND: Final = re.compile(r"group='([^']*)', version='([^']*)', any_name='([^']*)'")
 
 
 class OncePerOutage(logging.Handler):
@@ -26,7 +29,15 @@ class OncePerOutage(logging.Handler):
             self._last = record.created
             if known:
                 return
+        if record.getMessage().startswith(_UNSERVED):
+            record.msg, record.args = _unserved(record.getMessage()), ()
         logging.getLogger().handle(record)
+
+
+def _unserved(message: str) -> str:
+    """Say which kinds the cluster lacks; an object that asks for one says so itself."""
+    kinds = sorted(f"{plural} of {group}/{version}" for group, version, plural in _KIND.findall(message))
+    return f"the cluster does not serve {', '.join(kinds)}; they are watched as soon as it does" if kinds else message
 
 
 def log_an_outage_once() -> None:

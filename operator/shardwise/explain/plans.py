@@ -31,12 +31,15 @@ def plan_message(plan: Plan) -> str:
     return f"{plan.layout} on {whereabouts(plan)}{tight}; {rule(plan.rule)}"
 
 
-def plan_text(plan: Plan, name: str) -> str:
-    """Say a plan at length: rule, memory, speed, placement and alternatives. No trailing newline."""
-    return "\n".join(_lines(plan, name))
+def plan_text(plan: Plan, name: str, *, left_open: bool = False) -> str:
+    """Say a plan at length: rule, memory, speed, placement and alternatives. No trailing newline.
+
+    ``left_open`` tells that the scheduler picks the nodes, so that those of the plan are an example.
+    """
+    return "\n".join(_lines(plan, name, left_open=left_open))
 
 
-def _lines(plan: Plan, name: str) -> Iterator[str]:
+def _lines(plan: Plan, name: str, *, left_open: bool) -> Iterator[str]:
     yield f"✓ `{name}`: {plan.layout} on {whereabouts(plan)}"
     yield f"  chosen   {rule(plan.rule)}{_grounds(plan)}"
     yield f"  memory   {_memory(plan)}"
@@ -44,6 +47,8 @@ def _lines(plan: Plan, name: str) -> Iterator[str]:
     yield f"  speed    {_speed(plan)}"
     yield from (f"  {name:<9}{text}" for name, text in target_lines(plan))
     yield from _section("placed", list(_placed(plan.groups)))
+    if left_open and plan.groups:
+        yield "  note     the scheduler picks the nodes, inside the bounds of the plan; these nodes have room"
     yield from (f"  note     {note(noted)}" for noted in plan.notes)
     yield from _section("layouts", list(_side_by_side(plan)))
 

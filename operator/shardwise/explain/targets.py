@@ -48,8 +48,9 @@ def _load(target: Target) -> str:
 def _rate(sizing: Sizing, rate: float, replicas: int) -> str:
     served, spare = replicas * sizing.most_rate, sizing.spare_rate(replicas) or 0.0
     left = f"{spare:.0%} spare" if spare >= 0 else f"{plural(sizing.replicas - replicas, 'replica')} short"
+    requests = "request" if rate == 1 else "requests"
     return (
-        f"{plural(replicas, 'replica')} for {rate:g} requests a second, up to {served:.3g} (an estimate), {left}; "
+        f"{plural(replicas, 'replica')} for {rate:g} {requests} a second, up to {served:.3g} (an estimate), {left}; "
         f"{_BINDS[sizing.binds]} binds"
     )
 

@@ -91,8 +91,10 @@ def _next(wanted: Wanted, desired: DesiredState, today: Plan | Refusal) -> Plan 
         in_force.plan, (view.record for view in placed[: wanted.demand.replicas]), desired.nodes.usable
     )
     made = replace(in_force.plan, groups=groups or in_force.fresh)
-    # Only the plan of today knows its alternatives; no status holds them.
-    return today if isinstance(today, Plan) and _same(made, today) else made
+    if not isinstance(today, Plan) or not _same(made, today):
+        return made
+    # Only the plan of today knows its alternatives; no status holds them. Only the plan of both roles has their notes.
+    return replace(today, notes=made.notes) if wanted.launch.role and made.notes else today
 
 
 def _same(first: Plan, other: Plan) -> bool:
