@@ -47,6 +47,7 @@ setup: $(READY) ## Make the virtual environment, from the lock file
 $(LOCKED): requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
 	  "Python 3.11 or newer is needed, $(PYTHON) is %d.%d; name one: make PYTHON=python3.13" % sys.version_info[:2])'
+	@echo "Making the virtual environment $(VENV), once: about 500 MB and some minutes"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
 	$(PIP) check
