@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,29 @@ def test_the_service_monitor_selects_the_service_of_the_operators() -> None:
 )
 def test_the_engines_are_scraped_where_models_may_be(values: tuple[str, ...], selector: Json) -> None:
     assert one("PodMonitor", "metrics.podMonitor.create=true", *values)["spec"]["namespaceSelector"] == selector
+
+
+TENSORRT, VLLM = "nvcr.io/nvidia/tensorrt-llm/release:1.2.1", "vllm/vllm-openai:v0.33.0"
+
+
+@pytest.mark.parametrize(
+    ("value", "paths"),
+    [
+        ("false", {TENSORRT: [], VLLM: ["/metrics"]}),
+        ("true", {TENSORRT: ["/prometheus/metrics"], VLLM: ["/metrics"]}),
+    ],
+)
+def test_each_pod_is_scraped_at_one_address_or_none(value: str, paths: dict[str, list[str]]) -> None:
+    """TensorRT-LLM only where it is asked for: without an option of its own, it serves no metrics."""
+    values = ("metrics.podMonitor.create=true", f"metrics.podMonitor.tensorrtLlm={value}")
+    endpoints = one("PodMonitor", *values)["spec"]["podMetricsEndpoints"]
+    for image, expected in paths.items():
+        assert [endpoint["path"] for endpoint in endpoints if _is_scraped(endpoint, image)] == expected
+
+
+def _is_scraped(endpoint: Json, image: str) -> bool:
+    (rule,) = endpoint["relabelings"]
+    return (re.fullmatch(rule["regex"], image) is not None) is (rule["action"] == "keep")
 
 
 def test_without_values_no_object_of_the_prometheus_operator_is_made() -> None:

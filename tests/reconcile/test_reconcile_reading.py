@@ -160,6 +160,19 @@ WAITS: dict[str, tuple[Json, str]] = {
         "not scheduled: Unschedulable",
     ),
     "pulling": (engine(state={"waiting": {"reason": "ContainerCreating"}}), "ContainerCreating"),
+    "no Secret": (
+        engine(state={"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "hf-token" not found'}}),
+        'CreateContainerConfigError: secret "hf-token" not found',
+    ),
+    "no Secret for the weights": (
+        initial(
+            {
+                "name": "weights",
+                "state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "s" not found'}},
+            }
+        ),
+        'weights being fetched: CreateContainerConfigError: secret "s" not found',
+    ),
     "an init container first": (
         initial({"name": "wait-for-leader", "state": {"waiting": {"reason": "ImagePullBackOff"}}}),
         "waiting for the leader: ImagePullBackOff",

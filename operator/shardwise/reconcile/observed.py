@@ -276,11 +276,19 @@ def _waiting(status: Mapping[str, Any]) -> str:
     initial = next((container for container in status.get("initContainerStatuses") or () if _holds_up(container)), None)
     if initial is not None:
         return _before_the_engine(initial)
-    for container in status.get("containerStatuses") or ():
-        reason = ((container.get("state") or {}).get("waiting") or {}).get("reason")
-        if reason:
-            return str(reason)
+    reasons = (_waits_for(container.get("state") or {}) for container in status.get("containerStatuses") or ())
+    reason = next((reason for reason in reasons if reason), "")
+    if reason:
+        return reason
     return "engine starting" if status.get("phase") == "Running" else "not started"
+
+
+def _waits_for(state: Mapping[str, Any]) -> str:
+    """Say why a container waits; empty if it does not. Only a message names the Secret or ConfigMap that is missing."""
+    waiting = state.get("waiting") or {}
+    reason = str(waiting.get("reason") or "")
+    named = reason == "CreateContainerConfigError" and waiting.get("message")
+    return f"{reason}: {waiting['message']}" if named else reason
 
 
 _INITIAL: Final[Mapping[str, str]] = {
@@ -302,7 +310,7 @@ def _before_the_engine(container: Mapping[str, Any]) -> str:
     """Describe an init container that has not ended: its task, and its last failure."""
     state = container.get("state") or {}
     doing = _INITIAL.get(str(container.get("name")), str(container.get("name")))
-    reason = (state.get("waiting") or {}).get("reason")
+    reason = _waits_for(state)
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if not ended:
         return f"{doing}: {reason}" if reason and reason != "PodInitializing" else doing
