@@ -36,6 +36,7 @@ from tests.support.models import (
     facts,
     pinned,
 )
+from tests.support.role_cases import REFUSED_ROLES
 
 from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.engine import EngineName
@@ -274,6 +275,7 @@ REFUSED: Mapping[str, Case] = {
         a_fleet(h200s(1)),
     ),
     "nothing helps": (a_demand(facts(R1)), a_fleet(a_node(product=T4, gpus=1))),
+    **REFUSED_ROLES,
 }
 
 __all__ = ["H100", "H200", "L40S", "ML", "PLANNED", "RACKS", "REFUSED", "Case", "in_levels"]

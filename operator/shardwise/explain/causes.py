@@ -280,9 +280,21 @@ def _decode_stages(why: DecodeStages) -> str:
     return f"decode of {why.engine} takes KV caches in one stage{as_prefill}, not in {why.pipeline}"
 
 
+def _decode_stages_of_many(why: DecodeStages) -> str:
+    as_prefill = ", or in as many stages as prefill" if why.or_as_prefill else ""
+    return f"give decode several stages, and decode of {why.engine} takes KV caches in one stage{as_prefill}"
+
+
 def _prefill_stages(why: PrefillStages) -> str:
     return (
         f"prefill of {why.engine} cannot send KV caches from {why.pipeline} stages: the layers of the model keep "
+        "several kinds of cache"
+    )
+
+
+def _prefill_stages_of_many(why: PrefillStages) -> str:
+    return (
+        f"give prefill several stages, from which {why.engine} cannot send KV caches: the layers of the model keep "
         "several kinds of cache"
     )
 
@@ -338,7 +350,7 @@ def _over_budget(why: OverBudget) -> str:
 
 
 def _over_budget_of_many(why: OverBudget) -> str:
-    return f"need {why.needed} GPUs or more{_for_replicas(why)}, `spec.gpuBudget.total` allows {why.budget}"
+    return f"need {plural(why.needed, 'GPU')} or more{_for_replicas(why)}, `spec.gpuBudget.total` allows {why.budget}"
 
 
 def _for_replicas(why: OverBudget) -> str:
@@ -442,8 +454,8 @@ SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
     ExchangeAcross: Sentence("exceed the reach of the all-to-all", _exchange_across),
     ContextUnsupported: Sentence("divide caches the engine keeps whole", _context_unsupported),
     ContextUneven: Sentence("cannot divide the cache", _context_uneven, apart=lambda why: (why.tensor, why.context)),
-    DecodeStages: Sentence("give decode stages it cannot have", _decode_stages, apart=lambda why: (why.pipeline,)),
-    PrefillStages: Sentence("give prefill stages it cannot have", _prefill_stages, apart=lambda why: (why.pipeline,)),
+    DecodeStages: Sentence("give decode stages it cannot have", _decode_stages, _decode_stages_of_many),
+    PrefillStages: Sentence("give prefill stages it cannot have", _prefill_stages, _prefill_stages_of_many),
     TensorApart: Sentence("do not suit the other role", _tensor_apart, apart=lambda why: (why.prefill, why.decode)),
     PrefillWider: Sentence("make prefill too wide", _prefill_wider, apart=lambda why: (why.prefill, why.decode)),
     ContextApart: Sentence("divide caches that cannot move", _context_apart, apart=lambda why: (why.context,)),

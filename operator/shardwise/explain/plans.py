@@ -65,7 +65,7 @@ def whereabouts(plan: Plan) -> str:
     if any(not pod.node for group in plan.groups for pod in group.pods):
         shown = f"{shown}; " * bool(shown) + "the scheduler picks the nodes"
     replicas = f", {plan.replicas} replicas" if plan.replicas != 1 else ""
-    return f"{plural(plan.gpus, plan.product, plan.product)}{replicas} ({shown})"
+    return f"{plural(plan.gpus, plan.product, plan.product)}{replicas}" + (f" ({shown})" if shown else "")
 
 
 def _grounds(plan: Plan) -> str:
