@@ -15,7 +15,7 @@ from shardwise.domain.plan import Estimate, GroupPlacement, MemoryUse, Plan, Pod
 from shardwise.domain.units import GIB
 from shardwise.engines import ENGINES, GroupLaunch, PodLaunch, Probe, launch
 from shardwise.engines.meeting import ARRIVAL_PORT, ARRIVE_SCRIPT, GATHER_SCRIPT, WAIT_SCRIPT
-from shardwise.engines.options import ALWAYS, PLAN, remedy
+from shardwise.engines.options import ALWAYS, PLAN, Variable, remedy
 from shardwise.planner.method_support import MethodRow, methods_of
 from shardwise.planner.on_load import made_on_load
 from shardwise.render.names import hosts
@@ -224,6 +224,10 @@ def _files(group: GroupLaunch) -> Iterator[str]:
         yield ""
 
 
+def _set_variables(rows: Iterable[Variable]) -> Iterator[str]:
+    yield from _table(("variable", "set by"), ((f"`{row.name}`", _field(row.by)) for row in rows))
+
+
 def _refused(engine: EngineName) -> Iterator[str]:
     table = ENGINES[engine].TABLE
     yield "## Settings that an object may not have"
@@ -242,8 +246,11 @@ def _refused(engine: EngineName) -> Iterator[str]:
             yield ""
     yield "Variables:"
     yield ""
-    variables = (row for row in table.variables if not row.yields)
-    yield from _table(("variable", "set by"), ((f"`{row.name}`", _field(row.by)) for row in variables))
+    yield from _set_variables(row for row in table.variables if not row.yields)
+    if any(row.yields for row in table.variables):
+        yield "Variables that are set unless the object sets them itself:"
+        yield ""
+        yield from _set_variables(row for row in table.variables if row.yields)
     if table.entries:
         yield "Entries of the options file:"
         yield ""

@@ -50,7 +50,7 @@ def only(script: Scripted) -> Asked:
     return one
 
 
-async def test_a_list_asks_for_five_hundred_and_hands_each_continue_token_back(
+async def test_a_list_asks_for_two_hundred_and_hands_each_continue_token_back(
     script: Scripted, cluster: Cluster
 ) -> None:
     """The version is the last page's; a page without items is none the worse."""
@@ -61,9 +61,9 @@ async def test_a_list_asks_for_five_hundred_and_hands_each_continue_token_back(
     )
     assert await cluster.list(POD, "a=b") == ([{"n": 1}, {"n": 2}, {"n": 3}], "9")
     assert sent(script) == [
-        ("GET", "/api/v1/pods", {"labelSelector": "a=b", "limit": "500"}),
-        ("GET", "/api/v1/pods", {"labelSelector": "a=b", "limit": "500", "continue": "t1"}),
-        ("GET", "/api/v1/pods", {"labelSelector": "a=b", "limit": "500", "continue": "t2"}),
+        ("GET", "/api/v1/pods", {"labelSelector": "a=b", "limit": "200"}),
+        ("GET", "/api/v1/pods", {"labelSelector": "a=b", "limit": "200", "continue": "t1"}),
+        ("GET", "/api/v1/pods", {"labelSelector": "a=b", "limit": "200", "continue": "t2"}),
     ]
 
 
@@ -86,7 +86,7 @@ async def test_a_list_is_trimmed_page_by_page(script: Scripted, cluster: Cluster
 async def test_a_list_without_a_selector_sends_none(script: Scripted, cluster: Cluster) -> None:
     """And an answer without metadata has no version."""
     assert await cluster.list(NODE) == ([], "")
-    assert sent(script) == [("GET", "/api/v1/nodes", {"limit": "500"})]
+    assert sent(script) == [("GET", "/api/v1/nodes", {"limit": "200"})]
 
 
 async def test_a_list_that_expires_half_way_is_to_be_made_again(script: Scripted, cluster: Cluster) -> None:

@@ -56,7 +56,6 @@ UNCOUNTED: dict[str, tuple[EngineName, str, tuple[str, ...]]] = {
     "wider states": (VLLM, "--mamba-ssm-cache-dtype float32", ("--mamba-ssm-cache-dtype",)),
     "wider inputs of convolutions": (VLLM, "--mamba_cache_dtype=float32", ("--mamba-cache-dtype",)),
     "narrower states": (VLLM, "--mamba-ssm-cache-dtype bfloat16", ()),
-    "buffers of an all-to-all": (VLLM, "--all2all-backend deepep_low_latency", ("--all2all-backend",)),
     "the exchange of experts": (VLLM, "--enable-eplb --eplb-config={}", ("--enable-eplb",)),
     "SGLang's exchange of experts": (SGLANG, "--enable-eplb --ep-num-redundant-experts 8", ("--enable-eplb",)),
     "SGLang's wider states": (SGLANG, "--mamba-ssm-dtype float32", ("--mamba-ssm-dtype",)),

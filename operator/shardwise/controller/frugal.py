@@ -61,12 +61,16 @@ class Aimless(kopf.ProgressStorage):
         return essence
 
 
+_RECORDS: Final[Callable[[], Any]] = get_args(get_type_hints(kopf.spawn_tasks)["memories"])[0]
+"""The container that kopf makes for its records of objects."""
+
+
 def no_records() -> Any:  # noqa: ANN401 - kopf's own type is not public
     """Make a container that keeps no record of any object: plain events begin nothing that goes on.
 
     kopf names its type only as that of an argument. It asks the same container for records that are not to be kept.
     """
-    container = get_args(get_type_hints(kopf.spawn_tasks)["memories"])[0]()
+    container = _RECORDS()
     container.recall = partial(container.recall, ephemeral=True)
     return container
 
