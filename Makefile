@@ -26,6 +26,9 @@ LATE_SOCKETS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExc
 # be there by accident.
 ON_EXISTING := $(if $(findstring command line,$(origin EXISTING)),$(if $(EXISTING),--on-existing=$(EXISTING)))
 
+# Two control planes, each with half of the files; a cluster of kind's is but one.
+SIDE_BY_SIDE := $(if $(ON_EXISTING),,--numprocesses 2 --dist loadfile)
+
 .PHONY: help
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -134,7 +137,7 @@ testbed: $(READY) ## Build the real control plane that test-cluster runs on, onc
 
 .PHONY: test-cluster
 test-cluster: testbed ## Run the operator on a real control plane (EXISTING=kind-x: on that context)
-	$(BIN)/python -m pytest -m cluster tests/cluster $(LATE_SOCKETS) $(ON_EXISTING) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m cluster tests/cluster $(SIDE_BY_SIDE) $(LATE_SOCKETS) $(ON_EXISTING) $(PYTEST_ARGS)
 
 .PHONY: testbed-queue
 testbed-queue: testbed ## Build Kueue for test-queue, once: needs Go (about 8 minutes of CPU)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-LIMIT: Final = 60.0
+LIMIT: Final = 120.0
 """Seconds anything may take to become so, or to end."""
 
 _PDEATHSIG: Final = 1

@@ -46,17 +46,17 @@ def fewest(history: History, name: str, replicas: int) -> int:
 
 def test_every_replica_of_a_drained_node_is_moved(running: Running, nodes: list[str], history: History) -> None:
     """Two on one node: one after the other, while the other serves."""
-    running.apply(in_pool(POOL, "moved", 1, replicas=2))
-    running.ready("moved")
-    (node,) = set(nodes_of(running, "moved"))
+    running.apply(in_pool(POOL, "emptied", 1, replicas=2))
+    running.ready("emptied")
+    (node,) = set(nodes_of(running, "emptied"))
     assert node in nodes
     try:
         assert drain(running, node).count("evicted") == 2
-        running.ready("moved")
-        assert node not in nodes_of(running, "moved")
-        running.until(lambda: serving(list(history.instants())[-1], "moved") == 2, "the history of it")
-        assert fewest(history, "moved", 2) == 1
-        reasons = [event["message"] for event in running.events("moved") if event["reason"] == "GroupRestarted"]
+        running.ready("emptied")
+        assert node not in nodes_of(running, "emptied")
+        running.until(lambda: serving(list(history.instants())[-1], "emptied") == 2, "the history of it")
+        assert fewest(history, "emptied", 2) == 1
+        reasons = [event["message"] for event in running.events("emptied") if event["reason"] == "GroupRestarted"]
         assert len(reasons) == 2
         # The fake node lets a pod go at once, so the operator may see its end only.
         seen = (f"on {node} is being deleted", f"on {node} is gone")
