@@ -18,6 +18,7 @@ from shardwise.domain.hardware import GpuKind, gpu_kind
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.units import MIB
+from shardwise.planner.legality import has_experts
 from shardwise.planner.links import Links
 from shardwise.planner.memory import memory_use
 from shardwise.planner.rank_load import RankLoad
@@ -64,8 +65,7 @@ def _errors(run: Run, root: Path) -> Iterator[tuple[str, float]]:
     """Give the error of each measured figure of a run: the factor between estimate and measurement, less 1."""
     for measure, estimated, measured in _figures(run, root):
         factor = estimated / measured
-        mixture = any(weight.experts is not None for layer in _model(run, root).kinds for weight in layer.weights)
-        yield error_name(measure, run["product"], mixture=mixture), max(factor, 1 / factor) - 1
+        yield error_name(measure, run["product"], mixture=has_experts(_model(run, root))), max(factor, 1 / factor) - 1
 
 
 def _figures(run: Run, root: Path) -> Iterator[tuple[Measure, float, float]]:

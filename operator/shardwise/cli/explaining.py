@@ -14,7 +14,7 @@ from shardwise.cli.looking import Look, looking
 from shardwise.cli.names import complete_names
 from shardwise.cli.offline import Facts, facts_once, key_for, read_objects, read_wanted
 from shardwise.cli.options import form_option, objects_option
-from shardwise.cli.output import write_blocks, write_config_hint, write_data, write_problems
+from shardwise.cli.output import titled, write_blocks, write_config_hint, write_data, write_problems
 from shardwise.cli.reading import Seen
 from shardwise.cli.verdicts import Verdict, exit_status
 from shardwise.cli.wrong import WrongInput
@@ -42,7 +42,7 @@ class Explained:
     @property
     def title(self) -> str:
         """The name of the object, with the role."""
-        return f"{self.name} ({self.role})" if self.role else self.name
+        return titled(self.name, self.role)
 
     @property
     def verdict(self) -> Verdict:

@@ -8,6 +8,7 @@ from typing import Any
 from shardwise.api import InvalidObject, ShardedModel, parse, to_wanted
 from shardwise.api.base import KIND
 from shardwise.cli.documents import Document, read_documents, shown
+from shardwise.cli.output import titled
 from shardwise.cli.reading import Seen
 from shardwise.cli.verdicts import Verdict
 from shardwise.cli.working import working
@@ -16,7 +17,7 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import LaunchSite, Wanted
 from shardwise.domain.model import ModelFacts
-from shardwise.domain.needs import Amounts, added, needs_by_node
+from shardwise.domain.needs import Amounts, added_by_node
 from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.plan import Plan
 from shardwise.domain.reasons import Reason
@@ -48,7 +49,7 @@ class Answer:
     @property
     def title(self) -> str:
         """The name of the object, with the role."""
-        return f"{self.name} ({self.role})" if self.role else self.name
+        return titled(self.name, self.role)
 
     @property
     def verdict(self) -> Verdict:
@@ -104,14 +105,11 @@ def plan_all(objects: Iterable[Document], seen: Seen, *, independent: bool, site
 
 def _held(roles: list[Answer]) -> tuple[Mapping[str, int], Mapping[str, Amounts]]:
     """Add up the GPUs, and the other resources, that the pods of an object's plans hold, by node."""
+    placed = [answer.placed for answer in roles if answer.placed is not None]
     gpus: Counter[str] = Counter()
-    others: dict[str, dict[str, int]] = {}
-    for wanted, made in (answer.placed for answer in roles if answer.placed is not None):
-        groups = (([pod.node for pod in group.pods], group.pods[0].gpus) for group in made.groups)
+    for _, made in placed:
         gpus.update(made.gpus_by_node())
-        for node, needs in needs_by_node(wanted.demand.needs, made.nvlink_gpus, groups).items():
-            others[node] = added(others.get(node, {}).items(), needs)
-    return gpus, {node: tuple(sorted(found.items())) for node, found in others.items()}
+    return gpus, added_by_node(*(made.needs_by_node(wanted.demand.needs) for wanted, made in placed))
 
 
 Facts = Callable[[ShardedModel], ModelFacts]

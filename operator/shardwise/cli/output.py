@@ -32,6 +32,11 @@ def write_problems(name: str, namespace: str, outcome: object) -> None:
         click.echo(f"error: {namespace}/{name}: {line}", err=True)
 
 
+def titled(name: str, role: str) -> str:
+    """Give the title of an object, or of a role of it: the name, and the role if there is one."""
+    return f"{name} ({role})" if role else name
+
+
 def write_config_hint(outcomes: Iterable[object], *, configured: bool) -> None:
     """Say on standard error that no operator configuration was given, if an error is about an entry of it."""
     lines = (line for outcome in outcomes if isinstance(outcome, tuple) for line in outcome)

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from shardwise.domain.adapters import Adapters
 from shardwise.domain.engine import RELEASES, EngineName
+from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts
 from shardwise.domain.needs import PodNeeds
 from shardwise.domain.roles import Half
@@ -30,6 +31,11 @@ class Pins:
     expert: bool | None = None
     data: int | None = None
     context: int | None = None
+
+    @classmethod
+    def of(cls, layout: Layout) -> "Pins":
+        """Fix every part as in a layout."""
+        return cls(layout.tensor, layout.pipeline, layout.expert, layout.data, layout.context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,11 @@ class Demand:
     def has_rdma(self) -> bool:
         """Whether the operator's configuration gives RDMA devices to the pods of a group."""
         return bool(self.needs.in_group)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether its replicas follow from the estimates, as those of a role do whose number nobody states."""
+        return self.half is not None and self.half.counted
 
     @property
     def runs(self) -> Version:

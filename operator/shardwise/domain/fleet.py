@@ -1,14 +1,14 @@
 """The cluster as the planner sees it: nodes with free GPUs, in NVLink domains."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
 from shardwise.domain.hardware import ComputeCapability, GpuKind, bare_product, gpu_kind
-from shardwise.domain.needs import Amounts
+from shardwise.domain.needs import Amounts, added
 
 _name_of: Final = attrgetter("name")
 
@@ -152,6 +152,12 @@ class Fleet:
             found[bisect_left(self.nodes, node.name, key=_name_of)] = node
         return replace(self, nodes=tuple(found))
 
+    def without(self, gpus: Mapping[str, int], others: Mapping[str, Amounts] | None = None) -> "Fleet":
+        """Give the fleet without GPUs, and without other resources, that are held on some of its nodes."""
+        held = others or {}
+        known = ((self.node(name), count) for name, count in gpus.items())
+        return self.with_nodes(_less(node, count, held.get(node.name, ())) for node, count in known if node is not None)
+
     def place(self, node: Node, level: str) -> str:
         """Give a node's place at a level, at ``node`` or ``domain``, or by a label key; empty without a place."""
         if level in self.levels:
@@ -202,3 +208,8 @@ def _alike(old: tuple[Node, ...], new: tuple[Node, ...]) -> int:
     while at < min(len(old), len(new)) and old[at] == new[at]:
         at += 1
     return min(at, len(old), len(new))
+
+
+def _less(node: Node, gpus: int, others: Amounts) -> Node:
+    taken = tuple(sorted(added(node.taken, others).items())) if others else node.taken
+    return node.with_left(max(0, node.free - gpus), taken)

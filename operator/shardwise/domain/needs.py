@@ -51,6 +51,12 @@ def added(*parts: Iterable[tuple[str, int]]) -> dict[str, int]:
     return total
 
 
+def added_by_node(*parts: Mapping[str, Amounts]) -> dict[str, Amounts]:
+    """Add up counts of resources by node."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: tuple(sorted(added(*(part.get(name, ()) for part in parts)).items())) for name in names}
+
+
 def negative(amounts: Amounts) -> Amounts:
     """Give counts that take others away."""
     return tuple((name, -amount) for name, amount in amounts)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import NVIDIA
 from shardwise.domain.layout import Layout
+from shardwise.domain.needs import Amounts, PodNeeds, needs_by_node
 from shardwise.domain.notes import Note
 from shardwise.domain.refusal import Cause
 from shardwise.domain.target import Sizing
@@ -183,6 +184,11 @@ class Plan:
         for pod in (pod for group in self.groups for pod in group.pods):
             found[pod.node] = found.get(pod.node, 0) + pod.gpus
         return found
+
+    def needs_by_node(self, needs: PodNeeds) -> dict[str, Amounts]:
+        """Add up the resources besides GPUs that the pods of the plan need, by node."""
+        groups = (([pod.node for pod in group.pods], group.pods[0].gpus) for group in self.groups)
+        return needs_by_node(needs, self.nvlink_gpus, groups)
 
     @property
     def gpus(self) -> int:

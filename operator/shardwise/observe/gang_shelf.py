@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from shardwise.domain.launch import GangSystem
-from shardwise.observe.objects import Json
+from shardwise.observe.objects import Json, part
 from shardwise.observe.shelf import Shelf
 from shardwise.queues import GANGS, QueuedGroup, gang_of
 from shardwise.reconcile.observed import GangSeen
@@ -37,7 +37,7 @@ class GangShelf:
 
 def slim_pod_group(obj: Json, api_version: str = "") -> dict[str, Any]:
     """Keep of a group the fields that are read. ``api_version`` is that of the list: its objects may not say it."""
-    metadata = {name: obj["metadata"][name] for name in _METADATA if name in obj["metadata"]}
+    metadata = part(obj["metadata"], _METADATA)
     return {"apiVersion": api_version or obj["apiVersion"], "metadata": metadata, "status": obj.get("status") or {}}
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from shardwise.render import companions
 from shardwise.render.attachments import ATTACHMENTS
 
 
@@ -83,14 +84,8 @@ KINDS: Final = (
     ),
     # Gang schedulers, where they are configured: the groups that we make for them, and what becomes of those.
     *(
-        Kind("PodGroup", group, version, "podgroups", True, _OWNED)
-        for group, version in (
-            ("scheduling.k8s.io", "v1beta1"),
-            ("scheduling.k8s.io", "v1alpha2"),
-            ("scheduling.volcano.sh", "v1beta1"),
-            ("scheduling.run.ai", "v2alpha2"),
-            ("scheduling.x-k8s.io", "v1alpha1"),
-        )
+        Kind(name, api_version.partition("/")[0], api_version.partition("/")[2], "podgroups", True, _OWNED)
+        for api_version, name in companions.POD_GROUPS
     ),
     # What connects models with add-ons, where it is configured: routes to them, and scalers.
     Kind("InferencePool", "inference.networking.k8s.io", "v1", "inferencepools", True, _OWNED),

@@ -65,17 +65,17 @@ def slim_pod(pod: Json) -> dict[str, Any]:
 
 def _slim_own_pod(pod: Json) -> dict[str, Any]:
     metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
-    owners = [_part(owner, ("kind", "name")) for owner in metadata.get("ownerReferences") or ()]
-    kept = _part(spec, _SPEC_OF_POD)
-    kept |= {name: [_part(each, _CONTAINER) for each in spec.get(name) or ()] for name in _CONTAINERS if name in spec}
+    owners = [part(owner, ("kind", "name")) for owner in metadata.get("ownerReferences") or ()]
+    kept = part(spec, _SPEC_OF_POD)
+    kept |= {name: [part(each, _CONTAINER) for each in spec.get(name) or ()] for name in _CONTAINERS if name in spec}
     node_affinity = (spec.get("affinity") or {}).get("nodeAffinity")
     if node_affinity:
         kept["affinity"] = {"nodeAffinity": node_affinity}
-    shown = _part(status, _STATUS_OF_POD)
-    shown |= {name: [_part(each, _SHOWN) for each in status.get(name) or ()] for name in _STATUSES if name in status}
-    conditions = [_part(each, _POD_CONDITION) for each in status.get("conditions") or ()]
+    shown = part(status, _STATUS_OF_POD)
+    shown |= {name: [part(each, _SHOWN) for each in status.get(name) or ()] for name in _STATUSES if name in status}
+    conditions = [part(each, _POD_CONDITION) for each in status.get("conditions") or ()]
     return {
-        "metadata": _part(metadata, _OF_POD) | {"ownerReferences": owners},
+        "metadata": part(metadata, _OF_POD) | {"ownerReferences": owners},
         "spec": kept,
         "status": shown | ({"conditions": conditions} if conditions else {}),
     }
@@ -95,7 +95,7 @@ _SHOWN: Final = ("name", "state", "lastState", "restartCount")
 _POD_CONDITION: Final = ("type", "status", "reason", "message", "lastTransitionTime")
 
 
-def _part(obj: Json, names: Iterable[str]) -> dict[str, Any]:
+def part(obj: Json, names: Iterable[str]) -> dict[str, Any]:
     """Give some fields of an object, as far as it has them."""
     return {name: obj[name] for name in names if name in obj}
 
@@ -107,7 +107,7 @@ def _slim_strange_pod(pod: Json) -> dict[str, Any]:
     kept |= {name: spec[name] for name in ("nodeName", "resourceClaims", "hostNetwork") if spec.get(name)}
     phase = (pod.get("status") or {}).get("phase")
     labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key == CLAIMED_GPUS or marks(key)}
-    named = _part(metadata, ("name", "namespace", "uid", "resourceVersion"))
+    named = part(metadata, ("name", "namespace", "uid", "resourceVersion"))
     return {
         "metadata": named | ({"labels": labels} if labels else {}),
         "spec": kept,
@@ -132,12 +132,10 @@ def slim_node(node: Json) -> dict[str, Any]:
     """Keep of a node the fields that are read. Texts that thousands of nodes repeat are kept once."""
     whole, status = slim(node), node.get("status") or {}
     addresses = [found for found in status.get("addresses") or () if found.get("type") == "InternalIP"]
-    conditions = (
-        {name: found[name] for name in _CONDITION if name in found} for found in status.get("conditions") or ()
-    )
+    conditions = (part(found, _CONDITION) for found in status.get("conditions") or ())
     read = {
-        "metadata": {name: whole["metadata"][name] for name in _OF_NODE if name in whole["metadata"]},
-        "spec": {name: value for name, value in (node.get("spec") or {}).items() if name in _SPEC_OF_NODE},
+        "metadata": part(whole["metadata"], _OF_NODE),
+        "spec": part(node.get("spec") or {}, _SPEC_OF_NODE),
         "status": {
             "allocatable": status.get("allocatable") or {},
             "conditions": list(conditions),
@@ -169,11 +167,11 @@ def _once(value: Any, levels: int = 50) -> Any:  # noqa: ANN401 - any part of an
 
 def slim_owned(obj: Json) -> dict[str, Any]:
     """Keep of a Service or a disruption budget the fields that the operator compares, and who else owns them."""
-    metadata = _part(obj["metadata"], _COMPARED)
+    metadata = part(obj["metadata"], _COMPARED)
     foreign = list(_foreign(obj["metadata"].get("managedFields") or ()))
     if foreign:
         metadata["managedFields"] = foreign
-    kept: dict[str, Any] = _once(_part(obj, ("apiVersion", "kind", "spec")) | {"metadata": metadata})
+    kept: dict[str, Any] = _once(part(obj, ("apiVersion", "kind", "spec")) | {"metadata": metadata})
     return kept
 
 

@@ -11,7 +11,7 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import ClusterQueue
 from shardwise.observe.kinds import CLUSTER_QUEUE, FLAVOR, LOCAL_QUEUE, WORKLOAD, Kind
 from shardwise.observe.lent import Lent
-from shardwise.observe.objects import Json, Key, slim
+from shardwise.observe.objects import Json, Key, part, slim
 from shardwise.observe.shelf import Shelf
 from shardwise.queues import SYSTEMS, Offer, Phase, QueuedGroup, QueueKeeper
 from shardwise.queues.kueue import offer
@@ -128,11 +128,7 @@ def _is_of_group(workload: Json, name: str) -> bool:
 
 def slim_workload(obj: Json) -> dict[str, Any]:
     """Keep of a Workload the fields that are read: the templates of its pods fill the memory."""
-    metadata = {
-        name: obj["metadata"][name]
-        for name in ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")
-        if name in obj["metadata"]
-    }
+    metadata = part(obj["metadata"], ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp"))
     owners = [
         {name: owner.get(name) for name in ("kind", "name")} for owner in obj["metadata"].get("ownerReferences") or ()
     ]

@@ -150,15 +150,11 @@ async def _list_gangs(lists: _Lists, gangs: GangShelf, systems: Iterable[QueueSy
         served = [kind for kind in kinds if await lists.cluster.serves(kind)][:1]
         gangs.served[system] = served[0].api_version if served else ""
         for kind in served:
-            listed, version = await lists.of(kind, OURS, partial(_slim_group, kind))
+            listed, version = await lists.of(kind, OURS, partial(slim_pod_group, api_version=kind.api_version))
             found += listed
             versions.append(version)
     if versions:
         gangs.pod_groups.sweep(found, min(versions))
-
-
-def _slim_group(kind: Kind, obj: Object) -> Object:
-    return slim_pod_group(obj, kind.api_version)
 
 
 async def _list_attachments(lists: _Lists, attachments: AttachmentShelves, names: Collection[str]) -> None:

@@ -85,8 +85,7 @@ def sizing_of(demand: Demand, fleet: Fleet, made: Plan) -> Sizing | None:
     if demand.target is None:
         return None
     layout = made.layout
-    pins = Pins(layout.tensor, layout.pipeline, layout.expert, layout.data, layout.context)
-    pinned = replace(demand, products=(made.product,), pins=pins, context_length=made.context_length)
+    pinned = replace(demand, products=(made.product,), pins=Pins.of(layout), context_length=made.context_length)
     tried = (
         found
         for facts in survey(pinned, eligible(pinned, fleet, emptied=True))
@@ -129,6 +128,4 @@ def take(fleet: Fleet, taken: Plan) -> Fleet:
 
     Nodes that the plan does not use are unchanged.
     """
-    held = taken.gpus_by_node()
-    known = (fleet.node(name) for name in held)
-    return fleet.with_nodes(replace(node, free=max(0, node.free - held[node.name])) for node in known if node)
+    return fleet.without(taken.gpus_by_node())

@@ -11,6 +11,7 @@ from math import ceil
 from typing import Final
 
 from shardwise.data import table
+from shardwise.domain.adapters import ALL_TO_ALL
 from shardwise.domain.data_causes import (
     ExchangeNeedsData,
     ExchangeNeedsWhole,
@@ -73,6 +74,11 @@ def _rows() -> Mapping[str, AllToAllRow]:
 def exchange_row(engine: EngineName, backend: str | None) -> AllToAllRow | None:
     """Give the entry of an engine's backend; ``None`` without a backend, or where it is left to the engine."""
     return None if backend is None else _rows().get(f"{engine.value} {backend}")
+
+
+def exchange_argument(demand: Demand) -> str:
+    """Give the argument that names the backend, as an object writes it. The demand must name a backend."""
+    return f"{ALL_TO_ALL[demand.engine]} {(demand.all_to_all or '').split()[0]}"
 
 
 def backend_for(engine: EngineName, backend: str | None, layout: Layout) -> AllToAllRow | None:

@@ -5,11 +5,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from shardwise.domain.adapters import ALL_TO_ALL
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
 from shardwise.domain.model import ModelFacts, Precision, Quantization, Weight
 from shardwise.domain.refusal import Change
+from shardwise.planner.all_to_all import exchange_argument
 from shardwise.planner.architecture_support import ClassState, class_in, lists_classes
 from shardwise.planner.largest import largest_that_fits
 from shardwise.planner.on_load import quantises_to
@@ -80,8 +80,7 @@ def _lengths(asked: int) -> list[int]:
 def exchange(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
     """Try the engine's own exchange of tokens instead of the all-to-all that the arguments name."""
     if demand.all_to_all is not None:
-        word = f"{ALL_TO_ALL[demand.engine]} {demand.all_to_all.split()[0]}"
-        yield Trial(replace(demand, all_to_all=None), "spec.engine.args", word, Change.REMOVE)
+        yield Trial(replace(demand, all_to_all=None), "spec.engine.args", exchange_argument(demand), Change.REMOVE)
 
 
 def weights_in_fp8(demand: Demand, _: TrialFleet) -> Iterator[Trial]:

@@ -104,8 +104,11 @@ class Weighed:
 
     def missed(self, demand: Demand) -> Cause | None:
         """Give the cause for which the layout, which fits, misses the target of a demand."""
-        found = None if demand.target is None else self._sizer.capacity(demand.target)
+        found = self._capacity(demand)
         return found if isinstance(found, Cause) else None
+
+    def _capacity(self, demand: Demand) -> Capacity | Cause | None:
+        return None if demand.target is None else self._sizer.capacity(demand.target)
 
     def most_rate(self, target: Target) -> float:
         """Give the most requests per second that a replica serves within a target; 0 where it misses the target."""
@@ -114,7 +117,7 @@ class Weighed:
 
     def sizing(self, demand: Demand) -> Sizing | None:
         """Say how replicas meet the target of a demand; ``None`` without a target, and where none meets it."""
-        found = None if demand.target is None else self._sizer.capacity(demand.target)
+        found = self._capacity(demand)
         if demand.target is None or not isinstance(found, Capacity):
             return None
         return self._sizer.sizing(demand.target, found)
@@ -139,7 +142,7 @@ class Weighed:
 
         A demand for no replicas stays one.
         """
-        found = None if demand.target is None else self._sizer.capacity(demand.target)
+        found = self._capacity(demand)
         if demand.target is None or not isinstance(found, Capacity) or not demand.replicas:
             return demand
         needed = found.replicas(demand.target)

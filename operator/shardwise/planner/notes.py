@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from shardwise.domain.adapters import ALL_TO_ALL
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.engine import MOST_SEQUENCES, EngineName
 from shardwise.domain.estimate_errors import Measure, estimate_error
@@ -24,7 +23,7 @@ from shardwise.domain.notes import (
     UnknownProduct,
 )
 from shardwise.domain.plan import GroupPlacement
-from shardwise.planner.all_to_all import exchange_row
+from shardwise.planner.all_to_all import exchange_argument, exchange_row
 from shardwise.planner.choose import Candidate, preference
 from shardwise.planner.engine_support import support_notes
 from shardwise.planner.legality import has_experts
@@ -63,7 +62,7 @@ def _uncounted_buffers(demand: Demand, chosen: Candidate) -> Iterator[Note]:
     """Name the all-to-all of the object's arguments if the sizes of its buffers are not known."""
     row = exchange_row(demand.engine, demand.all_to_all)
     if demand.all_to_all is not None and (row is None or not row.has_known_buffers):
-        yield NotCounted(f"{ALL_TO_ALL[demand.engine]} {demand.all_to_all.split()[0]}", chosen.memory.slack)
+        yield NotCounted(exchange_argument(demand), chosen.memory.slack)
 
 
 def _trusted(demand: Demand, chosen: Candidate) -> Iterator[Note]:

@@ -11,9 +11,8 @@ from math import ceil
 from typing import Final
 
 from shardwise.domain.demand import Demand, Objective, Pins
-from shardwise.domain.fleet import Fleet, Node
+from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
-from shardwise.domain.needs import added, needs_by_node
 from shardwise.domain.notes import CacheByTcp, RolesCounted
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
@@ -114,15 +113,7 @@ def _beside(demand: Demand, other: Demand, made: Plan, fleet: Fleet) -> Plan | R
 
 def without(fleet: Fleet, demand: Demand, made: Plan) -> Fleet:
     """Give the fleet without the GPUs, and without all other resources, that the pods of a plan take."""
-    groups = (([pod.node for pod in group.pods], group.pods[0].gpus) for group in made.groups)
-    needs, held = needs_by_node(demand.needs, made.nvlink_gpus, groups), made.gpus_by_node()
-    known = ((fleet.node(name), gpus) for name, gpus in held.items())
-    return fleet.with_nodes(_left(node, gpus, needs.get(node.name, ())) for node, gpus in known if node is not None)
-
-
-def _left(node: Node, gpus: int, needs: tuple[tuple[str, int], ...]) -> Node:
-    taken = tuple(sorted(added(node.taken, needs).items()))
-    return replace(node, free=max(0, node.free - gpus), taken=taken)
+    return fleet.without(made.gpus_by_node(), made.needs_by_node(demand.needs))
 
 
 def _counted(decode: Demand, prefill: Demand, fleet: Fleet, found: Pair | PairRefusal) -> Pair | PairRefusal:
@@ -131,7 +122,7 @@ def _counted(decode: Demand, prefill: Demand, fleet: Fleet, found: Pair | PairRe
         return found
     note = CacheByTcp()
     pair = found if decode.has_rdma else replace(found, decode=_noted(found.decode, note))
-    if not (_is_counted(decode) or _is_counted(prefill)):
+    if not (decode.is_counted or prefill.is_counted):
         return pair
     counts = _counts(decode, prefill, pair)
     for at_most in range(max(counts), 0, -1):
@@ -160,22 +151,16 @@ def _noted(made: Plan, note: CacheByTcp | RolesCounted) -> Plan:
     return replace(made, notes=(*made.notes, note))
 
 
-def _is_counted(demand: Demand) -> bool:
-    return demand.half is not None and demand.half.counted
-
-
 def _fewer(demand: Demand, count: int, at_most: int) -> int:
-    return min(count, at_most) if _is_counted(demand) else demand.replicas
+    return min(count, at_most) if demand.is_counted else demand.replicas
 
 
 def _again(demand: Demand, made: Plan, replicas: int) -> Demand:
     """Demand more replicas of a planned shape."""
-    layout = made.layout
-    pins = Pins(layout.tensor, layout.pipeline, layout.expert, layout.data, layout.context)
     return replace(
         demand,
         replicas=replicas,
-        pins=pins,
+        pins=Pins.of(made.layout),
         products=(made.product,),
         context_length=made.context_length,
         least_context=None,
@@ -186,9 +171,9 @@ def _again(demand: Demand, made: Plan, replicas: int) -> Demand:
 def _counts(decode: Demand, prefill: Demand, pair: Pair) -> tuple[int, int]:
     """Give the replicas of decode and of prefill whose estimated speeds suit each other, inside the budget."""
     ratio = PROMPT_TOKENS * _decode_speed(pair.decode) / _prefill_speed(pair.prefill)
-    if not _is_counted(prefill):
+    if not prefill.is_counted:
         wanted = max(1, ceil(prefill.replicas / ratio)), prefill.replicas
-    elif not _is_counted(decode):
+    elif not decode.is_counted:
         wanted = decode.replicas, max(1, ceil(decode.replicas * ratio))
     else:
         wanted = (1, max(1, round(ratio))) if ratio >= 1 else (max(1, round(1 / ratio)), 1)

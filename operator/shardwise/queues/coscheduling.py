@@ -6,7 +6,7 @@ Read in v0.34.7 (``pkg/coscheduling/core``): a pod without its PodGroup is refus
 from typing import Final
 
 from shardwise.queues.gang_pods import marked, scheduled_by
-from shardwise.queues.protocol import GangEntry, Json, Manifest, Phase, QueuedGroup
+from shardwise.queues.protocol import GangEntry, Json, Manifest, Phase, QueuedGroup, group_shown
 
 NAME: Final = "scheduler-plugins"
 SERVED_BY: Final = ("scheduling.x-k8s.io/v1alpha1",)
@@ -37,8 +37,7 @@ def group_spec(entry: GangEntry, api_version: str) -> Manifest:
 def read_group(obj: Json) -> QueuedGroup:
     """Read a PodGroup. Its controller counts pods, and gives no reasons."""
     phase = Phase.ADMITTED if (obj.get("status") or {}).get("phase") in _PLACED else Phase.WAITING
-    metadata = obj["metadata"]
-    return QueuedGroup(phase, "", metadata.get("uid", ""), "deletionTimestamp" in metadata)
+    return group_shown(obj, phase, "")
 
 
 def waits_for_others(scheduled: Json) -> bool:

@@ -6,8 +6,8 @@ it leaves pods alone that say so (``pkg/podgrouper/pod_controller.go``). Read, n
 
 from typing import Final
 
-from shardwise.queues.gang_pods import marked, scheduled_by
-from shardwise.queues.protocol import GangEntry, Json, Manifest, Phase, QueuedGroup
+from shardwise.queues.gang_pods import marked, queue_and_priority, scheduled_by
+from shardwise.queues.protocol import GangEntry, Json, Manifest, Phase, QueuedGroup, group_shown
 
 NAME: Final = "KAI"
 SERVED_BY: Final = ("scheduling.run.ai/v2alpha2",)
@@ -30,9 +30,7 @@ def ganged(pod: Manifest, entry: GangEntry) -> Manifest:
 def group_spec(entry: GangEntry, api_version: str) -> Manifest:
     """Ask for all pods of the group. KAI schedules no group without a queue."""
     del api_version
-    optional = {"queue": entry.queue, "priorityClassName": entry.priority_class}
-    spec: Manifest = {"minMember": entry.pods}
-    return spec | {name: value for name, value in optional.items() if value is not None}
+    return {"minMember": entry.pods} | queue_and_priority(entry)
 
 
 def read_group(obj: Json) -> QueuedGroup:
@@ -40,9 +38,7 @@ def read_group(obj: Json) -> QueuedGroup:
     status = obj.get("status") or {}
     told = [found for found in status.get("schedulingConditions") or () if found.get("status") != "False"]
     words = str(told[-1].get("message") or "") if told else ""
-    metadata = obj["metadata"]
-    phase = Phase.ADMITTED if int(status.get("running") or 0) > 0 else Phase.WAITING
-    return QueuedGroup(phase, words, metadata.get("uid", ""), "deletionTimestamp" in metadata)
+    return group_shown(obj, Phase.ADMITTED if int(status.get("running") or 0) > 0 else Phase.WAITING, words)
 
 
 def waits_for_others(scheduled: Json) -> bool:

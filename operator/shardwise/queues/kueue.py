@@ -7,7 +7,17 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from shardwise.domain.fleet import AMD, NVIDIA
-from shardwise.queues.protocol import Json, Labels, Manifest, Offer, Phase, QueuedGroup, QueueEntry
+from shardwise.queues.protocol import (
+    Json,
+    Labels,
+    Manifest,
+    Offer,
+    Phase,
+    QueuedGroup,
+    QueueEntry,
+    conditions_by_type,
+    group_shown,
+)
 
 NAME: Final = "Kueue"
 SERVED_BY: Final = ("kueue.x-k8s.io/v1beta2",)
@@ -67,10 +77,9 @@ def marks(key: str) -> bool:
 
 def read_group(obj: Json) -> QueuedGroup:
     """Read a Workload. A Workload without any condition waits: Kueue has not looked at it, or a like group waits."""
-    metadata = obj["metadata"]
-    conditions = {found.get("type"): found for found in (obj.get("status") or {}).get("conditions") or ()}
+    conditions = conditions_by_type(obj)
     phase, told = _phase(conditions)
-    return QueuedGroup(phase, _words(conditions.get(told)), metadata.get("uid", ""), "deletionTimestamp" in metadata)
+    return group_shown(obj, phase, _words(conditions.get(told)))
 
 
 def _phase(conditions: Mapping[str, Json]) -> tuple[Phase, str]:

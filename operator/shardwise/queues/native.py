@@ -6,7 +6,8 @@ that of 1.37, as its types say. docs/decisions/0065 has the facts that decide.
 
 from typing import Final
 
-from shardwise.queues.protocol import GangEntry, Json, Manifest, Phase, QueuedGroup
+from shardwise.queues.gang_pods import scheduled_by
+from shardwise.queues.protocol import GangEntry, Json, Manifest, Phase, QueuedGroup, conditions_by_type, group_shown
 
 NAME: Final = "Kubernetes"
 SERVED_BY: Final = ("scheduling.k8s.io/v1beta1", "scheduling.k8s.io/v1alpha2")
@@ -22,8 +23,8 @@ _WAITS: Final = "waiting for minCount pods from a gang to be scheduled"
 
 def ganged(pod: Manifest, entry: GangEntry) -> Manifest:
     """Give a pod with the name of its group, which nobody may change later."""
-    spec = pod["spec"] | {"schedulingGroup": {"podGroupName": entry.group}}
-    return pod | {"spec": spec if entry.scheduler is None else {"schedulerName": entry.scheduler} | spec}
+    grouped = pod | {"spec": pod["spec"] | {"schedulingGroup": {"podGroupName": entry.group}}}
+    return grouped if entry.scheduler is None else scheduled_by(grouped, entry.scheduler)
 
 
 def group_spec(entry: GangEntry, api_version: str) -> Manifest:
@@ -39,12 +40,10 @@ def group_spec(entry: GangEntry, api_version: str) -> Manifest:
 
 def read_group(obj: Json) -> QueuedGroup:
     """Read a PodGroup. A scheduler whose gate is off says nothing of it."""
-    conditions = {found.get("type"): found for found in (obj.get("status") or {}).get("conditions") or ()}
+    conditions = conditions_by_type(obj)
     told: Json = next((conditions[kind] for kind in _SCHEDULED if kind in conditions), {})
     phase = Phase.ADMITTED if told.get("status") == "True" else Phase.WAITING
-    metadata = obj["metadata"]
-    words = str(told.get("message") or told.get("reason") or "")
-    return QueuedGroup(phase, words, metadata.get("uid", ""), "deletionTimestamp" in metadata)
+    return group_shown(obj, phase, str(told.get("message") or told.get("reason") or ""))
 
 
 def waits_for_others(scheduled: Json) -> bool:

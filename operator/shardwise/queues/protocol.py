@@ -37,6 +37,17 @@ class QueuedGroup:
     position: int | None = None
 
 
+def group_shown(obj: Json, phase: Phase, words: str) -> QueuedGroup:
+    """Give a group with the identity of the system's object that shows it."""
+    metadata = obj["metadata"]
+    return QueuedGroup(phase, words, metadata.get("uid", ""), "deletionTimestamp" in metadata)
+
+
+def conditions_by_type(obj: Json) -> Mapping[str, Json]:
+    """Give the conditions of a system's object by their types."""
+    return {found.get("type"): found for found in (obj.get("status") or {}).get("conditions") or ()}
+
+
 @dataclass(frozen=True, slots=True)
 class QueueEntry:
     """The entry of a group into a queue: the name of the queue, the name of the group, and the number of its pods."""

@@ -6,8 +6,8 @@ The facts were observed with the scheduler of v1.14.1. Its controller makes no P
 
 from typing import Final
 
-from shardwise.queues.gang_pods import marked, scheduled_by
-from shardwise.queues.protocol import GangEntry, Json, Manifest, Phase, QueuedGroup
+from shardwise.queues.gang_pods import marked, queue_and_priority, scheduled_by
+from shardwise.queues.protocol import GangEntry, Json, Manifest, Phase, QueuedGroup, conditions_by_type, group_shown
 
 NAME: Final = "Volcano"
 SERVED_BY: Final = ("scheduling.volcano.sh/v1beta1",)
@@ -26,20 +26,15 @@ def ganged(pod: Manifest, entry: GangEntry) -> Manifest:
 def group_spec(entry: GangEntry, api_version: str) -> Manifest:
     """Ask for all pods of the group, with all that they request. Without a queue, Volcano takes ``default``."""
     del api_version
-    optional = {"queue": entry.queue, "priorityClassName": entry.priority_class}
-    spec: Manifest = {"minMember": entry.pods, "minResources": dict(entry.requests)}
-    return spec | {name: value for name, value in optional.items() if value is not None}
+    return {"minMember": entry.pods, "minResources": dict(entry.requests)} | queue_and_priority(entry)
 
 
 def read_group(obj: Json) -> QueuedGroup:
     """Read a PodGroup. Its conditions may say Unschedulable and Scheduled side by side: the pods tell the truth."""
-    status = obj.get("status") or {}
-    conditions = {found.get("type"): found for found in status.get("conditions") or ()}
-    told: Json = conditions.get("Unschedulable") or {}
-    phase = Phase.ADMITTED if status.get("phase") == "Running" else Phase.WAITING
+    told = conditions_by_type(obj).get("Unschedulable") or {}
+    phase = Phase.ADMITTED if (obj.get("status") or {}).get("phase") == "Running" else Phase.WAITING
     words = str(told.get("message") or "") if told.get("status") == "True" else ""
-    metadata = obj["metadata"]
-    return QueuedGroup(phase, words, metadata.get("uid", ""), "deletionTimestamp" in metadata)
+    return group_shown(obj, phase, words)
 
 
 def waits_for_others(scheduled: Json) -> bool:

@@ -17,7 +17,7 @@ from shardwise.reconcile.free_capacity import FreeCapacity, Place, place_of
 from shardwise.reconcile.life import Terms, Trigger, decided
 from shardwise.reconcile.observed import OtherRole
 from shardwise.reconcile.plans import PlanInForce, over_budget, over_quota
-from shardwise.reconcile.records import BEGINNING, Record, State
+from shardwise.reconcile.records import BEGINNING, SERVING, Record, State
 from shardwise.reconcile.refused import holds_back, next_to_try, tried
 from shardwise.reconcile.usable_fleet import UsableFleet
 from shardwise.reconcile.views import GroupView
@@ -34,8 +34,6 @@ _WORTH: Final = (
     State.WAITING,
 )
 """States by their worth to clients, highest first."""
-
-_SERVE: Final = (State.READY, State.UNREADY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +190,7 @@ def retained(wanted: Wanted, groups: tuple[GroupView, ...], other: OtherRole | N
     if any(view.leaving for view in kept):
         kept += [view for view in rest if not view.leaving][: wanted.update.max_surge]
     elif other is not None and other.waits_for_a_pair:
-        kept += [view for view in rest if view.leaving and view.record.state in _SERVE][:1]
+        kept += [view for view in rest if view.leaving and view.record.state in SERVING][:1]
     return tuple(_within_budget(wanted.demand.gpu_budget, kept))
 
 

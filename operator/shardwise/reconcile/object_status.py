@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shardwise.domain.needs import Amounts, PodNeeds, added, needs_by_node
+from shardwise.domain.needs import Amounts, PodNeeds, added_by_node, needs_by_node
 from shardwise.reconcile.conditions import DatedCondition
 from shardwise.reconcile.recorded_plan import RecordedPlan
 from shardwise.reconcile.records import Record, held_by
@@ -94,13 +94,12 @@ class Status:
     def other_holdings(self, needs: PodNeeds) -> Mapping[str, Amounts]:
         """Add up the resources besides GPUs that the pods of its groups need, by node."""
         plans = {role.name: role.plan for role in self.roles} | {"": self.plan}
-        total: dict[str, dict[str, int]] = {}
+        parts = []
         for name in sorted({record.role for record in self.records.values()}):
             known = plans.get(name)
             groups = ((record.held_nodes, record.gpus) for record in self.records.values() if record.role == name)
-            for node, found in needs_by_node(needs, 1 if known is None else known.plan.nvlink_gpus, groups).items():
-                total[node] = added(total.get(node, {}).items(), found)
-        return {node: tuple(sorted(found.items())) for node, found in total.items()}
+            parts.append(needs_by_node(needs, 1 if known is None else known.plan.nvlink_gpus, groups))
+        return added_by_node(*parts)
 
     def role(self, name: str) -> RoleStatus:
         """Give a role; a role that nobody has decided on is empty."""

@@ -166,7 +166,7 @@ def one_more(wanted: Wanted, plan: Plan) -> Demand:
         replicas=1,
         gpu_budget=layout.world_size,
         products=(plan.product,),
-        pins=Pins(layout.tensor, layout.pipeline, layout.expert, layout.data, layout.context),
+        pins=Pins.of(layout),
         context_length=plan.context_length,
         concurrency=plan.concurrency,
         least_context=None,

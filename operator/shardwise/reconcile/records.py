@@ -32,6 +32,9 @@ class State(StrEnum):
 BEGINNING: Final = frozenset({State.PENDING, State.QUEUED})
 """States in which the pods of an attempt are made, and may be made again."""
 
+SERVING: Final = (State.READY, State.UNREADY)
+"""States of an attempt that serves, or has served until just now."""
+
 WORDLESS: Final = frozenset({State.STARTING, State.READY, State.UNREADY})
 """States that set no message. The status then reports the progress of the pods, new each time."""
 

@@ -10,6 +10,7 @@ from shardwise.engines.transfer import serves_clients
 from shardwise.reconcile.actions import Action, Decision, Emit
 from shardwise.reconcile.conditions import MOST_MESSAGE, DatedCondition, short_of
 from shardwise.reconcile.object_status import GroupStatus, RoleStatus, Status
+from shardwise.reconcile.role_plans import role_of
 from shardwise.reconcile.status import small
 
 _ALL: Final = ("Ready", "Planned", "Launched")
@@ -26,8 +27,7 @@ class RoleDecision:
     @property
     def name(self) -> str:
         """The name of the role."""
-        role = self.wanted.launch.role
-        return "" if role is None else role.name.value
+        return role_of(self.wanted).value
 
     @property
     def status(self) -> Status:

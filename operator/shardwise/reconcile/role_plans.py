@@ -32,7 +32,13 @@ def planned_roles(wanted: Wanted, fleet: Fleet, limit: GpuLimit | None) -> Plann
 
 def part_of(wanted: Wanted, name: RoleName) -> Wanted:
     """Give a role of an object that has roles."""
-    return next(part for part in wanted.roles if part.launch.role is not None and part.launch.role.name is name)
+    return next(part for part in wanted.roles if role_of(part) is name)
+
+
+def role_of(part: Wanted) -> RoleName:
+    """Name the role that an object, or its part, has. It must have one."""
+    assert part.launch.role is not None  # noqa: S101 - called only with a role
+    return part.launch.role.name
 
 
 def beside(part: Wanted, other: Layout, replicas: int, budget: int) -> Wanted:

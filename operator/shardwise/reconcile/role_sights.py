@@ -4,18 +4,19 @@ A role is decided on like an object. It sees its own pods, Services and groups, 
 other role holds. Numbers of replicas and names of Services of the other role are taken.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from shardwise.domain.fleet import Fleet, Node
+from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
-from shardwise.domain.needs import Amounts, added, needs_by_node
+from shardwise.domain.needs import needs_by_node
 from shardwise.domain.roles import RoleName
 from shardwise.planner.pairs import only_in, within_of
 from shardwise.reconcile.drift import Live
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.observed import Observed, OtherRole
-from shardwise.reconcile.records import Record, State
+from shardwise.reconcile.records import SERVING, Record, State, held_by
+from shardwise.reconcile.role_plans import role_of
 from shardwise.reconcile.views import GroupView
 from shardwise.render.manifest import SERVING_ROLE
 
@@ -35,7 +36,7 @@ class Held:
 
 def sight(part: Wanted, observed: Observed, other: OtherRole, held: Held) -> Observed:
     """Give the observation of an object as a decision about a role sees it."""
-    name = _name(part)
+    name = role_of(part)
     status = status_of_role(observed.status, name)
     pods = tuple(pod for pod in observed.pods if _belongs(pod.role, name))
     services = {key for key, live in observed.services.items() if not _belongs(_role_of(live), name)}
@@ -62,20 +63,14 @@ def status_of_role(status: Status, name: RoleName) -> Status:
 def other_role(views: Iterable[GroupView], wanted: int) -> OtherRole:
     """Say of a role what the other role has to know of its groups. ``wanted`` is the replicas that it shall have."""
     groups = tuple(views)
-    serve = (State.READY, State.UNREADY)
     fresh = [view for view in groups if not view.leaving]
     return OtherRole(
         numbers=frozenset(view.record.replica for view in groups),
         serves=any(view.record.state is State.READY or view.ready for view in fresh) or not wanted,
-        begins=any(view.record.nodes and view.record.state not in serve for view in fresh),
-        leaves=any(view.leaving and view.record.state in serve for view in groups),
+        begins=any(view.record.nodes and view.record.state not in SERVING for view in fresh),
+        leaves=any(view.leaving and view.record.state in SERVING for view in groups),
         spare=len(groups) > wanted,
     )
-
-
-def _name(part: Wanted) -> RoleName:
-    assert part.launch.role is not None  # noqa: S101 - called only with a role
-    return part.launch.role.name
 
 
 def _belongs(role: str, name: RoleName) -> bool:
@@ -89,18 +84,8 @@ def _role_of(live: Live) -> str:
 
 def _without(fleet: Fleet, part: Wanted, held: Held) -> Fleet:
     """Give the fleet without what the groups of the other role hold."""
-    gpus: dict[str, int] = {}
-    for record in held.records:
-        for node in record.held_nodes:
-            gpus[node] = gpus.get(node, 0) + record.gpus
     groups = ((record.held_nodes, record.gpus) for record in held.records)
-    needs: Mapping[str, Amounts] = needs_by_node(part.demand.needs, held.nvlink_gpus, groups)
-    known = ((fleet.node(name), count) for name, count in gpus.items())
-    return fleet.with_nodes(_left(node, count, needs.get(node.name, ())) for node, count in known if node is not None)
-
-
-def _left(node: Node, gpus: int, needs: Amounts) -> Node:
-    return replace(node, free=max(0, node.free - gpus), taken=tuple(sorted(added(node.taken, needs).items())))
+    return fleet.without(held_by(held.records), needs_by_node(part.demand.needs, held.nvlink_gpus, groups))
 
 
 def _place(part: Wanted, observed: Observed) -> str:

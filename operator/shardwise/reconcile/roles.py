@@ -19,7 +19,7 @@ from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.observed import Observed, OtherRole
 from shardwise.reconcile.plans import PlanInForce, new_plan, recorded
 from shardwise.reconcile.recorded_plan import record_plan
-from shardwise.reconcile.role_plans import Planned, part_of, planned_roles
+from shardwise.reconcile.role_plans import Planned, part_of, planned_roles, role_of
 from shardwise.reconcile.role_sights import Held, other_role, sight, status_of_role
 
 Decided: TypeAlias = tuple[Case, DesiredState]
@@ -113,20 +113,19 @@ def _settled(
 
 def _with_replicas(part: Wanted, status: Status) -> Wanted:
     """Give a role the replicas that the estimates asked for when it was planned, if its object does not state them."""
-    role, half = part.launch.role, part.demand.half
-    if role is None or half is None or not half.counted:
+    if not part.demand.is_counted:
         return part
-    planned = status.role(role.name.value)
+    planned = status.role(role_of(part).value)
     count = planned.wanted if planned.plan is not None and planned.plan.demand == part.asks else 1
     return replace(part, demand=replace(part.demand, replicas=max(1, count)))
 
 
 def _beside(part: Wanted, other: PlanInForce, observed: Observed, now: float) -> PlanInForce | None:
     """Plan a role for the plan that the other role keeps; ``None`` if no change of the fleet can make that possible."""
-    name = part.launch.role.name if part.launch.role is not None else RoleName.DECODE
-    if other.plan is None or (part.demand.half is not None and part.demand.half.counted):
+    if other.plan is None or part.demand.is_counted:
         return None
-    records = [record for record in observed.status.records.values() if record.role == name.other.value]
+    beside = role_of(part).other.value
+    records = [record for record in observed.status.records.values() if record.role == beside]
     held = Held(records, other.plan.nvlink_gpus)
     left = max(0, part.demand.gpu_budget - max(held.gpus, other.plan.layout.world_size))
     shared = replace(part, demand=for_other(replace(part.demand, gpu_budget=left), other.plan.layout))
@@ -163,7 +162,7 @@ def _counted(parts: Mapping[RoleName, Wanted], made: Planned) -> Mapping[RoleNam
     """Give each role the replicas that the estimates ask for, if its object does not state them."""
     return {
         name: replace(part, demand=replace(part.demand, replicas=made[name][0].demand.replicas))
-        if part.demand.half is not None and part.demand.half.counted
+        if part.demand.is_counted
         else part
         for name, part in parts.items()
     }

@@ -14,10 +14,9 @@ from shardwise.domain.roles import RoleName
 from shardwise.reconcile.free_capacity import Place
 from shardwise.reconcile.group_set import GroupSetBuilder
 from shardwise.reconcile.observed import OtherRole
-from shardwise.reconcile.records import State
+from shardwise.reconcile.records import SERVING, State
 from shardwise.reconcile.views import GroupView
 
-_SERVES = (State.READY, State.UNREADY)
 """A group whose probe fails for a while is not given up for content that has not served yet."""
 
 
@@ -38,9 +37,9 @@ def roll(builder: GroupSetBuilder, other: OtherRole | None = None) -> None:
         _recreate(builder, stale)
         return
     for view in stale:
-        if view.record.state not in _SERVES:
+        if view.record.state not in SERVING:
             _replace(builder, [view], least=1)
-    serving = [view for view in stale if view.record.state in _SERVES]
+    serving = [view for view in stale if view.record.state in SERVING]
     if _waits_for(builder, other):
         return
     # The other role is about to give GPUs back: then a new group may have room beside the old group.

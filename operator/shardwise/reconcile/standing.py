@@ -21,6 +21,7 @@ from shardwise.reconcile.open_places import landing
 from shardwise.reconcile.plans import with_group
 from shardwise.reconcile.records import Record, format_time
 from shardwise.reconcile.refused import refusal_told
+from shardwise.reconcile.role_plans import role_of
 from shardwise.reconcile.roles import decided_roles, without_roles
 from shardwise.reconcile.turns import Turn
 from shardwise.reconcile.usable_fleet import UsableFleet
@@ -31,11 +32,7 @@ def standings_of(wanted: Wanted, observed: Observed, now: float) -> Mapping[str,
     if not wanted.roles:
         return {"": standing_of(wanted, observed, now)}
     decided = decided_roles(wanted, observed, now)
-    return {
-        case.wanted.launch.role.name.value: _standing(case, desired)
-        for case, desired in decided
-        if case.wanted.launch.role
-    }
+    return {role_of(case.wanted).value: _standing(case, desired) for case, desired in decided}
 
 
 def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:

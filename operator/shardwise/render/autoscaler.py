@@ -8,7 +8,7 @@ from shardwise.domain.plan import Plan
 from shardwise.domain.units import written_amount
 from shardwise.engines.signals import SignalRow
 from shardwise.render.manifest import Manifest, scale_target
-from shardwise.render.scaling import bounds, metric_of, target_amount
+from shardwise.render.scaling import bounds, metric_of, scaled_by, target_amount
 
 NAME: Final = "the HorizontalPodAutoscaler"
 API_VERSION: Final = "autoscaling/v2"
@@ -18,8 +18,7 @@ FIELD: Final = "spec.scaling"
 
 def is_wanted(wanted: Wanted) -> bool:
     """Tell whether a HorizontalPodAutoscaler scales the object."""
-    scaler = wanted.site.attachments.scaler
-    return wanted.launch.scaling is not None and scaler is not None and scaler.kind is ScalerKind.AUTOSCALER
+    return scaled_by(wanted, ScalerKind.AUTOSCALER)
 
 
 def spec(wanted: Wanted, plan: Plan) -> Manifest:

@@ -12,7 +12,7 @@ from shardwise.domain.plan import Plan
 from shardwise.engines.signals import RUNNING, SignalRow
 from shardwise.render.manifest import Manifest, scale_target
 from shardwise.render.names import label_value
-from shardwise.render.scaling import bounds, metric_of, target_amount
+from shardwise.render.scaling import bounds, metric_of, scaled_by, target_amount
 
 NAME: Final = "KEDA"
 API_VERSION: Final = "keda.sh/v1alpha1"
@@ -29,8 +29,7 @@ _REPLICA_LABEL: Final = "shardwise_dev_replica"
 
 def is_wanted(wanted: Wanted) -> bool:
     """Tell whether KEDA scales the object."""
-    scaler = wanted.site.attachments.scaler
-    return wanted.launch.scaling is not None and scaler is not None and scaler.kind is ScalerKind.KEDA
+    return scaled_by(wanted, ScalerKind.KEDA)
 
 
 def spec(wanted: Wanted, plan: Plan) -> Manifest:

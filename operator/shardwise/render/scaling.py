@@ -1,11 +1,17 @@
 """What every scaler is told: the bounds of the replicas, the metric, and the value to aim at."""
 
-from shardwise.domain.attachments import Scaling, Signal
+from shardwise.domain.attachments import ScalerKind, Scaling, Signal
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.domain.release import release_of
 from shardwise.engines import ENGINES
 from shardwise.engines.signals import SignalRow, signal_of
+
+
+def scaled_by(wanted: Wanted, kind: ScalerKind) -> bool:
+    """Tell whether a scaler of this kind scales the object."""
+    scaler = wanted.site.attachments.scaler
+    return wanted.launch.scaling is not None and scaler is not None and scaler.kind is kind
 
 
 def bounds(wanted: Wanted, plan: Plan) -> tuple[int, int]:
