@@ -4,7 +4,8 @@
 POD ROOT FOLDER NAME=VALUE… -- WORDS…`` runs words as process 1 of a container of that pod, and ends as they end: with
 128 and the number of the signal that killed them, as a container runtime reports it. What it runs dies with it.
 
-Each prints a line when it is made. ``FOLDER`` has ``mounts``, a script that fills ``ROOT``.
+Each prints a line when it is made; a container prints the number that its process 1 has on this machine, because the
+kernel's list of children may leave one out. ``FOLDER`` has ``mounts``, a script that fills ``ROOT``.
 """
 
 import ctypes
@@ -65,10 +66,11 @@ def _become(root: str, folder: str, variables: list[str], words: list[str]) -> N
     try:
         _dies_with_parent()
         subprocess.run(["/bin/sh", "-e", f"{folder}/mounts"], check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - made by the kubelet
+        number = os.readlink("/proc/self")
         os.chroot(root)
         os.chdir("/")
         environment = dict(variable.split("=", 1) for variable in variables)
-        print("made", flush=True)  # noqa: T201 - as above
+        print(number, flush=True)  # noqa: T201 - as above
         os.dup2(2, 1)
         os.execvpe(words[0], words, environment)  # noqa: S606 - as a container is started: without a shell
     except BaseException as error:  # noqa: BLE001 - the copy must not go on as the parent

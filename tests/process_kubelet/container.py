@@ -107,8 +107,8 @@ class Container:
                 start_new_session=True,
             )
         assert self._process.stdout is not None
-        if await self._process.stdout.readline():
-            self.inside = int(_children(self._process.pid).split()[0])
+        if number := await self._process.stdout.readline():
+            self.inside = int(number)
 
     def _words(self) -> list[str]:
         return [_expanded(word, self.variables) for word in (*self.spec["command"], *self.spec.get("args", ()))]
