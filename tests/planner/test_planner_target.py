@@ -143,6 +143,12 @@ HINTS: dict[str, tuple[Target, int, type[object], list[str]]] = {
         ["spec.target.timeToFirstToken"],
     ),
     "tokens that are too slow": (Target(4000, 200, per_token=0.001), 8, TokensSlow, ["spec.target.timePerToken"]),
+    "tokens that are too slow beyond the budget as well": (
+        Target(4000, 200, per_token=0.001),
+        1,
+        TokensSlow,
+        ["spec.target.timePerToken"],
+    ),
     "both times": (Target(4000, 200, first_token=0.03, per_token=0.001), 8, TokensSlow, ["spec.target"]),
 }
 

@@ -131,11 +131,13 @@ class Weighed:
         return self.missed(demand) is not None or is_over_budget(self.sized(demand), self.layout)
 
     def cause(self, demand: Demand) -> Cause | None:
-        """Give the first cause that rules the layout out for a demand, whatever is free."""
-        fits = self.law or _over_budget(demand, self.layout) or self.short
-        if fits is not None or demand.target is None:
-            return fits
-        return self.missed(demand) or _over_budget(self.sized(demand), self.layout)
+        """Give the first cause that rules the layout out for a demand, whatever is free.
+
+        With a target, the budget comes last: it is blamed only where a larger budget would meet the target.
+        """
+        if demand.target is None:
+            return self.law or _over_budget(demand, self.layout) or self.short
+        return self.law or self.short or self.missed(demand) or _over_budget(self.sized(demand), self.layout)
 
     def sized(self, demand: Demand) -> Demand:
         """Give a demand with the replicas that its target needs of this layout, or more if it asks for more.
