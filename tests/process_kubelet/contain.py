@@ -66,7 +66,7 @@ def _become(root: str, folder: str, variables: list[str], words: list[str]) -> N
     try:
         _dies_with_parent()
         subprocess.run(["/bin/sh", "-e", f"{folder}/mounts"], check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - made by the kubelet
-        number = os.readlink("/proc/self")  # noqa: PTH115 - pathlib takes longer to import than a container to start
+        number = os.readlink("/proc/self")  # noqa: PTH115 - no more is imported than must be
         os.chroot(root)
         os.chdir("/")
         environment = dict(variable.split("=", 1) for variable in variables)
