@@ -6,6 +6,7 @@ from shardwise.domain.exclusions import (
     ClaimsUnread,
     LeftOut,
     Mismatch,
+    NoFlavor,
     NoLabel,
     NoPlace,
     OtherVendor,
@@ -79,6 +80,14 @@ SAID: dict[LeftOut, tuple[str, str]] = {
     NoLabel("rock", ("node", "domain", "rack")): (
         "lacks the label `rock` of `spec.placement.within`, and no level has this name (known are node, domain, rack)",
         "lack the label `rock` of `spec.placement.within`, and no level has this name (known are node, domain, rack)",
+    ),
+    NoFlavor("team", ("pool=serving",)): (
+        "is in no flavour of the queue `team` (`pool=serving`)",
+        "are in no flavour of the queue `team` (`pool=serving`)",
+    ),
+    NoFlavor("team", ("a=1", "a=2", "a=3", "a=4", "a=5")): (
+        "is in no flavour of the queue `team` (`a=1` or `a=2` or `a=3` or of 2 more)",
+        "are in no flavour of the queue `team` (`a=1` or `a=2` or `a=3` or of 2 more)",
     ),
     TooSmall("ephemeral-storage", 640 * GIB * 1000, 89 * GIB * 1000): (
         (

@@ -1,4 +1,4 @@
-"""The places of groups in queues of Kueue: asked for while groups wait, and unknown where Kueue does not tell."""
+"""The positions of groups in queues of Kueue: asked for while groups wait, unknown where Kueue does not tell."""
 
 from http import HTTPStatus
 from typing import Any
@@ -10,6 +10,7 @@ from shardwise.domain.launch import ClusterQueue, QueueSystem
 from shardwise.observe import Key, Store
 from shardwise.observe.kinds import Kind
 from shardwise.operate.positions import Positions
+from shardwise.queues import Position
 
 Json = dict[str, Any]
 TEAM = ("default", "team")
@@ -21,6 +22,8 @@ class Visible:
     def __init__(self, *names: str, version: str = "v1beta2") -> None:
         self.names = list(names)
         self.version = version
+        self.before = 0
+        """The groups of other queues that share the quota, all before these."""
         self.fails: ClusterError | None = None
         self.calls: list[str] = []
 
@@ -32,7 +35,11 @@ class Visible:
         if kind.version != self.version:
             raise Refused("the server could not find the requested resource", HTTPStatus.NOT_FOUND)
         items = (
-            {"metadata": {"namespace": namespace, "name": waiting}, "positionInLocalQueue": place}
+            {
+                "metadata": {"namespace": namespace, "name": waiting},
+                "positionInLocalQueue": place,
+                "positionInClusterQueue": place + self.before,
+            }
             for place, waiting in enumerate(self.names)
         )
         return {"items": list(items)}
@@ -58,19 +65,22 @@ def positions(kueue: Visible, store: Store) -> tuple[Positions, list[Key]]:
     return Positions(kueue, store, woken.append), woken  # type: ignore[arg-type]
 
 
-async def test_the_places_of_our_groups_are_kept_and_those_that_move_are_woken() -> None:
-    """Others stand between them; a place that stays wakes nobody."""
+async def test_the_positions_of_our_groups_are_kept_and_those_that_move_are_woken() -> None:
+    """Others stand between them; a position that stays wakes nobody."""
     store, kueue = a_store(a="Queued", b="Queued"), Visible("a-0-0", "of-another", "b-0-0")
     asking, woken = positions(kueue, store)
     await asking.ask()
-    assert store.cluster_queues.positions == {("default", "a-0-0"): 1, ("default", "b-0-0"): 3}
+    assert store.cluster_queues.positions == {
+        ("default", "a-0-0"): Position(1, 1),
+        ("default", "b-0-0"): Position(3, 3),
+    }
     assert woken == [("default", "a"), ("default", "b")]
     woken.clear()
     await asking.ask()
     assert woken == []
     kueue.names.remove("of-another")
     await asking.ask()
-    assert (store.cluster_queues.positions["default", "b-0-0"], woken) == (2, [("default", "b")])
+    assert (store.cluster_queues.positions["default", "b-0-0"], woken) == (Position(2, 2), [("default", "b")])
 
 
 async def test_each_queue_is_asked_once_however_many_wait_and_not_while_nobody_waits() -> None:
@@ -85,10 +95,21 @@ async def test_each_queue_is_asked_once_however_many_wait_and_not_while_nobody_w
     assert idle.calls == []
 
 
+async def test_groups_of_other_queues_that_share_the_quota_count_too() -> None:
+    """One that comes before wakes the object, although nothing changes in its own queue."""
+    store, kueue = a_store(a="Queued"), Visible("a-0-0")
+    asking, woken = positions(kueue, store)
+    await asking.ask()
+    woken.clear()
+    kueue.before = 1
+    await asking.ask()
+    assert (store.cluster_queues.positions, woken) == ({("default", "a-0-0"): Position(1, 2)}, [("default", "a")])
+
+
 async def test_an_older_version_of_the_api_is_asked_too() -> None:
     store, kueue = a_store(a="Queued"), Visible("a-0-0", version="v1beta1")
     await positions(kueue, store)[0].ask()
-    assert store.cluster_queues.positions == {("default", "a-0-0"): 1}
+    assert store.cluster_queues.positions == {("default", "a-0-0"): Position(1, 1)}
 
 
 @pytest.mark.parametrize(
@@ -100,8 +121,8 @@ async def test_an_older_version_of_the_api_is_asked_too() -> None:
     ],
     ids=["absent", "not allowed", "away"],
 )
-async def test_without_the_api_nothing_is_known_of_places(error: ClusterError) -> None:
-    """Places that were known are forgotten: they may be others by now."""
+async def test_without_the_api_nothing_is_known_of_positions(error: ClusterError) -> None:
+    """Positions that were known are forgotten: they may be others by now."""
     store, kueue = a_store(a="Queued"), Visible("a-0-0")
     asking, woken = positions(kueue, store)
     await asking.ask()

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from tests.support.fleets import H100, H200, a_fleet, a_node
 from tests.support.models import LLAMA_8B, a_demand
 
-from shardwise.domain.demand import Demand, Operator, Requirement, Toleration
+from shardwise.domain.demand import Demand, Operator, QueueOffer, Requirement, Toleration
 from shardwise.domain.exclusions import (
     ClaimsUnread,
     LeftOut,
     Mismatch,
+    NoFlavor,
     NoLabel,
     NoPlace,
     OtherVendor,
@@ -28,6 +29,8 @@ from shardwise.planner.pools import usable
 NODE = a_node("a", labels={"team": "blue"}, places=("r1", "b1"))
 LEVELS = ("rack", "block")
 KEPT = Taint("kept", "yes", "NoSchedule")
+SPARE = ((Requirement("zone", Operator.IN, ("spare",)), Requirement("rank", Operator.IN, ("1",))),)
+OFFERED = QueueOffer("team", ((("rank", "1"), ("zone", "spare")),))
 
 APART: dict[str, dict[str, Any]] = {
     "product": {"product": H200},
@@ -151,6 +154,12 @@ DECIDED: dict[str, tuple[dict[str, Any], dict[str, Any], LeftOut | None]] = {
     ),
     "a term": ({"node_affinity": ((Requirement("zone", Operator.EXISTS),),)}, {}, Mismatch.NODE_AFFINITY),
     "a term that the node meets": ({"node_affinity": ((Requirement("team", Operator.EXISTS),),)}, {}, None),
+    "no flavour": ({"node_affinity": SPARE, "offered": OFFERED}, {}, NoFlavor("team", ("rank=1,zone=spare",))),
+    "a flavour whose node does not meet the object's own term": (
+        {"node_affinity": ((Requirement("age", Operator.EXISTS), *SPARE[0]),), "offered": OFFERED},
+        {"labels": (("rank", "1"), ("zone", "spare"))},
+        Mismatch.NODE_AFFINITY,
+    ),
     "no place at a level": ({"within": "rack"}, {"places": ("", "b1")}, NoPlace("rack")),
     "a place at a level": ({"within": "rack"}, {}, None),
     "no label to share": ({"within": "example.com/pod"}, {}, NoLabel("example.com/pod")),

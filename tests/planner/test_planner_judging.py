@@ -12,7 +12,7 @@ from tests.support.models import LLAMA_8B, LLAMA_70B, LLAMA_405B, R1, a_demand, 
 from tests.support.strategies import demands, fleets
 
 from shardwise.checkpoint import from_config
-from shardwise.domain.demand import Demand, Objective, Operator, Requirement, Toleration
+from shardwise.domain.demand import Demand, Objective, Operator, QueueOffer, Requirement, Toleration
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
 from shardwise.domain.model import LatentCache
@@ -184,13 +184,14 @@ def test_only_fields_about_places_and_names_are_taken_from_a_demand() -> None:
         own_image=True,
         node_selector=(("a", "b"),),
         node_affinity=((Requirement("a", Operator.EXISTS),),),
+        offered=QueueOffer("team", ((("a", "b"),),)),
         tolerations=(Toleration("a"),),
         within="node",
         needs=PodNeeds(each_gpu=(("cpu", 1),)),
     )
     left = without_place(marked)
     changed = {field.name for field in fields(Demand) if getattr(left, field.name) != getattr(marked, field.name)}
-    places = {"products", "own_image", "node_selector", "node_affinity", "tolerations", "within"}
+    places = {"products", "own_image", "node_selector", "node_affinity", "offered", "tolerations", "within"}
     assert changed == {"key", "needs", *places}
     assert left == without_place(left)
 

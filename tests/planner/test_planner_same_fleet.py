@@ -9,7 +9,7 @@ from pytest_mock import MockerFixture
 from tests.support.fleets import H100, H200, a_fleet, a_node, h100s, h200s
 from tests.support.models import LLAMA_8B, LLAMA_70B, a_demand
 
-from shardwise.domain.demand import Demand, Operator, Requirement, Toleration
+from shardwise.domain.demand import Demand, Operator, QueueOffer, Requirement, Toleration
 from shardwise.domain.fleet import Taint
 from shardwise.planner import plan, same_fleet
 from shardwise.planner.pools import eligible
@@ -21,6 +21,14 @@ WISHES: list[Demand] = [
     a_demand(LLAMA_8B, products=(H200,), own_image=True),
     a_demand(LLAMA_8B, node_selector=(("team", "blue"),)),
     a_demand(LLAMA_8B, node_affinity=((Requirement("team", Operator.EXISTS),),)),
+    *(
+        a_demand(
+            LLAMA_8B,
+            node_affinity=((Requirement("team", Operator.IN, ("blue",)),),),
+            offered=QueueOffer(queue, ((("team", "blue"),),)),
+        )
+        for queue in ("blue", "other")
+    ),
     a_demand(LLAMA_8B, tolerations=(Toleration("dedicated", "Equal", "x", "NoSchedule"),)),
     a_demand(LLAMA_8B, within="team"),
 ]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from shardwise.queues import SYSTEMS, Offer, Phase, QueueEntry, is_queued
-from shardwise.queues.kueue import entered, offer, read_group, steered
+from shardwise.queues import SYSTEMS, Offer, Phase, Position, QueueEntry, is_queued
+from shardwise.queues.kueue import entered, offer, read_group, read_positions, steered
 
 H100, A100, SPOT = {"gpu": "h100"}, {"gpu": "a100"}, {"pool": "spot"}
 
@@ -115,6 +115,32 @@ def test_a_queue_offers_the_nodes_of_its_flavours_with_gpus(
     found: dict[str, Any] | None, flavors: tuple[Any, ...], keys: set[str]
 ) -> None:
     assert offer(found, FLAVORS) == Offer(flavors, frozenset(keys))
+
+
+POSITIONS: dict[str, tuple[dict[str, Any], dict[tuple[str, str], Position]]] = {
+    "two groups behind one of another queue": (
+        {
+            "items": [
+                {
+                    "metadata": {"namespace": "default", "name": name},
+                    "priority": 0,
+                    "localQueueName": "team",
+                    "positionInClusterQueue": place + 1,
+                    "positionInLocalQueue": place,
+                }
+                for place, name in enumerate(("a-0-0", "b-0-0"))
+            ]
+        },
+        {("default", "a-0-0"): Position(1, 2), ("default", "b-0-0"): Position(2, 3)},
+    ),
+    "nobody waits": ({"items": []}, {}),
+    "no items": ({"items": None}, {}),
+}
+
+
+@pytest.mark.parametrize(("summary", "positions"), POSITIONS.values(), ids=POSITIONS)
+def test_positions_are_counted_from_one(summary: dict[str, Any], positions: dict[tuple[str, str], Position]) -> None:
+    assert dict(read_positions(summary)) == positions
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=lambda system: system.NAME)

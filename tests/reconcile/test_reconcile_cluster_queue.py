@@ -11,7 +11,7 @@ from tests.support.models import LLAMA_405B, a_demand
 from shardwise.domain.demand import Pins
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import ClusterQueue, LaunchSite, QueueSystem
-from shardwise.queues import Offer, Phase, QueuedGroup
+from shardwise.queues import Offer, Phase, Position, QueuedGroup
 from shardwise.reconcile.observed import QueueSeen
 from shardwise.render.manifest import REVISION
 
@@ -73,6 +73,18 @@ def test_only_nodes_that_the_queue_offers_are_planned() -> None:
     world.settle()
     assert world.nodes() == [["h100-01", "h100-03"]]
     assert {pod["spec"]["nodeSelector"]["gpu"] for pod in world.pods.values()} == {"h100"}
+
+
+def test_a_queue_whose_flavours_no_node_has_is_named_with_their_labels() -> None:
+    """The user has asked for no label: the labels are those of the administrator's flavours."""
+    offer = Offer(((("gpu", "h200"),), (("gpu", "b200"),)), frozenset({"gpu"}))
+    world = in_queue(labelled("h100", "h100"), replace(SERVED, offer=offer))
+    world.settle()
+    said = (
+        "0 of 2 nodes may be used; of 2 nodes left out: "
+        "2 are in no flavour of the queue `team` (`gpu=b200` or `gpu=h200`)"
+    )
+    assert (world.standing(), world.status["message"]) == ("Reconciling/NoMatchingNodes", said)
 
 
 def test_other_flavours_of_a_queue_restart_no_pod() -> None:
@@ -165,16 +177,21 @@ def test_a_group_that_kueue_would_never_admit_is_refused() -> None:
     assert "a replica has 19 pods, and Kueue admits groups of at most 18 pods" in world.status["message"]
 
 
-PLACES = {
+POSITIONS = {
     "not told": (None, ""),
-    "the first": (1, ", at position 1"),
-    "the tenth": (10, ", at position 10"),
-    "far back": (38, ", with 20 or more groups before it"),
+    "the first": (Position(1, 1), ", at position 1"),
+    "the first of a queue that shares its quota": (
+        Position(1, 4),
+        ", at position 1 (4 among all queues that share its quota)",
+    ),
+    "the tenth": (Position(10, 10), ", at position 10"),
+    "far back": (Position(38, 38), ", with 20 or more groups before it"),
+    "far back among all": (Position(2, 38), ", with 20 or more groups before it"),
 }
 
 
-@pytest.mark.parametrize(("position", "said"), PLACES.values(), ids=PLACES)
-def test_the_object_says_its_place_in_the_queue_where_the_queue_tells_it(position: int | None, said: str) -> None:
+@pytest.mark.parametrize(("position", "said"), POSITIONS.values(), ids=POSITIONS)
+def test_the_object_says_its_position_where_the_queue_tells_it(position: Position | None, said: str) -> None:
     """Far back, a round number: else each object would be written anew whenever one leaves the queue."""
     world = in_queue()
     world.settle()

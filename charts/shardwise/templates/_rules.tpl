@@ -78,7 +78,7 @@
 - apiGroups: [kueue.x-k8s.io]
   resources: [localqueues]
   verbs: [get, list, watch]
-# The places of groups in queues of Kueue, where Kueue tells them.
+# The positions of groups in queues of Kueue, where Kueue tells them.
 - apiGroups: [visibility.kueue.x-k8s.io]
   resources: [localqueues/pendingworkloads]
   verbs: [get]

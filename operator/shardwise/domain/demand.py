@@ -93,6 +93,14 @@ class EngineSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueOffer:
+    """The nodes that a queue of the cluster offers: those that have all labels of a flavour."""
+
+    queue: str
+    flavors: tuple[tuple[tuple[str, str], ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """A model to serve, and the resources that it may use.
 
@@ -100,12 +108,13 @@ class Demand:
     of that length that the KV cache must hold at once. ``gpu_budget`` limits the GPUs of all replicas together.
     ``kv_bytes`` is the size of an element of the KV cache. Empty ``products`` allow any product. ``within`` is a level
     of the fleet or a label key: all nodes of a group must have the same place there. ``node_affinity`` lists terms; a
-    node must meet all requirements of any term, and no terms allow any node. ``own_image`` says that the user names the
-    engine's image, which AMD GPUs need. ``reserve`` overrides the runtime reserve per GPU, in bytes. ``least_context``
-    is the shortest accepted context, in tokens, if ``context_length`` does not fit; ``None`` accepts none shorter.
-    ``release`` is the engine's, as the object or its image states; ``None`` is the release that we read. ``published``:
-    the image is the engine's own, so that it knows only the model classes and methods of its release. ``remote_code``:
-    the engine may run model classes that the checkpoint brings.
+    node must meet all requirements of any term, and no terms allow any node. ``offered`` are the nodes that the queue
+    offers, if the groups go through one; ``node_affinity`` already asks for them. ``own_image`` says that the user
+    names the engine's image, which AMD GPUs need. ``reserve`` overrides the runtime reserve per GPU, in bytes.
+    ``least_context`` is the shortest accepted context, in tokens, if ``context_length`` does not fit; ``None`` accepts
+    none shorter. ``release`` is the engine's, as the object or its image states; ``None`` is the release that we read.
+    ``published``: the image is the engine's own, so that it knows only the model classes and methods of its release.
+    ``remote_code``: the engine may run model classes that the checkpoint brings.
     ``kv_cache_dtype`` is the precision that the engine is told; ``None`` leaves it to the engine. ``adapters`` are LoRA
     adapters that the engine makes room for. ``uncounted`` are arguments and options whose memory the plan does not
     count. ``towers`` is what the engine does with the model's towers.
@@ -134,6 +143,7 @@ class Demand:
     tolerations: tuple[Toleration, ...] = ()
     within: str | None = None
     node_affinity: tuple[tuple[Requirement, ...], ...] = ()
+    offered: QueueOffer | None = None
     own_image: bool = False
     reserve: int | None = None
     least_context: int | None = None

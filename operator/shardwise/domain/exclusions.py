@@ -41,6 +41,14 @@ class NoLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class NoFlavor:
+    """The node has the labels of no flavour of the queue that the groups go through; ``labels`` are those of each."""
+
+    queue: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Untolerated:
     """The node has a taint that the pods do not tolerate."""
 
@@ -66,5 +74,5 @@ class ClaimsUnread:
     resource: str
 
 
-LeftOut = Exclusion | Mismatch | OtherVendor | NoPlace | NoLabel | Untolerated | TooSmall | ClaimsUnread
+LeftOut = Exclusion | Mismatch | OtherVendor | NoPlace | NoLabel | NoFlavor | Untolerated | TooSmall | ClaimsUnread
 """Why a node is left out: for every demand, or for this demand."""

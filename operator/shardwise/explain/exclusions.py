@@ -1,12 +1,13 @@
 """Why nodes are left out, in words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, assert_never
 
 from shardwise.domain.exclusions import (
     ClaimsUnread,
     LeftOut,
     Mismatch,
+    NoFlavor,
     NoLabel,
     NoPlace,
     OtherVendor,
@@ -89,7 +90,7 @@ def _of_a_node(why: LeftOut) -> str:
             return _MISMATCHES[why]
         case TooSmall() | ClaimsUnread():
             return _of_resources(why)
-        case OtherVendor() | NoPlace() | NoLabel() | Untolerated():
+        case OtherVendor() | NoPlace() | NoLabel() | NoFlavor() | Untolerated():
             return _of_labels(why)
         case _:
             assert_never(why)
@@ -104,7 +105,7 @@ def _of_resources(why: TooSmall | ClaimsUnread) -> str:
             return f"counts no GPUs as allocatable `{resource}`, and nothing is known of its ResourceSlices"
 
 
-def _of_labels(why: OtherVendor | NoPlace | NoLabel | Untolerated) -> str:
+def _of_labels(why: OtherVendor | NoPlace | NoLabel | NoFlavor | Untolerated) -> str:
     match why:
         case OtherVendor(resource):
             return f"offers {resource}: `spec.gpuBudget.products` must list it, `spec.engine.image` run on it"
@@ -113,5 +114,16 @@ def _of_labels(why: OtherVendor | NoPlace | NoLabel | Untolerated) -> str:
         case NoLabel(label, levels):
             known = f", and no level has this name (known are {', '.join(levels)})" if levels else ""
             return f"lacks the label `{label}` of `spec.placement.within`{known}"
+        case NoFlavor(queue, labels):
+            return f"is in no flavour of the queue `{queue}` ({_some(labels)})"
         case Untolerated(taint):
             return f"has the taint `{taint.key}={taint.value}:{taint.effect}`"
+
+
+def _some(labels: Sequence[str]) -> str:
+    """List the labels of some flavours."""
+    more = f" or of {len(labels) - _LISTED} more" if len(labels) > _LISTED else ""
+    return " or ".join(f"`{label}`" for label in labels[:_LISTED]) + more
+
+
+_LISTED: Final = 3

@@ -70,7 +70,7 @@ KINDS: Final = (
     Kind("LocalQueue", "kueue.x-k8s.io", "v1beta2", "localqueues", True, _WATCHED),
     Kind("ClusterQueue", "kueue.x-k8s.io", "v1beta2", "clusterqueues", False, _WATCHED),
     Kind("ResourceFlavor", "kueue.x-k8s.io", "v1beta2", "resourceflavors", False, _WATCHED),
-    # The places of groups in queues of Kueue, where Kueue tells them.
+    # The positions of groups in queues of Kueue, where Kueue tells them.
     *(
         Kind(
             "PendingWorkloadsSummary",

@@ -13,7 +13,7 @@ from shardwise.observe.kinds import CLUSTER_QUEUE, FLAVOR, LOCAL_QUEUE, WORKLOAD
 from shardwise.observe.lent import Lent
 from shardwise.observe.objects import Json, Key, part, slim
 from shardwise.observe.shelf import Shelf
-from shardwise.queues import SYSTEMS, Offer, Phase, QueuedGroup, QueueKeeper
+from shardwise.queues import SYSTEMS, Offer, Phase, Position, QueuedGroup, QueueKeeper
 from shardwise.queues.kueue import offer
 from shardwise.reconcile.observed import QueueSeen, evicted_by
 from shardwise.render.manifest import GROUP
@@ -23,7 +23,7 @@ class QueueShelves:
     """The objects of Kueue, and the queues that objects go through.
 
     ``served`` tells whether the cluster serves Kueue's objects; ``None`` while nothing shows it, or if Kueue is not
-    configured. ``positions`` are the places of waiting groups in their queues, from 1, where Kueue tells them.
+    configured. ``positions`` are those of waiting groups in their queues, where Kueue tells them.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class QueueShelves:
         self.flavors: Final = Shelf()
         self.served: bool | None = None
         self.lent: Final = Lent()
-        self.positions: Final[dict[Key, int]] = {}
+        self.positions: Final[dict[Key, Position]] = {}
         self._entered: Final[dict[Key, ClusterQueue]] = {}
         self._evicted: Final[dict[Key, str]] = {}
 

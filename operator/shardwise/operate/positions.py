@@ -1,7 +1,7 @@
-"""Asking Kueue for the places of waiting groups in their queues. Nobody waits for the answers.
+"""Asking Kueue for the positions of waiting groups in their queues. Nobody waits for the answers.
 
 Kueue answers by an API of its own (`visibility.kueue.x-k8s.io`), which is not watched and may be absent. Then nothing
-is said of places, and nothing is missing.
+is said of positions, and nothing is missing.
 """
 
 import asyncio
@@ -10,20 +10,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from shardwise.cluster import Cluster, ClusterError
+from shardwise.domain.launch import QueueSystem
 from shardwise.observe import Key, Store
 from shardwise.observe.kinds import PENDING_WORKLOADS, Kind
 from shardwise.observe.objects import Json, owner_of
+from shardwise.queues import SYSTEMS, Position
 from shardwise.reconcile.records import State
 from shardwise.reconcile.status_data import read_records
 
 ASKED_EVERY: Final = 30.0
 """Seconds between two questions about a queue. Each is a single call, however many groups wait in the queue."""
 
+_KUEUE: Final = SYSTEMS[QueueSystem.KUEUE]
 _log = logging.getLogger(__name__)
 
 
 class Positions:
-    """Keeps the places of groups that wait in Kueue's queues. ``wake`` is called with an object whose place changes."""
+    """Keeps the positions of groups that wait in Kueue's queues.
+
+    ``wake`` is called with an object whose position changes.
+    """
 
     def __init__(self, cluster: Cluster, store: Store, wake: Callable[[Key], None]) -> None:
         self._cluster = cluster
@@ -37,9 +43,9 @@ class Positions:
             await asyncio.sleep(ASKED_EVERY)
 
     async def ask(self) -> None:
-        """Ask about each queue in which a group waits, and wake the objects whose places changed."""
+        """Ask about each queue in which a group waits, and wake the objects whose positions changed."""
         known = self._store.cluster_queues.positions
-        found: dict[Key, int] = {}
+        found: dict[Key, Position] = {}
         for queue in sorted(set(self._waiting())):
             found |= await self._of_queue(queue)
         changed = {group for group in {**known, **found} if known.get(group) != found.get(group)}
@@ -56,27 +62,21 @@ class Positions:
             if any(record.state is State.QUEUED for record in records.values()):
                 yield key[0], queue.name
 
-    async def _of_queue(self, queue: Key) -> Mapping[Key, int]:
-        """Give the places of our groups in a LocalQueue, from 1; nothing if Kueue does not tell."""
+    async def _of_queue(self, queue: Key) -> Mapping[Key, Position]:
+        """Give the positions of our groups in a LocalQueue; nothing if Kueue does not tell."""
         for kind in PENDING_WORKLOADS:
             answer = await self._answer(kind, queue)
             if answer is not None:
-                return dict(self._places(answer))
+                groups = self._store.services.objects
+                return {group: position for group, position in _KUEUE.read_positions(answer) if group in groups}
         return {}
 
     async def _answer(self, kind: Kind, queue: Key) -> Json | None:
         try:
             return await self._cluster.get(kind, *queue)
         except ClusterError as error:
-            _log.debug("%s/%s: Kueue does not tell the places in this queue: %s", *queue, error)
+            _log.debug("%s/%s: Kueue does not tell the positions in this queue: %s", *queue, error)
             return None
-
-    def _places(self, answer: Json) -> Iterator[tuple[Key, int]]:
-        for item in answer.get("items") or ():
-            metadata = item.get("metadata") or {}
-            group = metadata.get("namespace") or "", metadata.get("name") or ""
-            if group in self._store.services.objects:
-                yield group, int(item.get("positionInLocalQueue") or 0) + 1
 
     def _owners(self, groups: Iterable[Key]) -> Iterator[Key]:
         services = (self._store.services.objects.get(group) for group in groups)

@@ -7,11 +7,12 @@ else of a node is looked at to decide whether a demand may use it, so that each 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from shardwise.domain.demand import Demand, Toleration
+from shardwise.domain.demand import Demand, QueueOffer, Toleration
 from shardwise.domain.exclusions import (
     ClaimsUnread,
     LeftOut,
     Mismatch,
+    NoFlavor,
     NoLabel,
     NoPlace,
     OtherVendor,
@@ -96,7 +97,7 @@ class Classes:
         if not set(demand.node_selector) <= set(alike.labels):
             return Mismatch.NODE_SELECTOR
         if demand.node_affinity and not matches_any(demand.node_affinity, dict(alike.labels)):
-            return Mismatch.NODE_AFFINITY
+            return _no_flavor(demand.offered, alike) or Mismatch.NODE_AFFINITY
         if demand.within is not None and not alike.placed:
             return _no_place(demand.within, self._fleet.levels)
         return None
@@ -109,6 +110,12 @@ class Classes:
 
 _UNCOUNTED: Final = frozenset({Exclusion.OFFERS_NONE, Exclusion.NO_GPUS})
 """Exclusions of nodes that may have GPUs which no device plugin counts."""
+
+
+def _no_flavor(offered: QueueOffer | None, alike: NodeClass) -> NoFlavor | None:
+    if offered is None or any(set(labels) <= set(alike.labels) for labels in offered.flavors):
+        return None
+    return NoFlavor(offered.queue, tuple(",".join(map("=".join, labels)) for labels in sorted(offered.flavors)))
 
 
 def _no_place(within: str, levels: tuple[str, ...]) -> NoPlace | NoLabel:

@@ -246,6 +246,7 @@ def without_place(demand: Demand) -> Demand:
         own_image=False,
         node_selector=(),
         node_affinity=(),
+        offered=None,
         tolerations=(),
         within=None,
         together=False,

@@ -47,7 +47,7 @@ _sorted: Final[OrderedDict[Hashable, Sorting]] = OrderedDict()
 
 def sorted_for(demand: Demand, fleet: Fleet, *, emptied: bool) -> Sorting:
     """Sort the nodes of a fleet for a demand, from the latest fleet that was sorted for the same wish."""
-    choice = demand.products, demand.own_image, demand.node_selector, demand.node_affinity
+    choice = demand.products, demand.own_image, demand.node_selector, demand.node_affinity, demand.offered
     wish = (*choice, demand.tolerations, demand.within, demand.needs)
     key = wish, emptied, fleet.levels, fleet.kinds, fleet.compute_domains
     known = _sorted.get(key)

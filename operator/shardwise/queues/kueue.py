@@ -13,6 +13,7 @@ from shardwise.queues.protocol import (
     Manifest,
     Offer,
     Phase,
+    Position,
     QueuedGroup,
     QueueEntry,
     conditions_by_type,
@@ -101,6 +102,19 @@ def _words(condition: Json | None) -> str:
     if condition is None:
         return ""
     return str(condition.get("message") or condition.get("reason") or "")
+
+
+def read_positions(summary: Json) -> Iterator[tuple[tuple[str, str], Position]]:
+    """Read the PendingWorkloadsSummary of a LocalQueue: the position of each group, by its namespace and name.
+
+    Kueue counts from 0.
+    """
+    for item in summary.get("items") or ():
+        metadata = item.get("metadata") or {}
+        in_queue, in_quota = (
+            int(item.get(field) or 0) + 1 for field in ("positionInLocalQueue", "positionInClusterQueue")
+        )
+        yield (metadata.get("namespace") or "", metadata.get("name") or ""), Position(in_queue, in_quota)
 
 
 def offer(cluster_queue: Json | None, flavors: Mapping[str, Json]) -> Offer:

@@ -3,7 +3,7 @@
 A queue keeper admits a group when there is quota for it. A gang scheduler binds all pods of a group or none.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -23,18 +23,29 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """The position of a waiting group, from 1: among the groups of its queue, and among all that want the same quota.
+
+    Several queues may share a quota.
+    """
+
+    in_queue: int
+    in_quota: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueuedGroup:
     """A group as a system shows it. ``words`` is the reason of the system, for people.
 
     ``uid`` is that of the system's object for the group; ``deleting`` tells that this object is being deleted.
-    ``position`` is its place in its queue, from 1, where the system tells it.
+    ``position`` is known where the system tells it.
     """
 
     phase: Phase
     words: str = ""
     uid: str = ""
     deleting: bool = False
-    position: int | None = None
+    position: Position | None = None
 
 
 def group_shown(obj: Json, phase: Phase, words: str) -> QueuedGroup:
@@ -116,6 +127,9 @@ class QueueKeeper(System, Protocol):
 
     def steered(self, pod: Manifest, labels: Mapping[str, str], keys: Collection[str], /) -> Manifest:
         """Give a pod for which the system takes the flavour of a node with these labels."""
+
+    def read_positions(self, summary: Json, /) -> Iterator[tuple[tuple[str, str], Position]]:
+        """Read the system's list of groups that wait in a queue: positions by the namespace and name of each group."""
 
     def marks(self, key: str, /) -> bool:
         """Tell whether a label of pods with this key says that the system decides when the pod runs."""

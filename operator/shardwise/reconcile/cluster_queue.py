@@ -6,7 +6,7 @@ The queue decides who runs, and the operator decides where: docs/decisions/0061 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from shardwise.domain.demand import Operator, Requirement
+from shardwise.domain.demand import Operator, QueueOffer, Requirement
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.obstacle import Obstacle
@@ -32,7 +32,8 @@ def on_offer(wanted: Wanted, offer: Offer) -> Wanted:
         tuple(Requirement(key, Operator.IN, (value,)) for key, value in labels) for labels in sorted(offer.flavors)
     ]
     terms = tuple((*term, *flavor) for term in own for flavor in flavors)
-    return replace(wanted, demand=replace(wanted.demand, node_affinity=terms))
+    offered = QueueOffer(wanted.queue.name, offer.flavors)
+    return replace(wanted, demand=replace(wanted.demand, node_affinity=terms, offered=offered))
 
 
 def queue_obstacle(wanted: Wanted, queue: QueueSeen, records: Sequence[Record]) -> Obstacle | None:
@@ -105,16 +106,18 @@ def queue_waits(wanted: Wanted, view: GroupView) -> str:
         return f"{where}: admitted"
     words = view.queued.words if view.queued is not None else ""
     before = f"; the attempt before: {view.record.message}" if view.record.message else ""
-    return f"{where}{_place_in(view.queued)}: {words or f'{system} has said nothing about it yet'}{before}"
+    return f"{where}{_position(view.queued)}: {words or f'{system} has said nothing about it yet'}{before}"
 
 
-def _place_in(queued: QueuedGroup | None) -> str:
-    """Say the place of a group that waits, if its queue tells it: far back, a round number, which seldom changes."""
+def _position(queued: QueuedGroup | None) -> str:
+    """Say the position of a group that waits, if its queue tells it: far back, a round number, which seldom changes."""
     if queued is None or queued.position is None or queued.phase is not Phase.WAITING:
         return ""
-    if queued.position > TOLD_EXACTLY:
-        return f", with {rounded(queued.position - 1)} or more groups before it"
-    return f", at position {queued.position}"
+    own, among_all = queued.position.in_queue, queued.position.in_quota
+    if among_all > TOLD_EXACTLY:
+        return f", with {rounded(among_all - 1)} or more groups before it"
+    others = f" ({among_all} among all queues that share its quota)" if among_all != own else ""
+    return f", at position {own}{others}"
 
 
 def evictions(before: Collection[GroupView]) -> frozenset[int]:
