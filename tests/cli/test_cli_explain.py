@@ -331,3 +331,14 @@ def test_the_notes_of_a_pair_are_told_as_by_plan(tmp_path: Path) -> None:
     notes = [[line for line in lines if line.startswith("  note ")] for lines in told]
     assert notes[0] == notes[1]
     assert len(notes[0]) == 2
+
+
+def test_each_role_tells_how_its_caches_travel(tmp_path: Path) -> None:
+    transfer = {"within": "domain"}
+    model = a_model("llama-8b", spec__gpuBudget__total=8, spec__roles=ROLES, spec__transfer=transfer)
+    fleet = write(tmp_path / "fleet.yaml", *fleet_documents())
+    lines = shardwise("explain", "-f", write(tmp_path / "roles.yaml", model), "--fleet", fleet).out.splitlines()
+    assert [line for line in lines if line.startswith("  transfer ")] == [
+        "  transfer KV caches come from prefill (TP1×PP1) by nixl; all groups have the same `domain`",
+        "  transfer KV caches go to decode (TP1×PP1) by nixl; all groups have the same `domain`",
+    ]

@@ -29,6 +29,34 @@ def test_a_file_is_told_to_people() -> None:
     assert f"  facts         from {R1}" in lines
 
 
+ROLES = {
+    "vllm": "prefill TP 1, 2, 4, 8 with decode TP 1, 2, 4, 8, 16, 32; prefill TP 16 with decode TP 16, 32; "
+    "prefill TP 32 with decode TP 32; prefill PP 1 to 32; decode no PP; "
+    "by nixl (0.32.0 or later), mooncake (0.33.0 or later)",
+    "sglang": "the same TP in prefill and decode; prefill PP 1 to 32; decode no PP, or the same PP; "
+    "by nixl (0.5.23 or later), mooncake (0.5.23 or later)",
+    "tensorrt-llm": "any TP of prefill with any TP of decode; prefill PP 1 to 32; decode PP 1 to 32; "
+    "by nixl (1.2.0 or later)",
+}
+
+
+@pytest.mark.parametrize("engine", ROLES)
+def test_the_layouts_that_exchange_caches_are_told_below_each_engine(engine: str) -> None:
+    """Grouped attention has eight heads here: prefill of vLLM is wider only beside a decode as wide."""
+    lines = inspect(LLAMA).out.splitlines()
+    (place,) = [number for number, line in enumerate(lines) if line.startswith(f"  {engine} ")]
+    assert lines[place + 1] == f"{'':16}roles: {ROLES[engine]}"
+
+
+def test_the_layouts_that_exchange_caches_are_data() -> None:
+    """A model with layers of several kinds keeps its prefill of vLLM in one stage."""
+    roles = inspect(CONFIGS / "openai__gpt-oss-20b.json", "-o", "json").data["roles"]
+    assert roles["vllm"]["prefill"] == {"pipeline": [1], "pipelineAsOther": [1]}
+    assert roles["sglang"]["decode"] == {"pipeline": [1], "pipelineAsOther": list(range(1, 25))}
+    assert roles["vllm"]["pairs"] == [{"prefill": [1, 2, 4, 8], "decode": [1, 2, 4, 8]}]
+    assert roles["tensorrt-llm"]["connectors"] == {"nixl": "1.2.0"}
+
+
 def test_a_file_is_told_to_machines() -> None:
     document = inspect(R1, "-o", "json").data
     assert document["architecture"] == "DeepseekV3ForCausalLM"

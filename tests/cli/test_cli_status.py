@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from tests.cli.support import completed, finished, process
 from tests.support.operating import LIMIT, Operating, a_large_model, a_model, operating
+from tests.support.statuses import FULL
 
 from shardwise.cli.following import _Printed
 from shardwise.cli.status_view import status_view
 from shardwise.reconcile.records import format_time
+from shardwise.reconcile.status_data import write_status
 
 Json = dict[str, Any]
 NOW = 1_800_000_000.0
@@ -87,6 +89,52 @@ def test_the_cache_that_the_engine_measures_stands_beside_the_plan(measured: int
         "replica 0  Ready    attempt 1  ■■ 2 of 2 pods ready  for 1 min 5 s",
         f"  {said}",
         "replica 1  Ready    attempt 1  ■■ 2 of 2 pods ready  for 1 min 5 s",
+    ]
+
+
+def a_role(name: str, wanted: int, ready: int, **plan: Any) -> Json:
+    (full,) = write_status(FULL)["roles"]
+    made = {**full["plan"], "product": "NVIDIA-L40S", "tensor": 1, "pipeline": 1, "data": 1, "context": 1, **plan}
+    return {"name": name, "wantedReplicas": wanted, "replicas": wanted, "readyReplicas": ready, "plan": made}
+
+
+TRANSFERS: dict[str, tuple[Json, str]] = {
+    "by default": ({}, "transfer: KV caches go from prefill to decode by nixl"),
+    "as written": (
+        {"transfer": {"connector": "mooncake", "within": "rack"}},
+        "transfer: KV caches go from prefill to decode by mooncake; all groups have the same `rack`",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "said"), TRANSFERS.values(), ids=TRANSFERS)
+def test_each_role_is_shown_with_its_groups_and_the_transfer(spec: Json, said: str) -> None:
+    """Groups have numbers over both roles; each role has its own layout, and counts the GPUs of its own groups."""
+    groups = [
+        a_group(0, "Ready", 1, nodes=1, gpusPerPod=1, role="decode"),
+        a_group(1, "Starting", 0, nodes=1, gpusPerPod=2, role="prefill"),
+        a_group(2, "Waiting", 0, nodes=0, role="decode", message="no free GPU"),
+    ]
+    obj = an_object(groups=groups, roles=[a_role("decode", 2, 1), a_role("prefill", 1, 0, tensor=2)])
+    obj["spec"] = {"roles": [{"name": "prefill"}, {"name": "decode"}], **spec}
+    assert lines(obj)[1:] == [
+        "decode: 1 of 2 replicas ready, TP1×PP1 on NVIDIA-L40S, 1 GPU held",
+        "replica 0  Ready    attempt 1  ■ 1 of 1 pods ready  for 1 min 5 s",
+        "replica 2  Waiting  attempt 1  no free GPU  for 1 min 5 s",
+        "prefill: 0 of 1 replica ready, TP2×PP1 on NVIDIA-L40S, 2 GPUs held",
+        "replica 1  Starting attempt 1  □ 0 of 1 pods ready  for 1 min 5 s",
+        said,
+    ]
+
+
+def test_a_role_without_a_plan_is_shown_as_that() -> None:
+    role = {"name": "decode", "wantedReplicas": 1, "replicas": 0, "readyReplicas": 0}
+    obj = an_object(reason="CapacityShort", roles=[role, {**role, "name": "prefill"}])
+    obj["spec"] = {"roles": [{"name": "prefill"}, {"name": "decode"}]}
+    assert lines(obj)[1:] == [
+        "decode: 0 of 1 replica ready, 0 GPUs held, no plan",
+        "prefill: 0 of 1 replica ready, 0 GPUs held, no plan",
+        "transfer: KV caches go from prefill to decode by nixl",
     ]
 
 

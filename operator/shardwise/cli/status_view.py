@@ -1,14 +1,17 @@
 """The state of an object as a few lines: its condition, its plan, its wait, and the ranks of each replica. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shardwise.domain.roles import Connector
 from shardwise.domain.units import plural
 from shardwise.explain.cache_tokens import cache_text
-from shardwise.reconcile.object_status import GroupStatus, Status
+from shardwise.explain.roles import transfer_text
+from shardwise.reconcile.object_status import GroupStatus, RoleStatus, Status
 from shardwise.reconcile.observed import PodSeen, see_pod
-from shardwise.reconcile.records import State
+from shardwise.reconcile.recorded_plan import RecordedPlan
+from shardwise.reconcile.records import State, held_by
 from shardwise.reconcile.status_data import read_status
 from shardwise.reconcile.views import Loss
 
@@ -22,13 +25,17 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """An object and its pods, as the API server shows them. ``now`` is in seconds since the epoch."""
+    """An object and its pods, as the API server shows them. ``now`` is in seconds since the epoch.
+
+    ``transfer`` says how KV caches travel between the roles of the object; empty without roles.
+    """
 
     name: str
     status: Status
     generation: int
     pods: tuple[PodSeen, ...]
     now: float
+    transfer: str = ""
 
     @property
     def condition(self) -> str:
@@ -58,12 +65,25 @@ class StatusView:
         if self.status.message:
             yield self.status.message
         if self.status.plan is not None:
-            plan = self.status.plan.plan
-            gpus = sum(self.status.holdings.values())
-            yield f"plan: {plan.layout} on {plan.product}, {plural(gpus, 'GPU')} held"
+            yield f"plan: {_planned(self.status.plan, self.status.groups or ())}"
         if self.status.waiting_since:
             yield f"has waited for GPUs for {_duration(self.now - self.status.waiting_since)}"
-        for group in self.status.groups or ():
+        if self.status.roles:
+            yield from self._roles()
+        else:
+            yield from self._each(self.status.groups or ())
+
+    def _roles(self) -> Iterator[str]:
+        """Give each role with its groups, and the transfer between the roles."""
+        for role in self.status.roles:
+            groups = [group for group in self.status.groups or () if group.record.role == role.name]
+            yield f"{role.name}: {_served(role)}, {_planned(role.plan, groups)}"
+            yield from self._each(groups)
+        if self.transfer:
+            yield f"transfer: {self.transfer}"
+
+    def _each(self, groups: Iterable[GroupStatus]) -> Iterator[str]:
+        for group in groups:
             yield from self._group(group)
 
     def _standing(self) -> str:
@@ -112,7 +132,25 @@ def status_view(obj: Json, pods: Sequence[Json], now: float) -> StatusView:
         int(metadata.get("generation") or 0),
         tuple(seen),
         now,
+        _transfer(obj.get("spec") or {}),
     )
+
+
+def _transfer(spec: Json) -> str:
+    if not spec.get("roles"):
+        return ""
+    given = spec.get("transfer") or {}
+    return transfer_text(given.get("connector") or Connector.NIXL.value, given.get("within"))
+
+
+def _served(role: RoleStatus) -> str:
+    return f"{role.ready_replicas} of {plural(role.wanted, 'replica')} ready"
+
+
+def _planned(made: RecordedPlan | None, groups: Iterable[GroupStatus]) -> str:
+    """Say a plan, and the GPUs that its groups hold on nodes that are known."""
+    held = plural(sum(held_by(group.record for group in groups).values()), "GPU")
+    return f"{held} held, no plan" if made is None else f"{made.plan.layout} on {made.plan.product}, {held} held"
 
 
 def _duration(seconds: float) -> str:

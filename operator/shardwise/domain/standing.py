@@ -8,6 +8,7 @@ from shardwise.domain.node_changes import NodeChange
 from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
+from shardwise.domain.roles import Half
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Standing:
     ``generation`` is the object's generation, ``observed`` the generation that the status describes, or -1 if no
     operator has seen the object. ``queue`` is the position among several objects that wait for GPUs. ``obstacle`` keeps
     the operator from starting ``next``; ``None`` while there is no obstacle. ``changed_nodes`` are nodes that changed
-    under running groups.
+    under running groups. ``half`` is the role, and the layout of the other role, where the object has roles.
     """
 
     planned: Plan | None
@@ -74,6 +75,7 @@ class Standing:
     queue: QueueStanding | None = None
     obstacle: Obstacle | None = None
     changed_nodes: tuple[NodeChange, ...] = ()
+    half: Half | None = None
 
     @property
     def kept(self) -> bool:

@@ -8,6 +8,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.model import ModelFacts, StateCache, Weight
 from shardwise.domain.units import gib, plural
 from shardwise.explain.causes import cause
+from shardwise.explain.model_roles import roles_document, roles_text
 from shardwise.planner.caches import kv_bytes_per_token
 from shardwise.planner.engine_support import refused_by
 from shardwise.planner.legality import has_experts, illegal, legal_pipelines, legal_tensors
@@ -25,6 +26,7 @@ def model_document(model: ModelFacts) -> dict[str, Any]:
 
     ``weightBytes`` counts the weights that an engine loads to serve, without drafts and derived weights.
     ``refusedBy`` says why the release of an engine that we read does not load the model.
+    ``roles`` says which layouts of prefill and decode may exchange KV caches.
     ``kvBytesPerToken`` counts the keys and values of a token in all layers, in the checkpoint's dtype, else in 16 bits.
     ``stateBytesPerSequence`` is a state as vLLM keeps it, without padding.
     """
@@ -46,6 +48,7 @@ def model_document(model: ModelFacts) -> dict[str, Any]:
         "kvBytesPerToken": round(kv_bytes_per_token(model, _cache_element(model))),
         "stateBytesPerSequence": _state_bytes(model),
         "legal": {engine.value: _legal(model, engine) for engine in EngineName},
+        "roles": {engine.value: roles_document(model, engine) for engine in EngineName},
         "refusedBy": {engine.value: cause(why) for engine in EngineName if (why := refused_by(engine, model))},
     }
 
@@ -84,6 +87,8 @@ def _lines(model: ModelFacts) -> Iterator[str]:
     yield _line("context", f"{model.context_length} tokens")
     for engine, legal in document["legal"].items():
         yield _line(engine, document["refusedBy"].get(engine) or _degrees(legal))
+        if engine not in document["refusedBy"]:
+            yield _line("", f"roles: {roles_text(document['roles'][engine])}")
     yield _line("facts", f"from {model.origin}")
     for note in model.notes:
         yield _line("note", note)

@@ -19,6 +19,7 @@ from shardwise.explain.obstacles import obstacle_answer, obstacle_text
 from shardwise.explain.plans import plan_text, whereabouts
 from shardwise.explain.reason_links import link
 from shardwise.explain.refusals import refusal_headline, refusal_text, rejection_text
+from shardwise.explain.roles import half_text
 
 _STICKY = "it stays: a plan changes if the object changes, or if the plan cannot be carried out any more"
 
@@ -109,13 +110,18 @@ def _news(standing: Standing) -> Iterator[tuple[str, str]]:
         yield "status", f"the operator has seen generation {standing.observed}, this is {standing.generation}"
     if standing.queue is not None:
         yield "queue", _queue(standing.queue)
-    if standing.planned is None:
-        return
+    if standing.half is not None:
+        yield "transfer", half_text(standing.half)
+    if standing.planned is not None:
+        yield from _news_of_plan(standing, standing.planned)
+
+
+def _news_of_plan(standing: Standing, planned: Plan) -> Iterator[tuple[str, str]]:
     if standing.planned_at:
         yield "planned", standing.planned_at
     if standing.changed_nodes:
         yield "nodes", node_changes_message(standing.changed_nodes)
-    yield "today", _today(standing, standing.planned)
+    yield "today", _today(standing, planned)
 
 
 def _queue(queue: QueueStanding) -> str:

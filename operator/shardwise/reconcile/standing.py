@@ -60,6 +60,7 @@ def _standing(case: Case, desired: DesiredState) -> Standing:
         queue=_queue(observed.turn) if isinstance(following, Refusal) and following.waits else None,
         obstacle=None if wanted.paused else _obstacle(case, desired),
         changed_nodes=node_changes(desired.in_force.plan, desired.group_set.groups, with_lent_gpus(observed)),
+        half=wanted.demand.half,
     )
 
 
