@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shardwise.queues import SYSTEMS, Offer, Phase, Position, QueueEntry, is_queued
-from shardwise.queues.kueue import entered, offer, read_group, read_positions, steered
+from shardwise.queues.kueue import closed, entered, offer, read_group, read_positions, steered
 
 H100, A100, SPOT = {"gpu": "h100"}, {"gpu": "a100"}, {"pool": "spot"}
 
@@ -115,6 +115,24 @@ def test_a_queue_offers_the_nodes_of_its_flavours_with_gpus(
     found: dict[str, Any] | None, flavors: tuple[Any, ...], keys: set[str]
 ) -> None:
     assert offer(found, FLAVORS) == Offer(flavors, frozenset(keys))
+
+
+CLOSED: dict[str, tuple[dict[str, Any] | None, str]] = {
+    "stopped": (
+        {"status": "False", "message": "Can't admit new workloads: is stopped."},
+        "Can't admit new workloads: is stopped",
+    ),
+    "a reason alone": ({"status": "False", "reason": "FlavorNotFound"}, "FlavorNotFound"),
+    "open": ({"status": "True", "message": "Can admit new workloads"}, ""),
+    "not looked at yet": (None, ""),
+}
+
+
+@pytest.mark.parametrize(("active", "words"), CLOSED.values(), ids=CLOSED)
+def test_a_queue_says_why_it_admits_nobody(active: dict[str, Any] | None, words: str) -> None:
+    conditions = [{"type": "Active", **active}] if active else []
+    assert closed({"status": {"conditions": conditions}}) == words
+    assert closed(None) == ""
 
 
 POSITIONS: dict[str, tuple[dict[str, Any], dict[tuple[str, str], Position]]] = {

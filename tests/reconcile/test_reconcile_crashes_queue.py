@@ -155,6 +155,24 @@ async def test_in_steady_state_nothing_is_called(name: str) -> None:
     assert driven.wire.calls == []
 
 
+async def test_why_a_queue_admits_nobody_is_told_and_its_counts_wake_nobody() -> None:
+    """The Workload says only that the ClusterQueue is inactive; the counts in the status change with every group."""
+    driven = await played(SCENARIOS["wait"])
+    before = driven.status("n")["message"]
+    stopped = {"type": "Active", "status": "False", "message": "Can't admit new workloads: is stopped."}
+    for status, said in (
+        ({"conditions": [stopped]}, f"{before} (Can't admit new workloads: is stopped)"),
+        ({"conditions": [stopped | {"status": "True"}]}, before),
+    ):
+        driven.sandbox.patch("ClusterQueue", "", "team", {"status": status})
+        await driven.settle()
+        assert driven.status("n")["message"] == said
+    driven.wire.calls.clear()
+    driven.sandbox.patch("ClusterQueue", "", "team", {"status": {"pendingWorkloads": 7}})
+    await driven.settle()
+    assert driven.wire.calls == []
+
+
 async def test_an_eviction_is_told_in_the_words_of_the_queue_and_is_no_restart() -> None:
     """Nor is any node avoided for it: the group waits for the same nodes again."""
     driven = await played(SCENARIOS["preempt"])

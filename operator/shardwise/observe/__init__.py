@@ -20,7 +20,7 @@ from shardwise.observe.objects import (
     slim_pod,
     version_of,
 )
-from shardwise.observe.queue_shelves import QueueShelves
+from shardwise.observe.queue_shelves import QueueShelves, reads_alike
 from shardwise.observe.shelf import Shelf
 from shardwise.observe.store import Store
 from shardwise.observe.waiting import FRONT, Waiting, key_at, waits
@@ -43,6 +43,7 @@ __all__ = [
     "key_of",
     "kind_read",
     "owner_of",
+    "reads_alike",
     "slim",
     "slim_model",
     "slim_node",

@@ -14,7 +14,7 @@ from shardwise.observe.lent import Lent
 from shardwise.observe.objects import Json, Key, part, slim
 from shardwise.observe.shelf import Shelf
 from shardwise.queues import SYSTEMS, Offer, Phase, Position, QueuedGroup, QueueKeeper
-from shardwise.queues.kueue import offer
+from shardwise.queues.kueue import closed, offer
 from shardwise.reconcile.observed import QueueSeen, evicted_by
 from shardwise.render.manifest import GROUP
 
@@ -74,14 +74,15 @@ class QueueShelves:
 
         ``plans`` are the GPUs that objects hold as decided. O(bound pods in queues) for an object in a queue.
         """
-        groups = dict(self._groups(key[0], names())) if self.workloads.objects or self._evicted else {}
         queue = self._entered.get(key)
+        found = self._cluster_queue(key[0], queue)
+        groups = dict(self._groups(key[0], names(), closed(found))) if self.workloads.objects or self._evicted else {}
         if queue is None and not groups:
             return QueueSeen(WORKLOAD.name, self._api_version)
         lent = None
         if queue is not None:
             lent = self.lent.widened(fleet, key, {other: plans[other] for other in self._entered if other in plans})
-        return QueueSeen(WORKLOAD.name, self._api_version, groups, self._offer(key[0], queue), lent)
+        return QueueSeen(WORKLOAD.name, self._api_version, groups, self._offer(found), lent)
 
     @property
     def entered(self) -> Collection[Key]:
@@ -97,14 +98,17 @@ class QueueShelves:
     def _api_version(self) -> str | None:
         return None if self.served is None else WORKLOAD.api_version if self.served else ""
 
-    def _groups(self, namespace: str, names: Iterable[str]) -> Iterable[tuple[str, QueuedGroup]]:
+    def _groups(self, namespace: str, names: Iterable[str], shut: str) -> Iterable[tuple[str, QueuedGroup]]:
+        """Give the groups by name. ``shut`` says why their ClusterQueue admits nobody."""
         for name in names:
             workload = self.workloads.objects.get((namespace, name))
             words = self._evicted.get((namespace, name))
             if words is not None:
                 yield name, replace(self._read(workload), phase=Phase.EVICTED, words=words)
             elif workload is not None and _is_of_group(workload, name):
-                yield name, replace(self._read(workload), position=self.positions.get((namespace, name)))
+                group = self._read(workload)
+                told = f"{group.words} ({shut})" if shut and group.phase is Phase.WAITING else group.words
+                yield name, replace(group, words=told, position=self.positions.get((namespace, name)))
 
     def _read(self, workload: Json | None) -> QueuedGroup:
         return QueuedGroup(Phase.EVICTED, deleting=True) if workload is None else self._system.read_group(workload)
@@ -113,11 +117,18 @@ class QueueShelves:
     def _system(self) -> QueueKeeper:
         return next(system for system in SYSTEMS.values() if WORKLOAD.name == system.GROUP_KIND)
 
-    def _offer(self, namespace: str, queue: ClusterQueue | None) -> Offer:
+    def _cluster_queue(self, namespace: str, queue: ClusterQueue | None) -> Json | None:
         local = None if queue is None else self.local_queues.objects.get((namespace, queue.name))
         name = ((local or {}).get("spec") or {}).get("clusterQueue") or ""
-        flavors = {flavor: obj for (_, flavor), obj in self.flavors.objects.items()}
-        return offer(self.cluster_queues.objects.get(("", name)), flavors)
+        return self.cluster_queues.objects.get(("", name))
+
+    def _offer(self, cluster_queue: Json | None) -> Offer:
+        return offer(cluster_queue, {flavor: obj for (_, flavor), obj in self.flavors.objects.items()})
+
+
+def reads_alike(before: Json, after: Json) -> bool:
+    """Tell whether a queue or a flavour reads as before: the counts in its status change with every group."""
+    return before.get("spec") == after.get("spec") and closed(before) == closed(after)
 
 
 def _is_of_group(workload: Json, name: str) -> bool:

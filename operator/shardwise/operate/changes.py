@@ -15,6 +15,7 @@ from shardwise.observe import (
     is_relevant,
     key_of,
     owner_of,
+    reads_alike,
     slim,
     slim_model,
     slim_node,
@@ -153,7 +154,7 @@ class Changes:
                 service = self._store.services.objects.get(key_of(obj))
                 owner = None if service is None else owner_of(service)
                 self._queue_all(set() if owner is None else {owner})
-            elif before is None or deleted or before.get("spec") != obj.get("spec"):
+            elif before is None or deleted or not reads_alike(before, obj):
                 self._queue_all(self._store.cluster_queues.entered)
 
         return take

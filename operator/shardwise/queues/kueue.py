@@ -131,6 +131,15 @@ def offer(cluster_queue: Json | None, flavors: Mapping[str, Json]) -> Offer:
     return Offer(found if all(found) else (), keys)
 
 
+def closed(cluster_queue: Json | None) -> str:
+    """Say why a ClusterQueue admits nobody, in the words of Kueue; empty if it is active, or nothing is known of it.
+
+    A Workload that waits there says only that the ClusterQueue is inactive.
+    """
+    active = conditions_by_type(cluster_queue or {}).get("Active") or {}
+    return _words(active).removesuffix(".") if active.get("status") == "False" else ""
+
+
 def _names(group: Json) -> Iterator[str]:
     return (flavor["name"] for flavor in group.get("flavors") or ())
 
