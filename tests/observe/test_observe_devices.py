@@ -3,7 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,10 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.devices import a_claim, a_class, a_device, a_part, a_slice, names
 from tests.support.examples import examples
+from tests.support.models import LLAMA_8B, a_demand
 
+from shardwise.domain.plan import Plan
+from shardwise.domain.refusal import Refusal
 from shardwise.domain.site import FleetSite
 from shardwise.observe import STRANGERS, Key, Store, field_problems, key_of, store_of
 from shardwise.observe.kinds import DEVICE_CLASS, NODE, POD, RESOURCE_CLAIM, RESOURCE_SLICE, Kind
+from shardwise.planner import plan
 from shardwise_sandbox import h100_node
 
 Json = dict[str, Any]
@@ -42,25 +46,25 @@ class Mix:
         """Whether requests of pods are served from slices."""
         return self.slices and not self.plugin
 
-    def objects(self) -> dict[Kind, list[Json]]:
+    def objects(self, node: str = "n") -> dict[Kind, list[Json]]:
         """Give everything as files would hold it; requests that slices serve come with their claims."""
         pods, held = [], []
         for number, gpus in enumerate(self.requests):
-            pods.append(a_pod(f"p{number}", gpus, ours=number % 2 == 0))
+            pods.append(a_pod(f"{node}-p{number}", gpus, node, ours=number % 2 == 0))
         for number, (devices, admin, users) in enumerate(self.claimed):
-            own = [f"c{number}-{user}" for user in range(users)]
-            pods += [a_pod(name, 0, ours=number % 3 == 0) for name in own]
-            held.append(a_claim(f"claim{number}", "n", names(*sorted(devices)), *own, adminAccess=admin))
+            own = [f"{node}-c{number}-{user}" for user in range(users)]
+            pods += [a_pod(name, 0, node, ours=number % 3 == 0) for name in own]
+            held.append(a_claim(f"{node}-claim{number}", node, names(*sorted(devices)), *own, adminAccess=admin))
         if self.by_slices:
             first = 0
             for number, gpus in enumerate(self.requests):
                 served = names(*range(first, first + gpus))
-                held.append(a_claim(f"own{number}", "n", served, f"p{number}", by_resource=True))
+                held.append(a_claim(f"{node}-own{number}", node, served, f"{node}-p{number}", by_resource=True))
                 first += gpus
         return {
             DEVICE_CLASS: [a_class(resource="nvidia.com/gpu")],
-            RESOURCE_SLICE: [a_slice("n" if self.slices else "other", GPUS)],
-            NODE: [h100_node("n", GPUS if self.plugin else 0)],
+            RESOURCE_SLICE: [a_slice(node if self.slices else f"no-{node}", GPUS)],
+            NODE: [h100_node(node, GPUS if self.plugin else 0)],
             POD: pods,
             RESOURCE_CLAIM: held,
         }
@@ -93,6 +97,10 @@ class Mix:
             return 0
         return GPUS if (self.slices or (self.plugin and not self.claims)) else 0
 
+    def free(self) -> int:
+        """Count the GPUs that pods may get now."""
+        return max(0, self.offered() - self.taken())
+
 
 MIXES = st.builds(
     Mix,
@@ -107,7 +115,7 @@ MIXES = st.builds(
 )
 
 
-def a_pod(name: str, gpus: int, *, ours: bool) -> Json:
+def a_pod(name: str, gpus: int, node: str = "n", *, ours: bool) -> Json:
     metadata: Json = {"name": name, "namespace": "default", "uid": name}
     if ours:
         metadata["labels"] = {"app.kubernetes.io/managed-by": "shardwise", "shardwise.dev/model": "llama"}
@@ -115,7 +123,7 @@ def a_pod(name: str, gpus: int, *, ours: bool) -> Json:
     limits = {"nvidia.com/gpu": str(gpus)} if gpus else {}
     return {
         "metadata": metadata,
-        "spec": {"nodeName": "n", "containers": [{"resources": {"limits": limits}}]},
+        "spec": {"nodeName": node, "containers": [{"resources": {"limits": limits}}]},
         "status": {"phase": "Running"},
     }
 
@@ -132,7 +140,26 @@ def read(mix: Mix) -> Store:
 @given(MIXES)
 @examples(150)
 def test_no_gpu_is_counted_twice_and_none_is_forgotten(mix: Mix) -> None:
-    assert free(read(mix)) == max(0, mix.offered() - mix.taken())
+    assert free(read(mix)) == mix.free()
+
+
+@given(st.lists(MIXES, min_size=1, max_size=3), st.booleans())
+@examples(60)
+def test_plans_take_every_free_gpu_of_a_mixed_cluster_and_none_that_is_held(mixes: list[Mix], claims: bool) -> None:
+    """Nodes with a device plugin, with slices and with both: a replica for each free GPU, and not one more."""
+    found: dict[Kind, list[Json]] = {}
+    mixes = [replace(mix, claims=claims) for mix in mixes]
+    for number, mix in enumerate(mixes):
+        for kind, objects in mix.objects(f"n{number}").items():
+            found[kind] = objects if kind is DEVICE_CLASS else [*found.get(kind, ()), *objects]
+    free = {f"n{number}": mix.free() for number, mix in enumerate(mixes) if mix.free()}
+    fleet = store_of(found, mixes[0].site).fleet()
+    wanted = sum(free.values())
+    if wanted:
+        made = plan(a_demand(LLAMA_8B, budget=wanted, replicas=wanted), fleet)
+        assert isinstance(made, Plan)
+        assert Counter(pod.node for group in made.groups for pod in group.pods) == free
+    assert isinstance(plan(a_demand(LLAMA_8B, budget=wanted + 1, replicas=wanted + 1), fleet), Refusal)
 
 
 @given(MIXES)
@@ -141,7 +168,7 @@ def test_each_held_gpu_has_one_holder(mix: Mix) -> None:
     """What objects and strangers hold adds up to what is taken."""
     held = read(mix).ledger.holdings("n")
     assert set(held) <= {OURS, STRANGERS}
-    assert sum(held.values()) == mix.taken() if mix.slices or not mix.claims else True
+    assert sum(held.values()) == mix.taken()
 
 
 @given(MIXES, st.randoms(use_true_random=False), st.data())
