@@ -13,11 +13,14 @@ from tests.cluster.existing import LABEL, NotOurs, existing_cluster
 from tests.cluster.installed import Installed, Running, chart_installed
 from tests.cluster.plane import ControlPlane, control_plane
 from tests.cluster.reached import Reached, fleet
+from tests.cluster.scenes import can_run, gates, scene
 from tests.cluster.waiting import wait_until
 from tests.sandbox.support import widget_crd
 
 from shardwise_sandbox import Sandbox, compute_domain_definition, sample_fleet
 from shardwise_sandbox.demo import fleet_documents
+
+__all__ = ["can_run", "gates", "scene"]
 
 _RUNNING = pytest.StashKey[Reached]()
 _SHOWN = pytest.StashKey[int]()
