@@ -51,7 +51,14 @@ from shardwise.domain.refusal import (
     TooManyStages,
     TowerNotDivisible,
 )
-from shardwise.domain.role_causes import ContextApart, DecodeStages, PrefillStages, PrefillWider, TensorApart
+from shardwise.domain.role_causes import (
+    ContextApart,
+    DecodeStages,
+    PrefillStages,
+    PrefillWider,
+    ShareShort,
+    TensorApart,
+)
 from shardwise.domain.target_causes import Dearer, FirstTokenLate, PriceUnknown, TokensSlow
 from shardwise.domain.units import GIB
 from shardwise.explain.causes import cause, fate, numbers
@@ -231,6 +238,14 @@ SAID: list[tuple[Cause, str]] = [
             "80.0 GiB needed of 72.0 GiB a GPU, 8.0 GiB short "
             "(weights 70.0 GiB, KV cache 8.0 GiB, activations and reserve 2.0 GiB)"
         ),
+    ),
+    (
+        ShareShort(4, 1, 2, "decode", "prefill", 5, 4),
+        "4 GPUs needed for 2 replicas of decode, `spec.gpuBudget.total` allows 5, and prefill takes 4",
+    ),
+    (
+        ShareShort(1, 0, 1, "prefill", "decode", 2, 3),
+        "1 GPU needed for 1 replica of prefill, `spec.gpuBudget.total` allows 2, and decode takes 3",
     ),
     (OverBudget(16, 8, 1), "16 GPUs needed, `spec.gpuBudget.total` allows 8"),
     (OverBudget(16, 8, 2), "16 GPUs needed for 2 replicas, `spec.gpuBudget.total` allows 8"),

@@ -17,8 +17,8 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
 from shardwise.domain.needs import PodNeeds
 from shardwise.domain.notes import CacheByTcp, RolesCounted
-from shardwise.domain.refusal import OverBudget, RefusalReason
-from shardwise.domain.role_causes import PrefillWider, TensorApart
+from shardwise.domain.refusal import RefusalReason
+from shardwise.domain.role_causes import PrefillWider, ShareShort, TensorApart
 from shardwise.domain.roles import Connector, Half, Role, RoleName
 from shardwise.planner import take
 from shardwise.planner.pairs import PROMPT_TOKENS, Pair, PairRefusal, for_other, only_in, plan_pair, within_of, without
@@ -77,7 +77,8 @@ def test_a_budget_too_small_for_both_names_the_role_that_lacks_gpus() -> None:
     found = plan_pair(*halves(budget=5), a_fleet(h100s(2)))
     assert isinstance(found, PairRefusal)
     assert (found.role, found.beside, found.refusal.reason) == (DECODE, 4, RefusalReason.BUDGET_SHORT)
-    assert OverBudget(2, 1, 1) in {rejected.cause for rejected in found.refusal.rejected}
+    short = ShareShort(2, 1, 1, role="decode", other="prefill", total=5, taken=4)
+    assert short in {rejected.cause for rejected in found.refusal.rejected}
 
 
 def test_a_fleet_too_small_for_both_waits() -> None:

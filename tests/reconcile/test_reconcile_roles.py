@@ -162,6 +162,15 @@ def test_decode_is_scaled_by_itself() -> None:
     assert old < set(world.pods)
 
 
+def test_a_role_without_gpus_in_the_budget_says_what_there_is_and_who_takes_it() -> None:
+    """The object states three replicas of decode; prefill may have one, and the budget three."""
+    world = a_world(an_object({"replicas": 3}, budget=3))
+    world.settle()
+    said = "3 GPUs needed for 3 replicas of decode, `spec.gpuBudget.total` allows 3, and prefill takes 1"
+    assert said in world.status["message"]
+    assert roles_of(world)["prefill"] == 1
+
+
 def test_a_role_leaves_the_other_its_replicas_of_the_budget() -> None:
     """Decode asks for more than there is; prefill still gets its replica."""
     world = started(an_object({"replicas": 9}, budget=4))

@@ -9,5 +9,5 @@ CAUSES: Final[list[type[Cause]]] = [
     kind
     for module in (refusal, data_causes, role_causes, target_causes)
     for kind in vars(module).values()
-    if isinstance(kind, type) and issubclass(kind, Cause) and kind is not Cause
+    if isinstance(kind, type) and issubclass(kind, Cause) and kind is not Cause and kind.__module__ == module.__name__
 ]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from shardwise.domain.refusal import Area, Cause
+from shardwise.domain.refusal import Area, Cause, OverBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +66,16 @@ class ContextApart(Cause):
     role: str
     context: int
     legal: tuple[int, ...] = (1,)
+
+
+@dataclass(frozen=True, slots=True)
+class ShareShort(OverBudget):
+    """All replicas of a role together need more GPUs than the other role leaves of ``spec.gpuBudget.total``.
+
+    ``budget`` is what is left of ``total``: the role ``other`` takes ``taken`` GPUs.
+    """
+
+    role: str
+    other: str
+    total: int
+    taken: int

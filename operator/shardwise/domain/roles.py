@@ -42,12 +42,27 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """The role of a demand, as the law of layouts sees it.
+    """The role of a demand, as the law of layouts and the budget see it.
 
     ``other`` is the layout of the other role; ``None`` while it is not chosen. ``counted``: the number of groups
-    follows from the estimates, because the object does not state it.
+    follows from the estimates, because the object does not state it. ``shared`` is the budget of the object, of which
+    the demand has a share; ``None`` while it has all of it.
     """
 
     role: Role
     other: Layout | None = None
     counted: bool = False
+    shared: "SharedBudget | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedBudget:
+    """The GPUs that an object may hold, and those that the other role takes of them, which may be more."""
+
+    total: int
+    taken: int
+
+    @property
+    def left(self) -> int:
+        """The GPUs that the other role leaves."""
+        return max(0, self.total - self.taken)

@@ -7,13 +7,17 @@ from shardwise.domain.target import Target
 
 @dataclass(frozen=True, slots=True)
 class DemandSummary:
-    """The parts of a demand that decide whether a layout fits."""
+    """The parts of a demand that decide whether a layout fits.
+
+    ``shared_budget`` is the budget of an object with roles, of which the demand has a share.
+    """
 
     replicas: int
     gpu_budget: int
     context_length: int
     concurrency: int
     target: Target | None = None
+    shared_budget: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,12 @@ def _asked(asked: DemandSummary) -> Document:
         "gpuBudget": asked.gpu_budget,
         "contextLength": asked.context_length,
         "concurrency": asked.concurrency,
-    } | ({} if asked.target is None else {"target": target_data(asked.target)})
+    } | _unusual(asked)
+
+
+def _unusual(asked: DemandSummary) -> Document:
+    shared = {} if asked.shared_budget is None else {"sharedGpuBudget": asked.shared_budget}
+    return shared | ({} if asked.target is None else {"target": target_data(asked.target)})
 
 
 def _group(group: GroupPlacement) -> Document:

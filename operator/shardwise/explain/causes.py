@@ -48,10 +48,17 @@ from shardwise.domain.refusal import (
     TooManyStages,
     TowerNotDivisible,
 )
-from shardwise.domain.role_causes import ContextApart, DecodeStages, PrefillStages, PrefillWider, TensorApart
+from shardwise.domain.role_causes import (
+    ContextApart,
+    DecodeStages,
+    PrefillStages,
+    PrefillWider,
+    ShareShort,
+    TensorApart,
+)
 from shardwise.domain.target_causes import Dearer, FirstTokenLate, PriceUnknown, TokensSlow
 from shardwise.domain.units import amount_text, gib, plural
-from shardwise.explain import targets
+from shardwise.explain import role_causes, targets
 
 C = TypeVar("C", bound=Cause)
 
@@ -275,42 +282,6 @@ def _ranks_unsupported(why: RanksUnsupported) -> str:
     return f"`{why.backend}` has no settings for {why.gpus} GPUs that share experts{_legal(why.legal)}"
 
 
-def _decode_stages(why: DecodeStages) -> str:
-    as_prefill = ", or in as many stages as prefill" if why.or_as_prefill else ""
-    return f"decode of {why.engine} takes KV caches in one stage{as_prefill}, not in {why.pipeline}"
-
-
-def _decode_stages_of_many(why: DecodeStages) -> str:
-    as_prefill = ", or in as many stages as prefill" if why.or_as_prefill else ""
-    return f"give decode several stages, and decode of {why.engine} takes KV caches in one stage{as_prefill}"
-
-
-def _prefill_stages(why: PrefillStages) -> str:
-    return (
-        f"prefill of {why.engine} cannot send KV caches from {why.pipeline} stages: the layers of the model keep "
-        "several kinds of cache"
-    )
-
-
-def _prefill_stages_of_many(why: PrefillStages) -> str:
-    return (
-        f"give prefill several stages, from which {why.engine} cannot send KV caches: the layers of the model keep "
-        "several kinds of cache"
-    )
-
-
-def _tensor_apart(why: TensorApart) -> str:
-    wanted = "they must be equal with grouped attention" if why.equal else "one must divide the other"
-    return f"prefill of {why.engine} has tensor degree {why.prefill} and decode has {why.decode}: {wanted}"
-
-
-def _prefill_wider(why: PrefillWider) -> str:
-    return (
-        f"prefill of {why.engine} has tensor degree {why.prefill}, decode has {why.decode}: a larger degree of prefill "
-        f"is possible up to the {plural(why.kv_heads, 'KV head')} of the model"
-    )
-
-
 def _context_apart(why: ContextApart) -> str:
     return (
         f"{why.role} of {why.engine} cannot move KV caches that {plural(why.context, 'GPU')} divide{_legal(why.legal)}"
@@ -454,10 +425,18 @@ SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
     ExchangeAcross: Sentence("exceed the reach of the all-to-all", _exchange_across),
     ContextUnsupported: Sentence("divide caches the engine keeps whole", _context_unsupported),
     ContextUneven: Sentence("cannot divide the cache", _context_uneven, apart=lambda why: (why.tensor, why.context)),
-    DecodeStages: Sentence("give decode stages it cannot have", _decode_stages, _decode_stages_of_many),
-    PrefillStages: Sentence("give prefill stages it cannot have", _prefill_stages, _prefill_stages_of_many),
-    TensorApart: Sentence("do not suit the other role", _tensor_apart, apart=lambda why: (why.prefill, why.decode)),
-    PrefillWider: Sentence("make prefill too wide", _prefill_wider, apart=lambda why: (why.prefill, why.decode)),
+    DecodeStages: Sentence(
+        "give decode stages it cannot have", role_causes.decode_stages, role_causes.decode_stages_of_many
+    ),
+    PrefillStages: Sentence(
+        "give prefill stages it cannot have", role_causes.prefill_stages, role_causes.prefill_stages_of_many
+    ),
+    TensorApart: Sentence(
+        "do not suit the other role", role_causes.tensor_apart, apart=lambda why: (why.prefill, why.decode)
+    ),
+    PrefillWider: Sentence(
+        "make prefill too wide", role_causes.prefill_wider, apart=lambda why: (why.prefill, why.decode)
+    ),
     ContextApart: Sentence("divide caches that cannot move", _context_apart, apart=lambda why: (why.context,)),
     MemoryShort: Sentence(
         "lack memory", _memory_short, _memory_short_of_many, _memory_short_in_brief, tells_nearest=True
@@ -473,6 +452,7 @@ SENTENCES: Final[dict[type[Cause], Sentence[Any]]] = {
         "are too slow for the target", targets.tokens_slow, targets.tokens_slow_of_many, tells_nearest=True
     ),
     OverBudget: Sentence("exceed the budget", _over_budget, _over_budget_of_many),
+    ShareShort: Sentence("exceed the share of the budget", role_causes.share_short, role_causes.share_short_of_many),
     OverQuota: Sentence("exceed the quota", _over_quota),
     NoRoom: Sentence(
         "find no room",

@@ -99,7 +99,10 @@ def _derivation(refusal: Refusal) -> Iterator[str]:
 def _asked(asked: DemandSummary) -> str:
     replicas = f"{asked.replicas} replicas of " if asked.replicas != 1 else ""
     sequences = plural(asked.concurrency, "sequence")
-    return f"{replicas}{sequences} of {asked.context_length} tokens, {plural(asked.gpu_budget, 'GPU')} at most"
+    gpus = plural(asked.gpu_budget, "GPU")
+    if asked.shared_budget is not None:
+        gpus = f"{asked.gpu_budget} of {plural(asked.shared_budget, 'GPU')}"
+    return f"{replicas}{sequences} of {asked.context_length} tokens, {gpus} at most"
 
 
 def _nodes(refusal: Refusal) -> str:

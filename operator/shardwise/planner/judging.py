@@ -13,6 +13,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.needs import A_CHANNEL, PodNeeds
 from shardwise.domain.plan import Alternative, Estimate, LayoutOutcome, MemoryUse
 from shardwise.domain.refusal import Cause, LoadingShort, MemoryShort, OverBudget, RejectedLayout
+from shardwise.domain.role_causes import ShareShort
 from shardwise.domain.target import Sizing, Target
 from shardwise.domain.target_causes import PriceUnknown
 from shardwise.domain.version import dotted
@@ -212,7 +213,8 @@ def links_of(demand: Demand, gpus: SurveyedGpus, layout: Layout) -> Links:
 def weighed(demand: Demand, gpus: SurveyedGpus) -> tuple[Weighed, ...]:
     """Give the layouts of a demand on GPUs, in their order, for every budget, number of replicas, time and rate."""
     target = demand.target and Target(demand.target.input_tokens, demand.target.output_tokens)
-    return _weighed(replace(without_place(demand), gpu_budget=0, replicas=1, target=target), gpus)
+    half = demand.half and replace(demand.half, shared=None)
+    return _weighed(replace(without_place(demand), gpu_budget=0, replicas=1, target=target, half=half), gpus)
 
 
 @lru_cache(maxsize=_DEMANDS)
@@ -262,4 +264,13 @@ def is_over_budget(demand: Demand, layout: Layout) -> bool:
 def _over_budget(demand: Demand, layout: Layout) -> OverBudget | None:
     if not is_over_budget(demand, layout):
         return None
-    return OverBudget(layout.world_size * demand.replicas, demand.gpu_budget, demand.replicas)
+    return budget_cause(demand, layout.world_size * demand.replicas)
+
+
+def budget_cause(demand: Demand, needed: int) -> OverBudget:
+    """Say that the replicas of a demand need more GPUs than it may have, and what the other role takes of a budget."""
+    counts = needed, demand.gpu_budget, demand.replicas
+    if demand.half is None or demand.half.shared is None:
+        return OverBudget(*counts)
+    name, shared = demand.half.role.name, demand.half.shared
+    return ShareShort(*counts, name.value, name.other.value, shared.total, shared.taken)

@@ -16,7 +16,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.notes import CacheByTcp, RolesCounted
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
-from shardwise.domain.roles import RoleName
+from shardwise.domain.roles import RoleName, SharedBudget
 from shardwise.planner import plan
 
 PROMPT_TOKENS: Final = 4
@@ -107,8 +107,13 @@ def _planned(decode: Demand, prefill: Demand, fleet: Fleet) -> Pair | PairRefusa
 
 def _beside(demand: Demand, other: Demand, made: Plan, fleet: Fleet) -> Plan | Refusal:
     """Plan a role with the budget and the fleet that the plan of the other role leaves."""
-    left = max(0, demand.gpu_budget - made.gpus)
-    return plan(replace(demand, gpu_budget=left), without(fleet, other, made), hinted=False)
+    return plan(sharing(demand, made.gpus), without(fleet, other, made), hinted=False)
+
+
+def sharing(demand: Demand, taken: int) -> Demand:
+    """Give the demand of a role, which has the budget of its object, the GPUs that the other role leaves of it."""
+    shared = SharedBudget(demand.gpu_budget, taken)
+    return replace(demand, gpu_budget=shared.left, half=demand.half and replace(demand.half, shared=shared))
 
 
 def without(fleet: Fleet, demand: Demand, made: Plan) -> Fleet:

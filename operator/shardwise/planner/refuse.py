@@ -43,8 +43,14 @@ def refuse(
 
 
 def _summary(demand: Demand) -> DemandSummary:
+    shared = None if demand.half is None else demand.half.shared
     return DemandSummary(
-        demand.replicas, demand.gpu_budget, demand.context_length, demand.concurrency, target=demand.target
+        demand.replicas,
+        demand.gpu_budget,
+        demand.context_length,
+        demand.concurrency,
+        target=demand.target,
+        shared_budget=None if shared is None else shared.total,
     )
 
 

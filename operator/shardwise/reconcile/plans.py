@@ -15,10 +15,11 @@ from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import GroupPlacement, Plan, PodPlacement
 from shardwise.domain.plan_data import layout_data
-from shardwise.domain.refusal import Hint, OverBudget, OverQuota, Refusal, RefusalReason, RejectedLayout
+from shardwise.domain.refusal import Hint, OverQuota, Refusal, RefusalReason, RejectedLayout
 from shardwise.domain.target import Sizing
 from shardwise.planner import most_replicas, sizing_of
 from shardwise.planner import plan as plan_demand
+from shardwise.planner.judging import budget_cause
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.recorded_plan import RecordedPlan, record_plan
 from shardwise.reconcile.usable_fleet import UsableFleet
@@ -196,7 +197,7 @@ def over_budget(wanted: Wanted, plan: Plan, fleet: Fleet) -> Refusal:
     """Refuse replicas that the budget does not allow. The hint is given if the fleet has room for them."""
     demand = wanted.demand
     needed = plan.layout.world_size * demand.replicas
-    rejected = RejectedLayout(plan.layout, plan.product, OverBudget(needed, demand.gpu_budget, demand.replicas))
+    rejected = RejectedLayout(plan.layout, plan.product, budget_cause(demand, needed))
     whole = replace(one_more(wanted, plan), replicas=demand.replicas, gpu_budget=needed)
     hint = Hint("spec.gpuBudget.total", needed, plan.layout, plan.product, gpus=needed)
     return Refusal(

@@ -10,7 +10,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.roles import RoleName
-from shardwise.planner.pairs import Pair, PairRefusal, for_other, plan_pair
+from shardwise.planner.pairs import Pair, PairRefusal, for_other, plan_pair, sharing
 from shardwise.reconcile.plans import over_quota
 from shardwise.reconcile.usable_fleet import UsableFleet
 
@@ -41,9 +41,9 @@ def role_of(part: Wanted) -> RoleName:
     return part.launch.role.name
 
 
-def beside(part: Wanted, other: Layout, replicas: int, budget: int) -> Wanted:
-    """Give a role with its replicas and its share of the budget, beside groups of a layout."""
-    demand = for_other(replace(part.demand, replicas=replicas, gpu_budget=budget), other)
+def beside(part: Wanted, other: Layout, replicas: int, taken: int) -> Wanted:
+    """Give a role with its replicas, and with the budget less what is taken, beside groups of a layout."""
+    demand = for_other(sharing(replace(part.demand, replicas=replicas), taken), other)
     return replace(part, demand=demand)
 
 
@@ -67,7 +67,7 @@ def _told(wanted: Wanted, found: Pair | PairRefusal) -> Planned:
                 part_of(wanted, name),
                 found.of(name.other).layout,
                 found.of(name).replicas,
-                wanted.demand.gpu_budget - found.of(name.other).gpus,
+                found.of(name.other).gpus,
             ),
             found.of(name),
         )

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.domain.roles import RoleName
-from shardwise.planner.pairs import for_other
+from shardwise.planner.pairs import for_other, sharing
 from shardwise.reconcile.desired import Case, DesiredState, desired_state, judge_nodes, remember
 from shardwise.reconcile.limits import limit_of
 from shardwise.reconcile.look import look
@@ -90,7 +90,7 @@ def _with_share(
     if name is RoleName.DECODE and mine is not None and other is not None:
         left = max(left, min(other.layout.world_size * replicas, total - mine.layout.world_size), 0)
     layout = None if other is None else other.layout
-    demand = for_other(replace(part.demand, gpu_budget=max(0, total - left)), layout)
+    demand = for_other(sharing(part.demand, left), layout)
     return replace(part, demand=demand)
 
 
@@ -127,8 +127,8 @@ def _beside(part: Wanted, other: PlanInForce, observed: Observed, now: float) ->
     beside = role_of(part).other.value
     records = [record for record in observed.status.records.values() if record.role == beside]
     held = Held(records, other.plan.nvlink_gpus)
-    left = max(0, part.demand.gpu_budget - max(held.gpus, other.plan.layout.world_size))
-    shared = replace(part, demand=for_other(replace(part.demand, gpu_budget=left), other.plan.layout))
+    taken = max(held.gpus, other.plan.layout.world_size)
+    shared = replace(part, demand=for_other(sharing(part.demand, taken), other.plan.layout))
     case = remember(shared, sight(shared, observed, OtherRole(), held), now)
     made = new_plan(shared, judge_nodes(case).usable)
     return _dated(made, now) if made.plan is not None or (made.refusal is not None and made.refusal.may_pass) else None
