@@ -57,7 +57,7 @@ def release_of(pod: Json) -> str:
 
 def serves(pod: Json) -> bool:
     """Tell whether routers may send requests to a pod."""
-    return pod["metadata"]["labels"].get("shardwise.dev/serves") == "true"
+    return "shardwise.dev/serves" in pod["metadata"]["labels"]
 
 
 async def pods_of(scene: Scene, role: str) -> list[Json]:
