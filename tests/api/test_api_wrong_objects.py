@@ -22,8 +22,12 @@ def test_a_scaler_and_roles_do_not_go_together() -> None:
     """The scaler would set a number that no role has."""
     wrong = changed("spec.scaling", {"max": 1, "signal": "queue", "target": 5})
     wrong["spec"]["roles"] = [{"name": "prefill"}, {"name": "decode"}]
-    with pytest.raises(InvalidObject, match="a scaler sets `spec.replicas`, and roles have replicas of their own"):
+    with pytest.raises(InvalidObject) as caught:
         parse(wrong)
+    assert str(caught.value) == (
+        "spec.scaling: a scaler sets `spec.replicas`, and roles have replicas of their own; leave the field out and "
+        "state `spec.roles[].replicas`, or leave `spec.roles` out"
+    )
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_fields() -> None:

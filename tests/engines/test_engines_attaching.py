@@ -84,13 +84,16 @@ def test_an_object_may_have_all_that_is_configured(engine: EngineName, signal: S
     assert found(engine, a_site(), {"endpoint": POOL, "scaling": a_scaling(0, signal=signal)}) == ()
 
 
+NO_OTHER = "it offers no other either, so leave `spec.scaling` out and state `spec.replicas`"
+
+
 def test_an_engine_without_metrics_for_prometheus_is_not_scaled() -> None:
-    message = "`queue` cannot be measured: tensorrt-llm 1.2.1 offers no such metric to Prometheus"
+    message = f"`queue` cannot be measured: tensorrt-llm 1.2.1 offers no such metric to Prometheus; {NO_OTHER}"
     assert found(TENSORRT_LLM, a_site(), {"scaling": a_scaling()}) == (("spec.scaling.signal", message),)
 
 
 def test_a_release_before_the_metric_is_not_scaled() -> None:
-    message = "`queue` cannot be measured: sglang 0.5.0 offers no such metric to Prometheus"
+    message = f"`queue` cannot be measured: sglang 0.5.0 offers no such metric to Prometheus; {NO_OTHER}"
     refused = found(SGLANG, a_site(), {"scaling": a_scaling()}, image="lmsysorg/sglang:v0.5.0")
     assert refused == (("spec.scaling.signal", message),)
 

@@ -8,7 +8,7 @@ import pytest
 from tests.engines.support import SGLANG, TENSORRT_LLM, VLLM, a_plan, by_name, options, started, values_of, wants_of
 
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import ClusterQueue, EnvVar, LaunchSite, QueueSystem, Wanted
+from shardwise.domain.launch import ClusterQueue, EnvVar, LaunchSite, PlacedBy, QueueSystem, Wanted
 from shardwise.domain.layout import Layout
 from shardwise.domain.roles import Connector, Role, RoleName
 from shardwise.domain.target import Target
@@ -148,7 +148,13 @@ REFUSED = {
     ),
     "a target": (
         replace(wants(VLLM, DECODE), demand=replace(wants(VLLM, DECODE).demand, target=Target(100, 100))),
-        ("spec.target", "targets of objects with roles cannot be planned yet; leave the field out"),
+        (
+            "spec.target",
+            (
+                "no estimates size prefill and decode apart; leave the field out and state `spec.roles[].replicas`, "
+                "or leave `spec.roles` out, so that each replica does both"
+            ),
+        ),
     ),
     "a queue of the cluster": (
         wants(
@@ -157,7 +163,23 @@ REFUSED = {
             queue=ClusterQueue(QueueSystem.KUEUE, "team"),
             site=LaunchSite(queue_systems=(QueueSystem.KUEUE,)),
         ),
-        ("spec.placement.queue", "roles cannot go through a queue of the cluster yet; leave the queue out"),
+        (
+            "spec.placement.queue",
+            (
+                "a queue admits each replica by itself, and could admit one role without the other; leave the field "
+                "out, or leave `spec.roles` out, so that each replica does both"
+            ),
+        ),
+    ),
+    "nodes that the scheduler picks": (
+        wants(VLLM, DECODE, placed_by=PlacedBy.SCHEDULER),
+        (
+            "spec.placement.owner",
+            (
+                "the scheduler picks the nodes of each replica by itself, and could place one role without the other; "
+                "use `shardwise`, or leave `spec.roles` out, so that each replica does both"
+            ),
+        ),
     ),
     "a transfer of one's own": (
         wants(VLLM, DECODE, args=("--kv_transfer_config={}",)),

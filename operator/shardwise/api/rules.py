@@ -200,7 +200,10 @@ def _share_of_cache(spec: ShardedModelSpec) -> str | None:
 def _scaling_without_roles(spec: ShardedModelSpec) -> str | None:
     if not spec.roles or spec.scaling is None:
         return None
-    return "a scaler sets `spec.replicas`, and roles have replicas of their own: leave one of them out"
+    return (
+        "a scaler sets `spec.replicas`, and roles have replicas of their own; leave the field out and state "
+        "`spec.roles[].replicas`, or leave `spec.roles` out"
+    )
 
 
 _PERCENT: Final = 100
@@ -355,7 +358,7 @@ RULES: Final = (
         ("spec",),
         "spec.scaling",
         "!has(self.scaling) || !has(self.roles) || self.roles.size() == 0",
-        "a scaler sets replicas, and roles have replicas of their own",
+        "a scaler sets spec.replicas, and roles have replicas of their own: set roles[].replicas instead of scaling",
         _scaling_without_roles,
     ),
     SpanningRule(

@@ -1,6 +1,7 @@
 """The endpoints and scalings that cannot be had: of this cluster's configuration, or of this release of an engine."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from shardwise.domain.allowed import allows
 from shardwise.domain.attachments import EndpointKind, ScalerKind, Scaling
@@ -12,6 +13,8 @@ from shardwise.engines.signals import signal_of, signals
 
 _SILENT = ("--disable-log-stats", "--disable_log_stats")
 """Arguments with which vLLM offers no metrics but those of its process (vllm 0.33.0, v1/engine/async_llm.py)."""
+
+_NO_SCALER: Final = "it offers no other either, so leave `spec.scaling` out and state `spec.replicas`"
 
 
 def unattachable(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
@@ -52,7 +55,7 @@ def _signal(wanted: Wanted, scaling: Scaling, engine: Engine) -> Iterator[tuple[
     name, release = wanted.demand.engine, release_of(wanted, engine.READ)
     if signal_of(name, release, scaling.signal.value) is None:
         offered = sorted({row.on for row in signals().values() if signal_of(name, release, row.on)} - {"running"})
-        others = f"; it offers {', '.join(f'`{on}`' for on in offered)}" if offered else ""
+        others = f"; it offers {', '.join(f'`{on}`' for on in offered)}" if offered else f"; {_NO_SCALER}"
         where = f"{name.value} {dotted(release)} offers no such metric to Prometheus"
         yield "spec.scaling.signal", f"`{scaling.signal.value}` cannot be measured: {where}{others}"
     silent = next((word for word in wanted.launch.container.args if word in _SILENT), None)
