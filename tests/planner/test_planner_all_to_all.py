@@ -26,7 +26,15 @@ from shardwise.domain.notes import ExpertsAcrossDomains, NotCounted
 from shardwise.domain.refusal import Cause, Change, NotDivisible
 from shardwise.domain.units import GIB, MIB
 from shardwise.explain.causes import SENTENCES
-from shardwise.planner.all_to_all import buffer_bytes, exchange_row, low_latency_bytes, normal_bytes
+from shardwise.planner.all_to_all import buffer_bytes, exchange_row
+from shardwise.planner.exchange_buffers import (
+    Exchange,
+    elastic_bytes,
+    low_latency_bytes,
+    mooncake_bytes,
+    normal_bytes,
+    pplx_bytes,
+)
 from shardwise.planner.legality import illegal
 from shardwise.planner.memory import memory_use
 
@@ -108,6 +116,38 @@ def test_high_throughput_has_room_on_every_channel() -> None:
     assert normal_bytes(7168, 32) == (10 * 8 * 288 * 16392, 2 * 10 * 4 * 140 * 16408)
 
 
+def test_the_elastic_buffer_has_room_for_a_chunk_of_every_gpu() -> None:
+    """Worked out by hand from buffer.hpp: states of 14336 bytes, with 8 experts 14464 there and 14400 back.
+
+    On 8 GPUs, and on 16 with 1280 channels: 16 chunks and half of them again, and 16 of a chunk with a token a channel.
+    """
+    assert elastic_bytes(Exchange(256, 8, 1024, 7168, 8)) == 57 * 2 * MIB
+    there = 8 * 1024 * 14464
+    assert 0 <= 57 * 2 * MIB - there < 2 * MIB
+    back = (8 * 2 * 1024 + 8 * 1024 + 16 * (1024 + 1280)) * 14400
+    assert 0 <= elastic_bytes(Exchange(256, 8, 1024, 7168, 16)) - back < 2 * MIB
+
+
+def test_a_token_that_uses_one_expert_needs_most_room_on_its_way_there() -> None:
+    assert elastic_bytes(Exchange(128, 1, 1024, 5120, 8)) == 82 * MIB
+    assert 0 <= 82 * MIB - 8 * 1024 * (10240 + 32) < 2 * MIB
+
+
+def test_mooncake_has_room_for_every_token_at_every_expert_four_times() -> None:
+    assert mooncake_bytes(Exchange(256, 8, 128, 7168, 16)) == 4 * 256 * (4 + 128 * (32 + 14336))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "size"),
+    [
+        (8, 256 * 256 * 28672),
+        (16, 256 * 256 * 28672 + 16 * 16 * 256 * (28672 + 14352 + 20) + 256 * 14352),
+    ],
+)
+def test_pplx_has_room_in_32_bits_and_across_nodes_for_what_it_sends(gpus: int, size: int) -> None:
+    assert pplx_bytes(Exchange(256, 8, 256, 7168, gpus, gpus)) == size
+
+
 BUFFERS: dict[str, tuple[EngineName, str | None, Layout, int]] = {
     "none named": (VLLM, None, ranks(8), 0),
     "the default": (VLLM, "allgather_reducescatter", ranks(8), 0),
@@ -116,6 +156,12 @@ BUFFERS: dict[str, tuple[EngineName, str | None, Layout, int]] = {
     "low latency": (VLLM, LOW, ranks(16), 1024 * MIB + low_latency_bytes(256, 256, 7168)),
     "unused": (VLLM, LOW, ranks(1, 8), 0),
     "SGLang, both": (SGLANG, "deepep", ranks(8), normal_bytes(7168, 8)[0] + low_latency_bytes(256, 256, 7168)),
+    "elastic": (VLLM, "deepep_v2", ranks(16), elastic_bytes(Exchange(256, 8, 1024, 7168, 16))),
+    "elastic, of SGLang": (SGLANG, "deepep_v2", ranks(16), elastic_bytes(Exchange(256, 8, 1024, 7168, 16))),
+    "NIXL": (VLLM, "nixl_ep", ranks(16), low_latency_bytes(256, 256, 7168)),
+    "NIXL, of SGLang": (SGLANG, "nixl", ranks(16), low_latency_bytes(256, 256, 7168)),
+    "Mooncake": (SGLANG, "mooncake", ranks(16), mooncake_bytes(Exchange(256, 8, 256, 7168, 16))),
+    "pplx": (SGLANG, "pplx", ranks(8), pplx_bytes(Exchange(256, 8, 256, 7168, 8, 8))),
     "SGLang, one": (SGLANG, "deepep normal", ranks(32), sum(normal_bytes(7168, 32))),
 }
 
@@ -208,8 +254,8 @@ def test_a_plan_names_the_backend_across_domains_and_buffers_that_are_not_counte
     fleet = a_fleet(with_rdma(h200s(2)))
     counted = planned(a_demand(R1, budget=16, pins=PINNED, needs=RDMA, all_to_all="deepep_high_throughput"), fleet)
     assert counted.notes == (ExpertsAcrossDomains(16, 2, True, "deepep_high_throughput"),)
-    unknown = planned(a_demand(R1, budget=16, pins=PINNED, needs=RDMA, all_to_all="deepep_v2"), fleet)
-    assert NotCounted("--all2all-backend deepep_v2", unknown.memory.slack) in unknown.notes
+    unknown = planned(a_demand(R1, budget=16, pins=PINNED, needs=RDMA, all_to_all="of_tomorrow"), fleet)
+    assert NotCounted("--all2all-backend of_tomorrow", unknown.memory.slack) in unknown.notes
 
 
 # Words.
@@ -243,6 +289,24 @@ def test_sglang_sends_a_token_of_every_sequence_at_once(concurrency: int, runnin
     (pod,) = started(a_plan(ranks(8), engine=SGLANG, concurrency=concurrency), wants(demand)).pods
     assert options(pod.args)["--max-running-requests"] == str(8 * running)
     assert by_name(pod)["SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK"].value == str(running)
+
+
+@pytest.mark.parametrize(
+    ("backend", "name", "sent", "chunk"),
+    [
+        ("deepep_v2", "DEEPEP_V2", 1024, 1024),
+        ("mooncake", "MOONCAKE_EP", 256, 256),
+        ("nixl", "NIXL_EP", 256, 256),
+        ("pplx", "PPLX", 256, 256),
+    ],
+)
+def test_sglang_sends_a_chunk_of_a_prefill_at_once(backend: str, name: str, sent: int, chunk: int) -> None:
+    """SGLang refuses a chunk beyond the room of deepep_v2 and pplx, and the others have no kernels for more tokens."""
+    demand = a_demand(R1, engine=SGLANG, all_to_all=backend)
+    (pod,) = started(a_plan(ranks(8), engine=SGLANG), wants(demand)).pods
+    assert by_name(pod)[f"SGLANG_{name}_NUM_MAX_DISPATCH_TOKENS_PER_RANK"].value == str(sent)
+    assert options(pod.args)["--chunked-prefill-size"] == str(8 * chunk)
+    assert [word for word in by_name(pod) if "DISPATCH" in word] == [f"SGLANG_{name}_NUM_MAX_DISPATCH_TOKENS_PER_RANK"]
 
 
 def test_every_entry_names_a_network_that_the_planner_knows() -> None:

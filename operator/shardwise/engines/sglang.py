@@ -4,7 +4,7 @@ Degrees are totals over all nodes. Sources: sglang 0.5.23 (srt/arg_groups/fields
 validation_hook.py, srt/entrypoints/engine.py, srt/entrypoints/http_server.py) and the options of 0.5.2 to 0.5.8.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import ceil, isfinite
 from typing import Final
 
@@ -43,6 +43,7 @@ from shardwise.engines.transfer import (
     sglang_ports,
 )
 from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
+from shardwise.planner.all_to_all import step_tokens
 
 DEFAULT_IMAGE: Final = IMAGES[EngineName.SGLANG]
 """The image of the release that we read."""
@@ -80,7 +81,16 @@ _POOL_OF_STATES: Final[Version] = (0, 5, 2)
 """The first release with ``--max-mamba-cache-size``: absent in 0.5.1, present in 0.5.2."""
 
 _MOST_DISPATCHED: Final = 1024
-"""The most tokens that DeepEP's kernels of low latency take of a GPU (srt/layers/moe/token_dispatcher/deepep.py)."""
+"""The most tokens that kernels of low latency take of a GPU: deepep, mooncake and nixl of srt/layers/moe."""
+
+_DISPATCHED: Final = {
+    "deepep": "SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK",
+    "deepep_v2": "SGLANG_DEEPEP_V2_NUM_MAX_DISPATCH_TOKENS_PER_RANK",
+    "mooncake": "SGLANG_MOONCAKE_EP_NUM_MAX_DISPATCH_TOKENS_PER_RANK",
+    "nixl": "SGLANG_NIXL_EP_NUM_MAX_DISPATCH_TOKENS_PER_RANK",
+    "pplx": "SGLANG_PPLX_NUM_MAX_DISPATCH_TOKENS_PER_RANK",
+}
+"""The variable that sizes the buffers of each all-to-all. Its default is 128 tokens (srt/environ.py)."""
 
 _ATTENTION_DATA: Final[Version] = (0, 5, 22)
 """The first release with ``--attn-dp-size``; until the end of 2026 releases also take the two words that it replaces.
@@ -115,21 +125,35 @@ def _kv_cache_dtype(pod: PodContext) -> str | None:
     return None if asked is None else _KV_DTYPES[asked].at(pod.release)
 
 
-def _dispatched(pod: PodContext) -> str | None:
-    """Give the tokens that DeepEP sends from a GPU at once: a token of each sequence. More ends the engine.
+def _dispatched(backend: str) -> Callable[[PodContext], str | None]:
+    """Give the rule of a variable: the tokens that the backend sends from a GPU at once. More ends the engine.
 
-    SGLang's own default is 128 (srt/environ.py).
+    Those are a token of each sequence, or a chunk of a prefill where the backend also sends those.
     """
-    return _sequences(pod) if _uses_deepep(pod) else None
+
+    def value(pod: PodContext) -> str | None:
+        if _backend(pod) != backend:
+            return None
+        return _sequences(pod) if backend == "deepep" else str(max(_chunk(pod), int(_sequences(pod))))
+
+    return value
 
 
-def _uses_deepep(pod: PodContext) -> bool:
-    return (pod.wanted.demand.all_to_all or "").split()[:1] == ["deepep"]
+def _backend(pod: PodContext) -> str | None:
+    """Give the name of the all-to-all of the object's arguments, without its mode."""
+    return (pod.wanted.demand.all_to_all or "").partition(" ")[0] or None
+
+
+def _chunk(pod: PodContext) -> int:
+    """Give the tokens of a prefill chunk on a data rank: few where the all-to-all has room for each of them."""
+    short = step_tokens(pod.wanted.demand, pod.layout)
+    return chunk_tokens(pod.layout.data) if short is None else min(_MOST_DISPATCHED, short)
 
 
 def _sequences(pod: PodContext) -> str:
     """Give the sequences of a data rank. Further sequences wait for their turn."""
-    return str(min(_MOST_DISPATCHED, int(sequences(pod)))) if _uses_deepep(pod) else sequences(pod)
+    bound = _backend(pod) in ("deepep", "mooncake", "nixl")
+    return str(min(_MOST_DISPATCHED, int(sequences(pod)))) if bound else sequences(pod)
 
 
 TABLE: Final = OptionTable(
@@ -200,7 +224,7 @@ TABLE: Final = OptionTable(
             "--chunked-prefill-size",
             "spec.model.gpuMemoryReserve",
             "the chunk that activations are sized for",
-            lambda pod: str(pod.layout.data * chunk_tokens(pod.layout.data)),
+            lambda pod: str(pod.layout.data * _chunk(pod)),
             also=("--max-prefill-tokens",),
         ),
         Option(
@@ -289,10 +313,14 @@ TABLE: Final = OptionTable(
     variables=(
         Variable("SGLANG_HOST_IP", "the pod's own address", pod_address),
         Variable("TRITON_CACHE_DIR", "the volume of the cache", lambda _: f"{CACHE_FOLDER}/triton", yields=True),
-        Variable(
-            "SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK",
-            "`--moe-a2a-backend deepep`: the sequences of a data rank, for which its buffers have room",
-            _dispatched,
+        *(
+            Variable(
+                name,
+                f"`--moe-a2a-backend {backend}`: the tokens that a GPU sends at once, for which its buffers have room",
+                _dispatched(backend),
+                yields=backend != "deepep",
+            )
+            for backend, name in _DISPATCHED.items()
         ),
         Variable("HOST_IP", "the pod's own address"),
         Variable("SGLANG_PP_LAYER_PARTITION", "the plan's memory per stage"),

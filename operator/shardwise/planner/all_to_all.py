@@ -6,7 +6,7 @@ module says what it needs and what buffers it makes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from math import ceil
 from typing import Final
 
@@ -19,29 +19,14 @@ from shardwise.domain.data_causes import (
     RanksUnsupported,
 )
 from shardwise.domain.demand import Demand
-from shardwise.domain.engine import BATCHED_CHUNK, MOST_SEQUENCES, EngineName
+from shardwise.domain.engine import BATCHED_CHUNK, MOST_SEQUENCES, EngineName, chunk_tokens
 from shardwise.domain.layout import Layout
-from shardwise.domain.model import ModelFacts, expert_count
+from shardwise.domain.model import ModelFacts, busy_experts, expert_count
 from shardwise.domain.refusal import Cause, NotDivisible
 from shardwise.domain.units import MIB
+from shardwise.planner.exchange_buffers import BUFFERS, HALF_A_NODE, Exchange
 
 _FILE: Final = "all-to-all.toml"
-
-_NODE: Final = 8
-"""GPUs that DeepEP takes for a node (LEGACY_NUM_MAX_NVL_PEERS)."""
-
-_CHANNELS: Final = 10
-"""Half of DeepEP's default number of multiprocessors (deep_ep/buffers/legacy.py, num_sms)."""
-
-_BESIDE_HIDDEN: Final = 8 + 128 * (8 + 4 + 4)
-"""Bytes of a token beside its hidden state: its origin, and 128 experts with weights and scales."""
-
-_NVLINK_TOKENS: Final = ((64, 288), (96, 480), (128, 560), (160, 720))
-"""Tokens that a channel receives over NVLink, by the most GPUs; 256 inside a node."""
-
-_IN_NODE_TOKENS: Final = 256
-_RDMA_TOKENS: Final = 140
-"""Tokens that a channel receives by RDMA: 128, rounded up to a multiple of those sent at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +99,7 @@ def step_tokens(demand: Demand, layout: Layout) -> int | None:
     refuses fewer tokens than sequences.
     """
     row = backend_for(demand.engine, demand.all_to_all, layout)
-    if row is None or not row.batched:
+    if row is None or not row.batched or not expert_count(demand.model):
         return None
     return _sequences(demand, layout, BATCHED_CHUNK)
 
@@ -124,47 +109,30 @@ def _sequences(demand: Demand, layout: Layout, usual: int) -> int:
     return max(demand.sequences or usual, usual, ceil(demand.concurrency / layout.data))
 
 
+def dispatch_tokens(demand: Demand, layout: Layout) -> int:
+    """Give the tokens of a GPU for which the backend has room: a prefill's chunk, or a short step's, or sequences."""
+    row = backend_for(demand.engine, demand.all_to_all, layout)
+    needed = _sequences(demand, layout, MOST_SEQUENCES)
+    if row is None or row.buffers != "elastic":
+        return needed
+    return max(chunk_tokens(layout.data), needed)
+
+
 def buffer_bytes(demand: Demand, layout: Layout) -> int:
     """Count the bytes of the exchange's buffers on a GPU, as far as their sizes are known."""
     row = backend_for(demand.engine, demand.all_to_all, layout)
     if row is None or not expert_count(demand.model):
         return 0
-    model, gpus = demand.model, layout.stage_gpus
-    tokens = _sequences(demand, layout, MOST_SEQUENCES)
-    experts = expert_count(model) + demand.redundant_experts
-    rooms = low_latency_bytes(experts, tokens, _rounded(model.hidden, row)) if row.buffers != "normal" else 0
-    nvlink, rdma = normal_bytes(model.hidden, gpus) if row.buffers in ("normal", "both") else (0, 0)
-    fixed = row.nvlink_mib + (row.rdma_mib if gpus > _NODE // 2 else 0)
-    return int(fixed * MIB) + nvlink + max(rdma, rooms if row.buffers else 0)
-
-
-@lru_cache(maxsize=1024)
-def low_latency_bytes(experts: int, tokens: int, hidden: int) -> int:
-    """Count the bytes of DeepEP's kernels of low latency: room for ``tokens`` of each GPU at every expert.
-
-    Twice (odd and even) to send and to receive. A message holds a hidden state in 16 bits and scales of 128 channels.
-    Source: deepseek-ai/DeepEP@dd758ca, csrc/legacy/config.hpp, LowLatencyLayout.
-    """
-    sent, scales = 16 + 2 * hidden, hidden // 128 * 4
-    returned = 2 * hidden + scales
-    return 2 * experts * tokens * (returned + max(sent, returned)) + 2 * _aligned(4 * experts)
-
-
-@lru_cache(maxsize=1024)
-def normal_bytes(hidden: int, gpus: int) -> tuple[int, int]:
-    """Count the bytes of DeepEP's kernels of high throughput over NVLink and by RDMA, with its default settings.
-
-    Source: deepseek-ai/DeepEP@dd758ca, csrc/legacy/config.hpp and deep_ep/buffers/legacy.py.
-    """
-    token = 2 * hidden + _BESIDE_HIDDEN
-    beyond = next((tokens for most, tokens in _NVLINK_TOKENS if gpus <= most), _NVLINK_TOKENS[-1][1])
-    received = _IN_NODE_TOKENS if gpus <= _NODE else beyond
-    nvlink = _CHANNELS * min(gpus, _NODE) * received * token
-    return nvlink, 0 if gpus <= _NODE else 2 * _CHANNELS * (gpus // _NODE) * _RDMA_TOKENS * (token + 16)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // 128) * 128
+    exchange = Exchange(
+        experts=expert_count(demand.model) + demand.redundant_experts,
+        busy=busy_experts(demand.model),
+        tokens=dispatch_tokens(demand, layout),
+        hidden=_rounded(demand.model.hidden, row),
+        gpus=layout.stage_gpus,
+        data=layout.data,
+    )
+    fixed = row.nvlink_mib + (row.rdma_mib if layout.stage_gpus > HALF_A_NODE else 0)
+    return int(fixed * MIB) + BUFFERS[row.buffers](exchange)
 
 
 def _rounded(hidden: int, row: AllToAllRow) -> int:
