@@ -18,6 +18,7 @@ from shardwise.cluster import Refused, election
 from shardwise.cluster import lease as lease_module
 from shardwise.controller import Options
 from shardwise.controller import run as run_operator
+from shardwise.controller.requesting import Requesting
 from shardwise.hub import HubError, HubFacts, HubQuestion
 from shardwise.operate.lookups import AT_ONCE
 from shardwise_sandbox import Fault, RequestInfo, Sandbox, sample_fleet
@@ -241,6 +242,53 @@ async def test_watches_that_end_with_an_error_begin_anew(
     await watched.ready("llama")
     assert spawned == 3
     assert said(caplog, "waiting: the watches ended") == 1
+
+
+def watches() -> int:
+    """Count the watches of kopf in this loop. kopf names their tasks so."""
+    return sum(task.get_name().startswith("watcher for ") for task in asyncio.all_tasks())
+
+
+@pytest.mark.parametrize("namespaces", [(), ("default",)], ids=["all namespaces", "one namespace"])
+async def test_no_watch_outlives_that_of_a_kind_that_is_gone(watched: Watched, namespaces: tuple[str, ...]) -> None:
+    """kopf would leave the others to themselves: more after each failure, and the process would never end."""
+    await watched.begin(lease=None, namespaces=namespaces)
+    watched.cluster.create(a_model())
+    await watched.ready("llama")
+    before, gone = watches(), []
+
+    def once(request: RequestInfo) -> Fault | None:
+        if gone or not request.is_watch or request.resource != "shardedmodels":
+            return None
+        gone.append(request)
+        return Fault.answer(404)
+
+    watched.cluster.faults = once
+    watched.cluster.drop_watches()
+    await watched.until(lambda: gone, "the watch refused")
+    watched.cluster.create(a_model("second"))
+    await watched.ready("second")
+    await watched.until(lambda: watches() == before, "as many watches as before")
+    await watched.end()
+    assert watches() == 0
+
+
+async def test_a_task_that_asks_after_the_end_ends_as_it_asks() -> None:
+    """A watch that kopf had just begun has asked nothing yet."""
+    requesting, asked = Requesting(), asyncio.Event()
+
+    async def ask() -> None:
+        await asked.wait()
+        for begun in requesting.trace().on_request_start:
+            await begun(None, None, None)
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(ask())
+    await requesting.end()
+    asked.set()
+    async with asyncio.timeout(LIMIT):
+        await asyncio.wait([task])
+    assert task.cancelled()
 
 
 async def test_a_hub_that_does_not_answer_delays_nobody(watched: Watched) -> None:

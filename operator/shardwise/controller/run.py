@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 import kopf
 
 from shardwise.cluster import Cluster, ClusterError, Connection, Election, LeadershipLost, Outage, connect
@@ -23,6 +24,7 @@ from shardwise.cluster.own_loop import own_loop
 from shardwise.controller.frugal import frugal_settings, no_records
 from shardwise.controller.health import Health, served
 from shardwise.controller.measuring import MeasuredLease, Measuring
+from shardwise.controller.requesting import Requesting
 from shardwise.controller.watches import registry_of, system_kinds
 from shardwise.domain.launch import QueueSystem
 from shardwise.domain.site import Site
@@ -159,10 +161,11 @@ async def _term(
         if stop.is_set():
             return
         health.listed = True
-        quotas, devices, trace = store.reads_quotas, store.devices.index.known, measuring.trace()
+        quotas, devices = store.reads_quotas, store.devices.index.known
         kinds = tuple(system_kinds(launch, store.gangs.served))
-        registry = partial(registry_of, changes, connection, quotas=quotas, devices=devices, systems=kinds, trace=trace)
-        tasks = [asyncio.create_task(watch) for watch in _watches(registry, options.namespaces, stop)]
+        registry = partial(registry_of, changes, connection, quotas=quotas, devices=devices, systems=kinds)
+        traces = [measuring.trace()]
+        tasks = [asyncio.create_task(watch) for watch in _watches(registry, traces, options.namespaces, stop)]
         tasks.append(asyncio.create_task(_led(options, connection, work, ready, measuring)))
         await until_one_ends(tasks)
     finally:
@@ -280,23 +283,29 @@ async def _relist_again(options: Options, list_again: Listing) -> None:
             wait = min(options.first_relist_seconds, options.relist_seconds)
 
 
+Registries = Callable[..., kopf.OperatorRegistry]
+
+
 def _watches(
-    registry: Callable[..., kopf.OperatorRegistry], namespaces: tuple[str, ...], stop: asyncio.Event
+    registry: Registries, traces: list[aiohttp.TraceConfig], namespaces: tuple[str, ...], stop: asyncio.Event
 ) -> Iterator[Coroutine[Any, Any, None]]:
     """Give the watches of all kinds, or those of the whole cluster and those of the namespaces that are served.
 
     kopf watches either all namespaces or some, so the two need a registry each.
     """
     if not namespaces:
-        yield _watch(registry(), stop)
+        yield _watch(registry, traces, stop)
         return
-    yield _watch(registry(among=lambda kind: not is_served(kind)), stop)
-    yield _watch(registry(among=is_served), stop, namespaces)
+    yield _watch(partial(registry, among=lambda kind: not is_served(kind)), traces, stop)
+    yield _watch(partial(registry, among=is_served), traces, stop, namespaces)
 
 
-async def _watch(registry: kopf.OperatorRegistry, stop: asyncio.Event, namespaces: tuple[str, ...] = ()) -> None:
+async def _watch(
+    registry: Registries, traces: list[aiohttp.TraceConfig], stop: asyncio.Event, namespaces: tuple[str, ...] = ()
+) -> None:
+    requesting = Requesting()
     tasks = await kopf.spawn_tasks(
-        registry=registry,
+        registry=registry(traces=[*traces, requesting.trace()]),
         settings=frugal_settings(dict.fromkeys((kind.plural for kind in (SERVICE, BUDGET, *ATTACHED)), OURS)),
         memories=no_records(),
         standalone=True,
@@ -309,3 +318,5 @@ async def _watch(registry: kopf.OperatorRegistry, stop: asyncio.Event, namespace
         await until_one_ends(tasks)
     except Exception as error:
         raise WatchesEnded(f"the watches ended: {str(error) or type(error).__name__}") from error
+    finally:
+        await requesting.end()

@@ -41,17 +41,17 @@ def registry_of(
     devices: bool = False,
     systems: Iterable[Kind] = (),
     among: Callable[[Kind], bool] = lambda _: True,
-    trace: aiohttp.TraceConfig | None = None,
+    traces: Iterable[aiohttp.TraceConfig] = (),
 ) -> kopf.OperatorRegistry:
     """Register the handlers. Plain events: kopf writes nothing onto any object, no finalizer, no annotation.
 
     ``quotas`` tells whether ResourceQuotas may be watched, ``devices`` whether the API server serves ResourceSlices,
     claims and DeviceClasses, and they may be watched. ``systems`` are the kinds of add-ons that are configured.
-    ``among`` tells of each kind whether this registry watches it. ``trace`` sees the requests of kopf.
+    ``among`` tells of each kind whether this registry watches it. ``traces`` see the requests of kopf.
     """
     registry = kopf.OperatorRegistry()
     register(registry, changes, quotas=quotas, devices=devices, systems=systems, among=among)
-    _log_in(registry, connection, changes.trims, [] if trace is None else [trace])
+    _log_in(registry, connection, changes.trims, list(traces))
     return registry
 
 
