@@ -251,7 +251,7 @@ def watches() -> int:
 
 @pytest.mark.parametrize("namespaces", [(), ("default",)], ids=["all namespaces", "one namespace"])
 async def test_no_watch_outlives_that_of_a_kind_that_is_gone(watched: Watched, namespaces: tuple[str, ...]) -> None:
-    """kopf would leave the others to themselves: more after each failure, and the process would never end."""
+    """The others would be left to themselves by kopf: more after each failure, and the process would never end."""
     await watched.begin(lease=None, namespaces=namespaces)
     watched.cluster.create(a_model())
     await watched.ready("llama")

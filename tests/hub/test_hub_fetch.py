@@ -7,14 +7,18 @@ from typing import Any
 
 import httpx2
 import pytest
+from huggingface_hub.errors import GatedRepoError
+from huggingface_hub.utils import hf_raise_for_status
 from pytest_mock import MockerFixture
 from tests.support.models import config
 
 from shardwise.checkpoint import from_config
 from shardwise.domain.model import Quantization
+from shardwise.domain.reasons import FailureKind
 from shardwise.domain.site import HubSite
 from shardwise.hub import HubError, HubFacts, HubQuestion
 from shardwise.hub.fetch import MOST_BYTES, fetch_config
+from shardwise.reconcile.exits import read_exit
 
 REPO = "meta-llama/Llama-3.1-8B"
 QUESTION = HubQuestion(REPO)
@@ -325,8 +329,12 @@ def test_a_redirect_is_followed(hub: Install) -> None:
 
 
 FAILURES: dict[str, tuple[Answer, str, bool]] = {
-    "no such repository": (status(404, "RepoNotFound"), f"`{REPO}` is not a model on the Hub, or is private", False),
-    "gated": (status(403, "GatedRepo"), f"`{REPO}` on the Hub is gated: its config needs a token with access", False),
+    "no such repository": (
+        status(404, "RepoNotFound"),
+        f"`{REPO}` is not a model on the Hub, or is private: the operator sees private models by `hub.tokenFile`",
+        False,
+    ),
+    "gated": (status(401, "GatedRepo"), f"`{REPO}` on the Hub is gated: accept its terms on the model's page", False),
     "no such revision": (status(404, "RevisionNotFound"), f"`{REPO}` on the Hub has no revision `v9`", False),
     "no config": (status(404, "EntryNotFound"), f"`{REPO}` on the Hub has no `config.json`", False),
     "forbidden": (status(403), f"the Hub answered 403 for `config.json` of `{REPO}`", False),
@@ -377,6 +385,69 @@ def test_a_failure_is_told_in_one_line_with_whether_to_try_again(
     assert "\n" not in str(raised.value)
     assert raised.value.retryable is retryable
     assert raised.value.__cause__ is not None or "not a JSON object" in message
+
+
+RESTRICTED = f"Access to model {REPO} is restricted"
+GATED: dict[str, tuple[int, str, str, tuple[str, ...]]] = {
+    "nobody asks": (
+        401,
+        f"{RESTRICTED}. You must have access to it and be authenticated to access it. Please log in.",
+        "",
+        ("is gated", "`hub.tokenFile`", "`hub.tokenSecret`", "`spec.model.source.huggingFace.tokenSecretRef`"),
+    ),
+    "somebody without access asks": (
+        403,
+        f"{RESTRICTED} and you are not in the authorized list. Visit https://huggingface.co/{REPO} to ask for access.",
+        "hf_of_a_stranger",
+        ("is gated", "the account of the token of `hub.tokenFile` has no access"),
+    ),
+}
+"""The answers of the Hub for a gated model: status, ``X-Error-Message``, the token that is sent, and what is told."""
+
+
+def _gated(code: int, said: str) -> Answer:
+    return lambda _: httpx2.Response(code, headers={"X-Error-Code": "GatedRepo", "X-Error-Message": said})
+
+
+@pytest.mark.parametrize(("code", "said", "token", "told"), GATED.values(), ids=GATED)
+def test_a_gated_model_is_told_with_the_fields_that_need_a_token(
+    hub: Install, tmp_path: Path, code: int, said: str, token: str, told: tuple[str, ...]
+) -> None:
+    """The operator and the pods need a token each; a token that is already given is not asked for again."""
+    hub(_gated(code, said))
+    file = tmp_path / "token"
+    file.write_text(token)
+    with pytest.raises(HubError) as raised:
+        fetch_config(QUESTION, HubSite(token_file=str(file) if token else None))
+    assert [words for words in told if words not in str(raised.value)] == []
+    assert (raised.value.retryable, raised.value.everywhere) == (False, False)
+    assert not token or token not in str(raised.value)
+
+
+@pytest.mark.parametrize(("code", "said", "token", "told"), GATED.values(), ids=GATED)
+def test_the_pod_of_a_gated_model_fails_for_its_token(code: int, said: str, token: str, told: tuple[str, ...]) -> None:
+    """By the last words of the client that engines use, made by that client of the same answer."""
+    del token, told
+    request = httpx2.Request("GET", f"https://huggingface.co/{REPO}/resolve/main/config.json")
+    answer = _gated(code, said)(request)
+    answer.request = request
+    with pytest.raises(GatedRepoError) as raised:
+        hf_raise_for_status(answer)
+    ended = {"exitCode": 1, "reason": "Error", "message": f"OSError: You are trying to access it.\n{raised.value}"}
+    found = read_exit({"phase": "Failed", "containerStatuses": [{"state": {"terminated": ended}}]})
+    assert found is not None
+    assert found.kind is FailureKind.TOKEN_REFUSED, found.line
+
+
+def test_a_token_that_the_hub_does_not_know_is_the_fault_of_the_configuration(hub: Install, tmp_path: Path) -> None:
+    """No model is called unknown for it, and a later token is tried by itself."""
+    file = tmp_path / "token"
+    file.write_text("hf_expired")
+    said = {"X-Error-Message": "Invalid credentials in Authorization header"}
+    hub(lambda _: httpx2.Response(401, headers=said))
+    with pytest.raises(HubError, match=r"`hub\.tokenFile` .* the Hub does not know its token") as raised:
+        fetch_config(QUESTION, HubSite(token_file=str(file)))
+    assert (raised.value.retryable, raised.value.everywhere) == (True, True)
 
 
 @pytest.mark.parametrize("repo", ["a/b/c", "", "spaces in it", "-start", "x" * 200, "a--b/c..d"])

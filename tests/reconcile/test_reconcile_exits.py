@@ -72,7 +72,7 @@ def test_a_node_called_gpu_401_is_no_reason_to_check_the_token() -> None:
 def test_the_remedy_of_a_held_group_is_remembered_when_its_pods_are_gone() -> None:
     world = held_on("gpu-1", "401 Client Error: Unauthorized for url")
     told = world.status["message"]
-    assert told.endswith("; check the token of `spec.model.source.huggingFace.tokenSecretRef`")
+    assert told.endswith(" in `spec.model.source.huggingFace.tokenSecretRef`")
     world.pods.clear()
     world.settle()
     assert world.status["message"] == told

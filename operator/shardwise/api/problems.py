@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from shardwise.api.base import SHAPES
-from shardwise.api.schema_walk import known_fields, pattern_at
+from shardwise.api.schema_walk import example_at, known_fields, pattern_at
 from shardwise.domain.units import plural
 
 MOST_TOLD: Final = 50
@@ -82,6 +82,12 @@ def _unknown_value(value: object, expected: str) -> str:
     return f"unknown value `{_brief(value)}` (known values: {', '.join(choice or '``' for choice in known)}{guess})"
 
 
+def _required(wrong: Wrong) -> str:
+    """Say that a field is missing, and for the fields that every object needs, how to write them."""
+    example = example_at(wrong.path, wrong.root)
+    return "is required" if example is None else f"is required, such as `{wrong.path[-1]}: {example}`"
+
+
 def _no_text(wrong: Wrong) -> str:
     """Say what would be right in place of a number or a truth value: YAML reads ``40`` and ``yes`` as such."""
     shape = SHAPES.get(pattern_at(wrong.path, wrong.root) or "")
@@ -116,7 +122,7 @@ def _brief(value: object) -> str:
 
 
 _MESSAGES: Final[Mapping[str, Callable[[Wrong], str]]] = {
-    "missing": lambda _: "is required",
+    "missing": _required,
     "extra_forbidden": _unknown_field,
     "literal_error": lambda wrong: _unknown_value(wrong.value, str(wrong.context["expected"])),
     "greater_than_equal": lambda wrong: f"`{_brief(wrong.value)}` must be at least {wrong.context['ge']}",
@@ -131,5 +137,7 @@ _MESSAGES: Final[Mapping[str, Callable[[Wrong], str]]] = {
     "string_type": lambda wrong: f"`{_brief(wrong.value)}` {_no_text(wrong)}",
     "list_type": lambda wrong: f"`{_brief(wrong.value)}` is not a list",
     "dict_type": lambda wrong: f"`{_brief(wrong.value)}` is not an object",
-    "model_type": lambda wrong: "is required" if wrong.value is None else f"`{_brief(wrong.value)}` is not an object",
+    "model_type": lambda wrong: (
+        _required(wrong) if wrong.value is None else f"`{_brief(wrong.value)}` is not an object"
+    ),
 }

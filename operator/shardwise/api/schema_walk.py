@@ -1,4 +1,4 @@
-"""The known fields, and the pattern of a text, at a path of a document: for messages about wrong values."""
+"""The known fields, and the pattern and the example of a field, at a path of a document: for messages about values."""
 
 import types
 import typing
@@ -20,6 +20,18 @@ def known_fields(path: tuple[int | str, ...], root: type[BaseModel]) -> list[str
 
 def pattern_at(path: tuple[int | str, ...], root: type[BaseModel]) -> str | None:
     """Give the pattern of the text that ``root`` has at a path; ``None`` if the text is free."""
+    field = _field_at(path, root)
+    return None if field is None else next(_patterns(field.annotation, field.metadata), None)
+
+
+def example_at(path: tuple[int | str, ...], root: type[BaseModel]) -> str | None:
+    """Give a right value of the field that ``root`` has at a path, as YAML in one line; ``None`` if none is stated."""
+    field = _field_at(path, root)
+    return str(field.examples[0]) if field is not None and field.examples else None
+
+
+def _field_at(path: tuple[int | str, ...], root: type[BaseModel]) -> FieldInfo | None:
+    """Give the last field of a model on a path: the path may go on into its list or its map."""
     found: Any = root
     field: FieldInfo | None = None
     for part in path:
@@ -27,7 +39,7 @@ def pattern_at(path: tuple[int | str, ...], root: type[BaseModel]) -> str | None
         if model is not None:
             field = next((known for name, known in model.model_fields.items() if _wire_name(model, name) == part), None)
         found = found if isinstance(part, int) else _inside(found, part)
-    return None if field is None else next(_patterns(field.annotation, field.metadata), None)
+    return field
 
 
 def _patterns(annotation: Any, constraints: typing.Iterable[Any]) -> Iterator[str]:  # noqa: ANN401 - any type form

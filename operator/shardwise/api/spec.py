@@ -25,7 +25,11 @@ class GpuBudget(Wire):
     """The number of GPUs that the object may hold, and their products."""
 
     total: int = Field(
-        ge=1, le=10_000, description="The most GPUs that this object may hold at any time, over all replicas."
+        ge=1,
+        le=10_000,
+        description="The most GPUs that this object may hold at any time, over all replicas. It has no default: the "
+        "number is the user's promise about cost.",
+        examples=["8"],
     )
     products: list[ShortText] = Field(
         default=[],
@@ -381,8 +385,10 @@ class TransferSpec(Wire):
 class ShardedModelSpec(Wire):
     """A model to serve, with its GPU budget and every wish about its launch."""
 
-    model: ModelSpec = Field(description="The model to serve.")
-    gpu_budget: GpuBudget = Field(description="The number of GPUs that this object may hold, and their products.")
+    model: ModelSpec = Field(description="The model to serve.", examples=["{name: meta-llama/Llama-3.1-8B-Instruct}"])
+    gpu_budget: GpuBudget = Field(
+        description="The number of GPUs that this object may hold, and their products.", examples=["{total: 8}"]
+    )
     replicas: int = Field(
         default=1,
         ge=0,

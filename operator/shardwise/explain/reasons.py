@@ -258,8 +258,8 @@ FAILURES: Final[Mapping[FailureKind, Failure]] = MappingProxyType(
             "that line contains `permission`", "check the Secret and the volume that `spec.model.source` names"
         ),
         FailureKind.TOKEN_REFUSED: Failure(
-            "that line tells of an HTTP answer 401 or 403",
-            "check the token of `spec.model.source.huggingFace.tokenSecretRef`",
+            "that line tells of an HTTP answer 401 or 403, or of a gated model",
+            "name a Secret whose token has access to the model in `spec.model.source.huggingFace.tokenSecretRef`",
         ),
         FailureKind.HUNG: Failure(
             "the engine, with nothing else to do, does not answer a request of one token "

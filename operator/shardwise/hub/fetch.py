@@ -36,6 +36,9 @@ SILENT_SECONDS: Final = 10.0
 FILE_SECONDS: Final = 30.0
 """The longest time for a file, however steadily its pieces come."""
 
+_TOKEN_INVALID: Final = "Invalid credentials in Authorization header"  # noqa: S105 - a sentence
+"""The Hub's words in ``X-Error-Message`` for a token that it does not know (huggingface_hub 1.x)."""
+
 _SERVER_ERROR: Final = 500
 _TIMEOUT: Final = 408
 _TOO_MANY: Final = 429
@@ -63,6 +66,11 @@ class _Checkpoint:
     question: HubQuestion
     endpoint: str | None
     headers: Mapping[str, str]
+
+    @property
+    def has_token(self) -> bool:
+        """Whether the Hub is asked with a token."""
+        return "authorization" in self.headers
 
 
 def _client(site: HubSite) -> httpx2.Client:
@@ -122,11 +130,11 @@ def _fetch(checkpoint: _Checkpoint, file: str) -> object:
     question = checkpoint.question
     try:
         url = hf_hub_url(question.repo, file, revision=question.revision, endpoint=checkpoint.endpoint)
-        if "authorization" in checkpoint.headers and not url.startswith("https://"):
+        if checkpoint.has_token and not url.startswith("https://"):
             raise _setting("hub.tokenFile", ValueError("the endpoint is not `https://`"))
         return json.loads(_content(checkpoint, url, file))
     except HfHubHTTPError as error:
-        raise _answered(question, file, error) from error
+        raise _answered(checkpoint, file, error) from error
     except (ValueError, RecursionError) as error:
         raise _unreadable(question.repo, file, error) from error
     except (httpx2.HTTPError, OSError) as error:
@@ -162,14 +170,19 @@ def _body(response: httpx2.Response, repo: str, file: str, until: float) -> byte
     return bytes(content)
 
 
-def _answered(question: HubQuestion, file: str, error: HfHubHTTPError) -> HubError:
+def _answered(checkpoint: _Checkpoint, file: str, error: HfHubHTTPError) -> HubError:
     """Turn an answer of the Hub into an error. Only an overloaded or broken Hub is asked again soon."""
+    question = checkpoint.question
     repo = question.repo
+    if error.response.headers.get("X-Error-Message") == _TOKEN_INVALID:
+        return _setting("hub.tokenFile", ValueError("the Hub does not know its token"))
     match error:
         case GatedRepoError():
-            return HubError(f"`{repo}` on the Hub is gated: its config needs a token with access", retryable=False)
+            return HubError(_gated(checkpoint), retryable=False)
         case RepositoryNotFoundError():
-            return HubError(f"`{repo}` is not a model on the Hub, or is private", retryable=False)
+            return HubError(
+                f"`{repo}` is not a model on the Hub, or is private: {_unseen(checkpoint)}", retryable=False
+            )
         case RevisionNotFoundError():
             return HubError(f"`{repo}` on the Hub has no revision `{question.revision}`", retryable=False)
         case EntryNotFoundError():
@@ -181,6 +194,24 @@ def _answered(question: HubQuestion, file: str, error: HfHubHTTPError) -> HubErr
             everywhere, detail = status == _TOO_MANY, f"it answers {status}"
             message = f"the Hub answered {status} for `{file}` of `{repo}`"
             return HubError(message, retryable=passing, everywhere=everywhere, detail=detail)
+
+
+def _gated(checkpoint: _Checkpoint) -> str:
+    """Say what a gated model needs: the operator reads its config, and the pods read its weights."""
+    gated = f"`{checkpoint.question.repo}` on the Hub is gated"
+    if checkpoint.has_token:
+        return f"{gated}, and the account of the token of `hub.tokenFile` has no access: ask for it on the model's page"
+    return (
+        f"{gated}: accept its terms on the model's page, then give the operator a token of that account "
+        "(`hub.tokenFile` of the operator configuration, `hub.tokenSecret` of the chart) for the config, and the pods "
+        "a Secret (`spec.model.source.huggingFace.tokenSecretRef`) for the weights"
+    )
+
+
+def _unseen(checkpoint: _Checkpoint) -> str:
+    if checkpoint.has_token:
+        return "the account of the token of `hub.tokenFile` does not see it"
+    return "the operator sees private models by `hub.tokenFile` of its configuration alone"
 
 
 def _unreadable(repo: str, file: str, error: Exception) -> HubError:
