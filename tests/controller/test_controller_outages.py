@@ -255,7 +255,8 @@ async def test_no_watch_outlives_that_of_a_kind_that_is_gone(watched: Watched, n
     await watched.begin(lease=None, namespaces=namespaces)
     watched.cluster.create(a_model())
     await watched.ready("llama")
-    before, gone = watches(), []
+    before = watches()
+    gone: list[RequestInfo] = []
 
     def once(request: RequestInfo) -> Fault | None:
         if gone or not request.is_watch or request.resource != "shardedmodels":
@@ -276,11 +277,12 @@ async def test_no_watch_outlives_that_of_a_kind_that_is_gone(watched: Watched, n
 async def test_a_task_that_asks_after_the_end_ends_as_it_asks() -> None:
     """A watch that kopf had just begun has asked nothing yet."""
     requesting, asked = Requesting(), asyncio.Event()
+    unread: Any = None
 
     async def ask() -> None:
         await asked.wait()
         for begun in requesting.trace().on_request_start:
-            await begun(None, None, None)
+            await begun(unread, unread, unread)
         await asyncio.Event().wait()
 
     task = asyncio.create_task(ask())
