@@ -34,7 +34,7 @@ _HTTP_REFUSED: Final = re.compile(r"(?<![\w.:/-])40[13](?![\w/-]|[.:]\d)")
 
 _HTTP_WORDS: Final = re.compile(r"client error|unauthorized|forbidden|http|status")
 
-_GATED: Final = re.compile(r"gated repo|\baccess to (?:model|dataset) \S+ is restricted")
+_GATED: Final = ("gated repo", "is restricted")
 """Words of the Hub, and of its client, for a gated model (huggingface_hub 1.x, ``hf_raise_for_status``)."""
 
 
@@ -96,7 +96,7 @@ def _kind_of_line(line: str) -> FailureKind:
         return FailureKind.UNKNOWN_ARGUMENT
     if "permission" in line:
         return FailureKind.FILES_DENIED
-    if (_HTTP_REFUSED.search(line) and _HTTP_WORDS.search(line)) or _GATED.search(line):
+    if (_HTTP_REFUSED.search(line) and _HTTP_WORDS.search(line)) or any(words in line for words in _GATED):
         return FailureKind.TOKEN_REFUSED
     return FailureKind.OTHER
 
