@@ -54,11 +54,23 @@ def _version_flags() -> str:
     return f"-X {at}.gitVersion={KUBERNETES} -X {at}.gitMajor={major} -X {at}.gitMinor={minor}"
 
 
+def _helm3_flags() -> str:
+    """Tell Helm 3 the Kubernetes for which it renders without a cluster: built from a module it would take 1.20."""
+    major, minor, _ = KUBERNETES.removeprefix("v").split(".")
+    places = ("pkg/lint/rules", "pkg/chartutil")
+    return " ".join(
+        f"-X helm.sh/helm/v3/{at}.k8sVersionMajor={major} -X helm.sh/helm/v3/{at}.k8sVersionMinor={minor}"
+        for at in places
+    )
+
+
 _KUBE: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 ALL: Final = (
     Tool("etcd", (("etcd", "go.etcd.io/etcd/server/v3"),)),
     Tool("kwok", (("kwok", "sigs.k8s.io/kwok/cmd/kwok"),), files=("kustomize/stage",)),
     Tool("helm", (("helm", "helm.sh/helm/v4/cmd/helm"),)),
+    Tool("helm3", (("helm3", "helm.sh/helm/v3/cmd/helm"),), _helm3_flags()),
+    Tool("actionlint", (("actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),)),
     Tool("health", (("health", "."),)),
     # Without the discovery of targets at cloud providers, which makes up most of it: rules and metrics need none.
     Tool("prometheus", (("promtool", "github.com/prometheus/prometheus/cmd/promtool"),), tags="remove_all_sd"),

@@ -65,6 +65,10 @@ class Reached(abc.ABC):
         """Run Helm as administrator, and give what it printed."""
         return self._ran("helm", args, check=check)
 
+    def helm3(self, *args: str) -> str:
+        """Run Helm 3 as administrator, and give what it printed."""
+        return self._ran("helm3", args, check=True)
+
     def established(self, definition: str) -> None:
         """Wait until a kind is served; kubectl gives up at once on a definition that has no conditions yet."""
         wait = ("wait", "--for=condition=Established", f"crd/{definition}", "--timeout=10s")

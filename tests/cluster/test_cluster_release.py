@@ -1,12 +1,14 @@
 """The release without a registry: the image's steps in a clean environment, and the chart's package in a cluster."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from tests.cluster import binaries
 from tests.cluster.installed import Installed
 from tests.release_check import chart, image
-from tests.support.repository import project
+from tests.support.repository import ROOT, project
 
 pytestmark = pytest.mark.cluster
 
@@ -22,6 +24,14 @@ def test_the_steps_of_the_dockerfile_make_an_environment_that_works(tmp_path: Pa
     assert "shardwise" in found
     assert not found & {"pip", "shardwise_sandbox", "tests", "pytest"}
     assert not list((packages / "shardwise").rglob("*.pth"))
+
+
+def test_actionlint_has_nothing_to_say_of_the_workflows() -> None:
+    """Their syntax, expressions and contexts, and the inputs and outputs of the actions that it knows."""
+    files = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
+    command = [str(binaries.find("actionlint")), "-shellcheck=", "-pyflakes=", "-no-color", *map(str, files)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S603 - the testbed's own
+    assert (ran.returncode, ran.stdout, len(files)) == (0, "", 2)
 
 
 @pytest.mark.parametrize("platform", image.PLATFORMS)
