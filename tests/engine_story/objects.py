@@ -64,3 +64,12 @@ def _degrees(layout: Layout) -> Json:
     """Pin the degrees. The data degree is said only if there are data ranks: older builds have no such field."""
     degrees = {"tensor": layout.tensor, "pipeline": layout.pipeline}
     return degrees | ({"data": layout.data} if layout.data > 1 else {})
+
+
+def in_roles(folder: Path, name: str) -> Json:
+    """Make an object whose prefill and decode are groups of a single process each."""
+    made = a_model(folder, name, Layout(1, 1))
+    degrees = made["spec"].pop("parallelism")
+    made["spec"]["roles"] = [{"name": role, "replicas": 1, "parallelism": degrees} for role in ("prefill", "decode")]
+    made["spec"]["transfer"] = {"connector": "nixl"}
+    return made

@@ -8,6 +8,7 @@ from typing import Final
 
 import aiohttp
 from tests.engine_story.objects import ANSWER, HANG_SECONDS
+from tests.engine_story.roles import roles
 from tests.engine_story.story import PATIENCE, PROMPTS, Served, Story, Wrong
 from tests.process_kubelet.container import Json
 from tests.process_kubelet.kubelet import Refused
@@ -166,6 +167,7 @@ STEPS: Final[dict[str, Step]] = {
     "wide": partial(start_and_end, WIDE),
     "experts": partial(start_and_end, MIXTURE),
     "data": data,
+    "roles": roles,
     "pair": lambda story: story.start(PAIR),
     "cache": cache,
     "kills": kills,
