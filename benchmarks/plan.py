@@ -67,7 +67,7 @@ def node(index: int, free: int = 8) -> dict[str, Any]:
 def a_fleet(nodes: int, free: int = 8) -> Fleet:
     """Give a fleet, already read."""
     fleet = read_fleet([node(index) for index in range(nodes)], ())
-    return replace(fleet, nodes=tuple(replace(node, free=free) for node in fleet.nodes))
+    return replace(fleet, nodes=tuple(node._replace(free=free) for node in fleet.nodes))
 
 
 def an_object(model: str, name: str = "x") -> dict[str, Any]:

@@ -139,7 +139,7 @@ class RandomFleet:
         fleet = self.ledger.fleet(self.chance.choice(("x", "strangers", "other")))
         if self.happens(20):
             shut = set(self.chance.sample(self.names, 2))
-            nodes = tuple(replace(node, free=0) if node.name in shut else node for node in fleet.nodes)
+            nodes = tuple(node._replace(free=0) if node.name in shut else node for node in fleet.nodes)
             return replace(fleet, nodes=nodes)
         return fleet
 

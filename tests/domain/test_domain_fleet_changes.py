@@ -1,6 +1,5 @@
 """Fleets that differ in a few nodes: made from each other, and compared."""
 
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -16,7 +15,7 @@ SIZES = (1, 63, 64, 65, 200)
 @pytest.mark.parametrize("size", SIZES)
 def test_a_fleet_with_other_values_of_nodes_shares_all_others(size: int) -> None:
     fleet = a_fleet(h100s(size), levels=("rack",))
-    first, last = (replace(node, free=1) for node in (fleet.nodes[0], fleet.nodes[-1]))
+    first, last = (node._replace(free=1) for node in (fleet.nodes[0], fleet.nodes[-1]))
     found = fleet.with_nodes([last, first])
     assert [node.free for node in found.nodes] == [1, *[8] * (size - 2), *[1] * (size > 1)]
     assert all(mine is other for mine, other in zip(found.nodes[1:-1], fleet.nodes[1:-1], strict=True))
@@ -30,7 +29,7 @@ def test_a_single_change_is_found_wherever_it_is(size: int, at: int) -> None:
     fleet = a_fleet(h100s(size))
     node = fleet.nodes[min(at, size - 1)]
     left = Fleet(tuple(other for other in fleet.nodes if other is not node))
-    changed = replace(node, free=3)
+    changed = node._replace(free=3)
     assert changed_nodes(fleet, fleet.with_nodes([changed])) == [(node, changed)]
     assert changed_nodes(fleet, left) == [(node, None)]
     assert changed_nodes(left, fleet) == [(None, node)]
@@ -65,6 +64,6 @@ def test_the_changes_turn_a_fleet_into_the_other(before: dict[int, int], after: 
 
 def test_a_node_with_other_counts_is_otherwise_the_same() -> None:
     """Every field has a value of its own, so that none is in the place of another."""
-    fields = {name: cast("Any", f"value of {name}") for name in Node.__slots__}
+    fields = {name: cast("Any", f"value of {name}") for name in Node._fields}
     node = Node(**fields)
-    assert node.with_left(3, (("cpu", 1),)) == replace(node, free=3, taken=(("cpu", 1),))
+    assert node.with_left(3, (("cpu", 1),)) == node._replace(free=3, taken=(("cpu", 1),))

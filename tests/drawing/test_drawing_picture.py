@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -48,7 +47,7 @@ def words(picture: ET.Element) -> list[str]:
 def test_every_gpu_is_drawn_once_in_the_colour_of_its_holder() -> None:
     one, two = h100s(2)
     picture = drawn(
-        held(one, ("a/x", 3), ("", 1)), held(replace(two, free=0, exclusion=Exclusion.CORDONED), ("a/y", 2))
+        held(one, ("a/x", 3), ("", 1)), held(two._replace(free=0, exclusion=Exclusion.CORDONED), ("a/y", 2))
     )
     painted = colours(["a/x", "a/y"])
     assert fills(picture) == {painted["a/x"]: 3, STRANGERS: 1, FREE: 4, painted["a/y"]: 2, OUT: 6}
@@ -56,7 +55,7 @@ def test_every_gpu_is_drawn_once_in_the_colour_of_its_holder() -> None:
 
 def test_a_pointer_over_a_gpu_is_told_whose_it_is() -> None:
     node = a_node("n", gpus=3)
-    out = replace(a_node("m", gpus=1), free=0, exclusion=Exclusion.FAULTY, detail="GpuNvlinkWatch")
+    out = a_node("m", gpus=1)._replace(free=0, exclusion=Exclusion.FAULTY, detail="GpuNvlinkWatch")
     told = [title for _, title in squares(drawn(held(node, ("a/x", 1), ("", 1)), held(out)))]
     assert sorted(told) == ["m: reports a GPU fault (GpuNvlinkWatch)", "n: a/x", "n: free", "n: others"]
 
@@ -84,7 +83,7 @@ def test_a_node_that_is_its_own_domain_is_named_once() -> None:
 
 
 def test_the_legend_counts_and_the_reasons_are_listed() -> None:
-    out = replace(a_node("b"), free=0, exclusion=Exclusion.NOT_READY, detail="Ready is Unknown")
+    out = a_node("b")._replace(free=0, exclusion=Exclusion.NOT_READY, detail="Ready is Unknown")
     said = words(drawn(held(a_node("a"), ("n/x", 3)), held(out)))
     assert {"n/x (3)", "free (5)", "left out (8)", "Left out: 1 node", "b is not Ready (Ready is Unknown)"} <= set(said)
 
@@ -105,7 +104,7 @@ def test_cards_come_in_the_order_of_the_topology() -> None:
 
 
 def test_a_node_without_a_product_is_drawn_as_such() -> None:
-    bare = replace(a_node("n"), product="", memory=0, free=0, exclusion=Exclusion.NO_PRODUCT)
+    bare = a_node("n")._replace(product="", memory=0, free=0, exclusion=Exclusion.NO_PRODUCT)
     assert any(word.startswith("No product label — 1 node, 0 of 8 GPUs free") for word in words(drawn(held(bare))))
 
 

@@ -1,7 +1,5 @@
 """The fleet in words and as data."""
 
-from dataclasses import replace
-
 from tests.support.fleets import a_node, gb200_rack
 
 from shardwise.domain.fleet import Exclusion
@@ -11,7 +9,7 @@ from shardwise.explain.fleet_report import fleet_document, fleet_text, summary, 
 TRAYS = [Occupied(tray) for tray in gb200_rack(2)]
 HGX = Occupied(a_node("hgx-1", places=("z1",)), (Holding("default/llama", 4), Holding("", 1)))
 BROKEN = Occupied(
-    replace(a_node("hgx-2", free=0, exclusion=Exclusion.FAULTY), detail="GpuMemWatch", places=("",)),
+    a_node("hgx-2", free=0, exclusion=Exclusion.FAULTY)._replace(detail="GpuMemWatch", places=("",)),
     (Holding("default/llama", 3),),
 )
 CPU = Occupied(a_node("cpu", gpus=0, exclusion=Exclusion.NO_GPUS))

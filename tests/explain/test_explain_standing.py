@@ -79,7 +79,7 @@ def product_gone() -> World:
 def refused_today() -> World:
     world = served()
     node = world.fleet.nodes[0]
-    world.fleet = a_fleet(replace(node, exclusion=Exclusion.NOT_READY, free=0))
+    world.fleet = a_fleet(node._replace(exclusion=Exclusion.NOT_READY, free=0))
     return world
 
 

@@ -1,6 +1,5 @@
 """The GPUs that pods in queues of the cluster hold: a group may enter a queue for them, and for no others."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ def pod(name: str, node: str, gpus: int = 8, *, owner: str = "", queued: bool = 
 
 def full() -> Fleet:
     """Give three nodes without free GPUs, with 8 of 9 CPUs taken."""
-    return a_fleet([replace(node, free=0, taken=(("cpu", 8000),)) for node in h100s(3)])
+    return a_fleet([node._replace(free=0, taken=(("cpu", 8000),)) for node in h100s(3)])
 
 
 def free(fleet: Fleet | None) -> list[int] | None:

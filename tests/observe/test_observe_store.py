@@ -23,7 +23,7 @@ from tests.controller.support import (
 )
 
 from shardwise.domain.fleet import Node
-from shardwise.inventory import nodes, pods
+from shardwise.inventory import nodes, pods, uses
 from shardwise.inventory.nodes import NodeReader
 from shardwise.inventory.read_once import ReadOnce
 from shardwise.observe import (
@@ -320,16 +320,17 @@ def test_a_list_settles_each_node_once_and_reads_alike_nodes_and_pods_once(mocke
     names = [f"h100-{index}" for index in range(30)]
     settled, read = mocker.spy(Node, "with_left"), mocker.spy(nodes, "_node_of")
     mocker.patch.object(pods, "_READ", ReadOnce())
-    requests = mocker.spy(pods, "_requests_anew")
+    requests, added_up = mocker.spy(pods, "_requests_anew"), mocker.spy(uses, "_added_up")
+    uses._total.cache_clear()
     store = a_store(nodes=tuple(map(a_node, names)))
     for number, name in enumerate(6 * names):
         store.pods.put(a_pod(f"p{number}", node=name, gpus=1))
     assert {node.free for node in store.fleet().nodes} == {2}
-    assert (settled.call_count, read.call_count, requests.call_count) == (30, 1, 1)
+    assert (settled.call_count, read.call_count, requests.call_count, added_up.call_count) == (30, 1, 1, 1)
     store.fleet()
     store.pods.remove(("default", "p7"), 2)
     assert sum(node.free for node in store.fleet().nodes) == 61
-    assert (settled.call_count, read.call_count, requests.call_count) == (31, 1, 1)
+    assert (settled.call_count, read.call_count, requests.call_count, added_up.call_count) == (31, 1, 1, 3)
 
 
 def test_the_holders_of_a_node_are_those_that_planned_on_it() -> None:

@@ -42,7 +42,7 @@ LATENT = a_model(cache=LatentCache(576))
 def of_capability(capability: ComputeCapability | None, product: str = H100, nodes: int = 1) -> Fleet:
     """Give nodes of eight GPUs whose labels say a compute capability."""
     made = (a_node(f"node-{index}", product=product) for index in range(nodes))
-    return a_fleet(replace(node, compute_capability=capability) for node in made)
+    return a_fleet(node._replace(compute_capability=capability) for node in made)
 
 
 def pool_of(demand: Demand, capability: ComputeCapability | None) -> Pool:

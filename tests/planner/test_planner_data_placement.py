@@ -114,7 +114,7 @@ def test_a_group_crosses_as_few_nodes_as_there_can_be(shape: tuple[int, int, int
     """By exhaustion."""
     tensor, data, pipeline = shape
     layout = Layout(tensor, pipeline, True, data)
-    nodes = tuple(replace(node, gpus=8) for node in with_rdma(h100s(len(free), free=free)))
+    nodes = tuple(node._replace(gpus=8) for node in with_rdma(h100s(len(free), free=free)))
     demand = pinned_to(layout)
     groups = place(demand, pool_of(demand, a_fleet(nodes)), layout)
     fewest = oracle.fewest_domains(nodes, layout, rack=False)

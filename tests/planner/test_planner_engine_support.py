@@ -254,7 +254,7 @@ CAPABILITIES: dict[str, tuple[EngineName, CheckpointMethod, tuple[int, int], str
 def test_a_method_is_refused_on_gpus_that_are_too_old_for_it(
     engine: EngineName, method: CheckpointMethod, has: tuple[int, int], least: str | None
 ) -> None:
-    node = replace(a_node(product=T4, gpus=8), compute_capability=has)
+    node = a_node(product=T4, gpus=8)._replace(compute_capability=has)
     demand = a_demand(replace(facts(LLAMA_8B, "fp8"), method=method), engine=engine)
     (pool,) = eligible(demand, a_fleet(node)).pools
     said = f"{has[0]}.{has[1]}"
@@ -263,7 +263,7 @@ def test_a_method_is_refused_on_gpus_that_are_too_old_for_it(
 
 
 def test_gpus_of_unknown_capability_are_not_refused() -> None:
-    node = replace(a_node(product=T4, gpus=8), compute_capability=None)
+    node = a_node(product=T4, gpus=8)._replace(compute_capability=None)
     demand = a_demand(replace(facts(LLAMA_8B, "mxfp4"), method=CheckpointMethod("mxfp4", Quantization.MXFP4)))
     (pool,) = eligible(demand, a_fleet(node)).pools
     assert unsupported(demand, pool) is None

@@ -24,7 +24,7 @@ BROKEN = (3, 11)
 def broken_rack() -> Fleet:
     """Give a GB200 rack of 18 trays, two of which are out."""
     return a_fleet(
-        replace(tray, exclusion=Exclusion.FAULTY, free=0) if index in BROKEN else tray
+        tray._replace(exclusion=Exclusion.FAULTY, free=0) if index in BROKEN else tray
         for index, tray in enumerate(gb200_rack(18))
     )
 
@@ -189,7 +189,7 @@ def test_freeing_a_gpu_never_turns_a_fit_into_a_refusal_on_levels(
     if not isinstance(plan(asked, a_fleet(nodes, levels=levels)), Plan):
         return
     more = [
-        replace(node, free=min(8, node.free + 1)) if index == which % len(nodes) else node
+        node._replace(free=min(8, node.free + 1)) if index == which % len(nodes) else node
         for index, node in enumerate(nodes)
     ]
     assert isinstance(plan(asked, a_fleet(more, levels=levels)), Plan)

@@ -152,7 +152,7 @@ def test_what_a_layout_needs_of_a_gpu_is_worked_out_once(change: dict[str, Any],
     plan(demand, NODES)
     worked_out = weighing.call_count
     assert worked_out > 0
-    nodes = [replace(node, labels=(("a", "b"),)) for node in h100s(9, free=(3,) * 9)]
+    nodes = [node._replace(labels=(("a", "b"),)) for node in h100s(9, free=(3,) * 9)]
     plan(replace(demand, **change), a_fleet(nodes), hinted=False)
     assert {call.args[1] for call in weighing.call_args_list} >= {Layout(8, 1)}
     objective = {"objective"} & change.keys()

@@ -30,7 +30,7 @@ CORES = PodNeeds(each_pod=(("cpu", 1_000),), each_gpu=(("cpu", 2_000),))
 
 
 def with_devices(node: Node, count: int = 8, cores: int = 32) -> Node:
-    return replace(node, allocatable=(("cpu", cores * 1_000), ("rdma/ib", count * 1_000)))
+    return node._replace(allocatable=(("cpu", cores * 1_000), ("rdma/ib", count * 1_000)))
 
 
 def a_pool(*nodes: Node, needs: PodNeeds = DEVICES) -> Pool:

@@ -371,7 +371,7 @@ def test_a_plan_fits_the_gpus_it_took_and_no_others(demand: Demand, fleet: Fleet
     if not isinstance(made, Plan):
         return
     held = made.gpus_by_node()
-    only = Fleet(tuple(replace(node, free=held.get(node.name, 0)) for node in fleet.nodes), fleet.levels)
+    only = Fleet(tuple(node._replace(free=held.get(node.name, 0)) for node in fleet.nodes), fleet.levels)
     again = plan(demand, only)
     assert isinstance(again, Plan)
     assert again.gpus <= made.gpus

@@ -1,7 +1,6 @@
 """The nodes of a pool and their domains, after changes of single nodes; and the GPUs that pods can use."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pytest
 from tests.support.fleets import GB200, a_fleet, a_node, gb200_rack, h100s
@@ -48,11 +47,11 @@ CHANGES: dict[str, tuple[list[Change], Shape]] = {
         {("", "p"): (["a", "b"], (2, 4), ("", "r1")), ("", "q"): (["c"], (4,), ("", "r2"))},
     ),
     "a pod comes": (
-        [(A, replace(A, free=1))],
+        [(A, A._replace(free=1))],
         {("", "p"): (["a", "b"], (1, 2), ("", "r1")), ("", "q"): (["c"], (4,), ("", "r2"))},
     ),
     "pods come to two nodes of a domain": (
-        [(A, replace(A, free=1)), (B, replace(B, free=0))],
+        [(A, A._replace(free=1)), (B, B._replace(free=0))],
         {("", "p"): (["a", "b"], (0, 1), ("", "r1")), ("", "q"): (["c"], (4,), ("", "r2"))},
     ),
     "a node comes": (
@@ -76,15 +75,15 @@ CHANGES: dict[str, tuple[list[Change], Shape]] = {
         {("", "p"): (["a", "b"], (2, 4), ("", "r1"))},
     ),
     "a node moves to another domain": (
-        [(B, replace(B, domain="q"))],
+        [(B, B._replace(domain="q"))],
         {("", "p"): (["a"], (4,), ("", "r1")), ("", "q"): (["b", "c"], (2, 4), ("", "r1"))},
     ),
     "the first node of a domain names its place": (
-        [(A, replace(A, places=("r3",)))],
+        [(A, A._replace(places=("r3",)))],
         {("", "p"): (["a", "b"], (2, 4), ("", "r3")), ("", "q"): (["c"], (4,), ("", "r2"))},
     ),
     "other nodes of a domain do not": (
-        [(B, replace(B, places=("r3",)))],
+        [(B, B._replace(places=("r3",)))],
         {("", "p"): (["a", "b"], (2, 4), ("", "r1")), ("", "q"): (["c"], (4,), ("", "r2"))},
     ),
     "a node takes the place of another": (
@@ -164,10 +163,10 @@ USABLE: dict[str, tuple[PodNeeds, int, Amounts, Amounts, int, IdleGpus | None]] 
 def test_gpus_that_no_pod_can_use_are_idle(
     needs: PodNeeds, free: int, offered: Amounts, taken: Amounts, usable: int, idle: IdleGpus | None
 ) -> None:
-    node = replace(a_node("n", free=free), allocatable=offered, taken=taken)
+    node = a_node("n", free=free)._replace(allocatable=offered, taken=taken)
     known = UsableGpus(needs, emptied=False)
     for _ in range(2):
-        assert known.of(node) == replace(node, free=usable)
+        assert known.of(node) == node._replace(free=usable)
         assert known.idle(node) == idle
 
 
@@ -176,7 +175,7 @@ def test_resources_that_were_seen_are_not_remembered_for_ever(monkeypatch: pytes
     monkeypatch.setattr("shardwise.planner.members._MOST_KNOWN", 3)
     known = UsableGpus(CORES, emptied=False)
     for cores in (20_000, 22_000, 24_000, 26_000, 20_000):
-        node = replace(a_node("n"), allocatable=(("cpu", cores),))
+        node = a_node("n")._replace(allocatable=(("cpu", cores),))
         assert known.of(node).free == (cores - 2000) // 4000
         assert len(known._known) <= 3
 
@@ -193,7 +192,7 @@ def members_of(nodes: Sequence[Node]) -> tuple[Members, Callable[[Node], Member]
 def test_nodes_are_found_by_name_in_the_fleet_of_the_latest_change() -> None:
     nodes = h100s(3)
     members, member = members_of(nodes)
-    after = replace(nodes[1], free=2)
+    after = nodes[1]._replace(free=2)
     fleet = a_fleet(nodes).with_nodes([after])
     changed = members.changed(fleet, [(member(nodes[1]), member(after))])
     assert (members.node("h100-01").free, changed.node("h100-01").free) == (8, 2)

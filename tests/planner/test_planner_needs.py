@@ -32,7 +32,7 @@ CHANNELS = PodNeeds(in_stage=A_CHANNEL)
 
 
 def offering(node: Node, *amounts: tuple[str, int], taken: Amounts = ()) -> Node:
-    return replace(node, allocatable=tuple(sorted(amounts)), taken=taken)
+    return node._replace(allocatable=tuple(sorted(amounts)), taken=taken)
 
 
 def with_rdma(*nodes: Node) -> list[Node]:
@@ -176,13 +176,13 @@ def test_devices_that_each_pod_takes_whole_put_one_pod_of_a_group_on_a_node() ->
 
 
 def test_a_group_of_one_pod_asks_for_no_device() -> None:
-    held = [replace(node, taken=(("rdma/ib", 8_000),)) for node in with_rdma(*h100s(1))]
+    held = [node._replace(taken=(("rdma/ib", 8_000),)) for node in with_rdma(*h100s(1))]
     assert pods(planned(a_demand(LLAMA_70B, needs=RDMA), a_fleet(held))) == [("h100-00", 4)]
 
 
 def test_devices_that_others_hold_are_not_planned_on_and_waited_for() -> None:
     first, second = with_rdma(*h100s(2))
-    held = replace(second, taken=(("rdma/ib", 1_000),))
+    held = second._replace(taken=(("rdma/ib", 1_000),))
     refusal = refused(a_demand(LLAMA_405B, budget=16, pins=pinned(8, 2), needs=RDMA), a_fleet(first, held))
     assert refusal.nearest is not None
     assert refusal.nearest.cause == PodsShort(H100, "h100-01", 1, "rdma/ib", 8_000, 7_000)
@@ -216,7 +216,7 @@ def test_replicas_with_domains_of_their_own_share_no_tray() -> None:
     trays = list(gb200_rack(4))
     groups = placed(trays, Layout(4, 1), a_demand(replicas=4, needs=CHANNELS))
     assert groups is not None
-    halves = placed([replace(tray, free=2) for tray in trays], Layout(4, 1), a_demand(replicas=2, needs=CHANNELS))
+    halves = placed([tray._replace(free=2) for tray in trays], Layout(4, 1), a_demand(replicas=2, needs=CHANNELS))
     assert halves is not None
     assert set(per_node(halves).values()) == {1}
     assert placed([*gb200_rack(2, free=(2, 2))], Layout(4, 1), a_demand(replicas=2, needs=CHANNELS)) is None
@@ -224,7 +224,7 @@ def test_replicas_with_domains_of_their_own_share_no_tray() -> None:
 
 def test_a_tray_whose_channel_is_held_takes_pods_of_whole_stages_alone() -> None:
     first, *rest = gb200_rack(3)
-    trays = [replace(first, free=2, taken=A_CHANNEL), *rest]
+    trays = [first._replace(free=2, taken=A_CHANNEL), *rest]
     across = placed(trays, Layout(8, 1), a_demand(needs=CHANNELS))
     assert across is not None
     assert first.name not in per_node(across)
@@ -306,7 +306,7 @@ def test_a_model_that_no_tray_can_hold_is_planned_for_the_driver() -> None:
 def test_without_the_driver_a_tray_is_a_domain_of_its_own() -> None:
     """The nodes that are left out of its rack are no part of it."""
     first, second = gb200_rack(2)
-    broken = replace(second, exclusion=Exclusion.CORDONED, free=0)
+    broken = second._replace(exclusion=Exclusion.CORDONED, free=0)
     demand = a_demand(KIMI_K2, pins=pinned(None, 1), products=(GB200,), needs=CHANNELS)
     refusal = refused(demand, replace(a_fleet(first, broken, gb200_rack(1, clique="b")), compute_domains=False))
     (cause,) = {rejected.cause for rejected in refusal.rejected if rejected.layout == Layout(8, 1)}

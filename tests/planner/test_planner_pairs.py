@@ -152,13 +152,13 @@ def test_the_estimates_ask_for_no_more_than_there_is(budget: int, nodes: int) ->
 def test_caches_that_travel_by_tcp_are_noted() -> None:
     slow = paired(*halves(), h100s(2))
     assert CacheByTcp() in slow.decode.notes
-    ready = [replace(node, allocatable=(("rdma/ib", 8000),)) for node in h100s(2)]
+    ready = [node._replace(allocatable=(("rdma/ib", 8000),)) for node in h100s(2)]
     assert CacheByTcp() not in paired(*halves(needs=RDMA), ready).decode.notes
 
 
 def test_a_lone_pod_needs_a_device_for_its_caches() -> None:
     """A node with a single device has room for a single pod of either role."""
-    one_each = [replace(node, allocatable=(("rdma/ib", 1000),)) for node in h100s(2)]
+    one_each = [node._replace(allocatable=(("rdma/ib", 1000),)) for node in h100s(2)]
     pair = paired(*halves(LLAMA_8B, needs=RDMA), one_each)
     assert {*pair.decode.gpus_by_node()} != {*pair.prefill.gpus_by_node()}
 
@@ -174,7 +174,7 @@ def test_both_roles_lie_in_a_place_that_has_room_for_both() -> None:
     pair = paired(decode, prefill, RACKS, levels=("rack",))
     nodes = {*pair.decode.gpus_by_node(), *pair.prefill.gpus_by_node()}
     assert {name[0] for name in nodes} == {"a"}
-    full = [replace(node, free=2) if node.name.startswith("a") else node for node in RACKS]
+    full = [node._replace(free=2) if node.name.startswith("a") else node for node in RACKS]
     pair = paired(decode, prefill, full, levels=("rack",))
     assert {name[0] for name in {*pair.decode.gpus_by_node(), *pair.prefill.gpus_by_node()}} == {"b"}
 
@@ -243,7 +243,7 @@ def test_outside_a_place_nothing_is_free() -> None:
 
 def test_what_a_role_takes_is_not_there_for_the_other() -> None:
     """GPUs, and every other resource that its pods need."""
-    node = replace(a_node("a"), allocatable=(("rdma/ib", 4000),))
+    node = a_node("a")._replace(allocatable=(("rdma/ib", 4000),))
     demand = a_demand(LLAMA_8B, needs=RDMA)
     left = without(a_fleet(node), demand, planned(demand, a_fleet(node)))
     assert [(found.free, found.taken) for found in left.nodes] == [(7, (("rdma/ib", 1000),))]

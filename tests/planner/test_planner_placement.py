@@ -1,7 +1,6 @@
 """Where ranks go: tables of small fleets, and what must hold of racks, levels and spares."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -144,7 +143,7 @@ def test_racks_of_one_name_in_two_blocks_are_two_racks() -> None:
 def test_a_rack_with_broken_trays_says_how_many_are_left() -> None:
     """18 trays, two of them broken: TP8 and TP16 fit inside the clique, all 72 GPUs do not."""
     rack = [
-        replace(tray, exclusion=Exclusion.NOT_READY, free=0) if index in (3, 11) else tray
+        tray._replace(exclusion=Exclusion.NOT_READY, free=0) if index in (3, 11) else tray
         for index, tray in enumerate(gb200_rack(18))
     ]
     for tensor in (8, 16):
@@ -214,7 +213,7 @@ def test_domains_are_cliques_in_a_rack_and_nodes_elsewhere() -> None:
 
 
 def test_a_clique_label_on_a_product_without_rack_nvlink_joins_nothing() -> None:
-    nodes = tuple(replace(node, domain="claimed") for node in h100s(2, free=(4, 4)))
+    nodes = tuple(node._replace(domain="claimed") for node in h100s(2, free=(4, 4)))
     assert placed(nodes, Layout(8, 1)) is None
 
 

@@ -180,17 +180,17 @@ def test_a_plan_on_amd_asks_for_their_resource() -> None:
 def test_the_taint_of_the_vendors_operator_is_tolerated_and_no_other_vendors() -> None:
     demand = a_demand(products=(MI300,), own_image=True)
     taints = [Taint("amd.com/gpu", "", SCHED)]
-    assert reason(demand, replace(an_amd_node(), taints=tuple(taints))) is None
+    assert reason(demand, an_amd_node()._replace(taints=tuple(taints))) is None
     assert reason(a_demand(), a_node(taints=taints)) == "has the taint `amd.com/gpu=:NoSchedule`"
 
 
 def an_amd_node() -> Node:
-    return replace(a_node("amd", memory_mib=196608), product=MI300, resource="amd.com/gpu")
+    return a_node("amd", memory_mib=196608)._replace(product=MI300, resource="amd.com/gpu")
 
 
 def test_one_product_spelt_in_two_ways_is_one_pool() -> None:
     """Old drivers leave the vendor out: a group may lie on both."""
-    old = replace(a_node("b", memory_mib=81000), product="H100-80GB-HBM3")
+    old = a_node("b", memory_mib=81000)._replace(product="H100-80GB-HBM3")
     (pool,) = eligible(a_demand(), a_fleet(a_node("a"), old)).pools
     assert (pool.product, len(pool.nodes)) == (H100, 2)
     assert pool.memory == cuda_bytes(H100, 81000)
@@ -198,7 +198,7 @@ def test_one_product_spelt_in_two_ways_is_one_pool() -> None:
 
 def test_nodes_left_out_are_counted_by_domain() -> None:
     rack = gb200_rack(4)
-    broken = replace(rack[1], exclusion=Exclusion.FAULTY, free=0)
+    broken = rack[1]._replace(exclusion=Exclusion.FAULTY, free=0)
     (pool,) = eligible(a_demand(), a_fleet(rack[0], broken, rack[2:])).pools
     assert dict(pool.left_out) == {"rack-0": 1}
 

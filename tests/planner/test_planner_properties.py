@@ -75,7 +75,7 @@ def test_renaming_the_nodes_in_their_order_changes_only_names(demand: Demand, fl
     renamed = {node.name: f"other-{index:03d}" for index, node in enumerate(fleet.nodes)}
     domains = {node.domain: renamed.get(node.domain, "other-rack") for node in fleet.nodes}
     other = Fleet(
-        tuple(replace(node, name=renamed[node.name], domain=domains[node.domain]) for node in fleet.nodes),
+        tuple(node._replace(name=renamed[node.name], domain=domains[node.domain]) for node in fleet.nodes),
         fleet.levels,
     )
     before, after = plan(demand, fleet), plan(demand, other)
@@ -98,7 +98,7 @@ def test_freeing_a_gpu_never_turns_a_fit_into_a_refusal(demand: Demand, fleet: F
     if isinstance(plan(demand, fleet), Refusal):
         return
     nodes = [
-        replace(node, free=min(node.gpus, node.free + 1)) if index == which % len(fleet.nodes) else node
+        node._replace(free=min(node.gpus, node.free + 1)) if index == which % len(fleet.nodes) else node
         for index, node in enumerate(fleet.nodes)
     ]
     assert isinstance(plan(demand, Fleet(tuple(nodes), fleet.levels)), Plan)
@@ -134,7 +134,7 @@ def test_taking_a_plan_changes_nothing_but_what_is_free(fleet: Fleet) -> None:
         return
     left = take(fleet, made)
     assert left.levels == fleet.levels
-    assert [replace(node, free=0) for node in left.nodes] == [replace(node, free=0) for node in fleet.nodes]
+    assert [node._replace(free=0) for node in left.nodes] == [node._replace(free=0) for node in fleet.nodes]
     assert sum(node.free for node in fleet.nodes) - sum(node.free for node in left.nodes) == made.gpus
 
 

@@ -363,7 +363,7 @@ harder = st.builds(
 def labelled_fleets(draw: st.DrawFn) -> Fleet:
     """Draw a fleet some nodes of which have labels or a taint."""
     nodes = [
-        replace(node, labels=draw(st.sampled_from(LABELS)), taints=draw(st.sampled_from([(), (), (TEAM,)])))
+        node._replace(labels=draw(st.sampled_from(LABELS)), taints=draw(st.sampled_from([(), (), (TEAM,)])))
         for node in draw(fleets()).nodes
     ]
     return in_levels(Fleet(tuple(nodes)), "rack", "zone")
@@ -436,7 +436,7 @@ def test_a_refusal_that_waits_fits_once_the_gpus_are_free(demand: Demand, fleet:
     refusal = plan(demand, fleet)
     if isinstance(refusal, Plan) or refusal.reason is RefusalReason.NO_MATCHING_NODES:
         return
-    emptied = Fleet(tuple(replace(node, free=node.gpus) for node in fleet.nodes), fleet.levels)
+    emptied = Fleet(tuple(node._replace(free=node.gpus) for node in fleet.nodes), fleet.levels)
     assert isinstance(plan(demand, emptied), Plan) is refusal.waits
 
 

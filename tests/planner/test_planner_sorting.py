@@ -124,13 +124,13 @@ class Changing(RuleBasedStateMachine):
     def pods_come_and_go(self, which: int, free: int) -> None:
         node = self.nodes.get(f"n{which}")
         if node is not None and node.exclusion is None:
-            self.nodes[node.name] = replace(node, free=min(free, node.gpus))
+            self.nodes[node.name] = node._replace(free=min(free, node.gpus))
 
     @rule(which=st.integers(0, 11), offered=RESOURCES, taken=RESOURCES)
     def cores_come_and_go(self, which: int, offered: Any, taken: Any) -> None:
         node = self.nodes.get(f"n{which}")
         if node is not None:
-            self.nodes[node.name] = replace(node, allocatable=offered, taken=taken)
+            self.nodes[node.name] = node._replace(allocatable=offered, taken=taken)
 
     @rule()
     def somebody_looks(self) -> None:
@@ -183,7 +183,7 @@ def counted(mocker: MockerFixture, nodes: int) -> int:
     plan(demand, fleet)
     looked_at = mocker.spy(Classes, "of")
     node = fleet.nodes[nodes // 2]
-    plan(demand, fleet.with_nodes([replace(node, free=3)]))
+    plan(demand, fleet.with_nodes([node._replace(free=3)]))
     mocker.stop(looked_at)
     return int(looked_at.call_count)
 
@@ -205,8 +205,8 @@ def test_a_fleet_that_did_not_change_is_not_looked_at(mocker: MockerFixture) -> 
 def test_a_fleet_with_very_many_changes_is_sorted_anew() -> None:
     demand, fleet = a_demand(LLAMA_8B), a_fleet(h100s(MOST_CHANGES + 1))
     first = Sorting(demand, fleet)
-    few = fleet.with_nodes([replace(node, free=1) for node in fleet.nodes[:MOST_CHANGES]])
-    many = fleet.with_nodes([replace(node, free=1) for node in fleet.nodes])
+    few = fleet.with_nodes([node._replace(free=1) for node in fleet.nodes[:MOST_CHANGES]])
+    many = fleet.with_nodes([node._replace(free=1) for node in fleet.nodes])
     assert first.changed(few)._classes is first._classes
     assert first.changed(many)._classes is not first._classes
     assert [found.free for found in first.changed(many).members] == [len(fleet.nodes)]
@@ -240,7 +240,7 @@ def test_sortings_of_other_wishes_and_other_clusters_stay_apart(demand: Demand, 
 
 
 def test_an_emptied_fleet_is_as_if_nobody_held_anything() -> None:
-    nodes = [replace(node, taken=(("cpu", 5000),), allocatable=(("cpu", 64_000),)) for node in h100s(3, free=(0, 4, 8))]
+    nodes = [node._replace(taken=(("cpu", 5000),), allocatable=(("cpu", 64_000),)) for node in h100s(3, free=(0, 4, 8))]
     demand = a_demand(LLAMA_8B, needs=CORES)
     (pool,) = anew(demand, a_fleet(nodes), emptied=True).pools
     assert [node.free for node in pool.nodes] == [8, 8, 8]
@@ -254,19 +254,19 @@ def idle_on(nodes: Sequence[Node]) -> tuple[IdleGpus, ...]:
 
 
 def test_idle_gpus_name_the_first_node_by_name_after_any_change() -> None:
-    short = [replace(node, allocatable=(("cpu", 18_000),)) for node in h100s(3)]
+    short = [node._replace(allocatable=(("cpu", 18_000),)) for node in h100s(3)]
     assert idle_on(short) == (IdleGpus("cpu", 12, 3, "h100-00", 34_000, 18_000),)
     assert idle_on([short[0], short[2]]) == (IdleGpus("cpu", 8, 2, "h100-00", 34_000, 18_000),)
-    assert idle_on([replace(short[0], allocatable=()), *short[1:]]) == (
+    assert idle_on([short[0]._replace(allocatable=()), *short[1:]]) == (
         IdleGpus("cpu", 8, 2, "h100-01", 34_000, 18_000),
     )
-    assert idle_on([replace(node, allocatable=()) for node in short]) == ()
+    assert idle_on([node._replace(allocatable=()) for node in short]) == ()
 
 
 def test_reasons_of_nodes_are_counted_after_any_change() -> None:
     demand = a_demand(LLAMA_8B, products=(H100,), needs=CORES)
-    small = replace(a_node("small"), allocatable=(("cpu", 1000),))
-    smaller = replace(a_node("smaller"), allocatable=(("cpu", 500),))
+    small = a_node("small")._replace(allocatable=(("cpu", 1000),))
+    smaller = a_node("smaller")._replace(allocatable=(("cpu", 500),))
     other = a_node("other", product=H200)
     both = eligible(demand, a_fleet([*h100s(1), small, smaller, other])).excluded
     assert both == ((TooSmall("cpu", 6000, 1000), 2), (Mismatch.UNLISTED_PRODUCT, 1))
@@ -279,7 +279,7 @@ def test_a_pin_wider_than_any_domain_joins_the_nodes_of_a_changed_fleet() -> Non
     demand = a_demand(LLAMA_405B, budget=16, pins=pinned(16, 1))
     fleet = a_fleet(h100s(3))
     eligible(demand, fleet)
-    changed = fleet.with_nodes([replace(fleet.nodes[0], free=2)])
+    changed = fleet.with_nodes([fleet.nodes[0]._replace(free=2)])
     (facts,) = survey(demand, eligible(demand, changed))
     assert facts.pool.joined
     assert facts.pool.domain_counts == {"": {(2, 8, 8): 1}}

@@ -1,7 +1,6 @@
 """What decides between places that hold a group equally well: least left over, then names, whatever the input order."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -212,7 +211,7 @@ def test_nodes_left_out_of_a_claimed_domain_are_no_part_of_a_node() -> None:
 
 def test_one_product_under_two_resources_is_two_pools() -> None:
     """A pod asks for one resource."""
-    nodes = (a_node("a"), replace(a_node("b"), resource="example.com/gpu"))
+    nodes = (a_node("a"), a_node("b")._replace(resource="example.com/gpu"))
     found = eligible(a_demand(products=(H100,), own_image=True), a_fleet(nodes)).pools
     assert [(pool.resource, len(pool.nodes)) for pool in found] == [("nvidia.com/gpu", 1), ("example.com/gpu", 1)]
 

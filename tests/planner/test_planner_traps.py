@@ -1,7 +1,5 @@
 """What other planners get wrong (planning facts, section 2): one test for each trap, by name."""
 
-from dataclasses import replace
-
 import pytest
 from tests.support.fleets import H100, a_fleet, a_node, cuda_bytes, gb200_rack, h100s, h200s, l40s, priced
 from tests.support.models import (
@@ -84,7 +82,7 @@ def test_free_gpus_in_unequal_parts_are_used() -> None:
 @pytest.mark.parametrize("objective", list(Objective))
 def test_pcie_and_nvlink_do_not_rank_equal(objective: Objective) -> None:
     nvlink = planned(a_demand(LLAMA_70B, objective=objective), priced(a_fleet(h100s(1))))
-    pcie = replace(a_node("pcie", product="NVIDIA-L40S"), product="NVIDIA-H100-PCIe", memory=81559 * MIB)
+    pcie = a_node("pcie", product="NVIDIA-L40S")._replace(product="NVIDIA-H100-PCIe", memory=81559 * MIB)
     slow = planned(a_demand(LLAMA_70B, objective=objective), priced(a_fleet(pcie), {"NVIDIA-H100-PCIe": 2.0}))
     assert slow.estimate.seconds_per_token > nvlink.estimate.seconds_per_token
 
@@ -142,7 +140,7 @@ def test_no_more_nodes_are_asked_for_than_exist() -> None:
 
 
 def test_a_rack_with_trays_out_of_use_is_planned_on_what_is_left() -> None:
-    trays = [replace(tray, free=0) if index in (3, 11) else tray for index, tray in enumerate(gb200_rack(18))]
+    trays = [tray._replace(free=0) if index in (3, 11) else tray for index, tray in enumerate(gb200_rack(18))]
     made = planned(a_demand(R1, budget=64, objective=Objective.LATENCY), a_fleet(trays))
     assert made.layout.world_size <= 64
     assert {"rack-0-tray-03", "rack-0-tray-11"}.isdisjoint(node for node, _ in pods(made))

@@ -295,7 +295,7 @@ class World:
 
     def exclude(self, node: str, why: Exclusion) -> None:
         """Let a node's GPUs be of no use any more."""
-        nodes = (replace(one, exclusion=why) if one.name == node else one for one in self.fleet.nodes)
+        nodes = (one._replace(exclusion=why) if one.name == node else one for one in self.fleet.nodes)
         self.fleet = Fleet(tuple(nodes))
 
     def edit(self, **changes: Any) -> None:

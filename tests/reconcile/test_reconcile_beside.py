@@ -254,7 +254,7 @@ def test_an_explanation_of_replicas_of_which_only_some_have_a_place() -> None:
 def test_an_explanation_of_a_node_away_names_it_before_the_operator_gives_it_up() -> None:
     world = over_mpi()
     (first, *others) = world.fleet.nodes
-    world.fleet = a_fleet(replace(first, exclusion=Exclusion.NOT_READY, free=0), others)
+    world.fleet = a_fleet(first._replace(exclusion=Exclusion.NOT_READY, free=0), others)
     standing = standing_of(world.wanted, world.observe(), world.now)
     assert [name for name, _ in standing.lost] == [first.name]
     assert standing.kept

@@ -23,7 +23,7 @@ SERVED = QueueSeen("Workload", "kueue.x-k8s.io/v1beta2")
 def labelled(*values: str) -> Fleet:
     """Give nodes with a label ``gpu``."""
     nodes = zip(h100s(len(values)), values, strict=True)
-    return a_fleet([replace(node, labels=(("gpu", value),)) for node, value in nodes])
+    return a_fleet([node._replace(labels=(("gpu", value),)) for node, value in nodes])
 
 
 def in_queue(fleet: Fleet | None = None, queue: QueueSeen = SERVED, **changes: Any) -> World:
@@ -32,7 +32,7 @@ def in_queue(fleet: Fleet | None = None, queue: QueueSeen = SERVED, **changes: A
 
 
 def taken(fleet: Fleet) -> Fleet:
-    return replace(fleet, nodes=tuple(replace(node, free=0) for node in fleet.nodes))
+    return replace(fleet, nodes=tuple(node._replace(free=0) for node in fleet.nodes))
 
 
 def test_a_group_that_waits_in_a_queue_holds_no_gpus() -> None:
@@ -60,7 +60,7 @@ def test_a_group_enters_the_queue_for_gpus_that_others_in_queues_hold() -> None:
 def test_free_gpus_come_before_gpus_that_others_hold() -> None:
     """Also replica by replica: what is free needs nobody to go."""
     nodes = h100s(4)
-    half = a_fleet([replace(node, free=0) for node in nodes[:2]], nodes[2:])
+    half = a_fleet([node._replace(free=0) for node in nodes[:2]], nodes[2:])
     demand = a_demand(LLAMA_405B, budget=32, replicas=2)
     world = World(replace(in_queue().wanted, demand=demand), half, queue=replace(SERVED, lent=a_fleet(nodes)))
     world.settle()
@@ -125,7 +125,7 @@ def test_a_group_that_is_admitted_and_finds_its_nodes_taken_enters_again_and_bla
     for name in list(world.pods):
         world.unscheduled(name)
     world.now += 61
-    world.fleet = a_fleet([replace(node, free=0) for node in h100s(4)[:2]], h100s(4)[2:])
+    world.fleet = a_fleet([node._replace(free=0) for node in h100s(4)[:2]], h100s(4)[2:])
     world.step()
     assert (world.states(), world.nodes()) == (["Queued 1"], [["h100-02", "h100-03"]])
     assert "shunnedNodes" not in world.status

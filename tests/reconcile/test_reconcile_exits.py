@@ -1,7 +1,5 @@
 """What to do about a failure follows from the exit of the pod, and from nothing that is merely named like one."""
 
-from dataclasses import replace
-
 import pytest
 from tests.reconcile.support import World, wants
 from tests.support.fleets import a_fleet, h100s
@@ -52,7 +50,7 @@ def test_the_kind_of_a_failure_follows_from_the_exit(ended: Exit, kind: FailureK
 
 def held_on(node: str, line: str) -> World:
     (plain,) = h100s(1)
-    world = World(wants(a_demand(LLAMA_8B, budget=1), max_restarts=0), a_fleet((replace(plain, name=node),)))
+    world = World(wants(a_demand(LLAMA_8B, budget=1), max_restarts=0), a_fleet((plain._replace(name=node),)))
     world.settle()
     world.start()
     world.crash("llama-0-0-0", line)

@@ -176,7 +176,7 @@ def after(seconds: float, act: Act = lambda _: None) -> Act:
 
 
 def away(world: World) -> None:
-    nodes = (replace(node, exclusion=Exclusion.NOT_READY) if node.name == "h100-01" else node for node in h100s(3))
+    nodes = (node._replace(exclusion=Exclusion.NOT_READY) if node.name == "h100-01" else node for node in h100s(3))
     world.fleet = a_fleet(nodes)
 
 

@@ -163,7 +163,7 @@ def test_a_try_after_a_refusal_keeps_to_the_quota_that_is_known_by_then() -> Non
     assert world.standing() == "Ready/AllReplicasReady"
 
 
-AMD_NODES = tuple(replace(node, resource=AMD) for node in h100s(1))
+AMD_NODES = tuple(node._replace(resource=AMD) for node in h100s(1))
 LIMITS: dict[str, tuple[tuple[GpuLimit, ...], Fleet, LaunchSite, int | None]] = {
     "none": ((), a_fleet(h100s(1)), LaunchSite(), None),
     "the tightest of two": ((a_limit(8, 2), a_limit(9, 4)), a_fleet(h100s(1)), LaunchSite(), 5),

@@ -108,7 +108,7 @@ class Life(RuleBasedStateMachine):
 
     def _change(self, name: str, **changes: Any) -> None:
         def changed(node: Node) -> Node:
-            return replace(node, **changes) if node.name == name and node.exclusion is None else node
+            return node._replace(**changes) if node.name == name and node.exclusion is None else node
 
         fleet = self.world.fleet
         self.world.fleet = replace(fleet, nodes=tuple(map(changed, fleet.nodes)))

@@ -22,7 +22,7 @@ MEMORY = PodNeeds(each_gpu=(("memory", 6_000),))
 
 
 def with_memory(node: Node, memory: int, taken: int = 0) -> Node:
-    return replace(node, allocatable=(("memory", memory),), taken=(("memory", taken),) if taken else ())
+    return node._replace(allocatable=(("memory", memory),), taken=(("memory", taken),) if taken else ())
 
 
 def capacity(wanted: Wanted, fleet: Fleet) -> tuple[FreeCapacity, Plan]:

@@ -1,7 +1,6 @@
 """Nodes that change under a group that serves: told in the status and by `explain`, and the group serves on."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from shardwise.reconcile.standing import standing_of
 
 
 def alter(world: World, node: str, **changes: Any) -> None:
-    nodes = (replace(found, **changes) if found.name == node else found for found in world.fleet.nodes)
+    nodes = (found._replace(**changes) if found.name == node else found for found in world.fleet.nodes)
     world.fleet = Fleet(tuple(nodes), world.fleet.levels, world.fleet.kinds)
 
 

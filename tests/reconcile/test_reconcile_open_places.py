@@ -33,7 +33,7 @@ def labelled(nodes: Iterable[Node], **more: Any) -> list[Node]:
         labels = {"kubernetes.io/hostname": node.name, PRODUCT: node.product} | more.get(node.name, {})
         if node.domain != node.name:
             labels[CLIQUE] = node.domain
-        made.append(replace(node, labels=tuple(sorted(labels.items()))))
+        made.append(node._replace(labels=tuple(sorted(labels.items()))))
     return made
 
 
@@ -108,7 +108,7 @@ LANDED = {
 
 
 def in_racks() -> Fleet:
-    nodes = [replace(node, places=(RACKS[node.name],)) for node in labelled(h100s(4))]
+    nodes = [node._replace(places=(RACKS[node.name],)) for node in labelled(h100s(4))]
     return replace(a_fleet(nodes), levels=("rack",))
 
 
@@ -183,7 +183,7 @@ def test_wishes_of_the_object_bind_the_scheduler_too() -> None:
         within="rack",
     )
     more = {f"h100-0{number}": {"pool": "a", "zone": "z", "net/rack": "r1", "net/row": "b"} for number in range(4)}
-    nodes = [replace(node, places=("r1", "b")) for node in labelled(h100s(4), **more)]
+    nodes = [node._replace(places=("r1", "b")) for node in labelled(h100s(4), **more)]
     fleet = replace(a_fleet(nodes), levels=("rack", "row"))
     wanted = wants(demand, placed_by=SCHEDULER)
     levels = (Level("rack", ("net/rack",)), Level("row", ("net/row",)))
@@ -228,7 +228,7 @@ def test_an_attempt_goes_on_although_others_take_the_nodes_of_the_plan() -> None
     world = a_world()
     world.step()
     del world.pods["llama-0-0-1"]
-    taken = [replace(node, free=0) for node in world.fleet.nodes[:2]]
+    taken = [node._replace(free=0) for node in world.fleet.nodes[:2]]
     world.fleet = world.fleet.with_nodes(taken)
     world.settle()
     assert (world.states(), sorted(world.pods)) == (["Starting 0"], ["llama-0-0-0", "llama-0-0-1"])

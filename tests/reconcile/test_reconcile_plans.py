@@ -28,7 +28,7 @@ def two(fleet: Fleet = FLEET, **changes: Any) -> World:
 
 def excluded(fleet: Fleet, name: str, why: Exclusion = Exclusion.CORDONED) -> Fleet:
     def changed(node: Node) -> Node:
-        return replace(node, exclusion=why, free=0) if node.name == name else node
+        return node._replace(exclusion=why, free=0) if node.name == name else node
 
     return replace(fleet, nodes=tuple(map(changed, fleet.nodes)))
 
@@ -295,7 +295,7 @@ def test_a_replica_only_another_product_could_take_says_so() -> None:
     """Replicas are alike. The object lists no products: its list of them must not be blamed."""
     world = World(wants(a_demand(LLAMA_8B, budget=2, replicas=2)), a_fleet(h100s(1), h200s(2)))
     world.run()
-    shut = [replace(node, exclusion=Exclusion.CORDONED) if node.product == H100 else node for node in world.fleet.nodes]
+    shut = [node._replace(exclusion=Exclusion.CORDONED) if node.product == H100 else node for node in world.fleet.nodes]
     world.fleet = a_fleet(shut)
     world.lose("llama-1-0-0")
     world.settle()

@@ -186,7 +186,7 @@ def contested() -> Listener:
 def node_changed() -> Listener:
     world = replicas(1, budget=1)
     world.run()
-    world.fleet = a_fleet([replace(node, product="NVIDIA-H200") for node in world.fleet.nodes])
+    world.fleet = a_fleet([node._replace(product="NVIDIA-H200") for node in world.fleet.nodes])
     world.settle()
     return world
 

@@ -204,7 +204,7 @@ def test_counted_replicas_stay_as_they_were_planned() -> None:
 def test_both_roles_stay_in_the_place_of_their_groups() -> None:
     """A group that comes later does not leave the rack, although another rack has more room."""
     nodes = [a_node(f"{rack}-0", places=(rack,)) for rack in ("a", "b")]
-    fleet = a_fleet(replace(nodes[0], free=3), replace(nodes[1], free=2), levels=("rack",))
+    fleet = a_fleet(nodes[0]._replace(free=3), nodes[1]._replace(free=2), levels=("rack",))
     world = started(an_object(within="rack"), fleet=fleet)
     assert {name for group in world.status["groups"] for name in group["nodes"]} == {"a-0"}
     world.fleet = a_fleet(*nodes, levels=("rack",))

@@ -212,7 +212,7 @@ def test_recreate_waits_for_no_trial_and_begins_no_more_than_is_wanted() -> None
 
 
 def faulty(*names: str) -> Fleet:
-    nodes = (replace(node, exclusion=Exclusion.FAULTY, free=0) if node.name in names else node for node in h100s(3))
+    nodes = (node._replace(exclusion=Exclusion.FAULTY, free=0) if node.name in names else node for node in h100s(3))
     return a_fleet(nodes)
 
 
@@ -318,7 +318,7 @@ def test_an_edited_group_that_was_held_says_that_it_waits_for_gpus() -> None:
     world.settle()
     assert world.standing() == "Stalled/RestartsExhausted"
     full = world.fleet
-    world.fleet = replace(full, nodes=tuple(replace(node, free=0) for node in full.nodes))
+    world.fleet = replace(full, nodes=tuple(node._replace(free=0) for node in full.nodes))
     world.launch(args=B)
     world.settle()
     assert world.standing() == "Reconciling/CapacityShort"

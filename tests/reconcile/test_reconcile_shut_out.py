@@ -24,7 +24,7 @@ def starting() -> tuple[World, str]:
 
 def change(world: World, node: str, **changes: Any) -> None:
     """Change a node as the API server shows it."""
-    nodes = (replace(one, **changes) if one.name == node else one for one in world.fleet.nodes)
+    nodes = (one._replace(**changes) if one.name == node else one for one in world.fleet.nodes)
     world.fleet = replace(world.fleet, nodes=tuple(nodes))
 
 

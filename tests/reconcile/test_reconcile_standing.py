@@ -1,7 +1,5 @@
 """Where an object stands: the plan in its status, whether it stays, what would be planned today, and who waits."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -133,7 +131,7 @@ def test_a_node_that_may_not_be_used_any_more_is_named_with_the_reason(exclusion
     """While its pods live, the plan stays all the same."""
     world = running()
     (node, *others) = world.fleet.nodes
-    world.fleet = a_fleet(replace(node, exclusion=exclusion, free=0), others)
+    world.fleet = a_fleet(node._replace(exclusion=exclusion, free=0), others)
     standing = stands(world)
     assert standing.lost == ((node.name, exclusion),)
     assert standing.kept
@@ -144,7 +142,7 @@ def test_a_faulty_node_is_left_where_there_is_another(others: int, kept: bool) -
     """Else it serves on there: a bad node is better than none."""
     world = running(fleet=a_fleet(h100s(1 + others)))
     (node, *rest) = world.fleet.nodes
-    world.fleet = a_fleet(replace(node, exclusion=Exclusion.FAULTY, free=0), rest)
+    world.fleet = a_fleet(node._replace(exclusion=Exclusion.FAULTY, free=0), rest)
     standing = stands(world)
     assert standing.lost == ((node.name, Exclusion.FAULTY),)
     assert standing.kept is kept

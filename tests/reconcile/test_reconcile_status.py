@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -142,7 +141,7 @@ def test_a_status_says_where_it_stands_in_one_line(moment: Callable[[], World]) 
 def racks(count: int, name: str = "gb200-r{}-t{:02}") -> World:
     """Give twenty replicas of 72 ranks, each in a rack of its own."""
     trays = [
-        replace(tray, name=name.format(rack, index))
+        tray._replace(name=name.format(rack, index))
         for rack in range(count)
         for index, tray in enumerate(gb200_rack(18, clique=f"7b968a6d-c8aa-45e1-9e07-e1e51be99c31.{rack}"))
     ]

@@ -1,7 +1,6 @@
 """The order of turns: kept up to date by events, it answers as if all waiters were gone through, and it does not."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -78,7 +77,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(sorted(ALL)), exclusion=st.sampled_from([None, Exclusion.CORDONED]))
     def a_node_changes(self, name: str, exclusion: Exclusion | None) -> None:
-        self.nodes[name] = replace(next(node for node in FLEET.nodes if node.name == name), exclusion=exclusion)
+        self.nodes[name] = next(node for node in FLEET.nodes if node.name == name)._replace(exclusion=exclusion)
         self.order.node_changed(name, self.fleet)
 
     @rule(name=st.sampled_from(sorted(ALL)))
@@ -90,7 +89,7 @@ class Histories(RuleBasedStateMachine):
     def gpus_come_and_go(self, name: str, free: int) -> None:
         """Nobody is told: what is kept does not depend on it."""
         if name in self.nodes:
-            self.nodes[name] = replace(self.nodes[name], free=free)
+            self.nodes[name] = self.nodes[name]._replace(free=free)
 
     @rule(stranger=a_waiter)
     def somebody_asks(self, stranger: Waiter) -> None:

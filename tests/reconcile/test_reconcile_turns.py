@@ -1,7 +1,5 @@
 """Fairness: whose turn it is among any waiters, which GPUs that keeps from whom, and the fleet an object may use."""
 
-from dataclasses import replace
-
 import pytest
 from tests.reconcile.support import START, World, wants
 from tests.support.fleets import H100, H200, L40S, a_fleet, h100s, h200s, l40s
@@ -69,7 +67,7 @@ def test_whether_nodes_are_such_as_are_asked_for_whatever_their_health(
     demand: Demand, names: tuple[str, ...], suits: bool, exclusion: Exclusion | None
 ) -> None:
     zones = {"h100-00": ("east",), "h200-00": ("east",), "h100-01": ("west",), "l40s-00": ("west",)}
-    nodes = tuple(replace(node, places=zones[node.name], exclusion=exclusion, free=0) for node in FLEET.nodes)
+    nodes = tuple(node._replace(places=zones[node.name], exclusion=exclusion, free=0) for node in FLEET.nodes)
     assert UsableFleet(Fleet(nodes, ("zone",))).suits(demand, names) is suits
 
 

@@ -54,7 +54,7 @@ RACKS = a_fleet(a_node("a", labels={"rack": "1", "zone": "z"}), a_node("b", labe
 
 def in_levels(fleet: Fleet, *levels: str) -> Fleet:
     """Give a fleet whose nodes have a place at each level, by the label of that name."""
-    nodes = (replace(node, places=tuple(dict(node.labels).get(level, "") for level in levels)) for node in fleet.nodes)
+    nodes = (node._replace(places=tuple(dict(node.labels).get(level, "") for level in levels)) for node in fleet.nodes)
     return replace(fleet, nodes=tuple(nodes), levels=levels)
 
 
@@ -63,7 +63,7 @@ RDMA = PodNeeds(in_group=(("rdma/ib", 1_000),))
 
 def with_rdma(nodes: Iterable[Node]) -> tuple[Node, ...]:
     """Give nodes with a device for each pod of a group."""
-    return tuple(replace(node, allocatable=(("rdma/ib", 8_000),)) for node in nodes)
+    return tuple(node._replace(allocatable=(("rdma/ib", 8_000),)) for node in nodes)
 
 
 TIMED = Target(2000, 400, per_token=0.03, rate=30)
@@ -204,12 +204,12 @@ REFUSED: Mapping[str, Case] = {
     ),
     "one device a node": (
         a_demand(LLAMA_405B, budget=12, pins=pinned(4, 3), needs=PodNeeds(in_group=(("rdma/ib", 8_000),))),
-        a_fleet(replace(node, allocatable=(("rdma/ib", 8_000),)) for node in h100s(2)),
+        a_fleet(node._replace(allocatable=(("rdma/ib", 8_000),)) for node in h100s(2)),
     ),
     "memory of the nodes": (
         a_demand(LLAMA_70B, pins=pinned(8, 1), needs=PodNeeds(each_gpu=(("memory", 6 * GIB * 1000),))),
         a_fleet(
-            replace(node, allocatable=(("memory", 64 * GIB * 1000),), taken=(("memory", 40 * GIB * 1000),))
+            node._replace(allocatable=(("memory", 64 * GIB * 1000),), taken=(("memory", 40 * GIB * 1000),))
             for node in h100s(2)
         ),
     ),
@@ -238,7 +238,7 @@ REFUSED: Mapping[str, Case] = {
             a_node("t", taints=[ML]),
         ),
     ),
-    "no nodes": (a_demand(LLAMA_8B), a_fleet(replace(h100s(1)[0], exclusion=Exclusion.CORDONED, free=0))),
+    "no nodes": (a_demand(LLAMA_8B), a_fleet(h100s(1)[0]._replace(exclusion=Exclusion.CORDONED, free=0))),
     "an empty cluster": (a_demand(LLAMA_8B), a_fleet()),
     "a method that is gone": (
         a_demand(replace(facts(LLAMA_70B, "int4"), method=CheckpointMethod("bitsandbytes", Quantization.INT4))),
@@ -250,7 +250,7 @@ REFUSED: Mapping[str, Case] = {
     ),
     "GPUs too old for a method": (
         a_demand(replace(facts(LLAMA_8B, "mxfp4"), method=CheckpointMethod("mxfp4", Quantization.MXFP4))),
-        a_fleet(replace(a_node(product=T4, gpus=8), compute_capability=(7, 5))),
+        a_fleet(a_node(product=T4, gpus=8)._replace(compute_capability=(7, 5))),
     ),
     "GPUs without the attention": (
         a_demand(replace(facts(R1), kv_cache_dtype="fp8"), kv_bytes=1, budget=16),

@@ -89,7 +89,7 @@ def l40s(count: int, *, gpus: int = 8, free: Iterable[int] | None = None) -> tup
 
 def gb200_rack(trays: int, *, clique: str = "rack-0", free: Iterable[int] | None = None) -> tuple[Node, ...]:
     """Give the 4-GPU trays of one GB200 rack, all in one NVLink clique."""
-    return tuple(replace(tray, domain=clique) for tray in _row(f"{clique}-tray", GB200, 4, trays, free))
+    return tuple(tray._replace(domain=clique) for tray in _row(f"{clique}-tray", GB200, 4, trays, free))
 
 
 PRICES: Mapping[str, float] = {

@@ -5,7 +5,6 @@ find all its pods inside one NVLink domain.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 
 from shardwise.domain.fleet import Node
@@ -37,7 +36,7 @@ def fewest_parts(nodes: Sequence[Node], layout: Layout, replicas: int, *, rack: 
     def best(free: tuple[int, ...], left: int) -> int | None:
         if left == 0:
             return 0
-        here = [replace(node, free=gpus) for node, gpus in zip(nodes, free, strict=True)]
+        here = [node._replace(free=gpus) for node, gpus in zip(nodes, free, strict=True)]
         ways = {
             (
                 tuple(gpus - count * share for gpus, count in zip(free, counts, strict=True)),

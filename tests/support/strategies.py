@@ -1,7 +1,5 @@
 """Random small fleets, demands and layouts, for properties. Names are padded, so that all orders of them agree."""
 
-from dataclasses import replace
-
 from hypothesis import strategies as st
 from tests.support.fleets import GB200, H100, H200, L40S, a_fleet, a_node
 from tests.support.models import LLAMA_8B, LLAMA_70B, LLAMA_405B, QWEN_235B_FP8, R1, a_demand, facts
@@ -37,7 +35,7 @@ def fleets(draw: st.DrawFn) -> Fleet:
 def _drawn(index: int, product: str, free: int) -> Node:
     gpus = 4 if product == GB200 else 8
     node = a_node(f"node-{index:02d}", product=product, gpus=gpus, free=min(free, gpus))
-    return replace(node, domain="rack-0") if product == GB200 else node
+    return node._replace(domain="rack-0") if product == GB200 else node
 
 
 pins = st.builds(

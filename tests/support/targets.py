@@ -51,7 +51,7 @@ def priced_fleets(draw: st.DrawFn) -> Fleet:
 def _drawn(index: int, product: str, free: int) -> Node:
     gpus = 4 if product == GB200 else 8
     node = a_node(f"node-{index:02d}", product=product, gpus=gpus, free=min(free, gpus))
-    return replace(node, domain="rack-0") if product == GB200 else node
+    return node._replace(domain="rack-0") if product == GB200 else node
 
 
 Size = tuple[bool, float, int]

@@ -9,7 +9,6 @@ memory, are counted in the same way.
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
 from shardwise.domain.fleet import Fleet, Node
@@ -25,6 +24,8 @@ H = TypeVar("H")
 
 REMEMBERED: Final = 512
 """Changes of nodes that are remembered."""
+
+_NONE: Final[Mapping[str, int]] = {}
 
 
 class Ledger(Generic[H]):
@@ -43,8 +44,8 @@ class Ledger(Generic[H]):
         self._empty: list[Node] = []
         self._left: list[Node] = []
         self._products: dict[str, tuple[str, ...]] = {}
-        self._bound: dict[H, Counter[str]] = {}
-        self._planned: dict[H, Counter[str]] = {}
+        self._bound: dict[H, dict[str, int]] = {}
+        self._planned: dict[H, dict[str, int]] = {}
         self._holders: dict[str, dict[H, int]] = {}
         self._mark = 0
         self.moves = 0
@@ -96,8 +97,8 @@ class Ledger(Generic[H]):
     def bind(self, holder: H, node: str, gpus: int, others: Amounts = ()) -> None:
         """Add the GPUs and other resources of a pod that was bound to a node. Negative counts take a gone pod away."""
         if gpus:
-            bound = self._bound.setdefault(holder, Counter())
-            bound[node] += gpus
+            bound = self._bound.get(holder) or self._bound.setdefault(holder, {})
+            bound[node] = bound.get(node, 0) + gpus
             if not bound[node]:
                 del bound[node]
             if not bound:
@@ -108,9 +109,9 @@ class Ledger(Generic[H]):
 
     def plan(self, holder: H, gpus: Mapping[str, int], others: Mapping[str, Amounts] | None = None) -> None:
         """Note the GPUs and other resources that a plan gives its object on each node, in place of the plan before."""
-        before = self._planned.pop(holder, Counter())
+        before = self._planned.pop(holder, _NONE)
         if gpus:
-            self._planned[holder] = Counter(gpus)
+            self._planned[holder] = dict(gpus)
         changed = self._others.plan(holder, others or {})
         for node in {**before, **gpus}:
             self._count(holder, node)
@@ -120,7 +121,7 @@ class Ledger(Generic[H]):
         """Free all GPUs and other resources of a holder."""
         self.plan(holder, {})
         for node in self._others.release(holder) | set(self._bound.get(holder, {})):
-            self.bind(holder, node, -self._bound.get(holder, Counter())[node])
+            self.bind(holder, node, -self._bound.get(holder, _NONE).get(node, 0))
 
     def planners(self, node: str) -> set[H]:
         """Give the holders whose plans use GPUs of a node."""
@@ -174,8 +175,7 @@ class Ledger(Generic[H]):
     def _count(self, holder: H, node: str) -> None:
         """Compute again the GPUs that a holder has on a node."""
         self.moves += 1
-        nothing = Counter[str]()
-        has = max(self._bound.get(holder, nothing)[node], self._planned.get(holder, nothing)[node])
+        has = max(self._bound.get(holder, _NONE).get(node, 0), self._planned.get(holder, _NONE).get(node, 0))
         holders = self._holders.setdefault(node, {})
         if has > 0:
             holders[holder] = has
@@ -192,7 +192,7 @@ class Ledger(Generic[H]):
             if known:
                 before = self._left[at]
                 left = _less(self._empty[at], self._held(name), self._others.taken(name))
-                if (left.free, left.taken) != (before.free, before.taken):
+                if left.free != before.free or left.taken != before.taken:
                     self._note(name, before)
                     self._left[at] = left
 
@@ -217,7 +217,7 @@ class Ledger(Generic[H]):
         if before is None or not known:
             return before is not None or known
         now = self._left[at]
-        if replace(now, free=before.free, taken=before.taken) != before:
+        if now._replace(free=before.free, taken=before.taken) != before:
             return True
         taken = dict(now.taken)
         less = any(taken.get(name, 0) < amount for name, amount in before.taken)

@@ -73,16 +73,18 @@ class NodeReader:
         """Give a node without a name that is like a Node in all that its GPUs, its health and its taints say."""
         metadata, spec, status = node.get("metadata") or {}, node.get("spec") or {}, node.get("status") or {}
         annotations = metadata.get("annotations") or {}
-        told = {key: labels[key] for key in self._telling(tuple(labels))}
+        telling = self._telling(tuple(labels))
+        told = [labels[key] for key in telling]
         gpus = {name: offered[name] for name in RESOURCES if name in offered}
-        conditions = conditions_of(status)
-        sharers = {key: "" for key in SHARERS if key in annotations}
+        health = [(found.get("type"), found.get("status")) for found in status.get("conditions") or ()]
+        sharers = [key for key in SHARERS if key in annotations] if annotations else ()
         cordoned, taints = bool(spec.get("unschedulable")), spec.get("taints") or ()
 
-        read_from = content((told, gpus, conditions, sharers, cordoned, taints))
+        read_from = content((telling, told, gpus, health, sharers, cordoned, taints))
         like = self._alike.get(read_from) if devices is None else None
         if like is None:
-            facts = _facts_of(told, gpus, conditions, sharers, self._site, cordoned=cordoned)
+            says, notes = dict(zip(telling, told, strict=True)), dict.fromkeys(sharers, "")
+            facts = _facts_of(says, gpus, conditions_of(status), notes, self._site, cordoned=cordoned)
             like = _node_of(_with_devices(facts, devices), taints, self._site, devices)
             if devices is None:
                 self._alike.keep(read_from, like)

@@ -1,6 +1,6 @@
 """Counting the GPUs and the other resources that a pod holds."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from shardwise.domain.fleet import NVIDIA
@@ -19,7 +19,11 @@ CHANNEL_CLAIM: Final = "nvlink"
 
 def is_finished(pod: Pod) -> bool:
     """Tell whether a pod has ended for good and holds no GPUs."""
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    status = pod.get("status")
+    return status is not None and status.get("phase") in _ENDED
+
+
+_ENDED: Final = ("Succeeded", "Failed")
 
 
 def holding(pod: Pod) -> tuple[str, int] | None:
@@ -34,7 +38,8 @@ def holding(pod: Pod) -> tuple[str, int] | None:
 
 def use(pod: Pod) -> tuple[str, int, Amounts] | None:
     """Give the node that a pod is bound to, its GPUs there and its other resources; ``None`` if it holds nothing."""
-    node = (pod.get("spec") or {}).get("nodeName")
+    spec = pod.get("spec")
+    node = spec.get("nodeName") if spec else None
     if not node or is_finished(pod):
         return None
     gpus, others = _requests(pod)
@@ -70,11 +75,14 @@ _READ: Final = ReadOnce[tuple[int, Amounts]]()
 def _requests(pod: Pod) -> tuple[int, Amounts]:
     """Give the GPUs and the other resources that a pod requests."""
     spec: Mapping[str, Any] = pod.get("spec") or {}
-    parts: list[object] = [container.get("resources") for container in spec.get("containers") or ()]
-    labels = (pod.get("metadata") or {}).get("labels")
+    containers: Sequence[Mapping[str, Any]] = spec.get("containers") or ()
+    single = len(containers) == 1
+    parts: object = containers[0].get("resources") if single else [each.get("resources") for each in containers]
+    metadata = pod.get("metadata")
+    labels = metadata.get("labels") if metadata else None
     claimed = labels.get(CLAIMED_GPUS) if labels else None
     if claimed is not None or not _RARE.isdisjoint(spec):
-        parts += claimed, *_rare_parts(spec)
+        parts = parts, claimed, *_rare_parts(spec)
     read_from = content(parts)
     return _READ.get(read_from) or _READ.keep(read_from, _requests_anew(spec, read_count(claimed) or 0))
 

@@ -1,7 +1,7 @@
 """Reading once the parts that thousands of nodes and pods have in common."""
 
 import marshal
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 V = TypeVar("V")
 
@@ -9,21 +9,14 @@ MOST: Final = 4096
 """Different parts that are remembered. With more of them, all are read again."""
 
 
-class ReadOnce(Generic[V]):
+class ReadOnce(dict[bytes, V]):
     """Values by the content of the fields that they are read from, as :func:`content` gives it."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, V] = {}
-
-    def get(self, read_from: bytes) -> V | None:
-        """Give the value for a content; ``None`` if it is not known."""
-        return self._known.get(read_from)
 
     def keep(self, read_from: bytes, value: V) -> V:
         """Remember the value for a content, and give it."""
-        if len(self._known) >= MOST:
-            self._known.clear()
-        self._known[read_from] = value
+        if len(self) >= MOST:
+            self.clear()
+        self[read_from] = value
         return value
 
 

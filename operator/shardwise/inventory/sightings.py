@@ -5,7 +5,6 @@ node has two products.
 Source: NVIDIA/k8s-device-plugin issue 731.
 """
 
-from dataclasses import replace
 from typing import Final
 
 from shardwise.domain.fleet import Exclusion, Node
@@ -27,4 +26,4 @@ def settled(products: tuple[str, ...], node: Node) -> Node:
     """Give the node. It is left out if its product changed and then changed back."""
     if node.exclusion is not None or len(products) < _KEPT or products[0] != products[-1]:
         return node
-    return replace(node, free=0, exclusion=Exclusion.UNSETTLED, detail=" and ".join(sorted(set(products))))
+    return node._replace(free=0, exclusion=Exclusion.UNSETTLED, detail=" and ".join(sorted(set(products))))

@@ -1,20 +1,22 @@
-"""The resources besides GPUs that holders have of each node: the larger of the counts of bound pods and of the plan."""
+"""The resources besides GPUs that holders have of each node: the larger of the counts of bound pods and of the plan.
 
-from collections.abc import Mapping
+The resources of bound pods are added up only when a pod is gone or anybody asks, and once for pods that are alike.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from shardwise.domain.needs import Amounts, added, negative
 
 H = TypeVar("H")
 
-_Counts = dict[str, int]
-
 
 class Uses(Generic[H]):
     """The resources of each holder on each node. A holder is any hashable value."""
 
     def __init__(self) -> None:
-        self._bound: dict[str, dict[H, _Counts]] = {}
+        self._bound: dict[str, dict[H, list[Amounts]]] = {}
         self._planned: dict[str, dict[H, Amounts]] = {}
         self._nodes: dict[H, set[str]] = {}
 
@@ -25,19 +27,26 @@ class Uses(Generic[H]):
         holders = self._bound.get(node)
         if holders is None:
             holders = self._bound[node] = {}
-        counts = holders.get(holder)
-        if counts is None:
-            counts = holders[holder] = {}
+        parts = holders.get(holder)
+        if parts is None:
+            holders[holder] = [amounts]
             self._nodes.setdefault(holder, set()).add(node)
-        for name, amount in amounts:
-            counts[name] = counts.get(name, 0) + amount
-            if not counts[name]:
-                del counts[name]
-        if not counts:
-            del holders[holder]
-            if not holders:
-                del self._bound[node]
-            self._note(holder, node)
+            return
+        parts.append(amounts)
+        if amounts[0][1] <= 0:  # a pod is gone, or the first of its resources cannot tell
+            self._add_up(holder, node)
+
+    def _add_up(self, holder: H, node: str) -> None:
+        """Put the sum of the parts in their place. Each part is added up once: later it is in the sum."""
+        holders = self._bound[node]
+        total = _added_up(holders[holder])
+        if total:
+            holders[holder] = [total]
+            return
+        del holders[holder]
+        if not holders:
+            del self._bound[node]
+        self._note(holder, node)
 
     def plan(self, holder: H, amounts: Mapping[str, Amounts]) -> set[str]:
         """Note the resources that a plan gives its object on each node. Name the nodes with a change."""
@@ -56,8 +65,7 @@ class Uses(Generic[H]):
         """Free the resources of the bound pods of a holder. Name their nodes."""
         nodes = self.nodes(holder)
         for node in nodes:
-            bound = self._bound.get(node, {}).get(holder, {})
-            self.bind(holder, node, negative(tuple(bound.items())))
+            self.bind(holder, node, negative(_added_up(self._bound.get(node, {}).get(holder, ()))))
         return nodes
 
     def nodes(self, holder: H) -> set[str]:
@@ -70,14 +78,15 @@ class Uses(Generic[H]):
         if not bound and not planned:
             return ()
         if bound and not planned and len(bound) == 1 and without is None:
-            return tuple(sorted(next(iter(bound.values())).items()))
+            (parts,) = bound.values()
+            return _total(tuple(parts))
         bound, planned = bound or {}, planned or {}
-        parts = (
-            _larger(bound.get(holder, {}), planned.get(holder, ()))
+        held = (
+            _larger(_total(tuple(bound.get(holder, ()))), planned.get(holder, ()))
             for holder in {**bound, **planned}
             if holder != without
         )
-        return tuple(sorted(added(*(part.items() for part in parts)).items()))
+        return tuple(sorted(added(*(counts.items() for counts in held)).items()))
 
     def _note(self, holder: H, node: str) -> None:
         if holder in self._bound.get(node, {}) or holder in self._planned.get(node, {}):
@@ -88,5 +97,16 @@ class Uses(Generic[H]):
                 del self._nodes[holder]
 
 
-def _larger(bound: Mapping[str, int], planned: Amounts) -> _Counts:
-    return dict(bound) | {name: max(amount, bound.get(name, 0)) for name, amount in planned}
+def _added_up(parts: Iterable[Amounts]) -> Amounts:
+    return tuple(sorted((name, amount) for name, amount in added(*parts).items() if amount))
+
+
+@lru_cache(maxsize=4096)
+def _total(parts: tuple[Amounts, ...]) -> Amounts:
+    """Add up the parts of a holder on a node. Nodes with pods that are alike have equal parts."""
+    return _added_up(parts)
+
+
+def _larger(bound: Amounts, planned: Amounts) -> dict[str, int]:
+    held = dict(bound)
+    return held | {name: max(amount, held.get(name, 0)) for name, amount in planned}

@@ -68,7 +68,7 @@ class DeviceShelves:
 
     def requested(self, node: str, gpus: int) -> None:
         """Add GPUs that strangers hold by a request which no claim covers; a negative count takes them away."""
-        before = self._requested[node]
+        before = self._requested.get(node, 0)
         self._requested[node] = before + gpus
         if not self._requested[node]:
             del self._requested[node]
@@ -93,8 +93,8 @@ class DeviceShelves:
 
     def settle(self, node: str) -> None:
         """Note in the ledger who holds GPUs of a node by claims."""
-        noted = self._bound, self._channels, self._crossed
-        if not self.index.concerns(node) and not any(node in nodes for nodes in noted):
+        noted = node in self._bound or node in self._channels or node in self._crossed
+        if not noted and not self.index.concerns(node):
             return
         read = self._ledger.node(node)
         source = GpuSource.DEVICE_PLUGIN if read is None else read.source

@@ -5,7 +5,6 @@ A group may enter a queue for them: the queue says when, and who must go for it.
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import replace
 
 from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.needs import Amounts, added
@@ -72,4 +71,4 @@ def _held(pod: Json) -> _Use | None:
 
 def _freed(node: Node, gpus: int, others: Mapping[str, int]) -> Node:
     left: Iterable[tuple[str, int]] = ((name, max(0, amount - others.get(name, 0))) for name, amount in node.taken)
-    return replace(node, free=min(node.gpus, node.free + gpus), taken=tuple(left))
+    return node._replace(free=min(node.gpus, node.free + gpus), taken=tuple(left))

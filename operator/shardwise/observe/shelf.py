@@ -23,7 +23,9 @@ class Shelf:
     def is_news(self, obj: Json) -> bool:
         """Tell whether neither a newer version of an object, nor this version, nor its deletion is known."""
         key = key_of(obj)
-        known = self.objects.get(key)
+        return self._is_news(key, self.objects.get(key), obj)
+
+    def _is_news(self, key: Key, known: Json | None, obj: Json) -> bool:
         newest = self.listed_at if known is None else version_of(known)
         return version_of(obj) > (max(newest, self.graves.get(key, -1)) if self.graves else newest)
 
@@ -38,9 +40,12 @@ class Shelf:
 
     def put(self, obj: Json) -> bool:
         """Keep an object unless a newer version, or its deletion, is known. Tell whether it was kept."""
-        if not self.is_news(obj):
+        key = key_of(obj)
+        known = self.objects.get(key)
+        if not self._is_news(key, known, obj):
             return False
-        self.show(obj)
+        self.objects[key] = obj
+        self.changed(known, obj)
         return True
 
     def show(self, obj: Json) -> None:

@@ -6,7 +6,6 @@ present fleet before its GPUs are held. docs/decisions/0044 has the reasons and 
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -109,4 +108,4 @@ def _is_unchanged(seen: Node | None, now: Node | None) -> bool:
     taken = dict(seen.taken)
     if now.free < seen.free or any(amount > taken.get(name, 0) for name, amount in now.taken):
         return False
-    return replace(now, free=seen.free, taken=seen.taken) == seen
+    return now._replace(free=seen.free, taken=seen.taken) == seen

@@ -4,7 +4,6 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
-from dataclasses import replace
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -124,7 +123,7 @@ class UsableGpus:
     def of(self, node: Node) -> Node:
         """Give a node with the free GPUs that pods can use."""
         if self._emptied and (node.free < node.gpus or node.taken):
-            node = replace(node, free=node.gpus, taken=())
+            node = node._replace(free=node.gpus, taken=())
         if not node.free or not (node.allocatable or node.taken):
             return node
         alike = node.free, node.allocatable, node.taken
@@ -133,7 +132,7 @@ class UsableGpus:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             usable = self._known[alike] = most_gpus(self._needs, node.allocatable, node.taken, node.free)
-        return node if usable == node.free else replace(node, free=usable)
+        return node if usable == node.free else node._replace(free=usable)
 
     def idle(self, node: Node) -> IdleGpus | None:
         """Give the free GPUs of a node that no pod can use for want of another resource, if there are any."""

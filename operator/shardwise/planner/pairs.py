@@ -87,7 +87,7 @@ def _inside(demand: Demand, fleet: Fleet) -> Iterator[Fleet]:
 def only_in(fleet: Fleet, level: str, place: str) -> Fleet:
     """Give the fleet without the free GPUs outside a place."""
     return fleet.with_nodes(
-        replace(node, free=0) for node in fleet.nodes if node.free and fleet.place(node, level) != place
+        node._replace(free=0) for node in fleet.nodes if node.free and fleet.place(node, level) != place
     )
 
 

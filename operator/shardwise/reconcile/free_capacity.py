@@ -98,7 +98,7 @@ class FreeCapacity:
         return fleet.with_nodes(self._rest(node) for node in taken if node is not None)
 
     def _rest(self, node: Node) -> Node:
-        return replace(node, free=max(0, node.free - self._taken[node.name]), taken=self._used(node))
+        return node._replace(free=max(0, node.free - self._taken[node.name]), taken=self._used(node))
 
 
 def place_of(group: GroupPlacement) -> Place:

@@ -58,7 +58,8 @@ class KeptNodes:
 
     def node_changed(self, name: str, fleet: Callable[[], Fleet]) -> None:
         """Take in that a node changed, came or went. O(wishes)."""
-        self._begin_anew()
+        if self._seen:
+            self._begin_anew()
         if not self._usable:
             return
         now = fleet()

@@ -63,8 +63,8 @@ class UsableFleet:
         if not node.free:
             return node
         if node.name in shut:
-            return replace(node, free=0)
-        return replace(node, free=min(node.free, self.own.get(node.name, 0))) if node.name in self.kept else node
+            return node._replace(free=0)
+        return node._replace(free=min(node.free, self.own.get(node.name, 0))) if node.name in self.kept else node
 
     def exclusions(self, nodes: Collection[str]) -> tuple[tuple[str, Exclusion | None], ...]:
         """Say why nodes may not be used. Unknown nodes are left out. Nodes keep their order, each once."""
@@ -83,7 +83,7 @@ class UsableFleet:
 
     def suits(self, demand: Demand, nodes: Collection[str]) -> bool:
         """Tell whether nodes suit a demand, apart from their health. Their health may get better."""
-        chosen = [replace(node, exclusion=None, taints=()) for _, node in self._known(sorted(nodes))]
+        chosen = [node._replace(exclusion=None, taints=()) for _, node in self._known(sorted(nodes))]
         fleet = replace(self.fleet, nodes=tuple(chosen))
         fit = [node for pool in eligible(replace(demand, needs=PodNeeds()), fleet).pools for node in pool.nodes]
         places = {fleet.place(node, demand.within) for node in fit} if demand.within is not None else {""}
