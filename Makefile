@@ -144,7 +144,7 @@ testbed-queue: testbed ## Build Kueue for test-queue, once: needs Go (about 8 mi
 	$(BIN)/python -m tests.cluster.binaries queues
 
 .PHONY: test-queue
-test-queue: testbed-queue ## Run the operator beside the real Kueue; as root, because Kueue reads a fixed folder in /etc
+test-queue: testbed-queue ## Run the operator beside the real Kueue; as root, because Kueue reads fixed folders
 	$(BIN)/python -m pytest -m queue tests/cluster_queue $(LATE_SOCKETS) $(PYTEST_ARGS)
 
 # Needs torch and transformers, 6 GB of them, in an environment of its own: never part of `make test`.

@@ -81,7 +81,7 @@ QUEUES: Final = (
     Tool(
         "kueue",
         (("kueue", "sigs.k8s.io/kueue/cmd/kueue"),),
-        files=("config/components/crd", "config/components/webhook"),
+        files=("config/components/crd", "config/components/webhook", "config/components/visibility"),
     ),
 )
 """Programs of other queues, for `make test-queue` alone."""

@@ -1,11 +1,16 @@
 """The keys of a control plane: its authority, certificates for its users, and what it takes from whom."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+FRONT_PROXY: Final = "front-proxy"
+"""The user that the API server is for the servers of other APIs, to which it hands on calls."""
 
 
 @dataclass
@@ -36,6 +41,7 @@ class Keys:
         self._issuer.cert_pem.write_to_path(str(self.authority))
         self.trust(self._issuer)
         self.issue("serving", None)
+        self.issue(FRONT_PROXY, FRONT_PROXY)
         accounts = rsa.generate_private_key(65537, 2048).private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.TraditionalOpenSSL,
@@ -44,10 +50,19 @@ class Keys:
         self.accounts.write_bytes(accounts)
 
     def issue(
-        self, name: str, user: str | None, group: str | None = None, by: trustme.CA | None = None
+        self,
+        name: str,
+        user: str | None,
+        group: str | None = None,
+        by: trustme.CA | None = None,
+        service: Sequence[str] = (),
     ) -> dict[str, str]:
-        """Issue a certificate for a user, or for a server on loopback, and give what a kubeconfig says of it."""
-        issued = (by or self._issuer).issue_cert("127.0.0.1", "localhost", common_name=user, organization_name=group)
+        """Issue a certificate for a user, or for a server on loopback, and give what a kubeconfig says of it.
+
+        ``service`` are further names of the server, such as that of its Service.
+        """
+        hosts = ("127.0.0.1", "localhost", *service)
+        issued = (by or self._issuer).issue_cert(*hosts, common_name=user, organization_name=group)
         certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
         issued.private_key_pem.write_to_path(str(key))
         issued.cert_chain_pems[0].write_to_path(str(certificate))

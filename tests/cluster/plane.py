@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import yaml
 from tests.cluster import binaries
-from tests.cluster.keys import Keys
+from tests.cluster.keys import FRONT_PROXY, Keys
 from tests.cluster.reached import ADMIN, Reached, a_kubeconfig
 from tests.cluster.waiting import wait_until
 
@@ -83,9 +83,20 @@ class ControlPlane(Reached):
             f"--audit-log-path={self.audit_log}",
             "--audit-log-maxsize=10000",  # megabytes: a log that begins anew would lose the calls of a test
             f"--cert-dir={self.folder / 'generated'}",
+            *self._aggregation(),
             *flags,
         )
         wait_until(self._is_ready, "the API server")
+
+    def _aggregation(self) -> Iterator[str]:
+        """Give the flags by which the API server hands on calls to the servers of other APIs, as kubeadm sets them."""
+        yield f"--proxy-client-cert-file={self.folder / FRONT_PROXY}.crt"
+        yield f"--proxy-client-key-file={self.folder / FRONT_PROXY}.key"
+        yield f"--requestheader-client-ca-file={self.keys.authority}"
+        yield f"--requestheader-allowed-names={FRONT_PROXY}"
+        yield "--requestheader-username-headers=X-Remote-User"
+        yield "--requestheader-group-headers=X-Remote-Group"
+        yield "--requestheader-extra-headers-prefix=X-Remote-Extra-"
 
     def forget(self) -> None:
         """Let etcd forget its history."""
