@@ -2,15 +2,18 @@
 
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import pytest
 from tests.cluster import binaries
-from tests.cluster.installed import Running
+from tests.cluster.add_ons import install, uninstall
+from tests.cluster.installed import Installed, Running
+from tests.cluster.reached import Reached
 from tests.reconcile.test_reconcile_reasons import SCENARIOS
 from tests.repo.test_repo_gitops import an_object, of_kind, true_condition
 from tests.support.operating import a_model
+from tests.support.repository import ROOT
 
 Json = dict[str, Any]
 
@@ -99,3 +102,24 @@ def test_an_object_in_git_shows_no_difference_after_a_reconcile(running: Running
 def _compared(obj: Json) -> Json:
     """Give the fields that tools compare: all but those that say who manages them."""
     return obj | {"metadata": {name: value for name, value in obj["metadata"].items() if name != "managedFields"}}
+
+
+@pytest.fixture
+def routed(installed: Installed) -> Iterator[Reached]:
+    """Give a cluster with the add-ons' own CRDs and the namespace of the examples."""
+    plane, namespace = installed.plane, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "production"}}
+    install(plane, "pools", "routes")
+    plane.kubectl("apply", "-f", "-", given=namespace)
+    try:
+        yield plane
+    finally:
+        plane.kubectl("delete", "namespace", "production")
+        uninstall(plane, "pools", "routes")
+
+
+@pytest.mark.parametrize("file", ["vllm", "sglang", "tensorrt-llm"])
+def test_the_api_server_takes_each_example_of_a_router(routed: Reached, file: str) -> None:
+    """Every field by its schema and the rules of the add-ons, nothing left out without a word."""
+    path = ROOT / "gitops" / "roles" / f"{file}.yaml"
+    said = routed.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(path))
+    assert said.count("created (server dry run)") == path.read_text().count("\nkind: ")
