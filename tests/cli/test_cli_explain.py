@@ -333,6 +333,17 @@ def test_the_notes_of_a_pair_are_told_as_by_plan(tmp_path: Path) -> None:
     assert len(notes[0]) == 2
 
 
+def test_the_hint_of_a_pair_is_told_as_by_plan(tmp_path: Path) -> None:
+    """It is a budget for both roles."""
+    roles = [{"name": "prefill", "parallelism": {"tensor": 2}}, {"name": "decode", "replicas": 2}]
+    model = write(tmp_path / "roles.yaml", a_model("llama-8b", spec__gpuBudget__total=2, spec__roles=roles))
+    fleet = write(tmp_path / "fleet.yaml", *fleet_documents())
+    for command in ("plan", "explain"):
+        lines = shardwise(command, "-f", model, "--fleet", fleet).out.splitlines()
+        hints = {line for line in lines if line.startswith("hint: ")}
+        assert hints == {"hint: with `spec.gpuBudget.total: 4`, TP1×PP1 fits on 2 NVIDIA-L40S"}
+
+
 def test_each_role_tells_how_its_caches_travel(tmp_path: Path) -> None:
     transfer = {"within": "domain"}
     model = a_model("llama-8b", spec__gpuBudget__total=8, spec__roles=ROLES, spec__transfer=transfer)

@@ -81,6 +81,24 @@ def test_a_budget_too_small_for_both_names_the_role_that_lacks_gpus() -> None:
     assert short in {rejected.cause for rejected in found.refusal.rejected}
 
 
+def test_the_smallest_budget_for_both_is_a_hint() -> None:
+    """Prefill takes four GPUs at least, and decode needs two: a budget of six, and no smaller one, is enough."""
+    decode, prefill = halves(budget=5)
+    found = plan_pair(decode, prefill, a_fleet(h100s(2)))
+    assert isinstance(found, PairRefusal)
+    (hint,) = found.refusal.hints
+    assert (hint.field, hint.value) == ("spec.gpuBudget.total", 6)
+    followed = plan_pair(replace(decode, gpu_budget=6), replace(prefill, gpu_budget=6), a_fleet(h100s(2)))
+    assert isinstance(followed, Pair)
+    assert (hint.layout, hint.product, hint.gpus) == (followed.decode.layout, followed.decode.product, 2)
+
+
+def test_no_budget_is_a_hint_where_the_fleet_has_no_room_for_both() -> None:
+    found = plan_pair(*halves(budget=5), a_fleet(h100s(1, free=[5])))
+    assert isinstance(found, PairRefusal)
+    assert found.refusal.hints == ()
+
+
 def test_a_fleet_too_small_for_both_waits() -> None:
     found = plan_pair(*halves(), a_fleet(h100s(1, free=[5])))
     assert isinstance(found, PairRefusal)
@@ -261,6 +279,10 @@ def test_whatever_is_planned_keeps_budget_fleet_and_law(
     found = plan_pair(decode, prefill, fleet)
     if isinstance(found, PairRefusal):
         assert found.role in RoleName
+        for hint in found.refusal.hints:
+            assert isinstance(hint.value, int)
+            richer = replace(decode, gpu_budget=hint.value), replace(prefill, gpu_budget=hint.value)
+            assert isinstance(plan_pair(*richer, fleet), Pair)
         return
     assert found.decode.gpus + found.prefill.gpus <= demand.gpu_budget
     check_capacity(found.decode, fleet)
@@ -297,7 +319,7 @@ def test_a_refusal_names_the_role_and_whether_waiting_helps(
     found = plan_pair(decode, pinned_prefill, a_fleet(h100s(len(free), free=free)))
     assert isinstance(found, PairRefusal)
     assert (found.role, found.refusal.reason, found.refusal.waits) == (role, reason, waits)
-    assert found.refusal.hints == ()
+    assert all(hint.field == "spec.gpuBudget.total" for hint in found.refusal.hints)
 
 
 COUNTS: dict[str, tuple[int | None, int | None, int]] = {

@@ -162,6 +162,15 @@ def test_decode_is_scaled_by_itself() -> None:
     assert old < set(world.pods)
 
 
+def test_a_budget_for_less_than_a_pair_is_told_with_the_budget_for_all_replicas() -> None:
+    """Nothing begins; each role repeats the refusal of the pair."""
+    world = a_world(an_object({"replicas": 3}, budget=1))
+    world.settle()
+    assert world.pods == {}
+    assert "`spec.gpuBudget.total` allows 1, and prefill takes 1" in world.status["message"]
+    assert "hint: with `spec.gpuBudget.total: 4`" in world.status["message"]
+
+
 def test_a_role_without_gpus_in_the_budget_says_what_there_is_and_who_takes_it() -> None:
     """The object states three replicas of decode; prefill may have one, and the budget three."""
     world = a_world(an_object({"replicas": 3}, budget=3))

@@ -15,9 +15,11 @@ from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
 from shardwise.domain.notes import CacheByTcp, RolesCounted
 from shardwise.domain.plan import Plan
-from shardwise.domain.refusal import Refusal
+from shardwise.domain.refusal import Hint, Refusal
+from shardwise.domain.role_causes import ShareShort
 from shardwise.domain.roles import RoleName, SharedBudget
 from shardwise.planner import plan
+from shardwise.planner.trials import MOST_TRIES
 
 PROMPT_TOKENS: Final = 4
 """Prompt tokens for each token of an answer, where an object does not say its load: long prompts are why roles part."""
@@ -54,8 +56,21 @@ def plan_pair(decode: Demand, prefill: Demand, fleet: Fleet) -> Pair | PairRefus
         found = _counted(decode, prefill, inside, _planned(decode, prefill, inside))
         if isinstance(found, Pair):
             return Pair(found.decode, found.prefill.numbered_from(found.decode.replicas))
-        refused = refused or found
+        refused = refused or _hinted(decode, prefill, inside, found)
     assert refused is not None  # noqa: S101 - at least one place is tried
+    return refused
+
+
+def _hinted(decode: Demand, prefill: Demand, fleet: Fleet, refused: PairRefusal) -> PairRefusal:
+    """Add the smallest budget with which both roles have a plan, if a role found too few GPUs in the budget."""
+    causes = (rejected.cause for rejected in refused.refusal.rejected)
+    totals = {short.taken + short.needed for short in causes if isinstance(short, ShareShort)}
+    for total in sorted(totals)[:MOST_TRIES]:
+        found = _planned(replace(decode, gpu_budget=total), replace(prefill, gpu_budget=total), fleet)
+        if isinstance(found, Pair):
+            made = found.of(refused.role)
+            hint = Hint("spec.gpuBudget.total", total, made.layout, made.product, made.gpus, tight=made.tight)
+            return replace(refused, refusal=replace(refused.refusal, hints=(hint,)))
     return refused
 
 

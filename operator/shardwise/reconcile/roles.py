@@ -40,7 +40,7 @@ def decided_roles(wanted: Wanted, observed: Observed, now: float) -> Sequence[De
         case = replace(case, settled=plans[name])
         desired = desired_state(case)
         refusal = desired.group_set.refusal
-        if refusal is not None:  # the hints are changes of an object without roles
+        if refusal is not None and refusal is not plans[name].refusal:  # its hints are for an object without roles
             told = replace(desired.group_set, refusal=replace(refusal, hints=()))
             desired = replace(desired, group_set=told)
         found.append((replace(case, wanted=desired.wanted), desired))
@@ -131,6 +131,8 @@ def _beside(part: Wanted, other: PlanInForce, observed: Observed, now: float) ->
     shared = replace(part, demand=for_other(sharing(part.demand, taken), other.plan.layout))
     case = remember(shared, sight(shared, observed, OtherRole(), held), now)
     made = new_plan(shared, judge_nodes(case).usable)
+    if made.refusal is not None:  # its hints are for an object without roles
+        made = replace(made, refusal=replace(made.refusal, hints=()))
     return _dated(made, now) if made.plan is not None or (made.refusal is not None and made.refusal.may_pass) else None
 
 
