@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from shardwise.api import parse, to_wanted
 from shardwise.domain.demand import Demand, Objective, Operator, Pins, Requirement, Toleration
-from shardwise.domain.fleet import Fleet
+from shardwise.domain.fleet import Fleet, Node
 from shardwise.domain.needs import A_CHANNEL, PodNeeds
 from shardwise.domain.plan import Plan
 from shardwise.domain.platforms import Level
@@ -42,6 +42,8 @@ PRODUCTS: Final = (
 )
 TAINT: Final = {"key": "example.com/reserved", "value": "yes", "effect": "NoSchedule"}
 EVENTS: Final = 6
+REPLACED: Final[Any] = getattr(Node, "_replace", replace)
+"""Gives a node with other values. In older builds a node is a dataclass."""
 
 
 @cache
@@ -139,7 +141,7 @@ class RandomFleet:
         fleet = self.ledger.fleet(self.chance.choice(("x", "strangers", "other")))
         if self.happens(20):
             shut = set(self.chance.sample(self.names, 2))
-            nodes = tuple(node._replace(free=0) if node.name in shut else node for node in fleet.nodes)
+            nodes = tuple(REPLACED(node, free=0) if node.name in shut else node for node in fleet.nodes)
             return replace(fleet, nodes=nodes)
         return fleet
 
