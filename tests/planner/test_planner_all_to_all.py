@@ -25,6 +25,7 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.notes import ExpertsAcrossDomains, NotCounted
 from shardwise.domain.refusal import Cause, Change, NotDivisible
 from shardwise.domain.units import GIB, MIB
+from shardwise.engines import problems
 from shardwise.explain.causes import SENTENCES
 from shardwise.planner.all_to_all import buffer_bytes, exchange_row
 from shardwise.planner.exchange_buffers import (
@@ -307,6 +308,25 @@ def test_sglang_sends_a_chunk_of_a_prefill_at_once(backend: str, name: str, sent
     assert by_name(pod)[f"SGLANG_{name}_NUM_MAX_DISPATCH_TOKENS_PER_RANK"].value == str(sent)
     assert options(pod.args)["--chunked-prefill-size"] == str(8 * chunk)
     assert [word for word in by_name(pod) if "DISPATCH" in word] == [f"SGLANG_{name}_NUM_MAX_DISPATCH_TOKENS_PER_RANK"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "mode", "fine"),
+    [
+        ("nixl", "", False),
+        ("mooncake", "--deepep-mode auto", False),
+        ("nixl", "--deepep-mode low_latency", True),
+        ("mooncake", "--deepep-mode=low_latency", True),
+        ("pplx", "", True),
+        ("deepep", "", True),
+    ],
+)
+def test_a_backend_of_low_latency_alone_needs_that_mode(backend: str, mode: str, fine: bool) -> None:
+    """SGLang would end when it makes the buffers: its default mode also asks for those of high throughput."""
+    args = ("--moe-a2a-backend", backend, *mode.split())
+    said = dict(problems(wants(a_demand(R1, engine=SGLANG, all_to_all=backend), args=args)))
+    assert ("spec.engine.args" not in said) is fine
+    assert fine or said["spec.engine.args"].endswith("add `--deepep-mode low_latency`")
 
 
 def test_every_entry_names_a_network_that_the_planner_knows() -> None:

@@ -92,6 +92,9 @@ _DISPATCHED: Final = {
 }
 """The variable that sizes the buffers of each all-to-all. Its default is 128 tokens (srt/environ.py)."""
 
+_LOW_LATENCY_ALONE: Final = ("mooncake", "nixl")
+"""All-to-alls whose buffers cannot be made in the default mode (sglang 0.5.23, srt/layers/moe/token_dispatcher)."""
+
 _ATTENTION_DATA: Final[Version] = (0, 5, 22)
 """The first release with ``--attn-dp-size``; until the end of 2026 releases also take the two words that it replaces.
 
@@ -338,6 +341,10 @@ def problems(wanted: Wanted) -> Iterator[tuple[str, str]]:
     if wanted.health.idle_request_interval is not None:
         message = "the probes of SGLang's leader ask for a token every 20 seconds already; leave the field out"
         yield "spec.health.idleRequestInterval", message
+    backend, args = wanted.demand.all_to_all, wanted.launch.container.args
+    if backend in _LOW_LATENCY_ALONE and "low_latency" not in " ".join(args).replace("=", " ").split():
+        message = "has only kernels of low latency, and SGLang asks for others; add `--deepep-mode low_latency`"
+        yield "spec.engine.args", f"`{backend}` {message}"
 
 
 def figures(wanted: Wanted) -> Figures | None:
