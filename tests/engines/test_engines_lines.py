@@ -8,7 +8,7 @@ from tests.engines.support import SGLANG, VLLM, known_flags
 from tests.support.models import DATA
 
 from shardwise.domain.engine import RELEASES, EngineName
-from shardwise.domain.version import dotted
+from shardwise.domain.version import dotted, parse_version
 
 READ = [VLLM, SGLANG]
 
@@ -29,6 +29,16 @@ def test_the_engine_takes_every_line(engine: EngineName) -> None:
     assert answers["configured"] > 1900
     assert answers["of_data_ranks"] > 1300
     assert {line: said for line, said in answers["refused"].items() if not line.startswith(WITHOUT_CODE)} == {}
+
+
+def test_tensorrt_llm_takes_every_line_and_every_options_file() -> None:
+    """Its release is that of the sources that were read, which need not be that of the image."""
+    answers = recorded("tensorrt-llm-lines")
+    assert (parse_version(answers["release"]) or ()) >= RELEASES[EngineName.TENSORRT_LLM]
+    assert answers["lines"] > 1500
+    assert answers["configured"] == answers["lines"]
+    assert answers["of_data_ranks"] > 400
+    assert answers["refused"] == {}
 
 
 @pytest.mark.parametrize("engine", READ)

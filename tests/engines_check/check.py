@@ -2,7 +2,7 @@
 
 Run by `make check-engines`, outside CI: it needs 10 GB and some minutes, and no GPU. The engines run on pretended GPUs.
 The results are `tests/data/engines/`; ordinary tests hold the product's tables to them. `--history` reads the sources
-of the older releases as well, which fetches 10 GB more.
+of the older releases as well, which fetches 10 GB more. `--only` asks a single engine for its command lines alone.
 """
 
 import argparse
@@ -15,7 +15,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from environments import HERE, OLDER, RELEASES, package_of, python_of, sources_of
+from environments import (
+    HERE,
+    OLDER,
+    RELEASES,
+    TENSORRT_LLM,
+    package_of,
+    python_of,
+    sources_of,
+    tensorrt_llm_release,
+    tensorrt_llm_sources,
+)
 from sources import Release, read_release, sglang_stages, vllm_stage_ends
 
 DATA: Final = HERE.parent / "data" / "engines"
@@ -34,9 +44,6 @@ REGISTRIES: Final = {"vllm": "model_executor/models/registry.py", "sglang": "srt
 CONVERTS: Final = {"vllm": ["ForCausalLM", "ForConditionalGeneration", "ChatModel", "LMHeadModel"]}
 """Endings of names that an engine takes for one another: vllm 0.33.0, config/model.py, _SUFFIX_TO_DEFAULTS."""
 
-DATA_RANKS: Final = ("--data-parallel-size", "--attn-dp-size")
-"""The words by which a command line has data ranks."""
-
 Verdict = Mapping[str, str]
 """The verdict on a probe by the word of ``--quantization``; the empty word where none is given."""
 
@@ -46,14 +53,24 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--history", action="store_true")
+    parser.add_argument("--only", choices=(*RELEASES, TENSORRT_LLM))
+    parser.add_argument("--trt-source", type=Path, help="a folder with the package tensorrt_llm, instead of its tag")
     given = parser.parse_args()
     cache = given.cache.resolve()
+    if given.only is None:
+        ask_all(cache, history_too=given.history)
+    for engine in (*RELEASES, TENSORRT_LLM) if given.only is None else (given.only,):
+        write(DATA / f"{engine}-lines.json", read_lines(engine, cache, given.trt_source))
+
+
+def ask_all(cache: Path, *, history_too: bool) -> None:
+    """Ask vLLM and SGLang for everything besides command lines."""
     for engine in RELEASES:
         write(DATA / f"{engine}.json", facts(engine, cache))
-        if given.history:
+        if history_too:
             write(DATA / f"{engine}-history.json", history(engine, cache))
     write_product_table(product_table())
-    from lines import configs, degrees, lines  # noqa: PLC0415 - the product reads the table that was just written
+    from lines import configs, degrees  # noqa: PLC0415 - the product reads the table that was just written
 
     folders = written(configs(), cache / "work" / "configs")
     cases = [
@@ -63,8 +80,6 @@ def main() -> None:
     ]
     write(DATA / "vllm-legality.json", read_legality(cache, cases))
     write(DATA / "vllm-pages.json", read_pages(cache))
-    for engine in RELEASES:
-        write(DATA / f"{engine}-lines.json", read_lines(engine, cache, list(lines(engine)), folders))
 
 
 def facts(engine: str, cache: Path) -> dict[str, Any]:
@@ -135,23 +150,41 @@ def read_pages(cache: Path) -> dict[str, Any]:
     return {"read": today(), "engine": "vllm", "release": RELEASES["vllm"], "pages": pages}
 
 
-def read_lines(engine: str, cache: Path, lines: list[Any], folders: Mapping[str, str]) -> dict[str, Any]:
+def read_lines(engine: str, cache: Path, trt_source: Path | None) -> dict[str, Any]:
     """Let an engine read command lines. Give their number, and the engine's words for each line that it refuses."""
+    from lines import configs, lines  # noqa: PLC0415 - as above
+
+    folders, made = written(configs(), cache / "work" / "configs"), list(lines(engine))
+    read = {line.model: line.model for line in made} if engine == TENSORRT_LLM else folders  # it reads no config here
+    release, work = _read_by(engine, cache, trt_source)
     refused: dict[str, str] = {}
-    work = cache / "work" / engine
     configured = 0
-    for gpu in dict.fromkeys(line.gpu for line in lines):
-        of_gpu = [line for line in lines if line.gpu == gpu]
+    for gpu in dict.fromkeys(line.gpu for line in made):
+        of_gpu = [line for line in made if line.gpu == gpu]
         given = [
-            {"words": line.words, "config": folders.get(line.model) if line.configures else None} for line in of_gpu
+            {
+                "words": line.words,
+                "config": read.get(line.model) if line.configures else None,
+                "options": line.options,
+            }
+            for line in of_gpu
         ]
         configured += sum(line["config"] is not None for line in given)
-        verdicts = asked(engine, cache, f"{engine}_lines.py", gpu, str(work), given=given)
+        verdicts = asked(engine, cache, f"{engine.replace('-', '_')}_lines.py", gpu, str(work), given=given)
         refused |= {line.name: said for line, said in zip(of_gpu, verdicts, strict=True) if said}
-    say(f"{engine}: {len(lines)} lines parsed, {configured} configured, {len(refused)} refused")
-    of_data = sum(any(word in DATA_RANKS for word in line.words) for line in lines)
-    counts = {"lines": len(lines), "configured": configured, "of_data_ranks": of_data}
-    return {"read": today(), "engine": engine, "release": RELEASES[engine], **counts, "refused": refused}
+    say(f"{engine} {release}: {len(made)} lines parsed, {configured} configured, {len(refused)} refused")
+    counts = {"lines": len(made), "configured": configured, "of_data_ranks": sum(line.has_data_ranks for line in made)}
+    return {"read": today(), "engine": engine, "release": release, **counts, "refused": refused}
+
+
+def _read_by(engine: str, cache: Path, trt_source: Path | None) -> tuple[str, Path]:
+    """Give the release that reads an engine's lines, and the folder that its script is given."""
+    if engine == TENSORRT_LLM:
+        sources = tensorrt_llm_sources(cache) if trt_source is None else trt_source.resolve()
+        return tensorrt_llm_release(sources), sources
+    work = cache / "work" / engine
+    work.mkdir(parents=True, exist_ok=True)
+    return RELEASES[engine], work
 
 
 def summed(verdicts: Mapping[int, Verdict]) -> dict[str, Any]:

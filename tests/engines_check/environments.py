@@ -1,10 +1,13 @@
 """The environments of the check: the pinned wheels of the engines, with as few of their dependencies as imports need.
 
-Everything comes from the registry of Python packages. Both engines share a folder with torch, which is 5.5 GB.
+All packages come from the registry of Python packages. vLLM and SGLang share a folder with torch, which is 5.5 GB. The
+registry has no wheel of TensorRT-LLM: its sources come from its repository, by the tag of the release.
 """
 
 import subprocess
 import sys
+import tarfile
+import urllib.request
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +24,13 @@ OLDER: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The releases whose sources are read for the history of classes and methods."""
 
+TENSORRT_LLM: Final = "tensorrt-llm"
+
+TENSORRT_LLM_RELEASE: Final = "1.3.0rc3"
+"""The release of TensorRT-LLM that reads command lines, unless the check is given sources of another release."""
+
+_TENSORRT_LLM_SOURCES: Final = "https://github.com/NVIDIA/TensorRT-LLM/archive/refs/tags/v{}.tar.gz"
+
 _ALONE: Final[Mapping[str, tuple[str, ...]]] = {
     "vllm": ("compressed-tensors==0.17.0",),
     "sglang": ("compressed-tensors==0.18.0", "apache-tvm-ffi==0.1.11"),
@@ -33,6 +43,8 @@ _TAGS: Final = ("manylinux_2_34_x86_64", "manylinux_2_31_x86_64", "manylinux_2_2
 
 def python_of(engine: str, cache: Path) -> Path:
     """Give the interpreter of an engine's environment. Makes the environment if it is not there."""
+    if engine == TENSORRT_LLM:
+        return _python_of_tensorrt_llm(cache)
     made = cache / f"{engine}-{RELEASES[engine]}"
     if not (made / ".ready").exists():
         base = _base(cache)
@@ -43,6 +55,37 @@ def python_of(engine: str, cache: Path) -> Path:
         _pip(made, "--no-deps", *_ALONE[engine], f"{engine}=={RELEASES[engine]}")
         (made / ".ready").touch()
     return made / "bin" / "python"
+
+
+def _python_of_tensorrt_llm(cache: Path) -> Path:
+    made = cache / TENSORRT_LLM
+    if not (made / ".ready").exists():
+        _environment(made)
+        _pip(made, "-r", str(HERE / f"requirements-{TENSORRT_LLM}.txt"))
+        (made / ".ready").touch()
+    return made / "bin" / "python"
+
+
+def tensorrt_llm_sources(cache: Path) -> Path:
+    """Give a folder with the Python sources of TensorRT-LLM. Fetched if not there."""
+    folder = cache / "sources" / f"{TENSORRT_LLM}-{TENSORRT_LLM_RELEASE}"
+    if not folder.exists():
+        address = _TENSORRT_LLM_SOURCES.format(TENSORRT_LLM_RELEASE)
+        fetched, _ = urllib.request.urlretrieve(address)  # noqa: S310 - the address above
+        with tarfile.open(fetched) as archive:
+            for member in archive:
+                _, _, inside = member.name.partition("/")
+                if inside.startswith("tensorrt_llm/") and inside.endswith(".py") and member.isfile():
+                    member.name = inside
+                    archive.extract(member, folder, filter="data")
+        Path(fetched).unlink()
+    return folder
+
+
+def tensorrt_llm_release(sources: Path) -> str:
+    """Give the release that sources of TensorRT-LLM state."""
+    stated = (sources / "tensorrt_llm" / "version.py").read_text()
+    return stated.rpartition("__version__ = ")[2].strip().strip('"')
 
 
 def package_of(engine: str, cache: Path) -> Path:
@@ -61,7 +104,8 @@ def sources_of(engine: str, release: str, cache: Path) -> Path:
         _run(sys.executable, "-m", "pip", "download", "--quiet", *words, f"{engine}=={release}", "-d", str(fetched))
         wheel = next(fetched.glob("*.whl"))
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folder, [name for name in archive.namelist() if name.endswith((".py", "METADATA"))])
+            names = [name for name in archive.namelist() if name.endswith((".py", "METADATA"))]
+            archive.extractall(folder, names)  # noqa: S202 - a wheel, which is a zip
         wheel.unlink()
     return folder
 

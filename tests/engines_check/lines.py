@@ -6,7 +6,7 @@ Runs in the project's environment: objects are parsed, planned and launched as t
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.domain.units import GIB
 from shardwise.engines import launch, problems
+from shardwise.engines.mpi import FOLLOWER_COMMAND
+from shardwise.engines.tensorrt_llm import OPTIONS_FILE
 from shardwise.planner import plan
 from shardwise.planner.data_support import data_cause
 from shardwise.planner.legality import has_experts, heads
@@ -35,6 +37,9 @@ FLEETS: Final[Mapping[str, tuple[str, int, int, int, bool]]] = {
     "L40S": ("NVIDIA-L40S", 4, 4, 45, False),
 }
 """Product, nodes, GPUs a node, GiB a GPU, and whether NVLink joins the nodes; by the name in `pretended.py`."""
+
+_DATA_RANKS: Final = ("--data-parallel-size", "--attn-dp-size")
+"""The words by which a command line has data ranks."""
 
 _REDUNDANT: Final[Mapping[str, list[str]]] = {
     "vllm": ["--enable-eplb", "--eplb-config", '{"num_redundant_experts": 32}'],
@@ -81,6 +86,15 @@ _OF_EXPERTS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """Changes for models with experts alone."""
 
+_SLOTS: Final = {"moe_config": {"backend": "WIDEEP", "load_balancer": {"num_slots": 512}}}
+
+_OF_TENSORRT_LLM: Final[Mapping[str, Mapping[str, Any]]] = {
+    "slots for experts": {"parallelism": {"data": 8, "tensor": 1}, "engine": {"options": _SLOTS}},
+    "roles": {"roles": [{"name": "prefill"}, {"name": "decode"}]},
+    "roles of data ranks": {"roles": [{"name": name, "parallelism": {"data": 8}} for name in ("prefill", "decode")]},
+}
+"""Changes for TensorRT-LLM, whose options file holds them."""
+
 _DIVIDED: Final[Mapping[str, Mapping[str, Any]]] = {
     "cache by two": {"parallelism": {"tensor": 8, "context": 2}},
     "cache by eight": {"parallelism": {"tensor": 8, "context": 8}},
@@ -98,7 +112,7 @@ class Line:
     """A command line: the words behind the program, the model whose config the engine reads, and the product.
 
     ``configures``: the engine makes its configuration of the words, too. It does so for a pod that leads or that holds
-    data ranks of its own.
+    data ranks of its own. ``options`` is the text of the options file, if the engine reads one.
     """
 
     name: str
@@ -107,6 +121,12 @@ class Line:
     model: str
     words: tuple[str, ...]
     configures: bool
+    options: str = ""
+
+    @property
+    def has_data_ranks(self) -> bool:
+        """Whether the group of the line has data ranks."""
+        return any(word in _DATA_RANKS for word in self.words) or "enable_attention_dp" in self.options
 
 
 def configs() -> dict[str, dict[str, Any]]:
@@ -129,10 +149,10 @@ def lines(engine: str) -> Iterator[Line]:
     seen: set[tuple[str, ...]] = set()
     for (gpu, fleet), (model, config) in itertools.product(FLEETS.items(), configs().items()):
         for variant, changes in _variants(engine, model, config):
-            for words, configures, devices in _launched(engine, model, config, changes, _fleet(*fleet)):
-                if (gpu, *words) not in seen:
-                    seen.add((gpu, *words))
-                    yield Line(f"{model}, {gpu}, {variant}", gpu, devices, model, words, configures)
+            for launched in _launched(engine, model, config, changes, _fleet(*fleet)):
+                if (gpu, launched.options, *launched.words) not in seen:
+                    seen.add((gpu, launched.options, *launched.words))
+                    yield replace(launched, name=f"{model}, {gpu}, {variant}", gpu=gpu)
 
 
 def _variants(engine: str, model: str, config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -141,6 +161,8 @@ def _variants(engine: str, model: str, config: Mapping[str, Any]) -> Iterator[tu
     facts, name = from_config(config, name=model, origin="tests/data/models"), EngineName(engine)
     if has_experts(facts):
         yield from _OF_EXPERTS.items()
+    if name is EngineName.TENSORRT_LLM:
+        yield from _OF_TENSORRT_LLM.items()
     yield from (
         (variant, changes)
         for variant, changes in _DIVIDED.items()
@@ -150,16 +172,25 @@ def _variants(engine: str, model: str, config: Mapping[str, Any]) -> Iterator[tu
 
 def _launched(
     engine: str, model: str, config: Mapping[str, Any], changes: Mapping[str, Any], fleet: Fleet
-) -> Iterator[tuple[tuple[str, ...], bool, int]]:
+) -> Iterator[Line]:
+    """Give the lines of an object, of each role that it has, without names."""
     wanted = _wanted(engine, model, config, changes)
-    found = plan(wanted.demand, fleet) if not problems(wanted) else None
-    if isinstance(found, Plan):
-        group = found.groups[0]
-        pods = launch(wanted, found, group, _HOSTS).pods
-        holds_ranks = found.layout.data > 1 and group.pods[0].gpus >= found.layout.data_rank_gpus
-        for index in sorted({0, min(1, len(pods) - 1), len(pods) - 1}):
-            pod = pods[index]
-            yield (*pod.command, *pod.args), pod.index == 0 or holds_ranks, group.pods[index].gpus
+    for part in wanted.roles or (wanted,):
+        found = plan(part.demand, fleet) if not problems(part) else None
+        if isinstance(found, Plan):
+            yield from _of_group(model, part, found)
+
+
+def _of_group(model: str, wanted: Wanted, found: Plan) -> Iterator[Line]:
+    group = found.groups[0]
+    launched = launch(wanted, found, group, _HOSTS)
+    options = next((file.text for file in launched.files if file.path == OPTIONS_FILE), "")
+    holds_ranks = found.layout.data > 1 and group.pods[0].gpus >= found.layout.data_rank_gpus
+    for index in sorted({0, min(1, len(launched.pods) - 1), len(launched.pods) - 1}):
+        pod = launched.pods[index]
+        if pod.command != FOLLOWER_COMMAND:
+            words, configures = (*pod.command, *pod.args), pod.index == 0 or holds_ranks
+            yield Line("", "", group.pods[index].gpus, model, words, configures, options)
 
 
 def _wanted(engine: str, model: str, config: Mapping[str, Any], changes: Mapping[str, Any]) -> Wanted:

@@ -11,7 +11,7 @@ import os
 from importlib.metadata import version
 from typing import Any
 
-from pretended import GPUS
+from products import GPUS
 from sglang_platform import answer, pretend
 from transformers_classes import fallback
 

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-from pretended import GPUS
+from products import GPUS
 from sglang_platform import answer, pretend
 
 

@@ -11,7 +11,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Final
 
-from pretended import Gpu, leave_out, pretend_cuda
+from absent import leave_out
+from pretended import pretend_cuda
+from products import Gpu
 
 _KERNELS: Final = (
     "aiter", "cutlass", "deep_ep", "deep_gemm", "deepseek_recipe", "flash_attn", "flash_attn_4", "flash_mla",

@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from pretended import GPUS
 from probes import PROBES
+from products import GPUS
 from sglang_platform import answer, pretend
 
 WORDS = (None, "fp8")

@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Any
 
-from pretended import GPUS
+from products import GPUS
 from transformers_classes import fallback
 from vllm_platform import pretend
 

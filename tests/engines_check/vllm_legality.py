@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pretended import GPUS
+from products import GPUS
 from vllm_platform import pretend
 from vllm_probes import said
 

@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-from pretended import GPUS
+from products import GPUS
 from vllm_platform import pretend
 
 

@@ -8,7 +8,9 @@ import os
 from typing import Any, Final
 
 import torch
-from pretended import Anything, Gpu, leave_out, pretend_cuda
+from absent import Anything, leave_out
+from pretended import pretend_cuda
+from products import Gpu
 
 _COMPILED: Final = (
     "vllm._C", "vllm._C_stable_libtorch", "vllm._moe_C", "vllm._moe_C_stable_libtorch", "vllm._qutlass_C",

@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from pretended import GPUS
 from probes import PROBES
+from products import GPUS
 from vllm_platform import pretend
 
 WORDS = (None, "fp8")
