@@ -1,10 +1,14 @@
 """The positions of waiting replicas, by the real API of Kueue behind the real API server, with the chart's rights."""
 
+import contextlib
 import json
+from collections.abc import Callable, Iterator
 
+import pytest
 from tests.cluster.installed import Running
-from tests.cluster_queue.kueue import PENDING, a_local_queue
-from tests.cluster_queue.support import asked, in_queue, message, writes
+from tests.cluster.plane import ControlPlane
+from tests.cluster_queue.kueue import PENDING, a_local_queue, visibility
+from tests.cluster_queue.support import Json, asked, in_queue, message, waits, writes
 
 
 def position(operator: Running, name: str) -> str:
@@ -41,3 +45,72 @@ def test_the_position_is_that_of_kueue_and_follows_those_who_come_before(operato
     operator.count_anew()
     operator.until(lambda: len(asked(operator)) >= 4, "two questions about each queue")
     assert (set(asked(operator)), writes(operator)) == ({200}, [])
+
+
+@contextlib.contextmanager
+def absent(plane: ControlPlane) -> Iterator[None]:
+    """Serve no API of positions: Kueue was told not to, or its APIService is not installed."""
+    services = [part for part in visibility(plane) if part["kind"] == "APIService"]
+    plane.kubectl("delete", "apiservices", *(part["metadata"]["name"] for part in services))
+    try:
+        yield
+    finally:
+        plane.kubectl("apply", "-f", "-", given=a_list(services))
+
+
+def _tells(rule: Json) -> bool:
+    return PENDING in (rule.get("apiGroups") or ())
+
+
+@contextlib.contextmanager
+def forbidden(plane: ControlPlane) -> Iterator[None]:
+    """Take the right from the operator's account."""
+    (role,) = [
+        role
+        for role in json.loads(plane.kubectl("get", "clusterroles", "-o", "json"))["items"]
+        if "shardwise" in role["metadata"]["name"] and any(map(_tells, role["rules"]))
+    ]
+    for part in ("managedFields", "resourceVersion", "uid", "creationTimestamp"):
+        role["metadata"].pop(part, None)
+    fewer = [rule for rule in role["rules"] if not _tells(rule)]
+    plane.kubectl("replace", "-f", "-", given=role | {"rules": fewer})
+    try:
+        yield
+    finally:
+        plane.kubectl("replace", "-f", "-", given=role)
+
+
+def a_list(items: list[Json]) -> Json:
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
+WITHOUT: dict[str, tuple[Callable[[ControlPlane], contextlib.AbstractContextManager[None]], int]] = {
+    "absent": (absent, 404),
+    "forbidden": (forbidden, 403),
+}
+
+
+@pytest.mark.parametrize(("without", "code"), WITHOUT.values(), ids=WITHOUT)
+def test_without_the_api_the_words_say_only_that_it_waits(
+    operator: Running,
+    queue_plane: ControlPlane,
+    without: Callable[[ControlPlane], contextlib.AbstractContextManager[None]],
+    code: int,
+) -> None:
+    """Also to an operator that starts without it. Once it is back, the position is said again."""
+    operator.apply(in_queue("first"))
+    operator.ready("first")
+    operator.apply(in_queue("second"))
+    operator.until(lambda: position(operator, "second") == ", at position 1", "the position said")
+    with without(queue_plane):
+        operator.count_anew()
+        operator.until(lambda: code in asked(operator), "a question that was refused")
+        operator.until(lambda: position(operator, "second") == "", "no position said")
+        assert waits(operator, "second")
+        operator.stop()
+        operator.start()
+        operator.apply(in_queue("third"))
+        operator.until(lambda: waits(operator, "third", ""), "an operator that starts without it works")
+        assert (position(operator, "second"), position(operator, "third")) == ("", "")
+    operator.until(lambda: position(operator, "third") == ", at position 2", "the position said again")
+    operator.count_anew()
