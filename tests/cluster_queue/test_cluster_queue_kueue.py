@@ -12,7 +12,7 @@ def test_one_runs_and_the_other_waits_and_says_why(operator: Running) -> None:
     operator.apply(in_queue("second"))
     operator.until(lambda: waits(operator, "second"), "the second waits, in Kueue's words")
     said = message(operator, "second")
-    assert said.startswith("0 of 1 replicas serve; replica 0, attempt 0, waits in the queue `team` of Kueue: ")
+    assert said.startswith("0 of 1 replicas serve; replica 0, attempt 0, waits in the queue `team` of Kueue")
     (group,) = operator.status("second")["groups"]
     assert group["state"] == "Queued"
     assert {pod["spec"]["nodeName"] for pod in operator.pods("first")} <= {"h100-1", "h100-2", "h100-3"}

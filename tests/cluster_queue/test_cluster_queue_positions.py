@@ -80,6 +80,21 @@ def forbidden(plane: ControlPlane) -> Iterator[None]:
         plane.kubectl("replace", "-f", "-", given=role)
 
 
+@contextlib.contextmanager
+def away(plane: ControlPlane) -> Iterator[None]:
+    """Keep the APIService, with nobody behind it."""
+    here = visibility(plane)
+    gone = json.loads(json.dumps(here))
+    for part in gone:
+        if part["kind"] == "APIService":
+            part["spec"]["service"]["port"] = plane.port("nobody")
+    plane.kubectl("apply", "-f", "-", given=a_list(gone))
+    try:
+        yield
+    finally:
+        plane.kubectl("apply", "-f", "-", given=a_list(here))
+
+
 def a_list(items: list[Json]) -> Json:
     return {"apiVersion": "v1", "kind": "List", "items": items}
 
@@ -87,6 +102,7 @@ def a_list(items: list[Json]) -> Json:
 WITHOUT: dict[str, tuple[Callable[[ControlPlane], contextlib.AbstractContextManager[None]], int]] = {
     "absent": (absent, 404),
     "forbidden": (forbidden, 403),
+    "away": (away, 503),
 }
 
 
