@@ -62,6 +62,7 @@ def main() -> None:
         compared(f"An object on {NODES} nodes, after an event", "planning", both)
         beyond = ((before, NODES), (now, MANY_NODES))
         compared(f"Before on {NODES} nodes, now on {MANY_NODES}", "planning", beyond)
+        compared(f"The first object of a process on {NODES} nodes", "first", both)
         compared(f"A refusal with hints on {NODES} nodes", "refusals", both)
         compared(f"Objects in a single call on {NODES} nodes", "sequence", both)
         compared(f"Reading {NODES} nodes and {4 * NODES} pods", "reading", both)

@@ -113,6 +113,14 @@ def planning(nodes: int) -> Seconds:
     return {name: median(lambda d=d: plan(d, ledger.fleet("x")), event) for name, d in demands.items()}  # type: ignore[misc]
 
 
+def first(nodes: int) -> Seconds:
+    """Plan an object for the first time in a process: every cache is empty."""
+    ledger, demand = a_ledger(nodes), a_demand("405B")
+    fleet, begun = ledger.fleet("x"), time.process_time()
+    plan(demand, fleet)
+    return {"405B": time.process_time() - begun}
+
+
 def refusals(nodes: int) -> Seconds:
     """Refuse an object, with its hints, after an event."""
     found = {}
@@ -187,7 +195,7 @@ def _read(documents: list[Json], pods: list[Json]) -> Fleet:
     return fleet
 
 
-CASES = {"planning": planning, "refusals": refusals, "sequence": sequence, "reading": reading}
+CASES = {"planning": planning, "first": first, "refusals": refusals, "sequence": sequence, "reading": reading}
 
 
 def main() -> None:
