@@ -75,6 +75,8 @@ class ShareShort(OverBudget):
     ``budget`` is what is left of ``total``: the role ``other`` takes ``taken`` GPUs.
     """
 
+    order: ClassVar[int] = 1
+
     role: str
     other: str
     total: int
