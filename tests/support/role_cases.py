@@ -10,15 +10,11 @@ from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
-from shardwise.domain.roles import Half, Role, RoleName, SharedBudget
+from shardwise.domain.roles import Half, Role, RoleName
 
 
 def _half(demand: Demand, role: RoleName, other: Layout | None = None) -> Demand:
     return replace(demand, half=Half(Role(role), other))
-
-
-def _sharing(demand: Demand, role: RoleName, shared: SharedBudget) -> Demand:
-    return replace(demand, gpu_budget=shared.left, half=Half(Role(role), Layout(1, 1), shared=shared))
 
 
 REFUSED_ROLES: Mapping[str, tuple[Demand, Fleet]] = {
@@ -38,9 +34,5 @@ REFUSED_ROLES: Mapping[str, tuple[Demand, Fleet]] = {
     "a decode that divides caches": (
         _half(a_demand(facts(R1), budget=8, pins=replace(pinned(8, 1), context=4)), RoleName.DECODE),
         a_fleet(gb200_rack(2)),
-    ),
-    "a decode beside a prefill that takes most of the budget": (
-        _sharing(a_demand(LLAMA_8B, replicas=2), RoleName.DECODE, SharedBudget(3, 2)),
-        a_fleet(h100s(1)),
     ),
 }
