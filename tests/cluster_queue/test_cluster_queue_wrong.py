@@ -1,9 +1,10 @@
-"""Queues that are missing, stopped or without nodes: plain words, and all goes on afterwards."""
+"""Queues that are missing, stopped or empty, and Workloads deleted by hand: plain words, and all goes on afterwards."""
 
 import contextlib
 import json
 from collections.abc import Iterator
 
+import pytest
 from tests.cluster.installed import Running
 from tests.cluster_queue.kueue import a_cluster_queue, a_flavor, a_local_queue
 from tests.cluster_queue.support import in_queue, message, reason, waits
@@ -71,3 +72,23 @@ def test_a_queue_whose_flavour_does_not_exist_says_which(operator: Running) -> N
     operator.until(lambda: waits(operator, "lost", "missing ResourceFlavor(s): gone"), "the missing flavour named")
     operator.apply(a_flavor("gone"))
     operator.until(lambda: reason(operator, "lost") == "NoMatchingNodes", "the flavour is there, and no node has it")
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["while it runs", "while it waits"])
+def test_a_workload_that_is_deleted_by_hand_is_replaced(operator: Running, *, runs: bool) -> None:
+    """Kueue deletes the pods with it. The next attempt enters the queue, and nobody is blamed."""
+    operator.apply(in_queue("other"))
+    operator.ready("other")
+    name = "other"
+    if not runs:
+        name = "waiter"
+        operator.apply(in_queue(name))
+        operator.until(lambda: waits(operator, name), "the waiter waits")
+    operator.plane.kubectl("delete", "workloads.kueue.x-k8s.io", f"{name}-0-0", "-n", "default", "--wait=false")
+    operator.until(lambda: operator.status(name)["groups"][0]["attempt"] == 1, "the next attempt")
+    if runs:
+        operator.ready(name)
+    else:
+        operator.until(lambda: waits(operator, name), "the next attempt waits")
+    status = operator.status(name)
+    assert (status["restarts"], status.get("shunnedNodes")) == (0, None)
