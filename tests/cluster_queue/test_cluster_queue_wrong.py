@@ -4,7 +4,6 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-import pytest
 from tests.cluster.installed import Running
 from tests.cluster_queue.kueue import a_cluster_queue, a_flavor, a_local_queue
 from tests.cluster_queue.support import in_queue, message, reason, waits
@@ -74,21 +73,11 @@ def test_a_queue_whose_flavour_does_not_exist_says_which(operator: Running) -> N
     operator.until(lambda: reason(operator, "lost") == "NoMatchingNodes", "the flavour is there, and no node has it")
 
 
-@pytest.mark.parametrize("runs", [True, False], ids=["while it runs", "while it waits"])
-def test_a_workload_that_is_deleted_by_hand_is_replaced(operator: Running, *, runs: bool) -> None:
+def test_a_workload_that_is_deleted_by_hand_while_it_runs_is_replaced(operator: Running) -> None:
     """Kueue deletes the pods with it. The next attempt enters the queue, and nobody is blamed."""
     operator.apply(in_queue("other"))
     operator.ready("other")
-    name = "other"
-    if not runs:
-        name = "waiter"
-        operator.apply(in_queue(name))
-        operator.until(lambda: waits(operator, name), "the waiter waits")
-    operator.plane.kubectl("delete", "workloads.kueue.x-k8s.io", f"{name}-0-0", "-n", "default", "--wait=false")
-    operator.until(lambda: operator.status(name)["groups"][0]["attempt"] == 1, "the next attempt")
-    if runs:
-        operator.ready(name)
-    else:
-        operator.until(lambda: waits(operator, name), "the next attempt waits")
-    status = operator.status(name)
+    operator.plane.kubectl("delete", "workloads.kueue.x-k8s.io", "other-0-0", "-n", "default", "--wait=false")
+    operator.until(lambda: operator.status("other")["groups"][0]["attempt"] == 1, "the next attempt")
+    status = operator.ready("other")
     assert (status["restarts"], status.get("shunnedNodes")) == (0, None)
