@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, NoReturn
 
 from tests.support.launches import a_launch
-from tests.support.models import DATA, LLAMA_8B, a_demand
+from tests.support.models import DATA, LLAMA_8B, R1, a_demand
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.engine import EngineName
@@ -102,6 +102,16 @@ def started(plan: Plan, wanted: Wanted | None = None) -> GroupLaunch:
     if made.demand.engine is not plan.engine:
         made = replace(made, demand=replace(made.demand, engine=plan.engine))
     return launch(made, plan, plan.groups[0], HOSTS)
+
+
+def dispatch_variables() -> set[str]:
+    """Give the variables with which SGLang sizes the buffers of its all-to-alls, each in a pod of eight data ranks."""
+    found: set[str] = set()
+    for backend in ("deepep_v2", "mooncake", "nixl", "pplx"):
+        demand = a_demand(R1, engine=SGLANG, all_to_all=backend)
+        (pod,) = started(a_plan(Layout(1, 1, True, 8), engine=SGLANG), wants(demand)).pods
+        found |= {variable.name for variable in pod.env if "DISPATCH" in variable.name}
+    return found
 
 
 def by_name(pod: PodLaunch) -> dict[str, EnvVar]:
