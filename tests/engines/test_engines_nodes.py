@@ -124,7 +124,7 @@ def test_a_tensor_group_leaves_its_node_only_where_nvlink_does(
 def test_only_the_leader_is_probed() -> None:
     """A follower answers no HTTP; while the leader loads, only its startup probe counts: half an hour here."""
     leader, follower = started(a_plan(Layout(8, 2), 8, 8)).pods
-    assert leader.startup == Probe("/health", period=10, timeout=5, failures=180)
+    assert leader.startup == Probe("/health", period=2, timeout=5, failures=900)
     assert leader.readiness is not None
     assert replace(leader.readiness, command=()) == Probe("/health", period=10, timeout=10, failures=3)
     assert leader.readiness.command[3:] == ("8000", "/health", "5", "llama-0-0.default.svc", "2")

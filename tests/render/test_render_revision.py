@@ -97,7 +97,7 @@ def test_the_revision_is_on_every_pod_whatever_its_attempt() -> None:
     for attempt in (0, 1, 12):
         labels = [pod["metadata"]["labels"][REVISION] for pod in pods(TWO_NODES, attempt=attempt)]
         assert labels == [revision(PLAIN, TWO_NODES, 0)] * 2
-    assert revision(PLAIN, TWO_NODES, 0) == "2bf6be917d"
+    assert revision(PLAIN, TWO_NODES, 0) == "2ef283ddb4"
 
 
 def test_replicas_have_revisions_of_their_own() -> None:

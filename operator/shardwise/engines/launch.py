@@ -1,11 +1,17 @@
 """The launch of a group as values: every engine module makes them, and rendering turns them into pods."""
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from shardwise.domain.launch import EnvVar
+from shardwise.domain.plan import Plan
 from shardwise.engines.context import PodContext
-from shardwise.engines.weights import MODEL_FOLDER
+from shardwise.engines.weights import MODEL_FOLDER, startup_seconds
+
+_STARTUP_PERIOD: Final = 2
+"""Seconds between two questions, and the longest that clients wait after a start. Until then, a server refuses the
+connection or answers 503 at once, so that a question costs nothing."""
 
 Place = tuple[str, int]
 """A host and a port of it."""
@@ -24,6 +30,11 @@ class Probe:
     failures: int
     port: int = 0
     command: tuple[str, ...] = ()
+
+
+def startup_probe(plan: Plan, timeout: int) -> Probe:
+    """Ask a server whether it serves, for as long as a group may take to start. ``timeout`` is in seconds."""
+    return Probe("/health", _STARTUP_PERIOD, timeout, ceil(startup_seconds(plan) / _STARTUP_PERIOD))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ validation_hook.py, srt/entrypoints/engine.py, srt/entrypoints/http_server.py) a
 """
 
 from collections.abc import Callable, Iterator
-from math import ceil, isfinite
+from math import isfinite
 from typing import Final
 
 from shardwise.domain.engine import IMAGES, RELEASES, EngineName, chunk_tokens
@@ -16,7 +16,7 @@ from shardwise.domain.version import Version
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment, pod_address
 from shardwise.engines.figures import Figures, has_windows, keeps_states, samples
-from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, every_address, named_ports
+from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, every_address, named_ports, startup_probe
 from shardwise.engines.meeting import drain, in_role
 from shardwise.engines.options import (
     ALWAYS,
@@ -42,7 +42,7 @@ from shardwise.engines.transfer import (
     sglang_backend,
     sglang_ports,
 )
-from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences, startup_seconds
+from shardwise.engines.weights import CACHE_FOLDER, fp8_on_load, model_word, sequences
 from shardwise.planner.all_to_all import step_tokens
 
 DEFAULT_IMAGE: Final = IMAGES[EngineName.SGLANG]
@@ -385,7 +385,7 @@ def _pod(pod: PodContext) -> PodLaunch:
         command=_command(pod),
         args=(*TABLE.words(pod), *TABLE.arguments(pod)),
         env=environment(pod, TABLE),
-        startup=Probe("/health", 10, _GENERATES, ceil(startup_seconds(pod.plan) / 10)),
+        startup=startup_probe(pod.plan, _GENERATES),
         readiness=Probe("/health", 10, _GENERATES, 3),
         liveness=Probe("/health", 20, _GENERATES, 3),
         drain=drain(HTTP_PORT, _IN_WORK),

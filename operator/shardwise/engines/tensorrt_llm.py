@@ -8,7 +8,7 @@ serve/openai_server.py.
 
 import json
 from collections.abc import Iterator
-from math import ceil, floor
+from math import floor
 from typing import Any, Final
 
 from shardwise.domain.adapters import expert_slots
@@ -22,11 +22,11 @@ from shardwise.engines import mpi
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment
 from shardwise.engines.figures import Figures, has_windows, keeps_states
-from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe, every_address, named_ports
+from shardwise.engines.launch import File, GroupLaunch, PodLaunch, Probe, every_address, named_ports, startup_probe
 from shardwise.engines.meeting import FOLLOWER_GRACE, LEADER_GRACE, drain, wait_for
 from shardwise.engines.options import PLAN, WHOLE_REQUESTS, Entry, Option, OptionTable, Variable, beside_data
 from shardwise.engines.transfer import ROLES, TRANSFER, of_role, tensorrt_llm_role
-from shardwise.engines.weights import MODEL_FOLDER, is_fetched, sequences, startup_seconds
+from shardwise.engines.weights import MODEL_FOLDER, is_fetched, sequences
 
 DEFAULT_IMAGE: Final = IMAGES[EngineName.TENSORRT_LLM]
 """NVIDIA's own image. Over several nodes it also needs an ssh server and client."""
@@ -275,7 +275,7 @@ def _leader(pod: PodContext) -> PodLaunch:
         args=(*mpi.words(slots, env), "trtllm-llmapi-launch", *served) if several else served[1:],
         env=env,
         grace=LEADER_GRACE,
-        startup=Probe("/health", 10, 5, ceil(startup_seconds(pod.plan) / 10)),
+        startup=startup_probe(pod.plan, 5),
         readiness=Probe("/health", 10, 5, 3),
         liveness=Probe("/health", 10, 10, 6),
         waits=wait_for(tuple((host, mpi.SSH_PORT) for host, _ in slots[1:])),

@@ -7,7 +7,7 @@ each. The leader serves for all of them, or each pod for its own. Sources: vllm 
 
 import json
 from collections.abc import Callable, Iterator
-from math import ceil, floor
+from math import floor
 from typing import Final
 
 from shardwise.domain.engine import IMAGES, RELEASES, VLLM_MEMORY_FRACTION, EngineName, chunk_tokens
@@ -18,7 +18,7 @@ from shardwise.domain.version import Version
 from shardwise.engines.context import PodContext
 from shardwise.engines.environment import COMMON_VARIABLES, environment, pod_address
 from shardwise.engines.figures import Figures, has_windows, keeps_states, samples, whole
-from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, every_address, named_ports
+from shardwise.engines.launch import GroupLaunch, PodLaunch, Probe, every_address, named_ports, startup_probe
 from shardwise.engines.meeting import drain_together, in_role, while_whole
 from shardwise.engines.options import (
     IN_GPU_MEMORY,
@@ -455,7 +455,7 @@ def _pod(pod: PodContext) -> PodLaunch:
         command=("vllm", "serve"),
         args=(*TABLE.words(pod), *TABLE.arguments(pod)),
         env=environment(pod, TABLE),
-        startup=Probe("/health", 10, 5, ceil(startup_seconds(pod.plan) / 10)) if pod.serves else None,
+        startup=startup_probe(pod.plan, 5) if pod.serves else None,
         readiness=while_whole(Probe("/health", 10, 5, 3), HTTP_PORT, pod) if pod.serves else None,
         liveness=Probe("/health", 10, 10, 6),
         drain=drain_together(HTTP_PORT, _IN_WORK, pod),
