@@ -194,8 +194,10 @@ async def test_deleting_the_object_leaves_nothing_of_either_role(scene: Scene, g
     await scene.until(none, "no pod, no Service and no disruption budget of the object")
 
 
+@pytest.mark.parametrize("scene", ["in-memory"], indirect=True)
 @pytest.mark.parametrize("role", ["prefill", "decode"])
 async def test_a_role_alone_is_scaled_and_the_other_keeps_its_pods(scene: Scene, gates: Path, role: str) -> None:
+    """On one API only: the operator asks a real API server for nothing that the tests above do not."""
     await scene.apply(roles(gates))
     await scene.ready("roles")
     other = "decode" if role == "prefill" else "prefill"
