@@ -131,7 +131,7 @@ def test_each_pod_has_these_very_variables() -> None:
 def test_followers_answer_too_once_their_ranks_are_there() -> None:
     """By a server that always says 200: good for readiness, useless for liveness. The leader's generates a token."""
     leader, follower = started(a_plan(Layout(8, 2), 8, 8, engine=SGLANG)).pods
-    assert leader.startup == follower.startup == Probe("/health", period=10, timeout=30, failures=180)
+    assert leader.startup == follower.startup == Probe("/health", period=2, timeout=30, failures=900)
     assert leader.readiness == follower.readiness == Probe("/health", period=10, timeout=30, failures=3)
     assert leader.liveness == Probe("/health", period=20, timeout=30, failures=3)
     assert follower.liveness is None

@@ -291,7 +291,7 @@ def test_any_text_gets_through_the_options_file(entries: dict[str, Any]) -> None
 def test_the_leader_may_take_as_long_as_its_weights_need() -> None:
     """400 GiB get over an hour."""
     (pod,) = started(a_plan(Layout(8, 1), 8, engine=TENSORRT_LLM, weights=50 << 30)).pods
-    assert pod.startup == Probe("/health", period=10, timeout=5, failures=400)
+    assert pod.startup == Probe("/health", period=2, timeout=5, failures=2000)
     assert values_of(pod) == {
         "HOME": "/cache",
         "HF_HOME": "/cache/huggingface",
