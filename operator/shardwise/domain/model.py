@@ -286,12 +286,14 @@ class ModelFacts:
 @lru_cache(maxsize=1024)
 def expert_count(model: ModelFacts) -> int:
     """Count the experts of the mixture with the fewest; 0 for a model without experts."""
-    counts = (weight.experts.count for layer in model.kinds for weight in layer.weights if weight.experts is not None)
-    return min(counts, default=0)
+    return min((experts.count for experts in _experts(model)), default=0)
 
 
 @lru_cache(maxsize=1024)
 def busy_experts(model: ModelFacts) -> int:
     """Count the experts that a token uses in the layer where they are the most; 0 for a model without experts."""
-    busy = (weight.experts.active for layer in model.kinds for weight in layer.weights if weight.experts is not None)
-    return max(busy, default=0)
+    return max((experts.active for experts in _experts(model)), default=0)
+
+
+def _experts(model: ModelFacts) -> Iterator[Experts]:
+    return (weight.experts for layer in model.kinds for weight in layer.weights if weight.experts is not None)

@@ -55,12 +55,11 @@ class QueueShelves:
 
     def pod_changed(self, before: Json | None, after: Json | None) -> None:
         """Take in a pod as it was and as it is. Why a queue takes a group away is kept: its pods may soon be gone."""
-        labels = None if after is None else after["metadata"].get("labels")
+        pod = after or before or {"metadata": {}}
+        labels = pod["metadata"].get("labels")
         if not labels and (before is None or not before["metadata"].get("labels")):
             return  # most pods of others
         self.lent.pod_changed(before, after)
-        pod = after or before or {"metadata": {}}
-        labels = pod["metadata"].get("labels")
         if labels and GROUP in labels:
             words = evicted_by(pod.get("status") or {})
             if words:

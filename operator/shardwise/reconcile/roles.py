@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
+from shardwise.domain.refusal import Refusal
 from shardwise.domain.roles import RoleName
 from shardwise.planner.pairs import for_other, sharing
 from shardwise.reconcile.desired import Case, DesiredState, desired_state, judge_nodes, remember
@@ -40,9 +41,8 @@ def decided_roles(wanted: Wanted, observed: Observed, now: float) -> Sequence[De
         case = replace(case, settled=plans[name])
         desired = desired_state(case)
         refusal = desired.group_set.refusal
-        if refusal is not None and refusal is not plans[name].refusal:  # its hints are for an object without roles
-            told = replace(desired.group_set, refusal=replace(refusal, hints=()))
-            desired = replace(desired, group_set=told)
+        if refusal is not None and refusal is not plans[name].refusal:
+            desired = replace(desired, group_set=replace(desired.group_set, refusal=_without_hints(refusal)))
         found.append((replace(case, wanted=desired.wanted), desired))
         shuns = desired.nodes.shuns
     return found
@@ -131,9 +131,14 @@ def _beside(part: Wanted, other: PlanInForce, observed: Observed, now: float) ->
     shared = replace(part, demand=for_other(sharing(part.demand, taken), other.plan.layout))
     case = remember(shared, sight(shared, observed, OtherRole(), held), now)
     made = new_plan(shared, judge_nodes(case).usable)
-    if made.refusal is not None:  # its hints are for an object without roles
-        made = replace(made, refusal=replace(made.refusal, hints=()))
+    if made.refusal is not None:
+        made = replace(made, refusal=_without_hints(made.refusal))
     return _dated(made, now) if made.plan is not None or (made.refusal is not None and made.refusal.may_pass) else None
+
+
+def _without_hints(refusal: Refusal) -> Refusal:
+    """Give the refusal of a role without its hints: they are changes of an object without roles."""
+    return replace(refusal, hints=())
 
 
 def _together(
