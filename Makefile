@@ -91,7 +91,8 @@ unit: $(READY) ## Run the tests, in parallel (JOBS=0: in one process)
 
 .PHONY: thorough
 thorough: $(READY) ## Hold the planner to its oracle and properties on twenty times as many random fleets
-	SHARDWISE_EXAMPLES=20 $(BIN)/python -m pytest tests/planner/test_planner_oracle.py tests/planner/test_planner_deal.py $(PYTEST_ARGS)
+	SHARDWISE_EXAMPLES=20 $(BIN)/python -m pytest tests/planner/test_planner_oracle.py \
+	  tests/planner/test_planner_target_oracle.py tests/planner/test_planner_deal.py $(PYTEST_ARGS)
 
 .PHONY: same-plans
 same-plans: $(READY) ## Hold the plans on a thousand random fleets to those of an older build (BASE=a commit; about 3 minutes)

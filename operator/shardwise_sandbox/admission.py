@@ -1,6 +1,5 @@
 """Admission: identity, defaults, pruning, validation and generation of an object before it is stored."""
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -8,7 +7,7 @@ from typing import Final
 from shardwise_sandbox import builtin_rules, schema, validation
 from shardwise_sandbox.builtin_defaults import FILLERS
 from shardwise_sandbox.errors import StatusCause, bad_request, conflict, forbidden, invalid, not_found
-from shardwise_sandbox.objects import JsonObject, is_deleting, meta, name_of, uid_of, with_meta
+from shardwise_sandbox.objects import JsonObject, copied, is_deleting, meta, name_of, uid_of, with_meta
 from shardwise_sandbox.resources import ResourceType
 from shardwise_sandbox.store import ObjectStore, Ref
 from shardwise_sandbox.validation import CelEvaluator
@@ -47,7 +46,7 @@ class Admission:
         for key, expected in (("apiVersion", resource.api_version), ("kind", resource.kind)):
             if body.get(key, expected) != expected:
                 raise bad_request(f"the {key} in the data ({body[key]}) does not match the expected {key} ({expected})")
-        obj = {"apiVersion": resource.api_version, "kind": resource.kind, **copy.deepcopy(body)}
+        obj = {"apiVersion": resource.api_version, "kind": resource.kind, **copied(body)}
         obj["metadata"] = dict(obj.get("metadata") or {})
         self._match_url(resource, ref, obj)
         return obj
@@ -118,7 +117,7 @@ class Admission:
         obj = {key: value for key, value in old.items() if key != "status"}
         obj["metadata"] = dict(meta(old))
         if "status" in new:
-            obj["status"] = copy.deepcopy(new["status"])
+            obj["status"] = copied(new["status"])
         if resource.custom:
             self._shape(resource, obj, old, options)
             self._validate(resource, obj, old)
@@ -141,7 +140,7 @@ class Admission:
 
     def _carry_over(self, resource: ResourceType, old: JsonObject, new: JsonObject) -> JsonObject:
         kept = {key: meta(old).get(key) for key in (*_KEPT_METADATA, "resourceVersion", "managedFields")}
-        obj = with_meta(copy.deepcopy(new), **kept)
+        obj = with_meta(copied(new), **kept)
         if resource.has_status:
             obj.pop("status", None)
             if "status" in old:

@@ -5,7 +5,7 @@ A path is a tuple of steps as in ``fieldsV1``: ``f:name`` for a member, ``k:{"na
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from shardwise_sandbox.builtin_schema import Schema
@@ -55,31 +55,37 @@ def item_step(schema: Schema, item: JsonObject) -> str:
 
 def leaves(schema: Schema, value: Json, path: FieldPath = ()) -> dict[FieldPath, Json]:
     """Flatten a value into its owned paths and their values."""
-    return dict(_walk(schema, value, path))
+    found: dict[FieldPath, Json] = {}
+    _collect(schema, value, path, found)
+    return found
 
 
-def _walk(schema: Schema, value: Json, path: FieldPath) -> Iterator[tuple[FieldPath, Json]]:
+def _collect(schema: Schema, value: Json, path: FieldPath, found: dict[FieldPath, Json]) -> None:
     if value and is_granular_map(schema, value):
         for key, item in value.items():
-            yield from _walk(child(schema, key), item, (*path, f"f:{key}"))
+            _collect(child(schema, key), item, (*path, f"f:{key}"), found)
     elif value and isinstance(value, list) and (list_keys(schema) or is_set(schema)):
-        yield from _walk_items(schema, value, path)
+        _collect_items(schema, value, path, found)
     else:
-        yield path, value
+        found[path] = value
 
 
-def _walk_items(schema: Schema, value: list[Json], path: FieldPath) -> Iterator[tuple[FieldPath, Json]]:
+def _collect_items(schema: Schema, value: list[Json], path: FieldPath, found: dict[FieldPath, Json]) -> None:
     for item in value:
         if is_set(schema):
-            yield (*path, f"v:{canonical(item)}"), item
+            found[*path, f"v:{canonical(item)}"] = item
         else:
             step = (*path, item_step(schema, item))
-            yield step, ITEM
-            yield from _walk(schema.get("items") or {}, item, step)
+            found[step] = ITEM
+            _collect(schema.get("items") or {}, item, step, found)
 
 
-def encode(paths: Iterable[FieldPath]) -> JsonObject:
-    """Write paths as ``fieldsV1``."""
+@lru_cache(maxsize=1024)
+def encode(paths: FieldSet) -> JsonObject:
+    """Write paths as ``fieldsV1``. Who changes the result copies it first.
+
+    Kept, because most writes leave most owners as they were.
+    """
     root: JsonObject = {}
     # Sorted: a path comes before the paths below it, and only then needs the mark `.`.
     for path in sorted(paths):

@@ -21,6 +21,15 @@ def dig(value: Json, *path: str) -> Json:
     return value
 
 
+def copied(value: Json) -> Json:
+    """Copy a JSON value, with all values in it. Several times faster than ``copy.deepcopy``, which knows any object."""
+    if isinstance(value, dict):
+        return {key: copied(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [copied(item) for item in value]
+    return value
+
+
 def meta(obj: JsonObject) -> JsonObject:
     """Return the metadata of the object; empty if it has none."""
     return obj.get("metadata") or {}

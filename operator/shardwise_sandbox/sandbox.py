@@ -1,7 +1,6 @@
 """The sandbox: API, scheduler, kubelets and garbage collector together, with conveniences for tests and the demo."""
 
 import asyncio
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from shardwise_sandbox.errors import ApiError
 from shardwise_sandbox.faults import FaultHook, RequestInfo
 from shardwise_sandbox.kubelet import Delays, Kubelet
 from shardwise_sandbox.kueue import Kueue, kueue_definitions
-from shardwise_sandbox.objects import JsonObject, name_of, namespace_of
+from shardwise_sandbox.objects import JsonObject, copied, name_of, namespace_of
 from shardwise_sandbox.pod_index import PodIndex
 from shardwise_sandbox.resources import ResourceType
 from shardwise_sandbox.scheduler import Scheduler
@@ -230,7 +229,7 @@ class Sandbox:
             target = Target(resource, ref_of(created), "status")
             status = {**created.get("status", {}), **obj["status"]}
             created = self.api.writer.replace(target, {**created, "status": status})
-        return copy.deepcopy(created)
+        return copied(created)
 
     def create_all(self, objects: Iterable[JsonObject]) -> None:
         """Create objects in the given order."""
@@ -239,17 +238,17 @@ class Sandbox:
 
     def get(self, kind: str, namespace: str, name: str) -> JsonObject:
         """Return a copy of an object; the namespace of cluster-scoped kinds is empty."""
-        return copy.deepcopy(self.store.get(self._kind(kind), (namespace, name)))
+        return copied(self.store.get(self._kind(kind), (namespace, name)))
 
     def find(self, kind: str, namespace: str, name: str) -> JsonObject | None:
         """Return a copy of an object; ``None`` if it does not exist."""
-        return copy.deepcopy(self.store.find(self._kind(kind), (namespace, name)))
+        return copied(self.store.find(self._kind(kind), (namespace, name)))
 
     def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Sequence[JsonObject]:
         """Return copies of the selected objects, sorted by namespace and name. An empty namespace means all."""
         resource = self._kind(kind)
         selection = Selection(namespace, parse_labels(labels), parse_fields(fields, resource.selects))
-        return copy.deepcopy(self.api.reader.select(resource, selection))
+        return copied(self.api.reader.select(resource, selection))
 
     def names(self, kind: str, namespace: str = "", *, labels: str = "") -> Sequence[str]:
         """Return the names of the selected objects, sorted by namespace and name."""
@@ -258,14 +257,14 @@ class Sandbox:
     def patch(self, kind: str, namespace: str, name: str, patch: JsonObject, subresource: str = "") -> JsonObject:
         """Apply a merge patch to an object, or to its subresource."""
         target = Target(self._kind(kind), (namespace, name), subresource)
-        return copy.deepcopy(self.api.writer.patch(target, _MERGE, copy.deepcopy(patch)))
+        return copied(self.api.writer.patch(target, _MERGE, copied(patch)))
 
     def apply(self, obj: JsonObject, *, manager: str = "sandbox", force: bool = False) -> JsonObject:
         """Apply an object server-side."""
         resource = self.store.registry.of(obj)
         ref: Ref = ((namespace_of(obj) or "default") if resource.namespaced else "", name_of(obj))
         applied, _ = self.api.writer.apply(Target(resource, ref), obj, WriteOptions(manager=manager, force=force))
-        return copy.deepcopy(applied)
+        return copied(applied)
 
     def delete(self, kind: str, namespace: str, name: str, options: DeleteOptions | None = None) -> None:
         """Delete an object, or begin its deletion."""

@@ -1,12 +1,11 @@
 """Structural schemas of custom resources: defaults, pruning, and the rules for the schema itself."""
 
-import copy
 from collections.abc import Iterator
 from typing import Final
 
 from shardwise_sandbox.builtin_schema import Schema
 from shardwise_sandbox.errors import StatusCause
-from shardwise_sandbox.objects import Json, JsonObject
+from shardwise_sandbox.objects import Json, JsonObject, copied
 
 _ROOT_KEYS: Final = ("apiVersion", "kind", "metadata")
 
@@ -29,7 +28,7 @@ def set_defaults(schema: Schema, value: Json) -> None:
 def _default_member(schema: Schema, value: JsonObject, key: str) -> None:
     absent = key not in value or (value[key] is None and not schema.get("nullable"))
     if absent and "default" in schema:
-        value[key] = copy.deepcopy(schema["default"])
+        value[key] = copied(schema["default"])
     if key in value:
         set_defaults(schema, value[key])
 

@@ -1,6 +1,5 @@
 """Create, replace, patch and apply objects in the store."""
 
-import copy
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +16,17 @@ from shardwise_sandbox.errors import (
     unsupported_media_type,
 )
 from shardwise_sandbox.managed_fields import FieldOwner
-from shardwise_sandbox.objects import Json, JsonObject, is_deleting, meta, name_of, uid_of, with_meta, without_nulls
+from shardwise_sandbox.objects import (
+    Json,
+    JsonObject,
+    copied,
+    is_deleting,
+    meta,
+    name_of,
+    uid_of,
+    with_meta,
+    without_nulls,
+)
 from shardwise_sandbox.resources import ResourceType
 from shardwise_sandbox.store import ObjectStore, Ref, ref_of
 
@@ -152,7 +161,7 @@ def patched_copy(resource: ResourceType, old: JsonObject, kind: str, patch: Json
     if kind == patching.MERGE:
         result = patching.merge_patch(old, patch)
     elif kind == patching.JSON:
-        result = patching.json_patch(copy.deepcopy(old), patch)
+        result = patching.json_patch(copied(old), patch)
     elif kind == patching.STRATEGIC and not resource.custom:
         result = patching.strategic_merge(resource.merge_schema, old, patch)
     else:

@@ -28,7 +28,7 @@ def size(demand: Demand, fleet: Fleet) -> Answer:
 
 
 @given(targeted, priced_fleets())
-@examples(100)
+@examples(40)
 def test_a_plan_for_a_target_is_as_small_as_brute_force_finds(demand: Demand, fleet: Fleet) -> None:
     best = smallest(demand, fleet)
     assert size(demand, fleet) == (None if best is None else best[1:])
@@ -48,7 +48,7 @@ def test_the_random_targets_are_often_met() -> None:
 
 
 @given(targeted, priced_fleets())
-@examples(60)
+@examples(40)
 def test_a_met_target_is_met_by_the_estimate(demand: Demand, fleet: Fleet) -> None:
     made, target = plan(demand, fleet, hinted=False), demand.target
     if not isinstance(made, Plan):
@@ -66,7 +66,7 @@ def test_a_met_target_is_met_by_the_estimate(demand: Demand, fleet: Fleet) -> No
 
 
 @given(targeted, priced_fleets(), st.sampled_from([1, 2, 7]))
-@examples(60)
+@examples(40)
 def test_more_budget_never_makes_a_plan_dearer(demand: Demand, fleet: Fleet, more: int) -> None:
     before = size(demand, fleet)
     after = size(replace(demand, gpu_budget=demand.gpu_budget + more), fleet)
@@ -74,7 +74,7 @@ def test_more_budget_never_makes_a_plan_dearer(demand: Demand, fleet: Fleet, mor
 
 
 @given(targeted, priced_fleets(), st.sampled_from([1.01, 1.5, 4.0]))
-@examples(60)
+@examples(40)
 def test_a_target_that_asks_for_less_never_needs_more(demand: Demand, fleet: Fleet, factor: float) -> None:
     target = demand.target
     assert target is not None
