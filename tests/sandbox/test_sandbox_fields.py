@@ -58,12 +58,12 @@ def test_the_owned_paths_of_an_object_follow_its_schema(schema: Any, value: Any,
 
 @pytest.mark.parametrize(("schema", "value", "expected"), OWNED.values(), ids=OWNED)
 def test_fields_v1_reads_back_what_it_wrote(schema: Any, value: Any, expected: Any) -> None:
-    assert fields.decode(fields.encode(expected)) == frozenset(expected)
+    assert fields.decode(fields.encode(frozenset(expected))) == frozenset(expected)
 
 
 def test_fields_v1_marks_an_item_that_is_owned_beside_its_members() -> None:
     item = ("f:spec", "f:parts", 'k:{"name":"a"}')
-    assert fields.encode({item, (*item, "f:count")}) == {
+    assert fields.encode(frozenset({item, (*item, "f:count")})) == {
         "f:spec": {"f:parts": {'k:{"name":"a"}': {".": {}, "f:count": {}}}}
     }
 
