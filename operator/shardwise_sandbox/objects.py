@@ -3,7 +3,9 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
+
+_T = TypeVar("_T")
 
 Json: TypeAlias = Any
 """Any JSON value."""
@@ -21,12 +23,12 @@ def dig(value: Json, *path: str) -> Json:
     return value
 
 
-def copied(value: Json) -> Json:
+def copied(value: _T) -> _T:
     """Copy a JSON value, with all values in it. Several times faster than ``copy.deepcopy``, which knows any object."""
     if isinstance(value, dict):
-        return {key: copied(member) for key, member in value.items()}
+        return cast(_T, {key: copied(member) for key, member in value.items()})
     if isinstance(value, list):
-        return [copied(item) for item in value]
+        return cast(_T, [copied(item) for item in value])
     return value
 
 
