@@ -16,7 +16,7 @@ import pytest
 from tests.cluster.scenes import POOL
 from tests.process_kubelet.kubelet import Refused
 from tests.process_kubelet.load import Request
-from tests.process_kubelet.random_kills import RandomKills, Target
+from tests.process_kubelet.random_kills import Losses, RandomKills, Target
 from tests.process_kubelet.scene import LIMIT, Scene
 from tests.support.operating import a_model
 
@@ -167,6 +167,11 @@ async def test_no_request_goes_to_a_broken_group(scene: Scene, gates: Path, pres
     assert "shardwise.dev/serves" not in labels
 
 
+def met_or_many(losses: Losses) -> bool:
+    """Kill at least five times, and on until a kill has met a request: a short request may be missed a few times."""
+    return len(losses.kills) < 5 or (not losses.lost and len(losses.kills) < 25)
+
+
 async def test_kills_at_random_cost_only_requests_to_the_killed_groups(scene: Scene, gates: Path) -> None:
     """Two replicas under load: no request is lost that begins after the leader has left, and none waits for long.
 
@@ -178,7 +183,7 @@ async def test_kills_at_random_cost_only_requests_to_the_killed_groups(scene: Sc
     await scene.ready("pair")
     request = Request(PROMPT, len(TOKENS))
     killing = RandomKills(scene, "pair", request, TARGETS, LIMIT, pause=0.2)
-    losses = await killing.run(2, TOKENS, lambda kills: kills < 5)
+    losses = await killing.run(2, TOKENS, met_or_many)
     assert losses.unexplained == []
     assert losses.lost, "no kill met a request: the load is too thin"
     assert losses.longest_wait < 10

@@ -90,13 +90,13 @@ class RandomKills:
     pause: float
     chance: random.Random = field(default_factory=lambda: random.Random(SEED))  # noqa: S311 - no secret
 
-    async def run(self, replicas: int, right: Sequence[int], going: Callable[[int], bool]) -> Losses:
-        """Kill for as long as ``going`` says so of the number of kills. At the end all replicas serve again."""
+    async def run(self, replicas: int, right: Sequence[int], going: Callable[[Losses], bool]) -> Losses:
+        """Kill for as long as ``going`` says so of the losses so far. At the end all replicas serve again."""
         kills: list[Kill] = []
         async with steady_load(self.scene, self.service, self.request, pause=0.1) as asked:
             while True:
                 await self._all_serve(replicas)
-                if not going(len(kills)):
+                if not going(Losses(asked, kills, right)):
                     break
                 await asyncio.sleep(self.chance.uniform(0, self.pause))
                 kills.append(await self._kill())
