@@ -20,7 +20,7 @@ from shardwise.domain.needs import A_CHANNEL, PodNeeds
 from shardwise.domain.plan import LayoutOutcome
 from shardwise.domain.refusal import CapabilityUnsupported, Cause, MemoryShort, NotDivisible, OverBudget
 from shardwise.planner import judging, plan
-from shardwise.planner.judging import Judged, Weighed, is_over_budget, judged, weighed, without_place
+from shardwise.planner.judging import Judged, Weighed, is_over_budget, judged, unfit_for, weighed, without_place
 from shardwise.planner.pools import SurveyedGpus, eligible
 from shardwise.planner.solve import solve, survey
 from shardwise.planner.sparse_cache import on_gpus
@@ -44,7 +44,7 @@ def anew(demand: Demand, gpus: SurveyedGpus) -> Iterator[Judged]:
     """Judge every layout of a demand without a look at what was judged before."""
     layouts = [known.layout for known in weighed(demand, gpus)]
     adapted = on_gpus(demand, gpus.compute_capability)
-    return (Judged(demand, gpus, Weighed(adapted, gpus, layout)) for layout in layouts)
+    return (Judged(demand, gpus, Weighed(adapted, gpus, layout, unfit_for(adapted, gpus))) for layout in layouts)
 
 
 LARGE = a_demand(LLAMA_405B, budget=8)

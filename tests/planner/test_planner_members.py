@@ -184,7 +184,7 @@ def members_of(nodes: Sequence[Node]) -> tuple[Members, Callable[[Node], Member]
     """Give the nodes of a pool, and a way to make members of it."""
     demand, fleet = a_demand(LLAMA_8B), a_fleet(nodes)
     classes = Classes(demand, fleet)
-    none = Members(fleet, classes, UsableGpus(demand.needs, emptied=False))
+    none = Members(fleet, classes, UsableGpus(demand.needs, emptied=False), {})
     member: Callable[[Node], Member] = lambda node: Member(node, classes.of(node))  # noqa: E731
     return none.changed(fleet, [(None, member(node)) for node in fleet.nodes]), member
 

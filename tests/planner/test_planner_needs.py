@@ -15,6 +15,7 @@ from tests.support.examples import examples
 from tests.support.fleets import GB200, H100, a_fleet, a_node, gb200_rack, h100s
 from tests.support.models import KIMI_K2, LLAMA_8B, LLAMA_70B, LLAMA_405B, R1, a_demand, pinned
 from tests.support.plans import fate, planned, pods, refused
+from tests.support.strategies import layouts_of
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.exclusions import ClaimsUnread, TooSmall
@@ -68,9 +69,7 @@ trays = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 1), resources), min
         for index, (free, rack, given) in enumerate(rows)
     ]
 )
-asked = st.builds(Layout, st.sampled_from([1, 2, 3, 4, 8]), st.integers(1, 4)).filter(
-    lambda layout: layout.world_size <= 12
-)
+asked = layouts_of(st.sampled_from([1, 2, 3, 4, 8]), st.integers(1, 4)).filter(lambda layout: layout.world_size <= 12)
 
 
 def placed(nodes: Sequence[Node], layout: Layout, demand: Demand) -> tuple[GroupPlacement, ...] | None:

@@ -62,6 +62,20 @@ def test_a_domain_lies_in_a_place_of_each_level_that_it_names(place: Path, paths
     assert list(PoolPlaces(2).paths(place)) == paths
 
 
+@pytest.mark.parametrize(
+    "rows", [ROWS, ROWS[::-1], ROWS[3:] + ROWS[:3], []], ids=["in order", "reversed", "mixed", "none"]
+)
+def test_places_of_many_domains_are_as_if_the_domains_came_one_by_one(rows: list[Row]) -> None:
+    assert said(PoolPlaces.of(2, rows)) == said(placed(rows))
+
+
+def test_places_of_many_domains_follow_moves() -> None:
+    found, expected = PoolPlaces.of(2, ROWS), placed(ROWS)
+    for places in (found, expected):
+        places.move(("", "a"), ("", "r1", "b1"), (8,), (3,))
+    assert said(found) == said(expected)
+
+
 def test_a_place_lists_its_domains_by_their_free_counts_in_name_order() -> None:
     found = scope(placed(reversed(ROWS)), 1, "", "b1")
     assert found.held == {(8,): [("", "a"), ("", "c")], (4,): [("", "b")]}

@@ -19,6 +19,7 @@ from shardwise.domain.fleet import Exclusion, Fleet, Node, Taint
 from shardwise.domain.needs import A_CHANNEL, IdleGpus, PodNeeds
 from shardwise.planner import plan, same_fleet
 from shardwise.planner.alike import Classes
+from shardwise.planner.places import PoolPlaces
 from shardwise.planner.pools import Eligible, Pool, eligible
 from shardwise.planner.same_fleet import MOST_WISHES, sorted_for
 from shardwise.planner.solve import survey
@@ -191,6 +192,17 @@ def counted(mocker: MockerFixture, nodes: int) -> int:
 def test_a_plan_after_an_event_looks_at_the_node_of_the_event_however_many_there_are(mocker: MockerFixture) -> None:
     """Its class before and after, in the fleet as it is."""
     assert counted(mocker, 40) == counted(mocker, 1000) == 2
+
+
+def test_a_fleet_is_sorted_anew_class_by_class_and_place_by_place_however_many_nodes_there_are(
+    mocker: MockerFixture,
+) -> None:
+    decided, moved = mocker.spy(Classes, "of"), mocker.spy(PoolPlaces, "move")
+    for nodes in (40, 1000):
+        decided.reset_mock()
+        (h100, gb200) = anew(a_demand(LLAMA_405B, budget=64), a_fleet(h100s(nodes), gb200_rack(18))).pools
+        assert [len(pool.domains.places.roots) for pool in (h100, gb200)] == [1, 1]
+        assert (decided.call_count, moved.call_count) == (2, 0)
 
 
 def test_a_fleet_that_did_not_change_is_not_looked_at(mocker: MockerFixture) -> None:

@@ -29,12 +29,12 @@ def _plan() -> RecordedPlan:
     asked = Target(2000, 300, first_token=1.5, per_token=0.05, rate=4.0)
     sizing = Sizing(asked, 2, first_token=0.4, per_token=0.031, sequences=40, most_rate=2.25, binds=Bound.PER_TOKEN)
     made = replace(made, sizing=sizing)
-    made = replace(made, layout=replace(made.layout, data=2, context=2), alternatives=_with_data(made))
+    made = replace(made, layout=made.layout._replace(data=2, context=2), alternatives=_with_data(made))
     return replace(record_plan(made, "4a00c551c28c"), made_at=NOON)
 
 
 def _with_data(made: Plan) -> tuple[Alternative, ...]:
-    return tuple(replace(other, layout=replace(other.layout, data=2, context=2)) for other in made.alternatives)
+    return tuple(replace(other, layout=other.layout._replace(data=2, context=2)) for other in made.alternatives)
 
 
 _RECORD = Record(

@@ -43,8 +43,7 @@ def _of(*types: type) -> Callable[[object], object]:
 
 
 def _texts(value: object) -> tuple[str, ...] | None:
-    listed = value if isinstance(value, list) else [None]
-    return tuple(map(str, listed)) if all(isinstance(item, str) for item in listed) else None
+    return tuple(value) if isinstance(value, list) and set(map(type, value)) <= {str} else None
 
 
 def _lists(value: object) -> Mapping[str, tuple[str, ...]] | None:

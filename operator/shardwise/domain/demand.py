@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from shardwise.domain.adapters import Adapters
 from shardwise.domain.engine import RELEASES, EngineName
@@ -82,8 +83,7 @@ class TowerUse(StrEnum):
     """The engine serves the language model alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSetup:
+class EngineSetup(NamedTuple):
     """The parts of an engine's setup that decide which layouts it allows; ``None`` is the release that we read."""
 
     release: Version | None = None

@@ -1,10 +1,9 @@
 """How a model is split: data, tensor and pipeline degrees, experts whole or split, caches by context."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Layout:
+class Layout(NamedTuple):
     """``tensor`` GPUs share each layer of a stage; ``pipeline`` stages hold the layers one after the other.
 
     ``data`` such tensor groups work on a stage, each with the attention of sequences of its own; together they hold the

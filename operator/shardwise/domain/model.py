@@ -280,7 +280,7 @@ class ModelFacts:
 
     def __hash__(self) -> int:
         """Hash a few fields that tell models apart. Hashing all layers at every look-up costs more than planning."""
-        return hash((self.name, self.architecture, len(self.order), self.hidden, self.quantization))
+        return hash((self.name, self.hidden, self.quantization))
 
 
 @lru_cache(maxsize=1024)

@@ -4,8 +4,10 @@ Nodes of a class differ at most in their names, their NVLink domains, their plac
 else of a node is looked at to decide whether a demand may use it, so that each class is decided once.
 """
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 from shardwise.domain.demand import Demand, QueueOffer, Toleration
 from shardwise.domain.exclusions import (
@@ -44,6 +46,10 @@ class NodeClass(NamedTuple):
     placed: bool
 
 
+_FACTS: Final[Callable[[Node], tuple[Any, ...]]] = itemgetter(*map(Node._fields.index, NodeClass._fields[:-2]))
+"""Gives the fields of a class that nodes have under the same names: all but those that depend on the demand."""
+
+
 class Classes:
     """The classes of nodes as a demand tells them apart, each with the reason why the demand may not use it."""
 
@@ -58,19 +64,17 @@ class Classes:
     def of(self, node: Node) -> NodeClass:
         """Give the class of a node."""
         asked = self._asked
-        return NodeClass(
-            node.product,
-            node.resource,
-            node.gpus,
-            node.memory,
-            node.compute_capability,
-            node.ipv6,
-            node.exclusion,
-            node.taints,
-            node.allocatable,
-            tuple(label for label in node.labels if label[0] in asked) if asked else (),
-            self.bound(node) != "" if self._demand.within is not None else True,
-        )
+        labels = tuple(label for label in node.labels if label[0] in asked) if asked else ()
+        placed = self._demand.within is None or self.bound(node) != ""
+        return NodeClass._make((*_FACTS(node), labels, placed))
+
+    def sort(self, nodes: Iterable[Node]) -> dict[NodeClass, list[Node]]:
+        """Give nodes by class, in their order. It is quicker for a demand that asks for no label and no place."""
+        key: Callable[[Node], Hashable] = self.of if self._asked or self._demand.within is not None else _FACTS
+        found: defaultdict[Hashable, list[Node]] = defaultdict(list)
+        for node in nodes:
+            found[key(node)].append(node)
+        return {self.of(alike[0]): alike for alike in found.values()}
 
     def bound(self, node: Node) -> str:
         """Give the bounding place of a node; empty without a bounding level, and for a node without a place there."""

@@ -100,10 +100,7 @@ def _prompt_token_seconds(demand: Demand, layout: Layout, links: Links) -> float
         + exchange(model, layer, layout, links, chunk) / chunk
         for index, layer in enumerate(model.kinds)
     )
-    return max(
-        sum(count * seconds for count, seconds in zip(stage.layers, layers, strict=True))
-        for stage, _ in stages_of(model, demand.engine, layout.pipeline)
-    )
+    return max(stage.total(layers) for stage, _ in stages_of(model, demand.engine, layout.pipeline))
 
 
 def step_seconds(demand: Demand, layout: Layout, links: Links, *, batch: float) -> float:
@@ -124,10 +121,8 @@ def stage_seconds(demand: Demand, layout: Layout, links: Links, *, batch: float)
         _layer_seconds(demand, layer, index, layout, links, batch) for index, layer in enumerate(model.kinds)
     )
     head = _head_bytes(model, layout.tensor) / (HBM_SHARE * links.kind.hbm) + SECONDS_PER_SEQUENCE * batch
-    return [
-        sum(count * seconds for count, seconds in zip(stage.layers, layers, strict=True)) + head * stage.last
-        for stage, _ in stages_of(model, demand.engine, layout.pipeline)
-    ]
+    stages = stages_of(model, demand.engine, layout.pipeline)
+    return [stage.total(layers) + head * stage.last for stage, _ in stages]
 
 
 @lru_cache(maxsize=1024)
@@ -161,7 +156,6 @@ def exchange(model: ModelFacts, layer: Layer, layout: Layout, links: Links, toke
     return (layer.reduces - 1) * reduced + exchange_seconds(tokens, model.hidden, active, layout, links)
 
 
-@lru_cache(maxsize=1024)
 def _active_experts(layer: Layer) -> int:
     return max((weight.experts.active for weight in layer.weights if weight.experts is not None), default=0)
 

@@ -50,20 +50,23 @@ class Lost(NamedTuple):
 
 
 class Weighed:
-    """A layout on the GPUs of a pool, for every budget. Each answer is worked out once, when somebody asks for it."""
+    """A layout on the GPUs of a pool, for every budget. Each answer is worked out once, when somebody asks for it.
 
-    def __init__(self, demand: Demand, gpus: SurveyedGpus, layout: Layout) -> None:
+    ``unfit`` is the cause that rules out every layout on these GPUs.
+    """
+
+    def __init__(self, demand: Demand, gpus: SurveyedGpus, layout: Layout, unfit: Cause | None) -> None:
         self.layout = layout
         self._demand = demand
         self._gpus = gpus
+        self._unfit = unfit
 
     @cached_property
     def law(self) -> Cause | None:
         """The first cause for which model, engine and kernels do not allow the layout."""
         demand, layout = self._demand, self.layout
         return (
-            _unfit(demand, self._gpus)
-            or _unpriced(demand, self._gpus)
+            self._unfit
             or illegal(demand.model, demand.engine, layout, demand.setup)
             or transfer_cause(demand.model, demand.engine, layout, demand.half)
             or unsuited_layout(demand, self._gpus, layout)
@@ -220,7 +223,8 @@ def weighed(demand: Demand, gpus: SurveyedGpus) -> tuple[Weighed, ...]:
 @lru_cache(maxsize=_DEMANDS)
 def _weighed(demand: Demand, gpus: SurveyedGpus) -> tuple[Weighed, ...]:
     adapted = on_gpus(demand, gpus.compute_capability)
-    return tuple(Weighed(adapted, gpus, layout) for layout in layouts(demand, gpus.gpus))
+    unfit = unfit_for(adapted, gpus)
+    return tuple(Weighed(adapted, gpus, layout, unfit) for layout in layouts(demand, gpus.gpus))
 
 
 @lru_cache(maxsize=_DEMANDS)
@@ -229,14 +233,10 @@ def judged(demand: Demand, gpus: SurveyedGpus) -> tuple[Judged, ...]:
     return tuple(Judged(demand, gpus, found) for found in weighed(demand, gpus))
 
 
-def _unpriced(demand: Demand, gpus: SurveyedGpus) -> Cause | None:
-    wanted = demand.objective is Objective.CHEAPEST and gpus.kind.price is None
-    return PriceUnknown(gpus.product) if wanted else None
-
-
-@lru_cache(maxsize=_DEMANDS)
-def _unfit(demand: Demand, gpus: SurveyedGpus) -> Cause | None:
-    return unsupported(demand, gpus)
+def unfit_for(demand: Demand, gpus: SurveyedGpus) -> Cause | None:
+    """Give the cause that rules out every layout of a demand on GPUs: the engine, or a price that nobody stated."""
+    unpriced = demand.objective is Objective.CHEAPEST and gpus.kind.price is None
+    return unsupported(demand, gpus) or (PriceUnknown(gpus.product) if unpriced else None)
 
 
 def without_place(demand: Demand) -> Demand:

@@ -125,10 +125,11 @@ class ShareSlots(DomainSlots):
 
     def _placed(self, pool: Pool) -> PoolPlaces:
         """Sort all domains anew: what a pod needs besides GPUs makes other counts of them. O(nodes)."""
-        places = PoolPlaces(len(pool.domains.places.levels) - 1)
-        for domain, nodes in pool.all_domains().items():
-            places.move(domain, pool.domains.place(nodes), None, tuple(sorted(map(self.free, nodes))))
-        return places
+        place = pool.domains.place
+        domains = (
+            (domain, place(nodes), tuple(sorted(map(self.free, nodes)))) for domain, nodes in pool.all_domains().items()
+        )
+        return PoolPlaces.of(len(pool.domains.places.levels) - 1, domains)
 
 
 def limited_slots(demand: Demand, pool: Pool, layout: Layout) -> tuple[ShareSlots, ...]:

@@ -1,8 +1,8 @@
 """The nodes of a pool, and the NVLink domains that they make. Both follow the changes of single nodes."""
 
 from bisect import bisect_left, insort
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -45,16 +45,21 @@ class Domains:
     ) -> None:
         """Sort nodes into domains. O(nodes)."""
         self.shared = shared
-        self.places = PoolPlaces(len(nodes[0].places) if nodes else 0)
-        self.nodes: dict[Domain, tuple[Node, ...]] = {}
-        self.sizes: Counter[int] = Counter()
         self._bound = bound
         self._joined = joined
-        grouped: dict[Domain, list[Node]] = {}
+        self.nodes = self._shared(nodes) if shared else {}
+        self.sizes = Counter(map(gpus_of, self.nodes.values()))
+        placed = self._placed() if shared else ((("", node.name), self.place((node,)), (node.free,)) for node in nodes)
+        self.places = PoolPlaces.of(len(nodes[0].places) if nodes else 0, placed)
+
+    def _shared(self, nodes: Iterable[Node]) -> dict[Domain, tuple[Node, ...]]:
+        found: defaultdict[Domain, list[Node]] = defaultdict(list)
         for node in nodes:
-            grouped.setdefault(self.domain(node), []).append(node)
-        for domain, members in grouped.items():
-            self._put(domain, (), tuple(members))
+            found[self.domain(node)].append(node)
+        return {domain: tuple(of) for domain, of in found.items()}
+
+    def _placed(self) -> Iterator[tuple[Domain, Path, FreeCounts]]:
+        return ((domain, self.place(nodes), free_counts_of(nodes)) for domain, nodes in self.nodes.items())
 
     def changed(self, changes: Iterable[Change]) -> "Domains":
         """Give the domains after nodes have changed. O(changed nodes), and copies of references."""
@@ -150,16 +155,20 @@ class Members:
     ``alone`` counts the nodes that no label puts into an NVLink domain.
     """
 
-    def __init__(self, fleet: Fleet, classes: Classes, usable: UsableGpus) -> None:
-        self.names: list[str] = []
-        self.counts: Counter[NodeClass] = Counter()
-        self.free = 0
-        self.alone = 0
+    def __init__(
+        self, fleet: Fleet, classes: Classes, usable: UsableGpus, nodes: Mapping[NodeClass, Sequence[Node]]
+    ) -> None:
+        """Take in nodes of the fleet, by class. O(nodes)."""
+        found = sorted((usable.of(node) for alike in nodes.values() for node in alike), key=_NAME)
+        self.names = [node.name for node in found]
+        self.counts = Counter({alike: len(some) for alike, some in nodes.items()})
+        self.free = sum(node.free for node in found)
+        self.alone = sum(node.domain == node.name for node in found)
         self._fleet = fleet
         self._classes = classes
         self._usable = usable
         self._domains: dict[bool, Domains] = {}
-        self._all: tuple[Node, ...] | None = None
+        self._all: tuple[Node, ...] | None = tuple(found)
 
     def changed(self, fleet: Fleet, changes: Sequence[tuple[Member | None, Member | None]]) -> "Members":
         """Give the nodes of the pool in a fleet, after some of them have changed."""

@@ -117,7 +117,7 @@ def _kv_caches(demand: Demand, layout: Layout, capability: ComputeCapability | N
     if lays_out_states(demand):
         return tuple(int(cached_bytes(demand, layout.tensor, stage, capability)) for stage, _ in stages)
     by_kind = _kv_by_kind(demand, layout.tensor)
-    return tuple(int(_over_layers(stage, by_kind)) for stage, _ in stages)
+    return tuple(int(stage.total(by_kind)) for stage, _ in stages)
 
 
 def _weights(demand: Demand, layout: Layout, *, unquantised: bool = False) -> tuple[int, ...]:
@@ -147,14 +147,9 @@ def _weights_of_stages(
     ends, scale = end_bytes(model, layout.tensor, engine, spread), checkpoint_scale(model)
     of_adapters = adapter_bytes(model, layout, adapters)
     return tuple(
-        int((_over_layers(stage, of_layers) + ends.on(stage)) * scale + _over_layers(stage, of_adapters))
+        int((stage.total(of_layers) + ends.on(stage)) * scale + stage.total(of_adapters))
         for stage, _ in stages_of(model, engine, layout.pipeline)
     )
-
-
-def _over_layers(stage: Stage, sizes: Sequence[float]) -> float:
-    """Sum the bytes of a stage's layers, given the bytes of a layer of each kind."""
-    return sum(count * size for count, size in zip(stage.layers, sizes, strict=True))
 
 
 def _largest(stage: Stage, sizes: Sequence[float]) -> int:

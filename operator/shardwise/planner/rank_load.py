@@ -80,9 +80,7 @@ class RankLoad:
         """The seconds that a prompt takes of the stage that needs longest for it."""
         model, stages = self._demand.model, stages_of(self._demand.model, self._demand.engine, self._layout.pipeline)
         layers = tuple(self._layer_seconds(index, layer) for index, layer in enumerate(model.kinds))
-        return max(
-            sum(count * seconds for count, seconds in zip(stage.layers, layers, strict=True)) for stage, _ in stages
-        )
+        return max(stage.total(layers) for stage, _ in stages)
 
     @cached_property
     def _through(self) -> float:

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from itertools import chain
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeVar
 
 from shardwise.domain.demand import Demand
@@ -18,6 +20,8 @@ from shardwise.planner.alike import Classes, NodeClass
 from shardwise.planner.members import Change, Member, Members, UsableGpus
 
 T = TypeVar("T")
+
+_NAME: Final = attrgetter("name")
 
 MOST_CHANGES: Final = 256
 """Changed nodes that are sorted again one by one. For more, the whole fleet is sorted."""
@@ -53,7 +57,7 @@ class Sorting:
         self._idle: dict[str, IdleGpus] = {}
         self._members: dict[PoolKey, Members] = {}
         self._answer: Any = None
-        self._take_in([(None, node) for node in fleet.nodes])
+        self._sort()
 
     def changed(self, fleet: Fleet) -> "Sorting":
         """Sort another fleet, of which most nodes are the same values. O(changed nodes), and copies of references."""
@@ -74,6 +78,23 @@ class Sorting:
         self._idle, self._members = dict(self._idle), dict(self._members)
         self._take_in(changes)
 
+    def _sort(self) -> None:
+        """Take in all nodes, class by class."""
+        pools: dict[PoolKey, dict[NodeClass, list[Node]]] = {}
+        for alike, nodes in self._classes.sort(self.fleet.nodes).items():
+            if self._classes.why_not(alike) is None:
+                pools.setdefault((bare_product(alike.product), alike.resource), {})[alike] = nodes
+            else:
+                self._out[alike] = len(nodes)
+                counted = self.left_out.setdefault(bare_product(alike.product), Counter())
+                counted.update(node.domain for node in nodes)
+        for pool, by_class in pools.items():
+            members = self._members[pool] = Members(self.fleet, self._classes, self._usable, by_class)
+            nodes = sorted(chain(*by_class.values()), key=_NAME)
+            short = [node for node, usable in zip(nodes, members.nodes, strict=True) if usable.free < node.free]
+            idle = ((node.name, self._usable.idle(node)) for node in short)
+            self._idle |= {name: found for name, found in idle if found is not None}
+
     def _take_in(self, changes: Sequence[Change]) -> None:
         moved: dict[PoolKey, list[tuple[Member | None, Member | None]]] = {}
         for before, after in changes:
@@ -84,7 +105,7 @@ class Sorting:
                 for pool, change in _moves(old, new):
                     moved.setdefault(pool, []).append(change)
         for pool in {**self._members, **moved}:
-            known = self._members.get(pool) or Members(self.fleet, self._classes, self._usable)
+            known = self._members.get(pool) or Members(self.fleet, self._classes, self._usable, {})
             self._members[pool] = known.changed(self.fleet, moved.get(pool, ()))
             if not self._members[pool].names:
                 del self._members[pool]

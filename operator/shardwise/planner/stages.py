@@ -1,21 +1,27 @@
 """How an engine deals layers out to pipeline stages."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import lru_cache
-from operator import sub
+from itertools import accumulate, pairwise
+from operator import mul, sub
+from typing import NamedTuple
 
 from shardwise.domain.engine import EngineName
 from shardwise.domain.model import ModelFacts
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     """A stage: its number of layers of each kind, and whether it is the first or the last."""
 
     layers: tuple[int, ...]
     first: bool
     last: bool
+
+    def total(self, each: Iterable[float]) -> float:
+        """Add up a figure over the stage's layers, given the figure of a layer of each kind."""
+        total: float = sum(map(mul, self.layers, each))
+        return total
 
 
 @lru_cache(maxsize=8192)
@@ -27,26 +33,22 @@ def layers_per_stage(engine: EngineName, layers: int, pipeline: int) -> tuple[in
     in TensorRT-LLM the first stages (torch.tensor_split in mapping.py).
     """
     base, left = divmod(layers, pipeline)
-    match engine:
-        case EngineName.VLLM:
-            longer = range(pipeline - 1 - left, pipeline - 1)
-        case EngineName.SGLANG:
-            longer = range(pipeline - left, pipeline)
-        case EngineName.TENSORRT_LLM:
-            longer = range(left)
-    return tuple(base + (stage in longer) for stage in range(pipeline))
+    even = pipeline - left
+    after = {EngineName.VLLM: 1, EngineName.SGLANG: 0, EngineName.TENSORRT_LLM: even}[engine]
+    return (base,) * (even - after) + (base + 1,) * left + (base,) * after
 
 
 @lru_cache(maxsize=8192)
 def stages_of(model: ModelFacts, engine: EngineName, pipeline: int) -> tuple[tuple[Stage, int], ...]:
     """Give the different stages of a pipeline, each with its count."""
-    counted: Counter[Stage] = Counter()
-    before, start = _kinds_before(model), 0
-    for index, count in enumerate(layers_per_stage(engine, len(model.order), pipeline)):
-        layers = tuple(map(sub, before[start + count], before[start]))
-        counted[Stage(layers, index == 0, index == pipeline - 1)] += 1
-        start += count
-    return tuple(counted.items())
+    borders = accumulate(layers_per_stage(engine, len(model.order), pipeline), initial=0)
+    before = map(_kinds_before(model).__getitem__, borders)
+    first, *others = (tuple(map(sub, end, start)) for start, end in pairwise(before))
+    if not others:
+        return ((Stage(first, first=True, last=True), 1),)
+    *middle, last = others
+    between = ((Stage(layers, first=False, last=False), count) for layers, count in Counter(middle).items())
+    return (Stage(first, first=True, last=False), 1), *between, (Stage(last, first=False, last=True), 1)
 
 
 @lru_cache(maxsize=1024)

@@ -5,7 +5,7 @@ The law is asked for each half alone, and for the two layouts together once the 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Final
 
 from shardwise.data import table
@@ -51,7 +51,6 @@ def moves_since(engine: EngineName, connector: Connector) -> Version | None:
     return None if since is None else listed_version(str(since), _FILE)
 
 
-@lru_cache(maxsize=65536)
 def transfer_cause(model: ModelFacts, engine: EngineName, layout: Layout, half: Half | None) -> Cause | None:
     """Give the first rule of the transfer that a layout of a role breaks; ``None`` where there is no role."""
     if half is None:
