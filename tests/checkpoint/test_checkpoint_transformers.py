@@ -11,7 +11,7 @@ from tests.checkpoint.support import Json, counted
 from tests.support.models import parameters
 
 from shardwise.checkpoint import ConfigError, from_config
-from shardwise.checkpoint.families import FAMILIES
+from shardwise.checkpoint.families import kinds
 
 NEAR = 0.01
 EXACT = 0.0001
@@ -126,7 +126,7 @@ def test_the_list_has_every_mapping_of_transformers() -> None:
     assert sum(len(row.get("variants", [])) for row in counted()) > 2500
 
 
-@pytest.mark.parametrize("kind", sorted(FAMILIES))
+@pytest.mark.parametrize("kind", sorted(kinds()))
 def test_every_family_is_proven_by_a_count_or_a_published_size(kind: str) -> None:
     counted_kinds = {row["config"]["model_type"] for row in counted()} | {
         section.get("model_type")

@@ -8,7 +8,7 @@ from typing import Final
 
 from shardwise.checkpoint import model_types
 from shardwise.checkpoint.blocks import Decoder, Reader
-from shardwise.checkpoint.families import FAMILIES, reading
+from shardwise.checkpoint.families import kinds, reader_of, reading
 from shardwise.checkpoint.families.generic import generic
 from shardwise.checkpoint.fields import Fields
 from shardwise.checkpoint.parts import Vectors
@@ -82,7 +82,7 @@ def recognise(whole: Fields) -> Recognised:
     return Recognised(
         whole=whole,
         text=text.with_only(values),
-        reader=FAMILIES.get(found.kind, generic),
+        reader=reader_of(found.kind) or generic,
         family=found.kind,
         architecture=named[0] if named else model_types.architecture(found.kind or stated or "unknown"),
         states_architecture=bool(named),
@@ -139,9 +139,9 @@ def _by_name(name: str) -> _Family | None:
 
 def _lookup(kind: str) -> str | None:
     kind = model_types.canonical(kind)
-    if kind in FAMILIES:
+    if reader_of(kind):
         return kind
-    if f"{kind}_text" in FAMILIES:
+    if reader_of(f"{kind}_text"):
         return f"{kind}_text"
     letters, known = _letters(kind), _by_letters()
     return known.get(letters) or known.get(f"{letters}text")
@@ -153,7 +153,7 @@ def _letters(kind: str) -> str:
 
 @cache
 def _by_letters() -> Mapping[str, str]:
-    return {_letters(kind): kind for kind in FAMILIES}
+    return {_letters(kind): kind for kind in kinds()}
 
 
 def _defaults(kind: str, *, nested: bool) -> Mapping[str, object]:
