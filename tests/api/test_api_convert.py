@@ -363,6 +363,14 @@ def test_a_role_without_a_number_of_replicas_is_counted_by_the_estimates() -> No
     assert [half.counted for half in halves if half is not None] == [True, False]
 
 
+def test_a_target_decides_the_replicas_of_roles_that_state_none() -> None:
+    given = changed("spec.roles", BOTH)
+    given["spec"]["target"] = TARGET
+    parts = to_wanted(parse(given), facts(LLAMA_8B)).roles
+    assert [(part.demand.is_counted, part.demand.replicas) for part in parts] == [(False, 1), (False, 3)]
+    assert {part.demand.target for part in parts} == {Target(2000, 300, 1.5, 0.0333, 4.0)}
+
+
 def test_the_transfer_goes_to_both_roles() -> None:
     transfer = {"connector": "mooncake", "within": "rack"}
     assert [part.launch.role for part in with_roles(transfer).roles] == [

@@ -30,6 +30,18 @@ def test_a_scaler_and_roles_do_not_go_together() -> None:
     )
 
 
+def test_a_target_of_roles_needs_the_rate() -> None:
+    """Both roles serve the same requests: times alone would size neither."""
+    wrong = changed("spec.target", {"inputTokens": 100, "outputTokens": 100, "timePerToken": "50ms"})
+    wrong["spec"]["roles"] = [{"name": "prefill"}, {"name": "decode"}]
+    with pytest.raises(InvalidObject) as caught:
+        parse(wrong)
+    assert str(caught.value) == (
+        "spec.target.requestsPerSecond: with roles, `requestsPerSecond` is needed: both roles serve the same requests, "
+        "and each is sized by their rate"
+    )
+
+
 def test_all_problems_are_told_at_once_in_the_order_of_the_fields() -> None:
     """Nobody likes to be told one after the other."""
     wrong = changed("spec.model.concurrency", 0)

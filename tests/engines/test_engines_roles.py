@@ -146,16 +146,6 @@ REFUSED = {
         wants(VLLM, DECODE, image="vllm/vllm-openai:v0.20.0"),
         ("spec.roles", "`vllm` is 0.20.0: vllm 0.32.0 or later is needed to move KV caches by `nixl`"),
     ),
-    "a target": (
-        replace(wants(VLLM, DECODE), demand=replace(wants(VLLM, DECODE).demand, target=Target(100, 100))),
-        (
-            "spec.target",
-            (
-                "no estimates size prefill and decode apart; leave the field out and state `spec.roles[].replicas`, "
-                "or leave `spec.roles` out, so that each replica does both"
-            ),
-        ),
-    ),
     "a queue of the cluster": (
         wants(
             VLLM,
@@ -200,6 +190,11 @@ REFUSED = {
 def test_what_roles_cannot_have_is_refused(name: str) -> None:
     wanted, expected = REFUSED[name]
     assert problems(wanted) == (expected,)
+
+
+def test_a_target_sizes_roles() -> None:
+    wanted = wants(VLLM, DECODE)
+    assert problems(replace(wanted, demand=replace(wanted.demand, target=Target(100, 100, rate=1.0)))) == ()
 
 
 def test_an_object_without_roles_may_move_caches_in_its_own_way() -> None:

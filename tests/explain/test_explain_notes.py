@@ -25,6 +25,8 @@ from shardwise.domain.notes import (
     RolesCounted,
     StatesBoundSequences,
     TensorAcrossNodes,
+    TransferCounted,
+    TransferNotCounted,
     TransformersCode,
     UnknownProduct,
     WithDriver,
@@ -195,6 +197,27 @@ SAID: dict[str, tuple[Note, str]] = {
     "a single sequence": (
         StatesBoundSequences(1),
         "at most 1 sequence at once: the cache has room for the states of no more",
+    ),
+    "a role sized by measurements of whole replicas": (
+        EstimatesTrusted("NVIDIA-H200", mixture=False, errors=((Measure.RATE, None),), apart=True),
+        (
+            "estimates beside measurements of dense models on NVIDIA-H200, of replicas that do both parts of a "
+            "request: rate not measured"
+        ),
+    ),
+    "a transfer in the time to the first token": (
+        TransferCounted(2**30, 0.0269, 0.045),
+        (
+            "the time to the first token has 26.9ms in it in which a GPU of decode reads 1.0 GiB of a prompt's KV "
+            "cache by RDMA, at 40 GB/s (not measured), and 45ms of decode"
+        ),
+    ),
+    "a transfer by TCP": (
+        TransferNotCounted(2**30, 0.045),
+        (
+            "the time to the first token has 45ms of decode in it, but not the time in which a GPU of decode reads "
+            "1.0 GiB of a prompt's KV cache by TCP, which is not known"
+        ),
     ),
     "a shorter context": (
         ContextShortened(4096, 8192),

@@ -21,7 +21,8 @@ from shardwise.domain.refusal import RefusalReason
 from shardwise.domain.role_causes import PrefillWider, ShareShort, TensorApart
 from shardwise.domain.roles import Connector, Half, Role, RoleName
 from shardwise.planner import take
-from shardwise.planner.pairs import PROMPT_TOKENS, Pair, PairRefusal, for_other, only_in, plan_pair, within_of, without
+from shardwise.planner.halves import Pair, PairRefusal, for_other, only_in, within_of, without
+from shardwise.planner.pairs import PROMPT_TOKENS, plan_pair
 from shardwise.planner.transfer_support import transfer_cause
 
 PREFILL, DECODE = RoleName
@@ -241,14 +242,15 @@ def test_the_shapes_of_both_roles(
 
 def test_a_demand_without_a_role_has_no_other_and_no_place() -> None:
     plain = a_demand(LLAMA_8B)
-    assert for_other(plain, Layout(2, 1)) is plain
+    assert for_other(plain, planned(plain, a_fleet(h100s(1)))) is plain
     assert within_of(plain) is None
 
 
 def test_the_layout_of_the_other_role_is_part_of_the_demand() -> None:
     decode, _ = halves(within="rack")
-    told = for_other(decode, Layout(2, 1))
-    assert told.half == Half(Role(DECODE, Connector.NIXL, "rack"), Layout(2, 1))
+    made = planned(a_demand(LLAMA_70B, pins=pinned(2)), a_fleet(h100s(2)))
+    told = for_other(decode, made)
+    assert told.half == Half(Role(DECODE, Connector.NIXL, "rack"), made.layout)
     assert within_of(told) == "rack"
     assert for_other(told, None) == decode
 

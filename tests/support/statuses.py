@@ -28,7 +28,7 @@ def _plan() -> RecordedPlan:
     made = replace(made, memory=replace(made.memory, left_free=1024), states=192, linked=True, price=2.5)
     asked = Target(2000, 300, first_token=1.5, per_token=0.05, rate=4.0)
     sizing = Sizing(asked, 2, first_token=0.4, per_token=0.031, sequences=40, most_rate=2.25, binds=Bound.PER_TOKEN)
-    made = replace(made, sizing=sizing)
+    made = replace(made, sizing=replace(sizing, of_first_token=0.045))
     made = replace(made, layout=made.layout._replace(data=2, context=2), alternatives=_with_data(made))
     return replace(record_plan(made, "4a00c551c28c"), made_at=NOON)
 

@@ -123,8 +123,10 @@ def _of_role(obj: ShardedModel, role: RoleSpec) -> ShardedModel:
 
 
 def _half(obj: ShardedModel) -> Half | None:
+    """Give the role of the object. A target decides the number of its replicas, where there is one."""
     role = _role(obj)
-    return None if role is None else Half(role, counted=obj.spec.roles[0].replicas is None)
+    counted = obj.spec.target is None and bool(obj.spec.roles) and obj.spec.roles[0].replicas is None
+    return None if role is None else Half(role, counted=counted)
 
 
 def _role(obj: ShardedModel) -> Role | None:

@@ -82,6 +82,14 @@ def _one_decides_on_replicas(spec: ShardedModelSpec) -> str | None:
     return "`requestsPerSecond` and `spec.scaling` would both decide the number of replicas; leave one of them out"
 
 
+def _roles_are_sized_by_a_rate(spec: ShardedModelSpec) -> str | None:
+    if not spec.roles or spec.target is None or spec.target.requests_per_second is not None:
+        return None
+    return (
+        "with roles, `requestsPerSecond` is needed: both roles serve the same requests, and each is sized by their rate"
+    )
+
+
 def _roles_are_both(spec: ShardedModelSpec) -> str | None:
     named = sorted(role.name for role in spec.roles)
     if not named or named == ["decode", "prefill"]:
@@ -255,6 +263,13 @@ RULES: Final = (
         "!has(self.scaling) || !has(self.target) || !has(self.target.requestsPerSecond)",
         "target.requestsPerSecond and scaling would both decide the number of replicas",
         _one_decides_on_replicas,
+    ),
+    SpanningRule(
+        ("spec",),
+        "spec.target.requestsPerSecond",
+        "!has(self.target) || has(self.target.requestsPerSecond) || !has(self.roles) || self.roles.size() == 0",
+        "with roles, target needs requestsPerSecond: each role is sized by the rate of the requests",
+        _roles_are_sized_by_a_rate,
     ),
     SpanningRule(
         ("spec",),

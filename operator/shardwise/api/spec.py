@@ -350,8 +350,8 @@ class RoleSpec(Wire):
         default=None,
         ge=0,
         le=1000,
-        description="Number of replicas of the role. Default: from the estimated speeds of both roles, as few as keep "
-        "the ratio.",
+        description="Number of replicas of the role. With spec.target, the least number; 0 still asks for none. "
+        "Default: from the estimated speeds of both roles, as few as keep the ratio; 1 with spec.target.",
     )
     objective: Literal["fewest-gpus", "latency", "throughput", "cheapest"] | None = Field(
         default=None,
@@ -405,7 +405,8 @@ class ShardedModelSpec(Wire):
     target: TargetSpec | None = Field(
         default=None,
         description="Load of the object and speed that its clients want. The planner chooses layout, product and "
-        "number of replicas by estimates so that they are met. Default: every layout that fits will do.",
+        "number of replicas by estimates so that they are met, of each role if there are roles. Default: every layout "
+        "that fits will do.",
     )
     parallelism: Parallelism = Field(default=Parallelism(), description="Parts of the layout that you fix yourself.")
     roles: Annotated[list[RoleSpec], Field(max_length=2)] = Field(

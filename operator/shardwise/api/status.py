@@ -71,15 +71,25 @@ class SizingReport(Reported):
 
     asked: AskedReport = Field(description="The target that the plan was sized for.")
     replicas: int = Field(description="Least number of replicas that meets the target.")
-    microseconds_to_first_token: int = Field(description="Microseconds from a request to its first token.")
-    microseconds_per_token: int = Field(description="Microseconds from a token of a request to the next token.")
+    microseconds_to_first_token: int | None = Field(
+        default=None, description="Microseconds from a request to its first token. Absent for the role decode."
+    )
+    microseconds_of_first_token: int | None = Field(
+        default=None,
+        description="Microseconds of the time to the first token that pass in decode. Only for the role decode.",
+    )
+    microseconds_per_token: int | None = Field(
+        default=None,
+        description="Microseconds from a token of a request to the next token. Absent for the role prefill.",
+    )
     sequences: int = Field(description="Requests that a replica works on at once.")
     requests_per_second_per_replica: float = Field(
         description="Most requests per second that a replica serves within the target."
     )
     binds: str = Field(
         description="Why a replica serves no more: first-token or per-token (the times of the target), cache (the room "
-        "of its KV cache) or sequences (the most requests that the engine works on at once)."
+        "of its KV cache), sequences (the most requests that the engine works on at once) or prompts (prefill works "
+        "nearly all the time)."
     )
 
 

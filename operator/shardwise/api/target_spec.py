@@ -37,6 +37,6 @@ class TargetSpec(Wire):
         ge=0.001,
         le=MOST_RATE,
         description="Requests per second that all replicas serve together. The plan then has as many replicas as the "
-        "rate needs, and at least spec.replicas. Default: each replica serves spec.model.concurrency requests at once, "
-        "and spec.replicas is the number of replicas.",
+        "rate needs, and at least spec.replicas. Required with spec.roles. Default: each replica serves "
+        "spec.model.concurrency requests at once, and spec.replicas is the number of replicas.",
     )

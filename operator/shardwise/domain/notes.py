@@ -210,9 +210,34 @@ class CacheByTcp(Note):
 class EstimatesTrusted(Note):
     """How far the estimates for the target are from measurements; ``None`` where nothing was measured.
 
-    ``mixture``: of mixtures of experts, else of dense models, on the GPU product.
+    ``mixture``: of mixtures of experts, else of dense models, on the GPU product. ``apart``: the estimates are for a
+    role, and the measurements for replicas that do both parts of a request.
     """
 
     product: str
     mixture: bool
     errors: tuple[tuple[Measure, EstimateError | None], ...]
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TransferCounted(Note):
+    """The time to the first token has the transfer of a prompt's KV cache in it, and the part that passes in decode.
+
+    ``bytes`` is the part of the cache that the fullest GPU of decode reads, in ``seconds``. ``decode`` is seconds.
+    """
+
+    bytes: float
+    seconds: float
+    decode: float
+
+
+@dataclass(frozen=True, slots=True)
+class TransferNotCounted(Note):
+    """The time to the first token lacks the transfer of the KV cache, whose time by TCP is not known.
+
+    ``bytes`` and ``decode`` are as of :class:`TransferCounted`.
+    """
+
+    bytes: float
+    decode: float

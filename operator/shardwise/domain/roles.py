@@ -46,13 +46,15 @@ class Half:
 
     ``other`` is the layout of the other role; ``None`` while it is not chosen. ``counted``: the number of groups
     follows from the estimates, because the object does not state it. ``shared`` is the budget of the object, of which
-    the demand has a share; ``None`` while it has all of it.
+    the demand has a share; ``None`` while it has all of it. ``elsewhere`` is the part of the time to the first token,
+    in seconds, that passes in the other role.
     """
 
     role: Role
     other: Layout | None = None
     counted: bool = False
     shared: "SharedBudget | None" = None
+    elsewhere: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

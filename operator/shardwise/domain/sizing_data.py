@@ -13,11 +13,15 @@ _DIGITS = 6
 
 def sizing_data(sizing: Sizing) -> Data:
     """Give a sizing as data, which :func:`read_sizing` reads back."""
+    times = {
+        "microsecondsToFirstToken": sizing.first_token,
+        "microsecondsOfFirstToken": sizing.of_first_token,
+        "microsecondsPerToken": sizing.per_token,
+    }
     return {
         "asked": target_data(sizing.target),
         "replicas": sizing.replicas,
-        "microsecondsToFirstToken": _micros(sizing.first_token),
-        "microsecondsPerToken": _micros(sizing.per_token),
+        **{name: _micros(seconds) for name, seconds in times.items() if seconds is not None},
         "sequences": sizing.sequences,
         "requestsPerSecondPerReplica": round(sizing.most_rate, _DIGITS),
         "binds": sizing.binds.value,
@@ -44,11 +48,12 @@ def read_sizing(data: Mapping[str, Any]) -> Sizing:
     return Sizing(
         target=_read_target(data["asked"]),
         replicas=int(data["replicas"]),
-        first_token=int(data["microsecondsToFirstToken"]) / 1e6,
-        per_token=int(data["microsecondsPerToken"]) / 1e6,
+        first_token=_seconds(data.get("microsecondsToFirstToken")),
+        per_token=_seconds(data.get("microsecondsPerToken")),
         sequences=int(data["sequences"]),
         most_rate=float(data["requestsPerSecondPerReplica"]),
         binds=Bound(data["binds"]),
+        of_first_token=_seconds(data.get("microsecondsOfFirstToken")),
     )
 
 

@@ -30,12 +30,14 @@ class Bound(StrEnum):
     """The part of a target, or of a replica, that would be short first if the load of the replica grew.
 
     ``CACHE``: the KV cache has room for no more requests. ``SEQUENCES``: the engine works on no more at once.
+    ``PROMPTS``: prefill works on prompts nearly all the time.
     """
 
     FIRST_TOKEN = "first-token"  # noqa: S105 - a word of the field
     PER_TOKEN = "per-token"  # noqa: S105 - a word of the field
     CACHE = "cache"
     SEQUENCES = "sequences"
+    PROMPTS = "prompts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +47,19 @@ class Sizing:
     ``replicas`` is the least number that meets the target. ``sequences`` is the number of requests that a replica works
     on at once. ``most_rate`` is the most requests per second that a replica serves within the target. ``binds`` says
     why it serves no more.
+
+    Each role has a time of its own: ``per_token`` of prefill is ``None``, and so is ``first_token`` of decode, where
+    ``of_first_token`` is the part of the time to the first token that passes in decode.
     """
 
     target: Target
     replicas: int
-    first_token: float
-    per_token: float
+    first_token: float | None
+    per_token: float | None
     sequences: int
     most_rate: float
     binds: Bound
+    of_first_token: float | None = None
 
     def spare_rate(self, replicas: int) -> float | None:
         """Give the share by which the rate may grow with so many replicas; ``None`` without a rate."""

@@ -36,7 +36,6 @@ KEEP_ALIVE: Final = "120"
 _VLLM_CONNECTORS: Final = {Connector.NIXL: "NixlConnector", Connector.MOONCAKE: "MooncakeConnector"}
 _VLLM_ROLES: Final = {RoleName.PREFILL: "kv_producer", RoleName.DECODE: "kv_consumer"}
 _OR_NO_ROLES: Final = "or leave `spec.roles` out, so that each replica does both"
-_OWN_NUMBERS: Final = "leave the field out and state `spec.roles[].replicas`"
 _TENSORRT_LLM_ROLES: Final = {RoleName.PREFILL: "CONTEXT", RoleName.DECODE: "GENERATION"}
 
 Value = TypeVar("Value")
@@ -142,8 +141,6 @@ def _connector_problems(wanted: Wanted, connector: Connector, read: Version) -> 
 
 def _not_with_roles(wanted: Wanted) -> Iterator[tuple[str, str]]:
     """Refuse the fields that act on the replicas of an object as a whole."""
-    if wanted.demand.target is not None:
-        yield "spec.target", f"no estimates size prefill and decode apart; {_OWN_NUMBERS}, {_OR_NO_ROLES}"
     if wanted.queue is not None:
         half = "a queue admits each replica by itself, and could admit one role without the other"
         yield "spec.placement.queue", f"{half}; leave the field out, {_OR_NO_ROLES}"

@@ -24,12 +24,14 @@ from shardwise.domain.notes import (
     RolesCounted,
     StatesBoundSequences,
     TensorAcrossNodes,
+    TransferCounted,
+    TransferNotCounted,
     TransformersCode,
     UnknownProduct,
     WithDriver,
 )
 from shardwise.domain.platforms import CLIQUE
-from shardwise.domain.units import gib, plural
+from shardwise.domain.units import gib, latency_text, plural
 
 
 def note(noted: Note) -> str:
@@ -40,7 +42,8 @@ def note(noted: Note) -> str:
 def _trusted(noted: EstimatesTrusted) -> str:
     kind = "mixtures of experts" if noted.mixture else "dense models"
     said = "; ".join(f"{_MEASURES[measure]} {_within(error)}" for measure, error in noted.errors)
-    return f"estimates beside measurements of {kind} on {noted.product}: {said}"
+    apart = ", of replicas that do both parts of a request" if noted.apart else ""
+    return f"estimates beside measurements of {kind} on {noted.product}{apart}: {said}"
 
 
 def _within(error: EstimateError | None) -> str:
@@ -197,6 +200,21 @@ def _cache_by_tcp(_: CacheByTcp) -> str:
     )
 
 
+def _transfer_counted(noted: TransferCounted) -> str:
+    return (
+        f"the time to the first token has {latency_text(noted.seconds)} in it in which a GPU of decode reads "
+        f"{gib(noted.bytes)} of a prompt's KV cache by RDMA, at 40 GB/s (not measured), and "
+        f"{latency_text(noted.decode)} of decode"
+    )
+
+
+def _transfer_not_counted(noted: TransferNotCounted) -> str:
+    return (
+        f"the time to the first token has {latency_text(noted.decode)} of decode in it, but not the time in which a "
+        f"GPU of decode reads {gib(noted.bytes)} of a prompt's KV cache by TCP, which is not known"
+    )
+
+
 SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     Remark: lambda noted: str(noted.text),
     UnknownProduct: lambda noted: f"{noted.product} is not a product Shardwise knows: no NVLink is assumed",
@@ -219,4 +237,6 @@ SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     FasterWithMore: _faster_with_more,
     RolesCounted: _roles_counted,
     CacheByTcp: _cache_by_tcp,
+    TransferCounted: _transfer_counted,
+    TransferNotCounted: _transfer_not_counted,
 }

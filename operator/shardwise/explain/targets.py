@@ -13,6 +13,7 @@ _BINDS: Final[dict[Bound, str]] = {
     Bound.PER_TOKEN: "the time per token",
     Bound.CACHE: "the room of the KV cache",
     Bound.SEQUENCES: "the most requests that the engine works on at once",
+    Bound.PROMPTS: "the time of the prompts",
 }
 
 
@@ -29,12 +30,15 @@ def target_lines(plan: Plan) -> Iterator[tuple[str, str]]:
 def times_text(sizing: Sizing) -> str:
     """Say the estimated times of a target beside the times that were asked for."""
     target = sizing.target
-    first = _beside(sizing.first_token, target.first_token)
-    token = _beside(sizing.per_token, target.per_token)
-    return (
-        f"{first} to the first token, {token} a token, with {plural(sizing.sequences, 'request')} at once in a replica "
-        f"(estimates); {_load(target)}"
-    )
+    times = []
+    if sizing.first_token is not None:
+        times.append(f"{_beside(sizing.first_token, target.first_token)} to the first token")
+    if sizing.per_token is not None:
+        times.append(f"{_beside(sizing.per_token, target.per_token)} a token")
+    if sizing.of_first_token is not None:
+        times.append(f"{latency_text(sizing.of_first_token)} of the time to the first token")
+    at_once = plural(sizing.sequences, "request")
+    return f"{', '.join(times)}, with {at_once} at once in a replica (estimates); {_load(target)}"
 
 
 def _beside(seconds: float, most: float | None) -> str:

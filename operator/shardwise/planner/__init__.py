@@ -25,9 +25,9 @@ from shardwise.planner.shorten import with_shorter_context
 from shardwise.planner.solve import solve, survey
 from shardwise.planner.trials import TrialFleet
 
-__all__ = ["most_replicas", "plan", "sizing_of", "take"]
+__all__ = ["RATE_PARTS", "most_replicas", "plan", "resized", "sizing_of", "take", "with_part_of_rate"]
 
-_RATE_PARTS: Final = 64
+RATE_PARTS: Final = 64
 """The parts into which the rate of a target is cut where the fleet has no room for all of it."""
 
 Share = Callable[[Demand, int | None, int], Demand]
@@ -73,8 +73,13 @@ def most_replicas(demand: Demand, fleet: Fleet, shared: int | None = None) -> Pl
         most = largest_that_fits(counts, lambda replicas, fewer=fewer: searched.fits(fewer(replicas)))  # type: ignore[misc]
         if most is not None:
             made = searched.plan(fewer(most))
-            return made and replace(made, sizing=sizing_of(demand, fleet, made))
+            return made and resized(demand, made, fleet)
     return None
+
+
+def resized(demand: Demand, made: Plan, fleet: Fleet) -> Plan:
+    """Give the plan of a part of a demand with the sizing of the whole."""
+    return replace(made, sizing=sizing_of(demand, fleet, made))
 
 
 def sizing_of(demand: Demand, fleet: Fleet, made: Plan) -> Sizing | None:
@@ -97,14 +102,15 @@ def sizing_of(demand: Demand, fleet: Fleet, made: Plan) -> Sizing | None:
 def _parts(demand: Demand) -> tuple[int, Share]:
     """Give into how many parts a demand can be cut, and the function that gives some of them."""
     if demand.target is not None and demand.target.rate is not None and demand.replicas:
-        return _RATE_PARTS, _with_part_of_rate
+        return RATE_PARTS, with_part_of_rate
     return min(demand.replicas, demand.gpu_budget + 1), _with_replicas
 
 
-def _with_part_of_rate(demand: Demand, shared: int | None, parts: int) -> Demand:
+def with_part_of_rate(demand: Demand, shared: int | None, parts: int) -> Demand:
+    """Give a demand, which has a rate, some of the :data:`RATE_PARTS` parts of it, and of the GPUs that all share."""
     assert demand.target is not None and demand.target.rate is not None  # noqa: S101, PT018 - called only with a rate
-    target = replace(demand.target, rate=demand.target.rate * parts / _RATE_PARTS)
-    share = demand.gpu_budget if shared is None else shared * parts // _RATE_PARTS
+    target = replace(demand.target, rate=demand.target.rate * parts / RATE_PARTS)
+    share = demand.gpu_budget if shared is None else shared * parts // RATE_PARTS
     return replace(demand, replicas=1, target=target, gpu_budget=min(share, demand.gpu_budget))
 
 

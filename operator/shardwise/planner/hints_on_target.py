@@ -9,7 +9,7 @@ from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.target import Target
 from shardwise.domain.units import latency_text, parse_latency
 from shardwise.planner.largest import largest_that_fits
-from shardwise.planner.trials import Trial, TrialFleet
+from shardwise.planner.trials import Trial, Trials
 
 _LONGEST: Final = 3600.0
 """Seconds: a target of more than an hour is worth no hint."""
@@ -18,19 +18,19 @@ _MOST_TIMES: Final = 1000.0
 _LOWEST_RATE: Final = 1e-3
 
 
-def first_token(demand: Demand, tried_on: TrialFleet) -> Iterator[Trial]:
+def first_token(demand: Demand, tried_on: Trials) -> Iterator[Trial]:
     """Try the shortest time until the first token that some plan keeps."""
     if demand.target is not None and demand.target.first_token is not None:
         yield from _later(demand, demand.target.first_token, "timeToFirstToken", _with_first_token, tried_on)
 
 
-def per_token(demand: Demand, tried_on: TrialFleet) -> Iterator[Trial]:
+def per_token(demand: Demand, tried_on: Trials) -> Iterator[Trial]:
     """Try the shortest time for each token that some plan keeps."""
     if demand.target is not None and demand.target.per_token is not None:
         yield from _later(demand, demand.target.per_token, "timePerToken", _with_per_token, tried_on)
 
 
-def times(demand: Demand, tried_on: TrialFleet) -> Iterator[Trial]:
+def times(demand: Demand, tried_on: Trials) -> Iterator[Trial]:
     """Try to make both times longer by the same factor, the least that helps, where neither time alone helps."""
     target = demand.target
     if target is None or target.first_token is None or target.per_token is None:
@@ -53,7 +53,7 @@ def _readable(seconds: float) -> float:
     return parse_latency(latency_text(seconds))
 
 
-def rate(demand: Demand, tried_on: TrialFleet) -> Iterator[Trial]:
+def rate(demand: Demand, tried_on: Trials) -> Iterator[Trial]:
     """Try the highest rate that some plan serves."""
     target = demand.target
     if target is None or target.rate is None:
@@ -66,7 +66,7 @@ def rate(demand: Demand, tried_on: TrialFleet) -> Iterator[Trial]:
         yield Trial(_with_rate(demand, target, found), "spec.target.requestsPerSecond", value)
 
 
-def objective(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
+def objective(demand: Demand, _: Trials) -> Iterator[Trial]:
     """Try the fewest GPUs where no price is known."""
     if demand.objective is Objective.CHEAPEST:
         fewest = Objective.FEWEST_GPUS
@@ -74,7 +74,7 @@ def objective(demand: Demand, _: TrialFleet) -> Iterator[Trial]:
 
 
 def _later(
-    demand: Demand, seconds: float, field: str, changed: Callable[[Demand, float], Demand], tried_on: TrialFleet
+    demand: Demand, seconds: float, field: str, changed: Callable[[Demand, float], Demand], tried_on: Trials
 ) -> Iterator[Trial]:
     """Try longer times, the longest first: a plan that keeps a time keeps every longer time."""
     longer = [value for value in round_numbers(seconds, _LONGEST) if value > seconds][::-1]

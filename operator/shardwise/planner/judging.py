@@ -14,6 +14,7 @@ from shardwise.domain.needs import A_CHANNEL, PodNeeds
 from shardwise.domain.plan import Alternative, Estimate, LayoutOutcome, MemoryUse
 from shardwise.domain.refusal import Cause, LoadingShort, MemoryShort, OverBudget, RejectedLayout
 from shardwise.domain.role_causes import ShareShort
+from shardwise.domain.roles import RoleName
 from shardwise.domain.target import Sizing, Target
 from shardwise.domain.target_causes import PriceUnknown
 from shardwise.domain.version import dotted
@@ -27,6 +28,7 @@ from shardwise.planner.legality import illegal
 from shardwise.planner.links import Links
 from shardwise.planner.memory import loading_use, memory_use, relays_experts
 from shardwise.planner.pools import SurveyedGpus
+from shardwise.planner.prefill_sizing import PrefillSizer
 from shardwise.planner.sizing import Capacity, Sizer
 from shardwise.planner.sparse_cache import on_gpus
 from shardwise.planner.transfer_support import transfer_cause
@@ -101,10 +103,11 @@ class Weighed:
         return estimate(self._demand, layout, links_of(self._demand, gpus, layout), self.memory)
 
     @cached_property
-    def _sizer(self) -> Sizer:
-        gpus, layout = self._gpus, self.layout
+    def _sizer(self) -> Sizer | PrefillSizer:
+        gpus, layout, half = self._gpus, self.layout, self._demand.half
         links = links_of(self._demand, gpus, layout)
-        return Sizer(self._demand, layout, links, self.memory, (gpus.memory, gpus.compute_capability))
+        sizer = PrefillSizer if half is not None and half.role.name is RoleName.PREFILL else Sizer
+        return sizer(self._demand, layout, links, self.memory, (gpus.memory, gpus.compute_capability))
 
     def missed(self, demand: Demand) -> Cause | None:
         """Give the cause for which the layout, which fits, misses the target of a demand."""
@@ -240,7 +243,11 @@ def unfit_for(demand: Demand, gpus: SurveyedGpus) -> Cause | None:
 
 
 def without_place(demand: Demand) -> Demand:
-    """Give the demand without its name and without what says where it may run: no judgement depends on these."""
+    """Give the demand without its name and without what says where it may run: no judgement depends on these.
+
+    The time of a transfer depends on RDMA.
+    """
+    by_rdma = demand.needs.in_group if demand.half is not None and demand.target is not None else ()
     return replace(
         demand,
         key="",
@@ -252,7 +259,7 @@ def without_place(demand: Demand) -> Demand:
         tolerations=(),
         within=None,
         together=False,
-        needs=PodNeeds(in_stage=A_CHANNEL if demand.needs.channels else ()),
+        needs=PodNeeds(in_stage=A_CHANNEL if demand.needs.channels else (), in_group=by_rdma),
     )
 
 

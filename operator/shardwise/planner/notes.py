@@ -20,9 +20,12 @@ from shardwise.domain.notes import (
     Remark,
     StatesBoundSequences,
     TensorAcrossNodes,
+    TransferCounted,
+    TransferNotCounted,
     UnknownProduct,
 )
 from shardwise.domain.plan import GroupPlacement
+from shardwise.domain.roles import RoleName
 from shardwise.planner.all_to_all import exchange_argument, exchange_row
 from shardwise.planner.choose import Candidate, preference
 from shardwise.planner.engine_support import support_notes
@@ -30,6 +33,7 @@ from shardwise.planner.legality import has_experts
 from shardwise.planner.memory import states, wanted_slack
 from shardwise.planner.merged import cut_by_waiver
 from shardwise.planner.pools import Pool
+from shardwise.planner.transfer_time import cache_bytes, transfer_seconds
 
 _FAR_MORE: Final = 1.5
 """How many times as many tokens data ranks must serve to be worth a note."""
@@ -53,6 +57,7 @@ def notes(demand: Demand, chosen: Candidate, pool: Pool, rivals: Iterable[Candid
     yield from (NotCounted(word, chosen.memory.slack) for word in demand.uncounted)
     yield from _uncounted_buffers(demand, chosen)
     yield from _trusted(demand, chosen)
+    yield from _transfer(demand, chosen)
     yield from _states_bound(demand, chosen)
     yield from _checked(demand, chosen, rivals)
     yield from _beside_data(demand, chosen, rivals)
@@ -73,12 +78,25 @@ def _trusted(demand: Demand, chosen: Candidate) -> Iterator[Note]:
     product, mixture = chosen.pool.product, has_experts(demand.model)
     asked = {
         Measure.RATE: target.rate,
-        Measure.PER_TOKEN: target.per_token,
-        Measure.FIRST_TOKEN: target.first_token,
+        Measure.PER_TOKEN: None if _is(demand, RoleName.PREFILL) else target.per_token,
+        Measure.FIRST_TOKEN: None if _is(demand, RoleName.DECODE) else target.first_token,
     }
     measures = [measure for measure, wanted in asked.items() if wanted is not None]
     errors = tuple((measure, estimate_error(measure, product, mixture=mixture)) for measure in measures)
-    yield EstimatesTrusted(product, mixture, errors)
+    yield EstimatesTrusted(product, mixture, errors, apart=demand.half is not None)
+
+
+def _is(demand: Demand, role: RoleName) -> bool:
+    return demand.half is not None and demand.half.role.name is role
+
+
+def _transfer(demand: Demand, chosen: Candidate) -> Iterator[Note]:
+    """Say whether the time to the first token of prefill has the transfer of the KV cache in it."""
+    if demand.target is None or demand.half is None or not _is(demand, RoleName.PREFILL):
+        return
+    read = cache_bytes(demand, demand.target.input_tokens, demand.half.other or chosen.layout)
+    seconds, decode = transfer_seconds(demand, chosen.layout), demand.half.elsewhere
+    yield TransferNotCounted(read, decode) if seconds is None else TransferCounted(read, seconds, decode)
 
 
 def _states_bound(demand: Demand, chosen: Candidate) -> Iterator[Note]:

@@ -1,139 +1,69 @@
 """Planning prefill and decode together: two demands, one budget, and layouts that can exchange KV caches.
 
-Each role is planned by the planner of any demand. Decode is planned first, beside the smallest prefill that there can
-be; then prefill for the layout of decode. If the layout that suits decode best suits no prefill, decode follows the
-smallest prefill instead.
+Each role is planned by the planner of any demand, see ``pair_search``. Without a target, the numbers of replicas that
+the object does not state follow from the estimated speeds of both roles. With a target, each role is sized to it.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from math import ceil
 from typing import Final
 
-from shardwise.domain.demand import Demand, Objective, Pins
+from shardwise.domain.demand import Demand, Pins
 from shardwise.domain.fleet import Fleet
-from shardwise.domain.layout import Layout
 from shardwise.domain.notes import CacheByTcp, RolesCounted
 from shardwise.domain.plan import Plan
-from shardwise.domain.refusal import Hint, Refusal
-from shardwise.domain.role_causes import ShareShort
-from shardwise.domain.roles import RoleName, SharedBudget
-from shardwise.planner import plan
-from shardwise.planner.trials import MOST_TRIES
+from shardwise.planner import RATE_PARTS, resized, with_part_of_rate
+from shardwise.planner.halves import Pair, PairRefusal, for_other, inside_places
+from shardwise.planner.largest import largest_that_fits
+from shardwise.planner.pair_hints import with_hints
+from shardwise.planner.pair_search import any_pair, best_pair, first_pair
 
 PROMPT_TOKENS: Final = 4
 """Prompt tokens for each token of an answer, where an object does not say its load: long prompts are why roles part."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """The plans of both roles. The replicas of an object have a number each: those of decode come first."""
-
-    decode: Plan
-    prefill: Plan
-
-    def of(self, name: RoleName) -> Plan:
-        """Give the plan of a role."""
-        return self.decode if name is RoleName.DECODE else self.prefill
-
-
-@dataclass(frozen=True, slots=True)
-class PairRefusal:
-    """Why there is no plan for both roles: the refusal of one role, beside the GPUs of the other."""
-
-    role: RoleName
-    refusal: Refusal
-    beside: int = 0
-
-
-def plan_pair(decode: Demand, prefill: Demand, fleet: Fleet) -> Pair | PairRefusal:
+def plan_pair(decode: Demand, prefill: Demand, fleet: Fleet, *, hinted: bool = True) -> Pair | PairRefusal:
     """Plan both roles on a fleet. Both demands have the budget of the object.
 
-    With a bounding place, each place is tried, the place with the most free GPUs first.
+    With a bounding place, each place is tried, the place with the most free GPUs first. Without ``hinted``, a refusal
+    has no hints.
     """
     refused: PairRefusal | None = None
-    for inside in _inside(decode, fleet):
-        found = _counted(decode, prefill, inside, _planned(decode, prefill, inside))
+    for inside in inside_places(decode, fleet):
+        found = _counted(decode, prefill, inside, best_pair(decode, prefill, inside))
         if isinstance(found, Pair):
             return Pair(found.decode, found.prefill.numbered_from(found.decode.replicas))
-        refused = refused or _hinted(decode, prefill, inside, found)
+        refused = refused or (with_hints(decode, prefill, inside, found) if hinted else found)
     assert refused is not None  # noqa: S101 - at least one place is tried
     return refused
 
 
-def _hinted(decode: Demand, prefill: Demand, fleet: Fleet, refused: PairRefusal) -> PairRefusal:
-    """Add the smallest budget with which both roles have a plan, if a role found too few GPUs in the budget."""
-    causes = (rejected.cause for rejected in refused.refusal.rejected)
-    totals = {short.taken + short.needed for short in causes if isinstance(short, ShareShort)}
-    for total in sorted(totals)[:MOST_TRIES]:
-        found = _planned(replace(decode, gpu_budget=total), replace(prefill, gpu_budget=total), fleet)
-        if isinstance(found, Pair):
-            made = found.of(refused.role)
-            hint = Hint("spec.gpuBudget.total", total, made.layout, made.product, made.gpus, tight=made.tight)
-            return replace(refused, refusal=replace(refused.refusal, hints=(hint,)))
-    return refused
+def part_of_rate(decode: Demand, prefill: Demand, fleet: Fleet) -> Pair | None:
+    """Plan the largest part of the rate of a target for which both roles have a plan; ``None`` where no part has one.
+
+    Both roles get the same part, and their sizings are for the whole rate. As ``most_replicas``, each part first gets
+    its share of the budget alone.
+    """
+    for shares in (True, False):
+        parts = partial(_of_both, decode, prefill, decode.gpu_budget if shares else None)
+        # mypy cannot infer the type of a lambda's default.
+        most = largest_that_fits(range(1, RATE_PARTS), lambda count, parts=parts: _fits(parts(count), fleet))  # type: ignore[misc]
+        made = None if most is None else plan_pair(*parts(most), fleet, hinted=False)
+        if isinstance(made, Pair):
+            whole = resized(decode, made.decode, fleet)
+            return Pair(whole, resized(for_other(prefill, whole), made.prefill, fleet))
+    return None
 
 
-def for_other(demand: Demand, other: Layout | None) -> Demand:
-    """Give the demand of a role whose caches come from, or go to, groups of a layout."""
-    return demand if demand.half is None else replace(demand, half=replace(demand.half, other=other))
+def _of_both(decode: Demand, prefill: Demand, shared: int | None, parts: int) -> tuple[Demand, Demand]:
+    some = (with_part_of_rate(role, shared, parts) if role.replicas else role for role in (decode, prefill))
+    return next(some), next(some)
 
 
-def within_of(demand: Demand) -> str | None:
-    """Give the bounding place of both roles, if the object states it."""
-    return None if demand.half is None else demand.half.role.within
-
-
-def _inside(demand: Demand, fleet: Fleet) -> Iterator[Fleet]:
-    """Give the fleet as each bounding place leaves it; the whole fleet if the roles need not lie together."""
-    level = within_of(demand)
-    if level is None:
-        yield fleet
-        return
-    free: dict[str, int] = {}
-    for node in fleet.nodes:
-        place = fleet.place(node, level)
-        free[place] = free.get(place, 0) + node.free
-    free.pop("", None)
-    for place in sorted(free, key=lambda found: (-free[found], found)) or [""]:
-        yield only_in(fleet, level, place)
-
-
-def only_in(fleet: Fleet, level: str, place: str) -> Fleet:
-    """Give the fleet without the free GPUs outside a place."""
-    return fleet.with_nodes(
-        node._replace(free=0) for node in fleet.nodes if node.free and fleet.place(node, level) != place
-    )
-
-
-def _planned(decode: Demand, prefill: Demand, fleet: Fleet) -> Pair | PairRefusal:
-    least = plan(replace(prefill, objective=Objective.FEWEST_GPUS), fleet, hinted=False)
-    if isinstance(least, Refusal):
-        return PairRefusal(RoleName.PREFILL, least)
-    first = _beside(decode, prefill, least, fleet)
-    if isinstance(first, Refusal):
-        return PairRefusal(RoleName.DECODE, first, least.gpus)
-    second = _beside(for_other(prefill, first.layout), decode, first, fleet)
-    if isinstance(second, Plan):
-        return Pair(first, second)
-    follows = _beside(for_other(decode, least.layout), prefill, least, fleet)
-    return Pair(follows, least) if isinstance(follows, Plan) else PairRefusal(RoleName.PREFILL, second, first.gpus)
-
-
-def _beside(demand: Demand, other: Demand, made: Plan, fleet: Fleet) -> Plan | Refusal:
-    """Plan a role with the budget and the fleet that the plan of the other role leaves."""
-    return plan(sharing(demand, made.gpus), without(fleet, other, made), hinted=False)
-
-
-def sharing(demand: Demand, taken: int) -> Demand:
-    """Give the demand of a role, which has the budget of its object, the GPUs that the other role leaves of it."""
-    shared = SharedBudget(demand.gpu_budget, taken)
-    return replace(demand, gpu_budget=shared.left, half=demand.half and replace(demand.half, shared=shared))
-
-
-def without(fleet: Fleet, demand: Demand, made: Plan) -> Fleet:
-    """Give the fleet without the GPUs, and without all other resources, that the pods of a plan take."""
-    return fleet.without(made.gpus_by_node(), made.needs_by_node(demand.needs))
+def _fits(roles: tuple[Demand, Demand], fleet: Fleet) -> bool:
+    decode, _ = roles
+    return any(any_pair(*roles, inside) for inside in inside_places(decode, fleet))
 
 
 def _counted(decode: Demand, prefill: Demand, fleet: Fleet, found: Pair | PairRefusal) -> Pair | PairRefusal:
@@ -149,7 +79,7 @@ def _counted(decode: Demand, prefill: Demand, fleet: Fleet, found: Pair | PairRe
         fewer = _fewer(decode, counts[0], at_most), _fewer(prefill, counts[1], at_most)
         if fewer == (pair.decode.replicas, pair.prefill.replicas):
             break
-        more = _planned(_again(decode, pair.decode, fewer[0]), _again(prefill, pair.prefill, fewer[1]), fleet)
+        more = first_pair(_again(decode, pair.decode, fewer[0]), _again(prefill, pair.prefill, fewer[1]), fleet)
         if isinstance(more, Pair):
             pair = Pair(_reasoned(more.decode, pair.decode), _reasoned(more.prefill, pair.prefill))
             break

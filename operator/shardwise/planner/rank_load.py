@@ -23,6 +23,9 @@ REQUEST_START: Final = 15e-3
 """Seconds of a request beside the steps of the engine: 6 to 14 ms for prompts of tokens on H200
 (tests/data/vllm-h200-speed.json), more for prompts of text over a network."""
 
+_BESIDE: Final = 1.5
+"""Steps until the first token of a request that others are served beside: half a step until it begins, and its own."""
+
 EXPERTS_SHARE: Final = 0.5
 """The share of the compute of other linear layers that experts achieve on prompts.
 
@@ -71,9 +74,9 @@ class RankLoad:
     def first_token(self, requests: int) -> float:
         """Give the mean seconds from a request to its first token."""
         step = self.step(requests)
-        beside = 1.5 * step if requests > 1 else 0.0
+        beside = _BESIDE * step if requests > 1 else 0.0
         before = requests * self.prompt**2 / (2 * self._output * step)
-        return REQUEST_START + beside + before + max(self._through, step)
+        return REQUEST_START + beside + before + max(self.through, step)
 
     @cached_property
     def prompt(self) -> float:
@@ -83,7 +86,7 @@ class RankLoad:
         return max(stage.total(layers) for stage, _ in stages)
 
     @cached_property
-    def _through(self) -> float:
+    def through(self) -> float:
         """The seconds that a prompt takes through all stages. Its chunks follow one another through the pipeline."""
         chunk, stages = chunk_tokens(self._layout.data), self._layout.pipeline
         chunks = ceil(self._input / chunk)
@@ -99,6 +102,18 @@ class RankLoad:
         linear = 2 * touched(self._demand, index, layout, 1)[1] * self._input / achieved
         attention = attention_flops(layer, self._input) / layout.tensor / (FLOPS_SHARE * links.kind.flops)
         return linear + attention + exchange(model, layer, layout, links, chunk) * self._input / chunk
+
+
+class DecodeLoad(RankLoad):
+    """The estimated times of a data rank of decode: no prompt comes between its steps."""
+
+    def per_token(self, requests: int) -> float:
+        """Give the seconds from a token of a request to its next token."""
+        return self.step(requests)
+
+    def first_token(self, requests: int) -> float:
+        """Give the part of the time to the first token that passes in decode, after the KV cache has come."""
+        return REQUEST_START + _BESIDE * self.step(requests)
 
 
 def attention_flops(layer: Layer, tokens: int) -> float:

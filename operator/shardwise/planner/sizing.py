@@ -21,9 +21,9 @@ from shardwise.domain.target_causes import FirstTokenLate, TokensSlow
 from shardwise.planner.largest import largest_that_fits
 from shardwise.planner.links import Links
 from shardwise.planner.memory import memory_use
-from shardwise.planner.rank_load import RankLoad
+from shardwise.planner.rank_load import DecodeLoad, RankLoad
 
-_ROUNDING: Final = 1e-9
+ROUNDING: Final = 1e-9
 """The share by which a rate may exceed another rate and count as equal, because both are floating-point numbers."""
 
 
@@ -53,12 +53,20 @@ class Capacity:
 
     def replicas(self, target: Target) -> int:
         """Give the least number of replicas that meet a target; 1 without a rate."""
-        return 1 if target.rate is None else max(1, ceil(target.rate / self.rate * (1 - _ROUNDING)))
+        return 1 if target.rate is None else max(1, ceil(target.rate / self.rate * (1 - ROUNDING)))
+
+
+def load_of(kind: type[RankLoad], demand: Demand, target: Target, layout: Layout, links: Links) -> RankLoad:
+    """Give the load of a data rank under the requests of a target. A cache is full of a prompt and half an answer."""
+    sent, got = target.input_tokens, target.output_tokens
+    context = ceil((2 * sent + got) / layout.context)
+    return kind(replace(demand, context_length=context), layout, links, sent, got)
 
 
 class Sizer:
     """Sizes a layout that fits the memory, for every target with requests of the same length.
 
+    The groups work on both parts of a request, or on its answer (decode).
     ``demand`` has such a target. ``use`` is the memory of the layout; ``gpu_memory`` and ``capability`` are as of
     :func:`memory_use`.
     """
@@ -67,9 +75,8 @@ class Sizer:
         self, demand: Demand, layout: Layout, links: Links, use: MemoryUse, gpu: tuple[int, ComputeCapability | None]
     ) -> None:
         assert demand.target is not None  # noqa: S101 - called only with a target
-        sent, got = demand.target.input_tokens, demand.target.output_tokens
-        context = ceil((2 * sent + got) / layout.context)
-        self._load = RankLoad(replace(demand, context_length=context), layout, links, sent, got)
+        load = RankLoad if demand.half is None else DecodeLoad
+        self._load = load_of(load, demand, demand.target, layout, links)
         self._demand = demand
         self._layout = layout
         self._product = links.kind.product
@@ -133,13 +140,16 @@ class Sizer:
         """Say how the least number of replicas serves a target, with its capacity as :meth:`capacity` gives it."""
         replicas, requests = found.replicas(target), found.requests
         if target.rate is not None:
-            share = target.rate / replicas / self._layout.data * (1 - _ROUNDING)
+            share = target.rate / replicas / self._layout.data * (1 - ROUNDING)
             slower = largest_that_fits(range(1, requests), lambda fewer: self._load.rate(fewer) < share)
             requests = min(requests, (slower or 0) + 1)
+        first = self._load.first_token(requests)
+        alone = self._demand.half is None
         return Sizing(
             target=target,
             replicas=replicas,
-            first_token=self._load.first_token(requests),
+            first_token=first if alone else None,
+            of_first_token=None if alone else first,
             per_token=self._load.per_token(requests),
             sequences=requests * self._layout.data,
             most_rate=found.rate,

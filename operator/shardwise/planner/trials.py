@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
@@ -27,6 +27,13 @@ class Trial:
     field: str
     value: Any
     change: Change = Change.SET
+
+
+class Trials(Protocol):
+    """Tells of changed demands whether they have a plan."""
+
+    def fits(self, demand: Demand, /) -> bool:
+        """Tell whether a changed demand has a plan."""
 
 
 class TrialFleet:

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from shardwise.domain.demand import Demand
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import Wanted
-from shardwise.domain.layout import Layout
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.roles import RoleName
-from shardwise.planner.pairs import Pair, PairRefusal, for_other, plan_pair, sharing
+from shardwise.planner.halves import Pair, PairRefusal, for_other, sharing
+from shardwise.planner.pairs import part_of_rate, plan_pair
 from shardwise.reconcile.plans import over_quota
 from shardwise.reconcile.usable_fleet import UsableFleet
 
@@ -21,13 +22,22 @@ Planned = Mapping[RoleName, tuple[Wanted, Plan | Refusal]]
 def planned_roles(wanted: Wanted, fleet: Fleet, limit: GpuLimit | None) -> Planned:
     """Plan the roles of an object within the limit of its namespace."""
     whole = _pair(wanted, fleet, wanted.demand.gpu_budget)
-    if limit is None or isinstance(whole, PairRefusal) or _gpus(whole) <= limit.left:
+    if limit is None or isinstance(whole, PairRefusal) or whole.gpus <= limit.left:
         return _told(wanted, whole)
     smaller = _pair(wanted, fleet, limit.left) if limit.left else None
     if isinstance(smaller, Pair):
         return _told(wanted, smaller)
     part = part_of(wanted, RoleName.DECODE)
-    return {RoleName.DECODE: (part, over_quota(whole.decode, _gpus(whole), UsableFleet(fleet, limit=limit)))}
+    return {RoleName.DECODE: (part, over_quota(whole.decode, whole.gpus, UsableFleet(fleet, limit=limit)))}
+
+
+def planned_part(wanted: Wanted, fleet: Fleet, limit: GpuLimit | None) -> Planned:
+    """Plan the largest part of the rate of a target for which both roles have a plan; empty where no part has one."""
+    if wanted.demand.target is None:
+        return {}
+    budget = wanted.demand.gpu_budget if limit is None else min(limit.left, wanted.demand.gpu_budget)
+    found = part_of_rate(*_demands(wanted, budget), fleet)
+    return {} if found is None else _told(wanted, found)
 
 
 def part_of(wanted: Wanted, name: RoleName) -> Wanted:
@@ -41,21 +51,20 @@ def role_of(part: Wanted) -> RoleName:
     return part.launch.role.name
 
 
-def beside(part: Wanted, other: Layout, replicas: int, taken: int) -> Wanted:
-    """Give a role with its replicas, and with the budget less what is taken, beside groups of a layout."""
+def beside(part: Wanted, other: Plan, replicas: int, taken: int) -> Wanted:
+    """Give a role with its replicas, and with the budget less what is taken, beside groups of a plan."""
     demand = for_other(sharing(replace(part.demand, replicas=replicas), taken), other)
     return replace(part, demand=demand)
 
 
 def _pair(wanted: Wanted, fleet: Fleet, budget: int) -> Pair | PairRefusal:
-    decode, prefill = (
-        replace(part_of(wanted, name).demand, gpu_budget=budget) for name in (RoleName.DECODE, RoleName.PREFILL)
-    )
-    return plan_pair(decode, prefill, fleet)
+    return plan_pair(*_demands(wanted, budget), fleet)
 
 
-def _gpus(pair: Pair) -> int:
-    return pair.decode.gpus + pair.prefill.gpus
+def _demands(wanted: Wanted, budget: int) -> tuple[Demand, Demand]:
+    """Give the demands of decode and of prefill with a budget for both."""
+    decode, prefill = part_of(wanted, RoleName.DECODE), part_of(wanted, RoleName.PREFILL)
+    return replace(decode.demand, gpu_budget=budget), replace(prefill.demand, gpu_budget=budget)
 
 
 def _told(wanted: Wanted, found: Pair | PairRefusal) -> Planned:
@@ -65,7 +74,7 @@ def _told(wanted: Wanted, found: Pair | PairRefusal) -> Planned:
         name: (
             beside(
                 part_of(wanted, name),
-                found.of(name.other).layout,
+                found.of(name.other),
                 found.of(name).replicas,
                 found.of(name.other).gpus,
             ),

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.launch import Wanted
 from shardwise.domain.needs import needs_by_node
+from shardwise.domain.plan import Plan
 from shardwise.domain.roles import RoleName
-from shardwise.planner.pairs import only_in, within_of
+from shardwise.planner.halves import only_in, within_of, without
 from shardwise.reconcile.drift import Live
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.observed import Observed, OtherRole
@@ -23,15 +24,19 @@ from shardwise.render.manifest import SERVING_ROLE
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The groups of the other role: their records, and the GPUs that share NVLink in their layout."""
+    """The groups of the other role: their records, and the GPUs that share NVLink in their layout.
+
+    ``planned`` is a plan of the other role whose groups are about to begin, and hold nothing yet.
+    """
 
     records: Sequence[Record] = ()
     nvlink_gpus: int = 1
+    planned: Plan | None = None
 
     @property
     def gpus(self) -> int:
-        """The GPUs that they hold."""
-        return sum(record.held_gpus for record in self.records)
+        """The GPUs that they hold, or are about to hold."""
+        return sum(record.held_gpus for record in self.records) + (0 if self.planned is None else self.planned.gpus)
 
 
 def sight(part: Wanted, observed: Observed, other: OtherRole, held: Held) -> Observed:
@@ -85,7 +90,8 @@ def _role_of(live: Live) -> str:
 def _without(fleet: Fleet, part: Wanted, held: Held) -> Fleet:
     """Give the fleet without what the groups of the other role hold."""
     groups = ((record.held_nodes, record.gpus) for record in held.records)
-    return fleet.without(held_by(held.records), needs_by_node(part.demand.needs, held.nvlink_gpus, groups))
+    left = fleet.without(held_by(held.records), needs_by_node(part.demand.needs, held.nvlink_gpus, groups))
+    return left if held.planned is None else without(left, part.demand, held.planned)
 
 
 def _place(part: Wanted, observed: Observed) -> str:

@@ -4,6 +4,7 @@ The plans of both roles are made together, so that their groups can exchange KV 
 demands. Each role gets a share of the budget of GPUs that leaves the other role its replicas.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
@@ -12,15 +13,15 @@ from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.domain.roles import RoleName
-from shardwise.planner.pairs import for_other, sharing
+from shardwise.planner.halves import for_other, sharing
 from shardwise.reconcile.desired import Case, DesiredState, desired_state, judge_nodes, remember
 from shardwise.reconcile.limits import limit_of
 from shardwise.reconcile.look import look
 from shardwise.reconcile.object_status import Status
 from shardwise.reconcile.observed import Observed, OtherRole
-from shardwise.reconcile.plans import PlanInForce, new_plan, recorded
+from shardwise.reconcile.plans import PlanInForce, new_plan, recorded, sized
 from shardwise.reconcile.recorded_plan import record_plan
-from shardwise.reconcile.role_plans import Planned, part_of, planned_roles, role_of
+from shardwise.reconcile.role_plans import Planned, part_of, planned_part, planned_roles, role_of
 from shardwise.reconcile.role_sights import Held, other_role, sight, status_of_role
 
 Decided: TypeAlias = tuple[Case, DesiredState]
@@ -65,7 +66,8 @@ def _other(
     now: float,
 ) -> tuple[OtherRole, Held]:
     """Say what the other role has: as decided just now, or as its groups stand."""
-    part, plan = parts[name.other], plans[name.other].plan
+    part, in_force = parts[name.other], plans[name.other]
+    plan = in_force.plan
     nvlink = 1 if plan is None else plan.nvlink_gpus
     if found:
         group_set = found[0][1].group_set
@@ -74,7 +76,8 @@ def _other(
     seen = replace(seen, pods=tuple(pod for pod in seen.pods if pod.role == name.other.value))
     case = remember(part, seen, now)
     views = look(part, plan, case.observed, judge_nodes(case).usable, now)
-    return other_role(views, part.demand.replicas), Held([view.record for view in views], nvlink)
+    begins = None if plan is None or not in_force.fresh else replace(plan, groups=in_force.fresh)
+    return other_role(views, part.demand.replicas), Held([view.record for view in views], nvlink, begins)
 
 
 def _with_share(
@@ -88,20 +91,34 @@ def _with_share(
     total, left = part.demand.gpu_budget, held.gpus
     mine, other = plans[name].plan, plans[name.other].plan
     if name is RoleName.DECODE and mine is not None and other is not None:
-        left = max(left, min(other.layout.world_size * replicas, total - mine.layout.world_size), 0)
-    layout = None if other is None else other.layout
-    demand = for_other(sharing(part.demand, left), layout)
-    return replace(part, demand=demand)
+        needed = _fair(part, mine, other, replicas)
+        left = max(left, min(needed, total - mine.layout.world_size), 0)
+    return replace(part, demand=for_other(sharing(part.demand, left), other))
+
+
+def _fair(part: Wanted, mine: Plan, other: Plan, replicas: int) -> int:
+    """Give the GPUs of ``replicas`` of the other role; with a target, only its share if the budget is too small."""
+    group, needed = other.layout.world_size, other.layout.world_size * replicas
+    both, total = needed + mine.layout.world_size * part.demand.replicas, part.demand.gpu_budget
+    if part.demand.target is None or both <= total:
+        return needed
+    return max(1, total * replicas // both) * group
 
 
 def _settled(
     wanted: Wanted, observed: Observed, now: float
 ) -> tuple[Mapping[RoleName, Wanted], Mapping[RoleName, PlanInForce]]:
-    """Give each role with its replicas, and the plans in force: those of the status, or new plans for both."""
-    parts = {name: _with_replicas(part_of(wanted, name), observed.status) for name in _ORDER}
-    known = {
-        name: recorded(status_of_role(observed.status, name), part, observed.fleet) for name, part in parts.items()
-    }
+    """Give each role with its replicas, and the plans in force. A target decides the replicas, where there is one."""
+    parts, plans = _planned(wanted, observed, now)
+    running = Counter(record.role for record in observed.status.records.values())
+    return {name: sized(part, plans[name], running[name.value]) for name, part in parts.items()}, plans
+
+
+def _planned(
+    wanted: Wanted, observed: Observed, now: float
+) -> tuple[Mapping[RoleName, Wanted], Mapping[RoleName, PlanInForce]]:
+    """Give the roles and their plans: those of the status, or new plans for both."""
+    parts, known = _recorded(wanted, observed)
     if all(plan is not None for plan in known.values()):
         return parts, {name: plan for name, plan in known.items() if plan is not None}
     for name, plan in known.items():
@@ -109,6 +126,38 @@ def _settled(
         if plan is not None and alone is not None:
             return parts, {name: plan, name.other: alone}
     return _together(wanted, parts, observed, now)
+
+
+def _recorded(
+    wanted: Wanted, observed: Observed
+) -> tuple[Mapping[RoleName, Wanted], Mapping[RoleName, PlanInForce | None]]:
+    """Give the roles, and the plans of the status that answer their demands.
+
+    A new target that needs more GPUs of both plans together than the budget has leaves none of them.
+    """
+    parts: dict[RoleName, Wanted] = {}
+    known: dict[RoleName, PlanInForce | None] = {}
+    for name in _ORDER:
+        part = _with_replicas(part_of(wanted, name), observed.status)
+        other = known.get(name.other)
+        parts[name] = part = replace(part, demand=for_other(part.demand, None if other is None else other.plan))
+        known[name] = recorded(status_of_role(observed.status, name), part, observed.fleet)
+    grown = any(_has_new_target(part, observed.status) for part in parts.values())
+    needed = sum(_needed(part, known[name]) for name, part in parts.items())
+    return parts, dict.fromkeys(_ORDER) if grown and needed > wanted.demand.gpu_budget else known
+
+
+def _has_new_target(part: Wanted, status: Status) -> bool:
+    planned = status.role(role_of(part).value).plan
+    sizing = None if planned is None else planned.plan.sizing
+    return part.demand.target is not None and (sizing is None or sizing.target != part.demand.target)
+
+
+def _needed(part: Wanted, in_force: PlanInForce | None) -> int:
+    """Count the GPUs of all replicas that a role shall have."""
+    if in_force is None or in_force.plan is None:
+        return 0
+    return sized(part, in_force).demand.replicas * in_force.plan.layout.world_size
 
 
 def _with_replicas(part: Wanted, status: Status) -> Wanted:
@@ -128,7 +177,7 @@ def _beside(part: Wanted, other: PlanInForce, observed: Observed, now: float) ->
     records = [record for record in observed.status.records.values() if record.role == beside]
     held = Held(records, other.plan.nvlink_gpus)
     taken = max(held.gpus, other.plan.layout.world_size)
-    shared = replace(part, demand=for_other(sharing(part.demand, taken), other.plan.layout))
+    shared = replace(part, demand=for_other(sharing(part.demand, taken), other.plan))
     case = remember(shared, sight(shared, observed, OtherRole(), held), now)
     made = new_plan(shared, judge_nodes(case).usable)
     if made.refusal is not None:
@@ -151,7 +200,7 @@ def _together(
     made = planned_roles(wanted, fleet, limit)
     refusal = next((found for _, found in made.values() if not isinstance(found, Plan)), None)
     if refusal is not None:
-        fewer = planned_roles(_of_one_each(wanted), fleet, limit)
+        fewer = planned_part(wanted, fleet, limit) or planned_roles(_of_one_each(wanted), fleet, limit)
         made = fewer if all(isinstance(found, Plan) for _, found in fewer.values()) else made
     if not all(isinstance(found, Plan) for _, found in made.values()):
         return parts, {name: PlanInForce(None, None, refusal) for name in _ORDER}
