@@ -34,7 +34,7 @@ def _plan() -> RecordedPlan:
 
 
 def _with_data(made: Plan) -> tuple[Alternative, ...]:
-    return tuple(replace(other, layout=other.layout._replace(data=2, context=2)) for other in made.alternatives)
+    return tuple(other._replace(layout=other.layout._replace(data=2, context=2)) for other in made.alternatives)
 
 
 _RECORD = Record(

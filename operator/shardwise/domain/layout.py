@@ -20,7 +20,7 @@ class Layout(NamedTuple):
     @property
     def world_size(self) -> int:
         """The number of GPUs that hold the model."""
-        return self.data * self.data_rank_gpus
+        return self.data * self.tensor * self.pipeline
 
     @property
     def data_rank_gpus(self) -> int:
@@ -31,6 +31,11 @@ class Layout(NamedTuple):
     def stage_gpus(self) -> int:
         """The number of GPUs that hold a stage, and share its experts."""
         return self.data * self.tensor
+
+    @property
+    def of_stage(self) -> "Layout":
+        """The layout of a stage alone. Most rules and sizes are those of a stage, however many stages there are."""
+        return Layout(self.tensor, 1, self.expert, self.data, self.context)
 
     @property
     def tensor_groups(self) -> int:

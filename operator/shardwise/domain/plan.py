@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import NVIDIA
@@ -102,8 +103,7 @@ class LayoutOutcome(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Alternative:
+class Alternative(NamedTuple):
     """A layout on a GPU product that was tried, and why it lost. ``cause`` holds the numbers; explain has the words."""
 
     layout: Layout

@@ -6,7 +6,7 @@ causes: the planner decides by their traits.
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from shardwise.domain.demand import Toleration
 from shardwise.domain.exclusions import LeftOut
@@ -423,8 +423,7 @@ class Preferred(Cause):
     chosen: str
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedLayout:
+class RejectedLayout(NamedTuple):
     """A layout on a GPU product that cannot be used, and the cause."""
 
     layout: Layout

@@ -62,7 +62,7 @@ def unsuited_layout(demand: Demand, pool: PoolGpus, layout: Layout) -> Cause | N
     has = pool.compute_capability
     if has is None:
         return None
-    if needs_finer_blocks(demand.model, demand.engine, demand.release, layout):
+    if needs_finer_blocks(demand.model, demand.engine, demand.release, layout.of_stage):
         finer = _unsupported(demand, pool, has, "finer-fp8-blocks")
         if finer is not None:
             return finer

@@ -162,8 +162,7 @@ def _active_experts(layer: Layer) -> int:
 
 def touched(demand: Demand, index: int, layout: Layout, batch: float) -> tuple[float, float]:
     """Give the bytes of a layer that a step reads on a rank, and the elements that each token of its batch meets."""
-    of_stage = Layout(layout.tensor, 1, layout.expert, layout.data)
-    return _touched_in_stage(demand.model, index, of_stage, demand.engine, batch)
+    return _touched_in_stage(demand.model, index, layout.of_stage, demand.engine, batch)
 
 
 @lru_cache(maxsize=65536)

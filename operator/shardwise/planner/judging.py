@@ -54,25 +54,15 @@ class Lost(NamedTuple):
 class Weighed:
     """A layout on the GPUs of a pool, for every budget. Each answer is worked out once, when somebody asks for it.
 
-    ``unfit`` is the cause that rules out every layout on these GPUs.
+    ``law`` is the first cause for which model, engine and kernels do not allow the layout. ``unfit`` is the cause that
+    rules out every layout on these GPUs.
     """
 
     def __init__(self, demand: Demand, gpus: SurveyedGpus, layout: Layout, unfit: Cause | None) -> None:
         self.layout = layout
+        self.law = unfit or _law(demand, gpus, layout)
         self._demand = demand
         self._gpus = gpus
-        self._unfit = unfit
-
-    @cached_property
-    def law(self) -> Cause | None:
-        """The first cause for which model, engine and kernels do not allow the layout."""
-        demand, layout = self._demand, self.layout
-        return (
-            self._unfit
-            or illegal(demand.model, demand.engine, layout, demand.setup)
-            or transfer_cause(demand.model, demand.engine, layout, demand.half)
-            or unsuited_layout(demand, self._gpus, layout)
-        )
 
     @cached_property
     def memory(self) -> MemoryUse:
@@ -236,6 +226,14 @@ def judged(demand: Demand, gpus: SurveyedGpus) -> tuple[Judged, ...]:
     return tuple(Judged(demand, gpus, found) for found in weighed(demand, gpus))
 
 
+def _law(demand: Demand, gpus: SurveyedGpus, layout: Layout) -> Cause | None:
+    return (
+        illegal(demand.model, demand.engine, layout, demand.setup)
+        or transfer_cause(demand.model, demand.engine, layout, demand.half)
+        or unsuited_layout(demand, gpus, layout)
+    )
+
+
 def unfit_for(demand: Demand, gpus: SurveyedGpus) -> Cause | None:
     """Give the cause that rules out every layout of a demand on GPUs: the engine, or a price that nobody stated."""
     unpriced = demand.objective is Objective.CHEAPEST and gpus.kind.price is None
@@ -269,9 +267,8 @@ def is_over_budget(demand: Demand, layout: Layout) -> bool:
 
 
 def _over_budget(demand: Demand, layout: Layout) -> OverBudget | None:
-    if not is_over_budget(demand, layout):
-        return None
-    return budget_cause(demand, layout.world_size * demand.replicas)
+    needed = layout.world_size * demand.replicas
+    return budget_cause(demand, needed) if needed > demand.gpu_budget else None
 
 
 def budget_cause(demand: Demand, needed: int) -> OverBudget:

@@ -25,15 +25,18 @@ MOST_TENSOR = 512
 """The largest tensor degree considered: no NVLink domain has more GPUs."""
 
 
-@lru_cache(maxsize=65536)
 def illegal(model: ModelFacts, engine: EngineName, layout: Layout, setup: EngineSetup = _READ) -> Cause | None:
     """Give the first rule that a layout breaks; ``None`` for a legal layout.
 
     The cause lists the degrees that every dimension of the model allows.
     """
-    broken = _pipeline(model, engine, layout.pipeline) or data_cause(
-        model, engine, layout, setup.release, setup.redundant_experts
-    )
+    return _pipeline(model, engine, layout.pipeline) or _illegal_stage(model, engine, layout.of_stage, setup)
+
+
+@lru_cache(maxsize=8192)
+def _illegal_stage(model: ModelFacts, engine: EngineName, layout: Layout, setup: EngineSetup) -> Cause | None:
+    """See :func:`illegal`. All pipelines of the same stages share the answer."""
+    broken = data_cause(model, engine, layout, setup.release, setup.redundant_experts)
     broken = broken or exchange_cause(model, engine, layout, setup.all_to_all, setup.redundant_experts)
     broken = broken or tensor_cause(model, engine, layout.tensor, setup, expert=layout.expert, data=layout.data)
     if isinstance(broken, NotDivisible | BlockSplit) and layout.data == 1 and not setup.redundant_experts:

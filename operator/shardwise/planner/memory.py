@@ -141,7 +141,7 @@ def _weights_of_stages(
     unquantised: bool,
 ) -> tuple[int, ...]:
     """See :func:`_weights`. Weights depend on no load: the demands of a search for hints share them."""
-    of_stage = Layout(layout.tensor, 1, layout.expert, layout.data)
+    of_stage = layout.of_stage
     spread = spread_of(engine, model.architecture, of_stage, setup)
     of_layers = layer_bytes(model, of_stage, spread, unquantised=unquantised)
     ends, scale = end_bytes(model, layout.tensor, engine, spread), checkpoint_scale(model)

@@ -41,14 +41,20 @@ def layers_per_stage(engine: EngineName, layers: int, pipeline: int) -> tuple[in
 @lru_cache(maxsize=8192)
 def stages_of(model: ModelFacts, engine: EngineName, pipeline: int) -> tuple[tuple[Stage, int], ...]:
     """Give the different stages of a pipeline, each with its count."""
-    borders = accumulate(layers_per_stage(engine, len(model.order), pipeline), initial=0)
-    before = map(_kinds_before(model).__getitem__, borders)
-    first, *others = (tuple(map(sub, end, start)) for start, end in pairwise(before))
+    first, *others = _layers(model, layers_per_stage(engine, len(model.order), pipeline))
     if not others:
         return ((Stage(first, first=True, last=True), 1),)
     *middle, last = others
     between = ((Stage(layers, first=False, last=False), count) for layers, count in Counter(middle).items())
     return (Stage(first, first=True, last=False), 1), *between, (Stage(last, first=False, last=True), 1)
+
+
+def _layers(model: ModelFacts, counts: Iterable[int]) -> Iterable[tuple[int, ...]]:
+    """Count the layers of each kind on each stage, of which the number of layers is given."""
+    if len(model.kinds) == 1:
+        return zip(counts)
+    before = map(_kinds_before(model).__getitem__, accumulate(counts, initial=0))
+    return (tuple(map(sub, end, start)) for start, end in pairwise(before))
 
 
 @lru_cache(maxsize=1024)
