@@ -290,6 +290,13 @@ SAID: list[tuple[Cause, str]] = [
         FirstTokenLate("H100", 1.2, 0.5, 1),
         "an estimated 1.2s of 500ms to the first token with 1 request at once",
     ),
+    (
+        FirstTokenLate("H100", 1.2, 0.5, 1, by_tcp=0.9),
+        (
+            "an estimated 1.2s of 500ms to the first token with 1 request at once, 900ms of which the KV cache travels "
+            "by TCP: the operator's configuration states no RDMA (`launch.rdma`)"
+        ),
+    ),
     (TokensSlow("H100", 0.0333, 0.02, 8), "an estimated 33.3ms of 20ms a token with 8 requests at once"),
     (
         PriceUnknown("H100"),

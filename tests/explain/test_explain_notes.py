@@ -26,7 +26,6 @@ from shardwise.domain.notes import (
     StatesBoundSequences,
     TensorAcrossNodes,
     TransferCounted,
-    TransferNotCounted,
     TransformersCode,
     UnknownProduct,
     WithDriver,
@@ -206,17 +205,17 @@ SAID: dict[str, tuple[Note, str]] = {
         ),
     ),
     "a transfer in the time to the first token": (
-        TransferCounted(2**30, 0.0269, 0.045),
+        TransferCounted(2**30, 0.0269, 0.045, by_rdma=True),
         (
             "the time to the first token has 26.9ms in it in which a GPU of decode reads 1.0 GiB of a prompt's KV "
             "cache by RDMA, at 40 GB/s (not measured), and 45ms of decode"
         ),
     ),
     "a transfer by TCP": (
-        TransferNotCounted(2**30, 0.045),
+        TransferCounted(2**30, 2.15, 0.045, by_rdma=False),
         (
-            "the time to the first token has 45ms of decode in it, but not the time in which a GPU of decode reads "
-            "1.0 GiB of a prompt's KV cache by TCP, which is not known"
+            "the time to the first token has 2.15s in it in which a GPU of decode reads 1.0 GiB of a prompt's KV cache "
+            "by TCP, at 0.5 GB/s (measured between two GPUs of one host), and 45ms of decode"
         ),
     ),
     "a shorter context": (

@@ -6,20 +6,21 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.fleets import H100, H200, a_fleet, a_node, h100s, h200s, priced
+from tests.support.fleets import H100, H200, RDMA, a_fleet, a_node, h100s, h200s, priced, with_rdma
 from tests.support.models import LLAMA_8B, LLAMA_70B, R1, a_demand, facts, pinned
 from tests.support.plans import planned
 
 from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.engine import EngineName
-from shardwise.domain.fleet import Fleet, Node
+from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
 from shardwise.domain.needs import PodNeeds
-from shardwise.domain.notes import EstimatesTrusted, TransferCounted, TransferNotCounted
+from shardwise.domain.notes import EstimatesTrusted, TransferCounted
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import RefusalReason
 from shardwise.domain.roles import Half, Role, RoleName
 from shardwise.domain.target import Bound, Sizing, Target
+from shardwise.domain.target_causes import FirstTokenLate
 from shardwise.domain.units import parse_latency
 from shardwise.planner import sizing_of
 from shardwise.planner.halves import Pair, PairRefusal, for_other
@@ -28,12 +29,7 @@ from shardwise.planner.prefill_sizing import most_share, queued
 from shardwise.planner.transfer_time import cache_bytes, transfer_seconds
 
 PREFILL, DECODE = RoleName
-RDMA = PodNeeds(in_group=(("rdma/ib", 1000),), moves_caches=True)
 TARGET = Target(2000, 200, first_token=0.5, per_token=0.03, rate=10.0)
-
-
-def with_rdma(nodes: tuple[Node, ...]) -> list[Node]:
-    return [node._replace(allocatable=(("rdma/ib", 8000),)) for node in nodes]
 
 
 FLEET = a_fleet(with_rdma(h100s(8)))
@@ -171,7 +167,7 @@ def test_the_transfer_counts_where_it_is_estimated() -> None:
     pair = paired(*halves())
     (counted,) = [note for note in pair.prefill.notes if isinstance(note, TransferCounted)]
     assert counted.decode == sizing(pair.decode).of_first_token
-    assert not [note for note in pair.decode.notes if isinstance(note, TransferCounted | TransferNotCounted)]
+    assert not [note for note in pair.decode.notes if isinstance(note, TransferCounted)]
 
 
 WIDTHS: dict[str, tuple[Layout, Layout, float]] = {
@@ -196,11 +192,22 @@ def test_latent_caches_are_read_whole_by_each_gpu_of_decode() -> None:
     assert cache_bytes(demand, 2000, Layout(8, 1)) == cache_bytes(demand, 2000, Layout(1, 1)) > 0
 
 
-def test_a_transfer_by_tcp_is_said_not_to_count() -> None:
-    pair = paired(*halves(needs=PodNeeds()))
-    (said,) = [note for note in pair.prefill.notes if isinstance(note, TransferNotCounted)]
+def test_a_transfer_by_tcp_counts_with_what_was_measured() -> None:
+    """Half a second for a prompt of 2,000 tokens."""
+    pair = paired(*halves(target=replace(TARGET, first_token=2.0), needs=PodNeeds()))
+    (said,) = [note for note in pair.prefill.notes if isinstance(note, TransferCounted)]
     assert said.bytes == 2000 * 131072
-    assert transfer_seconds(halves(needs=PodNeeds())[1], Layout(1, 1)) is None
+    assert said.seconds == pytest.approx(80e-6 + said.bytes / 0.5e9)
+    assert not said.by_rdma
+    assert (sizing(pair.prefill).first_token or 0.0) > said.seconds + said.decode
+
+
+def test_a_target_that_a_transfer_by_tcp_alone_exceeds_is_refused_with_its_part() -> None:
+    """2,000 tokens of 128 KiB take 524 ms, and the target allows 500."""
+    late = refused(*halves(needs=PodNeeds())).refusal
+    assert late.reason is RefusalReason.TARGET_MISSED
+    found = [layout.cause for layout in late.rejected if isinstance(layout.cause, FirstTokenLate)]
+    assert max(cause.by_tcp for cause in found) == pytest.approx(80e-6 + 2000 * 131072 / 0.5e9)
 
 
 def test_the_measurements_are_said_to_be_of_replicas_that_do_both() -> None:

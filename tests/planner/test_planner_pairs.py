@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.fleets import a_fleet, a_node, h100s, h200s, l40s
+from tests.support.fleets import RDMA, a_fleet, a_node, h100s, h200s, l40s
 from tests.support.models import LLAMA_8B, LLAMA_70B, R1, a_demand, pinned
 from tests.support.plans import check_capacity, check_invariants, planned
 from tests.support.strategies import demands, fleets
@@ -15,7 +15,6 @@ from shardwise.domain.demand import Demand, Objective
 from shardwise.domain.engine import EngineName
 from shardwise.domain.fleet import Fleet
 from shardwise.domain.layout import Layout
-from shardwise.domain.needs import PodNeeds
 from shardwise.domain.notes import CacheByTcp, RolesCounted
 from shardwise.domain.refusal import RefusalReason
 from shardwise.domain.role_causes import PrefillWider, ShareShort, TensorApart
@@ -27,7 +26,6 @@ from shardwise.planner.transfer_support import transfer_cause
 
 PREFILL, DECODE = RoleName
 VLLM, SGLANG, TENSORRT_LLM = EngineName
-RDMA = PodNeeds(in_group=(("rdma/ib", 1000),), moves_caches=True)
 
 
 def halves(

@@ -1,5 +1,6 @@
 """Sizing of prefill: a queue of prompts, the rate at which the first token is just in time, and what binds."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 from random import Random
@@ -18,6 +19,7 @@ from shardwise.domain.refusal import Cause
 from shardwise.domain.roles import Half, Role, RoleName
 from shardwise.domain.target import Bound, Sizing, Target
 from shardwise.domain.target_causes import FirstTokenLate
+from shardwise.planner import prefill_sizing
 from shardwise.planner.links import Links
 from shardwise.planner.memory import memory_use
 from shardwise.planner.prefill_sizing import PrefillSizer, most_share, queued
@@ -28,6 +30,14 @@ ONE_GPU = Layout(1, 1)
 TARGET = Target(2000, 200, first_token=0.5, rate=10.0)
 LINKS = Links(gpu_kind(H100), tensor_on_nvlink=True, stages_in_domain=True, domain=8)
 GPU = cuda_bytes(H100), gpu_kind(H100).compute_capability
+
+
+@pytest.fixture(autouse=True, scope="module")
+def caches_travel_at_once() -> Iterator[None]:
+    """Leave out the transfer of the KV cache, so that the times are those of the queue alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefill_sizing, "transfer_seconds", lambda *_: None)
+        yield
 
 
 @dataclass(frozen=True)

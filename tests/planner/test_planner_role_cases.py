@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.examples import examples
-from tests.support.fleets import a_fleet, gb200_rack, h100s, h200s, l40s
+from tests.support.fleets import RDMA, a_fleet, gb200_rack, h100s, h200s, l40s, with_rdma
 from tests.support.models import LLAMA_8B, LLAMA_70B, QWEN_235B_FP8, R1, a_demand, facts
 from tests.support.plans import check_capacity, check_invariants
 from tests.support.targets import priced_fleets, targeted
@@ -129,7 +129,10 @@ def halves(demand: Demand) -> tuple[Demand, Demand]:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_usual_target_is_met_by_the_usual_pair(case: Case) -> None:
     name, engine, fleet, target, prefill, decode = case
-    pair = plan_pair(*halves(a_demand(facts(name), budget=32, engine=engine, target=target)), fleet)
+    pair = plan_pair(
+        *halves(a_demand(facts(name), budget=32, engine=engine, target=target, needs=RDMA)),
+        a_fleet(with_rdma(fleet.nodes)),
+    )
     assert isinstance(pair, Pair)
     found = []
     for made in (pair.prefill, pair.decode):

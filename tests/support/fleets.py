@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from shardwise.domain.fleet import Exclusion, Fleet, Node, Taint
 from shardwise.domain.hardware import gpu_kind
+from shardwise.domain.needs import PodNeeds
 from shardwise.domain.units import MIB
 
 A100 = "NVIDIA-A100-SXM4-80GB"
@@ -70,6 +71,15 @@ def a_fleet(*parts: Node | Iterable[Node], levels: tuple[str, ...] = ()) -> Flee
     """Give a fleet of nodes and groups of nodes, in name order."""
     nodes = [node for part in parts for node in ([part] if isinstance(part, Node) else part)]
     return Fleet(tuple(sorted(nodes, key=lambda node: node.name)), levels)
+
+
+RDMA = PodNeeds(in_group=(("rdma/ib", 1000),), moves_caches=True)
+"""A card for each pod of a group, and for each pod that moves KV caches; of nodes as by ``with_rdma``."""
+
+
+def with_rdma(nodes: Iterable[Node]) -> list[Node]:
+    """Give the nodes with eight RDMA cards each."""
+    return [node._replace(allocatable=(("rdma/ib", 8000),)) for node in nodes]
 
 
 def h100s(count: int, *, free: Iterable[int] | None = None, prefix: str = "h100") -> tuple[Node, ...]:

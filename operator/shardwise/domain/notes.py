@@ -224,20 +224,11 @@ class EstimatesTrusted(Note):
 class TransferCounted(Note):
     """The time to the first token has the transfer of a prompt's KV cache in it, and the part that passes in decode.
 
-    ``bytes`` is the part of the cache that the fullest GPU of decode reads, in ``seconds``. ``decode`` is seconds.
+    ``bytes`` is the part of the cache that the fullest GPU of decode reads, in ``seconds``: ``by_rdma``, else by TCP.
+    ``decode`` is seconds.
     """
 
     bytes: float
     seconds: float
     decode: float
-
-
-@dataclass(frozen=True, slots=True)
-class TransferNotCounted(Note):
-    """The time to the first token lacks the transfer of the KV cache, whose time by TCP is not known.
-
-    ``bytes`` and ``decode`` are as of :class:`TransferCounted`.
-    """
-
-    bytes: float
-    decode: float
+    by_rdma: bool

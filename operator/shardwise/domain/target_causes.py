@@ -8,7 +8,10 @@ from shardwise.domain.refusal import Area, Cause
 
 @dataclass(frozen=True, slots=True)
 class FirstTokenLate(Cause):
-    """The first token comes after ``seconds`` where the target allows ``most``, with ``sequences`` on a data rank."""
+    """The first token comes after ``seconds`` where the target allows ``most``, with ``sequences`` on a data rank.
+
+    ``by_tcp`` is the part of the seconds in which the KV cache travels to the other role by TCP.
+    """
 
     area: ClassVar[Area] = Area.TARGET
     supports_rule: ClassVar[bool] = True
@@ -17,6 +20,7 @@ class FirstTokenLate(Cause):
     seconds: float
     most: float
     sequences: int
+    by_tcp: float = 0.0
 
     @property
     def shortfall(self) -> float:

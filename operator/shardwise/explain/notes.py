@@ -25,7 +25,6 @@ from shardwise.domain.notes import (
     StatesBoundSequences,
     TensorAcrossNodes,
     TransferCounted,
-    TransferNotCounted,
     TransformersCode,
     UnknownProduct,
     WithDriver,
@@ -201,17 +200,11 @@ def _cache_by_tcp(_: CacheByTcp) -> str:
 
 
 def _transfer_counted(noted: TransferCounted) -> str:
+    by_tcp = "TCP, at 0.5 GB/s (measured between two GPUs of one host)"
+    way = "RDMA, at 40 GB/s (not measured)" if noted.by_rdma else by_tcp
     return (
         f"the time to the first token has {latency_text(noted.seconds)} in it in which a GPU of decode reads "
-        f"{gib(noted.bytes)} of a prompt's KV cache by RDMA, at 40 GB/s (not measured), and "
-        f"{latency_text(noted.decode)} of decode"
-    )
-
-
-def _transfer_not_counted(noted: TransferNotCounted) -> str:
-    return (
-        f"the time to the first token has {latency_text(noted.decode)} of decode in it, but not the time in which a "
-        f"GPU of decode reads {gib(noted.bytes)} of a prompt's KV cache by TCP, which is not known"
+        f"{gib(noted.bytes)} of a prompt's KV cache by {way}, and {latency_text(noted.decode)} of decode"
     )
 
 
@@ -238,5 +231,4 @@ SENTENCES: Final[Mapping[type[Note], Callable[[Any], str]]] = {
     RolesCounted: _roles_counted,
     CacheByTcp: _cache_by_tcp,
     TransferCounted: _transfer_counted,
-    TransferNotCounted: _transfer_not_counted,
 }

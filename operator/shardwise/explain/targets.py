@@ -82,7 +82,7 @@ def asked_target(target: Target) -> str:
 
 def first_token_late(why: FirstTokenLate) -> str:
     """Say that the first token of a layout comes too late."""
-    return f"{_late(why.seconds, why.most)} to the first token{_at_once(why.sequences)}"
+    return f"{_late(why.seconds, why.most)} to the first token{_at_once(why.sequences)}{_by_tcp(why.by_tcp)}"
 
 
 def tokens_slow(why: TokensSlow) -> str:
@@ -92,12 +92,22 @@ def tokens_slow(why: TokensSlow) -> str:
 
 def first_token_late_of_many(why: FirstTokenLate) -> str:
     """Say that the first token of many layouts comes too late; the nearest has the numbers."""
-    return f"take {latency_text(why.seconds)} or more of {latency_text(why.most)} to the first token, by the estimates"
+    late = f"take {latency_text(why.seconds)} or more of {latency_text(why.most)} to the first token, by the estimates"
+    return f"{late}{_by_tcp(why.by_tcp)}"
 
 
 def tokens_slow_of_many(why: TokensSlow) -> str:
     """Say that the tokens of many layouts come too slowly; the nearest has the numbers."""
     return f"take {latency_text(why.seconds)} or more of {latency_text(why.most)} a token, by the estimates"
+
+
+def _by_tcp(seconds: float) -> str:
+    if not seconds:
+        return ""
+    return (
+        f", {latency_text(seconds)} of which the KV cache travels by TCP: the operator's configuration states no RDMA "
+        "(`launch.rdma`)"
+    )
 
 
 def _late(seconds: float, most: float) -> str:

@@ -21,7 +21,6 @@ from shardwise.domain.notes import (
     StatesBoundSequences,
     TensorAcrossNodes,
     TransferCounted,
-    TransferNotCounted,
     UnknownProduct,
 )
 from shardwise.domain.plan import GroupPlacement
@@ -91,12 +90,11 @@ def _is(demand: Demand, role: RoleName) -> bool:
 
 
 def _transfer(demand: Demand, chosen: Candidate) -> Iterator[Note]:
-    """Say whether the time to the first token of prefill has the transfer of the KV cache in it."""
-    if demand.target is None or demand.half is None or not _is(demand, RoleName.PREFILL):
-        return
-    read = cache_bytes(demand, demand.target.input_tokens, demand.half.other or chosen.layout)
-    seconds, decode = transfer_seconds(demand, chosen.layout), demand.half.elsewhere
-    yield TransferNotCounted(read, decode) if seconds is None else TransferCounted(read, seconds, decode)
+    """Say how much of the time to the first token passes outside prefill: in the transfer, and in decode."""
+    seconds = transfer_seconds(demand, chosen.layout) if _is(demand, RoleName.PREFILL) else None
+    if seconds is not None and demand.target is not None and demand.half is not None:
+        read = cache_bytes(demand, demand.target.input_tokens, demand.half.other or chosen.layout)
+        yield TransferCounted(read, seconds, demand.half.elsewhere, by_rdma=demand.has_rdma)
 
 
 def _states_bound(demand: Demand, chosen: Candidate) -> Iterator[Note]:

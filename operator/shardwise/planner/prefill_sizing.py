@@ -41,7 +41,9 @@ class PrefillSizer:
         self._data = layout.data
         self._prompt = load.prompt
         self._served = max(load.prompt, load.step(1))
-        self._away = max(load.through, load.step(1)) + (transfer_seconds(demand, layout) or 0.0)
+        transfer = transfer_seconds(demand, layout) or 0.0
+        self._by_tcp = 0.0 if demand.has_rdma else transfer
+        self._away = max(load.through, load.step(1)) + transfer
         self._least = REQUEST_START + self._away + demand.half.elsewhere
         cached = _cached_prompts(demand, layout, use, gpu)
         self._limits = {
@@ -53,7 +55,7 @@ class PrefillSizer:
         """Give the capacity within a target, or say that the first token comes too late even without a queue."""
         left = inf if target.first_token is None else target.first_token - self._least
         if left <= 0:
-            return FirstTokenLate(self._product, self._least, target.first_token or inf, 1)
+            return FirstTokenLate(self._product, self._least, target.first_token or inf, 1, self._by_tcp)
         in_time = 1.0 if left == inf else 2 * left / (self._served + 2 * left)
         shares = {Bound.FIRST_TOKEN: in_time} | self._limits
         binds = min(shares, key=lambda bound: shares[bound])
