@@ -344,6 +344,39 @@ def test_the_hint_of_a_pair_is_told_as_by_plan(tmp_path: Path) -> None:
         assert hints == {"hint: with `spec.gpuBudget.total: 4`, TP1×PP1 fits on 2 NVIDIA-L40S"}
 
 
+WITHOUT_PLAN: dict[str, tuple[int, list[Json], str, str]] = {
+    "decode is refused": (
+        2,
+        [{"name": "prefill", "parallelism": {"tensor": 2}}, {"name": "decode"}],
+        "decode",
+        "prefill",
+    ),
+    "prefill is refused": (
+        1,
+        [{"name": "prefill", "parallelism": {"tensor": 2}}, {"name": "decode"}],
+        "prefill",
+        "decode",
+    ),
+}
+
+
+@pytest.mark.parametrize(("total", "roles", "refused", "waits"), WITHOUT_PLAN.values(), ids=WITHOUT_PLAN)
+def test_a_refusal_of_both_roles_is_told_once(
+    total: int, roles: list[Json], refused: str, waits: str, tmp_path: Path
+) -> None:
+    """By the role that was refused. The other role waits for it, and says nothing of its own."""
+    model = write(tmp_path / "roles.yaml", a_model("llama-8b", spec__gpuBudget__total=total, spec__roles=roles))
+    ran = shardwise("explain", "-f", model, "--fleet", write(tmp_path / "fleet.yaml", *fleet_documents()))
+    lines = ran.out.splitlines()
+    assert [line.partition(":")[0] for line in lines if line.startswith("× ")] == [
+        f"× no placement for `llama-8b ({refused})`"
+    ]
+    assert f"  roles    {waits} does not begin either: both roles begin together" in lines
+    assert ran.status == 1
+    (told,) = shardwise("explain", "-f", model, "--fleet", tmp_path / "fleet.yaml", "-o", "json").data
+    assert (told["role"], told["verdict"]) == (refused, "refused")
+
+
 def test_each_role_tells_how_its_caches_travel(tmp_path: Path) -> None:
     transfer = {"within": "domain"}
     model = a_model("llama-8b", spec__gpuBudget__total=8, spec__roles=ROLES, spec__transfer=transfer)

@@ -60,6 +60,7 @@ class Standing:
     operator has seen the object. ``queue`` is the position among several objects that wait for GPUs. ``obstacle`` keeps
     the operator from starting ``next``; ``None`` while there is no obstacle. ``changed_nodes`` are nodes that changed
     under running groups. ``half`` is the role, and the layout of the other role, where the object has roles.
+    ``keeps_back``: the other role does not begin either, because this role has no plan.
     """
 
     planned: Plan | None
@@ -76,6 +77,7 @@ class Standing:
     obstacle: Obstacle | None = None
     changed_nodes: tuple[NodeChange, ...] = ()
     half: Half | None = None
+    keeps_back: bool = False
 
     @property
     def kept(self) -> bool:

@@ -9,7 +9,8 @@ from shardwise.domain.target import Target
 class DemandSummary:
     """The parts of a demand that decide whether a layout fits.
 
-    ``shared_budget`` is the budget of an object with roles, of which the demand has a share.
+    ``shared_budget`` is the budget of an object with roles, of which the demand has a share. ``role`` is the role of
+    the demand; empty without roles.
     """
 
     replicas: int
@@ -18,6 +19,7 @@ class DemandSummary:
     concurrency: int
     target: Target | None = None
     shared_budget: int | None = None
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,8 @@ def _news(standing: Standing) -> Iterator[tuple[str, str]]:
         yield "queue", _queue(standing.queue)
     if standing.half is not None:
         yield "transfer", half_text(standing.half)
+        if standing.keeps_back:
+            yield "roles", f"{standing.half.role.name.other} does not begin either: both roles begin together"
     if standing.planned is not None:
         yield from _news_of_plan(standing, standing.planned)
 

@@ -51,6 +51,7 @@ def _summary(demand: Demand) -> DemandSummary:
         demand.concurrency,
         target=demand.target,
         shared_budget=None if shared is None else shared.total,
+        role="" if demand.half is None else demand.half.role.name.value,
     )
 
 

@@ -32,7 +32,22 @@ def standings_of(wanted: Wanted, observed: Observed, now: float) -> Mapping[str,
     if not wanted.roles:
         return {"": standing_of(wanted, observed, now)}
     decided = decided_roles(wanted, observed, now)
-    return {role_of(case.wanted).value: _standing(case, desired) for case, desired in decided}
+    return _told_once({role_of(case.wanted).value: _standing(case, desired) for case, desired in decided})
+
+
+def _told_once(standings: Mapping[str, Standing]) -> Mapping[str, Standing]:
+    """Give the standing of the role that was refused alone, where neither role can begin for want of its plan."""
+    name, standing = next(iter(standings.items()))
+    refusal = standing.next
+    if not isinstance(refusal, Refusal) or not all(_waits_for(other, refusal) for other in standings.values()):
+        return standings
+    refused = name if refusal.asked is None else refusal.asked.role or name
+    return {refused: replace(standings[refused], keeps_back=True)}
+
+
+def _waits_for(standing: Standing, refusal: Refusal) -> bool:
+    """Tell whether a role has no group, and does not begin for a refusal alone."""
+    return standing.next is refusal and standing.obstacle is None and not standing.groups
 
 
 def standing_of(wanted: Wanted, observed: Observed, now: float) -> Standing:
