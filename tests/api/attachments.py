@@ -13,12 +13,14 @@ ATTACHMENTS: Final[dict[str, tuple[str, Any, Callable[[Wanted], Any], Any]]] = {
             "kind": "inferencePool",
             "picker": {"service": "epp", "port": 9003, "failureMode": "FailOpen"},
             "gateway": {"name": "models", "namespace": "gateways", "hostnames": ["*.example.com"]},
+            "targetPort": 8080,
         },
         lambda wanted: wanted.launch.endpoint,
         Endpoint(
             EndpointKind.INFERENCE_POOL,
             EndpointPicker("epp", 9003, "FailOpen"),
             Gateway("models", "gateways", ("*.example.com",)),
+            8080,
         ),
     ),
     "scaling": (

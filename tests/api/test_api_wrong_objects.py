@@ -19,14 +19,15 @@ def test_a_wrong_object_is_refused_with_one_clear_message(path: str, value: obje
 
 
 def test_a_scaler_and_roles_do_not_go_together() -> None:
-    """The scaler would set a number that no role has."""
+    """A scale subresource finds nothing where its path leads into a list (tests/cluster/test_cluster_schema.py)."""
     wrong = changed("spec.scaling", {"max": 1, "signal": "queue", "target": 5})
     wrong["spec"]["roles"] = [{"name": "prefill"}, {"name": "decode"}]
     with pytest.raises(InvalidObject) as caught:
         parse(wrong)
     assert str(caught.value) == (
-        "spec.scaling: a scaler sets `spec.replicas`, and roles have replicas of their own; leave the field out and "
-        "state `spec.roles[].replicas`, or leave `spec.roles` out"
+        "spec.scaling: a scaler sets the one number of the scale subresource, which cannot be that of a role in a "
+        "list; leave the field out and state `spec.target`, whose rate sizes both roles, or `spec.roles[].replicas`; "
+        "or leave `spec.roles` out"
     )
 
 

@@ -55,6 +55,58 @@ def test_what_is_right_is_taken_and_kept(installed: Installed, path: str, value:
     assert kept(given["spec"], made["spec"])
 
 
+def test_roles_have_a_target_with_its_rate(installed: Installed) -> None:
+    load = {"inputTokens": 2000, "outputTokens": 200, "timePerToken": "40ms"}
+    given = changed("spec.roles", [{"name": "prefill"}, {"name": "decode", "replicas": 2}])
+    for target, expected in ((load | {"requestsPerSecond": 4}, 201), (load, 422)):
+        given["spec"]["target"] = target
+        status, said = tried(installed, given)
+        assert status == expected, said
+        assert status == 201 or "each role is sized by the rate of the requests" in said["message"]
+
+
+PATHS = {
+    "a field of its own": ("plain", ".spec.replicas", True),
+    "an entry of a list": ("listed", ".spec.roles[0].replicas", False),
+    "an entry of a list by its name": ("named", ".spec.roles[?(@.name=='prefill')].replicas", False),
+}
+
+
+@pytest.mark.parametrize(("name", "path", "reached"), PATHS.values(), ids=PATHS)
+def test_no_scaler_can_reach_the_replicas_of_a_role(installed: Installed, name: str, path: str, reached: bool) -> None:
+    """A version has one scale subresource. Where its path leads into a list, it has nothing to read or to write."""
+    plane, kind = installed.plane, scaled_at(name, path)
+    plane.kubectl("apply", "-f", "-", given=kind)
+    try:
+        plane.established(kind["metadata"]["name"])
+        spec = {"replicas": 2, "roles": [{"name": "prefill", "replicas": 2}]}
+        made = {"apiVersion": "scales.dev/v1", "kind": name.title(), "metadata": {"name": "one"}, "spec": spec}
+        plane.kubectl("apply", "-f", "-", given=made)
+        scale = plane.kubectl("get", "--raw", f"/apis/scales.dev/v1/namespaces/default/{name}/one/scale", check=False)
+        assert ('"spec":{"replicas":2}' in scale) is reached, scale
+    finally:
+        plane.kubectl("delete", "crd", kind["metadata"]["name"])
+
+
+def scaled_at(name: str, path: str) -> Json:
+    """Define a kind of any content, whose scale subresource has its number at a path."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {"scale": {"specReplicasPath": path, "statusReplicasPath": ".status.replicas"}},
+    }
+    names = {"plural": name, "singular": name, "kind": name.title(), "listKind": f"{name.title()}List"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{name}.scales.dev"},
+        "spec": {"group": "scales.dev", "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+
+
 def kept(given: object, made: object) -> bool:
     """Tell whether all that was given is there; defaults may have come to it."""
     if isinstance(given, dict) and isinstance(made, dict):

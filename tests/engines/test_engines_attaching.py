@@ -10,7 +10,7 @@ from tests.support.repository import ROOT
 
 from shardwise.domain.attachments import Endpoint, Gateway, Signal
 from shardwise.domain.engine import EngineName
-from shardwise.domain.launch import LaunchSite
+from shardwise.domain.launch import LaunchSite, PodExtras
 from shardwise.engines import problems
 from shardwise.engines.signals import signal_of, signals
 
@@ -82,6 +82,19 @@ def test_what_the_configuration_does_not_allow_is_refused(
 @pytest.mark.parametrize("signal", Signal)
 def test_an_object_may_have_all_that_is_configured(engine: EngineName, signal: Signal) -> None:
     assert found(engine, a_site(), {"endpoint": POOL, "scaling": a_scaling(0, signal=signal)}) == ()
+
+
+@pytest.mark.parametrize(("engine", "port"), [(VLLM, 8000), (SGLANG, 30000), (TENSORRT_LLM, 8000)])
+def test_a_pool_does_not_lead_to_a_port_where_nothing_listens(engine: EngineName, port: int) -> None:
+    """Without a container beside it, the engine alone listens."""
+    pool, proxy = replace(POOL, target_port=8080), PodExtras(sidecars=({"name": "proxy", "image": "proxy:1"},))
+    message = (
+        f"nothing listens on `8080`: the engine serves at {port}, and `spec.podTemplate.sidecars` is empty; add the "
+        "proxy, or leave the field out"
+    )
+    assert found(engine, a_site(), {"endpoint": pool}) == (("spec.endpoint.targetPort", message),)
+    assert found(engine, a_site(), {"endpoint": pool, "extras": proxy}) == ()
+    assert found(engine, a_site(), {"endpoint": replace(POOL, target_port=port)}) == ()
 
 
 NO_OTHER = "it offers no other either, so leave `spec.scaling` out and state `spec.replicas`"

@@ -107,6 +107,11 @@ def test_a_pool_has_the_port_at_which_the_leader_serves(engine: EngineName, port
     assert pool["spec"]["targetPorts"] == [{"number": port}]
 
 
+def test_a_pool_leads_to_the_proxy_beside_the_engine() -> None:
+    pool = attached(asking(endpoint=replace(POOL, target_port=8080)))["InferencePool"]
+    assert pool["spec"]["targetPorts"] == [{"number": 8080}]
+
+
 @pytest.mark.parametrize(
     ("changes", "kinds"),
     [

@@ -48,6 +48,14 @@ class EndpointSpec(Wire):
     picker: EndpointPickerSpec | None = Field(
         default=None, description="The endpoint picker of the InferencePool. Only, and always, with kind inferencePool."
     )
+    target_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of the pods to which the InferencePool leads, if a container of spec.podTemplate.sidecars "
+        "takes the requests, such as the proxy of a router. Only with kind inferencePool. Default: the port of the "
+        "engine.",
+    )
     gateway: GatewaySpec | None = Field(
         default=None,
         description="Gateway from which an HTTPRoute leads to the InferencePool or the Service. It must be listed in "

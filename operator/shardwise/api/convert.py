@@ -277,6 +277,7 @@ def _endpoint(given: EndpointSpec) -> Endpoint:
         EndpointKind(given.kind),
         None if picker is None else _converted(EndpointPicker, picker, name=picker.service),
         None if gateway is None else _converted(Gateway, gateway, namespace=gateway.namespace or ""),
+        given.target_port,
     )
 
 

@@ -184,6 +184,12 @@ def _picker_with_pool(spec: ShardedModelSpec) -> str | None:
     return "only an InferencePool has a picker; set `spec.endpoint.kind: inferencePool`" if picked > pooled else None
 
 
+def _port_with_pool(spec: ShardedModelSpec) -> str | None:
+    if spec.endpoint.target_port is None or spec.endpoint.kind == "inferencePool":
+        return None
+    return "only an InferencePool has a target port; set `spec.endpoint.kind: inferencePool`"
+
+
 def _scaling_in_order(spec: ShardedModelSpec) -> str | None:
     scaling = spec.scaling
     if scaling is None or scaling.min <= scaling.max:
@@ -209,8 +215,9 @@ def _scaling_without_roles(spec: ShardedModelSpec) -> str | None:
     if not spec.roles or spec.scaling is None:
         return None
     return (
-        "a scaler sets `spec.replicas`, and roles have replicas of their own; leave the field out and state "
-        "`spec.roles[].replicas`, or leave `spec.roles` out"
+        "a scaler sets the one number of the scale subresource, which cannot be that of a role in a list; leave the "
+        "field out and state `spec.target`, whose rate sizes both roles, or `spec.roles[].replicas`; or leave "
+        "`spec.roles` out"
     )
 
 
@@ -356,6 +363,13 @@ RULES: Final = (
         _picker_with_pool,
     ),
     SpanningRule(
+        ("spec", "endpoint"),
+        "spec.endpoint.targetPort",
+        "!has(self.targetPort) || (has(self.kind) && self.kind == 'inferencePool')",
+        "only an inferencePool has a target port",
+        _port_with_pool,
+    ),
+    SpanningRule(
         ("spec", "scaling"),
         "spec.scaling.min",
         "!has(self.min) || self.min <= self.max",
@@ -373,7 +387,7 @@ RULES: Final = (
         ("spec",),
         "spec.scaling",
         "!has(self.scaling) || !has(self.roles) || self.roles.size() == 0",
-        "a scaler sets spec.replicas, and roles have replicas of their own: set roles[].replicas instead of scaling",
+        "a scaler sets the one number of the scale subresource, not that of a role: set target or roles[].replicas",
         _scaling_without_roles,
     ),
     SpanningRule(

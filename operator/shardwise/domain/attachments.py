@@ -37,11 +37,16 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """How clients reach a model. ``picker`` is only for an InferencePool; ``gateway`` ``None`` makes no route."""
+    """How clients reach a model. ``picker`` and ``target_port`` are only for an InferencePool.
+
+    ``target_port`` is where the pods take the requests of the pool; ``None`` is the port of the engine. ``gateway``
+    ``None`` makes no route.
+    """
 
     kind: EndpointKind = EndpointKind.SERVICE
     picker: EndpointPicker | None = None
     gateway: Gateway | None = None
+    target_port: int | None = None
 
 
 class Signal(StrEnum):

@@ -20,6 +20,7 @@ _NO_SCALER: Final = "it offers no other either, so leave `spec.scaling` out and 
 def unattachable(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
     """Give ``(field path, message)`` for each part of an endpoint or a scaling that cannot be honoured."""
     yield from _endpoint(wanted)
+    yield from _target_port(wanted, engine)
     if wanted.launch.scaling is not None:
         yield from _scaler(wanted, wanted.launch.scaling)
         yield from _signal(wanted, wanted.launch.scaling, engine)
@@ -37,6 +38,17 @@ def _endpoint(wanted: Wanted) -> Iterator[tuple[str, str]]:
             listed = ", ".join(f"`{entry}`" for entry in site.gateways) or "no Gateway"
             where = f"`attachments.gateways` of the operator's configuration lists {listed}"
             yield "spec.endpoint.gateway", f"`{named}` is not allowed; {where}"
+
+
+def _target_port(wanted: Wanted, engine: Engine) -> Iterator[tuple[str, str]]:
+    """Refuse a port of the pods on which no container of the object can listen."""
+    port = wanted.launch.endpoint.target_port
+    if port not in (None, engine.HTTP_PORT) and not wanted.launch.extras.sidecars:
+        serves = f"the engine serves at {engine.HTTP_PORT}, and `spec.podTemplate.sidecars` is empty"
+        yield (
+            "spec.endpoint.targetPort",
+            f"nothing listens on `{port}`: {serves}; add the proxy, or leave the field out",
+        )
 
 
 def _scaler(wanted: Wanted, scaling: Scaling) -> Iterator[tuple[str, str]]:

@@ -26,11 +26,13 @@ def is_wanted(wanted: Wanted) -> bool:
 def spec(wanted: Wanted, plan: Plan) -> Manifest:
     """Select the leaders that serve, as the Service for clients does (0047), but of both roles of an object with roles.
 
-    A group serves at the single port of its leader: the engine itself spreads requests over data ranks.
+    A group serves at the single port of its leader: the engine itself spreads requests over data ranks. A proxy beside
+    the engine may take the requests at another port.
     """
+    port = wanted.launch.endpoint.target_port or ENGINES[plan.engine].HTTP_PORT
     made: Manifest = {
         "selector": {"matchLabels": serving_selector(replace(wanted.launch, role=None))},
-        "targetPorts": [{"number": ENGINES[plan.engine].HTTP_PORT}],
+        "targetPorts": [{"number": port}],
     }
     picker = wanted.launch.endpoint.picker
     if picker is not None:
