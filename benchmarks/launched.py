@@ -26,6 +26,9 @@ LARGE: Final = 3
 _AGE: Final = 3600.0
 """Seconds since the groups were launched: they have served, and failed for the last time, long ago."""
 
+_FIGURES: Final = {"planned": 100_000, "measured": 100_000}
+"""Tokens of a KV cache. An operator that starts asks only those engines whose figures the status lacks."""
+
 _SMALL: Final = ("meta-llama/Llama-3.1-8B", {"tensor": 1, "pipeline": 1}, 4)
 _MIDDLE: Final = ("meta-llama/Llama-3.1-70B", {"tensor": 4, "pipeline": 1}, 4)
 _LARGE: Final = ("meta-llama/Llama-3.1-405B", {"tensor": 8, "pipeline": 2}, 2)
@@ -89,7 +92,13 @@ async def _launched(fleet: tuple[Json, ...], wanted: tuple[Json, ...]) -> Launch
     unready = [name for name, status in wire.statuses.items() if not status.get("readyReplicas")]
     if unready or len(wire.statuses) < len(wanted):
         raise RuntimeError(f"not launched: {', '.join(unready) or 'some that were never looked at'}")
-    return Launched(fleet, wanted, wire.statuses, tuple(wire.made.values()))
+    statuses = {name: _told(status) for name, status in wire.statuses.items()}
+    return Launched(fleet, wanted, statuses, tuple(wire.made.values()))
+
+
+def _told(status: Json) -> Json:
+    """Add the figures of the engines, which groups tell once, when they begin to serve."""
+    return status | {"groups": [group | {"kvCacheTokens": _FIGURES} for group in status["groups"]]}
 
 
 @dataclass
