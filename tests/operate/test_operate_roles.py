@@ -64,6 +64,29 @@ async def test_a_role_is_scaled_and_the_object_goes_whole() -> None:
     assert shared(driven.sandbox, "pods") == []
 
 
+async def test_a_pipeline_scales_both_roles_by_the_rate_of_the_target() -> None:
+    """In place: no group starts again, and the status has the sizing of each role."""
+    driven = Driven()
+    driven.until = driven.now + 900
+    aimed = copy.deepcopy(OBJECT)
+    load = {"inputTokens": 2000, "outputTokens": 200, "timeToFirstToken": "2s", "timePerToken": "30ms"}
+    aimed["spec"] |= {"gpuBudget": {"total": 16}, "roles": [{"name": "prefill"}, {"name": "decode"}]}
+    aimed["spec"]["target"] = load | {"requestsPerSecond": 10}
+    driven.sandbox.create(aimed)
+    await driven.settle()
+    assert roles_of(driven) == {"decode": 1, "prefill": 1}
+    for rate, counts in ((60, {"decode": 3, "prefill": 3}), (10, {"decode": 1, "prefill": 1})):
+        driven.sandbox.patch("ShardedModel", "default", "pair", {"spec": {"target": {"requestsPerSecond": rate}}})
+        await driven.settle()
+        assert roles_of(driven) == counts
+        status = status_of(driven)
+        assert {group["attempt"] for group in status["groups"]} == {0}
+        targets = [role["plan"]["target"] for role in status["roles"]]
+        assert [target["asked"]["requestsPerSecond"] for target in targets] == [rate, rate]
+        assert {"microsecondsOfFirstToken", "microsecondsPerToken"} <= set(targets[0])
+        assert "microsecondsToFirstToken" in targets[1]
+
+
 @pytest.mark.parametrize("harm", [Harm.DIES_BEFORE, Harm.DIES_AFTER, Harm.ANSWER_LOST])
 @pytest.mark.parametrize("at", range(0, 12, 3))
 async def test_an_operator_cut_off_at_a_call_ends_in_the_same_state(at: int, harm: Harm) -> None:

@@ -33,8 +33,6 @@ def planned_roles(wanted: Wanted, fleet: Fleet, limit: GpuLimit | None) -> Plann
 
 def planned_part(wanted: Wanted, fleet: Fleet, limit: GpuLimit | None) -> Planned:
     """Plan the largest part of the rate of a target for which both roles have a plan; empty where no part has one."""
-    if wanted.demand.target is None:
-        return {}
     budget = wanted.demand.gpu_budget if limit is None else min(limit.left, wanted.demand.gpu_budget)
     found = part_of_rate(*_demands(wanted, budget), fleet)
     return {} if found is None else _told(wanted, found)

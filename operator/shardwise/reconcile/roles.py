@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from shardwise.domain.fleet import Fleet
+from shardwise.domain.gpu_limit import GpuLimit
 from shardwise.domain.launch import Wanted
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
@@ -193,18 +195,25 @@ def _without_hints(refusal: Refusal) -> Refusal:
 def _together(
     wanted: Wanted, parts: Mapping[RoleName, Wanted], observed: Observed, now: float
 ) -> tuple[Mapping[RoleName, Wanted], Mapping[RoleName, PlanInForce]]:
-    """Plan both roles: with all their replicas, or else with a replica each, to which others may come."""
+    """Plan both roles: with all their replicas, or else with as many as there is room for, to which others may come."""
     case = remember(parts[RoleName.DECODE], observed, now)
     *_, fleet = judge_nodes(case).usable.choices()
     limit = limit_of(wanted, observed.fleet, observed.quotas, observed.gpus_of_others)
     made = planned_roles(wanted, fleet, limit)
     refusal = next((found for _, found in made.values() if not isinstance(found, Plan)), None)
     if refusal is not None:
-        fewer = planned_part(wanted, fleet, limit) or planned_roles(_of_one_each(wanted), fleet, limit)
-        made = fewer if all(isinstance(found, Plan) for _, found in fewer.values()) else made
+        made = _fewer(wanted, fleet, limit) or made
     if not all(isinstance(found, Plan) for _, found in made.values()):
         return parts, {name: PlanInForce(None, None, refusal) for name in _ORDER}
     return _counted(parts, made), {name: _in_force(parts[name], made, name, observed, now) for name in _ORDER}
+
+
+def _fewer(wanted: Wanted, fleet: Fleet, limit: GpuLimit | None) -> Planned:
+    """Plan a part of the rate of a target, or a replica of each role; empty where there is no room for that either."""
+    if wanted.demand.target is not None:
+        return planned_part(wanted, fleet, limit)
+    made = planned_roles(_of_one_each(wanted), fleet, limit)
+    return made if all(isinstance(found, Plan) for _, found in made.values()) else {}
 
 
 def _of_one_each(wanted: Wanted) -> Wanted:
