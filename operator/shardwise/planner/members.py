@@ -49,8 +49,7 @@ class Domains:
         self._joined = joined
         self.nodes = self._shared(nodes) if shared else {}
         self.sizes = Counter(map(gpus_of, self.nodes.values()))
-        placed = self._placed() if shared else ((("", node.name), self.place((node,)), (node.free,)) for node in nodes)
-        self.places = PoolPlaces.of(len(nodes[0].places) if nodes else 0, placed)
+        self.places = PoolPlaces.of(len(nodes[0].places) if nodes else 0, self._placed(nodes))
 
     def _shared(self, nodes: Iterable[Node]) -> dict[Domain, tuple[Node, ...]]:
         found: defaultdict[Domain, list[Node]] = defaultdict(list)
@@ -58,8 +57,10 @@ class Domains:
             found[self.domain(node)].append(node)
         return {domain: tuple(of) for domain, of in found.items()}
 
-    def _placed(self) -> Iterator[tuple[Domain, Path, FreeCounts]]:
-        return ((domain, self.place(nodes), free_counts_of(nodes)) for domain, nodes in self.nodes.items())
+    def _placed(self, nodes: Iterable[Node]) -> Iterator[tuple[Domain, Path, FreeCounts]]:
+        if self.shared:
+            return ((domain, self.place(of), free_counts_of(of)) for domain, of in self.nodes.items())
+        return ((self.domain(node), self.place((node,)), (node.free,)) for node in nodes)
 
     def changed(self, changes: Iterable[Change]) -> "Domains":
         """Give the domains after nodes have changed. O(changed nodes), and copies of references."""

@@ -4,7 +4,7 @@ A fleet is sorted once for each wish. After that, only the nodes that have chang
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import chain
@@ -83,17 +83,20 @@ class Sorting:
         pools: dict[PoolKey, dict[NodeClass, list[Node]]] = {}
         for alike, nodes in self._classes.sort(self.fleet.nodes).items():
             if self._classes.why_not(alike) is None:
-                pools.setdefault((bare_product(alike.product), alike.resource), {})[alike] = nodes
-            else:
-                self._out[alike] = len(nodes)
-                counted = self.left_out.setdefault(bare_product(alike.product), Counter())
-                counted.update(node.domain for node in nodes)
+                pools.setdefault(_pool_of(alike), {})[alike] = nodes
+                continue
+            self._out[alike] = len(nodes)
+            for node in nodes:
+                self._leave_out(bare_product(node.product), node.domain, 1)
         for pool, by_class in pools.items():
             members = self._members[pool] = Members(self.fleet, self._classes, self._usable, by_class)
-            nodes = sorted(chain(*by_class.values()), key=_NAME)
-            short = [node for node, usable in zip(nodes, members.nodes, strict=True) if usable.free < node.free]
-            idle = ((node.name, self._usable.idle(node)) for node in short)
-            self._idle |= {name: found for name, found in idle if found is not None}
+            self._idle |= self._idle_on(chain(*by_class.values()), members)
+
+    def _idle_on(self, nodes: Iterable[Node], members: Members) -> dict[str, IdleGpus]:
+        """Give the idle GPUs of the nodes of a pool, by node. Most nodes have none."""
+        usable = zip(sorted(nodes, key=_NAME), members.nodes, strict=True)
+        found = ((node.name, self._usable.idle(node)) for node, left in usable if left.free < node.free)
+        return {name: idle for name, idle in found if idle is not None}
 
     def _take_in(self, changes: Sequence[Change]) -> None:
         moved: dict[PoolKey, list[tuple[Member | None, Member | None]]] = {}
@@ -116,8 +119,7 @@ class Sorting:
         alike = self._classes.of(node)
         if self._classes.why_not(alike) is not None:
             return _Sorted(Member(node, alike), None, None)
-        pool = bare_product(node.product), node.resource
-        return _Sorted(Member(self._usable.of(node), alike), pool, self._usable.idle(node))
+        return _Sorted(Member(self._usable.of(node), alike), _pool_of(alike), self._usable.idle(node))
 
     def _note(self, found: _Sorted | None, sign: int) -> None:
         """Count a node that is left out, and keep the idle GPUs of a node that is not."""
@@ -173,6 +175,10 @@ class Sorting:
                 here if known is None else replace(known, gpus=known.gpus + here.gpus, nodes=known.nodes + 1)
             )
         return tuple(sorted(found.values(), key=lambda idle: (-idle.gpus, idle.resource)))
+
+
+def _pool_of(alike: NodeClass) -> PoolKey:
+    return bare_product(alike.product), alike.resource
 
 
 def _moves(old: _Sorted | None, new: _Sorted | None) -> Iterator[tuple[PoolKey, tuple[Member | None, Member | None]]]:
