@@ -26,8 +26,9 @@ LATE_SOCKETS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExc
 # be there by accident.
 ON_EXISTING := $(if $(findstring command line,$(origin EXISTING)),$(if $(EXISTING),--on-existing=$(EXISTING)))
 
-# Two control planes, each with half of the files; a cluster of kind's is but one.
-SIDE_BY_SIDE := $(if $(ON_EXISTING),,--numprocesses 2 --dist loadfile)
+# Three control planes, each with a part of the files: the tests wait more than they compute, also on two cores. A cluster
+# of kind's is but one.
+SIDE_BY_SIDE := $(if $(ON_EXISTING),,--numprocesses 3 --dist loadfile)
 
 .PHONY: help
 help: ## Say what there is
