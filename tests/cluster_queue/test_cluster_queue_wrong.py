@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 
+import pytest
 from tests.cluster.installed import Running
 from tests.cluster_queue.kueue import a_cluster_queue, a_flavor, a_local_queue
 from tests.cluster_queue.support import in_queue, message, reason, waits
@@ -73,11 +74,25 @@ def test_a_queue_whose_flavour_does_not_exist_says_which(operator: Running) -> N
     operator.until(lambda: reason(operator, "lost") == "NoMatchingNodes", "the flavour is there, and no node has it")
 
 
-def test_a_workload_that_is_deleted_by_hand_while_it_runs_is_replaced(operator: Running) -> None:
-    """Kueue deletes the pods with it. The next attempt enters the queue, and nobody is blamed."""
+@pytest.mark.parametrize("waiting", [False, True], ids=["while it runs", "while it waits"])
+def test_a_workload_that_is_deleted_by_hand_is_replaced_and_nothing_has_started_again(
+    operator: Running, *, waiting: bool
+) -> None:
+    """Kueue deletes the pods with it: pods behind their gates vanish at once. Others enter the queue anew."""
+    if waiting:
+        operator.apply(in_queue("holder"))
+        operator.ready("holder")
     operator.apply(in_queue("other"))
-    operator.ready("other")
+    operator.until(lambda: waits(operator, "other") if waiting else operator.ready("other"), "it waits, or runs")
+    before = {pod["metadata"]["uid"] for pod in operator.pods("other")}
     operator.plane.kubectl("delete", "workloads.kueue.x-k8s.io", "other-0-0", "-n", "default", "--wait=false")
-    operator.until(lambda: operator.status("other")["groups"][0]["attempt"] == 1, "the next attempt")
-    status = operator.ready("other")
-    assert (status["restarts"], status.get("shunnedNodes")) == (0, None)
+    operator.until(lambda: _others(operator, before) == 2, "other pods")
+    operator.until(lambda: waits(operator, "other") if waiting else operator.ready("other"), "as before")
+    status = operator.status("other")
+    assert (status["restarts"], status.get("shunnedNodes"), len(operator.pods("other"))) == (0, None, 2)
+
+
+def _others(operator: Running, before: set[str]) -> int:
+    """Count the pods that were made since; none while an earlier pod is left."""
+    now = {pod["metadata"]["uid"] for pod in operator.pods("other")}
+    return len(now) if now.isdisjoint(before) else 0

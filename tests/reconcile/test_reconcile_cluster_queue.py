@@ -1,5 +1,6 @@
 """An object whose groups a queue of the cluster admits: where they begin, what they hold, and what is said of them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -129,6 +130,75 @@ def test_a_group_that_is_admitted_and_finds_its_nodes_taken_enters_again_and_bla
     world.step()
     assert (world.states(), world.nodes()) == (["Queued 1"], [["h100-02", "h100-03"]])
     assert "shunnedNodes" not in world.status
+
+
+def partly_gone(world: World) -> None:
+    """Let a pod vanish, while the other is still seen on its way."""
+    world.lose("llama-0-0-0")
+    world.deleting("llama-0-0-1")
+
+
+def taken_away_partly_seen(world: World) -> None:
+    world.take_away("The workload is deleted")
+    world.lose("llama-0-0-0")
+
+
+def lost_while_admitted(world: World) -> None:
+    world.admit()
+    partly_gone(world)
+
+
+def taken_away_while_admitted(world: World) -> None:
+    world.admit()
+    world.settle()
+    world.take_away()
+
+
+LOST = {
+    "all pods vanish": (lambda world: world.pods.clear(), "Queued 0", 0),
+    "a pod vanishes before the others": (partly_gone, "Queued 1", 0),
+    "its Workload is deleted": (lambda world: world.take_away("The workload is deleted"), "Queued 1", 0),
+    "its Workload is deleted, and a pod is gone": (taken_away_partly_seen, "Queued 1", 0),
+    "it is edited": (lambda world: world.launch(args=("--seed=7",)), "Queued 1", 0),
+    "a node is lost": (lambda world: world.lose_node("h100-01"), "Queued 1", 0),
+    "a pod vanishes after the gates": (lost_while_admitted, "Queued 1", 1),
+    "it is taken away before it serves": (taken_away_while_admitted, "Queued 1", 0),
+}
+
+
+@pytest.mark.parametrize("seconds", [0, 60], ids=["at once", "later"])
+@pytest.mark.parametrize(("happens", "then", "restarts"), LOST.values(), ids=LOST)
+def test_only_an_attempt_that_has_left_its_gates_can_start_again(
+    happens: Callable[[World], object], then: str, restarts: int, seconds: int
+) -> None:
+    """Nothing ran before, so its pods are replaced, and no restart is counted or told."""
+    world = in_queue()
+    world.settle()
+    world.now += seconds
+    happens(world)
+    for _ in range(2):
+        world.settle()
+        world.gone()
+        world.now += 10
+    world.settle()
+    assert (world.states(), sorted(world.pods), world.status["restarts"]) == (
+        [then],
+        [f"llama-0-{then[-1]}-0", f"llama-0-{then[-1]}-1"],
+        restarts,
+    )
+    assert "noRestart" not in world.status["groups"][0]
+
+
+def test_an_attempt_that_only_waited_is_told_once_and_not_as_a_restart() -> None:
+    world = in_queue()
+    world.settle()
+    world.take_away("The workload is deleted")
+    world.settle()
+    assert (world.states(), world.status["groups"][0]["noRestart"]) == (["Backoff 0"], True)
+    world.gone()
+    world.now += 10
+    world.settle()
+    assert (world.told(), world.status["restarts"]) == (["Planned", "GroupEvicted", "Planned"], 0)
 
 
 def test_the_object_says_the_words_of_the_queue() -> None:

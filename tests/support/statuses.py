@@ -54,6 +54,7 @@ _RECORD = Record(
     cache=CacheTokens(102_083, 98_000),
     planned=("h100-02", "h100-01"),
     role="decode",
+    no_restart=True,
 )
 
 FULL = Status(

@@ -236,6 +236,11 @@ class GroupReport(Reported):
             "UnknownArgument, FilesDenied, TokenRefused, Hung or Other."
         ),
     )
+    no_restart: bool = Field(
+        default=False,
+        description="True while the replica is in Backoff, if its next attempt counts as no restart: the last attempt "
+        "never ran, or a queue of the cluster took it away.",
+    )
     kv_cache_tokens: CacheTokensReport | None = Field(
         default=None,
         description="Tokens that the KV cache holds, as planned and as the engine reports it. Present when the replica "

@@ -3,7 +3,7 @@
 The queue decides who runs, and the operator decides where: docs/decisions/0061 has the reasons.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from shardwise.domain.demand import Operator, QueueOffer, Requirement
@@ -118,8 +118,3 @@ def _position(queued: QueuedGroup | None) -> str:
         return f", with {rounded(among_all - 1)} or more groups before it"
     others = f" ({among_all} among all queues that share its quota)" if among_all != own else ""
     return f", at position {own}{others}"
-
-
-def evictions(before: Collection[GroupView]) -> frozenset[int]:
-    """Name the replicas that a queue of the cluster takes away: their next attempts are no restarts."""
-    return frozenset(view.record.replica for view in before if view.evicted)

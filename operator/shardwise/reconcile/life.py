@@ -28,7 +28,9 @@ edited again and again holds its place no longer.
 Where a queue of the cluster admits groups, an attempt is Queued instead of Pending: its pods are made, and wait behind
 the gates of the queue. A Queued group holds no GPUs. It is Starting when all gates are gone. If the queue takes a group
 away, as for another of higher priority, the attempt ends without a failure, and the next attempt enters the queue as a
-group of its own. An attempt that never served waits for ``FIRST_WAIT`` seconds from its beginning first, as above.
+group of its own. An attempt that never served waits for ``FIRST_WAIT`` seconds from its beginning first, as above. The
+next attempt is no restart then. Nor is it a restart if the attempt before never left its gates: nothing ran, whatever
+became of its pods.
 
 Where the scheduler picks the nodes, the place of an attempt is open until all its pods are bound. An open place holds
 no GPUs, and no node is left or blamed for it: its nodes are those of the plan. Then the nodes are those of the pods.
@@ -166,6 +168,7 @@ def _next_attempt(view: GroupView, terms: Terms, message: str = "") -> Record:
         content="",
         message=message or record.message,
         failure=None,
+        no_restart=False,
         cache=None,
         open=terms.left_open,
         planned=(),
@@ -209,8 +212,11 @@ def _disrupt(view: GroupView, terms: Terms) -> Record:
 
 
 def _evict(view: GroupView, terms: Terms) -> Record:
-    """Give the place back. The next attempt enters the queue anew, and gets a place then."""
-    record = replace(view.record, message=f"evicted from the queue: {view.evicted}", nodes=(), gpus=0)
+    """Give the place back. The next attempt enters the queue anew, and gets a place then.
+
+    The content names the place, too. A group that kept it would seem edited, and would not wait.
+    """
+    record = replace(view.record, message=f"evicted from the queue: {view.evicted}", nodes=(), gpus=0, content="")
     wait = 0.0 if record.served else max(0.0, record.since + FIRST_WAIT - terms.now)
     begun = _begin_in(view, terms, record, wait)
     return begun if wait else _without_place(begun)
@@ -218,7 +224,8 @@ def _evict(view: GroupView, terms: Terms) -> Record:
 
 def _begin_in(view: GroupView, terms: Terms, record: Record, wait: float) -> Record:
     if wait > 0:
-        return replace(record, state=State.BACKOFF, since=terms.now, retry_at=terms.now + wait)
+        no_restart = view.ends_without_restart
+        return replace(record, state=State.BACKOFF, since=terms.now, retry_at=terms.now + wait, no_restart=no_restart)
     return _next_attempt(replace(view, record=record), terms)
 
 

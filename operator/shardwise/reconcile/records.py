@@ -50,8 +50,9 @@ class Record:
     a place. ``content`` names the content of its pods. ``failure`` is the kind of its last failure, while the group
     waits in Backoff or is Held. ``cache`` is the size of this attempt's KV cache, once the engine has said it. ``open``
     tells that the scheduler has yet to pick the nodes: ``nodes`` then are those of the plan, which only show that there
-    is room. When all pods are bound, ``planned`` keeps them.
-    ``role`` is the role of the group, in an object with roles.
+    is room. When all pods are bound, ``planned`` keeps them. ``role`` is the role of the group, in an object with
+    roles. ``no_restart`` tells of a group in Backoff that its next attempt is no restart: the last attempt never ran,
+    or a queue of the cluster took the attempt away.
     """
 
     replica: int
@@ -71,6 +72,7 @@ class Record:
     open: bool = False
     planned: tuple[str, ...] = ()
     role: str = ""
+    no_restart: bool = False
 
     @property
     def known_nodes(self) -> tuple[str, ...]:

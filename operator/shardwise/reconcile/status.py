@@ -22,7 +22,7 @@ from shardwise.explain.plans import plan_message
 from shardwise.explain.reasons import remedy
 from shardwise.explain.refusals import refusal_message
 from shardwise.reconcile.attached import unattached
-from shardwise.reconcile.cluster_queue import evictions, queue_waits
+from shardwise.reconcile.cluster_queue import queue_waits
 from shardwise.reconcile.conditions import (
     MOST_MESSAGE,
     Condition,
@@ -274,9 +274,9 @@ def _degraded(progress: Progress) -> Condition:
 
 
 def _restarts(progress: Progress, before: Status) -> int:
-    old = {view.record.replica: view.record.attempt for view in progress.before}
-    counted = [record for record in progress.group_set.records if record.replica not in evictions(progress.before)]
-    added = (record.attempt - old.get(record.replica, record.attempt) for record in counted)
+    """Count the attempts that begin after an attempt that ran."""
+    ran = {view.record.replica: view.record.attempt for view in progress.before if not view.ends_without_restart}
+    added = (record.attempt - ran.get(record.replica, record.attempt) for record in progress.group_set.records)
     return before.restarts + sum(max(0, count) for count in added)
 
 

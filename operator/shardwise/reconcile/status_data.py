@@ -208,6 +208,7 @@ def _read_record(group: Data, plan: Data) -> Record:
         open=bool(planned) and not bound,
         planned=planned if bound else (),
         role=str(group.get("role") or ""),
+        no_restart=group.get("noRestart") is True,
     )
 
 
@@ -251,6 +252,7 @@ def write_record(record: Record) -> dict[str, Any]:
         "refused": record.refused,
         "kvCacheTokens": _write_cache(record.cache),
         "role": record.role,
+        "noRestart": record.no_restart,
     }
     return written | {name: value for name, value in optional.items() if value}
 

@@ -123,7 +123,7 @@ def _of_group(old: Record | None, record: Record) -> Iterator[Emit]:
         yield Emit(Reason.GROUP_HELD, f"{name}: {record.message}; {held}", warning=True)
     if record.cache is not None and record.cache.differs and (old is None or old.cache is None):
         yield Emit(Reason.CACHE_DIFFERS, f"{name}: {cache_text(record.cache)}", warning=record.cache.share < 0)
-    if old is not None and record.attempt > old.attempt and record.state is not State.REFUSED:
+    if old is not None and record.attempt > old.attempt and record.state is not State.REFUSED and not old.no_restart:
         yield _restarted(f"{name}: {record.message}", record)
 
 

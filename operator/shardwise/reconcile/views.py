@@ -72,6 +72,16 @@ class GroupView:
         return self.complete and not any(pod.gated for pod in self.pods)
 
     @property
+    def behind_gates(self) -> bool:
+        """Whether its attempt has never run: gates keep all pods that are left. The gates of a group fall together."""
+        return self.record.state is State.QUEUED and all(pod.gated and pod.exit is None for pod in self.pods)
+
+    @property
+    def ends_without_restart(self) -> bool:
+        """Whether the attempt after its present attempt is no restart."""
+        return bool(self.evicted) or self.behind_gates or self.record.no_restart
+
+    @property
     def evicted(self) -> str:
         """Why a queue of the cluster takes the group away; empty if it does not."""
         told = next((pod.evicted for pod in self.pods if pod.evicted), "")
