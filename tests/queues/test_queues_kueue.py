@@ -97,24 +97,25 @@ FLAVORS = {
 }
 GPUS = ["nvidia.com/gpu", "cpu"]
 OFFERS = {
-    "two flavours": (queue((GPUS, ["h100", "a100"])), ((("gpu", "h100"),), (("gpu", "a100"),)), {"gpu"}),
+    "two flavours": (queue((GPUS, ["h100", "a100"])), ((("gpu", "h100"),), (("gpu", "a100"),)), {"gpu"}, None),
     "another group for the memory": (
         queue((["memory"], ["spot"]), (GPUS, ["h100"])),
         ((("gpu", "h100"),),),
         {"gpu", "pool"},
+        None,
     ),
-    "a flavour for all nodes": (queue((GPUS, ["h100", "any"])), (), {"gpu"}),
-    "no quota for GPUs": (queue((["cpu"], ["spot"])), (), {"pool"}),
-    "a flavour that does not exist": (queue((GPUS, ["gone"])), (), set[str]()),
-    "no such queue": (None, (), set[str]()),
+    "a flavour for all nodes": (queue((GPUS, ["h100", "any"])), (), {"gpu"}, None),
+    "no quota for GPUs": (queue((["cpu"], ["spot"])), (), {"pool"}, None),
+    "one flavour of two exists": (queue((GPUS, ["gone", "h100"])), ((("gpu", "h100"),),), {"gpu"}, None),
+    "no flavour exists": (queue((GPUS, ["gone", "lost"])), (), set[str](), ("ResourceFlavor", "gone")),
 }
 
 
-@pytest.mark.parametrize(("found", "flavors", "keys"), OFFERS.values(), ids=OFFERS)
+@pytest.mark.parametrize(("found", "flavors", "keys", "missing"), OFFERS.values(), ids=OFFERS)
 def test_a_queue_offers_the_nodes_of_its_flavours_with_gpus(
-    found: dict[str, Any] | None, flavors: tuple[Any, ...], keys: set[str]
+    found: dict[str, Any], flavors: tuple[Any, ...], keys: set[str], missing: tuple[str, str] | None
 ) -> None:
-    assert offer(found, FLAVORS) == Offer(flavors, frozenset(keys))
+    assert offer(found, FLAVORS) == Offer(flavors, frozenset(keys), missing)
 
 
 CLOSED: dict[str, tuple[dict[str, Any] | None, str]] = {

@@ -238,6 +238,76 @@ def test_the_missing_api_is_named() -> None:
     assert world.pods == {}
 
 
+NO_QUEUE = replace(SERVED, offer=Offer(missing=("LocalQueue", "team")))
+POOL = Offer(((("gpu", "h100"),),), frozenset({"gpu"}))
+MISSING = (
+    "the LocalQueue `team` of Kueue does not exist, so no replica enters the queue `team`; "
+    "create the LocalQueue, or name another queue in `spec.placement.queue`"
+)
+
+
+def test_nothing_is_planned_before_the_queue_is_there() -> None:
+    """Nobody knows before which nodes it will offer. Then the first attempt is made, on those nodes."""
+    world = in_queue(labelled("spare", "h100", "spare", "h100"), NO_QUEUE)
+    decision = world.settle()
+    assert (world.standing(), world.status["message"]) == ("Reconciling/QueueMissing", MISSING)
+    assert (world.pods, world.status["groups"], "plan" in world.status, decision.retry_after) == ({}, [], False, None)
+    assert world.told() == ["QueueMissing"]
+    world.queue = replace(SERVED, offer=POOL)
+    world.settle()
+    assert (world.states(), world.nodes()) == (["Queued 0"], [["h100-01", "h100-03"]])
+
+
+def test_a_group_that_waits_in_a_queue_that_goes_keeps_waiting() -> None:
+    """It lies on the nodes that the queue has offered, and would lose its age."""
+    world = in_queue(labelled("spare", "h100", "spare", "h100"), replace(SERVED, offer=POOL))
+    world.settle()
+    before = set(world.pods)
+    world.queue = NO_QUEUE
+    world.settle()
+    assert (world.states(), world.nodes(), set(world.pods)) == (["Queued 0"], [["h100-01", "h100-03"]], before)
+
+
+def test_a_group_whose_pods_are_not_made_leaves_its_place_when_its_queue_goes() -> None:
+    world = in_queue(labelled("spare", "h100", "spare", "h100"), replace(SERVED, offer=POOL))
+    world.step(keep=lambda _: False)
+    world.queue = NO_QUEUE
+    world.settle()
+    assert (world.standing(), world.pods, world.nodes()) == ("Reconciling/QueueMissing", {}, [])
+
+
+def test_without_its_queue_a_group_that_runs_goes_on_until_it_fails_and_begins_again_with_it() -> None:
+    world = in_queue(queue=replace(SERVED, offer=Offer()))
+    world.settle()
+    world.admit()
+    world.start()
+    world.settle()
+    world.queue = NO_QUEUE
+    world.settle()
+    assert world.standing() == "Ready/AllReplicasReady"
+    world.crash("llama-0-0-1")
+    world.settle()
+    assert (world.standing(), world.states(), world.pods) == ("Reconciling/QueueMissing", ["Waiting 1"], {})
+    assert world.status["message"].startswith(MISSING)
+    world.queue = SERVED
+    world.settle()
+    assert (world.states(), world.status["restarts"]) == (["Queued 1"], 1)
+
+
+def test_without_its_queue_nothing_is_replaced_after_an_edit() -> None:
+    """Else a group that serves would end, and none could follow."""
+    world = in_queue()
+    world.settle()
+    world.admit()
+    world.start()
+    world.settle()
+    world.queue = NO_QUEUE
+    world.launch(args=("--seed=7",))
+    world.settle()
+    assert (world.states(), world.status["readyReplicas"]) == (["Ready 0"], 1)
+    assert world.status["message"] == f"1 of 1 replicas serve; {MISSING}"
+
+
 def test_a_group_that_kueue_would_never_admit_is_refused() -> None:
     """Kueue makes no Workload for more than 18 roles, and says nothing."""
     world = in_queue(a_fleet(h100s(20)))

@@ -182,3 +182,32 @@ async def test_an_eviction_is_told_in_the_words_of_the_queue_and_is_no_restart()
         "0 of 1 replicas serve; replica 0, attempt 1, waits in the queue `team` of Kueue"
     )
     assert (status["restarts"], status.get("shunnedNodes"), status["groups"][0].get("failures")) == (0, None, None)
+
+
+GONE = {
+    "the LocalQueue": ("LocalQueue", "default"),
+    "the ClusterQueue": ("ClusterQueue", ""),
+    "the flavour": ("ResourceFlavor", ""),
+}
+
+
+@pytest.mark.parametrize(("kind", "namespace"), GONE.values(), ids=GONE)
+async def test_an_object_waits_for_the_missing_part_of_its_queue_and_begins_on_the_nodes_of_its_flavour(
+    kind: str, namespace: str
+) -> None:
+    """The other nodes come first by name, and the first attempt would lie there."""
+    nodes = [h100_node(f"h100-{number}") for number in range(1, 5)]
+    for node in nodes[2:]:
+        node["metadata"]["labels"]["pool"] = "serving"
+    driven = Driven(nodes, quota=GPUS)
+    driven.sandbox.patch("ResourceFlavor", "", "team", {"spec": {"nodeLabels": {"pool": "serving"}}})
+    part = driven.sandbox.get(kind, namespace, "team")
+    driven.sandbox.delete(kind, namespace, "team")
+    create(driven)
+    await driven.settle()
+    assert driven.status("m")["message"].startswith(f"the {kind} `team` of Kueue does not exist")
+    assert (driven.sandbox.names("pods"), driven.sandbox.names("workloads")) == ([], [])
+    driven.sandbox.create({**part, "metadata": {"name": "team", **({"namespace": namespace} if namespace else {})}})
+    await driven.settle()
+    group = driven.status("m")["groups"][0]
+    assert (group["state"], group["attempt"], group["nodes"]) == ("Ready", 0, ["h100-3", "h100-4"])

@@ -62,8 +62,9 @@ REASONS: Final[Mapping[AnyReason, Meaning]] = MappingProxyType(
         ),
         Reason.QUEUE_MISSING: Meaning(
             (*_WAITS, "Planned=False", WARNING),
-            "The object goes through a queue of a system that the cluster does not have. The message names the API.",
-            "Install the system, or take `spec.placement.queue` away.",
+            "The object goes through a queue that the cluster does not have. The message names the API, or the object "
+            "of the queue, that is missing. No replica begins; those that run go on.",
+            "Create the queue or install its system, or change `spec.placement.queue`.",
         ),
         Reason.GROUP_TOO_LARGE: Meaning(
             _REFUSED,

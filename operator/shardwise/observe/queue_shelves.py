@@ -77,14 +77,14 @@ class QueueShelves:
         ``plans`` are the GPUs that objects hold as decided. O(bound pods in queues) for an object in a queue.
         """
         queue = self._entered.get(key)
-        found = self._cluster_queue(key[0], queue)
-        groups = dict(self._groups(key[0], names(), closed(found))) if self.workloads.objects or self._evicted else {}
+        shut = closed(self._cluster_queue(key[0], queue))
+        groups = dict(self._groups(key[0], names(), shut)) if self.workloads.objects or self._evicted else {}
         if queue is None and not groups:
             return QueueSeen(WORKLOAD.name, self._api_version)
         lent = None
         if queue is not None:
             lent = self.lent.widened(fleet, key, {other: plans[other] for other in self._entered if other in plans})
-        return QueueSeen(WORKLOAD.name, self._api_version, groups, self._offer(found), lent)
+        return QueueSeen(WORKLOAD.name, self._api_version, groups, self._offer(key[0], queue), lent)
 
     @property
     def entered(self) -> Collection[Key]:
@@ -119,13 +119,26 @@ class QueueShelves:
     def _system(self) -> QueueKeeper:
         return next(system for system in SYSTEMS.values() if WORKLOAD.name == system.GROUP_KIND)
 
-    def _cluster_queue(self, namespace: str, queue: ClusterQueue | None) -> Json | None:
-        local = None if queue is None else self.local_queues.objects.get((namespace, queue.name))
-        name = ((local or {}).get("spec") or {}).get("clusterQueue") or ""
-        return self.cluster_queues.objects.get(("", name))
+    def _local_queue(self, namespace: str, queue: ClusterQueue | None) -> Json | None:
+        return None if queue is None else self.local_queues.objects.get((namespace, queue.name))
 
-    def _offer(self, cluster_queue: Json | None) -> Offer:
-        return offer(cluster_queue, {flavor: obj for (_, flavor), obj in self.flavors.objects.items()})
+    def _cluster_queue(self, namespace: str, queue: ClusterQueue | None) -> Json | None:
+        return self.cluster_queues.objects.get(("", _name_of_cluster_queue(self._local_queue(namespace, queue))))
+
+    def _offer(self, namespace: str, queue: ClusterQueue | None) -> Offer:
+        """Give the nodes that a queue offers. All nodes where Kueue's objects are not read."""
+        if queue is None or not self.served:
+            return Offer()
+        local, found = self._local_queue(namespace, queue), self._cluster_queue(namespace, queue)
+        if local is None:
+            return Offer(missing=(LOCAL_QUEUE.name, queue.name))
+        if found is None:
+            return Offer(missing=(CLUSTER_QUEUE.name, _name_of_cluster_queue(local)))
+        return offer(found, {flavor: obj for (_, flavor), obj in self.flavors.objects.items()})
+
+
+def _name_of_cluster_queue(local_queue: Json | None) -> str:
+    return ((local_queue or {}).get("spec") or {}).get("clusterQueue") or ""
 
 
 def reads_alike(before: Json, after: Json) -> bool:

@@ -23,6 +23,7 @@ from shardwise.queues.protocol import (
 NAME: Final = "Kueue"
 SERVED_BY: Final = ("kueue.x-k8s.io/v1beta2",)
 GROUP_KIND: Final = "Workload"
+FLAVOR_KIND: Final = "ResourceFlavor"
 
 MOST_PODS: Final = 18
 """Pods with different node affinities are different roles, and a Workload has at most 18 (its CRD, v1beta2).
@@ -117,18 +118,20 @@ def read_positions(summary: Json) -> Iterator[tuple[tuple[str, str], Position]]:
         yield (metadata.get("namespace") or "", metadata.get("name") or ""), Position(in_queue, in_quota)
 
 
-def offer(cluster_queue: Json | None, flavors: Mapping[str, Json]) -> Offer:
+def offer(cluster_queue: Json, flavors: Mapping[str, Json]) -> Offer:
     """Read the nodes that a ClusterQueue offers. ``flavors`` are the ResourceFlavors by name.
 
-    A ClusterQueue that is unknown or has no quota for GPUs offers all nodes: Kueue itself says that nothing is
-    admitted there.
+    A ClusterQueue without quota for GPUs offers all nodes: Kueue itself says that nothing is admitted there. If none of
+    its flavours with GPUs exists, the first is missing.
     """
-    groups = ((cluster_queue or {}).get("spec") or {}).get("resourceGroups") or ()
+    groups = (cluster_queue.get("spec") or {}).get("resourceGroups") or ()
     named = {name for group in groups for name in _names(group)}
     keys = frozenset(key for name in named for key, _ in _labels(flavors.get(name)))
     of_gpus: Json = next((group for group in groups if {NVIDIA, AMD} & set(group.get("coveredResources") or ())), {})
-    found = tuple(_labels(flavors[name]) for name in _names(of_gpus) if name in flavors)
-    return Offer(found if all(found) else (), keys)
+    wanted = tuple(_names(of_gpus))
+    found = tuple(_labels(flavors[name]) for name in wanted if name in flavors)
+    missing = (FLAVOR_KIND, wanted[0]) if wanted and not found else None
+    return Offer(found if all(found) else (), keys, missing)
 
 
 def closed(cluster_queue: Json | None) -> str:

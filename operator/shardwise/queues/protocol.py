@@ -89,11 +89,13 @@ class GangEntry:
 class Offer:
     """The nodes that a queue offers: those that have all labels of one of ``flavors``; empty: all nodes.
 
-    ``keys`` are the keys of all labels by which the system tells nodes apart.
+    ``keys`` are the keys of all labels by which the system tells nodes apart. ``missing`` is the kind and the name of
+    the object of the system without which nobody knows the nodes yet; ``None`` if none is missing.
     """
 
     flavors: tuple[Labels, ...] = ()
     keys: frozenset[str] = field(default_factory=frozenset)
+    missing: tuple[str, str] | None = None
 
 
 class System(Protocol):

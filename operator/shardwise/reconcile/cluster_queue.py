@@ -36,17 +36,35 @@ def on_offer(wanted: Wanted, offer: Offer) -> Wanted:
     return replace(wanted, demand=replace(wanted.demand, node_affinity=terms, offered=offered))
 
 
-def queue_obstacle(wanted: Wanted, queue: QueueSeen, records: Sequence[Record]) -> Obstacle | None:
-    """Give the obstacle that keeps groups from entering their queue; ``None`` if there is no obstacle."""
+def missing_queue(wanted: Wanted, queue: QueueSeen) -> Obstacle | None:
+    """Give the obstacle that no group begins without its queue; ``None`` if the queue is there, or not known.
+
+    Until the queue is there, nobody knows which nodes it will offer.
+    """
+    if wanted.queue is None:
+        return None
+    name, system = wanted.queue.name, SYSTEMS[wanted.queue.system]
+    if queue.api_version == "":
+        message = (
+            f"`{name}` is a queue of {system.NAME}, and the cluster serves no `{system.SERVED_BY[0]}`; "
+            f"install {system.NAME}, or take the queue away"
+        )
+    elif queue.offer.missing is not None:
+        kind, lacking = queue.offer.missing
+        message = (
+            f"the {kind} `{lacking}` of {system.NAME} does not exist, so no replica enters the queue `{name}`; "
+            f"create the {kind}, or name another queue in `spec.placement.queue`"
+        )
+    else:
+        return None
+    return Obstacle(Reason.QUEUE_MISSING.value, message)
+
+
+def group_too_large(wanted: Wanted, records: Sequence[Record]) -> Obstacle | None:
+    """Give the obstacle that a group has more pods than its queue admits; ``None`` if no group has."""
     if wanted.queue is None:
         return None
     system = SYSTEMS[wanted.queue.system]
-    if queue.api_version == "":
-        message = (
-            f"`{wanted.queue.name}` is a queue of {system.NAME}, and the cluster serves no `{system.SERVED_BY[0]}`; "
-            f"install {system.NAME}, or take the queue away"
-        )
-        return Obstacle(Reason.QUEUE_MISSING.value, message)
     pods = max((len(record.nodes) for record in records if record.state is State.QUEUED), default=0)
     if pods > system.MOST_PODS and not wanted.left_open:
         message = (

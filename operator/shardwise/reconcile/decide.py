@@ -10,7 +10,7 @@ from shardwise.engines import problems
 from shardwise.reconcile.actions import Decision, Emit
 from shardwise.reconcile.asks import Ask, TokenAsk
 from shardwise.reconcile.carry_out import actions_of, budget, to_keep
-from shardwise.reconcile.cluster_queue import queue_obstacle, with_lent_gpus
+from shardwise.reconcile.cluster_queue import group_too_large, with_lent_gpus
 from shardwise.reconcile.desired import Case, DesiredState, desired_state, remember
 from shardwise.reconcile.endings import attempt_ends
 from shardwise.reconcile.fabric import lacking_compute_domains
@@ -90,12 +90,12 @@ def _of_roles(decided: Sequence[Decided], observed: Observed, now: float) -> Dec
 
 
 def obstacle_of(case: Case, desired: DesiredState) -> Obstacle | None:
-    """Give what the cluster lacks for the groups to begin; ``None`` if nothing is lacking."""
+    """Give what the cluster lacks for the plan to be carried out; ``None`` if nothing is lacking."""
     lacking = compute_domains_lacking(case, desired)
     if lacking:
         return Obstacle(Reason.COMPUTE_DOMAINS_MISSING.value, lacking)
     missing = gang_obstacle(case.wanted, case.observed.gang)
-    return missing or queue_obstacle(case.wanted, case.observed.queue, desired.group_set.records)
+    return missing or group_too_large(case.wanted, desired.group_set.records)
 
 
 def compute_domains_lacking(case: Case, desired: DesiredState) -> str:
@@ -154,7 +154,8 @@ def _retry_after(case: Case, desired: DesiredState, mends: Mends) -> float | Non
     A contested object is put right again, or forgotten.
     """
     groups, now = desired.group_set.groups, case.terms.now
-    ends = [*(until_next(view, case.terms) for view in groups), until_next_try(groups, now), next_mend(mends, now)]
+    ends = [*(until_next(view, case.terms) for view in groups), next_mend(mends, now)]
+    ends.append(until_next_try(groups, now) if desired.group_set.obstacle is None else None)
     ends.append(until_next_ask(case.wanted, desired.in_force.plan, desired.group_set, case.observed, now))
     ends.append(until_next_token_ask(case.wanted, groups, case.observed, now))
     if desired.group_set.refusal is not None:

@@ -7,11 +7,12 @@ replace groups.
 from dataclasses import dataclass, replace
 
 from shardwise.domain.launch import Wanted
+from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.plan import Plan
-from shardwise.reconcile.cluster_queue import on_offer
+from shardwise.reconcile.cluster_queue import missing_queue, on_offer
 from shardwise.reconcile.figures import with_figures
 from shardwise.reconcile.gang import as_served
-from shardwise.reconcile.group_set import GroupSet, GroupSetBuilder, places_of, retained, without_plan
+from shardwise.reconcile.group_set import GroupSet, GroupSetBuilder, hindered, places_of, retained, without_plan
 from shardwise.reconcile.idle import with_hangs
 from shardwise.reconcile.inherited import inherited
 from shardwise.reconcile.life import Terms, Trigger, advance, decided
@@ -33,13 +34,15 @@ Views = tuple[GroupView, ...]
 class Case:
     """The input of every step: the object as its user wants it, the observation, and the terms of its groups.
 
-    ``settled`` is the plan of a role that was made together with the plan of the other role.
+    ``settled`` is the plan of a role that was made together with the plan of the other role. ``obstacle`` keeps groups
+    from beginning, whatever the plan; all others go on.
     """
 
     wanted: Wanted
     observed: Observed
     terms: Terms
     settled: PlanInForce | None = None
+    obstacle: Obstacle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,9 @@ def remember(wanted: Wanted, observed: Observed, now: float) -> Case:
         queued=wanted.queue is not None,
         left_open=wanted.left_open,
     )
+    obstacle = missing_queue(wanted, observed.queue)
     wanted = as_served(on_offer(wanted, observed.queue.offer), observed.gang)
-    return Case(wanted, replace(observed, status=status), terms)
+    return Case(wanted, replace(observed, status=status), terms, obstacle=obstacle)
 
 
 def judge_nodes(case: Case) -> JudgedNodes:
@@ -114,8 +118,11 @@ def _judged(shuns: Shuns, usable: UsableFleet) -> JudgedNodes:
 
 
 def plan_in_force(case: Case, usable: UsableFleet) -> PlanInForce:
-    """Keep the recorded plan if it answers the demand; else make a plan."""
-    return case.settled or recorded(case.observed.status, case.wanted, usable.fleet) or new_plan(case.wanted, usable)
+    """Keep the recorded plan if it answers the demand; else make a plan, unless no group could begin."""
+    known = case.settled or recorded(case.observed.status, case.wanted, usable.fleet)
+    if known is None and case.obstacle is not None:
+        return PlanInForce(None, None)
+    return known or new_plan(case.wanted, usable)
 
 
 def _advanced(view: GroupView, terms: Terms) -> GroupView:
@@ -175,10 +182,13 @@ def place_and_replace(
 def _grouped(case: Case, in_force: PlanInForce, groups: Views, usable: UsableFleet) -> GroupSet:
     wanted = sized(case.wanted, in_force, len(groups))
     if in_force.plan is None:
-        return without_plan(wanted, in_force, groups)
+        return replace(without_plan(wanted, in_force, groups), obstacle=case.obstacle)
     named = frozenset(pod.replica for pod in case.observed.pods)
     named |= frozenset() if case.observed.other is None else case.observed.other.numbers
     builder = GroupSetBuilder(wanted, in_force.plan, usable, case.terms, named)
+    if case.obstacle is not None:
+        builder.keep(retained(wanted, groups, case.observed.other), may_begin=False)
+        return hindered(wanted, builder.build(), case.obstacle)
     builder.keep(retained(wanted, groups, case.observed.other))
     builder.fill(places_of(in_force) if not builder.capacity.taken else ())
     roll(builder, case.observed.other)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from shardwise.domain.launch import Wanted
+from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.plan import Plan
 from shardwise.domain.refusal import Refusal
 from shardwise.reconcile.free_capacity import FreeCapacity, Place, place_of
@@ -38,10 +39,19 @@ _WORTH: Final = (
 
 @dataclass(frozen=True, slots=True)
 class GroupSet:
-    """The desired groups, by replica, groups of old content included; and why some groups have no place."""
+    """The desired groups, by replica, groups of old content included; and why some groups have no place.
+
+    ``obstacle`` is the reason if it does not lie in the plan.
+    """
 
     groups: tuple[GroupView, ...]
     refusal: Refusal | None = None
+    obstacle: Obstacle | None = None
+
+    @property
+    def no_place(self) -> Refusal | Obstacle | None:
+        """Why some groups have no place; ``None`` if all have."""
+        return self.refusal or self.obstacle
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -65,15 +75,20 @@ class GroupSetBuilder:
         self._usable = usable
         self._named = named
 
-    def keep(self, groups: tuple[GroupView, ...]) -> None:
-        """Add the groups that stay. Groups that run take their GPUs first, so that no other group begins there."""
+    def keep(self, groups: tuple[GroupView, ...], *, may_begin: bool = True) -> None:
+        """Add the groups that stay. Groups that run take their GPUs first, so that no other group begins there.
+
+        Unless groups may begin, a group whose pods are not all made gives its place back.
+        """
         self.groups = {view.record.replica: view for view in groups}
         begun = [view for view in groups if not _begins(view)]
         for view in begun:
             self.capacity.take(view.record.nodes, view.record.gpus)
         for view in groups:
-            if _begins(view):
+            if _begins(view) and (may_begin or not view.lacks_pods):
                 self._begin(view)
+            elif _begins(view):
+                self._displace(view)
 
     def _begin(self, view: GroupView) -> None:
         """Let a group begin in its old place if it can. It leaves a blamed node if there is another place."""
@@ -86,7 +101,10 @@ class GroupSetBuilder:
             self.capacity.take(record.nodes, record.gpus)
             self.set(replace(view, record=record))
         else:
-            self.set(replace(view, record=decided(view, Trigger.DISPLACED, self.terms)))
+            self._displace(view)
+
+    def _displace(self, view: GroupView) -> None:
+        self.set(replace(view, record=decided(view, Trigger.DISPLACED, self.terms)))
 
     def _elsewhere(self, record: Record) -> Place | None:
         if self._usable.blamed.isdisjoint(record.nodes):
@@ -211,6 +229,12 @@ def without_plan(wanted: Wanted, in_force: PlanInForce, groups: tuple[GroupView,
     """Keep the groups that run while no group can begin. The demand may find a place later, or the user may fix it."""
     running = tuple(view for view in groups if view.record.nodes and not _begins(view))
     return GroupSet(tuple(sorted(retained(wanted, running), key=lambda view: view.record.replica)), in_force.refusal)
+
+
+def hindered(wanted: Wanted, group_set: GroupSet, obstacle: Obstacle) -> GroupSet:
+    """Give a group set with the obstacle that keeps groups from beginning, if any is to begin."""
+    placed = sum(bool(view.record.nodes) and not view.leaving for view in group_set.groups)
+    return replace(group_set, obstacle=obstacle) if placed < wanted.demand.replicas else group_set
 
 
 def places_of(in_force: PlanInForce) -> tuple[Place, ...]:

@@ -81,7 +81,7 @@ def _standing(case: Case, desired: DesiredState) -> Standing:
 
 def _obstacle(case: Case, desired: DesiredState) -> Obstacle | None:
     """Give the obstacle that keeps all groups from beginning, if there is an obstacle."""
-    lacking = obstacle_of(case, desired)
+    lacking = obstacle_of(case, desired) or desired.group_set.obstacle
     if lacking is not None:
         return lacking
     told = refusal_told(desired.group_set.groups)

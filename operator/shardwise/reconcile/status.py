@@ -13,8 +13,9 @@ from typing import Final
 
 from shardwise.domain.launch import Wanted
 from shardwise.domain.node_changes import NodeChange
+from shardwise.domain.obstacle import Obstacle
 from shardwise.domain.plan import Plan
-from shardwise.domain.reasons import FailureKind, Reason
+from shardwise.domain.reasons import AnyReason, FailureKind, Reason
 from shardwise.domain.refusal import Refusal
 from shardwise.explain.cache_tokens import cache_text
 from shardwise.explain.node_changes import node_changes_message
@@ -139,8 +140,8 @@ def _summary(progress: Progress) -> Summary:
     if held is not None:
         text = f"replica {held.replica} is held after {held.failures} failures in a row: {held.message}"
         return Summary("Stalled", Reason.RESTARTS_EXHAUSTED, f"{text}; {remedy_for(held)}")
-    if progress.group_set.refusal is not None:
-        return _refused(progress, progress.group_set.refusal)
+    if progress.group_set.no_place is not None:
+        return _without_place(progress, progress.group_set.no_place)
     told = refusal_told(progress.group_set.groups)
     if told:
         served = f"{progress.ready} of {progress.replicas} replicas serve"
@@ -160,7 +161,7 @@ def remedy_for(held: Record) -> str:
 
 def _is_held(view: GroupView, group_set: GroupSet) -> bool:
     """Tell whether a group is held for its failures. After an edit, a group may be held only for lack of a place."""
-    return view.record.state is State.HELD and not (view.stale and group_set.refusal is not None)
+    return view.record.state is State.HELD and not (view.stale and group_set.no_place is not None)
 
 
 def _all_serve(progress: Progress) -> bool:
@@ -169,14 +170,20 @@ def _all_serve(progress: Progress) -> bool:
     return current and len(groups) == progress.replicas
 
 
-def _refused(progress: Progress, refusal: Refusal) -> Summary:
-    message = refusal_message(refusal)
+def _without_place(progress: Progress, why: Refusal | Obstacle) -> Summary:
+    reason, message = _told(why)
     if progress.ready or progress.groups:
         message = f"{progress.ready} of {progress.replicas} replicas serve; {message}"
-    if not refusal.may_pass:
-        return Summary("Stalled", refusal.reason, message)
-    queue = _in_queue(progress) if refusal.waits else ""
-    return Summary("Reconciling", refusal.reason, f"{message}{queue}{_for_want_of(progress)}")
+    if isinstance(why, Refusal) and not why.may_pass:
+        return Summary("Stalled", reason, message)
+    queue = _in_queue(progress) if isinstance(why, Refusal) and why.waits else ""
+    return Summary("Reconciling", reason, f"{message}{queue}{_for_want_of(progress)}")
+
+
+def _told(why: Refusal | Obstacle) -> tuple[AnyReason, str]:
+    if isinstance(why, Refusal):
+        return why.reason, refusal_message(why)
+    return Reason(why.reason), why.message
 
 
 def _in_queue(progress: Progress) -> str:
@@ -231,10 +238,14 @@ def _waits(progress: Progress) -> bool:
 
 
 def _planned(progress: Progress) -> Condition:
-    """Tell whether there is a plan with a place for at least a single group. Without a plan there is a refusal."""
-    refusal = progress.group_set.refusal
-    if refusal is not None and (progress.plan is None or not _records(progress)):
-        return Condition("Planned", holds=False, reason=refusal.reason, message=refusal_message(refusal))
+    """Tell whether there is a plan with a place for at least a single group.
+
+    Without a plan there is a refusal or an obstacle.
+    """
+    why = progress.group_set.no_place
+    if why is not None and (progress.plan is None or not _records(progress)):
+        reason, message = _told(why)
+        return Condition("Planned", holds=False, reason=reason, message=message)
     told = refusal_told(progress.group_set.groups)
     if told and not _records(progress):
         return Condition("Planned", holds=False, reason=Reason.PODS_REFUSED, message=told)

@@ -32,6 +32,7 @@ def told(progress: Progress, status: Status, observed: Observed) -> Iterator[Emi
     """Give the Events for the changes of a decision. ``status`` is the status that the decision writes."""
     remembered = observed.status.records
     yield from _refused(progress, status, observed)
+    yield from _hindered(progress, status, observed)
     if progress.plan is not None and _places(progress.group_set.records) - _places(remembered.values()):
         yield Emit(Reason.PLANNED, plan_message(located(progress)))
     yield from _pods_refused(progress)
@@ -66,6 +67,13 @@ def _refused(progress: Progress, status: Status, observed: Observed) -> Iterator
         return
     if not observed.status.gives(refusal.reason) or _asked_anew(progress, observed):
         yield Emit(refusal.reason, refusal_message(refusal), warning=True)
+
+
+def _hindered(progress: Progress, status: Status, observed: Observed) -> Iterator[Emit]:
+    """Tell an obstacle once, as a refusal."""
+    obstacle = progress.group_set.obstacle
+    if obstacle is not None and status.gives(obstacle.reason) and not observed.status.gives(obstacle.reason):
+        yield Emit(Reason(obstacle.reason), obstacle.message, warning=True)
 
 
 def _pods_refused(progress: Progress) -> Iterator[Emit]:
