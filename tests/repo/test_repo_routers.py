@@ -69,6 +69,11 @@ def ports(container: Json) -> dict[str, int]:
     return {port["name"]: port["containerPort"] for port in container["ports"]}
 
 
+def image_tag(container: Json) -> str:
+    tag: str = container["image"].rpartition(":")[2]
+    return tag
+
+
 def after(words: list[str], word: str) -> Labels:
     """Give the labels of the words after a word of a command line, up to the next option."""
     rest = words[words.index(word) + 1 :]
@@ -121,8 +126,16 @@ def test_the_pool_has_the_leaders_of_both_roles_at_the_port_of_their_proxy(examp
         assert proxy["restartPolicy"] == "Always"
         assert [target["number"] for target in pool["targetPorts"]] == [ports(proxy)["proxy"]]
         assert int(option(proxy["args"], "--port")) == ports(proxy)["proxy"]
-        assert int(option(proxy["args"], "--vllm-port")) == ports(engine(pod))["http"]
+        assert int(option(proxy["args"], "--model-server-port")) == ports(engine(pod))["http"]
         assert ports(proxy)["proxy"] not in ports(engine(pod)).values()
+
+
+@of_engine("vllm")
+def test_the_proxy_is_of_the_release_of_the_picker(example: Example) -> None:
+    """Before 0.9.0 the proxy handed on the header that names prefill, so that the proxy of prefill called itself."""
+    (release,) = {image_tag(each) for pod in example.selected({}) for each in pod["spec"]["initContainers"]}
+    assert image_tag(example.container()) == release
+    assert tuple(map(int, release.removeprefix("v").split("."))) >= (0, 9, 0)
 
 
 @of_engine("vllm")
