@@ -174,7 +174,7 @@ STORY ?= .venv-story
 STORY_PYTHON ?= python3.12
 
 .PHONY: test-engine
-test-engine: $(READY) ## Serve tokens by a real vLLM on CPUs; kill, hang, edit, scale, pair roles: needs root, 3 GB (about 20 minutes)
+test-engine: $(READY) ## Serve tokens by a real vLLM on CPUs; kill, hang, edit, scale, pair roles: needs root, 3 GB (about 10 minutes)
 	$(BIN)/python -m tests.engine_story --engine $(STORY) --python $(STORY_PYTHON) \
 	  $(if $(OPERATOR),--operator $(OPERATOR)) $(STEPS)
 
