@@ -1,6 +1,8 @@
 """The facts of an object's model: from its own config, else from the catalog, else from the Hub."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Final
 
 from shardwise.api import InvalidObject, Problem, ShardedModel
 from shardwise.checkpoint import ConfigError, catalog, from_config
@@ -44,10 +46,9 @@ def known_facts(obj: ShardedModel, site: HubSite) -> ModelFacts | HubQuestion:
     """
     model = obj.spec.model
     if model.config is not None:
-        return _read(obj, model.config, "spec.model.config", "spec.model.config")
-    known = catalog.lookup(model.name)
-    if known is not None:
-        return _read(obj, known, "catalog", "spec.model.name")
+        return _read(obj, partial(from_config, model.config, origin="spec.model.config"), "spec.model.config")
+    if catalog.lookup(model.name) is not None:
+        return _read(obj, _of_catalog, "spec.model.name")
     if not site.enabled:
         message = (
             f"`{model.name}` is not in the catalog, and the operator configuration turns the Hub off "
@@ -68,7 +69,8 @@ def ask_hub(question: HubQuestion, site: HubSite) -> HubFacts:
 def facts_from(obj: ShardedModel, found: HubFacts) -> ModelFacts:
     """Read the facts of an object's model off the Hub's answer. Raises :class:`InvalidObject` for a wrong config."""
     forced = obj.spec.model.quantization != "auto"
-    return _read(obj, found.config, "hub", "spec.model.name", None if forced else found.weight_bytes)
+    read = partial(from_config, found.config, origin="hub")
+    return _read(obj, read, "spec.model.name", None if forced else found.weight_bytes)
 
 
 def told(error: HubError, retry_after: float | None = None) -> FactsUnavailable | InvalidObject:
@@ -81,17 +83,25 @@ def told(error: HubError, retry_after: float | None = None) -> FactsUnavailable 
 
 
 def _read(
-    obj: ShardedModel, config: Mapping[str, object], origin: str, field: str, weight_bytes: int | None = None
+    obj: ShardedModel, read: Callable[..., ModelFacts], field: str, weight_bytes: int | None = None
 ) -> ModelFacts:
+    """Read the facts of an object's model by ``from_config``, or by its like for a config of the catalog."""
     model = obj.spec.model
     stated = parse_quantity(model.weight_bytes) if model.weight_bytes is not None else weight_bytes
     try:
-        return from_config(
-            config,
-            name=model.name,
-            origin=origin,
-            quantization=model.quantization,
-            checkpoint_bytes=stated,
-        )
+        return read(name=model.name, quantization=model.quantization, checkpoint_bytes=stated)
     except ConfigError as error:
         raise InvalidObject((Problem(field, str(error)),)) from error
+
+
+MODELS: Final = 256
+"""Models of the catalog whose facts are kept, each with its quantisation and its size."""
+
+
+@lru_cache(maxsize=MODELS)
+def _of_catalog(*, name: str, quantization: str, checkpoint_bytes: int | None) -> ModelFacts:
+    """Read the facts of a model of the catalog: once, however many objects have the model."""
+    config = catalog.configs()[name]
+    return from_config(
+        config, name=name, origin="catalog", quantization=quantization, checkpoint_bytes=checkpoint_bytes
+    )
