@@ -94,11 +94,11 @@ def _read(
         raise InvalidObject((Problem(field, str(error)),)) from error
 
 
-MODELS: Final = 256
+_KEPT: Final = 256
 """Models of the catalog whose facts are kept, each with its quantisation and its size."""
 
 
-@lru_cache(maxsize=MODELS)
+@lru_cache(maxsize=_KEPT)
 def _of_catalog(*, name: str, quantization: str, checkpoint_bytes: int | None) -> ModelFacts:
     """Read the facts of a model of the catalog: once, however many objects have the model."""
     config = catalog.configs()[name]

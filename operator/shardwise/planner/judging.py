@@ -267,8 +267,9 @@ def is_over_budget(demand: Demand, layout: Layout) -> bool:
 
 
 def _over_budget(demand: Demand, layout: Layout) -> OverBudget | None:
-    needed = layout.world_size * demand.replicas
-    return budget_cause(demand, needed) if needed > demand.gpu_budget else None
+    if not is_over_budget(demand, layout):
+        return None
+    return budget_cause(demand, layout.world_size * demand.replicas)
 
 
 def budget_cause(demand: Demand, needed: int) -> OverBudget:

@@ -23,10 +23,13 @@ from shardwise.planner.halves import Pair, PairRefusal, beside, for_other
 
 def best_pair(decode: Demand, prefill: Demand, fleet: Fleet) -> Pair | PairRefusal:
     """Plan both roles: the pair of the least size if both are sized to a target, else the first pair."""
-    first = first_pair(decode, prefill, fleet)
+    least = _least(prefill, fleet)
+    if isinstance(least, Refusal):
+        return PairRefusal(RoleName.PREFILL, least)
+    first = _first(decode, prefill, least, fleet)
     if decode.target is None or not (is_for_size(decode) and is_for_size(prefill)):
         return first
-    others = _pairs_by_degree(decode, prefill, fleet)
+    others = _pairs_by_degree(decode, prefill, least, fleet)
     pairs = [found for found in (first, *others) if isinstance(found, Pair)]
     by_price = decode.objective is prefill.objective is Objective.CHEAPEST
     return min(pairs, key=lambda pair: _size(pair, by_price=by_price), default=first)
@@ -34,10 +37,13 @@ def best_pair(decode: Demand, prefill: Demand, fleet: Fleet) -> Pair | PairRefus
 
 def any_pair(decode: Demand, prefill: Demand, fleet: Fleet) -> Pair | None:
     """Give the first pair that is found; ``None`` where there is none. Quicker than :func:`best_pair`."""
-    first = first_pair(decode, prefill, fleet)
-    if isinstance(first, Pair) or decode.target is None:
-        return first if isinstance(first, Pair) else None
-    return next(_pairs_by_degree(decode, prefill, fleet), None)
+    least = _least(prefill, fleet)
+    if isinstance(least, Refusal):
+        return None
+    first = _first(decode, prefill, least, fleet)
+    if isinstance(first, Pair):
+        return first
+    return None if decode.target is None else next(_pairs_by_degree(decode, prefill, least, fleet), None)
 
 
 def _size(pair: Pair, *, by_price: bool) -> tuple[float, int]:
@@ -47,9 +53,17 @@ def _size(pair: Pair, *, by_price: bool) -> tuple[float, int]:
 
 def first_pair(decode: Demand, prefill: Demand, fleet: Fleet) -> Pair | PairRefusal:
     """Plan the best decode with a prefill for its layout; or, where it has none, decode for the smallest prefill."""
-    least = plan(replace(prefill, objective=Objective.FEWEST_GPUS), fleet, hinted=False)
-    if isinstance(least, Refusal):
-        return PairRefusal(RoleName.PREFILL, least)
+    least = _least(prefill, fleet)
+    return PairRefusal(RoleName.PREFILL, least) if isinstance(least, Refusal) else _first(decode, prefill, least, fleet)
+
+
+def _least(prefill: Demand, fleet: Fleet) -> Plan | Refusal:
+    """Plan the smallest prefill that there can be."""
+    return plan(replace(prefill, objective=Objective.FEWEST_GPUS), fleet, hinted=False)
+
+
+def _first(decode: Demand, prefill: Demand, least: Plan, fleet: Fleet) -> Pair | PairRefusal:
+    """See :func:`first_pair`."""
     first = beside(decode, prefill, least, fleet)
     if isinstance(first, Refusal):
         return PairRefusal(RoleName.DECODE, first, least.gpus)
@@ -69,13 +83,11 @@ def _with(made: Plan, decode: Demand, prefill: Demand, least: Plan, fleet: Fleet
     return Pair(made, found) if isinstance(found, Plan) else None
 
 
-def _pairs_by_degree(decode: Demand, prefill: Demand, fleet: Fleet) -> Iterator[Pair]:
+def _pairs_by_degree(decode: Demand, prefill: Demand, least: Plan, fleet: Fleet) -> Iterator[Pair]:
     """Give a pair for each different decode that suits a prefill of some tensor degree."""
-    smallest = replace(prefill, objective=Objective.FEWEST_GPUS)
-    least = plan(smallest, fleet, hinted=False)
     found: set[object] = set()
-    for tensor in () if isinstance(least, Refusal) else _degrees(least):
-        other = plan(replace(smallest, pins=replace(prefill.pins, tensor=tensor)), fleet, hinted=False)
+    for tensor in _degrees(least):
+        other = _least(replace(prefill, pins=replace(prefill.pins, tensor=tensor)), fleet)
         made = other if isinstance(other, Refusal) else beside(for_other(decode, other), prefill, other, fleet)
         if isinstance(other, Refusal) or isinstance(made, Refusal) or (made.layout, made.product) in found:
             continue

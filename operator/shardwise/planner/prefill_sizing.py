@@ -7,7 +7,6 @@ the wait, the prompt through all stages, the transfer of its KV cache as far as 
 passes in decode.
 """
 
-from dataclasses import replace
 from math import ceil, inf, sqrt
 
 from shardwise.domain.demand import Demand
@@ -19,9 +18,8 @@ from shardwise.domain.refusal import Cause
 from shardwise.domain.target import Bound, Sizing, Target
 from shardwise.domain.target_causes import FirstTokenLate
 from shardwise.planner.links import Links
-from shardwise.planner.memory import memory_use
 from shardwise.planner.rank_load import REQUEST_START, RankLoad
-from shardwise.planner.sizing import ROUNDING, Capacity, RankRoom, load_of
+from shardwise.planner.sizing import ROUNDING, Capacity, RankRoom, cached_requests, load_of
 from shardwise.planner.transfer_time import transfer_seconds
 
 
@@ -45,7 +43,9 @@ class PrefillSizer:
         self._by_tcp = 0.0 if demand.has_rdma else transfer
         self._away = max(load.through, load.step(1)) + transfer
         self._least = REQUEST_START + self._away + demand.half.elsewhere
-        cached = _cached_prompts(demand, layout, use, gpu)
+        room = cached_requests(demand, layout, demand.target.input_tokens, use, gpu)
+        # Prefill keeps a prompt in its cache until decode has fetched it.
+        cached = RankRoom(MOST_SEQUENCES if room == inf else room, Bound.CACHE)
         self._limits = {
             Bound.CACHE: cached.steady * self._prompt / self._away,
             Bound.PROMPTS: most_share(RankRoom(demand.sequences or MOST_SEQUENCES, Bound.PROMPTS).steady),
@@ -76,16 +76,6 @@ class PrefillSizer:
             most_rate=found.rate,
             binds=found.binds,
         )
-
-
-def _cached_prompts(
-    demand: Demand, layout: Layout, use: MemoryUse, gpu: tuple[int, ComputeCapability | None]
-) -> RankRoom:
-    """Give the room of a data rank's KV cache for prompts, which it keeps until decode has fetched them."""
-    assert demand.target is not None  # noqa: S101 - called only with a target
-    prompt = replace(demand, concurrency=1, context_length=demand.target.input_tokens)
-    each = memory_use(prompt, layout, *gpu).kv_cache
-    return RankRoom((use.kv_cache + use.slack) / each if each else MOST_SEQUENCES, Bound.CACHE)
 
 
 def queued(share: float) -> float:

@@ -63,12 +63,23 @@ def load_of(kind: type[RankLoad], demand: Demand, target: Target, layout: Layout
     return kind(replace(demand, context_length=context), layout, links, sent, got)
 
 
+def cached_requests(
+    demand: Demand, layout: Layout, tokens: int, use: MemoryUse, gpu: tuple[int, ComputeCapability | None]
+) -> float:
+    """Give the requests of so many tokens that the KV cache of a data rank has room for; infinite if it keeps nothing.
+
+    ``use`` and ``gpu`` are as of :class:`Sizer`.
+    """
+    each = memory_use(replace(demand, concurrency=1, context_length=tokens), layout, *gpu).kv_cache
+    return (use.kv_cache + use.slack) / each if each else inf
+
+
 class Sizer:
     """Sizes a layout that fits the memory, for every target with requests of the same length.
 
     The groups work on both parts of a request, or on its answer (decode).
-    ``demand`` has such a target. ``use`` is the memory of the layout; ``gpu_memory`` and ``capability`` are as of
-    :func:`memory_use`.
+    ``demand`` has such a target. ``use`` is the memory of the layout; ``gpu`` is the memory and the compute capability
+    of a GPU, as of :func:`memory_use`.
     """
 
     def __init__(
@@ -130,9 +141,7 @@ class Sizer:
         demand, layout, use = self._demand, self._layout, self._use
         assert demand.target is not None  # noqa: S101 - called only with a target
         mean = demand.target.input_tokens + ceil(demand.target.output_tokens / 2)
-        memory, capability = self._gpu
-        each = memory_use(replace(demand, concurrency=1, context_length=mean), layout, memory, capability).kv_cache
-        cached = (use.kv_cache + use.slack) / each if each else inf
+        cached = cached_requests(demand, layout, mean, use, self._gpu)
         taken = demand.sequences or max(MOST_SEQUENCES, ceil(demand.concurrency / layout.data))
         return RankRoom(cached, Bound.CACHE) if cached < taken else RankRoom(taken, Bound.SEQUENCES)
 

@@ -46,7 +46,4 @@ def cache_bytes(demand: Demand, tokens: int, layout: Layout) -> float:
     layers = tuple(
         sum(kv_bytes(prompt, kept, layout.tensor) for kept in (layer.cache, layer.state)) for layer in model.kinds
     )
-    return max(
-        sum(count * size for count, size in zip(stage.layers, layers, strict=True))
-        for stage, _ in stages_of(model, demand.engine, layout.pipeline)
-    )
+    return max(stage.total(layers) for stage, _ in stages_of(model, demand.engine, layout.pipeline))
